@@ -1,0 +1,255 @@
+//! The interpreter: one operation after the other, up to the fork in this process, beyond it in the payload.
+
+use core::ffi::c_void;
+use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY, SIGCHLD};
+
+use crate::report::Channel;
+use crate::supervise::{self, Payload};
+use crate::sys::{self, Errno, Result};
+use crate::vfork::vfork;
+use crate::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
+
+/// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
+const NOT_STARTED: i32 = 127;
+/// Enough for [`payload`], which keeps its data elsewhere.
+const STACK: usize = 16 << 10;
+
+/// Carry out `plan`: returns only as the exit of this process.
+pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
+    let mut ops = plan.ops();
+    let mut time_namespace = false;
+    while let Some((step, op)) = ops.next() {
+        match op {
+            Op::Fork { flags } => fork(channel, step, flags, !time_namespace, plan, ops),
+            Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
+            _ => {}
+        }
+        if let Err((errno, value)) = operation(channel, &op) {
+            channel.fail(step, errno, value);
+        }
+    }
+    sys::exit(crate::FAILED)
+}
+
+/// What the payload's side of the fork needs; everything in it was made before the fork.
+struct Launch {
+    channel: *const Channel,
+    ops: Ops<'static>,
+    exec: Exec,
+    /// How the caller left SIGCHLD, which init itself needs at its default.
+    sigchld: sys::Sigaction,
+    /// Where a failure is noted for init to report.
+    failure: *mut Failure,
+}
+
+#[repr(C)]
+struct Failure {
+    step: u32,
+    errno: Errno,
+    value: i64,
+}
+
+fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan<'static>, rest: Ops<'static>) -> ! {
+    let prepared = Exec::prepare(plan).and_then(|exec| Ok((exec, sys::map_memory(4096, true)?, sys::map_memory(STACK, false)?)));
+    let (exec, failure, stack) = match prepared {
+        Ok(prepared) => prepared,
+        Err(errno) => channel.fail(step, errno, 0),
+    };
+    let init_of_namespace = sys::getpid() == 1;
+    if !init_of_namespace {
+        // Orphans come to the nearest subreaper instead of to the init of the caller's namespace (prctl(2)).
+        sys::become_subreaper();
+    }
+    let children = if init_of_namespace { None } else { supervise::open_children() };
+    // Without new namespaces ahead the maps are written by now; otherwise the caller still has to open our child's
+    // files in /proc, which share this flag with us.
+    if flags == 0 {
+        sys::set_dumpable(false);
+    }
+    let mut launch = Launch {
+        channel,
+        ops: rest,
+        exec,
+        // A caller that ignores SIGCHLD would have its children reaped by the kernel, and init inherits that.
+        sigchld: sys::sigaction(SIGCHLD, &sys::DEFAULT),
+        failure: failure.as_mut_ptr().cast(),
+    };
+    // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
+    // prepared data and leaves by execve or exit; the stack is freshly mapped for it.
+    let born = unsafe { vfork(flags, share_memory, stack, payload, (&raw mut launch).cast()) };
+    let born = match born {
+        Ok(born) => born,
+        Err(errno) => channel.fail(step, errno, 0),
+    };
+    // SAFETY: page-aligned shared memory, zeroed or filled in by the child, which has exec'd or ended by now.
+    let failure = unsafe { &*launch.failure };
+    if failure.errno != 0 {
+        let _ = sys::wait(born.pid, &mut [0; 18], true);
+        channel.fail(failure.step as u16, failure.errno, failure.value);
+    }
+    sys::set_dumpable(false);
+    supervise::supervise(channel, Payload { pid: born.pid, pidfd: born.pidfd, init_of_namespace, children })
+}
+
+/// The child's side of the fork, in memory shared with init, which is suspended until the exec.
+unsafe extern "C" fn payload(data: *mut c_void) -> ! {
+    // SAFETY: `fork` passed its own live `Launch`.
+    let launch = unsafe { &mut *data.cast::<Launch>() };
+    // SAFETY: it outlives this function, which never returns.
+    let channel = unsafe { &*launch.channel };
+    let _ = channel.send(Report::new(ReportKind::Forked), -1);
+    while let Some((step, op)) = launch.ops.next() {
+        let result = match op {
+            Op::Signals { mask, reset } => {
+                sys::sigaction(SIGCHLD, &launch.sigchld);
+                for signal in (1..=64).filter(|signal| reset & (1 << (signal - 1)) != 0) {
+                    sys::sigaction(signal, &sys::DEFAULT);
+                }
+                sys::set_signal_mask(mask);
+                Ok(())
+            }
+            Op::Exec { .. } => Err((launch.exec.run(), 0)),
+            _ => operation(channel, &op),
+        };
+        if let Err((errno, value)) = result {
+            // SAFETY: shared memory made for this; init reads it only after we are gone.
+            unsafe { launch.failure.write(Failure { step: u32::from(step), errno, value }) };
+            sys::exit(NOT_STARTED);
+        }
+    }
+    sys::exit(NOT_STARTED)
+}
+
+/// Do one thing. The second number of an error says more where one number can (which descriptor, which half).
+fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<(), (Errno, i64)> {
+    let plain = |result: Result<()>| result.map_err(|errno| (errno, 0));
+    match op {
+        Op::Unshare { flags } => plain(sys::unshare(*flags)),
+        Op::AwaitMaps {} => {
+            channel.await_maps();
+            Ok(())
+        }
+        Op::Write { path, data } => write_file(path.0, data.0),
+        Op::Mount { source, target, fstype, flags } => {
+            let some = |text: &'static [u8]| (!text.is_empty()).then_some(text);
+            plain(sys::mount(some(source.0), target.0, some(fstype.0), *flags))
+        }
+        Op::SetHostname { name } => plain(sys::sethostname(name.0)),
+        Op::SetDomainname { name } => plain(sys::setdomainname(name.0)),
+        Op::LoopbackUp {} => plain(sys::loopback_up()),
+        Op::Setsid {} => plain(sys::setsid()),
+        Op::Setpgid { group } => plain(sys::setpgid(*group)),
+        Op::ControllingTerminal {} => plain(sys::take_terminal()),
+        Op::Descriptors { stdio, pass, close } => descriptors(*stdio, pass.iter(), *close != 0),
+        Op::Chdir { path } => plain(sys::chdir(path.0.as_ptr())),
+        Op::Umask { mask } => {
+            sys::umask(*mask);
+            Ok(())
+        }
+        Op::Setgroups { groups } => plain(sys::setgroups(groups.0)),
+        Op::Setgid { id } => plain(sys::setgid(*id)),
+        Op::Setuid { id } => plain(sys::setuid(*id)),
+        Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
+        Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
+        // The three that shape the flow are dealt with where it is.
+        Op::Fork { .. } | Op::Signals { .. } | Op::Exec { .. } => Ok(()),
+    }
+}
+
+/// One write(2), as the files of /proc want it. The second number of an error: 0 open, 1 write.
+fn write_file(path: &[u8], data: &[u8]) -> core::result::Result<(), (Errno, i64)> {
+    let fd = sys::open(path.as_ptr(), O_WRONLY).map_err(|errno| (errno, 0))?;
+    let result = match sys::write(fd, data) {
+        Ok(written) if written == data.len() => Ok(()),
+        Ok(_) => Err((sys::EIO, 1)),
+        Err(errno) => Err((errno, 1)),
+    };
+    sys::close(fd);
+    result
+}
+
+/// Lay out standard input, output and error and the descriptors passed on; the second number of an error is the
+/// descriptor. A source below 3 is moved up first: it may be the target of another.
+fn descriptors(
+    stdio: [i32; 3],
+    pass: impl Iterator<Item = u32>,
+    close: bool,
+) -> core::result::Result<(), (Errno, i64)> {
+    let mut sources = stdio;
+    for (target, source) in sources.iter_mut().enumerate() {
+        if (0..3).contains(source) && *source != target as i32 {
+            *source = sys::duplicate_above(*source, 3).map_err(|errno| (errno, i64::from(*source)))?;
+        } else if *source > 2 {
+            sys::set_cloexec(*source, true);
+        }
+    }
+    for (target, &source) in sources.iter().enumerate() {
+        let target = target as i32;
+        if source == target {
+            sys::keep_over_exec(source)
+        } else if source >= 0 {
+            sys::duplicate_to(source, target, false)
+        } else {
+            Ok(())
+        }
+        .map_err(|errno| (errno, i64::from(stdio[target as usize])))?;
+    }
+    if close {
+        sys::cloexec_from(3).map_err(|errno| (errno, -1))?;
+    }
+    for fd in pass {
+        sys::keep_over_exec(fd as i32).map_err(|errno| (errno, i64::from(fd)))?;
+    }
+    Ok(())
+}
+
+/// The pointers execve(2) wants, laid out before the fork.
+struct Exec {
+    paths: &'static [*const u8],
+    argv: *const *const u8,
+    envp: *const *const u8,
+}
+
+impl Exec {
+    fn prepare(plan: Plan<'static>) -> Result<Exec> {
+        for (_, op) in plan.ops() {
+            if let Op::Exec { paths, argv, envp } = op {
+                let paths = pointers(&paths)?;
+                return Ok(Exec {
+                    paths: &paths[..paths.len() - 1],
+                    argv: pointers(&argv)?.as_ptr(),
+                    envp: pointers(&envp)?.as_ptr(),
+                });
+            }
+        }
+        // A parsed plan has one.
+        Err(sys::ENOENT)
+    }
+
+    /// The first candidate that can be executed. As execvp(3): one that is there but may not be executed is only
+    /// reported when no later one can be.
+    fn run(&self) -> Errno {
+        let mut reason = sys::ENOENT;
+        let mut decided = false;
+        for &path in self.paths {
+            let errno = sys::execve(path, self.argv, self.envp);
+            if !decided {
+                reason = errno;
+                decided = errno != sys::ENOENT && errno != sys::ENOTDIR;
+            }
+        }
+        reason
+    }
+}
+
+/// A NULL-terminated array of pointers to `texts`.
+fn pointers(texts: &Texts<&'static [u8]>) -> Result<&'static [*const u8]> {
+    let length = texts.count as usize + 1;
+    let memory = sys::map_memory(length * size_of::<*const u8>(), false)?;
+    // SAFETY: page-aligned, zeroed (so NULL) memory of exactly that size.
+    let array = unsafe { core::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<*const u8>(), length) };
+    for (slot, text) in array.iter_mut().zip(texts.iter()) {
+        *slot = text.as_ptr();
+    }
+    Ok(array)
+}

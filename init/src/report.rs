@@ -1,0 +1,49 @@
+//! The channel to the caller: reports up, one word down.
+
+use crate::wire::{GO, Malformed, Report, ReportKind};
+use crate::{FAILED, sys};
+
+/// The socket and the lifeline.
+pub struct Channel {
+    /// A SOCK_SEQPACKET end: every send is one whole record.
+    pub socket: i32,
+    /// Readable once the calling process is dead.
+    pub lifeline: i32,
+}
+
+impl Channel {
+    /// Send a record. An error means that nobody listens any more.
+    pub fn send(&self, report: Report, attached: i32) -> sys::Result<()> {
+        sys::send(self.socket, &report.to_bytes(), attached)
+    }
+
+    /// Say which step failed and why, and end.
+    pub fn fail(&self, step: u16, errno: sys::Errno, value: i64) -> ! {
+        let _ = self.send(Report { step: u32::from(step), errno, value, ..Report::new(ReportKind::Failed) }, -1);
+        sys::exit(FAILED)
+    }
+
+    /// Say what is wrong with the plan, and end.
+    pub fn refuse(&self, malformed: Malformed) -> ! {
+        let Malformed { fault, offset } = malformed;
+        let _ = self.send(Report { errno: fault as i32, value: offset as i64, ..Report::new(ReportKind::Refused) }, -1);
+        sys::exit(FAILED)
+    }
+
+    /// Ask for the id maps and wait for the word that they are there. Anything but that word ends this process:
+    /// the caller has given up, or is dead.
+    pub fn await_maps(&self) {
+        let _ = self.send(Report::new(ReportKind::MapsWanted), -1);
+        loop {
+            match sys::poll([self.socket, self.lifeline], None) {
+                Ok([true, _]) => break,
+                Ok([_, true]) => sys::exit(FAILED),
+                _ => {}
+            }
+        }
+        let mut word = [0];
+        if sys::read(self.socket, &mut word) != Ok(1) || word[0] != GO {
+            sys::exit(FAILED);
+        }
+    }
+}

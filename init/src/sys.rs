@@ -1,0 +1,309 @@
+//! The system calls init makes, one thin wrapper each. Errors are plain error numbers.
+//!
+//! `syscalls` makes the calls and `linux-raw-sys` names the kernel's numbers and structures; nothing is linked.
+
+use core::ffi::CStr;
+use core::mem::size_of;
+use linux_raw_sys::general as k;
+use linux_raw_sys::{errno, ioctl, net, prctl};
+use syscalls::{Sysno, syscall};
+
+/// An error number (errno(3)).
+pub type Errno = i32;
+/// What every wrapper returns.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+/// The error numbers init itself tells apart.
+pub const EIO: Errno = errno::EIO as Errno;
+pub const ENOENT: Errno = errno::ENOENT as Errno;
+pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
+
+/// CLOSE_RANGE_CLOEXEC (close_range(2)).
+const CLOSE_RANGE_CLOEXEC: usize = 4;
+/// The kernel's sigset_t is 64 bits on every architecture nsbox runs on.
+const SIGSET: usize = size_of::<u64>();
+
+macro_rules! call {
+    ($name:ident $(, $argument:expr)* $(,)?) => {
+        // SAFETY: each caller below passes pointers to live memory of the size the kernel expects.
+        unsafe { syscall!(Sysno::$name $(, $argument)*) }.map_err(|error| error.into_raw())
+    };
+}
+
+pub fn exit(status: i32) -> ! {
+    loop {
+        let _ = call!(exit_group, status);
+    }
+}
+
+pub fn close(fd: i32) {
+    let _ = call!(close, fd);
+}
+
+pub fn set_cloexec(fd: i32, on: bool) {
+    let _ = call!(fcntl, fd, k::F_SETFD, if on { k::FD_CLOEXEC } else { 0 });
+}
+
+/// The descriptor must exist: unlike [`set_cloexec`], tells when it does not.
+pub fn keep_over_exec(fd: i32) -> Result<()> {
+    call!(fcntl, fd, k::F_SETFD, 0).map(drop)
+}
+
+/// A duplicate numbered at least `least`.
+pub fn duplicate_above(fd: i32, least: i32) -> Result<i32> {
+    call!(fcntl, fd, k::F_DUPFD_CLOEXEC, least).map(|fd| fd as i32)
+}
+
+pub fn duplicate_to(fd: i32, to: i32, cloexec: bool) -> Result<()> {
+    call!(dup3, fd, to, if cloexec { k::O_CLOEXEC } else { 0 }).map(drop)
+}
+
+pub fn close_from(least: i32) {
+    let _ = call!(close_range, least, u32::MAX, 0);
+}
+
+pub fn cloexec_from(least: i32) -> Result<()> {
+    call!(close_range, least, u32::MAX, CLOSE_RANGE_CLOEXEC).map(drop)
+}
+
+pub fn set_name(name: &CStr) {
+    let _ = call!(prctl, prctl::PR_SET_NAME, name.as_ptr());
+}
+
+pub fn set_dumpable(dumpable: bool) {
+    let _ = call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0);
+}
+
+pub fn become_subreaper() {
+    let _ = call!(prctl, prctl::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+pub fn set_no_new_privs() -> Result<()> {
+    call!(prctl, prctl::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
+}
+
+/// The whole file, readable, at an address of the kernel's choice.
+pub fn map_file(fd: i32) -> Result<&'static [u8]> {
+    let length = call!(lseek, fd, 0, k::SEEK_END)?;
+    if length == 0 {
+        return Ok(&[]);
+    }
+    let start = call!(mmap, 0, length, k::PROT_READ, k::MAP_PRIVATE, fd, 0)?;
+    // SAFETY: a fresh mapping of that length, never unmapped; the file is sealed, so it cannot shrink.
+    Ok(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+}
+
+/// Zeroed memory. Shared memory is seen by a forked child and by us alike.
+pub fn map_memory(length: usize, shared: bool) -> Result<&'static mut [u8]> {
+    let kind = k::MAP_ANONYMOUS | if shared { k::MAP_SHARED } else { k::MAP_PRIVATE };
+    let start = call!(mmap, 0, length, k::PROT_READ | k::PROT_WRITE, kind, -1_i32, 0)?;
+    // SAFETY: a fresh private mapping of that length, never unmapped.
+    Ok(unsafe { core::slice::from_raw_parts_mut(start as *mut u8, length) })
+}
+
+pub fn open(path: *const u8, flags: u32) -> Result<i32> {
+    call!(openat, k::AT_FDCWD, path, flags | k::O_CLOEXEC, 0).map(|fd| fd as i32)
+}
+
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
+    call!(write, fd, bytes.as_ptr(), bytes.len())
+}
+
+pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
+    call!(read, fd, into.as_mut_ptr(), into.len())
+}
+
+pub fn read_at(fd: i32, into: &mut [u8], offset: usize) -> Result<usize> {
+    call!(pread64, fd, into.as_mut_ptr(), into.len(), offset)
+}
+
+pub fn read_link(path: &CStr, into: &mut [u8]) -> Result<usize> {
+    call!(readlinkat, k::AT_FDCWD, path.as_ptr(), into.as_mut_ptr(), into.len())
+}
+
+pub fn chdir(path: *const u8) -> Result<()> {
+    call!(chdir, path).map(drop)
+}
+
+pub fn umask(mask: u32) {
+    let _ = call!(umask, mask);
+}
+
+pub fn getpid() -> i32 {
+    call!(getpid).unwrap_or(0) as i32
+}
+
+pub fn setsid() -> Result<()> {
+    call!(setsid).map(drop)
+}
+
+pub fn setpgid(group: i32) -> Result<()> {
+    call!(setpgid, 0, group).map(drop)
+}
+
+pub fn setgroups(packed: &[u8]) -> Result<()> {
+    // The wire packs the numbers as the kernel wants them, but does not align them.
+    let aligned = map_memory(packed.len().max(1), false)?;
+    aligned[..packed.len()].copy_from_slice(packed);
+    call!(setgroups, packed.len() / 4, aligned.as_ptr()).map(drop)
+}
+
+pub fn setgid(id: u32) -> Result<()> {
+    call!(setresgid, id, id, id).map(drop)
+}
+
+pub fn setuid(id: u32) -> Result<()> {
+    call!(setresuid, id, id, id).map(drop)
+}
+
+pub fn unshare(flags: u64) -> Result<()> {
+    call!(unshare, flags).map(drop)
+}
+
+/// `None` is a NULL pointer.
+pub fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags: u64) -> Result<()> {
+    let pointer = |text: Option<&[u8]>| text.map_or(core::ptr::null(), <[u8]>::as_ptr);
+    call!(mount, pointer(source), target.as_ptr(), pointer(fstype), flags, 0).map(drop)
+}
+
+pub fn sethostname(name: &[u8]) -> Result<()> {
+    call!(sethostname, name.as_ptr(), name.len()).map(drop)
+}
+
+pub fn setdomainname(name: &[u8]) -> Result<()> {
+    call!(setdomainname, name.as_ptr(), name.len()).map(drop)
+}
+
+/// Set the flag that `ip link set lo up` sets (netdevice(7)); the kernel adds 127.0.0.1 and ::1 by itself.
+pub fn loopback_up() -> Result<()> {
+    /// The part of `struct ifreq` that SIOCSIFFLAGS reads, and its full size.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: i16,
+        rest: [u8; 22],
+    }
+    let mut request = Request { name: [0; 16], flags: net::net_device_flags::IFF_UP as i16, rest: [0; 22] };
+    request.name[..2].copy_from_slice(b"lo");
+    let socket = call!(socket, net::AF_INET, net::SOCK_DGRAM | k::O_CLOEXEC, 0)? as i32;
+    let result = call!(ioctl, socket, ioctl::SIOCSIFFLAGS, &raw const request).map(drop);
+    close(socket);
+    result
+}
+
+/// Make standard input the controlling terminal of this session (ioctl_tty(2)).
+pub fn take_terminal() -> Result<()> {
+    call!(ioctl, 0, ioctl::TIOCSCTTY, 0).map(drop)
+}
+
+/// Set the inheritable and ambient capability sets to these (capabilities(7)).
+pub fn set_capabilities(inheritable: u64, ambient: u64) -> Result<()> {
+    let header = k::__user_cap_header_struct { version: k::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
+    let none = k::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
+    let mut data = [none; 2];
+    call!(capget, &raw const header, data.as_mut_ptr())?;
+    data[0].inheritable = inheritable as u32;
+    data[1].inheritable = (inheritable >> 32) as u32;
+    for capability in 0..64_u64 {
+        if ambient & (1 << capability) == 0 {
+            // Numbers beyond the last capability are refused, and so is lowering what is not there: both are fine.
+            let _ = call!(prctl, prctl::PR_CAP_AMBIENT, prctl::PR_CAP_AMBIENT_LOWER, capability, 0, 0);
+        }
+    }
+    call!(capset, &raw const header, data.as_ptr()).map(drop)
+}
+
+/// The kernel's `struct sigaction`: handler, flags, restorer, mask.
+pub type Sigaction = [u64; 4];
+/// SIG_DFL, no flags.
+pub const DEFAULT: Sigaction = [0; 4];
+
+/// Replace the disposition of `signal` and return the old one.
+pub fn sigaction(signal: u32, new: &Sigaction) -> Sigaction {
+    let mut old = DEFAULT;
+    let _ = call!(rt_sigaction, signal, new.as_ptr(), old.as_mut_ptr(), SIGSET);
+    old
+}
+
+pub fn set_signal_mask(mask: u64) {
+    let _ = call!(rt_sigprocmask, k::SIG_SETMASK, &raw const mask, 0, SIGSET);
+}
+
+/// A descriptor from which every pending signal can be read (signalfd(2)).
+pub fn signal_fd() -> Result<i32> {
+    let all = u64::MAX;
+    call!(signalfd4, -1_i32, &raw const all, SIGSET, k::O_NONBLOCK | k::O_CLOEXEC).map(|fd| fd as i32)
+}
+
+/// The next pending signal's number (struct signalfd_siginfo begins with it).
+pub fn read_signal(fd: i32) -> Result<u32> {
+    let mut info = [0_u32; 32];
+    call!(read, fd, info.as_mut_ptr(), size_of::<[u32; 32]>())?;
+    Ok(info[0])
+}
+
+pub fn kill(pid: i32, signal: u32) {
+    let _ = call!(kill, pid, signal);
+}
+
+pub fn pidfd_send_signal(pidfd: i32, signal: u32) {
+    let _ = call!(pidfd_send_signal, pidfd, signal, 0, 0);
+}
+
+/// The child that ended, its wait status and what it used: `Ok(None)` when none has ended yet.
+pub fn wait(pid: i32, rusage: &mut [i64; 18], block: bool) -> Result<Option<(i32, i32)>> {
+    let mut status = 0_i32;
+    let options = if block { 0 } else { k::WNOHANG };
+    let pid = call!(wait4, pid, &raw mut status, options, rusage.as_mut_ptr())? as i32;
+    Ok((pid != 0).then_some((pid, status)))
+}
+
+/// Returns the events of each descriptor; a negative descriptor is left out.
+pub fn poll<const N: usize>(fds: [i32; N], milliseconds: Option<u32>) -> Result<[bool; N]> {
+    let mut polled = fds.map(|fd| k::pollfd { fd, events: k::POLLIN as i16, revents: 0 });
+    let timeout = k::__kernel_timespec {
+        tv_sec: i64::from(milliseconds.unwrap_or(0) / 1000),
+        tv_nsec: i64::from(milliseconds.unwrap_or(0) % 1000) * 1_000_000,
+    };
+    let timeout = if milliseconds.is_some() { &raw const timeout } else { core::ptr::null() };
+    call!(ppoll, polled.as_mut_ptr(), N, timeout, 0, 0)?;
+    Ok(polled.map(|one| one.revents != 0))
+}
+
+/// Send one record, with a descriptor attached if `attached` is not negative (unix(7), SCM_RIGHTS).
+pub fn send(socket: i32, bytes: &[u8], attached: i32) -> Result<()> {
+    #[repr(C)]
+    struct Rights {
+        header: net::cmsghdr,
+        fd: i32,
+        padding: i32,
+    }
+    let rights = Rights {
+        header: net::cmsghdr {
+            cmsg_len: (size_of::<net::cmsghdr>() + size_of::<i32>()) as _,
+            cmsg_level: net::SOL_SOCKET as i32,
+            cmsg_type: net::SCM_RIGHTS as i32,
+        },
+        fd: attached,
+        padding: 0,
+    };
+    let part = k::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() as _ };
+    let message = net::msghdr {
+        msg_name: core::ptr::null_mut(),
+        msg_namelen: 0,
+        msg_iov: (&raw const part) as *mut _,
+        msg_iovlen: 1,
+        msg_control: if attached < 0 { core::ptr::null_mut() } else { (&raw const rights) as *mut _ },
+        msg_controllen: if attached < 0 { 0 } else { size_of::<Rights>() as _ },
+        msg_flags: 0,
+    };
+    call!(sendmsg, socket, &raw const message, net::MSG_NOSIGNAL | net::MSG_DONTWAIT).map(drop)
+}
+
+/// Replace this process; returns only the reason why not.
+pub fn execve(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> Errno {
+    match call!(execve, path, argv, envp) {
+        Ok(_) => EIO,
+        Err(errno) => errno,
+    }
+}

@@ -1,0 +1,80 @@
+"""Everything nsbox raises.
+
+    NsboxError
+    ├── SpecError(ValueError)                the request itself makes no sense: which argument, and why
+    ├── UnsupportedError                     this kernel or this machine lacks something
+    └── SpawnError(OSError)                  a step of the plan failed
+        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES
+
+A program that cannot be executed and a working directory that does not exist raise what `subprocess` raises for
+them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their relatives.
+"""
+
+from __future__ import annotations
+
+import os
+
+from nsbox import _hints
+
+__all__ = ["NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
+
+
+class NsboxError(Exception):
+    """What all exceptions of nsbox have in common."""
+
+
+class SpecError(NsboxError, ValueError):
+    """An argument, or a combination of arguments, that makes no sense. Nothing has been started."""
+
+
+class UnsupportedError(NsboxError):
+    """This kernel or this machine lacks something that was asked for. Nothing has been started."""
+
+
+class SpawnError(NsboxError, OSError):
+    """A step of the plan failed. Everything that had been started is gone.
+
+    Attributes:
+        errno: The error number (errno(3)).
+        strerror: Its text.
+        step: The name of the step, such as ``"mount proc"``; the same name as in the plan.
+        actor: Who carried it out: ``"caller"``, ``"init"`` or ``"payload"``.
+        call: The system call with its arguments.
+        evidence: What was found out about the reason at that moment; may be empty.
+        hint: What to do about it; may be empty.
+    """
+
+    def __init__(  # noqa: PLR0913 - one for each attribute
+        self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = ""
+    ) -> None:
+        """Keep the facts; `str()` makes the words."""
+        super().__init__(errno, os.strerror(errno))
+        self.step = step
+        self.actor = actor
+        self.call = call
+        self.evidence = evidence
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Say what failed, why, and what to do next: a line for each."""
+        lines = [f"step {self.step!r} failed: {self.call}: {self.strerror} (errno {self.errno})"]
+        if self.evidence:
+            lines.append(f"why: {self.evidence}")
+        if self.hint:
+            lines.append(f"next: {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[type[SpawnError], tuple[object, ...]]:
+        """Pickle with all attributes: `OSError` would keep only its own."""
+        return type(self), (self.errno, self.step, self.actor, self.call, self.evidence, self.hint)
+
+
+class SpawnPermissionError(SpawnError, PermissionError):
+    """A step was refused with EPERM or EACCES."""
+
+
+def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> SpawnError:
+    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core."""
+    cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
+    evidence, hint = _hints.explain(errno, step, detail)
+    return cls(errno, step, actor, call, evidence, hint)

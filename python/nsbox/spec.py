@@ -1,0 +1,285 @@
+"""What the caller asks for, checked before anything is started.
+
+`Spec` says which namespaces and how they are set up; `Launch` says what runs in them. Both are plain frozen data,
+and the Rust core reads them by attribute.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from nsbox import _core
+from nsbox.errors import SpecError
+
+__all__ = ["KINDS", "IdRange", "Launch", "Maps", "Namespaces", "Spec", "namespace_names"]
+
+KINDS = {kind.name: kind for kind in _core.kinds()}
+"""The kinds of namespaces by name, in the order in which nsbox names them (namespaces(7))."""
+
+Namespaces: TypeAlias = "str | int | Iterable[str | int]"
+"""Letters as in unshare(1) (``"mip"``), words (``"pid mount"``), ``os.CLONE_NEW*`` flags, or several of these."""
+
+IdRange: TypeAlias = "tuple[int, int, int]"
+"""``(inside, outside, count)``, the fields of a line of uid_map (user_namespaces(7))."""
+
+_WORDS = KINDS | {kind.link: kind for kind in KINDS.values()}
+_LETTERS = {kind.letter: kind for kind in KINDS.values()}
+_PROPAGATIONS = ("private", "shared", "slave", "unchanged")
+_ALL_FLAGS = sum(kind.flag for kind in KINDS.values())
+_LARGEST_ID = 2**32 - 2
+_PID_MAX = range(301, 2**22 + 1)
+_LONGEST_NAME = 64
+
+
+def namespace_names(wanted: Namespaces) -> tuple[str, ...]:
+    """Return the names of the wanted namespaces, each once, in nsbox's order.
+
+    No word can be read as letters, so the forms do not clash: ``"mip"``, ``"-mip"``, ``"pid mount"``, ``"mnt,pid"``,
+    ``{"pid", "mount"}``, ``os.CLONE_NEWPID | os.CLONE_NEWNS``.
+
+    Raises:
+        SpecError: for anything that is not a namespace.
+    """
+    found = set(_named(wanted))
+    return tuple(name for name in KINDS if name in found)
+
+
+def _named(wanted: Namespaces) -> Iterable[str]:
+    if isinstance(wanted, bool) or not isinstance(wanted, str | int | Iterable):
+        raise SpecError(f"unshare: expected letters, words or flags, got {wanted!r}")
+    if isinstance(wanted, int):
+        if wanted & ~_ALL_FLAGS or wanted < 0:
+            raise SpecError(f"unshare: {wanted:#x} has bits that are no CLONE_NEW* flag")
+        return [kind.name for kind in KINDS.values() if wanted & kind.flag]
+    if not isinstance(wanted, str):
+        return [name for part in wanted for name in _named(part)]
+    names: list[str] = []
+    for word in wanted.replace(",", " ").split():
+        if word in _WORDS:
+            names.append(_WORDS[word].name)
+            continue
+        for letter in word.removeprefix("-"):
+            if letter not in _LETTERS:
+                raise SpecError(_unknown(word, letter))
+            names.append(_LETTERS[letter].name)
+    return names
+
+
+def _unknown(word: str, letter: str) -> str:
+    problem = f"unshare: {letter!r} in {word!r} is no namespace"
+    if letter == "f":
+        return problem + "; forking is the default, and fork=False turns it off"
+    if letter == "r":
+        return problem + "; map_root_user=True is what unshare -r does"
+    letters = ", ".join(f"{kind.letter} {name}" for name, kind in KINDS.items())
+    return f"{problem}: the letters and words are {letters}"
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """How the ids inside a user namespace stand for ids outside; `None` outside is the caller's own id."""
+
+    auto: bool = True
+    users: tuple[tuple[int, int | None, int], ...] = ()
+    groups: tuple[tuple[int, int | None, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Which namespaces are new, and how they are set up. Frozen, comparable and picklable.
+
+    The options are spelled as the long options of unshare(1).
+
+    Args:
+        unshare: The new namespaces; see `Namespaces` for the forms.
+        fork: False starts the payload in the process that unshared, as unshare(1) does without ``--fork``: a new PID
+            namespace is then for its children only.
+        init: Whether nsbox-init is the payload's parent inside: it reaps orphans, forwards signals, and is PID 1 of
+            a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
+        mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
+        propagation: What happens to all mounts first: ``"private"``, ``"slave"``, ``"shared"`` or ``"unchanged"``
+            (mount_namespaces(7)).
+        map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
+            namespace and no other map is given, and adds one when the caller lacks CAP_SYS_ADMIN.
+        map_user: Map the caller's user to this id.
+        map_group: Map the caller's group to this id.
+        map_users: Ranges ``(inside, outside, count)`` for uid_map.
+        map_groups: Ranges ``(inside, outside, count)`` for gid_map.
+        setgroups: ``"allow"`` or ``"deny"``; see user_namespaces(7).
+        hostname: The host name in a new UTS namespace.
+        domainname: The NIS domain name in a new UTS namespace.
+        pid_max: One more than the highest PID of a new PID namespace, at least 301 (proc_sys_kernel(5), Linux 6.14).
+        loopback: Whether the loopback interface of a new network namespace is brought up; by default it is.
+        boottime: Seconds added to CLOCK_BOOTTIME in a new time namespace (time_namespaces(7)).
+        monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
+        keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
+        no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+
+    Raises:
+        SpecError: when a value or a combination makes no sense.
+    """
+
+    unshare: Namespaces = ()
+    fork: bool = True
+    init: bool | None = None
+    mount_proc: bool | str | bytes | os.PathLike[str] | None = False
+    propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
+    map_root_user: bool | Literal["auto"] = "auto"
+    map_user: int | None = None
+    map_group: int | None = None
+    map_users: Sequence[IdRange] = ()
+    map_groups: Sequence[IdRange] = ()
+    setgroups: Literal["allow", "deny"] | None = None
+    hostname: str | bytes | None = None
+    domainname: str | bytes | None = None
+    pid_max: int | None = None
+    loopback: bool | None = None
+    boottime: float | tuple[int, int] | None = None
+    monotonic: float | tuple[int, int] | None = None
+    keep_caps: bool = False
+    no_new_privs: bool = False
+    maps: Maps = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Bring every value into its one form, then look for contradictions."""
+        put = object.__setattr__
+        put(self, "unshare", namespace_names(self.unshare))
+        put(self, "init", self.fork if self.init is None else self.init)
+        put(self, "mount_proc", _path("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
+        put(self, "hostname", _name("hostname", self.hostname))
+        put(self, "domainname", _name("domainname", self.domainname))
+        put(self, "boottime", _offset("boottime", self.boottime))
+        put(self, "monotonic", _offset("monotonic", self.monotonic))
+        put(self, "map_users", _ranges("map_users", self.map_users))
+        put(self, "map_groups", _ranges("map_groups", self.map_groups))
+        put(self, "maps", self._maps())
+        self._check()
+        put(self, "loopback", True if self.loopback is None else self.loopback)
+
+    def _maps(self) -> Maps:
+        for name in ("map_user", "map_group"):
+            value = getattr(self, name)
+            if value is not None and not _is_id(value):
+                raise SpecError(f"{name}: expected an id from 0 to {_LARGEST_ID}, got {value!r}")
+        if self.map_root_user not in (True, False, "auto"):
+            raise SpecError(f"map_root_user: expected True, False or 'auto', got {self.map_root_user!r}")
+        user, group = self.map_user, self.map_group
+        if self.map_root_user is True:
+            if user is not None or group is not None:
+                raise SpecError("map_root_user: cannot be combined with map_user or map_group, which map the same id")
+            user = group = 0
+        return Maps(
+            auto=self.map_root_user == "auto",
+            users=((user, None, 1),) * (user is not None) + tuple(self.map_users),
+            groups=((group, None, 1),) * (group is not None) + tuple(self.map_groups),
+        )
+
+    def _check(self) -> None:
+        new = set(self.unshare)
+        if self.propagation not in _PROPAGATIONS:
+            raise SpecError(f"propagation: expected one of {', '.join(_PROPAGATIONS)}, got {self.propagation!r}")
+        if self.setgroups not in (None, "allow", "deny"):
+            raise SpecError(f"setgroups: expected 'allow' or 'deny', got {self.setgroups!r}")
+        if self.setgroups == "allow" and self.maps.groups and self.maps.groups[0][1] is None:
+            raise SpecError("setgroups: a map to the caller's own group needs 'deny' (user_namespaces(7))")
+        if self.pid_max is not None and (isinstance(self.pid_max, bool) or self.pid_max not in _PID_MAX):
+            raise SpecError(f"pid_max: expected {_PID_MAX.start} to {_PID_MAX.stop - 1}, got {self.pid_max!r}")
+        needs = {
+            "hostname": "uts", "domainname": "uts", "pid_max": "pid", "loopback": "net",
+            "boottime": "time", "monotonic": "time",
+        }  # fmt: skip
+        for option, kind in needs.items():
+            if getattr(self, option) is not None and kind not in new:
+                raise SpecError(f"{option}: needs a new {kind} namespace; unshare has {', '.join(new) or 'none'}")
+        if self.keep_caps and "user" not in new and not self.maps.users and self.map_root_user != "auto":
+            raise SpecError("keep_caps: needs a new user namespace")
+        if self.mount_proc is not None and self.propagation in ("shared", "unchanged"):
+            raise SpecError(
+                f"mount_proc: with propagation={self.propagation!r} the new proc could also appear outside, over the "
+                "host's own; use 'private' or 'slave'"
+            )
+        if not self.fork:
+            self._check_unforked(new)
+
+    def _check_unforked(self, new: set[str]) -> None:
+        if self.init:
+            raise SpecError("init: with fork=False there is no new process that could be init")
+        if "pid" in new and self.mount_proc is not None:
+            raise SpecError("mount_proc: with fork=False the new PID namespace has no process yet to mount its proc")
+        if self.pid_max is not None:
+            raise SpecError("pid_max: with fork=False nothing runs in the new PID namespace yet")
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID
+
+
+def _path(argument: str, value: object) -> bytes | None:
+    if value is None or value is False:
+        return None
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise SpecError(f"{argument}: expected a path or a truth value, got {value!r}")
+    path = os.fsencode(value)
+    if not path or b"\0" in path:
+        raise SpecError(f"{argument}: {value!r} is no path")
+    return path
+
+
+def _name(argument: str, value: object) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | bytes):
+        raise SpecError(f"{argument}: expected a name, got {value!r}")
+    name = os.fsencode(value)
+    if b"\0" in name or len(name) > _LONGEST_NAME:
+        raise SpecError(f"{argument}: expected at most {_LONGEST_NAME} bytes without NUL, got {value!r}")
+    return name
+
+
+def _offset(argument: str, value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match value:
+        case (int(seconds), int(nanoseconds)) if 0 <= nanoseconds < 10**9:
+            return seconds, nanoseconds
+        case int() | float() if not isinstance(value, bool) and abs(value) < 2**62:
+            seconds, nanoseconds = divmod(round(value * 10**9), 10**9)
+            return seconds, nanoseconds
+    raise SpecError(f"{argument}: expected seconds, or (seconds, nanoseconds), got {value!r}")
+
+
+def _ranges(argument: str, value: object) -> tuple[IdRange, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise SpecError(f"{argument}: expected ranges (inside, outside, count), got {value!r}")
+    ranges: list[IdRange] = []
+    for item in value:
+        match item:
+            case (inside, outside, count) if all(map(_is_id, item)) and count > 0:
+                ranges.append((inside, outside, count))
+            case _:
+                raise SpecError(f"{argument}: {item!r} is no range (inside, outside, count)")
+    return tuple(ranges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What is run, and with which surroundings: everything in the form in which the kernel takes it."""
+
+    paths: tuple[bytes, ...]
+    argv: tuple[bytes, ...]
+    env: tuple[bytes, ...] | None = None
+    cwd: bytes | None = None
+    stdio: tuple[int, int, int] = (-1, -1, -1)
+    pass_fds: tuple[int, ...] = ()
+    close_fds: bool = True
+    restore_signals: bool = True
+    start_new_session: bool = False
+    process_group: int | None = None
+    controlling_terminal: bool = False
+    umask: int | None = None
+    groups: tuple[int, ...] | None = None
+    gid: int | None = None
+    uid: int | None = None

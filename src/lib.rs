@@ -1,0 +1,32 @@
+//! `nsbox._core`: a thin table of functions over plain frozen data. What each does is said where it is defined;
+//! names, defaults, wording and lifetimes are the business of the Python package around it.
+
+mod child;
+mod error;
+mod image;
+mod ns;
+pub mod plan;
+mod spawn;
+pub mod spec;
+mod vfork;
+pub mod wire;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::child::{Child, Exit};
+    #[pymodule_export]
+    use crate::ns::{Kind, kinds};
+    #[pymodule_export]
+    use crate::plan::{Plan, StepView, compile_plan};
+    #[pymodule_export]
+    use crate::spawn::spawn;
+    #[pymodule_export]
+    use crate::spec::{Facts, facts};
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "the name Python expects")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

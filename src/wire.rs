@@ -1,0 +1,529 @@
+//! The wire format between the extension and `nsbox-init`: plan down, reports up.
+//!
+//! This one file is compiled into both crates, so the two sides cannot drift apart. It is `no_std` and never
+//! allocates. A plan is a header and a list of operations; every byte after the header is covered by a checksum,
+//! and [`Plan::parse`] validates all of it before the first operation is carried out, so that a truncated or
+//! corrupted plan is refused whole.
+//!
+//! Numbers are in the machine's own byte order: both ends always run on the same kernel.
+
+/// First word of every plan and every report ("nsbx").
+pub const MAGIC: u32 = u32::from_ne_bytes(*b"nsbx");
+/// Raised whenever the meaning of a byte changes. Both ends are built together, so a difference is a bug.
+pub const VERSION: u16 = 1;
+
+const HEADER: usize = 24;
+
+/// Where the encoder puts its bytes.
+pub trait Sink {
+    /// Append `bytes`.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+/// Why a plan is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Fault {
+    /// Shorter than its header, or than the length the header states.
+    Truncated = 1,
+    /// Not a plan at all.
+    Magic = 2,
+    /// Made for another version of nsbox-init.
+    Version = 3,
+    /// The checksum does not match.
+    Checksum = 4,
+    /// An operation this init does not know.
+    Operation = 5,
+    /// A field is malformed: a string without its NUL, a list that does not end where it should.
+    Field = 6,
+    /// The operations do not form a plan: `Fork` exactly once, `Exec` last.
+    Order = 7,
+}
+
+impl Fault {
+    /// Every fault, for turning a number from a report back into one.
+    pub const ALL: [Fault; 7] = [
+        Fault::Truncated,
+        Fault::Magic,
+        Fault::Version,
+        Fault::Checksum,
+        Fault::Operation,
+        Fault::Field,
+        Fault::Order,
+    ];
+}
+
+/// A [`Fault`] and the offset in the plan at which it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The offset of the offending byte.
+    pub offset: usize,
+}
+
+/// A C string: bytes ending in their only NUL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text<S>(pub S);
+
+/// A C string, or none (a NULL pointer): the empty slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaybeText<S>(pub S);
+
+/// Any bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob<S>(pub S);
+
+/// `count` C strings, one behind the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts<S> {
+    /// How many strings there are.
+    pub count: u32,
+    /// The strings, each with its NUL.
+    pub joined: S,
+}
+
+/// 32-bit numbers, packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbers<S>(pub S);
+
+impl<S: AsRef<[u8]>> Numbers<S> {
+    /// The numbers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.as_ref().chunks_exact(4).map(|four| u32::from_ne_bytes([four[0], four[1], four[2], four[3]]))
+    }
+}
+
+impl<S: AsRef<[u8]>> Texts<S> {
+    /// The strings, in order, each with its NUL.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> + '_ {
+        self.joined.as_ref().split_inclusive(|&byte| byte == 0)
+    }
+}
+
+/// A field that can be appended to a plan.
+trait Put {
+    fn put(&self, out: &mut impl Sink);
+}
+
+/// A field that can be read back.
+trait Take<'a>: Sized {
+    fn take(from: &mut Reader<'a>) -> Result<Self, Malformed>;
+}
+
+struct Reader<'a> {
+    all: &'a [u8],
+    at: usize,
+    end: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn fail<T>(&self, fault: Fault) -> Result<T, Malformed> {
+        Err(Malformed { fault, offset: self.at })
+    }
+
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        match self.at.checked_add(length) {
+            Some(end) if end <= self.end => {
+                let bytes = &self.all[self.at..end];
+                self.at = end;
+                Ok(bytes)
+            }
+            _ => self.fail(Fault::Truncated),
+        }
+    }
+}
+
+macro_rules! number_fields {
+    ($($number:ty),*) => {$(
+        impl Put for $number {
+            fn put(&self, out: &mut impl Sink) {
+                out.put(&self.to_ne_bytes());
+            }
+        }
+        impl Take<'_> for $number {
+            fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+                let mut number = [0; size_of::<$number>()];
+                number.copy_from_slice(from.bytes(size_of::<$number>())?);
+                Ok(<$number>::from_ne_bytes(number))
+            }
+        }
+    )*};
+}
+number_fields!(u16, u32, i32, u64);
+
+impl Put for [i32; 3] {
+    fn put(&self, out: &mut impl Sink) {
+        self.iter().for_each(|number| number.put(out));
+    }
+}
+
+impl Take<'_> for [i32; 3] {
+    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok([i32::take(from)?, i32::take(from)?, i32::take(from)?])
+    }
+}
+
+fn put_slice(bytes: &[u8], out: &mut impl Sink) {
+    (bytes.len() as u32).put(out);
+    out.put(bytes);
+}
+
+fn take_slice<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+    let length = u32::take(from)?;
+    from.bytes(length as usize)
+}
+
+/// How many strings `bytes` holds when it is a sequence of C strings.
+fn count_texts(bytes: &[u8]) -> Option<usize> {
+    match bytes.last() {
+        None => Some(0),
+        Some(0) => Some(bytes.iter().filter(|&&byte| byte == 0).count()),
+        Some(_) => None,
+    }
+}
+
+impl<S: AsRef<[u8]>> Put for Blob<S> {
+    fn put(&self, out: &mut impl Sink) {
+        put_slice(self.0.as_ref(), out);
+    }
+}
+
+impl<'a> Take<'a> for Blob<&'a [u8]> {
+    fn take(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        take_slice(from).map(Blob)
+    }
+}
+
+impl<S: AsRef<[u8]>> Put for Text<S> {
+    fn put(&self, out: &mut impl Sink) {
+        put_slice(self.0.as_ref(), out);
+    }
+}
+
+impl<'a> Take<'a> for Text<&'a [u8]> {
+    fn take(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let bytes = take_slice(from)?;
+        if count_texts(bytes) == Some(1) { Ok(Text(bytes)) } else { from.fail(Fault::Field) }
+    }
+}
+
+impl<S: AsRef<[u8]>> Put for MaybeText<S> {
+    fn put(&self, out: &mut impl Sink) {
+        put_slice(self.0.as_ref(), out);
+    }
+}
+
+impl<'a> Take<'a> for MaybeText<&'a [u8]> {
+    fn take(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let bytes = take_slice(from)?;
+        if matches!(count_texts(bytes), Some(0 | 1)) { Ok(MaybeText(bytes)) } else { from.fail(Fault::Field) }
+    }
+}
+
+impl<S: AsRef<[u8]>> Put for Texts<S> {
+    fn put(&self, out: &mut impl Sink) {
+        self.count.put(out);
+        put_slice(self.joined.as_ref(), out);
+    }
+}
+
+impl<'a> Take<'a> for Texts<&'a [u8]> {
+    fn take(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let count = u32::take(from)?;
+        let joined = take_slice(from)?;
+        if count_texts(joined) == Some(count as usize) {
+            Ok(Texts { count, joined })
+        } else {
+            from.fail(Fault::Field)
+        }
+    }
+}
+
+impl<S: AsRef<[u8]>> Put for Numbers<S> {
+    fn put(&self, out: &mut impl Sink) {
+        put_slice(self.0.as_ref(), out);
+    }
+}
+
+impl<'a> Take<'a> for Numbers<&'a [u8]> {
+    fn take(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let bytes = take_slice(from)?;
+        if bytes.len().is_multiple_of(4) { Ok(Numbers(bytes)) } else { from.fail(Fault::Field) }
+    }
+}
+
+/// Declares the operations once: the enum, its encoder and its decoder all come from this table.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $tag:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* $(,)? })*) => {
+        /// One thing nsbox-init does. `S` holds the bytes: owned in a plan, borrowed in init.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Op<S> {
+            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $kind),* },)*
+        }
+
+        impl<S: AsRef<[u8]>> Op<S> {
+            fn tag(&self) -> u16 {
+                match self { $(Op::$name { .. } => $tag,)* }
+            }
+
+            fn put_fields(&self, out: &mut impl Sink) {
+                match self { $(Op::$name { $($field),* } => { $($field.put(out);)* let _ = out; })* }
+            }
+        }
+
+        impl<'a> Op<&'a [u8]> {
+            fn take(tag: u16, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+                match tag {
+                    $($tag => Ok(Op::$name { $($field: Take::take(from)?),* }),)*
+                    _ => from.fail(Fault::Operation),
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// unshare(2), for what clone could not or should not do.
+    1 Unshare { /** CLONE_NEW* */ flags: u64 }
+    /// Tell the caller that the user namespace exists, and wait until it has written the maps.
+    2 AwaitMaps {}
+    /// Write `data` to the file at `path` in a single write(2).
+    3 Write { /** where */ path: Text<S>, /** what */ data: Blob<S> }
+    /// mount(2).
+    4 Mount {
+        /** the source argument */ source: MaybeText<S>,
+        /** the target argument */ target: Text<S>,
+        /** the type argument */ fstype: MaybeText<S>,
+        /** MS_* */ flags: u64,
+    }
+    /// sethostname(2).
+    5 SetHostname { /** the name */ name: Blob<S> }
+    /// setdomainname(2).
+    6 SetDomainname { /** the name */ name: Blob<S> }
+    /// Bring the loopback interface up.
+    7 LoopbackUp {}
+    /// Split: what follows is done by a child, which becomes the payload; init stays behind and supervises.
+    8 Fork { /** CLONE_NEW* for the child */ flags: u64 }
+    /// setsid(2).
+    9 Setsid {}
+    /// setpgid(2) of the payload itself.
+    10 Setpgid { /** the group, 0 for one of its own */ group: i32 }
+    /// Make standard input the controlling terminal (TIOCSCTTY).
+    11 ControllingTerminal {}
+    /// Lay out the file descriptors.
+    12 Descriptors {
+        /** what becomes 0, 1, 2; -1 leaves that one as it is */ stdio: [i32; 3],
+        /** descriptors kept under their own number */ pass: Numbers<S>,
+        /** whether all others are closed */ close: u32,
+    }
+    /// chdir(2).
+    13 Chdir { /** where to */ path: Text<S> }
+    /// umask(2).
+    14 Umask { /** the mask */ mask: u32 }
+    /// setgroups(2).
+    15 Setgroups { /** supplementary group ids */ groups: Numbers<S> }
+    /// setresgid(2), all three.
+    16 Setgid { /** the group id */ id: u32 }
+    /// setresuid(2), all three.
+    17 Setuid { /** the user id */ id: u32 }
+    /// Lower the ambient and inheritable capability sets to these masks.
+    18 Capabilities { /** inheritable */ inheritable: u64, /** ambient */ ambient: u64 }
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    19 NoNewPrivs {}
+    /// Signals as the caller had them.
+    20 Signals { /** blocked */ mask: u64, /** reset from ignored to default */ reset: u64 }
+    /// execve(2): the first of `paths` that can be executed.
+    21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
+}
+
+/// FNV-1a, 64 bits: enough to tell a damaged plan from a whole one, and a dozen instructions long.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+struct Counter(usize);
+
+impl Sink for Counter {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+}
+
+/// Append one operation, carried out as step `step` of the plan people see.
+pub fn encode_op<S: AsRef<[u8]>>(step: u16, op: &Op<S>, out: &mut impl Sink) {
+    let mut length = Counter(0);
+    op.put_fields(&mut length);
+    op.tag().put(out);
+    step.put(out);
+    (length.0 as u32).put(out);
+    op.put_fields(out);
+}
+
+/// The header that goes before the operations in `body`.
+pub fn encode_header(count: u16, body: &[u8]) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[0..4].copy_from_slice(&MAGIC.to_ne_bytes());
+    header[4..6].copy_from_slice(&VERSION.to_ne_bytes());
+    header[6..8].copy_from_slice(&count.to_ne_bytes());
+    header[8..16].copy_from_slice(&((HEADER + body.len()) as u64).to_ne_bytes());
+    header[16..24].copy_from_slice(&checksum(body).to_ne_bytes());
+    header
+}
+
+/// A validated plan, borrowed from its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Plan<'a> {
+    /// Check every byte of `bytes`.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let refuse = |fault, offset| Err(Malformed { fault, offset });
+        let mut header = Reader { all: bytes, at: 0, end: bytes.len() };
+        if u32::take(&mut header)? != MAGIC {
+            return refuse(Fault::Magic, 0);
+        }
+        if u16::take(&mut header)? != VERSION {
+            return refuse(Fault::Version, 4);
+        }
+        let count = u16::take(&mut header)?;
+        let length = u64::take(&mut header)?;
+        let sum = u64::take(&mut header)?;
+        if length != bytes.len() as u64 {
+            return refuse(Fault::Truncated, 8);
+        }
+        if sum != checksum(&bytes[HEADER..]) {
+            return refuse(Fault::Checksum, 16);
+        }
+        let plan = Plan { bytes };
+        let mut ops = plan.ops();
+        let (mut forks, mut seen, mut last_is_exec) = (0, 0u16, false);
+        while let Some(op) = ops.try_next()? {
+            seen = seen.wrapping_add(1);
+            forks += usize::from(matches!(op.1, Op::Fork { .. }));
+            if last_is_exec {
+                return refuse(Fault::Order, ops.reader.at);
+            }
+            last_is_exec = matches!(op.1, Op::Exec { .. });
+        }
+        if seen != count || forks != 1 || !last_is_exec {
+            return refuse(Fault::Order, bytes.len());
+        }
+        Ok(plan)
+    }
+
+    /// The operations with the step each belongs to.
+    pub fn ops(self) -> Ops<'a> {
+        Ops { reader: Reader { all: self.bytes, at: HEADER, end: self.bytes.len() } }
+    }
+}
+
+/// Iterator over the operations of a [`Plan`].
+pub struct Ops<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> Ops<'a> {
+    fn try_next(&mut self) -> Result<Option<(u16, Op<&'a [u8]>)>, Malformed> {
+        if self.reader.at == self.reader.all.len() {
+            return Ok(None);
+        }
+        self.reader.end = self.reader.all.len();
+        let tag = u16::take(&mut self.reader)?;
+        let step = u16::take(&mut self.reader)?;
+        let length = u32::take(&mut self.reader)? as usize;
+        let start = self.reader.at;
+        match start.checked_add(length) {
+            Some(end) if end <= self.reader.all.len() => self.reader.end = end,
+            _ => return self.reader.fail(Fault::Truncated),
+        }
+        let op = Op::take(tag, &mut self.reader)?;
+        if self.reader.at != self.reader.end {
+            return self.reader.fail(Fault::Field);
+        }
+        Ok(Some((step, op)))
+    }
+}
+
+impl<'a> Iterator for Ops<'a> {
+    type Item = (u16, Op<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Only reached through a parsed plan, in which every operation has been read once already.
+        self.try_next().ok().flatten()
+    }
+}
+
+/// What nsbox-init tells the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ReportKind {
+    /// The plan was refused: `errno` is a [`Fault`], `value` the offset.
+    Refused = 1,
+    /// The user namespace exists and waits for its maps.
+    MapsWanted = 2,
+    /// Step `step` failed with `errno`; `value` tells more where one number can.
+    Failed = 3,
+    /// The payload runs: `value` is its PID as nsbox-init sees it. A pidfd of it is attached.
+    Started = 4,
+    /// The payload ended: `value` is its wait status, `rusage` what it and its reaped children used.
+    Exited = 5,
+    /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
+    /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race.
+    Forked = 6,
+}
+
+/// One fixed-size record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Report {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// A [`ReportKind`].
+    pub kind: u32,
+    /// The step, where there is one.
+    pub step: u32,
+    /// The error number, or a [`Fault`].
+    pub errno: i32,
+    /// Depends on the kind.
+    pub value: i64,
+    /// The kernel's `struct rusage`: two timevals and fourteen longs (getrusage(2)).
+    pub rusage: [i64; 18],
+}
+
+/// The size of a [`Report`] on the wire.
+pub const REPORT: usize = size_of::<Report>();
+
+impl Report {
+    /// A record of this kind with all else zero.
+    pub fn new(kind: ReportKind) -> Self {
+        Report { magic: MAGIC, kind: kind as u32, step: 0, errno: 0, value: 0, rusage: [0; 18] }
+    }
+
+    /// The record as bytes.
+    pub fn to_bytes(self) -> [u8; REPORT] {
+        // SAFETY: `Report` is `repr(C)`, without padding (4 * 4 + 8 + 18 * 8 bytes), and made of plain integers.
+        unsafe { core::mem::transmute(self) }
+    }
+
+    /// The record in `bytes`, when they are one.
+    pub fn from_bytes(bytes: [u8; REPORT]) -> Option<(ReportKind, Self)> {
+        // SAFETY: any bit pattern is a valid `Report`, which is plain integers without padding.
+        let report: Report = unsafe { core::mem::transmute(bytes) };
+        let kind = match report.kind {
+            1 => ReportKind::Refused,
+            2 => ReportKind::MapsWanted,
+            3 => ReportKind::Failed,
+            4 => ReportKind::Started,
+            5 => ReportKind::Exited,
+            6 => ReportKind::Forked,
+            _ => return None,
+        };
+        (report.magic == MAGIC).then_some((kind, report))
+    }
+}
+
+/// The one byte by which the caller says that the maps are written.
+pub const GO: u8 = b'g';

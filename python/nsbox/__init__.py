@@ -1,1 +1,28 @@
-"""Linux namespaces for Python."""
+"""Linux namespaces for Python: run things in them, see them, understand them."""
+
+# General layout, along the way of the data:
+#
+#   spec.py      what the caller asks for, validated: Spec
+#   launch.py    the program and its surroundings; the one place where something is started
+#   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   errors.py    everything that is raised
+#
+# Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
+
+from nsbox._core import __version__
+from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+from nsbox.process import Popen, fork_exec, run
+from nsbox.spec import Spec
+
+__all__ = [
+    "NsboxError",
+    "Popen",
+    "SpawnError",
+    "SpawnPermissionError",
+    "Spec",
+    "SpecError",
+    "UnsupportedError",
+    "__version__",
+    "fork_exec",
+    "run",
+]

@@ -1,7 +1,6 @@
 """What the caller asks for, checked before anything is started.
 
-`Spec` says which namespaces and how they are set up; `Launch` says what runs in them. Both are plain frozen data,
-and the Rust core reads them by attribute.
+`Spec` is plain frozen data; the Rust core reads it by attribute and turns it into a plan.
 """
 
 from __future__ import annotations
@@ -9,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from nsbox import _core
 from nsbox.errors import SpecError
 
-__all__ = ["KINDS", "IdRange", "Launch", "Maps", "Namespaces", "Spec", "namespace_names"]
+__all__ = ["KINDS", "IdRange", "Maps", "Namespaces", "Options", "Spec", "namespace_names"]
 
 KINDS = {kind.name: kind for kind in _core.kinds()}
 """The kinds of namespaces by name, in the order in which nsbox names them (namespaces(7))."""
@@ -87,6 +86,30 @@ class Maps:
     groups: tuple[tuple[int, int | None, int], ...] = ()
 
 
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Spec`, for the functions that pass them on."""
+
+    unshare: Namespaces
+    fork: bool
+    init: bool | None
+    mount_proc: bool | str | bytes | os.PathLike[str] | None
+    propagation: Literal["private", "shared", "slave", "unchanged"]
+    map_root_user: bool | Literal["auto"]
+    map_user: int | None
+    map_group: int | None
+    map_users: Sequence[IdRange]
+    map_groups: Sequence[IdRange]
+    setgroups: Literal["allow", "deny"] | None
+    hostname: str | bytes | None
+    domainname: str | bytes | None
+    pid_max: int | None
+    loopback: bool | None
+    boottime: float | tuple[int, int] | None
+    monotonic: float | tuple[int, int] | None
+    keep_caps: bool
+    no_new_privs: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """Which namespaces are new, and how they are set up. Frozen, comparable and picklable.
@@ -94,7 +117,7 @@ class Spec:
     The options are spelled as the long options of unshare(1).
 
     Args:
-        unshare: The new namespaces; see `Namespaces` for the forms.
+        unshare: The new namespaces; see `Namespaces` for the forms. By default mount, ipc and pid.
         fork: False starts the payload in the process that unshared, as unshare(1) does without ``--fork``: a new PID
             namespace is then for its children only.
         init: Whether nsbox-init is the payload's parent inside: it reaps orphans, forwards signals, and is PID 1 of
@@ -122,7 +145,7 @@ class Spec:
         SpecError: when a value or a combination makes no sense.
     """
 
-    unshare: Namespaces = ()
+    unshare: Namespaces = "mip"
     fork: bool = True
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
@@ -262,24 +285,3 @@ def _ranges(argument: str, value: object) -> tuple[IdRange, ...]:
             case _:
                 raise SpecError(f"{argument}: {item!r} is no range (inside, outside, count)")
     return tuple(ranges)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What is run, and with which surroundings: everything in the form in which the kernel takes it."""
-
-    paths: tuple[bytes, ...]
-    argv: tuple[bytes, ...]
-    env: tuple[bytes, ...] | None = None
-    cwd: bytes | None = None
-    stdio: tuple[int, int, int] = (-1, -1, -1)
-    pass_fds: tuple[int, ...] = ()
-    close_fds: bool = True
-    restore_signals: bool = True
-    start_new_session: bool = False
-    process_group: int | None = None
-    controlling_terminal: bool = False
-    umask: int | None = None
-    groups: tuple[int, ...] | None = None
-    gid: int | None = None
-    uid: int | None = None

@@ -1,0 +1,115 @@
+"""What is run in the namespaces, and the one place where anything is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from nsbox import _core
+from nsbox.errors import SpawnError
+from nsbox.spec import Spec
+
+__all__ = ["Argument", "Environment", "Launch", "Started", "candidates", "environment", "start"]
+
+Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A program and its surroundings, everything in the form in which the kernel takes it.
+
+    Attributes:
+        paths: Paths to try, in order.
+        argv: The argument vector.
+        env: ``NAME=value`` each; None for the caller's environment.
+        cwd: The working directory; None for the caller's.
+        stdio: What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
+        pass_fds: Descriptors kept under their own number.
+        close_fds: Whether all others are closed.
+        restore_signals: Whether SIGPIPE and SIGXFSZ, which Python ignores, get their default action back.
+        start_new_session: Whether setsid(2) is called.
+        process_group: The group for setpgid(2), 0 for a new one; None for the caller's.
+        controlling_terminal: Whether descriptor 0 becomes the controlling terminal.
+        umask: The file mode creation mask; None for the caller's.
+        groups: The supplementary groups; None for the caller's.
+        gid: The group id; None for the caller's.
+        uid: The user id; None for the caller's.
+    """
+
+    paths: tuple[bytes, ...]
+    argv: tuple[bytes, ...]
+    env: tuple[bytes, ...] | None = None
+    cwd: bytes | None = None
+    stdio: tuple[int, int, int] = (-1, -1, -1)
+    pass_fds: tuple[int, ...] = ()
+    close_fds: bool = True
+    restore_signals: bool = True
+    start_new_session: bool = False
+    process_group: int | None = None
+    controlling_terminal: bool = False
+    umask: int | None = None
+    groups: tuple[int, ...] | None = None
+    gid: int | None = None
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A payload that runs, and the plan by which it was started."""
+
+    child: _core.Child
+    plan: _core.Plan
+
+
+def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
+    """Return the paths to try for a program: itself if it has a slash, else one for each directory in PATH."""
+    name = os.fsencode(program)
+    if os.path.dirname(name):
+        return (name,)
+    return tuple(os.path.join(os.fsencode(directory), name) for directory in os.get_exec_path(env))
+
+
+def environment(env: Environment | None) -> tuple[bytes, ...] | None:
+    """Return an environment as execve(2) takes it.
+
+    Raises:
+        ValueError: for a name that contains ``=``.
+    """
+    if env is None:
+        return None
+    pairs = [(os.fsencode(name), os.fsencode(value)) for name, value in env.items()]
+    if any(b"=" in name for name, _ in pairs):
+        raise ValueError("illegal environment variable name")
+    return tuple(name + b"=" + value for name, value in pairs)
+
+
+def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> Started:
+    """Make the plan, carry it out, and return when the payload runs.
+
+    Args:
+        spec: The namespaces.
+        launch: The program.
+        program: The program as the caller named it, for errors.
+        cwd: The working directory as the caller named it, for errors.
+
+    Raises:
+        OSError: as `subprocess` raises it for a program that cannot be executed and a directory that is not there.
+        SpawnError: when any other step failed.
+        UnsupportedError: when this kernel lacks something.
+    """
+    plan = _core.compile(spec, launch, _core.facts())
+    try:
+        return Started(_core.spawn(plan), plan)
+    except SpawnError as error:
+        if error.actor == "payload" and error.step in ("exec", "chdir"):
+            filename = program if error.step == "exec" else cwd
+            raise OSError(error.errno, error.strerror, filename) from None
+        raise
+
+
+def inheritable(fds: Iterable[int]) -> tuple[int, ...]:
+    """Return those of `fds` that a program started without closing descriptors would inherit."""
+    return tuple(fd for fd in fds if fd > 2 and os.get_inheritable(fd))  # noqa: PLR2004 - beyond standard error

@@ -135,7 +135,8 @@ impl Child {
         if let Some(exit) = self.known_exit() {
             return Ok(Some(exit));
         }
-        let deadline = timeout.map(|seconds| Instant::now() + Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX / 4));
+        let deadline = timeout
+            .map(|seconds| Instant::now() + Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX / 4));
         loop {
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match py.detach(|| poll_readable([self.parts.init_pidfd.as_raw_fd()], rest)) {
@@ -226,7 +227,9 @@ pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
 
 fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> std::result::Result<(), i32> {
     // SAFETY: plain numbers and a null pointer, which means "as kill(2)".
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) }
 }
 

@@ -64,10 +64,13 @@ impl From<Error> for PyErr {
 /// finds the hint.
 fn spawn_error(py: Python<'_>, failure: &StepFailure) -> PyResult<PyErr> {
     let StepFailure { errno, step, actor, call, detail } = failure;
-    let error = py
-        .import("nsbox.errors")?
-        .getattr("spawn_error")?
-        .call1((*errno, *step, *actor, call.as_str(), detail.as_str()))?;
+    let error = py.import("nsbox.errors")?.getattr("spawn_error")?.call1((
+        *errno,
+        *step,
+        *actor,
+        call.as_str(),
+        detail.as_str(),
+    ))?;
     Ok(PyErr::from_value(error))
 }
 

@@ -165,7 +165,11 @@ impl Plan {
 
     fn __repr__(&self) -> String {
         let names: Vec<_> = self.namespace_names();
-        format!("<plan of {} steps for {}>", self.steps.len(), if names.is_empty() { "no new namespaces".into() } else { names.join(", ") })
+        format!(
+            "<plan of {} steps for {}>",
+            self.steps.len(),
+            if names.is_empty() { "no new namespaces".into() } else { names.join(", ") }
+        )
     }
 }
 
@@ -265,7 +269,9 @@ impl Builder {
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
 pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
-        ns::by_name(name).map(|kind| flags | kind.flag).ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
+        ns::by_name(name)
+            .map(|kind| flags | kind.flag)
+            .ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
     })?;
     let mut added = Vec::new();
     if spec.mount_proc.is_some() && flags & ns::MOUNT == 0 {
@@ -301,19 +307,41 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     // (time_namespaces(7)): so it is unshared, not cloned.
     let cloned = flags & !ns::TIME;
     let outer = if arrangement == Arrangement::InitInside { cloned } else { 0 };
-    plan.caller("clone", CallerAction::Clone(outer), "clone(2)", "a new process, in the new namespaces from its first instruction");
-    plan.caller("exec init", CallerAction::ExecInit(carry), "execveat(2)", "leave the caller's memory at once: nsbox-init takes over");
+    plan.caller(
+        "clone",
+        CallerAction::Clone(outer),
+        "clone(2)",
+        "a new process, in the new namespaces from its first instruction",
+    );
+    plan.caller(
+        "exec init",
+        CallerAction::ExecInit(carry),
+        "execveat(2)",
+        "leave the caller's memory at once: nsbox-init takes over",
+    );
     if arrangement == Arrangement::InitInside {
         world(&mut plan, Actor::Init, spec, flags, facts);
     }
     let inner = if arrangement == Arrangement::Guarded { cloned } else { 0 };
-    plan.op(Actor::Init, "fork", Op::Fork { flags: inner }, "clone(2)", match arrangement {
-        Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
-        Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
-        Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
-    });
+    plan.op(
+        Actor::Init,
+        "fork",
+        Op::Fork { flags: inner },
+        "clone(2)",
+        match arrangement {
+            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
+            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
+            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
+        },
+    );
     if arrangement == Arrangement::Unforked && flags != 0 {
-        plan.op(Actor::Payload, "unshare", Op::Unshare { flags }, "unshare(2)", "without a fork: a new PID namespace is for children only");
+        plan.op(
+            Actor::Payload,
+            "unshare",
+            Op::Unshare { flags },
+            "unshare(2)",
+            "without a fork: a new PID namespace is for children only",
+        );
     }
     if arrangement != Arrangement::InitInside {
         world(&mut plan, Actor::Payload, spec, flags, facts);
@@ -330,15 +358,29 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
     }
     if flags & ns::TIME != 0 {
         if spec.fork {
-            plan.op(actor, "unshare time", Op::Unshare { flags: ns::TIME }, "time_namespaces(7)", "children enter it; its clocks can still be set");
+            plan.op(
+                actor,
+                "unshare time",
+                Op::Unshare { flags: ns::TIME },
+                "time_namespaces(7)",
+                "children enter it; its clocks can still be set",
+            );
         }
         let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
         let lines: String = offsets
             .iter()
-            .filter_map(|(clock, offset)| offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n")))
+            .filter_map(|(clock, offset)| {
+                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
+            })
             .collect();
         if !lines.is_empty() {
-            plan.op(actor, "clock offsets", write("/proc/self/timens_offsets", &lines), "time_namespaces(7)", "before the first process enters the namespace");
+            plan.op(
+                actor,
+                "clock offsets",
+                write("/proc/self/timens_offsets", &lines),
+                "time_namespaces(7)",
+                "before the first process enters the namespace",
+            );
         }
     }
     if flags & ns::MOUNT != 0 {
@@ -353,13 +395,31 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
         }
     }
     if let Some(name) = &spec.hostname {
-        plan.op(actor, "hostname", Op::SetHostname { name: Blob(name.to_vec()) }, "sethostname(2)", "only this UTS namespace has it");
+        plan.op(
+            actor,
+            "hostname",
+            Op::SetHostname { name: Blob(name.to_vec()) },
+            "sethostname(2)",
+            "only this UTS namespace has it",
+        );
     }
     if let Some(name) = &spec.domainname {
-        plan.op(actor, "domainname", Op::SetDomainname { name: Blob(name.to_vec()) }, "setdomainname(2)", "only this UTS namespace has it");
+        plan.op(
+            actor,
+            "domainname",
+            Op::SetDomainname { name: Blob(name.to_vec()) },
+            "setdomainname(2)",
+            "only this UTS namespace has it",
+        );
     }
     if flags & ns::NET != 0 && spec.loopback {
-        plan.op(actor, "loopback", Op::LoopbackUp {}, "netdevice(7)", "a new network namespace has nothing but lo, and lo is down");
+        plan.op(
+            actor,
+            "loopback",
+            Op::LoopbackUp {},
+            "netdevice(7)",
+            "a new network namespace has nothing but lo, and lo is down",
+        );
     }
     if let Some(target) = &spec.mount_proc {
         let proc = Op::Mount {
@@ -371,7 +431,13 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
         plan.op(actor, "mount proc", proc, "proc(5)", "a proc that shows the PID namespace of whoever mounts it");
     }
     if let Some(limit) = spec.pid_max {
-        plan.op(actor, "pid_max", write("/proc/sys/kernel/pid_max", &limit.to_string()), "proc_sys_kernel(5)", "the limit of this PID namespace alone");
+        plan.op(
+            actor,
+            "pid_max",
+            write("/proc/sys/kernel/pid_max", &limit.to_string()),
+            "proc_sys_kernel(5)",
+            "the limit of this PID namespace alone",
+        );
     }
 }
 
@@ -393,15 +459,36 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;
     }
-    plan.op(actor, "await maps", Op::AwaitMaps {}, "user_namespaces(7)", "the ids are unmapped until the caller has written the maps");
+    plan.op(
+        actor,
+        "await maps",
+        Op::AwaitMaps {},
+        "user_namespaces(7)",
+        "the ids are unmapped until the caller has written the maps",
+    );
     if let Some(word) = setgroups {
-        plan.caller("setgroups", CallerAction::Map("setgroups", word.to_string()), "user_namespaces(7)", "given up, or else a group map could drop a group that forbids something");
+        plan.caller(
+            "setgroups",
+            CallerAction::Map("setgroups", word.to_string()),
+            "user_namespaces(7)",
+            "given up, or else a group map could drop a group that forbids something",
+        );
     }
     if !groups.is_empty() {
-        plan.caller("gid_map", CallerAction::Map("gid_map", text(groups, facts.egid)), "user_namespaces(7)", "which group outside each group inside stands for");
+        plan.caller(
+            "gid_map",
+            CallerAction::Map("gid_map", text(groups, facts.egid)),
+            "user_namespaces(7)",
+            "which group outside each group inside stands for",
+        );
     }
     if !users.is_empty() {
-        plan.caller("uid_map", CallerAction::Map("uid_map", text(users, facts.euid)), "user_namespaces(7)", "which user outside each user inside stands for");
+        plan.caller(
+            "uid_map",
+            CallerAction::Map("uid_map", text(users, facts.euid)),
+            "user_namespaces(7)",
+            "which user outside each user inside stands for",
+        );
     }
 }
 
@@ -411,7 +498,11 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
     let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
     op(
         "descriptors",
-        Op::Descriptors { stdio: *stdio, pass: Numbers(packed(pass_fds.iter().map(|&fd| fd as u32))), close: u32::from(*close_fds) },
+        Op::Descriptors {
+            stdio: *stdio,
+            pass: Numbers(packed(pass_fds.iter().map(|&fd| fd as u32))),
+            close: u32::from(*close_fds),
+        },
         "dup(2)",
         "standard input, output and error, and what was passed on; nothing else",
     );
@@ -431,7 +522,12 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
         op("controlling terminal", Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
     }
     if let Some(groups) = &launch.groups {
-        op("setgroups", Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) }, "setgroups(2)", "the supplementary groups asked for");
+        op(
+            "setgroups",
+            Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
+            "setgroups(2)",
+            "the supplementary groups asked for",
+        );
     }
     if let Some(id) = launch.gid {
         op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");
@@ -440,10 +536,20 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
         op("setuid", Op::Setuid { id }, "setresuid(2)", "the user asked for");
     }
     if spec.keep_caps {
-        op("keep capabilities", Op::Capabilities { inheritable: u64::MAX, ambient: u64::MAX }, "capabilities(7)", "as asked: ambient, so that they survive the exec");
+        op(
+            "keep capabilities",
+            Op::Capabilities { inheritable: u64::MAX, ambient: u64::MAX },
+            "capabilities(7)",
+            "as asked: ambient, so that they survive the exec",
+        );
     } else if carry {
         let (inheritable, ambient) = if flags & ns::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
-        op("drop capabilities", Op::Capabilities { inheritable, ambient }, "capabilities(7)", "what carried nsbox-init over its exec is not for the payload");
+        op(
+            "drop capabilities",
+            Op::Capabilities { inheritable, ambient },
+            "capabilities(7)",
+            "what carried nsbox-init over its exec is not for the payload",
+        );
     }
     if spec.no_new_privs {
         op("no_new_privs", Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", "no exec grants privileges from here on");
@@ -454,7 +560,8 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
         Some(env) => joined("env", env.iter())?,
         None => own_environment(),
     };
-    let exec = Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
+    let exec =
+        Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
     op("exec", exec, "execve(2)", "the program asked for");
     Ok(())
 }
@@ -523,7 +630,9 @@ impl Step {
     /// The system call with its arguments, as strace(1) would print it.
     pub fn call(&self) -> String {
         match &self.action {
-            Action::Caller(CallerAction::Clone(flags)) => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+            Action::Caller(CallerAction::Clone(flags)) => {
+                format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD"))
+            }
             Action::Caller(CallerAction::ExecInit(carry)) => {
                 let how = if *carry { " with ambient capabilities" } else { "" };
                 format!("execveat(nsbox-init){how}")
@@ -535,7 +644,11 @@ impl Step {
 }
 
 fn flag_names(flags: u64, rest: &str) -> String {
-    kinds_of(flags).map(|kind| kind.flag_name).chain(std::iter::once(rest).filter(|rest| !rest.is_empty())).collect::<Vec<_>>().join("|")
+    kinds_of(flags)
+        .map(|kind| kind.flag_name)
+        .chain(std::iter::once(rest).filter(|rest| !rest.is_empty()))
+        .collect::<Vec<_>>()
+        .join("|")
 }
 
 fn op_call(op: &Op<Vec<u8>>) -> String {
@@ -578,7 +691,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Capabilities { inheritable, ambient } => match (*inheritable, *ambient) {
             (0, 0) => "capset(inheritable empty); prctl(PR_CAP_AMBIENT, none)".into(),
             (u64::MAX, u64::MAX) => "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)".into(),
-            (inheritable, ambient) => format!("capset(inheritable {inheritable:#x}); prctl(PR_CAP_AMBIENT, {ambient:#x})"),
+            (inheritable, ambient) => {
+                format!("capset(inheritable {inheritable:#x}); prctl(PR_CAP_AMBIENT, {ambient:#x})")
+            }
         },
         Op::NoNewPrivs {} => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
         Op::Signals { mask, reset } => format!("sigprocmask(SIG_SETMASK, {mask:#x}); reset {reset:#x}"),

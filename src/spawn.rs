@@ -87,8 +87,8 @@ struct ExecInit<'a> {
 fn launch(plan: &Plan, encoded: &[u8]) -> Result<Launch> {
     let image = image::init()?;
     let plan_file = image::in_memory(c"nsbox-plan", encoded, false)?;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-        .map_err(os("socketpair"))?;
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;
     setsockopt(&ours, sockopt::PassCred, &true).map_err(os("setsockopt(SO_PASSCRED)"))?;
     let lifeline = pidfd_open(std::process::id() as i32)?;
     let numbers = [&plan_file, &theirs, &lifeline].map(AsRawFd::as_raw_fd);
@@ -227,7 +227,9 @@ impl Conversation<'_> {
     }
 
     fn started(&mut self, message: Message) -> Result<Child> {
-        let (Some(pidfd), Some(socket)) = (message.attached, self.launch.socket.take()) else { return Err(self.gone()) };
+        let (Some(pidfd), Some(socket)) = (message.attached, self.launch.socket.take()) else {
+            return Err(self.gone());
+        };
         let pid_inside = match self.plan.arrangement {
             Arrangement::Guarded if self.plan.namespaces & crate::ns::PID != 0 => 1,
             _ => message.report.value as i32,
@@ -292,7 +294,13 @@ impl Conversation<'_> {
             },
             None => "nsbox-init closed the connection".to_string(),
         };
-        Error::Step(Box::new(StepFailure { errno: libc::ECONNRESET, step: "init", actor: "init", call: "recvmsg(nsbox-init)".into(), detail }))
+        Error::Step(Box::new(StepFailure {
+            errno: libc::ECONNRESET,
+            step: "init",
+            actor: "init",
+            call: "recvmsg(nsbox-init)".into(),
+            detail,
+        }))
     }
 }
 

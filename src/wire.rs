@@ -42,15 +42,8 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, for turning a number from a report back into one.
-    pub const ALL: [Fault; 7] = [
-        Fault::Truncated,
-        Fault::Magic,
-        Fault::Version,
-        Fault::Checksum,
-        Fault::Operation,
-        Fault::Field,
-        Fault::Order,
-    ];
+    pub const ALL: [Fault; 7] =
+        [Fault::Truncated, Fault::Magic, Fault::Version, Fault::Checksum, Fault::Operation, Fault::Field, Fault::Order];
 }
 
 /// A [`Fault`] and the offset in the plan at which it was found.
@@ -232,11 +225,7 @@ impl<'a> Take<'a> for Texts<&'a [u8]> {
     fn take(from: &mut Reader<'a>) -> Result<Self, Malformed> {
         let count = u32::take(from)?;
         let joined = take_slice(from)?;
-        if count_texts(joined) == Some(count as usize) {
-            Ok(Texts { count, joined })
-        } else {
-            from.fail(Fault::Field)
-        }
+        if count_texts(joined) == Some(count as usize) { Ok(Texts { count, joined }) } else { from.fail(Fault::Field) }
     }
 }
 

@@ -18,9 +18,16 @@ const STACK: usize = 16 << 10;
 pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
     let mut time_namespace = false;
+    let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     while let Some((step, op)) = ops.next() {
         match op {
-            Op::Fork { flags } => fork(channel, step, flags, !time_namespace, plan, ops),
+            Op::Fork { flags } => {
+                // Nobody else's business any more, least of all the payload's, which shares our memory until its
+                // exec. But as long as maps are awaited, the caller has to open our files in /proc.
+                sys::set_dumpable(maps_ahead);
+                fork(channel, step, flags, !time_namespace, plan, ops)
+            }
+            Op::AwaitMaps {} => maps_ahead = false,
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
             _ => {}
         }
@@ -50,7 +57,8 @@ struct Failure {
 }
 
 fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan<'static>, rest: Ops<'static>) -> ! {
-    let prepared = Exec::prepare(plan).and_then(|exec| Ok((exec, sys::map_memory(4096, true)?, sys::map_memory(STACK, false)?)));
+    let prepared =
+        Exec::prepare(plan).and_then(|exec| Ok((exec, sys::map_memory(4096, true)?, sys::map_memory(STACK, false)?)));
     let (exec, failure, stack) = match prepared {
         Ok(prepared) => prepared,
         Err(errno) => channel.fail(step, errno, 0),
@@ -61,11 +69,6 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         sys::become_subreaper();
     }
     let children = if init_of_namespace { None } else { supervise::open_children() };
-    // Without new namespaces ahead the maps are written by now; otherwise the caller still has to open our child's
-    // files in /proc, which share this flag with us.
-    if flags == 0 {
-        sys::set_dumpable(false);
-    }
     let mut launch = Launch {
         channel,
         ops: rest,

@@ -196,21 +196,23 @@ pub fn take_terminal() -> Result<()> {
     call!(ioctl, 0, ioctl::TIOCSCTTY, 0).map(drop)
 }
 
-/// Set the inheritable and ambient capability sets to these (capabilities(7)).
+/// Make the inheritable and ambient capability sets these, as far as the permitted set allows (capabilities(7)).
 pub fn set_capabilities(inheritable: u64, ambient: u64) -> Result<()> {
     let header = k::__user_cap_header_struct { version: k::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
     let none = k::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
     let mut data = [none; 2];
     call!(capget, &raw const header, data.as_mut_ptr())?;
-    data[0].inheritable = inheritable as u32;
-    data[1].inheritable = (inheritable >> 32) as u32;
-    for capability in 0..64_u64 {
-        if ambient & (1 << capability) == 0 {
-            // Numbers beyond the last capability are refused, and so is lowering what is not there: both are fine.
-            let _ = call!(prctl, prctl::PR_CAP_AMBIENT, prctl::PR_CAP_AMBIENT_LOWER, capability, 0, 0);
-        }
+    for (index, half) in data.iter_mut().enumerate() {
+        half.inheritable = (inheritable >> (32 * index)) as u32 & (half.inheritable | half.permitted);
     }
-    call!(capset, &raw const header, data.as_ptr()).map(drop)
+    call!(capset, &raw const header, data.as_ptr())?;
+    for capability in 0..64_u64 {
+        let how =
+            if ambient & (1 << capability) != 0 { prctl::PR_CAP_AMBIENT_RAISE } else { prctl::PR_CAP_AMBIENT_LOWER };
+        // Refused for numbers beyond the last capability and for what is not permitted; both are as they should be.
+        let _ = call!(prctl, prctl::PR_CAP_AMBIENT, how, capability, 0, 0);
+    }
+    Ok(())
 }
 
 /// The kernel's `struct sigaction`: handler, flags, restorer, mask.

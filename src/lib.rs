@@ -2,12 +2,14 @@
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
 mod child;
+pub mod compile;
 mod error;
 mod image;
 mod ns;
 pub mod plan;
 mod spawn;
 pub mod spec;
+mod text;
 mod vfork;
 pub mod wire;
 
@@ -18,9 +20,11 @@ mod _core {
     #[pymodule_export]
     use crate::child::{Child, Exit};
     #[pymodule_export]
+    use crate::compile::compile_plan;
+    #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
-    use crate::plan::{Plan, StepView, compile_plan};
+    use crate::plan::{Plan, StepView};
     #[pymodule_export]
     use crate::spawn::spawn;
     #[pymodule_export]

@@ -69,10 +69,9 @@ pub unsafe fn vfork(
     data: *mut c_void,
 ) -> Result<Born, i32> {
     let pidfd = AtomicI32::new(-1);
-    // 16-byte alignment at function entry is what both ABIs ask for.
-    let size = (stack.len() - (stack.as_ptr() as usize % 16)) & !15;
+    // Both ABIs want the stack pointer on a multiple of 16.
     let base = (stack.as_mut_ptr() as usize).next_multiple_of(16);
-    let size = size.saturating_sub(16);
+    let size = (stack.as_ptr() as usize + stack.len() - base) & !15;
     let flags = flags | CLONE_VFORK | CLONE_PIDFD | if share_memory { CLONE_VM } else { 0 };
     let args = CloneArgs {
         flags: flags | CLONE_CLEAR_SIGHAND,

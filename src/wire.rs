@@ -409,13 +409,16 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// An operation and the step it belongs to.
+pub type Numbered<'a> = (u16, Op<&'a [u8]>);
+
 /// Iterator over the operations of a [`Plan`].
 pub struct Ops<'a> {
     reader: Reader<'a>,
 }
 
 impl<'a> Ops<'a> {
-    fn try_next(&mut self) -> Result<Option<(u16, Op<&'a [u8]>)>, Malformed> {
+    fn try_next(&mut self) -> Result<Option<Numbered<'a>>, Malformed> {
         if self.reader.at == self.reader.all.len() {
             return Ok(None);
         }
@@ -437,7 +440,7 @@ impl<'a> Ops<'a> {
 }
 
 impl<'a> Iterator for Ops<'a> {
-    type Item = (u16, Op<&'a [u8]>);
+    type Item = Numbered<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         // Only reached through a parsed plan, in which every operation has been read once already.

@@ -101,7 +101,7 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     // SAFETY: it outlives this function, which never returns.
     let channel = unsafe { &*launch.channel };
     let _ = channel.send(Report::new(ReportKind::Forked), -1);
-    while let Some((step, op)) = launch.ops.next() {
+    for (step, op) in launch.ops.by_ref() {
         let result = match op {
             Op::Signals { mask, reset } => {
                 sys::sigaction(SIGCHLD, &launch.sigchld);

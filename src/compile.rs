@@ -1,0 +1,387 @@
+//! From a wish to a plan. [`compile`] looks at nothing but its arguments, so that what nsbox would do can be printed
+//! and tested without a kernel.
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::error::{Error, Result};
+use crate::ns;
+use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
+use crate::spec::{Facts, Launch, Maps, Spec};
+use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
+
+/// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
+const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
+
+/// The steps being collected.
+struct Builder {
+    steps: Vec<Step>,
+}
+
+impl Builder {
+    fn caller(&mut self, name: &'static str, action: CallerAction, manual: &'static str, why: &'static str) {
+        self.steps.push(Step { name, actor: Actor::Caller, action: Action::Caller(action), manual, why });
+    }
+
+    fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
+        self.steps.push(Step { name, actor, action: Action::Op(op), manual, why });
+    }
+}
+
+/// Make the plan for `spec` and `launch`, given the caller's situation.
+///
+/// # Errors
+/// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
+pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
+    let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
+        ns::by_name(name)
+            .map(|kind| flags | kind.flag)
+            .ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
+    })?;
+    let mut added = Vec::new();
+    if spec.mount_proc.is_some() && flags & ns::MOUNT == 0 {
+        flags |= ns::MOUNT;
+        added.push(("mount", "mount_proc is set, and must not change the caller's own mounts"));
+    }
+    let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
+    if flags & ns::USER == 0 {
+        if mapped {
+            flags |= ns::USER;
+            added.push(("user", "an id map is given"));
+        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 {
+            flags |= ns::USER;
+            added.push(("user", "the caller lacks CAP_SYS_ADMIN"));
+        }
+    }
+    if spec.pid_max.is_some() && facts.kernel < PID_MAX_PER_NAMESPACE {
+        let (major, minor) = facts.kernel;
+        return Err(Error::Unsupported(format!(
+            "pid_max: on this kernel ({major}.{minor}) the limit is one for the whole machine; each PID namespace has its own since Linux 6.14"
+        )));
+    }
+    let arrangement = match (spec.fork, spec.init) {
+        (false, _) => Arrangement::Unforked,
+        (true, true) => Arrangement::InitInside,
+        (true, false) => Arrangement::Guarded,
+    };
+
+    let mut plan = Builder { steps: Vec::with_capacity(16) };
+    let unmapped_root = facts.euid != 0 && facts.permitted != 0;
+    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0);
+    // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
+    // (time_namespaces(7)): so it is unshared, not cloned.
+    let cloned = flags & !ns::TIME;
+    let outer = if arrangement == Arrangement::InitInside { cloned } else { 0 };
+    plan.caller(
+        "clone",
+        CallerAction::Clone(outer),
+        "clone(2)",
+        "a new process, in the new namespaces from its first instruction",
+    );
+    plan.caller(
+        "exec init",
+        CallerAction::ExecInit(carry),
+        "execveat(2)",
+        "leave the caller's memory at once: nsbox-init takes over",
+    );
+    if arrangement == Arrangement::InitInside {
+        world(&mut plan, Actor::Init, spec, flags, facts);
+    }
+    let inner = if arrangement == Arrangement::Guarded { cloned } else { 0 };
+    plan.op(
+        Actor::Init,
+        "fork",
+        Op::Fork { flags: inner },
+        "clone(2)",
+        match arrangement {
+            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
+            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
+            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
+        },
+    );
+    if arrangement == Arrangement::Unforked && flags != 0 {
+        plan.op(
+            Actor::Payload,
+            "unshare",
+            Op::Unshare { flags },
+            "unshare(2)",
+            "without a fork: a new PID namespace is for children only",
+        );
+    }
+    if arrangement != Arrangement::InitInside {
+        world(&mut plan, Actor::Payload, spec, flags, facts);
+    }
+    payload(&mut plan, spec, launch, facts, flags, carry)?;
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds })
+}
+
+/// What makes the new namespaces usable.
+fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) {
+    if flags & ns::USER != 0 {
+        id_maps(plan, actor, spec, facts);
+    }
+    if flags & ns::TIME != 0 {
+        if spec.fork {
+            plan.op(
+                actor,
+                "unshare time",
+                Op::Unshare { flags: ns::TIME },
+                "time_namespaces(7)",
+                "children enter it; its clocks can still be set",
+            );
+        }
+        let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
+        let lines: String = offsets
+            .iter()
+            .filter_map(|(clock, offset)| {
+                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
+            })
+            .collect();
+        if !lines.is_empty() {
+            plan.op(
+                actor,
+                "clock offsets",
+                write("/proc/self/timens_offsets", &lines),
+                "time_namespaces(7)",
+                "before the first process enters the namespace",
+            );
+        }
+    }
+    if flags & ns::MOUNT != 0 {
+        let propagation = match spec.propagation.as_str() {
+            "shared" => Some((MS_SHARED, "mounts are shared with other mount namespaces: as asked")),
+            "slave" => Some((MS_SLAVE, "mounts made outside still arrive; none made here leaves")),
+            "unchanged" => None,
+            _ => Some((MS_PRIVATE, "first of all mounts: none made here is seen outside")),
+        };
+        if let Some((kind, why)) = propagation {
+            plan.op(actor, "propagation", mount("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
+        }
+    }
+    if let Some(name) = &spec.hostname {
+        plan.op(
+            actor,
+            "hostname",
+            Op::SetHostname { name: Blob(name.to_vec()) },
+            "sethostname(2)",
+            "only this UTS namespace has it",
+        );
+    }
+    if let Some(name) = &spec.domainname {
+        plan.op(
+            actor,
+            "domainname",
+            Op::SetDomainname { name: Blob(name.to_vec()) },
+            "setdomainname(2)",
+            "only this UTS namespace has it",
+        );
+    }
+    if flags & ns::NET != 0 && spec.loopback {
+        plan.op(
+            actor,
+            "loopback",
+            Op::LoopbackUp {},
+            "netdevice(7)",
+            "a new network namespace has nothing but lo, and lo is down",
+        );
+    }
+    if let Some(target) = &spec.mount_proc {
+        let proc = Op::Mount {
+            source: MaybeText(c_bytes(b"proc")),
+            target: Text(c_bytes(target)),
+            fstype: MaybeText(c_bytes(b"proc")),
+            flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
+        };
+        plan.op(actor, "mount proc", proc, "proc(5)", "a proc that shows the PID namespace of whoever mounts it");
+    }
+    if let Some(limit) = spec.pid_max {
+        plan.op(
+            actor,
+            "pid_max",
+            write("/proc/sys/kernel/pid_max", &limit.to_string()),
+            "proc_sys_kernel(5)",
+            "the limit of this PID namespace alone",
+        );
+    }
+}
+
+/// The files of a user namespace, written by the caller while `actor` waits.
+fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
+    let Maps { auto, users, groups } = &spec.maps;
+    let root = vec![(0, None, 1)];
+    let given = !users.is_empty() || !groups.is_empty();
+    let (users, groups) = if *auto && !given { (&root, &root) } else { (users, groups) };
+    let text = |map: &[(u32, Option<u32>, u32)], own: u32| -> String {
+        map.iter().map(|(inside, outside, count)| format!("{inside} {} {count}\n", outside.unwrap_or(own))).collect()
+    };
+    // Without CAP_SETGID outside, gid_map may only be written once setgroups(2) is given up (user_namespaces(7));
+    // unshare(1) gives it up for every map to a single id.
+    let single = |map: &[(u32, Option<u32>, u32)]| map.iter().any(|(_, outside, _)| outside.is_none());
+    const SETGID: u64 = 1 << 6;
+    let deny = !groups.is_empty() && (single(groups) || facts.effective & SETGID == 0);
+    let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
+    if setgroups.is_none() && users.is_empty() && groups.is_empty() {
+        return;
+    }
+    plan.op(
+        actor,
+        "await maps",
+        Op::AwaitMaps {},
+        "user_namespaces(7)",
+        "the ids are unmapped until the caller has written the maps",
+    );
+    if let Some(word) = setgroups {
+        plan.caller(
+            "setgroups",
+            CallerAction::Map("setgroups", word.to_string()),
+            "user_namespaces(7)",
+            "given up, or else a group map could drop a group that forbids something",
+        );
+    }
+    if !groups.is_empty() {
+        plan.caller(
+            "gid_map",
+            CallerAction::Map("gid_map", text(groups, facts.egid)),
+            "user_namespaces(7)",
+            "which group outside each group inside stands for",
+        );
+    }
+    if !users.is_empty() {
+        plan.caller(
+            "uid_map",
+            CallerAction::Map("uid_map", text(users, facts.euid)),
+            "user_namespaces(7)",
+            "which user outside each user inside stands for",
+        );
+    }
+}
+
+/// What happens in the payload's process, in the order of `subprocess`.
+fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flags: u64, carry: bool) -> Result<()> {
+    let Launch { stdio, pass_fds, close_fds, .. } = launch;
+    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
+    op(
+        "descriptors",
+        Op::Descriptors {
+            stdio: *stdio,
+            pass: Numbers(packed(pass_fds.iter().map(|&fd| fd as u32))),
+            close: u32::from(*close_fds),
+        },
+        "dup(2)",
+        "standard input, output and error, and what was passed on; nothing else",
+    );
+    if let Some(directory) = &launch.cwd {
+        op("chdir", Op::Chdir { path: Text(c_bytes(directory)) }, "chdir(2)", "the working directory asked for");
+    }
+    if let Some(mask) = launch.umask {
+        op("umask", Op::Umask { mask }, "umask(2)", "the mask asked for");
+    }
+    if launch.start_new_session {
+        op("setsid", Op::Setsid {}, "setsid(2)", "a session of its own");
+    }
+    if let Some(group) = launch.process_group {
+        op("setpgid", Op::Setpgid { group }, "setpgid(2)", "the process group asked for");
+    }
+    if launch.controlling_terminal {
+        op("controlling terminal", Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
+    }
+    if let Some(groups) = &launch.groups {
+        op(
+            "setgroups",
+            Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
+            "setgroups(2)",
+            "the supplementary groups asked for",
+        );
+    }
+    if let Some(id) = launch.gid {
+        op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");
+    }
+    if let Some(id) = launch.uid {
+        op("setuid", Op::Setuid { id }, "setresuid(2)", "the user asked for");
+    }
+    if spec.keep_caps {
+        op(
+            "keep capabilities",
+            Op::Capabilities { inheritable: u64::MAX, ambient: u64::MAX },
+            "capabilities(7)",
+            "as asked: ambient, so that they survive the exec",
+        );
+    } else if carry {
+        let (inheritable, ambient) = if flags & ns::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
+        op(
+            "drop capabilities",
+            Op::Capabilities { inheritable, ambient },
+            "capabilities(7)",
+            "what carried nsbox-init over its exec is not for the payload",
+        );
+    }
+    if spec.no_new_privs {
+        op("no_new_privs", Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", "no exec grants privileges from here on");
+    }
+    let reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
+    op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", "blocked and ignored as in the caller");
+    let env = match &launch.env {
+        Some(env) => joined("env", env.iter())?,
+        None => own_environment(),
+    };
+    let exec =
+        Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
+    op("exec", exec, "execve(2)", "the program asked for");
+    Ok(())
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+fn packed(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+    numbers.flat_map(u32::to_ne_bytes).collect()
+}
+
+fn c_bytes(bytes: &[u8]) -> Vec<u8> {
+    [bytes, b"\0"].concat()
+}
+
+fn mount(source: &str, target: &str, fstype: &str, flags: u64) -> Op<Vec<u8>> {
+    let maybe = |text: &str| MaybeText(if text.is_empty() { Vec::new() } else { c_bytes(text.as_bytes()) });
+    Op::Mount { source: maybe(source), target: Text(c_bytes(target.as_bytes())), fstype: maybe(fstype), flags }
+}
+
+fn write(path: &str, data: &str) -> Op<Vec<u8>> {
+    Op::Write { path: Text(c_bytes(path.as_bytes())), data: Blob(data.as_bytes().to_vec()) }
+}
+
+fn joined<'a>(argument: &str, texts: impl Iterator<Item = &'a PyBackedBytes>) -> Result<Texts<Vec<u8>>> {
+    let (mut joined, mut count) = (Vec::with_capacity(2048), 0);
+    for text in texts {
+        if text.contains(&0) {
+            return Err(Error::Spec(format!("{argument}: embedded null byte")));
+        }
+        joined.extend_from_slice(text);
+        joined.push(0);
+        count += 1;
+    }
+    Ok(Texts { count, joined })
+}
+
+/// The environment as C sees it, which `os.putenv` changes and `os.environ` does not show.
+fn own_environment() -> Texts<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let (mut joined, mut count) = (Vec::with_capacity(4096), 0);
+    for (name, value) in std::env::vars_os() {
+        joined.extend_from_slice(name.as_bytes());
+        joined.push(b'=');
+        joined.extend_from_slice(value.as_bytes());
+        joined.push(0);
+        count += 1;
+    }
+    Texts { count, joined }
+}
+
+/// Make a plan.
+#[pyfunction(name = "compile")]
+pub fn compile_plan(spec: Spec, launch: Launch, facts: &Facts) -> Result<Plan> {
+    compile(&spec, &launch, facts)
+}

@@ -1,0 +1,133 @@
+//! A plan in words: each step as strace(1) would print it.
+
+use std::fmt;
+
+use crate::ns::kinds_of;
+use crate::plan::{Action, CallerAction, Plan, Step};
+use crate::wire::{MaybeText, Op};
+
+/// mount(2).
+pub const MS_NOSUID: u64 = 0x2;
+/// mount(2).
+pub const MS_NODEV: u64 = 0x4;
+/// mount(2).
+pub const MS_NOEXEC: u64 = 0x8;
+/// mount(2).
+pub const MS_REC: u64 = 0x4000;
+/// mount(2).
+pub const MS_PRIVATE: u64 = 0x4_0000;
+/// mount(2).
+pub const MS_SLAVE: u64 = 0x8_0000;
+/// mount(2).
+pub const MS_SHARED: u64 = 0x10_0000;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.steps.iter().enumerate() {
+            writeln!(out, "{index:2}  {:<8} {:<20} {}", step.actor.name(), step.name, step.call())?;
+        }
+        for (namespace, reason) in &self.added {
+            writeln!(out, "    a new {namespace} namespace was added: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// The system call with its arguments, as strace(1) would print it.
+    pub fn call(&self) -> String {
+        match &self.action {
+            Action::Caller(CallerAction::Clone(flags)) => {
+                format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD"))
+            }
+            Action::Caller(CallerAction::ExecInit(carry)) => {
+                let how = if *carry { " with ambient capabilities" } else { "" };
+                format!("execveat(nsbox-init){how}")
+            }
+            Action::Caller(CallerAction::Map(file, text)) => format!("write(\"/proc/PID/{file}\", {text:?})"),
+            Action::Op(op) => op_call(op),
+        }
+    }
+}
+
+fn flag_names(flags: u64, rest: &str) -> String {
+    kinds_of(flags)
+        .map(|kind| kind.flag_name)
+        .chain(std::iter::once(rest).filter(|rest| !rest.is_empty()))
+        .collect::<Vec<_>>()
+        .join("|")
+}
+
+fn op_call(op: &Op<Vec<u8>>) -> String {
+    match op {
+        Op::Unshare { flags } => format!("unshare({})", flag_names(*flags, "")),
+        Op::AwaitMaps {} => "recv(the caller: maps written)".into(),
+        Op::Write { path, data } => format!("write({}, {})", quoted(&path.0), quoted(&data.0)),
+        Op::Mount { source, target, fstype, flags } => {
+            let null = |text: &MaybeText<Vec<u8>>| if text.0.is_empty() { "NULL".into() } else { quoted(&text.0) };
+            format!("mount({}, {}, {}, {}, NULL)", null(source), quoted(&target.0), null(fstype), mount_flags(*flags))
+        }
+        Op::SetHostname { name } => format!("sethostname({}, {})", quoted(&name.0), name.0.len()),
+        Op::SetDomainname { name } => format!("setdomainname({}, {})", quoted(&name.0), name.0.len()),
+        Op::LoopbackUp {} => "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(),
+        Op::Fork { flags } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Setsid {} => "setsid()".into(),
+        Op::Setpgid { group } => format!("setpgid(0, {group})"),
+        Op::ControllingTerminal {} => "ioctl(0, TIOCSCTTY)".into(),
+        Op::Descriptors { stdio, pass, close } => {
+            let mut parts: Vec<String> = stdio
+                .iter()
+                .enumerate()
+                .filter(|(_, source)| **source >= 0)
+                .map(|(target, source)| format!("dup2({source}, {target})"))
+                .collect();
+            let kept: Vec<String> = pass.iter().map(|fd| fd.to_string()).collect();
+            if *close != 0 {
+                parts.push("close_range(3, ~0, CLOSE_RANGE_CLOEXEC)".into());
+            }
+            if !kept.is_empty() {
+                parts.push(format!("keep {}", kept.join(", ")));
+            }
+            if parts.is_empty() { "all inherited".into() } else { parts.join("; ") }
+        }
+        Op::Chdir { path } => format!("chdir({})", quoted(&path.0)),
+        Op::Umask { mask } => format!("umask({mask:#o})"),
+        Op::Setgroups { groups } => format!("setgroups({:?})", groups.iter().collect::<Vec<_>>()),
+        Op::Setgid { id } => format!("setresgid({id}, {id}, {id})"),
+        Op::Setuid { id } => format!("setresuid({id}, {id}, {id})"),
+        Op::Capabilities { inheritable, ambient } => match (*inheritable, *ambient) {
+            (0, 0) => "capset(inheritable empty); prctl(PR_CAP_AMBIENT, none)".into(),
+            (u64::MAX, u64::MAX) => "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)".into(),
+            (inheritable, ambient) => {
+                format!("capset(inheritable {inheritable:#x}); prctl(PR_CAP_AMBIENT, {ambient:#x})")
+            }
+        },
+        Op::NoNewPrivs {} => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
+        Op::Signals { mask, reset } => format!("sigprocmask(SIG_SETMASK, {mask:#x}); reset {reset:#x}"),
+        Op::Exec { paths, argv, envp } => {
+            let argv: Vec<String> = argv.iter().map(quoted).collect();
+            let first = paths.iter().next().map(quoted).unwrap_or_default();
+            let more = if paths.count > 1 { format!(" or {} more", paths.count - 1) } else { String::new() };
+            format!("execve({first}{more}, [{}], {} variables)", argv.join(", "), envp.count)
+        }
+    }
+}
+
+fn mount_flags(flags: u64) -> String {
+    const NAMES: [(u64, &str); 7] = [
+        (MS_REC, "MS_REC"),
+        (MS_PRIVATE, "MS_PRIVATE"),
+        (MS_SLAVE, "MS_SLAVE"),
+        (MS_SHARED, "MS_SHARED"),
+        (MS_NOSUID, "MS_NOSUID"),
+        (MS_NODEV, "MS_NODEV"),
+        (MS_NOEXEC, "MS_NOEXEC"),
+    ];
+    NAMES.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name).collect::<Vec<_>>().join("|")
+}
+
+/// Bytes as a C string literal would show them, without the NUL at the end.
+fn quoted(bytes: impl AsRef<[u8]>) -> String {
+    let bytes = bytes.as_ref();
+    format!("\"{}\"", bytes.strip_suffix(b"\0").unwrap_or(bytes).escape_ascii())
+}

@@ -5,18 +5,23 @@
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   shell.py     an interactive shell as PID 1: Shell
 #   errors.py    everything that is raised
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
 
 from nsbox._core import __version__
-from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.process import Popen, fork_exec, run
+from nsbox.shell import Shell, ShellResult
 from nsbox.spec import Spec
 
 __all__ = [
+    "ClosedError",
     "NsboxError",
     "Popen",
+    "Shell",
+    "ShellResult",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",

@@ -2,6 +2,7 @@
 
     NsboxError
     ├── SpecError(ValueError)                the request itself makes no sense: which argument, and why
+    ├── ClosedError                          the object has ended before
     ├── UnsupportedError                     this kernel or this machine lacks something
     └── SpawnError(OSError)                  a step of the plan failed
         └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES
@@ -16,7 +17,7 @@ import os
 
 from nsbox import _hints
 
-__all__ = ["NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
+__all__ = ["ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
 
 
 class NsboxError(Exception):
@@ -25,6 +26,10 @@ class NsboxError(Exception):
 
 class SpecError(NsboxError, ValueError):
     """An argument, or a combination of arguments, that makes no sense. Nothing has been started."""
+
+
+class ClosedError(NsboxError):
+    """The shell or the box that was asked has ended before."""
 
 
 class UnsupportedError(NsboxError):

@@ -31,6 +31,7 @@ def fork_exec(  # noqa: PLR0913 - the surroundings of a process, all by keyword
     stderr: int = -1,
     pass_fds: Sequence[int] = (),
     start_new_session: bool = False,
+    controlling_terminal: bool = False,
     **options: Unpack[Options],
 ) -> _core.Child:
     """Start a program in new namespaces and return its bare handle: no pipes, no policy.
@@ -48,6 +49,7 @@ def fork_exec(  # noqa: PLR0913 - the surroundings of a process, all by keyword
         stderr: The same for standard error.
         pass_fds: Further descriptors it gets, under their own numbers.
         start_new_session: Whether it leads a new session (setsid(2)).
+        controlling_terminal: Whether its standard input becomes its controlling terminal (ioctl_tty(2)).
         **options: The namespaces; see `Spec`.
 
     Raises:
@@ -67,6 +69,7 @@ def fork_exec(  # noqa: PLR0913 - the surroundings of a process, all by keyword
         stdio=(stdin, stdout, stderr),
         pass_fds=tuple(pass_fds),
         start_new_session=start_new_session,
+        controlling_terminal=controlling_terminal,
     )
     return start(spec, launch, program=program, cwd=cwd).child
 

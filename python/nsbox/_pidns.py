@@ -1,0 +1,36 @@
+"""The state of the PID namespace in which a process's children are born (pid_namespaces(7), ioctl_nsfs(2))."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import Literal
+
+__all__ = ["for_children"]
+
+# _IOR(0xb7, 6, int): which PID of ours a PID of that namespace is; Linux 6.11.
+_NS_GET_PID_FROM_PIDNS = 0x8004B706
+
+
+def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown"]:
+    """Say what a child of process `pid` would be born into.
+
+    ``"own"`` is the process's own PID namespace; ``"unborn"`` a new one without a first process yet; ``"alive"`` another
+    one; ``"dead"`` one whose PID 1 has ended, in which the kernel starts nothing more.
+    """
+    try:
+        own = os.stat(f"/proc/{pid}/ns/pid").st_ino
+        try:
+            fd = os.open(f"/proc/{pid}/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return "unborn"
+        try:
+            if os.fstat(fd).st_ino == own:
+                return "own"
+            fcntl.ioctl(fd, _NS_GET_PID_FROM_PIDNS, 1)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return "dead" if error.errno == errno.ESRCH else "unknown"
+    return "alive"

@@ -1,0 +1,322 @@
+"""An interactive shell in new namespaces, driven from Python: `Shell`.
+
+The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it prints
+is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark with ``$?``
+and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered; nested shells
+are followed without further ado.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import select
+import shutil
+import subprocess
+import termios
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, Unpack
+
+from nsbox import _core, _pidns
+from nsbox.errors import ClosedError, SpecError
+from nsbox.launch import Environment
+from nsbox.process import fork_exec
+from nsbox.spec import Namespaces, Options
+
+__all__ = ["Shell", "ShellResult"]
+
+_POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
+_PLAIN = {"bash": ("--norc", "--noprofile", "--noediting", "-i"), "zsh": ("-f", "+Z", "-i")}
+_LONGEST_LINE = 4095  # what a terminal in canonical mode takes (termios(3))
+_INTERRUPT_GRACE = 1.0
+_EXIT_GRACE = 5.0
+
+ENOMEM_EXPLAINED = (
+    "Not memory: the new PID namespace has lost its PID 1. Without a fork the shell itself stayed in the old PID "
+    "namespace; its first child became PID 1 of the new one, ended, and took the namespace with it. The kernel starts "
+    "nothing more there and says ENOMEM (pid_namespaces(7)). Fork after unsharing (unshare -f, fork=True)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShellResult:
+    """What a command did.
+
+    Attributes:
+        command: The command as given.
+        stdout: What it wrote to the terminal, standard output and error together.
+        returncode: ``$?`` after it; if it ended the shell, the shell's own status.
+        pid: ``$$`` of the shell that answered; None if the shell has ended.
+        explanation: What a message by the kernel or the shell means, where it is known to mislead.
+    """
+
+    command: str
+    stdout: str
+    returncode: int
+    pid: int | None
+    explanation: str | None = None
+
+    def __str__(self) -> str:
+        """Return what the command wrote."""
+        return self.stdout
+
+
+class Shell:
+    """An interactive shell as PID 1 of new namespaces: ``unshare -mipf``, from Python.
+
+    >>> with Shell("mip") as shell:
+    ...     shell.run("echo $$").stdout
+    '1\\n'
+
+    Leaving the ``with`` block, or the end of the calling process, ends the shell and everything it started.
+    """
+
+    def __init__(  # noqa: PLR0913 - the surroundings of a shell, nearly all by keyword
+        self,
+        unshare: Namespaces = "mip",
+        *,
+        shell: str | os.PathLike[str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Environment | None = None,
+        columns: int = 80,
+        timeout: float | None = 60,
+        **options: Unpack[Options],
+    ) -> None:
+        """Start the shell and wait until it answers.
+
+        Args:
+            unshare: The new namespaces; see `nsbox.Spec`.
+            shell: The program; by default ``$SHELL`` if it is a POSIX shell, else bash or sh. Its start-up files are
+                not read.
+            cwd: Its working directory.
+            env: Its environment; the caller's own by default.
+            columns: The width of its terminal in characters.
+            timeout: Seconds a command may take, unless `run` says otherwise; None for any time.
+            **options: Further options of `nsbox.Spec`. ``fork=False`` is ``unshare`` without ``--fork``: the shell stays
+                in the old PID namespace and breaks with its second command.
+
+        Raises:
+            SpecError: for arguments that make no sense.
+            OSError: as `subprocess` for a shell that cannot be executed.
+            SpawnError: when setting up the namespaces failed.
+        """
+        if options.get("init"):
+            raise SpecError("init: the shell itself is PID 1; use Popen or run for a program under nsbox-init")
+        options["init"] = False
+        self.timeout = timeout
+        self.returncode: int | None = None
+        self._mark = secrets.token_hex(8)
+        self._seen = re.compile(rb"%s:(\d+):(\d+):\n" % self._mark.encode())
+        self._buffer = b""
+        program = os.fspath(shell) if shell is not None else _default_shell()
+        self._child, self._terminal = _start(program, unshare, cwd, env, columns, options)
+        try:
+            # Whatever the shell says before its first command is not part of any command's output.
+            self._frame(":", self._deadline(timeout))
+        except BaseException:
+            self._close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The PID of the shell as the caller sees it."""
+        return self._child.pid
+
+    @property
+    def pid_inside(self) -> int:
+        """The PID of the shell in its own PID namespace."""
+        return self._child.pid_inside
+
+    @property
+    def pidfd(self) -> int:
+        """A pidfd of the shell (pidfd_open(2)); it belongs to this object."""
+        return self._child.pidfd
+
+    @property
+    def alive(self) -> bool:
+        """Whether the shell still runs."""
+        return self.returncode is None
+
+    def run(self, command: str, *, timeout: float | None = -1, check: bool = False) -> ShellResult:
+        """Type a command and return when it is over.
+
+        A command that reads the terminal would read what is typed next; give it another standard input.
+
+        Args:
+            command: One or more lines for the shell.
+            timeout: Seconds it may take; None for any time; by default the shell's own limit. When they have passed
+                the command is interrupted as by Ctrl-C, and if that does not help, the shell is killed.
+            check: Whether a return code other than 0 is an error.
+
+        Raises:
+            SpecError: for a command that cannot be typed.
+            ClosedError: if the shell has ended before.
+            subprocess.TimeoutExpired: with the output so far.
+            subprocess.CalledProcessError: with `check`, for a return code other than 0.
+        """
+        if not self.alive:
+            raise ClosedError(f"the shell has ended with {self.returncode}")
+        if "\0" in command or any(len(os.fsencode(line)) > _LONGEST_LINE for line in command.split("\n")):
+            raise SpecError(f"command: a terminal takes lines of at most {_LONGEST_LINE} bytes, without NUL")
+        limit = self.timeout if timeout == -1 else timeout
+        try:
+            stdout, returncode, pid = self._frame(command, self._deadline(limit))
+        except TimeoutError:
+            output = self._interrupt()
+            raise subprocess.TimeoutExpired(command, limit or 0, output=output) from None
+        except KeyboardInterrupt:
+            self._interrupt()
+            raise
+        if check and returncode:
+            raise subprocess.CalledProcessError(returncode, command, output=stdout)
+        return ShellResult(command, stdout, returncode, pid, self._explanation(stdout, pid))
+
+    def exit(self) -> int:
+        """Type ``exit``, wait for the end of everything in the namespaces, and return the shell's exit status."""
+        if self.returncode is None:
+            with contextlib.suppress(OSError):
+                os.write(self._terminal, b"\nexit\n")
+            end = self._child.wait(_EXIT_GRACE)
+            if end is None:
+                self._child.kill()
+        return self._close()
+
+    def __enter__(self) -> Self:
+        """Return the shell itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the shell, and with it all that it started."""
+        self._close()
+
+    def __del__(self) -> None:
+        """Complain about a shell that was forgotten, and end it."""
+        if getattr(self, "_child", None) is not None and self.returncode is None:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            self._close()
+
+    def __repr__(self) -> str:
+        """Say what runs, and under which numbers."""
+        state = "running" if self.alive else f"ended with {self.returncode}"
+        return f"<nsbox.Shell: process {self.pid} ({self.pid_inside} inside), {state}>"
+
+    def _close(self) -> int:
+        if self.returncode is None:
+            self._child.kill()
+            end = self._child.wait()
+            self.returncode = end.returncode if end else None
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+        return self.returncode or 0
+
+    @staticmethod
+    def _deadline(timeout: float | None) -> float | None:
+        return None if timeout is None else time.monotonic() + timeout
+
+    def _frame(self, command: str, deadline: float | None) -> tuple[str, int, int | None]:
+        """Type a command and the echo of the mark; return what came before the mark, ``$?`` and ``$$``."""
+        self._buffer = b""
+        os.write(self._terminal, os.fsencode(command) + b"\n")
+        os.write(self._terminal, f'echo "{self._mark}:$?:$$:"\n'.encode())
+        while (found := self._seen.search(self._buffer)) is None:
+            part = self._read(deadline)
+            if not part:
+                end = self._child.wait()
+                self.returncode = end.returncode if end else -1
+                return _text(self._buffer), self.returncode, None
+            self._buffer += part
+        return _text(self._buffer[: found.start()]), int(found[1]), int(found[2])
+
+    def _read(self, deadline: float | None) -> bytes:
+        """Read what is there; empty at the end, which a terminal reports as EIO once nobody holds the other side."""
+        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([self._terminal], [], [], rest)[0]:
+            raise TimeoutError
+        try:
+            return os.read(self._terminal, 65536)
+        except OSError:
+            return b""
+
+    def _interrupt(self) -> str:
+        """Type Ctrl-C; if the shell does not answer, kill it. Return the output so far."""
+        # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included.
+        os.write(self._terminal, b"\x03")
+        os.write(self._terminal, f'\necho "{self._mark}:$?:$$:"\n'.encode())
+        deadline = self._deadline(_INTERRUPT_GRACE)
+        try:
+            while (found := self._seen.search(self._buffer)) is None:
+                part = self._read(deadline)
+                if not part:
+                    break
+                self._buffer += part
+            else:
+                return _text(self._buffer[: found.start()])
+        except TimeoutError:
+            pass
+        output = _text(self._buffer)
+        self._close()
+        return output
+
+    def _explanation(self, stdout: str, pid: int | None) -> str | None:
+        if pid is None or not re.search(r"fork", stdout, re.IGNORECASE):
+            return None
+        return ENOMEM_EXPLAINED if _pidns.for_children(self.pid) == "dead" else None
+
+
+def _text(output: bytes) -> str:
+    return output.replace(b"\r\n", b"\n").decode(errors="surrogateescape")
+
+
+def _default_shell() -> str:
+    own = os.environ.get("SHELL", "")
+    if Path(own).name in _POSIX_SHELLS and os.access(own, os.X_OK):
+        return own
+    return shutil.which("bash") or "/bin/sh"
+
+
+def _start(  # noqa: PLR0913, PLR0917 - one for each part of the surroundings
+    program: str,
+    unshare: Namespaces,
+    cwd: str | os.PathLike[str] | None,
+    env: Environment | None,
+    columns: int,
+    options: Options,
+) -> tuple[_core.Child, int]:
+    """Start the shell on a new terminal; return it and our side of the terminal."""
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
+    # No prompts, no colours, no history; PROMPT_COMMAND would print between commands.
+    variables |= {b"PS1": b"", b"PS2": b"", b"TERM": b"dumb", b"HISTFILE": b""}
+    variables.pop(b"PROMPT_COMMAND", None)
+    ours, theirs = os.openpty()
+    try:
+        settings = termios.tcgetattr(theirs)
+        settings[1] &= ~termios.ONLCR
+        settings[3] &= ~termios.ECHO
+        termios.tcsetattr(theirs, termios.TCSANOW, settings)
+        termios.tcsetwinsize(theirs, (24, columns))
+        child = fork_exec(
+            [program, *_PLAIN.get(Path(program).name, ("-i",))],
+            env=variables,
+            cwd=cwd,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            controlling_terminal=True,
+            **{**options, "unshare": unshare},
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return child, ours

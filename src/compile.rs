@@ -289,7 +289,7 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
     }
     if let Some(groups) = &launch.groups {
         op(
-            "setgroups",
+            "set groups",
             Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
             "setgroups(2)",
             "the supplementary groups asked for",

@@ -7,6 +7,7 @@ mod error;
 mod image;
 mod ns;
 pub mod plan;
+mod probe;
 mod spawn;
 pub mod spec;
 mod text;
@@ -25,6 +26,8 @@ mod _core {
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
+    #[pymodule_export]
+    use crate::probe::{Probe, probe};
     #[pymodule_export]
     use crate::spawn::spawn;
     #[pymodule_export]

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import os
 
-from nsbox import _hints
-
 __all__ = ["ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
 
 
@@ -81,5 +79,8 @@ class SpawnPermissionError(SpawnError, PermissionError):
 def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> SpawnError:
     """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core."""
     cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
-    evidence, hint = _hints.explain(errno, step, detail)
+    # Only needed when something fails, and its readers import what is imported from here.
+    from nsbox import _hints  # noqa: PLC0415
+
+    evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
     return cls(errno, step, actor, call, evidence, hint)

@@ -41,7 +41,7 @@ def lacks_capability(name: str) -> bool:
 def seccomp_filter() -> str:
     """Say that a seccomp filter answers instead of the kernel, and how that shows; else nothing."""
     answers = _core.probe()
-    if answers.unshare == errno.EPERM or answers.setns == errno.EPERM:
+    if errno.EPERM in (answers.unshare, answers.setns):
         return "a seccomp filter answers instead of the kernel: unshare(0), which asks for nothing, is refused"
     return ""
 

@@ -7,8 +7,24 @@ evidence and says what it found. Where the evidence does not decide, it says so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EINVAL, EMFILE, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, EPERM
-from errno import ENOTTY, ERANGE, ESRCH
+from errno import (
+    E2BIG,
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EINVAL,
+    EMFILE,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOSYS,
+    ENOTDIR,
+    ENOTTY,
+    EPERM,
+    ERANGE,
+    ESRCH,
+)
 from typing import NamedTuple
 
 from nsbox import _evidence as evidence
@@ -121,8 +137,8 @@ def _mount(failure: Failure) -> Explanation:
     if failure.errno in _DENIED and failure.step == "mount proc":
         if masks := evidence.masked_proc():
             return f"parts of /proc are hidden by mounts ({', '.join(masks[:4])}), and a new proc would show them", (
-                "Docker: --security-opt systempaths=unconfined; Podman: --security-opt unmask=ALL; Kubernetes: procMount: "
-                "Unmasked with hostUsers: false"
+                "Docker: --security-opt systempaths=unconfined; Podman: --security-opt unmask=ALL; Kubernetes: "
+                "procMount: Unmasked with hostUsers: false"
             )
         if evidence.lacks_capability("CAP_SYS_ADMIN"):
             return "in a user namespace, proc can only be mounted for a PID namespace that belongs to it", (
@@ -133,7 +149,10 @@ def _mount(failure: Failure) -> Explanation:
             "try the same outside of any sandbox"
         )
     if failure.errno == EINVAL and failure.step == "propagation":
-        return "/ is no mount point here, as in a chroot", "use propagation='unchanged', or pivot_root instead of chroot"
+        return (
+            "/ is no mount point here, as in a chroot",
+            "use propagation='unchanged', or pivot_root, not chroot",
+        )
     if failure.errno == EBUSY:
         return "the target is in use", "mount elsewhere"
     return "", ""

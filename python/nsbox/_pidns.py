@@ -16,8 +16,8 @@ _NS_GET_PID_FROM_PIDNS = 0x8004B706
 def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown"]:
     """Say what a child of process `pid` would be born into.
 
-    ``"own"`` is the process's own PID namespace; ``"unborn"`` a new one without a first process yet; ``"alive"`` another
-    one; ``"dead"`` one whose PID 1 has ended, in which the kernel starts nothing more.
+    ``"own"`` is the process's own PID namespace; ``"unborn"`` a new one without a first process yet; ``"alive"``
+    another one; ``"dead"`` one whose PID 1 has ended, in which the kernel starts nothing more.
     """
     try:
         own = os.stat(f"/proc/{pid}/ns/pid").st_ino

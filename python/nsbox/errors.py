@@ -47,9 +47,7 @@ class SpawnError(NsboxError, OSError):
         hint: What to do about it; may be empty.
     """
 
-    def __init__(  # noqa: PLR0913 - one for each attribute
-        self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = "") -> None:
         """Keep the facts; `str()` makes the words."""
         super().__init__(errno, os.strerror(errno))
         self.step = step

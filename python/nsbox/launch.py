@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from nsbox import _core
 from nsbox.errors import SpawnError
@@ -69,7 +69,8 @@ def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
     name = os.fsencode(program)
     if os.path.dirname(name):
         return (name,)
-    return tuple(os.path.join(os.fsencode(directory), name) for directory in os.get_exec_path(env))
+    directories = os.get_exec_path(cast("Mapping[str, str] | None", env))  # takes bytes too
+    return tuple(os.path.join(os.fsencode(directory), name) for directory in directories)
 
 
 def environment(env: Environment | None) -> tuple[bytes, ...] | None:
@@ -112,4 +113,4 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
 
 def inheritable(fds: Iterable[int]) -> tuple[int, ...]:
     """Return those of `fds` that a program started without closing descriptors would inherit."""
-    return tuple(fd for fd in fds if fd > 2 and os.get_inheritable(fd))  # noqa: PLR2004 - beyond standard error
+    return tuple(fd for fd in fds if fd > 2 and os.get_inheritable(fd))

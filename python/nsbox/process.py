@@ -13,16 +13,17 @@ from typing import Any, Unpack
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.launch import Argument, Environment, Launch, candidates, environment, inheritable, start
-from nsbox.spec import Options, Spec
+from nsbox.spec import Namespaces, Options, Spec
 
 __all__ = ["Popen", "fork_exec", "run"]
 
-_OPTIONS = frozenset(Options.__annotations__)
+_OPTIONS = frozenset({"unshare", *Options.__annotations__})
 
 
-def fork_exec(  # noqa: PLR0913 - the surroundings of a process, all by keyword
+def fork_exec(
     argv: Sequence[Argument],
     *,
+    unshare: Namespaces = "mip",
     executable: Argument | None = None,
     env: Environment | None = None,
     cwd: Argument | None = None,
@@ -41,6 +42,7 @@ def fork_exec(  # noqa: PLR0913 - the surroundings of a process, all by keyword
 
     Args:
         argv: The program and its arguments.
+        unshare: The new namespaces; see `Spec`.
         executable: What to execute instead of ``argv[0]``.
         env: Its environment; the caller's own by default.
         cwd: Its working directory.
@@ -50,14 +52,14 @@ def fork_exec(  # noqa: PLR0913 - the surroundings of a process, all by keyword
         pass_fds: Further descriptors it gets, under their own numbers.
         start_new_session: Whether it leads a new session (setsid(2)).
         controlling_terminal: Whether its standard input becomes its controlling terminal (ioctl_tty(2)).
-        **options: The namespaces; see `Spec`.
+        **options: Further options of `Spec`.
 
     Raises:
         SpecError: for arguments that make no sense.
         OSError: as `subprocess` for a program that cannot be executed.
         SpawnError: when another step failed.
     """
-    spec = Spec(**options)
+    spec = Spec(unshare=unshare, **options)
     if not argv:
         raise SpecError("argv: is empty")
     program = argv[0] if executable is None else executable
@@ -130,9 +132,10 @@ class Popen(subprocess.Popen[Any]):
             raise SpecError("nothing has been started")
         return self._nsbox_child
 
-    # The private methods of subprocess.Popen that decide how a process is started and waited for.
+    # The private methods of subprocess.Popen that decide how a process is started and waited for. Their arguments are
+    # subprocess's own business, and so are the types.
 
-    def _execute_child(  # type: ignore[override]  # noqa: PLR0913, PLR0917
+    def _execute_child(  # type: ignore[no-untyped-def]
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
         start_new_session, process_group,
@@ -171,7 +174,7 @@ class Popen(subprocess.Popen[Any]):
         self.namespaces = tuple(started.plan.namespaces)
         self.pid, self.pid_inside, self.init_pid = self._child.pid, self._child.pid_inside, self._child.init_pid
         self._child_created = True
-        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
@@ -214,7 +217,7 @@ class Popen(subprocess.Popen[Any]):
 
 def run(
     *args: Any,
-    input: Any = None,  # noqa: A002 - the name subprocess.run has
+    input: Any = None,
     capture_output: bool = False,
     timeout: float | None = None,
     check: bool = False,

@@ -1,8 +1,8 @@
 """An interactive shell in new namespaces, driven from Python: `Shell`.
 
-The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it prints
-is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark with ``$?``
-and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered; nested shells
+The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it
+prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark with
+``$?`` and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered; nested shells
 are followed without further ado.
 """
 
@@ -68,16 +68,16 @@ class ShellResult:
 
 
 class Shell:
-    """An interactive shell as PID 1 of new namespaces: ``unshare -mipf``, from Python.
+    r"""An interactive shell as PID 1 of new namespaces: ``unshare -mipf``, from Python.
 
     >>> with Shell("mip") as shell:
     ...     shell.run("echo $$").stdout
-    '1\\n'
+    '1\n'
 
     Leaving the ``with`` block, or the end of the calling process, ends the shell and everything it started.
     """
 
-    def __init__(  # noqa: PLR0913 - the surroundings of a shell, nearly all by keyword
+    def __init__(
         self,
         unshare: Namespaces = "mip",
         *,
@@ -98,8 +98,8 @@ class Shell:
             env: Its environment; the caller's own by default.
             columns: The width of its terminal in characters.
             timeout: Seconds a command may take, unless `run` says otherwise; None for any time.
-            **options: Further options of `nsbox.Spec`. ``fork=False`` is ``unshare`` without ``--fork``: the shell stays
-                in the old PID namespace and breaks with its second command.
+            **options: Further options of `nsbox.Spec`. ``fork=False`` is ``unshare`` without ``--fork``: the shell
+                stays in the old PID namespace and breaks with its second command.
 
         Raises:
             SpecError: for arguments that make no sense.
@@ -283,7 +283,7 @@ def _default_shell() -> str:
     return shutil.which("bash") or "/bin/sh"
 
 
-def _start(  # noqa: PLR0913, PLR0917 - one for each part of the surroundings
+def _start(
     program: str,
     unshare: Namespaces,
     cwd: str | os.PathLike[str] | None,
@@ -305,6 +305,7 @@ def _start(  # noqa: PLR0913, PLR0917 - one for each part of the surroundings
         termios.tcsetwinsize(theirs, (24, columns))
         child = fork_exec(
             [program, *_PLAIN.get(Path(program).name, ("-i",))],
+            unshare=unshare,
             env=variables,
             cwd=cwd,
             stdin=theirs,
@@ -312,7 +313,7 @@ def _start(  # noqa: PLR0913, PLR0917 - one for each part of the surroundings
             stderr=theirs,
             start_new_session=True,
             controlling_terminal=True,
-            **{**options, "unshare": unshare},
+            **options,
         )
     except BaseException:
         os.close(ours)

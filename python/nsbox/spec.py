@@ -87,9 +87,8 @@ class Maps:
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of `Spec`, for the functions that pass them on."""
+    """The keyword arguments of `Spec` but for `unshare`, for the functions that pass them on."""
 
-    unshare: Namespaces
     fork: bool
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
@@ -196,12 +195,12 @@ class Spec:
             user = group = 0
         return Maps(
             auto=self.map_root_user == "auto",
-            users=((user, None, 1),) * (user is not None) + tuple(self.map_users),
-            groups=((group, None, 1),) * (group is not None) + tuple(self.map_groups),
+            users=(*_own(user), *self.map_users),
+            groups=(*_own(group), *self.map_groups),
         )
 
     def _check(self) -> None:
-        new = set(self.unshare)
+        new = set(namespace_names(self.unshare))
         if self.propagation not in _PROPAGATIONS:
             raise SpecError(f"propagation: expected one of {', '.join(_PROPAGATIONS)}, got {self.propagation!r}")
         if self.setgroups not in (None, "allow", "deny"):
@@ -234,6 +233,10 @@ class Spec:
             raise SpecError("mount_proc: with fork=False the new PID namespace has no process yet to mount its proc")
         if self.pid_max is not None:
             raise SpecError("pid_max: with fork=False nothing runs in the new PID namespace yet")
+
+
+def _own(inside: int | None) -> tuple[tuple[int, None, int], ...]:
+    return () if inside is None else ((inside, None, 1),)
 
 
 def _is_id(value: object) -> bool:

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result, last};
+use crate::plan::Plan;
 use crate::spawn::receive;
 use crate::vfork::Method;
 use crate::wire::{Report, ReportKind};
@@ -45,13 +46,14 @@ pub struct Parts {
 #[pyclass(frozen, module = "nsbox._core")]
 pub struct Child {
     parts: Parts,
+    plan: Py<Plan>,
     exit: Mutex<Option<Exit>>,
 }
 
 impl Child {
     /// Wrap what was started.
-    pub fn new(parts: Parts) -> Self {
-        Child { parts, exit: Mutex::new(None) }
+    pub fn new(parts: Parts, plan: Py<Plan>) -> Self {
+        Child { parts, plan, exit: Mutex::new(None) }
     }
 
     fn known_exit(&self) -> Option<Exit> {
@@ -117,6 +119,12 @@ impl Child {
     #[getter]
     fn init_pidfd(&self) -> RawFd {
         self.parts.init_pidfd.as_raw_fd()
+    }
+
+    /// The plan by which it was started.
+    #[getter]
+    fn plan(&self, py: Python<'_>) -> Py<Plan> {
+        self.plan.clone_ref(py)
     }
 
     /// The system call that made it: `clone3`, or `clone` where clone3 is missing.

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
-use crate::child::{Child, poll_readable, reap, send_signal};
+use crate::child::{Child, Parts, poll_readable, reap, send_signal};
 use crate::error::{Error, Result, StepFailure, last, os};
 use crate::image;
 use crate::plan::{Arrangement, Plan, STEP_CLONE, STEP_INIT};
@@ -29,13 +29,15 @@ const STACK: usize = 16 << 10;
 /// `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
 #[pyfunction]
 #[pyo3(signature = (plan, encoded=None))]
-pub fn spawn(py: Python<'_>, plan: &Plan, encoded: Option<Vec<u8>>) -> Result<Child> {
+pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result<Child> {
+    let handle = plan;
+    let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
     let launch = py.detach(|| launch(plan, &encoded))?;
     let mut conversation = Conversation { plan, launch, payload_pid: None };
     loop {
         match py.detach(|| conversation.next()) {
-            Ok(Some(child)) => return Ok(child),
+            Ok(Some(parts)) => return Ok(Child::new(parts, handle)),
             Ok(None) => {}
             Err(Error::Os(_, libc::EINTR)) => {
                 if let Err(raised) = py.check_signals() {
@@ -208,7 +210,7 @@ struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Hear one report and act on it.
-    fn next(&mut self) -> Result<Option<Child>> {
+    fn next(&mut self) -> Result<Option<Parts>> {
         let Some(socket) = &self.launch.socket else { return Err(self.gone()) };
         let [heard, ended] = poll_readable([socket.as_raw_fd(), self.launch.pidfd.as_raw_fd()], None)?;
         if !heard {
@@ -226,7 +228,7 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    fn started(&mut self, message: Message) -> Result<Child> {
+    fn started(&mut self, message: Message) -> Result<Parts> {
         let (Some(pidfd), Some(socket)) = (message.attached, self.launch.socket.take()) else {
             return Err(self.gone());
         };
@@ -235,7 +237,7 @@ impl Conversation<'_> {
             _ => message.report.value as i32,
         };
         let init_pidfd = self.launch.pidfd.try_clone().map_err(|_| last("fcntl(F_DUPFD_CLOEXEC)"))?;
-        Ok(Child::new(crate::child::Parts {
+        Ok(Parts {
             pid: self.payload_pid.unwrap_or(message.report.value as i32),
             pid_inside,
             init_pid: self.launch.pid,
@@ -244,7 +246,7 @@ impl Conversation<'_> {
             socket,
             init_is_pid_1: self.launch.init_is_pid_1,
             method: self.launch.method,
-        }))
+        })
     }
 
     /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).

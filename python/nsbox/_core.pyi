@@ -60,6 +60,11 @@ class Child:
         """
         A pidfd of the payload. It belongs to this object.
         """
+    @property
+    def plan(self, /) -> Plan:
+        """
+        The plan by which it was started.
+        """
     def send_signal(self, /, signal: SupportsIndex) -> None:
         """
         Send a signal to the payload, through its pidfd.

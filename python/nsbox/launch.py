@@ -11,7 +11,7 @@ from nsbox import _core
 from nsbox.errors import SpawnError
 from nsbox.spec import Spec
 
-__all__ = ["Argument", "Environment", "Launch", "Started", "candidates", "environment", "start"]
+__all__ = ["Argument", "Environment", "Launch", "candidates", "environment", "inheritable", "start"]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
@@ -56,14 +56,6 @@ class Launch:
     uid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A payload that runs, and the plan by which it was started."""
-
-    child: _core.Child
-    plan: _core.Plan
-
-
 def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
     """Return the paths to try for a program: itself if it has a slash, else one for each directory in PATH."""
     name = os.fsencode(program)
@@ -87,7 +79,7 @@ def environment(env: Environment | None) -> tuple[bytes, ...] | None:
     return tuple(name + b"=" + value for name, value in pairs)
 
 
-def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> Started:
+def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
     """Make the plan, carry it out, and return when the payload runs.
 
     Args:
@@ -103,7 +95,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
     """
     plan = _core.compile(spec, launch, _core.facts())
     try:
-        return Started(_core.spawn(plan), plan)
+        return _core.spawn(plan)
     except SpawnError as error:
         if error.actor == "payload" and error.step in ("exec", "chdir"):
             filename = program if error.step == "exec" else cwd

@@ -38,7 +38,7 @@ def fork_exec(
     """Start a program in new namespaces and return its bare handle: no pipes, no policy.
 
     The handle has ``pid``, ``pid_inside``, ``pidfd``, ``init_pid``, ``init_pidfd``, ``wait(timeout)``,
-    ``send_signal(number)`` and ``kill()``. Whoever holds it must wait; the process ends with the calling process.
+    ``send_signal(number)``, ``kill()`` and ``plan``. Whoever holds it must wait; the process ends with the calling process.
 
     Args:
         argv: The program and its arguments.
@@ -73,7 +73,7 @@ def fork_exec(
         start_new_session=start_new_session,
         controlling_terminal=controlling_terminal,
     )
-    return start(spec, launch, program=program, cwd=cwd).child
+    return start(spec, launch, program=program, cwd=cwd)
 
 
 class Popen(subprocess.Popen[Any]):
@@ -169,10 +169,9 @@ class Popen(subprocess.Popen[Any]):
             gid=gid,
             uid=uid,
         )
-        started = start(self.spec, launch, program=executable, cwd=cwd)
-        self._nsbox_child, self.plan = started.child, started.plan
-        self.namespaces = tuple(started.plan.namespaces)
-        self.pid, self.pid_inside, self.init_pid = self._child.pid, self._child.pid_inside, self._child.init_pid
+        self._nsbox_child = child = start(self.spec, launch, program=executable, cwd=cwd)
+        self.plan, self.namespaces = child.plan, tuple(child.plan.namespaces)
+        self.pid, self.pid_inside, self.init_pid = child.pid, child.pid_inside, child.init_pid
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 

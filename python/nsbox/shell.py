@@ -1,8 +1,8 @@
 """An interactive shell in new namespaces, driven from Python: `Shell`.
 
 The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it
-prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark with
-``$?`` and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered; nested shells
+prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark
+with ``$?`` and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered; nested shells
 are followed without further ado.
 """
 
@@ -137,6 +137,16 @@ class Shell:
     def pidfd(self) -> int:
         """A pidfd of the shell (pidfd_open(2)); it belongs to this object."""
         return self._child.pidfd
+
+    @property
+    def plan(self) -> _core.Plan:
+        """The steps by which it was started."""
+        return self._child.plan
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The names of its new namespaces."""
+        return tuple(self.plan.namespaces)
 
     @property
     def alive(self) -> bool:

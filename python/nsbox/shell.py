@@ -134,6 +134,11 @@ class Shell:
         return self._child.pid_inside
 
     @property
+    def init_pid(self) -> int:
+        """The PID of nsbox-init, which watches the shell from outside."""
+        return self._child.init_pid
+
+    @property
     def pidfd(self) -> int:
         """A pidfd of the shell (pidfd_open(2)); it belongs to this object."""
         return self._child.pidfd

@@ -38,7 +38,8 @@ def fork_exec(
     """Start a program in new namespaces and return its bare handle: no pipes, no policy.
 
     The handle has ``pid``, ``pid_inside``, ``pidfd``, ``init_pid``, ``init_pidfd``, ``wait(timeout)``,
-    ``send_signal(number)``, ``kill()`` and ``plan``. Whoever holds it must wait; the process ends with the calling process.
+    ``send_signal(number)``, ``kill()`` and ``plan``. Whoever holds it must wait; the process ends with the calling
+    process.
 
     Args:
         argv: The program and its arguments.
@@ -165,9 +166,9 @@ class Popen(subprocess.Popen[Any]):
             start_new_session=start_new_session,
             process_group=None if process_group == -1 else process_group,
             umask=None if umask < 0 else umask,
-            groups=None if gids is None else tuple(gids),
-            gid=gid,
-            uid=uid,
+            groups=None if gids is None else tuple(_kernel_id("extra_groups", group, ValueError) for group in gids),
+            gid=None if gid is None else _kernel_id("group", gid),
+            uid=None if uid is None else _kernel_id("user", uid),
         )
         self._nsbox_child = child = start(self.spec, launch, program=executable, cwd=cwd)
         self.plan, self.namespaces = child.plan, tuple(child.plan.namespaces)
@@ -212,6 +213,13 @@ class Popen(subprocess.Popen[Any]):
         state = "running" if self.returncode is None else f"ended with {self.returncode}"
         where = f"in new {', '.join(self.namespaces)} namespaces" if self.namespaces else "in the caller's namespaces"
         return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}>"
+
+
+def _kernel_id(argument: str, value: int, error: type[Exception] = OverflowError) -> int:
+    """Check that a number fits the kernel's ids, whose last value means "none". `subprocess` raises these classes."""
+    if not 0 <= value < 2**32 - 1:
+        raise error(f"{argument}: {value} is no user or group id")
+    return value
 
 
 def run(

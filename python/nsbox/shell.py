@@ -2,8 +2,8 @@
 
 The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it
 prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark
-with ``$?`` and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered; nested shells
-are followed without further ado.
+with ``$?`` and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered;
+nested shells are followed without further ado.
 """
 
 from __future__ import annotations

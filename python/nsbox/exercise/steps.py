@@ -26,7 +26,7 @@ PID_MAX = 400
 _TREE_LINES = 18
 
 
-class Unavailable(Exception):
+class StepUnavailableError(Exception):
     """A step needs something that an earlier one could not provide."""
 
 
@@ -62,9 +62,11 @@ class Exercise:
                 self.stage.title(f"{number}. {title}")
                 try:
                     step()
-                except (NsboxError, OSError, Unavailable) as error:
+                except (NsboxError, OSError, StepUnavailableError) as error:
                     self.stage.unavailable(str(error))
-            self.stage.check(_own_state() == before, "namespaces and mounts of this process are what they were at first")
+            self.stage.check(
+                _own_state() == before, "namespaces and mounts of this process are what they were at first"
+            )
         finally:
             if self.shell is not None and self.shell.alive:
                 self.shell.exit()
@@ -110,7 +112,9 @@ class Exercise:
         result = self.type(shell, "echo $$")
         stage.check(result.stdout == "1\n", "the shell is PID 1")
         new = [name for name in ("mount", "ipc", "pid") if _namespace(shell.pid, name) != _namespace(os.getpid(), name)]
-        stage.check(new == ["mount", "ipc", "pid"], "its mount, ipc and pid namespaces differ from those of this Python")
+        stage.check(
+            new == ["mount", "ipc", "pid"], "its mount, ipc and pid namespaces differ from those of this Python"
+        )
 
     def ps_before(self) -> None:
         """/proc still belongs to the old PID namespace."""
@@ -165,7 +169,9 @@ class Exercise:
         with ipc.objects() as names:
             outside = ipc.look(names)
             stage.check(all(outside), "outside, all three are found")
-            result = self.type(shell, f"python -m nsbox.exercise.ipc {names.key} {names.queue} {names.file}", check=True)
+            result = self.type(
+                shell, f"python -m nsbox.exercise.ipc {names.key} {names.queue} {names.file}", check=True
+            )
             found = [line.split(maxsplit=1)[1] == "found" for line in result.stdout.splitlines()]
             stage.check(found[:2] == [False, False], "inside, neither the segment nor the queue exists")
             stage.check(found[2:] == [True], "inside, the file in /dev/shm is still there")
@@ -175,7 +181,7 @@ class Exercise:
             stage.check(hidden and Path(names.file).exists(), "a /dev/shm of its own hides that one too")
 
     def broken_shell(self) -> None:
-        """unshare -mip, without -f."""
+        """What unshare -mip does, without -f."""
         stage = self.stage
         stage.say(
             """Without the fork, the shell stays in the old PID namespace, and the new one is for its children: the first
@@ -198,9 +204,9 @@ class Exercise:
         """A small pid_max."""
         stage = self.stage
         stage.say(
-            f"""PIDs count upwards until pid_max, then start again at {FIRST_REUSED} with those that are free. When none is
-            free, nothing can be started. Each PID namespace has a limit of its own, so that this is harmless here:
-            it is set to {PID_MAX}."""
+            f"""PIDs count upwards until pid_max, then start again at {FIRST_REUSED} with those that are free. When none
+            is free, nothing can be started. Each PID namespace has a limit of its own, so this is harmless here: it is
+            set to {PID_MAX}."""
         )
         limit = Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")
         stage.command(f'>>> nsbox.run([..., "nsbox.exercise.pids"], unshare="mip", pid_max={PID_MAX})')
@@ -252,7 +258,7 @@ class Exercise:
 
     def _shell(self) -> Shell:
         if self.shell is None or not self.shell.alive:
-            raise Unavailable("this needs the shell of step 3")
+            raise StepUnavailableError("this needs the shell of step 3")
         return self.shell
 
 

@@ -5,14 +5,24 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
-    for input in ["init", "src/wire.rs", "src/vfork.rs", "Cargo.toml", "Cargo.lock"] {
+    for input in ["init", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={input}");
     }
     let target = env::var("TARGET").expect("cargo names the target");
     // A directory of its own: the outer build holds the lock on the usual one.
     let directory = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a directory")).join("init");
     let status = Command::new(env::var_os("CARGO").expect("cargo names itself"))
-        .args(["build", "--manifest-path", "init/Cargo.toml", "--profile", "init", "--target", &target])
+        .args([
+            "build",
+            "--manifest-path",
+            "init/Cargo.toml",
+            "--bin",
+            "nsbox-init",
+            "--profile",
+            "init",
+            "--target",
+            &target,
+        ])
         .arg("--target-dir")
         .arg(&directory)
         // What the outer build adds for the extension (flags for a shared library, lint wrappers) is not for init.

@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use crate::error::{Error, Result, last};
 use crate::plan::Plan;
 use crate::spawn::receive;
-use crate::vfork::Method;
-use crate::wire::{Report, ReportKind};
+use nsbox_init::vfork::Method;
+use nsbox_init::wire::{Report, ReportKind};
 
 /// How something ended.
 #[pyclass(frozen, get_all, module = "nsbox._core")]

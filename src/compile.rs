@@ -9,7 +9,7 @@ use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
 use crate::spec::{Facts, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
-use crate::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
+use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
 const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);

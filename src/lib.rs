@@ -11,8 +11,6 @@ mod probe;
 mod spawn;
 pub mod spec;
 mod text;
-mod vfork;
-pub mod wire;
 
 use pyo3::prelude::*;
 

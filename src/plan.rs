@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 
 use crate::ns::{self, kinds_of};
-use crate::wire::{self, Op, Sink};
+use nsbox_init::wire::{self, Op, Sink};
 
 /// Who carries out a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,20 +213,22 @@ pub const STEP_CLONE: u16 = 0;
 /// The second step of every plan.
 pub const STEP_INIT: u16 = 1;
 
-impl Sink for Vec<u8> {
+struct Buffer(Vec<u8>);
+
+impl Sink for Buffer {
     fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
+        self.0.extend_from_slice(bytes);
     }
 }
 
 /// The bytes of a plan with these operations.
 pub fn encode<'a, S: AsRef<[u8]> + 'a>(ops: impl Iterator<Item = (u16, &'a Op<S>)>) -> Vec<u8> {
-    let (mut body, mut count) = (Vec::with_capacity(4096), 0);
+    let (mut body, mut count) = (Buffer(Vec::with_capacity(4096)), 0);
     for (step, op) in ops {
         wire::encode_op(step, op, &mut body);
         count += 1;
     }
-    let mut bytes = wire::encode_header(count, &body).to_vec();
-    bytes.append(&mut body);
+    let mut bytes = wire::encode_header(count, &body.0).to_vec();
+    bytes.append(&mut body.0);
     bytes
 }

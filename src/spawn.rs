@@ -18,8 +18,8 @@ use crate::child::{Child, Parts, poll_readable, reap, send_signal};
 use crate::error::{Error, Result, StepFailure, last, os};
 use crate::image;
 use crate::plan::{Arrangement, Plan, STEP_CLONE, STEP_INIT};
-use crate::vfork::{Born, Method, vfork};
-use crate::wire::{Fault, GO, REPORT, Report, ReportKind};
+use nsbox_init::vfork::{Born, Method, vfork};
+use nsbox_init::wire::{Fault, GO, REPORT, Report, ReportKind};
 
 /// Enough for [`exec_init`], which keeps its data elsewhere.
 const STACK: usize = 16 << 10;

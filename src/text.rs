@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ns::kinds_of;
 use crate::plan::{Action, CallerAction, Plan, Step};
-use crate::wire::{MaybeText, Op};
+use nsbox_init::wire::{MaybeText, Op};
 
 /// mount(2).
 pub const MS_NOSUID: u64 = 0x2;

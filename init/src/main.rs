@@ -16,13 +16,8 @@ mod perform;
 mod report;
 mod supervise;
 mod sys;
-#[allow(dead_code, reason = "which call made the payload is of no interest here")]
-#[path = "../../src/vfork.rs"]
-mod vfork;
-#[allow(dead_code, reason = "the encoder is the extension's half")]
-#[path = "../../src/wire.rs"]
-mod wire;
 
+use nsbox_init::wire;
 use report::Channel;
 
 #[cfg(target_arch = "x86_64")]

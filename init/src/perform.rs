@@ -6,8 +6,8 @@ use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY, SIGCHLD};
 use crate::report::Channel;
 use crate::supervise::{self, Payload};
 use crate::sys::{self, Errno, Result};
-use crate::vfork::vfork;
-use crate::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
+use nsbox_init::vfork::vfork;
+use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
 
 /// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
 const NOT_STARTED: i32 = 127;

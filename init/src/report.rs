@@ -1,7 +1,7 @@
 //! The channel to the caller: reports up, one word down.
 
-use crate::wire::{GO, Malformed, Report, ReportKind};
 use crate::{FAILED, sys};
+use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
 
 /// The socket and the lifeline.
 pub struct Channel {

@@ -7,7 +7,7 @@ use linux_raw_sys::general::{O_RDONLY, SIGCHLD, SIGKILL};
 
 use crate::report::Channel;
 use crate::sys;
-use crate::wire::{Report, ReportKind};
+use nsbox_init::wire::{Report, ReportKind};
 
 /// The process that was started.
 pub struct Payload {

@@ -184,8 +184,8 @@ class Exercise:
         """What unshare -mip does, without -f."""
         stage = self.stage
         stage.say(
-            """Without the fork, the shell stays in the old PID namespace, and the new one is for its children: the first
-            command becomes PID 1 there, ends, and takes the namespace with it. No second command can be started."""
+            """Without the fork, the shell stays in the old PID namespace, and the new one is for its children: the
+            first command becomes PID 1 there, ends, and takes the namespace with it. No second one can be started."""
         )
         stage.command('>>> broken = nsbox.Shell("mip", fork=False)     # unshare -mip')
         with Shell("mip", fork=False, columns=stage.width - 3) as shell:

@@ -1,6 +1,6 @@
 //! A vfork-style clone: the child shares our memory, on a stack of its own, while we are suspended.
 //!
-//! Compiled into both crates: the extension starts nsbox-init with it, nsbox-init starts the payload. Sharing the
+//! The extension starts nsbox-init with it, nsbox-init starts the payload. Sharing the
 //! memory makes the cost independent of the size of the caller's heap (fork(2) copies page tables: 15-70 ms at
 //! 0.25-1 GB). The price is that the child may do nothing but make system calls on data prepared beforehand.
 //!

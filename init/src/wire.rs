@@ -1,7 +1,6 @@
 //! The wire format between the extension and `nsbox-init`: plan down, reports up.
 //!
-//! This one file is compiled into both crates, so the two sides cannot drift apart. It is `no_std` and never
-//! allocates. A plan is a header and a list of operations; every byte after the header is covered by a checksum,
+//! It never allocates. A plan is a header and a list of operations; every byte after the header is covered by a checksum,
 //! and [`Plan::parse`] validates all of it before the first operation is carried out, so that a truncated or
 //! corrupted plan is refused whole.
 //!

@@ -1,0 +1,8 @@
+//! What nsbox-init and the extension have in common: the language they speak, and the way they start a process.
+//!
+//! The program itself is `main.rs` and the modules it names. Both halves are built from this one crate, so that they
+//! cannot drift apart.
+#![cfg_attr(not(test), no_std)]
+
+pub mod vfork;
+pub mod wire;

@@ -47,6 +47,9 @@ class NamespaceIds(NamedTuple):
     time: int | None = None
 
 
+_UNKNOWN = NamespaceIds()
+
+
 @dataclass(frozen=True, slots=True)
 class Thread:
     """A thread besides the first one of its process.
@@ -165,12 +168,20 @@ def _process(record: _core.ProcessRecord) -> Process:
     )
 
 
-def _read(of: Target | None, proc: str | bytes | os.PathLike[str] | None, *, threads: bool) -> list[Process]:
+def _read(
+    of: Target | None,
+    proc: str | bytes | os.PathLike[str] | None,
+    *,
+    pids: Iterable[int] | None = None,
+    threads: bool = False,
+) -> list[Process]:
     if of is not None and proc is not None:
         raise TypeError("of and proc both say which /proc to read; give one of them")
     path = os.fsencode("/proc" if proc is None else proc) if of is None else b"/proc/%d/root/proc" % _pid(of)
-    records = _core.read_processes(path, threads=threads)
-    if not records:
+    # The kernel's pid_t; no process has a PID beyond.
+    wanted = None if pids is None else [pid for pid in pids if 0 < pid < 1 << 31]
+    records = _core.read_processes(path, pids=wanted, threads=threads)
+    if not records and pids is None:
         # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", os.fsdecode(path))
     return [_process(record) for record in records]
@@ -198,7 +209,7 @@ def _user_names() -> Callable[[int], str]:
 
 
 class ProcessTable(Sequence[Process]):
-    """Processes in the order of their PIDs; `str()` shows them as `ps aux` does.
+    """Processes in the order in which they were read; `str()` shows them as `ps aux` does.
 
     Attributes:
         boot: When this machine was booted, in seconds since the epoch.
@@ -235,9 +246,7 @@ class ProcessTable(Sequence[Process]):
         Args:
             width: Cut the lines after so many characters.
         """
-        return _text.table(
-            self._processes, boot=self.boot, now=self.read_at, user_name=_user_names(), width=width
-        )
+        return _text.table(self._processes, boot=self.boot, now=self.read_at, user_name=_user_names(), width=width)
 
     def __str__(self) -> str:
         """Draw the table, uncut."""
@@ -260,15 +269,12 @@ def ps(
         of: Look from inside: a process, or anything with a `pid`. What a ``ps`` in there would show is shown, that is,
             what its ``/proc`` has.
         proc: The proc directory to read instead of ``/proc``.
-        pids: Only these processes, as far as they are there.
+        pids: Only these processes, in this order, as far as they are there.
 
     Raises:
         OSError: when the proc directory cannot be read, or none is mounted there.
     """
-    processes = _read(of, proc, threads=False)
-    if pids is not None:
-        wanted = set(pids)
-        processes = [process for process in processes if process.pid in wanted]
+    processes = _read(of, proc, pids=pids)
     now = time.time()
     # Start times are on this clock, offsets of time namespaces included (time_namespaces(7)).
     return ProcessTable(processes, boot=now - time.clock_gettime(time.CLOCK_BOOTTIME), read_at=now)
@@ -294,7 +300,7 @@ class Node:
     comm: bytes = b"?"
     pgid: int = 0
     owner: int = 0
-    namespaces: NamespaceIds = NamespaceIds()
+    namespaces: NamespaceIds = _UNKNOWN
     changes: tuple[str, ...] = ()
     process: Process | None = None
     thread: Thread | None = None
@@ -385,7 +391,7 @@ class ProcessTree:
             pid = self._parents.get(pid)
         return pid is not None
 
-    def text(  # noqa: PLR0913 - one for each option of pstree(1)
+    def text(
         self,
         *,
         ns_changes: bool | None = None,

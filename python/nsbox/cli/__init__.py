@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    import argparse  # noqa: PLC0415 - takes a third of the time to print a version
+    import argparse  # noqa: PLC0415 - not for the overview: it takes longer than that
+
+    from nsbox.errors import NsboxError  # noqa: PLC0415 - neither is this for the overview
 
     command = import_module(f"nsbox.cli.{name}")
     parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
@@ -65,7 +67,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         _drop_output()
         return _BROKEN_PIPE
-    except OSError as error:
+    except (OSError, NsboxError) as error:
         print(f"nsbox {name}: {error}", file=sys.stderr)
         return 1
     return status

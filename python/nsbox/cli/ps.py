@@ -22,13 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print the table. As with ps(1), not to find any of the processes that were asked for is a failure."""
-    words = [word for given in options.pid for word in re.split(r"[,\s]+", given) if word]
-    wrong = [word for word in [*words, *options.style] if not word.isalnum() or (word in words and not word.isdecimal())]
-    if wrong:
-        print(f"nsbox ps: {wrong[0]!r} is no PID", file=sys.stderr)
-        return 2
+    pids = [word for given in options.pid for word in re.split(r"[,\s]+", given) if word]
     # `ps 1 2` is `ps -p 1,2`.
-    pids = [int(word) for word in [*words, *options.style] if word.isdecimal()]
-    processes = ps(of=options.of, pids=pids or None)
+    pids += [word for word in options.style if word.isdecimal()]
+    for word in pids:
+        if not word.isdecimal():
+            print(f"nsbox ps: {word!r} is no PID", file=sys.stderr)
+            return 2
+    processes = ps(of=options.of, pids=map(int, pids) if pids else None)
     _output.write(processes.text(width=_output.width()))
     return 0 if processes else 1

@@ -99,7 +99,7 @@ def _terminal(device: int) -> str:
     major, minor = os.major(device & 0xFFFFFFFF), os.minor(device & 0xFFFFFFFF)
     if major in range(136, 144):
         return f"pts/{(major - 136) * 256 + minor}"
-    names = {4: f"tty{minor}" if minor < 64 else f"ttyS{minor - 64}", 5: "console" if minor == 1 else "tty"}  # noqa: PLR2004
+    names = {4: f"tty{minor}" if minor < 64 else f"ttyS{minor - 64}", 5: "console" if minor == 1 else "tty"}
     return names.get(major, f"{major}:{minor}")
 
 
@@ -253,7 +253,7 @@ def _label(node: Node, parent_owner: int, options: TreeOptions) -> str:
         infos.append(options.user_name(node.owner))
     if options.ns_changes:
         infos += [mark for kind, mark in _MARKS.items() if kind in node.changes]
-        if options.mark_unknown and node.process and not any(node.namespaces):
+        if options.mark_unknown and node.process and node.process.state not in "ZX" and not any(node.namespaces):
             infos.append("?")
     name = printable(_name(node, options))
     if not options.arguments:
@@ -298,8 +298,10 @@ def _draw(root: _Figure, options: TreeOptions) -> list[str]:
         for position, (number, child) in enumerate(groups):
             is_last = position == len(groups) - 1
             brackets = (number > 1) + (closing if is_last else 0)
-            mark = None if position == 0 and not options.arguments else below + (pieces.last if is_last else pieces.other)
-            entries.append((child, number, brackets, mark, below + ("   " if is_last else pieces.pass_by)))
+            start = below + (pieces.last if is_last else pieces.other)
+            goes_on = position == 0 and not options.arguments
+            under = below + ("   " if is_last else pieces.pass_by)
+            entries.append((child, number, brackets, None if goes_on else start, under))
         waiting.extend(reversed(entries))
     return lines
 

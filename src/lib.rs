@@ -8,6 +8,7 @@ mod image;
 mod ns;
 pub mod plan;
 mod probe;
+mod proc;
 mod spawn;
 pub mod spec;
 mod text;
@@ -26,6 +27,8 @@ mod _core {
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
     use crate::probe::{Probe, probe};
+    #[pymodule_export]
+    use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
     #[pymodule_export]
     use crate::spawn::spawn;
     #[pymodule_export]

@@ -9,11 +9,14 @@ __all__ = [
     "Kind",
     "Plan",
     "Probe",
+    "ProcessRecord",
     "Step",
+    "ThreadRecord",
     "compile",
     "facts",
     "kinds",
     "probe",
+    "read_processes",
     "spawn",
 ]
 
@@ -233,6 +236,128 @@ class Probe:
         """
 
 @final
+class ProcessRecord:
+    """
+    A process, as one pass over /proc found it.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def cmdline(self, /) -> list[bytes] | None:
+        """
+        The arguments; nothing if not asked for.
+        """
+    @property
+    def comm(self, /) -> bytes:
+        """
+        The name, any bytes.
+        """
+    @property
+    def kernel_thread(self, /) -> bool:
+        """
+        Whether it is a thread of the kernel.
+        """
+    @property
+    def namespaces(self, /) -> list[int | None] | None:
+        """
+        The namespaces in the order of `kinds()`; nothing if not asked for.
+        """
+    @property
+    def nice(self, /) -> int:
+        """
+        From -20 to 19.
+        """
+    @property
+    def owner(self, /) -> int:
+        """
+        The owner of the process' directory: the effective user, or root for a process that is not dumpable.
+        """
+    @property
+    def pgid(self, /) -> int:
+        """
+        The process group.
+        """
+    @property
+    def pid(self, /) -> int:
+        """
+        The PID in the PID namespace of this proc.
+        """
+    @property
+    def pids(self, /) -> list[int]:
+        """
+        The PIDs from that namespace inwards (NSpid); only the first one if they are not known.
+        """
+    @property
+    def ppid(self, /) -> int:
+        """
+        The parent's PID, 0 if the parent is outside.
+        """
+    @property
+    def rss(self, /) -> int:
+        """
+        Bytes in memory.
+        """
+    @property
+    def sid(self, /) -> int:
+        """
+        The session.
+        """
+    @property
+    def start_seconds(self, /) -> float:
+        """
+        Seconds from boot to start.
+        """
+    @property
+    def start_ticks(self, /) -> int:
+        """
+        Clock ticks from boot to start.
+        """
+    @property
+    def state(self, /) -> str:
+        """
+        One letter, as in proc_pid_stat(5).
+        """
+    @property
+    def stime(self, /) -> float:
+        """
+        Seconds in kernel mode.
+        """
+    @property
+    def thread_count(self, /) -> int:
+        """
+        How many threads it has.
+        """
+    @property
+    def threads(self, /) -> list[ThreadRecord]:
+        """
+        The threads besides the first one; empty if not asked for.
+        """
+    @property
+    def tpgid(self, /) -> int:
+        """
+        The foreground process group of that terminal, -1 without one.
+        """
+    @property
+    def tty_nr(self, /) -> int:
+        """
+        The controlling terminal as a device number, 0 without one.
+        """
+    @property
+    def uids(self, /) -> tuple[int, int, int, int] | None:
+        """
+        Real, effective, saved and file system user id; nothing if not asked for or not told.
+        """
+    @property
+    def utime(self, /) -> float:
+        """
+        Seconds in user mode.
+        """
+    @property
+    def vsize(self, /) -> int:
+        """
+        Bytes of virtual memory.
+        """
+
+@final
 class Step:
     """
     One step as Python sees it.
@@ -269,6 +394,28 @@ class Step:
         Why it is done.
         """
 
+@final
+class ThreadRecord:
+    """
+    A thread besides the first one of its process.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def comm(self, /) -> bytes:
+        """
+        Its own name, any bytes.
+        """
+    @property
+    def namespaces(self, /) -> list[int | None] | None:
+        """
+        Its namespaces, as for a process.
+        """
+    @property
+    def tid(self, /) -> int:
+        """
+        Its id in the PID namespace of this proc.
+        """
+
 def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
     """
     Make a plan.
@@ -287,6 +434,20 @@ def kinds() -> list[Kind]:
 def probe() -> Probe:
     """
     Ask. A filter answers EPERM or ENOSYS before the kernel looks at the arguments.
+    """
+
+def read_processes(
+    proc: bytes | bytearray,
+    *,
+    pids: SupportsGetItem[int, SupportsIndex] | None = None,
+    status: bool = True,
+    cmdline: bool = True,
+    namespaces: bool = True,
+    threads: bool = False,
+) -> list[ProcessRecord]:
+    """
+    Read the processes in the /proc directory `proc`, in the order in which it lists them, or only `pids`, in that
+    order. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
     """
 
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:

@@ -1,0 +1,1 @@
+"""How the records look: pure functions from what was read to text. Nothing here reads or writes anything."""

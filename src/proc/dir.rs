@@ -1,0 +1,85 @@
+//! Reading below a directory's descriptor, into buffers that are used again.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// An errno.
+pub type Errno = i32;
+
+/// A directory.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl Dir {
+    /// Open a directory by path.
+    pub fn open(path: &CStr) -> Result<Self, Errno> {
+        open(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Open a directory in this one, to list it.
+    pub fn list(&self, name: &CStr) -> Result<Self, Errno> {
+        open(self.0.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Open a directory in this one, only to find things in it: that needs no permission to list it (openat(2), O_PATH).
+    pub fn enter(&self, name: &CStr) -> Result<Self, Errno> {
+        open(self.0.as_raw_fd(), name, libc::O_PATH | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// The owner's user id.
+    pub fn owner(&self) -> Result<u32, Errno> {
+        // SAFETY: plain numbers, for which zero is valid.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: writes the structure it is given.
+        check(unsafe { libc::fstat(self.0.as_raw_fd(), &raw mut stat) } as isize)?;
+        Ok(stat.st_uid)
+    }
+
+    /// Read a file of /proc in this directory as a whole. The bytes stay in `buffer` until it is used again.
+    pub fn read<'a>(&self, name: &CStr, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Errno> {
+        let file = open(self.0.as_raw_fd(), name, libc::O_RDONLY)?;
+        let mut filled = 0;
+        loop {
+            if filled == buffer.len() {
+                buffer.resize((2 * filled).max(4096), 0);
+            }
+            let rest = &mut buffer[filled..];
+            // SAFETY: a buffer of that length.
+            let result = unsafe { libc::read(file.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len()) };
+            filled += check(result)?;
+            // These files are made in one go: less than there was room for is the end, and asking again would
+            // double the calls.
+            if filled < buffer.len() {
+                return Ok(&buffer[..filled]);
+            }
+        }
+    }
+
+    /// Read where a link in this directory points to.
+    pub fn read_link<'a>(&self, name: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+        // SAFETY: a C string and a buffer of that length.
+        let result =
+            unsafe { libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        Ok(&buffer[..check(result)?])
+    }
+
+    /// Fill `buffer` with the next entries (getdents64(2)); `parse::entries` finds the names. Nothing is the end.
+    pub fn entries<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+        // SAFETY: a buffer of that length.
+        let result =
+            unsafe { libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+        Ok(&buffer[..check(result as isize)?])
+    }
+}
+
+fn open(at: libc::c_int, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+    // SAFETY: a C string and plain numbers.
+    let fd = unsafe { libc::openat(at, name.as_ptr(), flags | libc::O_CLOEXEC) };
+    check(fd as isize)?;
+    // SAFETY: a descriptor that was just opened and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn check(result: isize) -> Result<usize, Errno> {
+    usize::try_from(result).map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,1 @@
+"""The tests: unit (no privileges, no namespaces) and kernel (real namespaces)."""

@@ -6,7 +6,11 @@
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen, run, fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
+#   tree.py      the process table and its tree: ps, pstree
+#   views/       records to text
 #   errors.py    everything that is raised
+#   exercise/    the workshop exercise, live
+#   cli/         the nsbox command
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
 
@@ -15,11 +19,15 @@ from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionErr
 from nsbox.process import Popen, fork_exec, run
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import Spec
+from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
 
 __all__ = [
     "ClosedError",
     "NsboxError",
     "Popen",
+    "Process",
+    "ProcessTable",
+    "ProcessTree",
     "Shell",
     "ShellResult",
     "SpawnError",
@@ -29,5 +37,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "fork_exec",
+    "ps",
+    "pstree",
     "run",
 ]

@@ -1,8 +1,5 @@
 """The workshop exercise on PID and IPC namespaces, live: what ``nsbox demo`` shows.
 
-`steps.py` is the exercise, `stage.py` how it is shown, `ipc.py` and `pids.py` what is run for it inside.
+`steps.py` is the exercise, `stage.py` how it is shown; `ipc.py` and `pids.py` are run for it inside, so that nothing is
+imported here.
 """
-
-from nsbox.exercise.steps import Exercise
-
-__all__ = ["Exercise"]

@@ -23,7 +23,7 @@ from nsbox.tree import ps, pstree
 __all__ = ["Exercise"]
 
 PID_MAX = 400
-_TREE_LINES = 18
+_TREE_LINES = 14
 
 
 class StepUnavailableError(Exception):
@@ -81,8 +81,7 @@ class Exercise:
             than its parent."""
         )
         stage.command(">>> print(nsbox.pstree())     # as pstree -S draws it")
-        tree = pstree()
-        stage.output(str(tree), _TREE_LINES)
+        stage.output(pstree().text(width=stage.width - 3), _TREE_LINES)
         parents = {process.pid: process.ppid for process in ps()}
         stage.check(parents.get(1) == 0, "PID 1 has no parent: its parent's number is 0")
         stage.check(parents.get(os.getpid()) == os.getppid(), "this Python is in the tree, below its parent")

@@ -51,10 +51,10 @@ def missing_kinds() -> list[str]:
     return [name for name, kind in KINDS.items() if not os.path.lexists(f"/proc/self/ns/{kind.link}")]
 
 
-def exhausted_kinds() -> list[str]:
-    """Return the limits in /proc/sys/user that are 0 (namespaces(7))."""
-    names = [f"user.max_{kind.link}_namespaces" for kind in KINDS.values()]
-    return [name for name in names if _read(f"/proc/sys/{name.replace('.', '/')}") == "0"]
+def exhausted_kinds(flags: str) -> list[str]:
+    """Return the limits in /proc/sys/user that are 0 and concern one of the flags (namespaces(7))."""
+    limits = [f"user.max_{kind.link}_namespaces" for kind in KINDS.values() if kind.flag_name in flags]
+    return [limit for limit in limits if _read(f"/proc/sys/{limit.replace('.', '/')}") == "0"]
 
 
 def apparmor_restriction() -> bool:

@@ -86,8 +86,9 @@ def _clone(failure: Failure) -> Explanation:
                 "see whether this process is in a chroot, and whether /proc/self/uid_map and gid_map are written"
             )
     if failure.errno == ENOSPC:
-        if limits := evidence.exhausted_kinds():
-            return f"{', '.join(limits)} is 0", f"sudo sysctl -w {limits[0]}=15000"
+        if limits := evidence.exhausted_kinds(failure.call):
+            settings = " ".join(f"{limit}=15000" for limit in limits)
+            return f"{' and '.join(limits)} {'is' if len(limits) == 1 else 'are'} 0", f"sudo sysctl -w {settings}"
         return "no limit of this user namespace is 0, so it is one of an outer namespace, or the nesting depth of 32", (
             "this is about namespaces, not the disk: nest less deeply, or look for namespaces that were left behind"
         )

@@ -82,7 +82,7 @@ class Stage:
 
     def _wrapped(self, mark: str, text: str) -> None:
         plain = len(mark.removeprefix(_GREEN).removeprefix(_RED).removeprefix(_YELLOW).removesuffix(_PLAIN))
-        lines = textwrap.wrap(text, self.width - len(_INDENT) - plain, break_on_hyphens=False)
+        lines = textwrap.wrap(text, self.width - len(_INDENT) - plain, break_on_hyphens=False, break_long_words=False)
         for number, line in enumerate(lines):
             self._line(_INDENT + (mark if number == 0 else " " * plain) + line)
 

@@ -26,7 +26,8 @@ fn main() {
         .arg("--target-dir")
         .arg(&directory)
         // What the outer build adds for the extension (flags for a shared library, lint wrappers) is not for init.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // Called at fixed addresses, so no table of those is needed.
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Crelocation-model=static")
         .env_remove("RUSTFLAGS")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")

@@ -1,8 +1,11 @@
-//! Link nsbox-init without start files, libraries or a dynamic loader.
+//! Link nsbox-init without start files, libraries or a dynamic loader, laid out as `link.ld` says.
 
 fn main() {
-    for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noexecstack"] {
+    let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the directory");
+    println!("cargo:rustc-link-arg-bins=-Wl,-T,{directory}/link.ld");
+    for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none"] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=link.ld");
 }

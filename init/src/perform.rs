@@ -57,9 +57,13 @@ struct Failure {
 }
 
 fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan<'static>, rest: Ops<'static>) -> ! {
-    let prepared =
-        Exec::prepare(plan).and_then(|exec| Ok((exec, sys::map_memory(4096, true)?, sys::map_memory(STACK, false)?)));
-    let (exec, failure, stack) = match prepared {
+    let mut noted = Failure { step: 0, errno: 0, value: 0 };
+    let prepared = Exec::prepare(plan).and_then(|(exec, stack)| {
+        // A child with a copy of our memory needs a page that is really shared.
+        let failure = if share_memory { &raw mut noted } else { sys::map_memory(4096, true)?.as_mut_ptr().cast() };
+        Ok((exec, stack, failure))
+    });
+    let (exec, stack, failure) = match prepared {
         Ok(prepared) => prepared,
         Err(errno) => channel.fail(step, errno, 0),
     };
@@ -75,7 +79,7 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         exec,
         // A caller that ignores SIGCHLD would have its children reaped by the kernel, and init inherits that.
         sigchld: sys::sigaction(SIGCHLD, &sys::DEFAULT),
-        failure: failure.as_mut_ptr().cast(),
+        failure,
     };
     // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
     // prepared data and leaves by execve or exit; the stack is freshly mapped for it.
@@ -84,8 +88,8 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         Ok(born) => born,
         Err(errno) => channel.fail(step, errno, 0),
     };
-    // SAFETY: page-aligned shared memory, zeroed or filled in by the child, which has exec'd or ended by now.
-    let failure = unsafe { &*launch.failure };
+    // SAFETY: zeros, or what the child put there, which has exec'd or ended by now.
+    let failure = unsafe { launch.failure.read_volatile() };
     if failure.errno != 0 {
         let _ = sys::wait(born.pid, &mut [0; 18], true);
         channel.fail(failure.step as u16, failure.errno, failure.value);
@@ -116,7 +120,7 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
         };
         if let Err((errno, value)) = result {
             // SAFETY: shared memory made for this; init reads it only after we are gone.
-            unsafe { launch.failure.write(Failure { step: u32::from(step), errno, value }) };
+            unsafe { launch.failure.write_volatile(Failure { step: u32::from(step), errno, value }) };
             sys::exit(NOT_STARTED);
         }
     }
@@ -214,15 +218,21 @@ struct Exec {
 }
 
 impl Exec {
-    fn prepare(plan: Plan<'static>) -> Result<Exec> {
+    /// Also returns a stack for the child. It ends where the pointers begin, so that one page serves both.
+    fn prepare(plan: Plan<'static>) -> Result<(Exec, &'static mut [u8])> {
         for (_, op) in plan.ops() {
             if let Op::Exec { paths, argv, envp } = op {
-                let paths = pointers(&paths)?;
-                return Ok(Exec {
-                    paths: &paths[..paths.len() - 1],
-                    argv: pointers(&argv)?.as_ptr(),
-                    envp: pointers(&envp)?.as_ptr(),
-                });
+                let count = [&paths, &argv, &envp].iter().map(|texts| texts.count as usize + 1).sum::<usize>();
+                let (stack, memory) =
+                    sys::map_memory(STACK + count * size_of::<*const u8>(), false)?.split_at_mut(STACK);
+                // SAFETY: zeroed (so NULL) memory of that size, and STACK is a multiple of the alignment.
+                let memory = unsafe { core::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), count) };
+                let (path_pointers, memory) = pointers(&paths, memory);
+                let (argv, memory) = pointers(&argv, memory);
+                let (envp, _) = pointers(&envp, memory);
+                let exec =
+                    Exec { paths: &path_pointers[..paths.count as usize], argv: argv.as_ptr(), envp: envp.as_ptr() };
+                return Ok((exec, stack));
             }
         }
         // A parsed plan has one.
@@ -245,14 +255,14 @@ impl Exec {
     }
 }
 
-/// A NULL-terminated array of pointers to `texts`.
-fn pointers(texts: &Texts<&'static [u8]>) -> Result<&'static [*const u8]> {
-    let length = texts.count as usize + 1;
-    let memory = sys::map_memory(length * size_of::<*const u8>(), false)?;
-    // SAFETY: page-aligned, zeroed (so NULL) memory of exactly that size.
-    let array = unsafe { core::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<*const u8>(), length) };
+/// A NULL-terminated array of pointers to `texts` at the beginning of `memory`, and the rest of that.
+fn pointers(
+    texts: &Texts<&'static [u8]>,
+    memory: &'static mut [*const u8],
+) -> (&'static [*const u8], &'static mut [*const u8]) {
+    let (array, rest) = memory.split_at_mut(texts.count as usize + 1);
     for (slot, text) in array.iter_mut().zip(texts.iter()) {
         *slot = text.as_ptr();
     }
-    Ok(array)
+    (array, rest)
 }

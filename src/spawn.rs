@@ -219,7 +219,12 @@ impl Conversation<'_> {
         let Some(message) = receive(socket)? else { return Err(self.gone()) };
         match message.kind {
             ReportKind::Forked => self.payload_pid = Some(message.sender),
-            ReportKind::MapsWanted => self.write_maps()?,
+            ReportKind::MapsWanted => {
+                if self.plan.arrangement != Arrangement::InitInside {
+                    self.payload_pid = Some(message.sender);
+                }
+                self.write_maps()?;
+            }
             ReportKind::Failed => return Err(self.step_failed(&message.report)),
             ReportKind::Refused => return Err(self.refused(&message.report)),
             ReportKind::Started => return self.started(message).map(Some),
@@ -236,9 +241,15 @@ impl Conversation<'_> {
             Arrangement::Guarded if self.plan.namespaces & crate::ns::PID != 0 => 1,
             _ => message.report.value as i32,
         };
+        // Only where init is in another PID namespace than we are does the number need the kernel's translation.
+        let pid = match self.payload_pid {
+            Some(pid) => pid,
+            None if self.launch.init_is_pid_1 => message.sender,
+            None => message.report.value as i32,
+        };
         let init_pidfd = self.launch.pidfd.try_clone().map_err(|_| last("fcntl(F_DUPFD_CLOEXEC)"))?;
         Ok(Parts {
-            pid: self.payload_pid.unwrap_or(message.report.value as i32),
+            pid,
             pid_inside,
             init_pid: self.launch.pid,
             pidfd,

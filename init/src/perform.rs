@@ -45,6 +45,9 @@ struct Launch {
     exec: Exec,
     /// How the caller left SIGCHLD, which init itself needs at its default.
     sigchld: sys::Sigaction,
+    /// Whether the payload's process has to tell the caller its number, since init cannot: a message in somebody
+    /// else's name needs a user and group that have numbers. One more wake-up of the caller, so only then.
+    announce: bool,
     /// Where a failure is noted for init to report.
     failure: *mut Failure,
 }
@@ -79,6 +82,7 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         exec,
         // A caller that ignores SIGCHLD would have its children reaped by the kernel, and init inherits that.
         sigchld: sys::sigaction(SIGCHLD, &sys::DEFAULT),
+        announce: init_of_namespace && !sys::is_mapped(),
         failure,
     };
     // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
@@ -95,7 +99,10 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         channel.fail(failure.step as u16, failure.errno, failure.value);
     }
     sys::set_dumpable(false);
-    supervise::supervise(channel, Payload { pid: born.pid, pidfd: born.pidfd, init_of_namespace, children })
+    supervise::supervise(
+        channel,
+        Payload { pid: born.pid, pidfd: born.pidfd, init_of_namespace, announced: launch.announce, children },
+    )
 }
 
 /// The child's side of the fork, in memory shared with init, which is suspended until the exec.
@@ -104,7 +111,9 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     let launch = unsafe { &mut *data.cast::<Launch>() };
     // SAFETY: it outlives this function, which never returns.
     let channel = unsafe { &*launch.channel };
-    let _ = channel.send(Report::new(ReportKind::Forked), -1);
+    if launch.announce {
+        let _ = channel.send(Report::new(ReportKind::Forked), None);
+    }
     for (step, op) in launch.ops.by_ref() {
         let result = match op {
             Op::Signals { mask, reset } => {

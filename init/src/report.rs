@@ -1,5 +1,7 @@
 //! The channel to the caller: reports up, one word down.
 
+use crate::sys::Attached;
+use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
 use crate::{FAILED, sys};
 use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
 
@@ -13,27 +15,28 @@ pub struct Channel {
 
 impl Channel {
     /// Send a record. An error means that nobody listens any more.
-    pub fn send(&self, report: Report, attached: i32) -> sys::Result<()> {
+    pub fn send(&self, report: Report, attached: Option<Attached>) -> sys::Result<()> {
         sys::send(self.socket, &report.to_bytes(), attached)
     }
 
     /// Say which step failed and why, and end.
     pub fn fail(&self, step: u16, errno: sys::Errno, value: i64) -> ! {
-        let _ = self.send(Report { step: u32::from(step), errno, value, ..Report::new(ReportKind::Failed) }, -1);
+        let _ = self.send(Report { step: u32::from(step), errno, value, ..Report::new(ReportKind::Failed) }, None);
         sys::exit(FAILED)
     }
 
     /// Say what is wrong with the plan, and end.
     pub fn refuse(&self, malformed: Malformed) -> ! {
         let Malformed { fault, offset } = malformed;
-        let _ = self.send(Report { errno: fault as i32, value: offset as i64, ..Report::new(ReportKind::Refused) }, -1);
+        let _ =
+            self.send(Report { errno: fault as i32, value: offset as i64, ..Report::new(ReportKind::Refused) }, None);
         sys::exit(FAILED)
     }
 
     /// Ask for the id maps and wait for the word that they are there. Anything but that word ends this process:
     /// the caller has given up, or is dead.
     pub fn await_maps(&self) {
-        let _ = self.send(Report::new(ReportKind::MapsWanted), -1);
+        let _ = self.send(Report::new(ReportKind::MapsWanted), None);
         loop {
             match sys::poll([self.socket, self.lifeline], None) {
                 Ok([true, _]) => break,

@@ -6,7 +6,7 @@
 use linux_raw_sys::general::{O_RDONLY, SIGCHLD, SIGKILL};
 
 use crate::report::Channel;
-use crate::sys;
+use crate::sys::{self, Attached};
 use nsbox_init::wire::{Report, ReportKind};
 
 /// The process that was started.
@@ -17,6 +17,8 @@ pub struct Payload {
     pub pidfd: i32,
     /// Whether we are PID 1 of a namespace.
     pub init_of_namespace: bool,
+    /// Whether it has told the caller its number itself.
+    pub announced: bool,
     /// Our list of children in /proc, opened before the payload could put something else there.
     pub children: Option<i32>,
 }
@@ -47,7 +49,9 @@ pub fn supervise(channel: &Channel, payload: Payload) -> ! {
     let _ = sys::chdir(c"/".as_ptr().cast());
     let channel = Channel { socket: SOCKET, lifeline: LIFELINE };
     let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
-    if channel.send(started, PAYLOAD).is_err() {
+    // In another PID namespace our number for the payload means nothing to the caller: the kernel translates it.
+    let sender = (payload.init_of_namespace && !payload.announced).then_some(payload.pid);
+    if channel.send(started, Some(Attached { fd: PAYLOAD, sender })).is_err() {
         // The caller gave up while we were at it.
         end(&payload, crate::FAILED);
     }
@@ -82,7 +86,7 @@ fn reap(channel: &Channel, payload: &Payload) {
                 sweep();
             }
             let report = Report { value: i64::from(status), rusage, ..Report::new(ReportKind::Exited) };
-            let _ = channel.send(report, -1);
+            let _ = channel.send(report, None);
             // Our own status says the same in the shell's way (128 + signal), for whoever waits for us instead.
             sys::exit(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
         }

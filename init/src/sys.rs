@@ -20,6 +20,8 @@ pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
 
 /// CLOSE_RANGE_CLOEXEC (close_range(2)).
 const CLOSE_RANGE_CLOEXEC: usize = 4;
+/// Missing from linux-raw-sys (unix(7)).
+const SCM_CREDENTIALS: u32 = 2;
 /// The kernel's sigset_t is 64 bits on every architecture nsbox runs on.
 const SIGSET: usize = size_of::<u64>();
 
@@ -131,6 +133,12 @@ pub fn umask(mask: u32) {
 
 pub fn getpid() -> i32 {
     call!(getpid).unwrap_or(0) as i32
+}
+
+/// Whether our user has a number in our user namespace; if not, it is shown as the overflow uid (user_namespaces(7)).
+pub fn is_mapped() -> bool {
+    const OVERFLOW: usize = 65534;
+    call!(getuid) != Ok(OVERFLOW) && call!(getgid) != Ok(OVERFLOW)
 }
 
 pub fn setsid() -> Result<()> {
@@ -272,22 +280,51 @@ pub fn poll<const N: usize>(fds: [i32; N], milliseconds: Option<u32>) -> Result<
     Ok(polled.map(|one| one.revents != 0))
 }
 
-/// Send one record, with a descriptor attached if `attached` is not negative (unix(7), SCM_RIGHTS).
-pub fn send(socket: i32, bytes: &[u8], attached: i32) -> Result<()> {
+/// What goes with a record (unix(7), SCM_RIGHTS and SCM_CREDENTIALS).
+#[derive(Clone, Copy)]
+pub struct Attached {
+    /// A descriptor.
+    pub fd: i32,
+    /// In whose name it is sent: a process of our own namespace, whose number the kernel translates for the receiver.
+    /// Naming another than ourselves takes CAP_SYS_ADMIN over the PID namespace.
+    pub sender: Option<i32>,
+}
+
+/// Send one record.
+pub fn send(socket: i32, bytes: &[u8], attached: Option<Attached>) -> Result<()> {
     #[repr(C)]
-    struct Rights {
-        header: net::cmsghdr,
+    struct Control {
+        rights: net::cmsghdr,
         fd: i32,
         padding: i32,
+        credentials: net::cmsghdr,
+        /// `struct ucred`: pid, uid, gid.
+        ids: [u32; 3],
+        padding_too: u32,
     }
-    let rights = Rights {
-        header: net::cmsghdr {
-            cmsg_len: (size_of::<net::cmsghdr>() + size_of::<i32>()) as _,
-            cmsg_level: net::SOL_SOCKET as i32,
-            cmsg_type: net::SCM_RIGHTS as i32,
-        },
-        fd: attached,
+    const RIGHTS: usize = size_of::<net::cmsghdr>() + 8;
+    let header = |length: usize, kind: u32| net::cmsghdr {
+        cmsg_len: (size_of::<net::cmsghdr>() + length) as _,
+        cmsg_level: net::SOL_SOCKET as i32,
+        cmsg_type: kind as i32,
+    };
+    let Attached { fd, sender } = attached.unwrap_or(Attached { fd: -1, sender: None });
+    let ids = match sender {
+        Some(pid) => [pid as u32, call!(getuid)? as u32, call!(getgid)? as u32],
+        None => [0; 3],
+    };
+    let control = Control {
+        rights: header(size_of::<i32>(), net::SCM_RIGHTS),
+        fd,
         padding: 0,
+        credentials: header(size_of::<[u32; 3]>(), SCM_CREDENTIALS),
+        ids,
+        padding_too: 0,
+    };
+    let length = match (attached, sender) {
+        (None, _) => 0,
+        (_, None) => RIGHTS,
+        _ => size_of::<Control>(),
     };
     let part = k::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() as _ };
     let message = net::msghdr {
@@ -295,8 +332,8 @@ pub fn send(socket: i32, bytes: &[u8], attached: i32) -> Result<()> {
         msg_namelen: 0,
         msg_iov: (&raw const part) as *mut _,
         msg_iovlen: 1,
-        msg_control: if attached < 0 { core::ptr::null_mut() } else { (&raw const rights) as *mut _ },
-        msg_controllen: if attached < 0 { 0 } else { size_of::<Rights>() as _ },
+        msg_control: if length == 0 { core::ptr::null_mut() } else { (&raw const control) as *mut _ },
+        msg_controllen: length as _,
         msg_flags: 0,
     };
     call!(sendmsg, socket, &raw const message, net::MSG_NOSIGNAL | net::MSG_DONTWAIT).map(drop)

@@ -71,6 +71,7 @@ impl Child {
         while let Ok(Some(message)) = receive(&self.parts.socket) {
             if message.kind == ReportKind::Exited {
                 report = Some(message.report);
+                break;
             }
         }
         let exit = report.map_or_else(|| self.exit_without_report(status), Exit::from_report);

@@ -5,11 +5,12 @@
 //! makes it safe from a process with busy threads, and equally fast whatever the size of the heap.
 
 use std::ffi::{CString, c_void};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, setsockopt, socketpair, sockopt,
 };
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
@@ -21,8 +22,12 @@ use crate::plan::{Arrangement, Plan, STEP_CLONE, STEP_INIT};
 use nsbox_init::vfork::{Born, Method, vfork};
 use nsbox_init::wire::{Fault, GO, REPORT, Report, ReportKind};
 
-/// Enough for [`exec_init`], which keeps its data elsewhere.
-const STACK: usize = 16 << 10;
+/// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
+/// from the allocator would be given back each time, and its pages made anew.
+const STACK: usize = 8 << 10;
+
+/// A plan up to this size is sent as a message: a third of the smallest buffer a socket has by default (socket(7)).
+const PLAN_IN_MESSAGE: usize = 64 << 10;
 
 /// Carry out `plan` until its payload runs.
 ///
@@ -88,14 +93,25 @@ struct ExecInit<'a> {
 
 fn launch(plan: &Plan, encoded: &[u8]) -> Result<Launch> {
     let image = image::init()?;
-    let plan_file = image::in_memory(c"nsbox-plan", encoded, false)?;
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;
     setsockopt(&ours, sockopt::PassCred, &true).map_err(os("setsockopt(SO_PASSCRED)"))?;
     let lifeline = pidfd_open(std::process::id() as i32)?;
-    let numbers = [&plan_file, &theirs, &lifeline].map(AsRawFd::as_raw_fd);
-    let texts = numbers.map(|number| CString::new(number.to_string()).expect("digits"));
-    let argv = [c"nsbox-init".as_ptr(), texts[0].as_ptr(), texts[1].as_ptr(), texts[2].as_ptr(), std::ptr::null()];
+    // A plan usually fits into the socket's buffer, where it costs the least. A large environment needs a file.
+    let file = if encoded.len() <= PLAN_IN_MESSAGE {
+        send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL).map_err(os("send(plan)"))?;
+        None
+    } else {
+        Some(image::in_memory(c"nsbox-plan", encoded, false)?)
+    };
+    let numbers: Vec<RawFd> = [&theirs, &lifeline].into_iter().chain(&file).map(AsRawFd::as_raw_fd).collect();
+    let texts: Vec<CString> = numbers.iter().map(|number| CString::new(number.to_string()).expect("digits")).collect();
+    let argv: Vec<*const libc::c_char> = [c"nsbox-init"]
+        .into_iter()
+        .chain(texts.iter().map(CString::as_c_str))
+        .map(std::ffi::CStr::as_ptr)
+        .chain([std::ptr::null()])
+        .collect();
     let keep: Vec<RawFd> = numbers.into_iter().chain(plan.keep.iter().copied()).collect();
     let mut request = ExecInit {
         image: image.as_raw_fd(),
@@ -105,7 +121,7 @@ fn launch(plan: &Plan, encoded: &[u8]) -> Result<Launch> {
         carry_capabilities: plan.carries_capabilities(),
         errno: 0,
     };
-    let mut stack = vec![0_u8; STACK];
+    let mut stack = [const { MaybeUninit::uninit() }; STACK];
     let blocked = BlockedSignals::all();
     // SAFETY: all signals are blocked; `exec_init` makes only raw system calls on `request` and leaves by execveat
     // or exit_group; `stack` is its alone.
@@ -272,7 +288,7 @@ impl Conversation<'_> {
                 .map_err(|errno| failure(self.plan, index as u16, errno, String::new()))?;
         }
         let socket = self.launch.socket.as_ref().expect("checked by next");
-        nix::sys::socket::send(socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
+        send(socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
         Ok(())
     }
 

@@ -2,12 +2,12 @@
 //!
 //! The extension runs it from a sealed memfd as the first thing a new process does (see `src/spawn.rs`), so that
 //! everything here happens in an ordinary single-threaded process: no Python, no C library, no allocator. It is
-//! called as `nsbox-init PLAN SOCKET LIFELINE`, three descriptor numbers:
+//! called as `nsbox-init SOCKET LIFELINE [PLAN]`, descriptor numbers:
 //!
-//! - PLAN: a memfd with the operations (`wire.rs`);
-//! - SOCKET: where reports go, and the caller's few words come from;
+//! - SOCKET: where the plan (`wire.rs`) and the caller's few words come from, and reports go;
 //! - LIFELINE: a pidfd of the calling process. It becomes readable when that process dies, never when one of its
-//!   threads ends; PR_SET_PDEATHSIG (prctl(2)) would follow the thread, and getppid(2) is 0 in a new PID namespace.
+//!   threads ends; PR_SET_PDEATHSIG (prctl(2)) would follow the thread, and getppid(2) is 0 in a new PID namespace;
+//! - PLAN: a memfd with the plan instead, if it is too large for a message.
 #![no_std]
 #![no_main]
 
@@ -50,17 +50,20 @@ const FAILED: i32 = 1;
 /// `stack` is what the kernel leaves for a new program: argc, then the argv pointers (execve(2)).
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and argc pointers to C strings there.
-    let [plan, socket, lifeline] = unsafe { descriptors(stack) };
-    for fd in [plan, socket, lifeline] {
+    let [socket, lifeline, plan] = unsafe { descriptors(stack) };
+    for fd in [socket, lifeline] {
         sys::set_cloexec(fd, true);
     }
     sys::set_name(c"nsbox-init");
     let channel = Channel { socket, lifeline };
-    let bytes = match sys::map_file(plan) {
+    let bytes = if plan < 0 { sys::receive(socket) } else { sys::map_file(plan) };
+    let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(errno) => channel.fail(0, errno, 0),
     };
-    sys::close(plan);
+    if plan >= 0 {
+        sys::close(plan);
+    }
     match wire::Plan::parse(bytes) {
         Ok(plan) => perform::plan(&channel, plan),
         Err(malformed) => channel.refuse(malformed),

@@ -1,6 +1,7 @@
 //! The interpreter: one operation after the other, up to the fork in this process, beyond it in the payload.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY, SIGCHLD};
 
 use crate::report::Channel;
@@ -228,7 +229,7 @@ struct Exec {
 
 impl Exec {
     /// Also returns a stack for the child. It ends where the pointers begin, so that one page serves both.
-    fn prepare(plan: Plan<'static>) -> Result<(Exec, &'static mut [u8])> {
+    fn prepare(plan: Plan<'static>) -> Result<(Exec, &'static mut [MaybeUninit<u8>])> {
         for (_, op) in plan.ops() {
             if let Op::Exec { paths, argv, envp } = op {
                 let count = [&paths, &argv, &envp].iter().map(|texts| texts.count as usize + 1).sum::<usize>();
@@ -241,6 +242,8 @@ impl Exec {
                 let (envp, _) = pointers(&envp, memory);
                 let exec =
                     Exec { paths: &path_pointers[..paths.count as usize], argv: argv.as_ptr(), envp: envp.as_ptr() };
+                // SAFETY: initialized memory may as well be taken for uninitialized: only the child writes to it.
+                let stack = unsafe { core::slice::from_raw_parts_mut(stack.as_mut_ptr().cast(), STACK) };
                 return Ok((exec, stack));
             }
         }

@@ -95,6 +95,15 @@ pub fn map_file(fd: i32) -> Result<&'static [u8]> {
     Ok(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
 }
 
+/// One message, which is there already (recv(2)).
+pub fn receive(socket: i32) -> Result<&'static [u8]> {
+    let none = core::ptr::null_mut::<u8>();
+    let length = call!(recvfrom, socket, none, 0, net::MSG_PEEK | net::MSG_TRUNC | net::MSG_DONTWAIT, 0, 0)?;
+    let memory = map_memory(length.max(1), false)?;
+    let length = call!(recvfrom, socket, memory.as_mut_ptr(), length, net::MSG_DONTWAIT, 0, 0)?;
+    Ok(&memory[..length])
+}
+
 /// Zeroed memory. Shared memory is seen by a forked child and by us alike.
 pub fn map_memory(length: usize, shared: bool) -> Result<&'static mut [u8]> {
     let kind = k::MAP_ANONYMOUS | if shared { k::MAP_SHARED } else { k::MAP_PRIVATE };

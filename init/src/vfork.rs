@@ -8,7 +8,7 @@
 //! into; the C library's `clone()` covers neither clone3 nor a process without a C library.
 
 use core::ffi::c_void;
-use core::mem::size_of;
+use core::mem::{MaybeUninit, size_of};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 /// `struct clone_args` up to `tls`: its first published size, accepted by every kernel with clone3 (clone(2)).
@@ -64,7 +64,7 @@ pub struct Born {
 pub unsafe fn vfork(
     flags: u64,
     share_memory: bool,
-    stack: &mut [u8],
+    stack: &mut [MaybeUninit<u8>],
     child: unsafe extern "C" fn(*mut c_void) -> !,
     data: *mut c_void,
 ) -> Result<Born, i32> {

@@ -368,14 +368,19 @@ fn joined<'a>(argument: &str, texts: impl Iterator<Item = &'a PyBackedBytes>) ->
 
 /// The environment as C sees it, which `os.putenv` changes and `os.environ` does not show.
 fn own_environment() -> Texts<Vec<u8>> {
-    use std::os::unix::ffi::OsStrExt;
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
     let (mut joined, mut count) = (Vec::with_capacity(4096), 0);
-    for (name, value) in std::env::vars_os() {
-        joined.extend_from_slice(name.as_bytes());
-        joined.push(b'=');
-        joined.extend_from_slice(value.as_bytes());
-        joined.push(0);
-        count += 1;
+    // SAFETY: NULL, or a NULL-terminated array of C strings (environ(7)). Whoever changes it through Python holds the
+    // GIL, as we do; C code of other threads that changes it races with every getenv(3) in the process as well.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            joined.extend_from_slice(std::ffi::CStr::from_ptr(*next).to_bytes_with_nul());
+            count += 1;
+            next = next.add(1);
+        }
     }
     Texts { count, joined }
 }

@@ -17,7 +17,7 @@ Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Launch:
     """A program and its surroundings, everything in the form in which the kernel takes it.
 
@@ -59,7 +59,7 @@ class Launch:
 def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
     """Return the paths to try for a program: itself if it has a slash, else one for each directory in PATH."""
     name = os.fsencode(program)
-    if os.path.dirname(name):
+    if b"/" in name:
         return (name,)
     directories = os.get_exec_path(cast("Mapping[str, str] | None", env))  # takes bytes too
     return tuple(os.path.join(os.fsencode(directory), name) for directory in directories)

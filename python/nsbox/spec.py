@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias, TypedDict, Unpack
 
 from nsbox import _core
 from nsbox.errors import SpecError
@@ -237,6 +238,20 @@ class Spec:
 
 def _own(inside: int | None) -> tuple[tuple[int, None, int], ...]:
     return () if inside is None else ((inside, None, 1),)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _remembered(unshare: Namespaces, **options: Unpack[Options]) -> Spec:
+    return Spec(unshare=unshare, **options)
+
+
+def spec_of(unshare: Namespaces, options: Options) -> Spec:
+    """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
+    try:
+        return _remembered(unshare, **options)
+    except TypeError:
+        # Something unhashable, such as a list of ranges; or no option at all, which this says as well.
+        return Spec(unshare=unshare, **options)
 
 
 def _is_id(value: object) -> bool:

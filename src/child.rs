@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use crate::error::{Error, Result, last};
+use crate::error::{Error, Result};
+use crate::pidfd::{Status, poll_readable, reap, remembered, send_signal, wait_bounded};
 use crate::plan::Plan;
-use crate::spawn::receive;
+use crate::report::receive;
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{Report, ReportKind};
+
+/// How long a payload may take to die of SIGKILL when nsbox-init is dead already.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// How something ended.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
@@ -47,13 +51,15 @@ pub struct Parts {
 pub struct Child {
     parts: Parts,
     plan: Py<Plan>,
+    /// The process that started it.
+    owner: u32,
     exit: Mutex<Option<Exit>>,
 }
 
 impl Child {
     /// Wrap what was started.
     pub fn new(parts: Parts, plan: Py<Plan>) -> Self {
-        Child { parts, plan, exit: Mutex::new(None) }
+        Child { parts, plan, owner: std::process::id(), exit: Mutex::new(None) }
     }
 
     fn known_exit(&self) -> Option<Exit> {
@@ -62,31 +68,39 @@ impl Child {
 
     /// nsbox-init is dead: learn how the payload ended. One thread does it, the others find the answer.
     fn collect(&self) -> Exit {
-        let mut known = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(exit) = &*known {
-            return exit.clone();
-        }
-        let status = reap(&self.parts.init_pidfd, false);
-        let mut report = None;
-        while let Ok(Some(message)) = receive(&self.parts.socket) {
-            if message.kind == ReportKind::Exited {
-                report = Some(message.report);
-                break;
+        let status = {
+            let mut known = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(exit) = &*known {
+                return exit.clone();
             }
+            let status = reap(&self.parts.init_pidfd, false).or_else(|| remembered(&self.parts.init_pidfd));
+            while let Ok(Some(message)) = receive(&self.parts.socket) {
+                if message.kind == ReportKind::Exited {
+                    return known.insert(Exit::from_report(message.report)).clone();
+                }
+            }
+            status
+        };
+        if !self.parts.init_is_pid_1 {
+            // nsbox-init was killed, and could not take the payload along. The kernel does that, unless the payload has
+            // changed its user; and then we may not do it either.
+            let _ = send_signal(&self.parts.pidfd, libc::SIGKILL);
+            wait_bounded(&self.parts.pidfd, LAST_WAIT);
         }
-        let exit = report.map_or_else(|| self.exit_without_report(status), Exit::from_report);
-        *known = Some(exit.clone());
-        exit
+        // nsbox-init says by its own status what it could not report; killed, it is the payload that was killed.
+        let returncode = match status {
+            Some(Status::Exited(code)) if code <= 128 => code,
+            Some(Status::Exited(code)) => 128 - code,
+            Some(Status::Killed(signal)) => -signal,
+            None => -libc::SIGKILL,
+        };
+        let mut known = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert(Exit { returncode, rusage: None }).clone()
     }
 
-    /// nsbox-init was killed. As PID 1 it took everything along; otherwise the payload may still run, and must not.
-    fn exit_without_report(&self, status: Option<Status>) -> Exit {
-        if !self.parts.init_is_pid_1 {
-            send_signal(&self.parts.pidfd, libc::SIGKILL);
-            let _ = poll_readable([self.parts.pidfd.as_raw_fd()], None);
-        }
-        let signal = status.and_then(|status| status.signal).unwrap_or(libc::SIGKILL);
-        Exit { returncode: -signal, rusage: None }
+    /// In a child of os.fork the process is somebody else's: it can neither be waited for nor asked.
+    fn check_owner(&self) -> Result<()> {
+        if self.owner == std::process::id() { Ok(()) } else { Err(Error::Os("waitid", libc::ECHILD)) }
     }
 }
 
@@ -141,11 +155,13 @@ impl Child {
     /// nothing is returned when it passes first.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
+        self.check_owner()?;
         if let Some(exit) = self.known_exit() {
             return Ok(Some(exit));
         }
-        let deadline = timeout
-            .map(|seconds| Instant::now() + Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX / 4));
+        // What is too long to be counted is for ever.
+        let limit = timeout.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match py.detach(|| poll_readable([self.parts.init_pidfd.as_raw_fd()], rest)) {
@@ -160,22 +176,25 @@ impl Child {
 
     /// Send a signal to the payload, through its pidfd.
     fn send_signal(&self, signal: i32) -> Result<()> {
-        match pidfd_send_signal(&self.parts.pidfd, signal) {
-            // Already over: as subprocess, nothing to do.
-            Err(libc::ESRCH) | Ok(()) => Ok(()),
-            Err(errno) => Err(Error::Os("pidfd_send_signal", errno)),
-        }
+        gone_is_fine(send_signal(&self.parts.pidfd, signal))
     }
 
     /// SIGKILL to PID 1 of the new PID namespace, and so to everything in it; without one, to the payload, after
     /// which nsbox-init ends the rest.
-    fn kill(&self) {
+    fn kill(&self) -> Result<()> {
         if self.parts.init_is_pid_1 {
-            send_signal(&self.parts.init_pidfd, libc::SIGKILL);
-        } else {
-            send_signal(&self.parts.pidfd, libc::SIGKILL);
-            send_signal(&self.parts.init_pidfd, libc::SIGCONT);
+            return gone_is_fine(send_signal(&self.parts.init_pidfd, libc::SIGKILL));
         }
+        let result = gone_is_fine(send_signal(&self.parts.pidfd, libc::SIGKILL));
+        // A stopped nsbox-init could not do its part.
+        let _ = send_signal(&self.parts.init_pidfd, libc::SIGCONT);
+        result
+    }
+
+    /// Whether this process has started it, and so may wait for it: not so in a child of os.fork.
+    #[getter]
+    fn is_own(&self) -> bool {
+        self.check_owner().is_ok()
     }
 
     fn __repr__(&self) -> String {
@@ -187,77 +206,21 @@ impl Child {
     }
 }
 
+/// As in subprocess, there is nothing to do when it is over already (pidfd_send_signal(2), ESRCH).
+fn gone_is_fine(result: std::result::Result<(), i32>) -> Result<()> {
+    match result {
+        Err(libc::ESRCH) | Ok(()) => Ok(()),
+        Err(errno) => Err(Error::Os("pidfd_send_signal", errno)),
+    }
+}
+
 impl Exit {
     fn from_report(report: Report) -> Self {
-        let status = report.value as i32;
-        let signal = status & 0x7f;
-        let returncode = if signal == 0 { status >> 8 & 0xff } else { -signal };
         let usage = report.rusage;
         let seconds = |at: usize| usage[at] as f64 + usage[at + 1] as f64 / 1e6;
         let mut counts = [0; 14];
         counts.copy_from_slice(&usage[4..]);
+        let returncode = Status::from_wait_status(report.value as i32).returncode();
         Exit { returncode, rusage: Some((seconds(0), seconds(2), counts)) }
     }
-}
-
-/// How a direct child ended.
-#[derive(Debug, Clone, Copy)]
-pub struct Status {
-    /// Its exit status, if no signal ended it.
-    pub code: i32,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-}
-
-/// Reap the child behind `pidfd` (waitid(2), P_PIDFD). Nothing if it still runs and `block` is false, or if somebody
-/// else has reaped it.
-pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
-    // SAFETY: plain numbers, for which zero is valid.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | if block { 0 } else { libc::WNOHANG };
-    loop {
-        // SAFETY: writes the structure it is given.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) };
-        if result == 0 {
-            break;
-        }
-        if std::io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return None;
-        }
-    }
-    // SAFETY: waitid filled in these fields, or left them zero when nothing had ended.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    match (pid, info.si_code) {
-        (0, _) => None,
-        (_, libc::CLD_EXITED) => Some(Status { code: status, signal: None }),
-        _ => Some(Status { code: 0, signal: Some(status) }),
-    }
-}
-
-fn pidfd_send_signal(pidfd: &OwnedFd, signal: i32) -> std::result::Result<(), i32> {
-    // SAFETY: plain numbers and a null pointer, which means "as kill(2)".
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
-    };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) }
-}
-
-/// Send a signal to a process that may be gone already.
-pub fn send_signal(pidfd: &OwnedFd, signal: i32) {
-    let _ = pidfd_send_signal(pidfd, signal);
-}
-
-/// Which of `fds` have something to read, or have ended (ppoll(2)).
-pub fn poll_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>) -> Result<[bool; N]> {
-    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    let limit = timeout.map(|rest| libc::timespec {
-        tv_sec: rest.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: i64::from(rest.subsec_nanos()),
-    });
-    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: an array of that length, and pointers that are null or live.
-    if unsafe { libc::ppoll(polled.as_mut_ptr(), N as libc::nfds_t, limit, std::ptr::null()) } < 0 {
-        return Err(last("ppoll"));
-    }
-    Ok(polled.map(|one| one.revents != 0))
 }

@@ -14,6 +14,9 @@ use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
 const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
 
+/// A process enters the time namespace made for its children by an exec, too, since this version.
+const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
+
 /// The steps being collected.
 struct Builder {
     steps: Vec<Step>,
@@ -60,11 +63,21 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
             "pid_max: on this kernel ({major}.{minor}) the limit is one for the whole machine; each PID namespace has its own since Linux 6.14"
         )));
     }
+    if spec.keep_caps && flags & ns::USER == 0 {
+        return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
+    }
     let arrangement = match (spec.fork, spec.init) {
         (false, _) => Arrangement::Unforked,
         (true, true) => Arrangement::InitInside,
         (true, false) => Arrangement::Guarded,
     };
+
+    if flags & ns::TIME != 0 && arrangement != Arrangement::InitInside && facts.kernel < TIME_ENTERED_BY_EXEC {
+        let (major, minor) = facts.kernel;
+        return Err(Error::Unsupported(format!(
+            "unshare: on this kernel ({major}.{minor}) a new time namespace needs init=True; exec enters it since Linux 6.3"
+        )));
+    }
 
     let mut plan = Builder { steps: Vec::with_capacity(16) };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
@@ -273,6 +286,9 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
         "standard input, output and error, and what was passed on; nothing else",
     );
     if let Some(directory) = &launch.cwd {
+        if directory.contains(&0) {
+            return Err(Error::Spec("cwd: embedded null byte".into()));
+        }
         op("chdir", Op::Chdir { path: Text(c_bytes(directory)) }, "chdir(2)", "the working directory asked for");
     }
     if let Some(mask) = launch.umask {
@@ -299,7 +315,7 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
         op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");
     }
     if let Some(id) = launch.uid {
-        op("setuid", Op::Setuid { id }, "setresuid(2)", "the user asked for");
+        op("setuid", Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) }, "setresuid(2)", "the user asked for");
     }
     if spec.keep_caps {
         op(

@@ -3,12 +3,15 @@
 
 mod child;
 pub mod compile;
+mod conversation;
 mod error;
 mod image;
 mod ns;
+mod pidfd;
 pub mod plan;
 mod probe;
 mod proc;
+mod report;
 mod spawn;
 pub mod spec;
 mod text;

@@ -94,7 +94,7 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Umask { mask } => format!("umask({mask:#o})"),
         Op::Setgroups { groups } => format!("setgroups({:?})", groups.iter().collect::<Vec<_>>()),
         Op::Setgid { id } => format!("setresgid({id}, {id}, {id})"),
-        Op::Setuid { id } => format!("setresuid({id}, {id}, {id})"),
+        Op::Setuid { id, .. } => format!("setresuid({id}, {id}, {id})"),
         Op::Capabilities { inheritable, ambient } => match (*inheritable, *ambient) {
             (0, 0) => "capset(inheritable empty); prctl(PR_CAP_AMBIENT, none)".into(),
             (u64::MAX, u64::MAX) => "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)".into(),

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY, SIGCHLD};
 
 use crate::report::Channel;
-use crate::supervise::{self, Payload};
+use crate::supervise::{Payload, Supervisor};
 use crate::sys::{self, Errno, Result};
 use nsbox_init::vfork::vfork;
 use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
@@ -20,6 +20,9 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
     let mut time_namespace = false;
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    // Our program can be executed, but not read. For the kernel we then belong to the user namespace of the caller, so
+    // that root of a new one cannot trace us (ptrace(2)). Until there is a payload, our files in /proc shall be ours.
+    sys::set_dumpable(true);
     while let Some((step, op)) = ops.next() {
         match op {
             Op::Fork { flags } => {
@@ -46,8 +49,11 @@ struct Launch {
     exec: Exec,
     /// How the caller left SIGCHLD, which init itself needs at its default.
     sigchld: sys::Sigaction,
-    /// Whether the payload's process has to tell the caller its number, since init cannot: a message in somebody
-    /// else's name needs a user and group that have numbers. One more wake-up of the caller, so only then.
+    /// A pidfd of init, unless that is PID 1.
+    parent: i32,
+    /// Whether the payload's process tells the caller its number, which is one more wake-up of the caller. PID 1 can do
+    /// it instead, unless its user has no number: it sends a message in the payload's name. Outside a PID namespace
+    /// the caller has to know early, to be able to end a set-up that hangs.
     announce: bool,
     /// Where a failure is noted for init to report.
     failure: *mut Failure,
@@ -71,19 +77,24 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         Ok(prepared) => prepared,
         Err(errno) => channel.fail(step, errno, 0),
     };
-    let init_of_namespace = sys::getpid() == 1;
-    if !init_of_namespace {
-        // Orphans come to the nearest subreaper instead of to the init of the caller's namespace (prctl(2)).
-        sys::become_subreaper();
-    }
-    let children = if init_of_namespace { None } else { supervise::open_children() };
+    let supervisor = match Supervisor::new(channel) {
+        Ok(supervisor) => supervisor,
+        Err(errno) => channel.fail(step, errno, 0),
+    };
+    // PID 1 takes everything along. Elsewhere the payload has to notice our own end, even while we are suspended.
+    let parent = if supervisor.is_pid_1() { Ok(-1) } else { sys::pidfd_open(sys::getpid()) };
+    let parent = match parent {
+        Ok(parent) => parent,
+        Err(errno) => channel.fail(step, errno, 0),
+    };
     let mut launch = Launch {
         channel,
         ops: rest,
         exec,
         // A caller that ignores SIGCHLD would have its children reaped by the kernel, and init inherits that.
         sigchld: sys::sigaction(SIGCHLD, &sys::DEFAULT),
-        announce: init_of_namespace && !sys::is_mapped(),
+        parent,
+        announce: !supervisor.is_pid_1() || !sys::is_mapped(),
         failure,
     };
     // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
@@ -100,10 +111,7 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
         channel.fail(failure.step as u16, failure.errno, failure.value);
     }
     sys::set_dumpable(false);
-    supervise::supervise(
-        channel,
-        Payload { pid: born.pid, pidfd: born.pidfd, init_of_namespace, announced: launch.announce, children },
-    )
+    supervisor.supervise(&Payload { pid: born.pid, pidfd: born.pidfd, announced: launch.announce })
 }
 
 /// The child's side of the fork, in memory shared with init, which is suspended until the exec.
@@ -112,6 +120,9 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     let launch = unsafe { &mut *data.cast::<Launch>() };
     // SAFETY: it outlives this function, which never returns.
     let channel = unsafe { &*launch.channel };
+    if launch.parent >= 0 {
+        die_with_init(launch.parent);
+    }
     if launch.announce {
         let _ = channel.send(Report::new(ReportKind::Forked), None);
     }
@@ -125,7 +136,13 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
                 sys::set_signal_mask(mask);
                 Ok(())
             }
-            Op::Exec { .. } => Err((launch.exec.run(), 0)),
+            Op::Exec { .. } => {
+                if launch.parent >= 0 {
+                    // A change of user or capabilities has cleared it.
+                    die_with_init(launch.parent);
+                }
+                Err((launch.exec.run(), 0))
+            }
             _ => operation(channel, &op),
         };
         if let Err((errno, value)) = result {
@@ -135,6 +152,16 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
         }
     }
     sys::exit(NOT_STARTED)
+}
+
+/// Arrange for SIGKILL at the end of init. nsbox-init has a single thread, so this cannot follow the wrong one; and
+/// since init may have been killed just before, it is looked at again afterwards (getppid(2) would say 0 in a new PID
+/// namespace).
+fn die_with_init(init: i32) {
+    sys::die_with_parent();
+    if sys::poll([init], Some(0)) != Ok([false]) {
+        sys::exit(NOT_STARTED);
+    }
 }
 
 /// Do one thing. The second number of an error says more where one number can (which descriptor, which half).
@@ -165,7 +192,7 @@ fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<
         }
         Op::Setgroups { groups } => plain(sys::setgroups(groups.0)),
         Op::Setgid { id } => plain(sys::setgid(*id)),
-        Op::Setuid { id } => plain(sys::setuid(*id)),
+        Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
         Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
         // The three that shape the flow are dealt with where it is.

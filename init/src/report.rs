@@ -1,9 +1,9 @@
 //! The channel to the caller: reports up, one word down.
 
-use crate::sys::Attached;
 use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
-use crate::{FAILED, sys};
-use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
+
+use crate::FAILED;
+use crate::sys::{self, Attached};
 
 /// The socket and the lifeline.
 pub struct Channel {
@@ -39,14 +39,37 @@ impl Channel {
         let _ = self.send(Report::new(ReportKind::MapsWanted), None);
         loop {
             match sys::poll([self.socket, self.lifeline], None) {
-                Ok([true, _]) => break,
-                Ok([_, true]) => sys::exit(FAILED),
-                _ => {}
+                Ok([true, _]) => match self.hear() {
+                    Heard::Go => return,
+                    Heard::Nothing => {}
+                    Heard::End | Heard::Hangup => sys::exit(FAILED),
+                },
+                _ => sys::exit(FAILED),
             }
         }
+    }
+
+    /// The caller's next word. Does not block once the socket is readable.
+    pub fn hear(&self) -> Heard {
         let mut word = [0];
-        if sys::read(self.socket, &mut word) != Ok(1) || word[0] != GO {
-            sys::exit(FAILED);
+        match sys::read(self.socket, &mut word) {
+            Ok(1) if word[0] == GO => Heard::Go,
+            Ok(1) => Heard::End,
+            // It closed its end with reports unread; what it said before that comes next.
+            Err(sys::ECONNRESET) => Heard::Nothing,
+            _ => Heard::Hangup,
         }
     }
+}
+
+/// What the caller says.
+pub enum Heard {
+    /// The maps are written.
+    Go,
+    /// It gives up: end everything.
+    End,
+    /// Nothing yet.
+    Nothing,
+    /// It will say nothing more.
+    Hangup,
 }

@@ -17,6 +17,8 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub const EIO: Errno = errno::EIO as Errno;
 pub const ENOENT: Errno = errno::ENOENT as Errno;
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
+pub const EPERM: Errno = errno::EPERM as Errno;
+pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
 /// CLOSE_RANGE_CLOEXEC (close_range(2)).
 const CLOSE_RANGE_CLOEXEC: usize = 4;
@@ -60,8 +62,8 @@ pub fn duplicate_to(fd: i32, to: i32, cloexec: bool) -> Result<()> {
     call!(dup3, fd, to, if cloexec { k::O_CLOEXEC } else { 0 }).map(drop)
 }
 
-pub fn close_from(least: i32) {
-    let _ = call!(close_range, least, u32::MAX, 0);
+pub fn close_range(first: i32, last: i32) {
+    let _ = call!(close_range, first, last, 0);
 }
 
 pub fn cloexec_from(least: i32) -> Result<()> {
@@ -76,8 +78,18 @@ pub fn set_dumpable(dumpable: bool) {
     let _ = call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0);
 }
 
-pub fn become_subreaper() {
-    let _ = call!(prctl, prctl::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+pub fn become_subreaper() -> Result<()> {
+    call!(prctl, prctl::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).map(drop)
+}
+
+/// SIGKILL when the parent's thread ends (PR_SET_PDEATHSIG(2const)): for children of nsbox-init, which has only one.
+pub fn die_with_parent() {
+    let _ = call!(prctl, prctl::PR_SET_PDEATHSIG, k::SIGKILL, 0, 0, 0);
+}
+
+/// Whether the next change of user keeps the permitted capabilities (capabilities(7)).
+pub fn keep_permitted(keep: bool) -> Result<()> {
+    call!(prctl, prctl::PR_SET_KEEPCAPS, usize::from(keep), 0, 0, 0).map(drop)
 }
 
 pub fn set_no_new_privs() -> Result<()> {
@@ -113,7 +125,18 @@ pub fn map_memory(length: usize, shared: bool) -> Result<&'static mut [u8]> {
 }
 
 pub fn open(path: *const u8, flags: u32) -> Result<i32> {
-    call!(openat, k::AT_FDCWD, path, flags | k::O_CLOEXEC, 0).map(|fd| fd as i32)
+    open_at(k::AT_FDCWD, path, flags)
+}
+
+pub fn open_at(directory: i32, path: *const u8, flags: u32) -> Result<i32> {
+    call!(openat, directory, path, flags | k::O_CLOEXEC, 0).map(|fd| fd as i32)
+}
+
+/// Whether the file is one of procfs (fstatfs(2)).
+pub fn is_proc(fd: i32) -> bool {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    let mut status = [0_i64; 32];
+    call!(fstatfs, fd, status.as_mut_ptr()).is_ok() && status[0] == PROC_SUPER_MAGIC
 }
 
 pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
@@ -126,10 +149,6 @@ pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
 
 pub fn read_at(fd: i32, into: &mut [u8], offset: usize) -> Result<usize> {
     call!(pread64, fd, into.as_mut_ptr(), into.len(), offset)
-}
-
-pub fn read_link(path: &CStr, into: &mut [u8]) -> Result<usize> {
-    call!(readlinkat, k::AT_FDCWD, path.as_ptr(), into.as_mut_ptr(), into.len())
 }
 
 pub fn chdir(path: *const u8) -> Result<()> {
@@ -261,12 +280,18 @@ pub fn read_signal(fd: i32) -> Result<u32> {
     Ok(info[0])
 }
 
-pub fn kill(pid: i32, signal: u32) {
-    let _ = call!(kill, pid, signal);
+pub fn pidfd_open(pid: i32) -> Result<i32> {
+    call!(pidfd_open, pid, 0).map(|fd| fd as i32)
 }
 
+/// `process` is a pidfd or a directory of /proc.
+pub fn signal_process(process: i32, signal: u32) -> Result<()> {
+    call!(pidfd_send_signal, process, signal, 0, 0).map(drop)
+}
+
+/// The same, to a process that may be gone.
 pub fn pidfd_send_signal(pidfd: i32, signal: u32) {
-    let _ = call!(pidfd_send_signal, pidfd, signal, 0, 0);
+    let _ = signal_process(pidfd, signal);
 }
 
 /// The child that ended, its wait status and what it used: `Ok(None)` when none has ended yet.

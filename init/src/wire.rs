@@ -314,7 +314,7 @@ operations! {
     /// setresgid(2), all three.
     16 Setgid { /** the group id */ id: u32 }
     /// setresuid(2), all three.
-    17 Setuid { /** the user id */ id: u32 }
+    17 Setuid { /** the user id */ id: u32, /** whether permitted capabilities are kept */ keep_caps: u32 }
     /// Lower the ambient and inheritable capability sets to these masks.
     18 Capabilities { /** inheritable */ inheritable: u64, /** ambient */ ambient: u64 }
     /// prctl(PR_SET_NO_NEW_PRIVS).
@@ -516,5 +516,7 @@ impl Report {
     }
 }
 
-/// The one byte by which the caller says that the maps are written.
+/// The one byte by which the caller says that the maps are written. Any other says that it gives up.
 pub const GO: u8 = b'g';
+/// The byte by which the caller gives up.
+pub const END: u8 = b'x';

@@ -38,6 +38,11 @@ class Child:
         """
         A pidfd of nsbox-init, readable when everything is over. It belongs to this object.
         """
+    @property
+    def is_own(self, /) -> bool:
+        """
+        Whether this process has started it, and so may wait for it: not so in a child of os.fork.
+        """
     def kill(self, /) -> None:
         """
         SIGKILL to PID 1 of the new PID namespace, and so to everything in it; without one, to the payload, after

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.launch import Argument, Environment, Launch, candidates, environment, inheritable, start
-from nsbox.spec import Namespaces, Options, Spec, spec_of
+from nsbox.spec import Namespaces, Options, Spec, namespace_names, spec_of
 
 __all__ = ["Popen", "fork_exec", "run"]
 
@@ -114,11 +114,9 @@ class Popen(subprocess.Popen[Any]):
             OSError: as `subprocess.Popen`.
             SpawnError: when setting up the namespaces failed.
         """
-        options = {name: keywords.pop(name) for name in _OPTIONS & keywords.keys()}
+        options: Any = {name: keywords.pop(name) for name in _OPTIONS & keywords.keys()}
         if spec is not None and options:
             raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
-        if keywords.get("preexec_fn") is not None:
-            raise SpecError("preexec_fn: cannot be called between the clone and the exec, where there is no Python")
         self.spec = spec_of(options.pop("unshare", "mip"), options) if spec is None else spec
         super().__init__(*args, **keywords)
 
@@ -141,6 +139,12 @@ class Popen(subprocess.Popen[Any]):
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask,
         start_new_session, process_group,
     ):  # fmt: skip
+        if preexec_fn is not None:
+            raise SpecError("preexec_fn: cannot be called between the clone and the exec, where there is no Python")
+        if process_group > 0 and "pid" in namespace_names(self.spec.unshare):
+            raise SpecError(
+                "process_group: a group of the caller has no number in a new PID namespace; 0 makes a new one"
+            )
         if isinstance(args, str | bytes | os.PathLike):
             if shell and isinstance(args, os.PathLike):
                 raise TypeError("path-like args is not allowed when shell is true")
@@ -171,14 +175,24 @@ class Popen(subprocess.Popen[Any]):
             uid=None if uid is None else _kernel_id("user", uid),
         )
         self._nsbox_child = child = start(self.spec, launch, program=executable, cwd=cwd)
-        self.plan, self.namespaces = child.plan, tuple(child.plan.namespaces)
-        self.pid, self.pid_inside, self.init_pid = child.pid, child.pid_inside, child.init_pid
-        self._child_created = True
-        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+        try:
+            self.plan, self.namespaces = child.plan, tuple(child.plan.namespaces)
+            self.pid, self.pid_inside, self.init_pid = child.pid, child.pid_inside, child.init_pid
+            self._child_created = True
+            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+        except BaseException:
+            # A handler of a signal has raised; nobody has this object yet, so nobody else could end it.
+            child.kill()
+            child.wait()
+            raise
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
-            self._learn(self._child.wait(0))
+            try:
+                self._learn(self._child.wait(0))
+            except ChildProcessError:
+                # In a child of os.fork. As in subprocess, __del__ passes what to take for the return code then.
+                self.returncode = _deadstate
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
@@ -247,11 +261,6 @@ def run(
         OSError: as `subprocess.run`.
         SpawnError: when setting up the namespaces failed.
     """
-    if input is None and not capture_output and timeout is None and _OPTIONS >= keywords.keys():
-        returncode = _run_unattended(*args, **keywords)
-        if check and returncode:
-            raise subprocess.CalledProcessError(returncode, args[0])
-        return subprocess.CompletedProcess(args[0], returncode)
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input: cannot be combined with stdin")
@@ -270,18 +279,3 @@ def run(
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
-    """Do what `Popen` does when there is nothing to do but wait; it is that much faster."""
-    argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
-    sys.audit("subprocess.Popen", argv[0], argv, None, None)
-    child = fork_exec(argv, **options)
-    try:
-        end = child.wait()
-    except BaseException:
-        child.kill()
-        child.wait()
-        raise
-    assert end is not None
-    return end.returncode

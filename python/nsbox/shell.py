@@ -214,7 +214,9 @@ class Shell:
 
     def __del__(self) -> None:
         """Complain about a shell that was forgotten, and end it."""
-        if getattr(self, "_child", None) is not None and self.returncode is None:
+        child: _core.Child | None = getattr(self, "_child", None)
+        # In a child of os.fork the shell is not ours to end.
+        if child is not None and child.is_own and self.returncode is None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
             self._close()
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, TypedDict, Unpack
 from nsbox import _core
 from nsbox.errors import SpecError
 
-__all__ = ["KINDS", "IdRange", "Maps", "Namespaces", "Options", "Spec", "namespace_names"]
+__all__ = ["KINDS", "IdRange", "Maps", "Namespaces", "Options", "Spec", "namespace_names", "spec_of"]
 
 KINDS = {kind.name: kind for kind in _core.kinds()}
 """The kinds of namespaces by name, in the order in which nsbox names them (namespaces(7))."""
@@ -187,7 +187,7 @@ class Spec:
             value = getattr(self, name)
             if value is not None and not _is_id(value):
                 raise SpecError(f"{name}: expected an id from 0 to {_LARGEST_ID}, got {value!r}")
-        if self.map_root_user not in (True, False, "auto"):
+        if not isinstance(self.map_root_user, bool) and self.map_root_user != "auto":
             raise SpecError(f"map_root_user: expected True, False or 'auto', got {self.map_root_user!r}")
         user, group = self.map_user, self.map_group
         if self.map_root_user is True:
@@ -217,8 +217,6 @@ class Spec:
         for option, kind in needs.items():
             if getattr(self, option) is not None and kind not in new:
                 raise SpecError(f"{option}: needs a new {kind} namespace; unshare has {', '.join(new) or 'none'}")
-        if self.keep_caps and "user" not in new and not self.maps.users and self.map_root_user != "auto":
-            raise SpecError("keep_caps: needs a new user namespace")
         if self.mount_proc is not None and self.propagation in ("shared", "unchanged"):
             raise SpecError(
                 f"mount_proc: with propagation={self.propagation!r} the new proc could also appear outside, over the "

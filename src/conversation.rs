@@ -1,0 +1,162 @@
+//! Listening to nsbox-init, and answering, from its exec until the payload runs or a step has failed.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::socket::{MsgFlags, send};
+use nsbox_init::vfork::Method;
+use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
+
+use crate::child::Parts;
+use crate::error::{Error, Result, StepFailure, os};
+use crate::ns;
+use crate::pidfd::{self, Status, duplicate, number_in_proc, poll_readable, reap};
+use crate::plan::{Arrangement, Plan, STEP_INIT};
+use crate::report::{Message, receive};
+
+/// How long a set-up that is given up may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A nsbox-init that is on its way.
+pub struct Conversation<'a> {
+    /// What it has been told.
+    pub plan: &'a Plan,
+    /// Its PID.
+    pub pid: i32,
+    /// A pidfd of it.
+    pub pidfd: OwnedFd,
+    /// Our end of the connection.
+    pub socket: OwnedFd,
+    /// The system call that made it.
+    pub method: Method,
+    /// The payload's process, once it has said that it exists: its PID as the kernel translated it, and a pidfd.
+    pub payload: Option<(i32, Option<OwnedFd>)>,
+}
+
+impl Conversation<'_> {
+    /// Hear one report and act on it. Something is returned when the payload runs.
+    pub fn next(&mut self) -> Result<Option<Parts>> {
+        let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], None)?;
+        let Some(message) = receive(&self.socket)? else {
+            return if heard || ended { Err(self.gone()) } else { Ok(None) };
+        };
+        match message.kind {
+            // It may have ended again: then there is nothing to open, and nothing to end.
+            ReportKind::Forked => self.payload = Some((message.sender, pidfd::open(message.sender).ok())),
+            ReportKind::MapsWanted => self.write_maps()?,
+            ReportKind::Failed => return Err(self.step_failed(&message.report)),
+            ReportKind::Refused => return Err(refused(&message.report)),
+            ReportKind::Started => return self.started(message).map(Some),
+            ReportKind::Exited => {}
+        }
+        Ok(None)
+    }
+
+    /// End it, and return only when it is gone. PID 1 can be killed with all it started. Outside a PID namespace it is
+    /// asked to end what it started before itself, and killed if it cannot; the payload's process then follows.
+    pub fn abandon(self) {
+        let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+        drop(self.socket);
+        if !self.plan.init_is_pid_1() {
+            if let Some((_, Some(payload))) = &self.payload {
+                let _ = pidfd::send_signal(payload, libc::SIGKILL);
+            }
+            let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
+            pidfd::wait_bounded(&self.pidfd, GRACE);
+        }
+        let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
+        // What cannot even be killed hangs in the kernel, and no wait would help.
+        if pidfd::wait_bounded(&self.pidfd, GRACE) {
+            reap(&self.pidfd, false);
+        }
+    }
+
+    fn started(&mut self, message: Message) -> Result<Parts> {
+        // The kernel leaves the descriptor out when the limit of open ones is reached.
+        let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+        let init_inside = message.report.value as i32;
+        let pid_inside = match self.plan.arrangement {
+            Arrangement::Guarded if self.plan.namespaces & ns::PID != 0 => 1,
+            _ => init_inside,
+        };
+        // Only where init is in another PID namespace than we are does the number need the kernel's translation.
+        let pid = match &self.payload {
+            Some((pid, _)) => *pid,
+            None if self.plan.init_is_pid_1() => message.sender,
+            None => init_inside,
+        };
+        Ok(Parts {
+            pid,
+            pid_inside,
+            init_pid: self.pid,
+            pidfd,
+            init_pidfd: duplicate(self.pidfd.as_fd())?,
+            socket: duplicate(self.socket.as_fd())?,
+            init_is_pid_1: self.plan.init_is_pid_1(),
+            method: self.method,
+        })
+    }
+
+    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).
+    fn write_maps(&self) -> Result<()> {
+        let member = match (self.plan.arrangement, &self.payload) {
+            (Arrangement::Guarded | Arrangement::Unforked, Some((_, Some(payload)))) => payload,
+            _ => &self.pidfd,
+        };
+        for (index, file, text) in self.plan.maps() {
+            number_in_proc(member)
+                .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
+                .map_err(|errno| failure(self.plan, index as u16, errno, String::new()))?;
+        }
+        send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
+        Ok(())
+    }
+
+    fn step_failed(&self, report: &Report) -> Error {
+        let step = report.step as usize;
+        let detail = match self.plan.steps.get(step).map(|step| step.name) {
+            Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
+            Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
+            _ => String::new(),
+        };
+        failure(self.plan, step as u16, report.errno, detail)
+    }
+
+    /// nsbox-init ended without a word: killed from outside, most likely.
+    fn gone(&self) -> Error {
+        let detail = match reap(&self.pidfd, false) {
+            Some(Status::Killed(signal)) => format!("nsbox-init was killed by signal {signal}"),
+            Some(Status::Exited(code)) => format!("nsbox-init ended with status {code}"),
+            None => "nsbox-init closed the connection".to_string(),
+        };
+        let call = "recvmsg(nsbox-init)".into();
+        Error::Step(Box::new(StepFailure { errno: libc::ECONNRESET, step: "init", actor: "init", call, detail }))
+    }
+}
+
+/// The plan was refused.
+fn refused(report: &Report) -> Error {
+    let fault = Fault::ALL.into_iter().find(|fault| *fault as i32 == report.errno);
+    let what = fault.map_or_else(|| format!("fault {}", report.errno), |fault| format!("{fault:?}").to_lowercase());
+    Error::Step(Box::new(StepFailure {
+        errno: libc::EBADMSG,
+        step: "plan",
+        actor: "init",
+        call: "read(plan)".into(),
+        detail: format!("{what} at offset {}", report.value),
+    }))
+}
+
+/// A step of the plan that failed.
+pub fn failure(plan: &Plan, step: u16, errno: i32, detail: String) -> Error {
+    let step = plan.steps.get(usize::from(step)).unwrap_or(&plan.steps[usize::from(STEP_INIT)]);
+    Error::Step(Box::new(StepFailure { errno, step: step.name, actor: step.actor.name(), call: step.call(), detail }))
+}
+
+fn write_once(path: &str, bytes: &[u8]) -> std::result::Result<(), i32> {
+    use std::io::Write;
+    let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+    let mut file = std::fs::File::options().write(true).open(path).map_err(errno)?;
+    let written = file.write(bytes).map_err(errno)?;
+    if written == bytes.len() { Ok(()) } else { Err(libc::EIO) }
+}

@@ -177,11 +177,16 @@ impl Supervisor {
     }
 }
 
-/// /proc and the list of our children (proc(5), /proc/PID/task/TID/children), if a proc is mounted there.
+/// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves, whichever
+/// PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
 fn open_children() -> Result<(i32, i32)> {
-    let proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY)?;
-    let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), O_RDONLY)?;
-    if sys::is_proc(children) { Ok((proc, children)) } else { Err(sys::ENOENT) }
+    let children_in = |proc: i32| {
+        let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), O_RDONLY)?;
+        if sys::is_proc(children) { Ok((proc, children)) } else { Err(sys::ENOENT) }
+    };
+    sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY)
+        .and_then(children_in)
+        .or_else(|_| sys::detached_proc().and_then(children_in))
 }
 
 /// Close all descriptors but these; negative ones are ignored.

@@ -202,6 +202,18 @@ pub fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags:
     call!(mount, pointer(source), target.as_ptr(), pointer(fstype), flags, 0).map(drop)
 }
 
+/// A proc for our PID namespace that is mounted nowhere (fsopen(2), fsmount(2)).
+pub fn detached_proc() -> Result<i32> {
+    const FSOPEN_CLOEXEC: usize = 1;
+    const FSCONFIG_CMD_CREATE: usize = 6;
+    const FSMOUNT_CLOEXEC: usize = 1;
+    let context = call!(fsopen, c"proc".as_ptr(), FSOPEN_CLOEXEC)? as i32;
+    let made = call!(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
+    let proc = made.and_then(|_| call!(fsmount, context, FSMOUNT_CLOEXEC, 0));
+    close(context);
+    proc.map(|fd| fd as i32)
+}
+
 pub fn sethostname(name: &[u8]) -> Result<()> {
     call!(sethostname, name.as_ptr(), name.len()).map(drop)
 }

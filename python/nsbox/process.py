@@ -182,9 +182,14 @@ class Popen(subprocess.Popen[Any]):
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
         except BaseException:
             # A handler of a signal has raised; nobody has this object yet, so nobody else could end it.
-            child.kill()
-            child.wait()
+            self._end()
             raise
+
+    def _end(self) -> None:
+        """Kill what still runs, and wait for its end."""
+        if self._nsbox_child is not None and self.returncode is None:
+            self._nsbox_child.kill()
+            self._learn(self._nsbox_child.wait())
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
@@ -269,13 +274,19 @@ def run(
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output: cannot be combined with stdout or stderr")
         keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
-    with Popen(*args, **keywords) as process:
-        try:
-            stdout, stderr = process.communicate(input, timeout=timeout)
-        except BaseException:
-            # Leaving the with block waits for the end of everything.
-            process.kill()
-            raise
+    # Bound to a name before anything is started: wherever a handler of a signal raises, what has been started is ended.
+    process = Popen.__new__(Popen)
+    try:
+        process.__init__(*args, **keywords)  # type: ignore[misc]
+        with process:
+            try:
+                stdout, stderr = process.communicate(input, timeout=timeout)
+            except BaseException:
+                # Leaving the with block waits for the end of everything.
+                process.kill()
+                raise
+    finally:
+        process._end()
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
@@ -239,14 +239,14 @@ def _own(inside: int | None) -> tuple[tuple[int, None, int], ...]:
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def _remembered(unshare: Namespaces, **options: Unpack[Options]) -> Spec:
-    return Spec(unshare=unshare, **options)
+def _remembered(**options: Any) -> Spec:
+    return Spec(**options)
 
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
     """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
     try:
-        return _remembered(unshare, **options)
+        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **options}))
     except TypeError:
         # Something unhashable, such as a list of ranges; or no option at all, which this says as well.
         return Spec(unshare=unshare, **options)

@@ -104,6 +104,19 @@ impl Child {
     }
 }
 
+impl Drop for Child {
+    /// What nobody holds any more, nobody can end. This is also what catches a start that a handler of a signal
+    /// interrupts just before its caller gets hold of it.
+    fn drop(&mut self) {
+        if self.check_owner().is_ok() && self.known_exit().is_none() {
+            let _ = self.kill();
+            if wait_bounded(&self.parts.init_pidfd, LAST_WAIT) {
+                self.collect();
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl Child {
     /// The payload's PID as the caller sees it.

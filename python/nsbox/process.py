@@ -38,8 +38,8 @@ def fork_exec(
     """Start a program in new namespaces and return its bare handle: no pipes, no policy.
 
     The handle has ``pid``, ``pid_inside``, ``pidfd``, ``init_pid``, ``init_pidfd``, ``wait(timeout)``,
-    ``send_signal(number)``, ``kill()`` and ``plan``. Whoever holds it must wait; the process ends with the calling
-    process.
+    ``send_signal(number)``, ``kill()`` and ``plan``. The process ends with the calling process, and when
+    the handle is forgotten.
 
     Args:
         argv: The program and its arguments.

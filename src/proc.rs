@@ -207,6 +207,7 @@ impl Reader {
             let status = parse::status(dir.read(c"status", &mut self.buffer)?);
             process.uids =
                 status.uids.map(|[real, effective, saved, file_system]| (real, effective, saved, file_system));
+            process.rss = status.rss_kib.map_or(process.rss, |kib| kib.saturating_mul(1024));
             if status.pids.first() == Some(&pid) {
                 process.pids = status.pids;
             }

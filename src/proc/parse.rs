@@ -42,6 +42,8 @@ pub struct Status {
     pub uids: Option<[u32; 4]>,
     /// The PID in every PID namespace from that of this proc inwards; empty before Linux 4.1.
     pub pids: Vec<i32>,
+    /// Kibibytes in memory. Exact, where that of stat leaves out what the CPUs have not added up yet.
+    pub rss_kib: Option<u64>,
 }
 
 /// Parse /proc/PID/stat; nothing if it is not one.
@@ -97,7 +99,9 @@ pub fn status(bytes: &[u8]) -> Status {
             found.uids = four(rest);
         } else if let Some(rest) = line.strip_prefix(b"NSpid:") {
             found.pids = words(rest).map_while(number).collect();
-            // It comes after Uid, and what follows is long.
+        } else if let Some(rest) = line.strip_prefix(b"VmRSS:") {
+            found.rss_kib = words(rest).next().and_then(number);
+            // It comes after the others, and what follows is long.
             break;
         }
     }
@@ -196,8 +200,8 @@ mod tests {
     #[test]
     fn status_has_the_ids() {
         let status =
-            status(b"Name:\ta\\nNSpid:\t9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t42\t7\t1\nNSpgid:\t42\n");
-        assert_eq!(status, Status { uids: Some([1, 2, 3, 4]), pids: vec![42, 7, 1] });
+            status(b"Name:\ta\\nNSpid:\t9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t42\t7\t1\nNSpgid:\t42\nVmRSS:\t  12 kB\nUid:\t9\t9\t9\t9\n");
+        assert_eq!(status, Status { uids: Some([1, 2, 3, 4]), pids: vec![42, 7, 1], rss_kib: Some(12) });
         assert_eq!(super::status(b"Uid:\t1\t2\n"), Status::default());
         assert_eq!(super::status(b""), Status::default());
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 __all__ = ["LINKS", "FakeProc", "FakeProcess", "stat"]
@@ -65,7 +65,7 @@ class FakeProc:
 
     def _task(self, directory: Path, process: FakeProcess, comm: bytes) -> None:
         (directory / "ns").mkdir(parents=True)
-        (directory / "stat").write_bytes(stat(process))
+        (directory / "stat").write_bytes(stat(replace(process, comm=comm)))
         (directory / "comm").write_bytes(comm + b"\n")
         (directory / "cmdline").write_bytes(b"".join(word + b"\0" for word in process.cmdline))
         uids, pids = "\t".join([str(process.uid)] * 4), "\t".join(map(str, process.pids or (process.pid,)))

@@ -1,4 +1,4 @@
-"""How processes are drawn, from fabricated records; `tests/kernel/test_pstree_oracle.py` compares with the real pstree."""
+"""How processes are drawn, from fabricated records. The comparison with the real pstree is among the kernel tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-
 from nsbox.tree import NamespaceIds, Process, ProcessTable, ProcessTree, Thread
 
 HOST = NamespaceIds(1, 2, 3, 4, 5, 6, 7, 8)
@@ -36,7 +35,8 @@ WORKSHOP = [
     process(20, 1, "sshd"),
     process(21, 20, "sshd"), process(22, 21, "bash"),
     process(23, 20, "sshd"), process(24, 23, "bash"),
-    process(25, 20, "sshd"), process(26, 25, "bash"), process(27, 26, "unshare", namespaces=HOST._replace(mount=22, ipc=44)),
+    process(25, 20, "sshd"), process(26, 25, "bash"),
+    process(27, 26, "unshare", namespaces=HOST._replace(mount=22, ipc=44)),
     process(28, 27, "bash", namespaces=BOX, pids=(28, 1)), process(29, 28, "ps", namespaces=BOX, pids=(29, 2)),
     process(30, 1, "chronyd", owner=990, uids=(990, 990, 990, 990)),
     process(40, 1, "tuned", threads=threads(41, 42, 43)),

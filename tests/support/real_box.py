@@ -1,0 +1,32 @@
+"""The tree of `real_tree`, running in PID and mount namespaces of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nsbox.tree import ps
+
+__all__ = ["box"]
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[int]:
+    """Build the tree; return the PID of its first process."""
+    if os.geteuid() != 0:
+        pytest.skip("a tree with several users can only be made by root")
+    program = Path(__file__).with_name("real_tree.py")
+    namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = ["unshare", *namespaces, sys.executable, "-S", str(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "ready\n"
+            (init,) = [process for process in ps() if process.ppid == running.pid]
+            yield init.pid
+        finally:
+            running.kill()

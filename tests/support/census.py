@@ -7,6 +7,7 @@ then misses nothing, and sees nothing of what else the machine is doing.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ class Census:
 
     def left_behind(self, patience: float = PATIENCE) -> list[str]:
         """Return what is still there after a while, compared with this census."""
+        # The traceback of an expected exception keeps handles alive, in a cycle.
+        gc.collect()
         deadline = time.monotonic() + patience
         while (extra := Census.take().extra(self)) and time.monotonic() < deadline:
             time.sleep(0.01)

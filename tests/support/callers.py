@@ -67,7 +67,7 @@ def _run(function: Callable[[Callable[[object], None]], object], writer: int) ->
 def alive(pid: int) -> bool:
     """Whether a process is there and is no zombie."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
+        with open(f"/proc/{pid}/stat", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -105,7 +105,7 @@ def _parents() -> Iterator[tuple[int, int]]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                stat = Path(f"/proc/{name}/stat").read_text()
+                stat = Path(f"/proc/{name}/stat").read_text(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue
             yield int(name), int(stat.rpartition(")")[2].split()[1])
@@ -113,7 +113,7 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 def _describe(pid: int) -> str:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
     command, fields_ = stat.rpartition(")")[0], stat.rpartition(")")[2].split()

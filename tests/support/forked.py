@@ -63,7 +63,9 @@ def _child(function: Callable[[], object], writer: int) -> NoReturn:
     try:
         answer = False, function()
     except BaseException as error:
-        error.add_note(traceback.format_exc())
+        # Through nested children it passes several times; a note of a note of a note doubles each time.
+        if not hasattr(error, "__notes__"):
+            error.add_note(traceback.format_exc())
         answer = True, error
     try:
         data = pickle.dumps(answer)

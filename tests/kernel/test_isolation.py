@@ -199,7 +199,7 @@ def test_boxes_nest(who: Who) -> None:
 def test_busy_threads(who: Who, busy_threads: None) -> None:
     """Threads that run and allocate all the time do not disturb."""
     del busy_threads
-    for _ in range(50):
+    for _ in range(15):
         assert who(lambda: _sh("echo $$", unshare="mip")) == "2\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -210,29 +211,46 @@ def test_keyboard_interrupt(forking_box: dict[str, Any], captured: bool) -> None
     assert in_child(check) == []
 
 
-def test_interrupts_at_any_moment() -> None:
-    """Signals with a Python handler that raises, at random moments of many runs: nothing is left or stuck."""
+@pytest.mark.parametrize("captured", [True, False], ids=["with pipes", "without pipes"])
+def test_interrupts_at_any_moment(captured: bool) -> None:
+    """A signal handler that raises, at any moment of a run that would last for ever: nothing is left or stuck."""
 
     class Interrupted(Exception):
         pass
 
-    def check() -> tuple[bool, list[int]]:
+    def check() -> tuple[int, list[int]]:
+        armed = False
+        over = threading.Event()
+
         def handler(*_: object) -> None:
-            raise Interrupted
+            nonlocal armed
+            if armed:
+                armed = False
+                raise Interrupted
+
+        def interrupt(delay: float) -> None:
+            # Again and again: a handler waits for the end of a poll(2) that was entered just after its signal came.
+            while not over.wait(delay):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                delay = 0.02
 
         signal.signal(signal.SIGUSR1, handler)
         interrupted = 0
-        for index in range(150):
-            timer = threading.Timer(index * 0.00004, os.kill, (os.getpid(), signal.SIGUSR1))
+        for index in range(300):
+            over.clear()
+            thread = threading.Thread(target=interrupt, args=(index * 0.00002,))
             try:
-                timer.start()
-                nsbox.run(["sleep", "0.02"], unshare="mip")
-                timer.join()
+                armed = True
+                thread.start()
+                nsbox.run(["sleep", "1000"], unshare="mip", capture_output=captured)
             except Interrupted:
                 interrupted += 1
-        return interrupted > 100, nobody_left(2, root=os.getpid())
+            over.set()
+            thread.join()
+        gc.collect()
+        return interrupted, nobody_left(2, root=os.getpid())
 
-    assert in_child(check) == (True, [])
+    assert in_child(check) == (300, [])
 
 
 def test_handlers_run_during_a_wait() -> None:

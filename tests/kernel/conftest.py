@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support.census import Census, adopt_orphans
 from tests.support.forked import Who
 from tests.support.needs import needs

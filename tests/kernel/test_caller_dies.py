@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support.callers import alive, caller, nobody_left
 from tests.support.census import descendants, reap_adopted, wait_until
 from tests.support.forked import USER, Who, fork
@@ -143,7 +143,7 @@ def test_the_end_of_a_thread_is_not_the_end_of_the_caller(arrangement: str) -> N
 
 def test_the_end_of_the_first_thread_is_not_the_end_of_the_caller() -> None:
     """Even when it is the main thread that ends and others go on (pthread_exit(3))."""
-    import ctypes  # noqa: PLC0415
+    import ctypes
 
     def run(tell: Tell) -> None:
         def start() -> None:

@@ -9,13 +9,13 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import nsbox
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import nsbox
 from nsbox import _core
 from nsbox.launch import Launch
+
 from tests.support.wire import HEADER, Operation, checksum, pack, sealed, unpack
 
 FORK, DESCRIPTORS, CHDIR, EXEC = 8, 12, 13, 21

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support import libc, seccomp
 from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.inside import status
@@ -154,7 +154,7 @@ def test_exec_init(number: int) -> None:
 
 def test_uid_map() -> None:
     """An ordinary user maps somebody else's id."""
-    options = {"unshare": "U", "map_users": [(0, 0, 1)]}
+    options: dict[str, Any] = {"unshare": "U", "map_users": [(0, 0, 1)]}
     assert as_user(lambda: found(**options)) == ("uid_map", "caller", errno.EPERM)
     assert as_user(lambda: found(init=False, **options)) == ("uid_map", "caller", errno.EPERM)
 
@@ -393,7 +393,11 @@ def test_run_raises_what_subprocess_raises(
 
     def both() -> list[tuple[type, int | None, object]]:
         seen = []
-        for run, options in ((nsbox.run, {"unshare": "mip"}), (subprocess.run, {})):
+        either: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+            (nsbox.run, {"unshare": "mip"}),
+            (subprocess.run, {}),
+        ]
+        for run, options in either:
             with pytest.raises(OSError) as caught:  # noqa: PT011 - which one is the question
                 run(command, capture_output=captured, **keywords, **options)
             seen.append((type(caught.value), caught.value.errno, caught.value.filename))
@@ -407,7 +411,7 @@ def test_out_of_descriptors() -> None:
     """With no descriptor free nothing is started, and none is lost."""
 
     def check() -> list[int | None]:
-        numbers = []
+        numbers: list[int | None] = []
         for spare in range(8):
             used = len(os.listdir("/proc/self/fd")) - 1
             resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, 10000))

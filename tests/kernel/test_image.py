@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support import seccomp
 from tests.support.forked import USER, Who, in_child
 from tests.support.seccomp import Deny
@@ -34,7 +34,7 @@ def test_it_is_a_sealed_memfd() -> None:
         assert os.readlink(f"/proc/{process.init_pid}/exe") == "/memfd:nsbox-init (deleted)"
         # Write, shrink, grow, and seal.
         with open(f"/proc/{process.init_pid}/exe", "rb") as image:
-            import fcntl  # noqa: PLC0415
+            import fcntl
 
             assert fcntl.fcntl(image, fcntl.F_GET_SEALS) & 0xF == 0xF
         with pytest.raises(OSError, match=r"(?i)busy|not permitted"):

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support.forked import Who
 from tests.support.inside import LINKS, by_unshare, cat, links, mounts, own_links
 from tests.support.needs import needs

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support import libc
 from tests.support.forked import Who, as_user, in_child
 from tests.support.inside import by_unshare, cat, mounts

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import nsbox
+import pytest
 from nsbox import _core
 from nsbox.launch import Launch
+
 from tests.support.forked import USER, Who, in_child
 from tests.support.inside import status
 
@@ -40,8 +40,9 @@ def box(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def _both(command: list[str], box: dict[str, Any], **keywords: Any) -> tuple[str, str]:
     """Return what a program prints in the box, and what it prints when `subprocess` starts it."""
-    keywords = {"capture_output": True, "text": True, "check": True} | keywords
-    return nsbox.run(command, **box, **keywords).stdout, subprocess.run(command, **keywords).stdout
+    keywords = {"capture_output": True, "text": True} | keywords
+    ours = nsbox.run(command, check=True, **box, **keywords).stdout
+    return ours, subprocess.run(command, check=True, **keywords).stdout
 
 
 def _both_status(box: dict[str, Any], **keywords: Any) -> tuple[dict[str, str], dict[str, str]]:

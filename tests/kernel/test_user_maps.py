@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support import libc
 from tests.support.forked import USER, Who, in_child
 from tests.support.inside import by_unshare, cat, status
@@ -104,9 +104,7 @@ def test_becoming_somebody_in_a_range() -> None:
     ],
     ids=["root", "root and mounts", "ids", "keep caps", "no map"],
 )  # fmt: skip
-def test_credentials_as_unshare(
-    who: Who, options: dict[str, Any], arguments: list[str], arrangement: str
-) -> None:
+def test_credentials_as_unshare(who: Who, options: dict[str, Any], arguments: list[str], arrangement: str) -> None:
     """Ids, capabilities and maps are those the real unshare(1) makes."""
     files = "/proc/self/status", *FILES
     theirs = who(lambda: by_unshare(*arguments, "cat", *files))

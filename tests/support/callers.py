@@ -57,7 +57,11 @@ def _run(function: Callable[[Callable[[object], None]], object], writer: int) ->
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(50)
     try:
-        kept = function(lambda what: os.write(writer, str(what).encode()) and None)
+
+        def tell(what: object) -> None:
+            os.write(writer, str(what).encode())
+
+        kept = function(tell)
         while kept is not NotImplemented:
             time.sleep(60)
     finally:

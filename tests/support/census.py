@@ -19,7 +19,7 @@ from tests.support import libc
 __all__ = ["Census", "adopt_orphans", "descendants", "reap_adopted", "wait_until"]
 
 PATIENCE = 2.0
-"""Seconds after which whatever is still there counts as left behind: the kernel takes namespaces down in its own time."""
+"""Seconds after which what is still there counts as left behind: the kernel takes namespaces down in its own time."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 
+import nsbox
 import pytest
 
-import nsbox
 from tests.support.forked import Who
 
 __all__ = ["needs"]

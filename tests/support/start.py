@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import nsbox
+import pytest
 from nsbox import _core
 from nsbox.launch import Launch
 

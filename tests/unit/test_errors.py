@@ -7,9 +7,8 @@ import errno
 import pickle
 import subprocess
 
-import pytest
-
 import nsbox
+import pytest
 from nsbox import errors
 from nsbox.errors import spawn_error
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import nsbox
+import pytest
 from nsbox import _core
 from nsbox.launch import Launch
 
@@ -18,9 +17,7 @@ GOLDENS = Path(__file__).parent / "goldens"
 EVERYTHING = 2**41 - 1
 ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)
 USER = _core.Facts(euid=1000, egid=100, sigmask=0x4000)
-CAPABLE = _core.Facts(
-    euid=1000, egid=100, effective=EVERYTHING, permitted=EVERYTHING, inheritable=0x1, ambient=0x1
-)
+CAPABLE = _core.Facts(euid=1000, egid=100, effective=EVERYTHING, permitted=EVERYTHING, inheritable=0x1, ambient=0x1)
 
 CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "nothing": (ROOT, {"unshare": ""}, {}),
@@ -105,6 +102,7 @@ def test_unsupported() -> None:
 @pytest.mark.parametrize("field", ["argv", "paths", "env"])
 def test_null_bytes(field: str) -> None:
     """A NUL cannot be passed to a program."""
-    launch = Launch(**{"paths": (b"/bin/true",), "argv": (b"true",), "env": (), field: (b"a\0b",)})
+    fields: dict[str, Any] = {"paths": (b"/bin/true",), "argv": (b"true",), "env": (), field: (b"a\0b",)}
+    launch = Launch(**fields)
     with pytest.raises(ValueError, match="null byte"):
         _core.compile(nsbox.Spec(), launch, ROOT)

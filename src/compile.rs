@@ -191,7 +191,7 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "only this UTS namespace has it",
         );
     }
-    if flags & ns::NET != 0 && spec.loopback {
+    if flags & ns::NET != 0 && spec.loopback.unwrap_or(true) {
         plan.op(
             actor,
             "loopback",

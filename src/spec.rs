@@ -28,8 +28,8 @@ pub struct Spec {
     pub domainname: Option<PyBackedBytes>,
     /// The highest PID plus one in the new PID namespace.
     pub pid_max: Option<u32>,
-    /// Whether the loopback interface is brought up.
-    pub loopback: bool,
+    /// Whether the loopback interface of a new network namespace is brought up; by default it is.
+    pub loopback: Option<bool>,
     /// Seconds and nanoseconds added to the boot-time clock.
     pub boottime: Option<(i64, i64)>,
     /// Seconds and nanoseconds added to the monotonic clock.

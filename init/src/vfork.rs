@@ -102,19 +102,20 @@ pub unsafe fn vfork(
 unsafe fn clone3(args: &CloneArgs, child: unsafe extern "C" fn(*mut c_void) -> !, data: *mut c_void) -> i64 {
     let result: i64;
     // SAFETY: in the parent only rax, rcx and r11 change. The child starts at the same instruction with the stack
-    // from `args` and never leaves `child`; rbp is zeroed so that a debugger's backtrace ends there.
+    // from `args` and never leaves `child`; rbp is zeroed so that a debugger's backtrace ends there. The operands
+    // have registers by name, or the compiler could choose the very rbp.
     unsafe {
         core::arch::asm!(
             "syscall",
             "test rax, rax",
             "jnz 2f",
             "xor ebp, ebp",
-            "mov rdi, {data}",
-            "call {child}",
+            "mov rdi, r12",
+            "call r13",
             "ud2",
             "2:",
-            data = in(reg) data,
-            child = in(reg) child,
+            in("r12") data,
+            in("r13") child,
             inlateout("rax") 435_i64 => result,
             in("rdi") args,
             in("rsi") size_of::<CloneArgs>(),
@@ -141,12 +142,12 @@ unsafe fn clone(
             "test rax, rax",
             "jnz 2f",
             "xor ebp, ebp",
-            "mov rdi, {data}",
-            "call {child}",
+            "mov rdi, r12",
+            "call r13",
             "ud2",
             "2:",
-            data = in(reg) data,
-            child = in(reg) child,
+            in("r12") data,
+            in("r13") child,
             inlateout("rax") 56_i64 => result,
             in("rdi") flags,
             in("rsi") stack_top,

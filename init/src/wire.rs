@@ -520,3 +520,7 @@ impl Report {
 pub const GO: u8 = b'g';
 /// The byte by which the caller gives up.
 pub const END: u8 = b'x';
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -77,8 +77,12 @@ class SpawnPermissionError(SpawnError, PermissionError):
 def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> SpawnError:
     """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core."""
     cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
-    # Only needed when something fails, and its readers import what is imported from here.
-    from nsbox import _hints  # noqa: PLC0415
+    try:
+        # Only needed when something fails, and its readers import what is imported from here.
+        from nsbox import _hints  # noqa: PLC0415
 
-    evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
+        evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
+    except Exception:
+        # In a chroot, or as another user, neither our own files nor /proc may be there. The failure itself matters more.
+        evidence, hint = detail, ""
     return cls(errno, step, actor, call, evidence, hint)

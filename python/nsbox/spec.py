@@ -180,7 +180,6 @@ class Spec:
         put(self, "map_groups", _ranges("map_groups", self.map_groups))
         put(self, "maps", self._maps())
         self._check()
-        put(self, "loopback", True if self.loopback is None else self.loopback)
 
     def _maps(self) -> Maps:
         for name in ("map_user", "map_group"):
@@ -282,7 +281,7 @@ def _offset(argument: str, value: object) -> tuple[int, int] | None:
     if value is None:
         return None
     match value:
-        case (int(seconds), int(nanoseconds)) if 0 <= nanoseconds < 10**9:
+        case (int(seconds), int(nanoseconds)) if abs(seconds) < 2**62 and 0 <= nanoseconds < 10**9:
             return seconds, nanoseconds
         case int() | float() if not isinstance(value, bool) and abs(value) < 2**62:
             seconds, nanoseconds = divmod(round(value * 10**9), 10**9)

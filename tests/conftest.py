@@ -1,0 +1,45 @@
+"""What holds for all tests: a limit on their time, and the switch that rewrites the goldens."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is no failure, and a fixture that takes a census for a whole series of examples is meant so.
+settings.register_profile(
+    "nsbox", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.load_profile("nsbox")
+
+_LIMIT = 60
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    parser.addoption("--update-goldens", action="store_true", help="rewrite the files the plans are compared with")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce our markers."""
+    config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
+
+
+@pytest.fixture(autouse=True)
+def _no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Raise in a test that hangs, instead of waiting for ever."""
+    marker = request.node.get_closest_marker("limit")
+    seconds = marker.args[0] if marker else _LIMIT
+
+    def late(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise TimeoutError(f"the test hangs: not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,166 @@
+"""Whatever happens to the calling process, nothing it started survives it."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support.callers import alive, caller, nobody_left
+from tests.support.census import descendants, reap_adopted, wait_until
+from tests.support.forked import USER, Who, fork
+
+ARRANGEMENTS: dict[str, dict[str, Any]] = {
+    "init": {"unshare": "mip", "mount_proc": True},
+    "no pid namespace": {"unshare": "mi"},
+    "no init": {"unshare": "mip", "init": False, "mount_proc": True},
+    "no fork": {"unshare": "mip", "fork": False},
+}
+PAYLOADS = {
+    "short": "true",
+    "sleeps": "sleep 1000",
+    "leaves children": "sleep 1000 & sleep 1001 & exec sleep 1002",
+    "becomes a daemon": (
+        "setsid sh -c 'trap \"\" HUP TERM INT; setsid sleep 1000 & sleep 1001' & sleep 0.01; exec sleep 1002"
+    ),
+}
+MOMENTS = 6
+
+Tell = Callable[[object], None]
+
+
+def _become(who: Who) -> None:
+    if not who.is_root:
+        os.chdir("/")
+        os.setgroups([])
+        os.setresgid(USER, USER, USER)
+        os.setresuid(USER, USER, USER)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_killed_at_random_moments(who: Who, arrangement: str, payload: str) -> None:
+    """A caller that starts boxes all the time is killed at any moment: in the clone, in the set-up, in the wait."""
+    command = ["sh", "-c", PAYLOADS[payload]]
+
+    def run(tell: Tell) -> None:
+        _become(who)
+        tell("ready")
+        running = []
+        while True:
+            running.append(nsbox.Popen(command, stdin=-3, stdout=-3, stderr=-3, **ARRANGEMENTS[arrangement]))
+            if payload == "short" or len(running) > 3:
+                first = running.pop(0)
+                first.kill()
+                first.wait()
+
+    for moment in range(MOMENTS):
+        with caller(run) as started:
+            assert started.tells() == "ready"
+            # The first few milliseconds hold the most different moments.
+            time.sleep(random.uniform(0, 0.01 if moment % 2 else 0.06))
+            started.kill()
+            assert nobody_left() == []
+            reap_adopted()
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_killed_while_the_payload_runs(who: Who, arrangement: str) -> None:
+    """The same in the steady state, with daemons that ignore every signal that can be ignored."""
+    command = ["sh", "-c", PAYLOADS["becomes a daemon"]]
+
+    def run(tell: Tell) -> object:
+        _become(who)
+        process = nsbox.Popen(command, **ARRANGEMENTS[arrangement])
+        tell(process.pid)
+        return process
+
+    with caller(run) as started:
+        pid = int(started.tells())
+        wait_until(lambda: len(descendants(pid)) >= 3)
+        assert alive(pid)
+        started.kill()
+        assert nobody_left() == []
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_a_forked_sibling_does_not_keep_it_alive(arrangement: str) -> None:
+    """A child of the caller inherits all its descriptors and lives on; the box ends all the same."""
+
+    def run(tell: Tell) -> object:
+        process = nsbox.Popen(["sleep", "1000"], **ARRANGEMENTS[arrangement])
+        sibling = fork()
+        if sibling == 0:
+            time.sleep(60)
+            os._exit(0)
+        tell(f"{sibling} {process.pid}")
+        return process
+
+    with caller(run) as started:
+        sibling, payload = map(int, started.tells().split())
+        assert alive(payload)
+        started.kill()
+        assert wait_until(lambda: not alive(payload))
+        assert alive(sibling)
+        assert wait_until(lambda: nobody_left(0) == [sibling])
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_exits_without_waiting(arrangement: str) -> None:
+    """A caller that just exits leaves nothing, either."""
+
+    def run(tell: Tell) -> object:
+        nsbox.Popen(["sleep", "1000"], **ARRANGEMENTS[arrangement])
+        tell("started")
+        return NotImplemented
+
+    with caller(run) as started:
+        assert started.tells() == "started"
+        os.waitpid(started.pid, 0)
+        assert nobody_left() == []
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_the_end_of_a_thread_is_not_the_end_of_the_caller(arrangement: str) -> None:
+    """A box started by a thread outlives it (PR_SET_PDEATHSIG would have ended it, prctl(2))."""
+    started: list[nsbox.Popen] = []
+    start = lambda: started.append(nsbox.Popen(["sleep", "1000"], **ARRANGEMENTS[arrangement]))  # noqa: E731
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    with started.pop() as process:
+        assert process.poll() is None
+        process.kill()
+    assert process.returncode == -9
+
+
+def test_the_end_of_the_first_thread_is_not_the_end_of_the_caller() -> None:
+    """Even when it is the main thread that ends and others go on (pthread_exit(3))."""
+    import ctypes
+
+    def run(tell: Tell) -> None:
+        def start() -> None:
+            time.sleep(0.1)
+            with nsbox.Popen(["sleep", "1000"], unshare="mip") as process:
+                time.sleep(0.2)
+                tell("runs" if process.poll() is None else f"ended with {process.returncode}")
+                time.sleep(60)
+
+        threading.Thread(target=start, daemon=True).start()
+        ctypes.CDLL(None).syscall(ctypes.c_long(_EXIT), 0)
+
+    with caller(run) as started:
+        assert started.tells() == "runs"
+        started.kill()
+        assert nobody_left() == []
+
+
+_EXIT = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+"""The exit(2) of one thread."""

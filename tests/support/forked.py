@@ -1,0 +1,109 @@
+"""Run a function in a forked child and have its result here: for everything that cannot be undone."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+__all__ = ["USER", "Who", "as_user", "fork", "in_child"]
+
+T = TypeVar("T")
+
+USER = 65533
+"""A user and group id that nothing else uses. (65534 is what the kernel shows for unmapped ids.)"""
+
+_LIMIT = 50
+"""Seconds after which a child is ended by a signal, lest it outlive a test that was given up."""
+
+
+def fork() -> int:
+    """Call fork(2), without Python's warning about threads: the children here know what they do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def in_child(function: Callable[[], T]) -> T:
+    """Return what `function` returns, or raise what it raises, in a forked child.
+
+    Raises:
+        RuntimeError: when the child ended without saying anything.
+    """
+    reader, writer = os.pipe()
+    pid = fork()
+    if pid == 0:
+        _child(function, writer)
+    os.close(writer)
+    try:
+        with open(reader, "rb") as stream:
+            answer = stream.read()
+    finally:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not answer:
+        raise RuntimeError(f"the child ended with {status} without an answer")
+    failed, result = pickle.loads(answer)
+    if failed:
+        raise result
+    value: T = result
+    return value
+
+
+def _child(function: Callable[[], object], writer: int) -> NoReturn:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LIMIT)
+    # What the parent left unreferenced is not this process's business.
+    gc.freeze()
+    try:
+        answer = False, function()
+    except BaseException as error:
+        # Through nested children it passes several times; a note of a note of a note doubles each time.
+        if not hasattr(error, "__notes__"):
+            error.add_note(traceback.format_exc())
+        answer = True, error
+    try:
+        data = pickle.dumps(answer)
+    except Exception as error:
+        data = pickle.dumps((True, RuntimeError(f"{answer[1]!r} cannot be pickled: {error!r}")))
+    with open(writer, "wb") as stream:
+        stream.write(data)
+    os._exit(0)
+
+
+def as_user(function: Callable[[], T]) -> T:
+    """Return what `function` returns, or raise what it raises, in a child without any privilege.
+
+    The interpreter may live where that user cannot read, so `function` must import nothing. The child stays as a
+    process is that gave up its rights without an exec: not dumpable (prctl(2)), the harder case.
+    """
+
+    def drop() -> T:
+        os.chdir("/")
+        os.setgroups([])
+        os.setresgid(USER, USER, USER)
+        os.setresuid(USER, USER, USER)
+        return function()
+
+    return in_child(drop)
+
+
+@dataclass(frozen=True)
+class Who:
+    """Somebody who runs functions: `root`, in the test process itself, or an ordinary `user`, in a child."""
+
+    name: str
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it has all privileges."""
+        return self.name == "root"
+
+    def __call__(self, function: Callable[[], T]) -> T:
+        """Return what `function` returns when run by this one."""
+        return function() if self.is_root else as_user(function)

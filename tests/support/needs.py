@@ -1,0 +1,34 @@
+"""Whether this machine allows what a test is about, found out by trying it."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import nsbox
+import pytest
+
+from tests.support.forked import Who
+
+__all__ = ["needs"]
+
+
+def needs(who: Who, unshare: str) -> None:
+    """Skip, with the reason, when `who` cannot make these namespaces; under CI that is a failure instead."""
+    reason = _refusal(who, unshare)
+    if reason:
+        message = f"{who.name} cannot make new namespaces {unshare!r}: {reason}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{message} (skips are not allowed when CI=true)")
+        pytest.skip(message)
+
+
+@functools.cache
+def _refusal(who: Who, unshare: str) -> str:
+    if who.name == "user" and os.geteuid() != 0:
+        return "the tests themselves do not run as root, so they cannot become another user"
+    try:
+        who(lambda: nsbox.run(["true"], unshare=unshare, check=True))
+    except OSError as error:
+        return str(error)
+    return ""

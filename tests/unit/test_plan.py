@@ -1,0 +1,108 @@
+"""Plans as text, compared with files: what nsbox does is decided without a kernel, so it can be read here.
+
+After a wanted change: `pytest tests/unit/test_plan.py --update-goldens`, and review the difference.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nsbox
+import pytest
+from nsbox import _core
+from nsbox.launch import Launch
+
+GOLDENS = Path(__file__).parent / "goldens"
+EVERYTHING = 2**41 - 1
+ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)
+USER = _core.Facts(euid=1000, egid=100, sigmask=0x4000)
+CAPABLE = _core.Facts(euid=1000, egid=100, effective=EVERYTHING, permitted=EVERYTHING, inheritable=0x1, ambient=0x1)
+
+CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
+    "nothing": (ROOT, {"unshare": ""}, {}),
+    "root": (ROOT, {"mount_proc": True}, {}),
+    "rootless": (USER, {"mount_proc": True}, {}),
+    "no-init": (ROOT, {"mount_proc": True, "init": False}, {}),
+    "no-init-rootless": (USER, {"mount_proc": True, "init": False}, {}),
+    "no-fork": (ROOT, {"fork": False}, {}),
+    "no-fork-rootless": (USER, {"fork": False}, {}),
+    "proc-alone": (ROOT, {"unshare": "p", "mount_proc": "/mnt/pro\tc"}, {}),
+    "time": (ROOT, {"unshare": "T", "boottime": -1.5, "monotonic": 10}, {}),
+    "time-no-fork": (ROOT, {"unshare": "T", "boottime": 5, "fork": False}, {}),
+    "keep-caps": (USER, {"unshare": "m", "map_user": 7, "map_group": 8, "keep_caps": True}, {}),
+    "ranges": (ROOT, {"unshare": "U", "map_users": [(0, 10, 5), (5, 0, 1)], "map_groups": [(0, 10, 5)]}, {}),
+    "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
+    "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
+    "everything": (
+        USER,
+        {
+            "unshare": "UmpiunCT", "mount_proc": True, "propagation": "slave", "hostname": "box",
+            "domainname": b"example\xff", "pid_max": 1000, "boottime": 100, "no_new_privs": True,
+        },
+        {
+            "env": (b"A=1", b"B=2"), "cwd": b"/tmp/\"quoted\"", "stdio": (5, 6, 6), "pass_fds": (7, 9),
+            "start_new_session": True, "process_group": 0, "controlling_terminal": True, "umask": 0o27,
+            "groups": (1, 2), "gid": 3, "uid": 4,
+        },
+    ),
+}  # fmt: skip
+
+
+def _plan(case: str) -> _core.Plan:
+    facts, options, launch = CASES[case]
+    usual: dict[str, Any] = {"paths": (b"/usr/bin/make", b"/bin/make"), "argv": (b"make", b"check"), "env": (b"A=1",)}
+    return _core.compile(nsbox.Spec(**options), Launch(**usual | launch), facts)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str, request: pytest.FixtureRequest) -> None:
+    """The plan is the one in the file."""
+    text, file = str(_plan(case)), GOLDENS / f"{case}.txt"
+    if request.config.getoption("--update-goldens"):
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_no_golden_is_forgotten() -> None:
+    """Every file belongs to a case."""
+    assert {file.stem for file in GOLDENS.iterdir()} == set(CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_step_explains_itself(case: str) -> None:
+    """Each has a name, a call, a manual page and a reason; no two steps of one actor share a name."""
+    steps = _plan(case).steps
+    assert [step.index for step in steps] == list(range(len(steps)))
+    for step in steps:
+        assert step.actor in ("caller", "init", "payload")
+        assert all((step.name, step.call, step.manual, step.why))
+    assert len({(step.actor, step.name) for step in steps}) == len(steps)
+
+
+def test_order_of_what_would_be_dangerous() -> None:
+    """Mounts are made private before any other mount; capabilities go before the exec; maps before all of it."""
+    names = [step.name for step in _plan("everything").steps]
+    for earlier, later in (
+        ("uid_map", "propagation"), ("setgroups", "gid_map"), ("propagation", "mount proc"), ("unshare time", "fork"),
+        ("clock offsets", "fork"), ("mount proc", "fork"), ("setgid", "setuid"), ("setuid", "drop capabilities"),
+        ("drop capabilities", "exec"), ("signals", "exec"),
+    ):  # fmt: skip
+        assert names.index(earlier) < names.index(later), (earlier, later)
+
+
+def test_unsupported() -> None:
+    """What an older kernel lacks is refused with the version that has it."""
+    old = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(6, 13))
+    launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
+    with pytest.raises(nsbox.UnsupportedError, match=r"6\.14"):
+        _core.compile(nsbox.Spec(unshare="p", pid_max=400), launch, old)
+
+
+@pytest.mark.parametrize("field", ["argv", "paths", "env"])
+def test_null_bytes(field: str) -> None:
+    """A NUL cannot be passed to a program."""
+    fields: dict[str, Any] = {"paths": (b"/bin/true",), "argv": (b"true",), "env": (), field: (b"a\0b",)}
+    launch = Launch(**fields)
+    with pytest.raises(ValueError, match="null byte"):
+        _core.compile(nsbox.Spec(), launch, ROOT)

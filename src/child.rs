@@ -1,7 +1,7 @@
 //! The handle of something that was started: wait, signal, kill.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -16,6 +16,10 @@ use nsbox_init::wire::{Report, ReportKind};
 /// How long a payload may take to die of SIGKILL when nsbox-init is dead already.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
+/// How often Python's signal handlers get a chance during a wait. A signal that arrives between the look at them and
+/// the poll, or in another thread, does not interrupt the poll.
+pub const SIGNAL_SLICE: Duration = Duration::from_millis(100);
+
 /// How something ended.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
 #[derive(Debug, Clone)]
@@ -26,7 +30,7 @@ pub struct Exit {
     pub rusage: Option<(f64, f64, [i64; 14])>,
 }
 
-/// What a [`Child`] is made of.
+/// What is known of a [`Child`] from the beginning.
 pub struct Parts {
     /// The payload's PID as the caller sees it.
     pub pid: i32,
@@ -34,16 +38,26 @@ pub struct Parts {
     pub pid_inside: i32,
     /// nsbox-init's PID as the caller sees it.
     pub init_pid: i32,
+    /// Whether killing nsbox-init kills everything.
+    pub init_is_pid_1: bool,
+    /// The system call that made nsbox-init.
+    pub method: Method,
+}
+
+/// The descriptors by which it is watched.
+pub struct Lines {
     /// A pidfd of the payload.
     pub pidfd: OwnedFd,
     /// A pidfd of nsbox-init.
     pub init_pidfd: OwnedFd,
     /// The connection to nsbox-init.
     pub socket: OwnedFd,
-    /// Whether killing nsbox-init kills everything.
-    pub init_is_pid_1: bool,
-    /// The system call that made nsbox-init.
-    pub method: Method,
+}
+
+/// Either it runs and has its lines, shared by the threads that use them, or it is known how it ended.
+enum State {
+    Running(Arc<Lines>),
+    Over(Exit),
 }
 
 /// A running payload with its nsbox-init.
@@ -53,30 +67,40 @@ pub struct Child {
     plan: Py<Plan>,
     /// The process that started it.
     owner: u32,
-    exit: Mutex<Option<Exit>>,
+    state: Mutex<State>,
 }
 
 impl Child {
     /// Wrap what was started.
-    pub fn new(parts: Parts, plan: Py<Plan>) -> Self {
-        Child { parts, plan, owner: std::process::id(), exit: Mutex::new(None) }
+    pub fn new(parts: Parts, lines: Lines, plan: Py<Plan>) -> Self {
+        Child { parts, plan, owner: std::process::id(), state: Mutex::new(State::Running(Arc::new(lines))) }
     }
 
-    fn known_exit(&self) -> Option<Exit> {
-        self.exit.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lines, as long as it runs. Whoever uses them holds them open.
+    fn lines(&self) -> Option<Arc<Lines>> {
+        match &*self.state() {
+            State::Running(lines) => Some(Arc::clone(lines)),
+            State::Over(_) => None,
+        }
     }
 
     /// nsbox-init is dead: learn how the payload ended. One thread does it, the others find the answer.
-    fn collect(&self) -> Exit {
+    fn collect(&self, lines: &Lines) -> Exit {
         let status = {
-            let mut known = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(exit) = &*known {
+            let mut state = self.state();
+            if let State::Over(exit) = &*state {
                 return exit.clone();
             }
-            let status = reap(&self.parts.init_pidfd, false).or_else(|| remembered(&self.parts.init_pidfd));
-            while let Ok(Some(message)) = receive(&self.parts.socket) {
+            let status = reap(&lines.init_pidfd, false).or_else(|| remembered(&lines.init_pidfd));
+            while let Ok(Some(message)) = receive(&lines.socket) {
                 if message.kind == ReportKind::Exited {
-                    return known.insert(Exit::from_report(message.report)).clone();
+                    let exit = Exit::from_report(message.report);
+                    *state = State::Over(exit.clone());
+                    return exit;
                 }
             }
             status
@@ -84,8 +108,8 @@ impl Child {
         if !self.parts.init_is_pid_1 {
             // nsbox-init was killed, and could not take the payload along. The kernel does that, unless the payload has
             // changed its user; and then we may not do it either.
-            let _ = send_signal(&self.parts.pidfd, libc::SIGKILL);
-            wait_bounded(&self.parts.pidfd, LAST_WAIT);
+            let _ = send_signal(&lines.pidfd, libc::SIGKILL);
+            wait_bounded(&lines.pidfd, LAST_WAIT);
         }
         // nsbox-init says by its own status what it could not report; killed, it is the payload that was killed.
         let returncode = match status {
@@ -94,8 +118,13 @@ impl Child {
             Some(Status::Killed(signal)) => -signal,
             None => -libc::SIGKILL,
         };
-        let mut known = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get_or_insert(Exit { returncode, rusage: None }).clone()
+        let mut state = self.state();
+        if let State::Over(exit) = &*state {
+            return exit.clone();
+        }
+        let exit = Exit { returncode, rusage: None };
+        *state = State::Over(exit.clone());
+        exit
     }
 
     /// In a child of os.fork the process is somebody else's: it can neither be waited for nor asked.
@@ -108,10 +137,12 @@ impl Drop for Child {
     /// What nobody holds any more, nobody can end. This is also what catches a start that a handler of a signal
     /// interrupts just before its caller gets hold of it.
     fn drop(&mut self) {
-        if self.check_owner().is_ok() && self.known_exit().is_none() {
+        if self.check_owner().is_ok()
+            && let Some(lines) = self.lines()
+        {
             let _ = self.kill();
-            if wait_bounded(&self.parts.init_pidfd, LAST_WAIT) {
-                self.collect();
+            if wait_bounded(&lines.init_pidfd, LAST_WAIT) {
+                self.collect(&lines);
             }
         }
     }
@@ -137,16 +168,16 @@ impl Child {
         self.parts.init_pid
     }
 
-    /// A pidfd of the payload. It belongs to this object.
+    /// A pidfd of the payload; -1 once it is known how that ended. It belongs to this object.
     #[getter]
     fn pidfd(&self) -> RawFd {
-        self.parts.pidfd.as_raw_fd()
+        self.lines().map_or(-1, |lines| lines.pidfd.as_raw_fd())
     }
 
-    /// A pidfd of nsbox-init, readable when everything is over. It belongs to this object.
+    /// A pidfd of nsbox-init, readable when everything is over; -1 once that is known. It belongs to this object.
     #[getter]
     fn init_pidfd(&self) -> RawFd {
-        self.parts.init_pidfd.as_raw_fd()
+        self.lines().map_or(-1, |lines| lines.init_pidfd.as_raw_fd())
     }
 
     /// The plan by which it was started.
@@ -169,19 +200,20 @@ impl Child {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
         self.check_owner()?;
-        if let Some(exit) = self.known_exit() {
-            return Ok(Some(exit));
-        }
+        let lines = match &*self.state() {
+            State::Running(lines) => Arc::clone(lines),
+            State::Over(exit) => return Ok(Some(exit.clone())),
+        };
         // What is too long to be counted is for ever.
         let limit = timeout.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match py.detach(|| poll_readable([self.parts.init_pidfd.as_raw_fd()], rest)) {
-                Ok([true]) => return Ok(Some(py.detach(|| self.collect()))),
+            let slice = rest.map_or(SIGNAL_SLICE, |rest| rest.min(SIGNAL_SLICE));
+            match py.detach(|| poll_readable([lines.init_pidfd.as_raw_fd()], Some(slice))) {
+                Ok([true]) => return Ok(Some(py.detach(|| self.collect(&lines)))),
                 Ok([false]) if rest.is_some_and(|rest| rest.is_zero()) => return Ok(None),
-                Ok([false]) => {}
-                Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
+                Ok([false]) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
                 Err(error) => return Err(error),
             }
         }
@@ -189,18 +221,19 @@ impl Child {
 
     /// Send a signal to the payload, through its pidfd.
     fn send_signal(&self, signal: i32) -> Result<()> {
-        gone_is_fine(send_signal(&self.parts.pidfd, signal))
+        self.lines().map_or(Ok(()), |lines| gone_is_fine(send_signal(&lines.pidfd, signal)))
     }
 
     /// SIGKILL to PID 1 of the new PID namespace, and so to everything in it; without one, to the payload, after
     /// which nsbox-init ends the rest.
     fn kill(&self) -> Result<()> {
+        let Some(lines) = self.lines() else { return Ok(()) };
         if self.parts.init_is_pid_1 {
-            return gone_is_fine(send_signal(&self.parts.init_pidfd, libc::SIGKILL));
+            return gone_is_fine(send_signal(&lines.init_pidfd, libc::SIGKILL));
         }
-        let result = gone_is_fine(send_signal(&self.parts.pidfd, libc::SIGKILL));
+        let result = gone_is_fine(send_signal(&lines.pidfd, libc::SIGKILL));
         // A stopped nsbox-init could not do its part.
-        let _ = send_signal(&self.parts.init_pidfd, libc::SIGCONT);
+        let _ = send_signal(&lines.init_pidfd, libc::SIGCONT);
         result
     }
 
@@ -212,9 +245,9 @@ impl Child {
 
     fn __repr__(&self) -> String {
         let Parts { pid, pid_inside, .. } = self.parts;
-        match self.known_exit() {
-            None => format!("<child: process {pid} ({pid_inside} inside) runs>"),
-            Some(exit) => format!("<child: process {pid} ended with {}>", exit.returncode),
+        match &*self.state() {
+            State::Running(_) => format!("<child: process {pid} ({pid_inside} inside) runs>"),
+            State::Over(exit) => format!("<child: process {pid} ended with {}>", exit.returncode),
         }
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
 
-use crate::child::Parts;
+use crate::child::{Lines, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::ns;
 use crate::pidfd::{self, Status, duplicate, number_in_proc, poll_readable, reap};
@@ -35,8 +35,8 @@ pub struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Hear one report and act on it. Something is returned when the payload runs.
-    pub fn next(&mut self) -> Result<Option<Parts>> {
-        let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], None)?;
+    pub fn next(&mut self) -> Result<Option<(Parts, Lines)>> {
+        let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
         let Some(message) = receive(&self.socket)? else {
             return if heard || ended { Err(self.gone()) } else { Ok(None) };
         };
@@ -71,7 +71,7 @@ impl Conversation<'_> {
         }
     }
 
-    fn started(&mut self, message: Message) -> Result<Parts> {
+    fn started(&mut self, message: Message) -> Result<(Parts, Lines)> {
         // The kernel leaves the descriptor out when the limit of open ones is reached.
         let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
         let init_inside = message.report.value as i32;
@@ -85,16 +85,10 @@ impl Conversation<'_> {
             None if self.plan.init_is_pid_1() => message.sender,
             None => init_inside,
         };
-        Ok(Parts {
-            pid,
-            pid_inside,
-            init_pid: self.pid,
-            pidfd,
-            init_pidfd: duplicate(self.pidfd.as_fd())?,
-            socket: duplicate(self.socket.as_fd())?,
-            init_is_pid_1: self.plan.init_is_pid_1(),
-            method: self.method,
-        })
+        let lines =
+            Lines { pidfd, init_pidfd: duplicate(self.pidfd.as_fd())?, socket: duplicate(self.socket.as_fd())? };
+        let init_is_pid_1 = self.plan.init_is_pid_1();
+        Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, lines))
     }
 
     /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).

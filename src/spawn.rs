@@ -15,7 +15,7 @@ use syscalls::{Sysno, raw_syscall};
 
 use crate::child::Child;
 use crate::conversation::{Conversation, failure};
-use crate::error::{Error, Result, os};
+use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, above_stdio, reap};
 use crate::plan::{Plan, STEP_CLONE, STEP_INIT};
@@ -36,7 +36,13 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     let handle = plan;
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
-    let mut conversation = py.detach(|| launch(plan, &encoded))?;
+    let mut conversation = py.detach(|| launch(plan, &encoded)).map_err(|error| match error {
+        Error::Os(call, errno) => {
+            let (step, actor, call) = ("prepare", "caller", call.to_string());
+            Error::Step(Box::new(StepFailure { errno, step, actor, call, detail: String::new() }))
+        }
+        error => error,
+    })?;
     let started = loop {
         match py.detach(|| conversation.next()) {
             Ok(Some(parts)) => break Ok(parts),
@@ -49,7 +55,7 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     };
     // A signal whose handler raises would do so right after we return, when nobody holds the child yet.
     match started.and_then(|parts| py.check_signals().map(|()| parts).map_err(Error::from)) {
-        Ok(parts) => Ok(Child::new(parts, handle)),
+        Ok((parts, lines)) => Ok(Child::new(parts, lines, handle)),
         Err(error) => {
             py.detach(|| conversation.abandon());
             Err(error)

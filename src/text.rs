@@ -108,7 +108,8 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             let argv: Vec<String> = argv.iter().map(quoted).collect();
             let first = paths.iter().next().map(quoted).unwrap_or_default();
             let more = if paths.count > 1 { format!(" or {} more", paths.count - 1) } else { String::new() };
-            format!("execve({first}{more}, [{}], {} variables)", argv.join(", "), envp.count)
+            let variables = if envp.count == 1 { "variable" } else { "variables" };
+            format!("execve({first}{more}, [{}], {} {variables})", argv.join(", "), envp.count)
         }
     }
 }

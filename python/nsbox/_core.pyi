@@ -36,7 +36,7 @@ class Child:
     @property
     def init_pidfd(self, /) -> int:
         """
-        A pidfd of nsbox-init, readable when everything is over. It belongs to this object.
+        A pidfd of nsbox-init, readable when everything is over; -1 once that is known. It belongs to this object.
         """
     @property
     def is_own(self, /) -> bool:
@@ -66,7 +66,7 @@ class Child:
     @property
     def pidfd(self, /) -> int:
         """
-        A pidfd of the payload. It belongs to this object.
+        A pidfd of the payload; -1 once it is known how that ended. It belongs to this object.
         """
     @property
     def plan(self, /) -> Plan:

@@ -199,11 +199,18 @@ def _ids(failure: Failure) -> Explanation:
     return "", ""
 
 
+def _prepare(failure: Failure) -> Explanation:
+    if failure.errno == EMFILE:
+        return "the limit of open descriptors is reached", "raise RLIMIT_NOFILE, or close some"
+    return "nothing has been started yet", ""
+
+
 def _plan(_: Failure) -> Explanation:
     return "", "this is a bug in nsbox: the two halves of it do not fit together; please report it"
 
 
 _STEPS: dict[str, Callable[[Failure], Explanation]] = {
+    "prepare": _prepare,
     "clone": _clone,
     "fork": _clone,
     "unshare": _clone,

@@ -200,6 +200,9 @@ class Spec:
         )
 
     def _check(self) -> None:
+        for option in ("fork", "init", "keep_caps", "no_new_privs", "loopback"):
+            if not isinstance(value := getattr(self, option), bool | None):
+                raise SpecError(f"{option}: expected True or False, got {value!r}")
         new = set(namespace_names(self.unshare))
         if self.propagation not in _PROPAGATIONS:
             raise SpecError(f"propagation: expected one of {', '.join(_PROPAGATIONS)}, got {self.propagation!r}")
@@ -207,7 +210,7 @@ class Spec:
             raise SpecError(f"setgroups: expected 'allow' or 'deny', got {self.setgroups!r}")
         if self.setgroups == "allow" and self.maps.groups and self.maps.groups[0][1] is None:
             raise SpecError("setgroups: a map to the caller's own group needs 'deny' (user_namespaces(7))")
-        if self.pid_max is not None and (isinstance(self.pid_max, bool) or self.pid_max not in _PID_MAX):
+        if self.pid_max is not None and (type(self.pid_max) is not int or self.pid_max not in _PID_MAX):
             raise SpecError(f"pid_max: expected {_PID_MAX.start} to {_PID_MAX.stop - 1}, got {self.pid_max!r}")
         needs = {
             "hostname": "uts", "domainname": "uts", "pid_max": "pid", "loopback": "net",

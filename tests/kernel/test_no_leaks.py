@@ -84,7 +84,6 @@ def test_a_handle_that_is_over_can_be_asked_for_ever() -> None:
     assert process.rusage is not None
 
 
-@pytest.mark.xfail(reason="the handle keeps two pidfds and a socket until it is garbage", strict=True)
 def test_a_handle_that_is_over_holds_nothing(census: Census) -> None:
     """A list of a thousand finished programs costs no descriptors, as with `subprocess`."""
 

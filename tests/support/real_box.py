@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -30,3 +31,7 @@ def box() -> Iterator[int]:
             yield init.pid
         finally:
             running.kill()
+            running.wait()
+            # Its child dies with it. Where the test process adopts orphans, that one is left to us.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(init.pid, 0)

@@ -105,24 +105,11 @@ impl Child {
             }
             status
         };
-        if !self.parts.init_is_pid_1 {
-            // nsbox-init was killed, and could not take the payload along. The kernel does that, unless the payload has
-            // changed its user; and then we may not do it either.
-            let _ = send_signal(&lines.pidfd, libc::SIGKILL);
-            wait_bounded(&lines.pidfd, LAST_WAIT);
-        }
-        // nsbox-init says by its own status what it could not report; killed, it is the payload that was killed.
-        let returncode = match status {
-            Some(Status::Exited(code)) if code <= 128 => code,
-            Some(Status::Exited(code)) => 128 - code,
-            Some(Status::Killed(signal)) => -signal,
-            None => -libc::SIGKILL,
-        };
+        let exit = Exit::without_report(status, &lines.pidfd, self.parts.init_is_pid_1);
         let mut state = self.state();
         if let State::Over(exit) = &*state {
             return exit.clone();
         }
-        let exit = Exit { returncode, rusage: None };
         *state = State::Over(exit.clone());
         exit
     }
@@ -261,7 +248,26 @@ fn gone_is_fine(result: std::result::Result<(), i32>) -> Result<()> {
 }
 
 impl Exit {
-    fn from_report(report: Report) -> Self {
+    /// nsbox-init was killed: by killing PID 1 of a namespace, most likely, and everything in it.
+    pub fn without_report(status: Option<Status>, payload: &OwnedFd, init_is_pid_1: bool) -> Self {
+        if !init_is_pid_1 {
+            // It could not take the payload along. The kernel does that, unless the payload has changed its user; and
+            // then we may not do it either.
+            let _ = send_signal(payload, libc::SIGKILL);
+            wait_bounded(payload, LAST_WAIT);
+        }
+        // nsbox-init says by its own status what it could not report; killed, it is the payload that was killed.
+        let returncode = match status {
+            Some(Status::Exited(code)) if code <= 128 => code,
+            Some(Status::Exited(code)) => 128 - code,
+            Some(Status::Killed(signal)) => -signal,
+            None => -libc::SIGKILL,
+        };
+        Exit { returncode, rusage: None }
+    }
+
+    /// From the record nsbox-init sent.
+    pub fn from_report(report: Report) -> Self {
         let usage = report.rusage;
         let seconds = |at: usize| usage[at] as f64 + usage[at + 1] as f64 / 1e6;
         let mut counts = [0; 14];

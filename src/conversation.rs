@@ -7,10 +7,10 @@ use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
 
-use crate::child::{Lines, Parts, SIGNAL_SLICE};
+use crate::child::{Exit, Lines, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::ns;
-use crate::pidfd::{self, Status, duplicate, number_in_proc, poll_readable, reap};
+use crate::pidfd::{self, Status, duplicate, number_in_proc, poll_readable, reap, remembered};
 use crate::plan::{Arrangement, Plan, STEP_INIT};
 use crate::report::{Message, receive};
 
@@ -31,6 +31,8 @@ pub struct Conversation<'a> {
     pub method: Method,
     /// The payload's process, once it has said that it exists: its PID as the kernel translated it, and a pidfd.
     pub payload: Option<(i32, Option<OwnedFd>)>,
+    /// Whether the maps are written.
+    pub maps_written: bool,
 }
 
 impl Conversation<'_> {
@@ -52,9 +54,42 @@ impl Conversation<'_> {
         Ok(None)
     }
 
+    /// Wait for the end of everything, and hear all that was said only then: being told in between that the payload
+    /// runs would be one more wake-up. Only where nsbox-init needs an answer, for the maps, is it heard before.
+    pub fn wait(&mut self) -> Result<Option<Exit>> {
+        if self.plan.maps().next().is_some() && !self.maps_written {
+            return self.next().map(|_| None);
+        }
+        let [ended] = poll_readable([self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
+        if !ended {
+            return Ok(None);
+        }
+        let mut payload = None;
+        while let Some(message) = receive(&self.socket)? {
+            match message.kind {
+                ReportKind::Exited => {
+                    reap(&self.pidfd, false);
+                    return Ok(Some(Exit::from_report(message.report)));
+                }
+                ReportKind::Failed => return Err(self.step_failed(&message.report)),
+                ReportKind::Refused => return Err(refused(&message.report)),
+                ReportKind::Started => payload = message.attached,
+                ReportKind::Forked | ReportKind::MapsWanted => {}
+            }
+        }
+        let Some(payload) = payload else { return Err(self.gone()) };
+        let status = reap(&self.pidfd, false).or_else(|| remembered(&self.pidfd));
+        Ok(Some(Exit::without_report(status, &payload, self.plan.init_is_pid_1())))
+    }
+
     /// End it, and return only when it is gone. PID 1 can be killed with all it started. Outside a PID namespace it is
     /// asked to end what it started before itself, and killed if it cannot; the payload's process then follows.
-    pub fn abandon(self) {
+    pub fn abandon(mut self) {
+        while let Ok(Some(message)) = receive(&self.socket) {
+            if matches!(message.kind, ReportKind::Forked) {
+                self.payload = Some((message.sender, pidfd::open(message.sender).ok()));
+            }
+        }
         let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         drop(self.socket);
         if !self.plan.init_is_pid_1() {
@@ -92,7 +127,7 @@ impl Conversation<'_> {
     }
 
     /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).
-    fn write_maps(&self) -> Result<()> {
+    fn write_maps(&mut self) -> Result<()> {
         let member = match (self.plan.arrangement, &self.payload) {
             (Arrangement::Guarded | Arrangement::Unforked, Some((_, Some(payload)))) => payload,
             _ => &self.pidfd,
@@ -103,6 +138,7 @@ impl Conversation<'_> {
                 .map_err(|errno| failure(self.plan, index as u16, errno, String::new()))?;
         }
         send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
+        self.maps_written = true;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
     #[pymodule_export]
-    use crate::spawn::spawn;
+    use crate::spawn::{run, spawn};
     #[pymodule_export]
     use crate::spec::{Facts, facts};
 

@@ -13,7 +13,7 @@ use nsbox_init::vfork::{Born, vfork};
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
-use crate::child::Child;
+use crate::child::{Child, Exit};
 use crate::conversation::{Conversation, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
@@ -36,13 +36,7 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     let handle = plan;
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
-    let mut conversation = py.detach(|| launch(plan, &encoded)).map_err(|error| match error {
-        Error::Os(call, errno) => {
-            let (step, actor, call) = ("prepare", "caller", call.to_string());
-            Error::Step(Box::new(StepFailure { errno, step, actor, call, detail: String::new() }))
-        }
-        error => error,
-    })?;
+    let mut conversation = py.detach(|| launch(plan, &encoded))?;
     let started = loop {
         match py.detach(|| conversation.next()) {
             Ok(Some(parts)) => break Ok(parts),
@@ -63,6 +57,26 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     }
 }
 
+/// Carry out `plan` and wait for the end of everything: `spawn` and `wait` in one, for when nobody has anything to do in
+/// between.
+#[pyfunction]
+pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
+    let encoded = plan.to_bytes();
+    let mut conversation = py.detach(|| launch(plan, &encoded))?;
+    let error = loop {
+        match py.detach(|| conversation.wait()) {
+            Ok(Some(exit)) => return Ok(exit),
+            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {}
+            Err(error) => break error,
+        }
+        if let Err(raised) = py.check_signals() {
+            break raised.into();
+        }
+    };
+    py.detach(|| conversation.abandon());
+    Err(error)
+}
+
 /// What the cloned child reads. Everything in it outlives the call, during which the caller is suspended.
 struct ExecInit<'a> {
     image: RawFd,
@@ -75,6 +89,16 @@ struct ExecInit<'a> {
 }
 
 fn launch<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
+    start(plan, encoded).map_err(|error| match error {
+        Error::Os(call, errno) => {
+            let (step, actor, call) = ("prepare", "caller", call.to_string());
+            Error::Step(Box::new(StepFailure { errno, step, actor, call, detail: String::new() }))
+        }
+        error => error,
+    })
+}
+
+fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     // Before any descriptor of our own is made: it could get the number of one that the caller has closed.
     for &fd in &plan.keep {
         // SAFETY: plain numbers.
@@ -126,8 +150,7 @@ fn launch<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         reap(&pidfd, true);
         return Err(failure(plan, STEP_INIT, request.errno, String::new()));
     }
-    let payload = None;
-    Ok(Conversation { plan, pid, pidfd, socket: ours, method, payload })
+    Ok(Conversation { plan, pid, pidfd, socket: ours, method, payload: None, maps_written: false })
 }
 
 /// The child, in our memory.

@@ -17,6 +17,7 @@ __all__ = [
     "kinds",
     "probe",
     "read_processes",
+    "run",
     "spawn",
 ]
 
@@ -453,6 +454,12 @@ def read_processes(
     """
     Read the processes in the /proc directory `proc`, in the order in which it lists them, or only `pids`, in that
     order. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
+    """
+
+def run(plan: Plan) -> Exit:
+    """
+    Carry out `plan` and wait for the end of everything: `spawn` and `wait` in one, for when nobody has anything to do in
+    between.
     """
 
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:

@@ -83,6 +83,6 @@ def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> Sp
 
         evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
     except Exception:
-        # In a chroot, or as another user, neither our own files nor /proc may be there. The failure itself matters more.
+        # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
         evidence, hint = detail, ""
     return cls(errno, step, actor, call, evidence, hint)

@@ -11,7 +11,7 @@ from nsbox import _core
 from nsbox.errors import SpawnError
 from nsbox.spec import Spec
 
-__all__ = ["Argument", "Environment", "Launch", "candidates", "environment", "inheritable", "start"]
+__all__ = ["Argument", "Environment", "Launch", "candidates", "environment", "finish", "inheritable", "start"]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
@@ -93,14 +93,28 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         SpawnError: when any other step failed.
         UnsupportedError: when this kernel lacks something.
     """
-    plan = _core.compile(spec, launch, _core.facts())
     try:
-        return _core.spawn(plan)
+        return _core.spawn(_core.compile(spec, launch, _core.facts()))
     except SpawnError as error:
-        if error.actor == "payload" and error.step in ("exec", "chdir"):
-            filename = program if error.step == "exec" else cwd
-            raise OSError(error.errno, error.strerror, filename) from None
-        raise
+        raise _as_subprocess_says(error, program, cwd) from None
+
+
+def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
+    """Do the same, but return when everything is over, for when there is nothing to do in between.
+
+    Raises:
+        As `start`.
+    """
+    try:
+        return _core.run(_core.compile(spec, launch, _core.facts()))
+    except SpawnError as error:
+        raise _as_subprocess_says(error, program, None) from None
+
+
+def _as_subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:
+    if error.actor == "payload" and error.step in ("exec", "chdir"):
+        return OSError(error.errno, error.strerror, program if error.step == "exec" else cwd)
+    return error
 
 
 def inheritable(fds: Iterable[int]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.launch import Argument, Environment, Launch, candidates, environment, inheritable, start
+from nsbox.launch import Argument, Environment, Launch, candidates, environment, finish, inheritable, start
 from nsbox.spec import Namespaces, Options, Spec, namespace_names, spec_of
 
 __all__ = ["Popen", "fork_exec", "run"]
@@ -266,6 +266,11 @@ def run(
         OSError: as `subprocess.run`.
         SpawnError: when setting up the namespaces failed.
     """
+    if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= _OPTIONS:
+        returncode = _run_unattended(args[0], **keywords)
+        if check and returncode:
+            raise subprocess.CalledProcessError(returncode, args[0])
+        return subprocess.CompletedProcess(args[0], returncode)
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input: cannot be combined with stdin")
@@ -290,3 +295,12 @@ def run(
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
+    """Run a program that needs nothing from us while it runs: what `Popen` does for it is then half of the work."""
+    argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
+    program = argv[0]
+    sys.audit("subprocess.Popen", program, argv, None, None)
+    launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
+    return finish(spec_of(unshare, options), launch, program=program).returncode

@@ -27,12 +27,12 @@ def main() -> None:
 
     with nsbox.Shell("mip", fork=False) as broken:  # unshare -mip
         broken.run("uname")
-        result = broken.run("uname")
-        print("without -f:", result, result.explanation)
+        second = broken.run("uname")
+        print("without -f:", second, second.explanation)
 
     forks = [sys.executable, "-m", "nsbox.exercise.pids"]
-    result = nsbox.run(forks, unshare="mip", mount_proc=True, pid_max=400, capture_output=True, text=True)
-    print("PIDs run out and are reused:", result.stdout)
+    story = nsbox.run(forks, unshare="mip", mount_proc=True, pid_max=400, capture_output=True, text=True)
+    print("PIDs run out and are reused:", story.stdout)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
-import threading
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import nsbox
 import pytest
 
-from tests.support.census import Census
+from tests.support.census import Census, wait_until
 from tests.support.forked import Who, in_child
 
 RUNS = 2000
@@ -63,14 +64,26 @@ def test_failures_leave_nothing(who: Who) -> None:
 
 
 def test_forgotten_handles_leave_nothing(census: Census) -> None:
-    """A handle that is dropped while its program runs is reaped later, as `subprocess` does it."""
-    for _ in range(20):
-        with pytest.warns(ResourceWarning):
-            nsbox.Popen(["sleep", "0.05"], unshare="mip").__del__()
-    gc.collect()
-    threading.Event().wait(0.3)
-    nsbox.run(["true"], unshare="mip")
+    """A Popen that is forgotten is complained about, kept until its program ends, and reaped, as in `subprocess`."""
+
+    def forget() -> None:
+        for _ in range(20):
+            nsbox.Popen(["sleep", "0.05"], unshare="mip")
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="is still running"):
+        forget()
+    assert wait_until(lambda: (subprocess._cleanup(), not subprocess._active)[1])  # type: ignore[attr-defined]
     assert not census.left_behind()
+
+
+def test_a_bare_handle_that_is_forgotten_ends() -> None:
+    """Nobody could end it any more."""
+    handle = nsbox.fork_exec(["sleep", "60"], unshare="mip")
+    pid = handle.init_pid
+    del handle
+    gc.collect()
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_a_handle_that_is_over_can_be_asked_for_ever() -> None:

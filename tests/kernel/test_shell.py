@@ -1,0 +1,205 @@
+"""A shell that is PID 1, typed into from Python."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support.census import wait_until
+from tests.support.forked import Who, in_child
+
+SHELLS = [path for path in (shutil.which("bash"), shutil.which("dash")) if path]
+
+
+@pytest.fixture(params=SHELLS, ids=lambda path: Path(path).name)
+def program(request: pytest.FixtureRequest) -> str:
+    """Each shell that is there; one of them always is, as sh."""
+    return str(request.param)
+
+
+def typed(program: str, *commands: str, **options: Any) -> list[nsbox.ShellResult]:
+    """Type commands into a new shell and return the results."""
+    with nsbox.Shell(shell=program, **options) as shell:
+        return [shell.run(command) for command in commands]
+
+
+def test_is_pid_1(who: Who, program: str) -> None:
+    """As after unshare -mipf."""
+    (result,) = who(lambda: typed(program, "echo $$"))
+    assert (result.stdout, result.returncode, result.pid) == ("1\n", 0, 1)
+
+
+def test_mount_proc(who: Who, program: str) -> None:
+    """/proc shows the host until a proc of the new PID namespace is mounted, and nobody outside sees that."""
+    before = Path("/proc/self/mountinfo").read_text()
+    listing = "echo /proc/[0-9]*"
+    outer, mount, inner = who(lambda: typed(program, listing, "mount -t proc none /proc", listing))
+    assert len(outer.stdout.split()) > len(inner.stdout.split())
+    assert mount.returncode == 0
+    assert inner.stdout.split()[0] == "/proc/1"
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "stdout", "returncode"),
+    [
+        ("true", "", 0),
+        ("false", "", 1),
+        ("printf abc", "abc", 0),
+        ("echo a\necho b >&2", "a\nb\n", 0),
+        ("(exit 7)", "", 7),
+        ("# a comment", "", 0),
+        ("", "", 0),
+        ("printf '\\351'", "\udce9", 0),
+        ("printf 'x\\ny\\n'", "x\ny\n", 0),
+        ("kill -9 $(sh -c 'echo $PPID') 2>/dev/null; echo alive", "alive\n", 0),
+    ],
+)
+def test_output_is_exact(program: str, command: str, stdout: str, returncode: int) -> None:
+    """Whatever a command prints, with or without a last newline, is its output, and nothing else."""
+    (result,) = typed(program, command)
+    assert (result.stdout, result.returncode) == (stdout, returncode)
+
+
+def test_state_lasts(program: str) -> None:
+    """It is one shell, not one for each command."""
+    results = typed(program, "x=5; cd /", "echo $x $PWD")
+    assert results[1].stdout == "5 /\n"
+
+
+def test_nested_shell_is_followed(program: str) -> None:
+    """The PID behind each command tells which shell answered."""
+    outer, nested, back = typed(
+        program, "mount -t proc none /proc", "sh -c 'exec sh -i'\necho $$", "exit 3", unshare="mip"
+    )
+    assert (outer.pid, back.pid) == (1, 1)
+    assert nested.pid not in (1, None)
+    assert back.returncode == 3
+
+
+def test_two_pids(who: Who) -> None:
+    """The same process has a number inside and another outside."""
+
+    def act() -> tuple[int, int, str]:
+        with nsbox.Shell("mip") as shell:
+            return shell.pid, shell.pid_inside, Path(f"/proc/{shell.pid}/status").read_text()
+
+    outside, inside, status = who(act)
+    assert inside == 1
+    assert f"NSpid:\t{outside}\t1\n" in status
+
+
+def test_without_fork_it_is_broken(who: Who, program: str) -> None:
+    """The second command cannot be started, and the result says that it is not memory that is short."""
+    own, first, second = who(lambda: typed(program, "echo $$", "uname", "uname", fork=False))
+    assert own.stdout.strip() != "1"
+    assert (first.returncode, first.explanation) == (0, None)
+    assert "ork" in second.stdout
+    assert second.explanation is not None
+    assert "PID 1" in second.explanation
+
+
+def test_exit(program: str) -> None:
+    """The exit status is the shell's, and nothing is left."""
+    shell = nsbox.Shell(shell=program)
+    shell.run("sleep 600 &")
+    pid = shell.pid
+    assert shell.exit() == 0
+    assert not shell.alive
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(nsbox.ClosedError):
+        shell.run("true")
+    assert shell.exit() == 0
+
+
+def test_exit_typed(program: str) -> None:
+    """A command that ends the shell says with what."""
+    with nsbox.Shell(shell=program) as shell:
+        result = shell.run("exit 4")
+        assert (result.returncode, result.pid, shell.returncode) == (4, None, 4)
+
+
+@pytest.mark.parametrize("command", ["echo begun; sleep 600", "cat", "if true"])
+def test_timeout_interrupts(program: str, command: str) -> None:
+    """As Ctrl-C does: the shell lives on."""
+    with nsbox.Shell(shell=program) as shell:
+        with pytest.raises(subprocess.TimeoutExpired) as caught:
+            shell.run(command, timeout=0.3)
+        assert ("begun" in str(caught.value.output)) == command.startswith("echo")
+        assert shell.run("echo on").stdout == "on\n"
+
+
+def test_timeout_kills_what_cannot_be_interrupted() -> None:
+    """A shell that ignores Ctrl-C is killed with all it started."""
+    with nsbox.Shell() as shell:
+        with pytest.raises(subprocess.TimeoutExpired):
+            shell.run("trap '' INT; while :; do :; done", timeout=0.3)
+        assert not shell.alive
+
+
+def test_interrupt_keeps_the_shell() -> None:
+    """KeyboardInterrupt stops the command and reaches the caller."""
+
+    def act() -> str:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        with nsbox.Shell() as shell:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(KeyboardInterrupt):
+                shell.run("sleep 600")
+            return shell.run("echo on").stdout
+
+    assert in_child(act) == "on\n"
+
+
+def test_check() -> None:
+    """A failing command can be an error."""
+    with nsbox.Shell() as shell, pytest.raises(subprocess.CalledProcessError) as caught:
+        shell.run("echo said; exit_with() { return 9; }; exit_with", check=True)
+    assert (caught.value.returncode, caught.value.output) == (9, "said\n")
+
+
+@pytest.mark.parametrize("command", ["a\0b", "x" * 4096])
+def test_what_cannot_be_typed(command: str) -> None:
+    """A terminal has limits; they are checked before anything is typed."""
+    with nsbox.Shell() as shell:
+        with pytest.raises(nsbox.SpecError, match="command"):
+            shell.run(command)
+        assert shell.run("echo on").stdout == "on\n"
+
+
+def test_init_makes_no_sense() -> None:
+    """The shell is PID 1 itself."""
+    with pytest.raises(nsbox.SpecError, match="init"):
+        nsbox.Shell(init=True)
+
+
+def test_missing_program() -> None:
+    """As subprocess says it, and without leaving a terminal."""
+    with pytest.raises(FileNotFoundError, match="no-such-shell"):
+        nsbox.Shell(shell="/no-such-shell")
+
+
+@pytest.mark.parametrize("end", [lambda shell: shell.__del__(), lambda shell: os.kill(shell.pid, signal.SIGKILL)])
+def test_forgotten_or_killed(end: Callable[[nsbox.Shell], object]) -> None:
+    """It ends with its object, and its object notices its end."""
+    shell = nsbox.Shell()
+    pid = shell.pid
+    if end.__code__.co_names == ("__del__",):
+        with pytest.warns(ResourceWarning, match="was not closed"):
+            end(shell)
+    else:
+        end(shell)
+        assert shell.run("echo never").pid is None
+        shell.exit()
+    del shell
+    gc.collect()
+    assert wait_until(lambda: not Path(f"/proc/{pid}").exists())

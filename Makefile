@@ -15,6 +15,7 @@ demo: $(VENV)/built  ## Build, install, and walk through the exercise on this ke
 	@$(BIN)/nsbox demo
 
 test: $(VENV)/tested  ## Build, install what the tests need, and run them all
+	cargo test --quiet --package nsbox-init --lib
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/linted  ## Check formatting, types and style of both languages, and the generated stub

@@ -81,14 +81,16 @@ pub unsafe fn vfork(
         stack_size: size as u64,
         ..CloneArgs::default()
     };
-    // SAFETY: `args` is a valid clone_args, and the rest is this function's own contract.
-    let (result, method) = match unsafe { clone3(&args, child, data) } {
+    let arguments = [&raw const args as u64, size_of::<CloneArgs>() as u64, 0, 0, 0];
+    // SAFETY: a valid clone_args and its size; the rest is this function's own contract.
+    let (result, method) = match unsafe { clone_call(CLONE3, arguments, child, data) } {
         // clone(2) has no CLONE_CLEAR_SIGHAND, which is a second belt: signals are blocked until the exec, and
-        // the exec resets handlers (signal(7)). It stores the pidfd through the parent_tid argument.
+        // the exec resets handlers (signal(7)). It stores the pidfd through the parent_tid argument, and wants the
+        // top of the stack. What it takes after that differs between architectures, and is nothing here.
         unknown if unknown == -ENOSYS => {
-            let stack_top = (base + size) as u64;
-            // SAFETY: as above; the child's stack grows down from its top.
-            (unsafe { clone(flags | SIGCHLD, stack_top, pidfd.as_ptr(), child, data) }, Method::Clone)
+            let arguments = [flags | SIGCHLD, (base + size) as u64, pidfd.as_ptr() as u64, 0, 0];
+            // SAFETY: as above.
+            (unsafe { clone_call(CLONE, arguments, child, data) }, Method::Clone)
         }
         other => (other, Method::Clone3),
     };
@@ -98,12 +100,27 @@ pub unsafe fn vfork(
     Ok(Born { pid: result as i32, pidfd: pidfd.load(Ordering::Relaxed), method })
 }
 
+const CLONE3: u64 = 435;
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone3(args: &CloneArgs, child: unsafe extern "C" fn(*mut c_void) -> !, data: *mut c_void) -> i64 {
+const CLONE: u64 = 56;
+#[cfg(target_arch = "aarch64")]
+const CLONE: u64 = 220;
+
+/// Make the system call; in the new process, go on in `child` instead of returning.
+///
+/// # Safety
+/// As for [`vfork`].
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_call(
+    number: u64,
+    arguments: [u64; 5],
+    child: unsafe extern "C" fn(*mut c_void) -> !,
+    data: *mut c_void,
+) -> i64 {
     let result: i64;
-    // SAFETY: in the parent only rax, rcx and r11 change. The child starts at the same instruction with the stack
-    // from `args` and never leaves `child`; rbp is zeroed so that a debugger's backtrace ends there. The operands
-    // have registers by name, or the compiler could choose the very rbp.
+    // SAFETY: in the parent only rax, rcx and r11 change. The child starts at the same instruction with the stack it
+    // was given and never leaves `child`; rbp is zeroed so that a debugger's backtrace ends there. What the child needs
+    // is in registers by name, or the compiler could choose the very rbp.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -116,9 +133,12 @@ unsafe fn clone3(args: &CloneArgs, child: unsafe extern "C" fn(*mut c_void) -> !
             "2:",
             in("r12") data,
             in("r13") child,
-            inlateout("rax") 435_i64 => result,
-            in("rdi") args,
-            in("rsi") size_of::<CloneArgs>(),
+            inlateout("rax") number => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
             out("rcx") _,
             out("r11") _,
         );
@@ -126,46 +146,20 @@ unsafe fn clone3(args: &CloneArgs, child: unsafe extern "C" fn(*mut c_void) -> !
     result
 }
 
-#[cfg(target_arch = "x86_64")]
-unsafe fn clone(
-    flags: u64,
-    stack_top: u64,
-    parent_tid: *mut i32,
+/// Make the system call; in the new process, go on in `child` instead of returning.
+///
+/// # Safety
+/// As for [`vfork`].
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_call(
+    number: u64,
+    arguments: [u64; 5],
     child: unsafe extern "C" fn(*mut c_void) -> !,
     data: *mut c_void,
 ) -> i64 {
     let result: i64;
-    // SAFETY: as for clone3; raw clone takes (flags, stack, parent_tid, child_tid, tls) here.
-    unsafe {
-        core::arch::asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "mov rdi, r12",
-            "call r13",
-            "ud2",
-            "2:",
-            in("r12") data,
-            in("r13") child,
-            inlateout("rax") 56_i64 => result,
-            in("rdi") flags,
-            in("rsi") stack_top,
-            in("rdx") parent_tid,
-            in("r10") 0_u64,
-            in("r8") 0_u64,
-            out("rcx") _,
-            out("r11") _,
-        );
-    }
-    result
-}
-
-#[cfg(target_arch = "aarch64")]
-unsafe fn clone3(args: &CloneArgs, child: unsafe extern "C" fn(*mut c_void) -> !, data: *mut c_void) -> i64 {
-    let result: i64;
-    // SAFETY: in the parent only x0 changes. The child starts at the same instruction with the stack from `args`
-    // and never leaves `child`; the frame pointer and link register are zeroed so that a backtrace ends there.
+    // SAFETY: in the parent only x0 changes. The child starts at the same instruction with the stack it was given and
+    // never leaves `child`; the frame pointer and link register are zeroed so that a backtrace ends there.
     unsafe {
         core::arch::asm!(
             "svc #0",
@@ -178,43 +172,12 @@ unsafe fn clone3(args: &CloneArgs, child: unsafe extern "C" fn(*mut c_void) -> !
             "2:",
             in("x20") data,
             in("x21") child,
-            in("x8") 435_i64,
-            inlateout("x0") args => result,
-            in("x1") size_of::<CloneArgs>(),
-            out("x30") _,
-        );
-    }
-    result
-}
-
-#[cfg(target_arch = "aarch64")]
-unsafe fn clone(
-    flags: u64,
-    stack_top: u64,
-    parent_tid: *mut i32,
-    child: unsafe extern "C" fn(*mut c_void) -> !,
-    data: *mut c_void,
-) -> i64 {
-    let result: i64;
-    // SAFETY: as for clone3; raw clone takes (flags, stack, parent_tid, tls, child_tid) here.
-    unsafe {
-        core::arch::asm!(
-            "svc #0",
-            "cbnz x0, 2f",
-            "mov x29, xzr",
-            "mov x30, xzr",
-            "mov x0, x20",
-            "blr x21",
-            "brk #1",
-            "2:",
-            in("x20") data,
-            in("x21") child,
-            in("x8") 220_i64,
-            inlateout("x0") flags => result,
-            in("x1") stack_top,
-            in("x2") parent_tid,
-            in("x3") 0_u64,
-            in("x4") 0_u64,
+            in("x8") number,
+            inlateout("x0") arguments[0] => result,
+            in("x1") arguments[1],
+            in("x2") arguments[2],
+            in("x3") arguments[3],
+            in("x4") arguments[4],
             out("x30") _,
         );
     }

@@ -230,7 +230,7 @@ def test_records_are_frozen_and_can_be_compared(proc: FakeProc) -> None:
 
 
 def test_reading_imports_nothing_big() -> None:
-    big = ["argparse", "pwd", "nsbox.cli.ps"]
+    big = ["argparse", "ctypes", "nsbox.cli.ps"]
     code = f"import sys, nsbox.cli; print([name for name in {big} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

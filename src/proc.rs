@@ -6,7 +6,7 @@
 mod dir;
 mod parse;
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use pyo3::exceptions::PyOSError;
@@ -108,12 +108,14 @@ struct Wanted {
 }
 
 /// Read the processes in the /proc directory `proc`, in the order in which it lists them, or only `pids`, in that
-/// order. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
+/// order; or in what the process `of` of our /proc finds under that path. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
 #[pyfunction]
-#[pyo3(signature = (proc, *, pids=None, status=true, cmdline=true, namespaces=true, threads=false))]
+#[pyo3(signature = (proc, *, of=None, pids=None, status=true, cmdline=true, namespaces=true, threads=false))]
+#[expect(clippy::too_many_arguments, reason = "one for each thing that may be asked for, nearly all by keyword")]
 pub fn read_processes(
     py: Python<'_>,
     proc: PyBackedBytes,
+    of: Option<i32>,
     pids: Option<Vec<i32>>,
     status: bool,
     cmdline: bool,
@@ -122,11 +124,18 @@ pub fn read_processes(
 ) -> Result<Vec<ProcessRecord>> {
     let wanted = Wanted { status, cmdline, namespaces, threads };
     let path = CString::new(&*proc).map_err(|_| Error::Spec("proc: a path cannot contain a NUL".into()))?;
-    let read = py.detach(|| Reader::new(&path, wanted)?.read(pids));
+    let read = py.detach(|| {
+        let directory = match of {
+            Some(pid) => Dir::open_as_seen_by(pid, &path),
+            None => Dir::open(&path),
+        };
+        Reader::new(directory?, wanted).read(pids)
+    });
     read.map_err(|errno| {
         let reason = std::io::Error::from_raw_os_error(errno).to_string();
         let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
-        let path = OsString::from_vec(proc.to_vec());
+        let root = of.map(|pid| format!("/proc/{pid}/root")).unwrap_or_default();
+        let path = OsString::from_vec([root.as_bytes(), &proc].concat());
         Error::Python(PyOSError::new_err((errno, reason, path)))
     })
 }
@@ -142,18 +151,18 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(path: &CStr, wanted: Wanted) -> std::result::Result<Self, Errno> {
+    fn new(proc: Dir, wanted: Wanted) -> Self {
         let links = KINDS.map(|kind| c_string(kind.link.as_bytes()));
         // SAFETY: plain numbers; neither can fail.
         let (ticks, page) = unsafe { (libc::sysconf(libc::_SC_CLK_TCK), libc::sysconf(libc::_SC_PAGESIZE)) };
-        Ok(Reader {
-            proc: Dir::open(path)?,
+        Reader {
+            proc,
             wanted,
             buffer: vec![0; 16 * 1024],
             links,
             ticks_per_second: ticks as f64,
             page: page.unsigned_abs(),
-        })
+        }
     }
 
     fn read(&mut self, pids: Option<Vec<i32>>) -> std::result::Result<Vec<ProcessRecord>, Errno> {

@@ -445,6 +445,7 @@ def probe() -> Probe:
 def read_processes(
     proc: bytes | bytearray,
     *,
+    of: SupportsIndex | None = None,
     pids: SupportsGetItem[int, SupportsIndex] | None = None,
     status: bool = True,
     cmdline: bool = True,
@@ -453,7 +454,7 @@ def read_processes(
 ) -> list[ProcessRecord]:
     """
     Read the processes in the /proc directory `proc`, in the order in which it lists them, or only `pids`, in that
-    order. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
+    order; or in what the process `of` of our /proc finds under that path. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
     """
 
 def run(plan: Plan) -> Exit:

@@ -177,10 +177,10 @@ def _read(
 ) -> list[Process]:
     if of is not None and proc is not None:
         raise TypeError("of and proc both say which /proc to read; give one of them")
-    path = os.fsencode("/proc" if proc is None else proc) if of is None else b"/proc/%d/root/proc" % _pid(of)
+    path = os.fsencode("/proc" if proc is None else proc)
     # The kernel's pid_t; no process has a PID beyond.
     wanted = None if pids is None else [pid for pid in pids if 0 < pid < 1 << 31]
-    records = _core.read_processes(path, pids=wanted, threads=threads)
+    records = _core.read_processes(path, of=None if of is None else _pid(of), pids=wanted, threads=threads)
     if not records and pids is None:
         # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", os.fsdecode(path))

@@ -1,6 +1,6 @@
 //! Reading below a directory's descriptor, into buffers that are used again.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// An errno.
@@ -14,6 +14,30 @@ impl Dir {
     /// Open a directory by path.
     pub fn open(path: &CStr) -> Result<Self, Errno> {
         open(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Open the proc at `path` as the process `pid` of our /proc finds it. A link on the way leads where it leads for
+    /// that process (openat2(2), RESOLVE_IN_ROOT); anything else than a proc is refused, since the reads that follow
+    /// rely on the files of the kernel.
+    pub fn open_as_seen_by(pid: i32, path: &CStr) -> Result<Self, Errno> {
+        let root = CString::new(format!("/proc/{pid}/root")).expect("digits and letters");
+        let root = open(libc::AT_FDCWD, &root, libc::O_PATH | libc::O_DIRECTORY)?;
+        // SAFETY: plain numbers, for which zero is valid.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_IN_ROOT;
+        // SAFETY: a C string and a structure of that size.
+        let result = unsafe {
+            libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
+        };
+        let fd = check(result as isize)?;
+        // SAFETY: a new descriptor that nobody else owns.
+        let directory = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        // SAFETY: plain numbers, for which zero is valid.
+        let mut status: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: writes the structure it is given.
+        check(unsafe { libc::fstatfs(directory.as_raw_fd(), &raw mut status) } as isize)?;
+        if status.f_type == libc::PROC_SUPER_MAGIC { Ok(Self(directory)) } else { Err(libc::ENOENT) }
     }
 
     /// Open a directory in this one, to list it.

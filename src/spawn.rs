@@ -8,6 +8,7 @@ use std::ffi::{CString, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair, sockopt};
 use nsbox_init::vfork::{Born, vfork};
 use pyo3::prelude::*;
@@ -113,12 +114,16 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     let ours = above_stdio(ours)?;
     setsockopt(&ours, sockopt::PassCred, &true).map_err(os("setsockopt(SO_PASSCRED)"))?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    // A plan usually fits into the socket's buffer, where it costs the least. A large environment needs a file.
-    let file = if encoded.len() <= PLAN_IN_MESSAGE {
-        send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL).map_err(os("send(plan)"))?;
-        None
-    } else {
-        Some(image::file(c"nsbox-plan", encoded, false)?)
+    // A plan usually fits into the socket's buffer, where it costs the least. A large environment needs a file, and so
+    // does everything where the administrator has made the buffers small.
+    let sent = match encoded.len() {
+        0..=PLAN_IN_MESSAGE => send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT),
+        _ => Err(Errno::EMSGSIZE),
+    };
+    let file = match sent {
+        Ok(_) => None,
+        Err(Errno::EMSGSIZE | Errno::ENOBUFS | Errno::EAGAIN) => Some(image::file(c"nsbox-plan", encoded, false)?),
+        Err(errno) => return Err(Error::Os("send(plan)", errno as i32)),
     };
     let numbers: Vec<RawFd> = [&theirs, &lifeline].into_iter().chain(&file).map(AsRawFd::as_raw_fd).collect();
     let texts: Vec<CString> = numbers.iter().map(|number| CString::new(number.to_string()).expect("digits")).collect();

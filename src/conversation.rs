@@ -1,16 +1,16 @@
 //! Listening to nsbox-init, and answering, from its exec until the payload runs or a step has failed.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
 
-use crate::child::{Exit, Lines, Parts, SIGNAL_SLICE};
+use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::ns;
-use crate::pidfd::{self, Status, duplicate, number_in_proc, poll_readable, reap, remembered};
+use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, remembered};
 use crate::plan::{Arrangement, Plan, STEP_INIT};
 use crate::report::{Message, receive};
 
@@ -36,15 +36,14 @@ pub struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Hear one report and act on it. Something is returned when the payload runs.
-    pub fn next(&mut self) -> Result<Option<(Parts, Lines)>> {
+    /// Hear one report and act on it. When the payload runs, what is known of it and a pidfd of it are returned.
+    pub fn next(&mut self) -> Result<Option<(Parts, OwnedFd)>> {
         let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
         let Some(message) = receive(&self.socket)? else {
             return if heard || ended { Err(self.gone()) } else { Ok(None) };
         };
         match message.kind {
-            // It may have ended again: then there is nothing to open, and nothing to end.
-            ReportKind::Forked => self.payload = Some((message.sender, pidfd::open(message.sender).ok())),
+            ReportKind::Forked => self.forked(&message),
             ReportKind::MapsWanted => self.write_maps()?,
             ReportKind::Failed => return Err(self.step_failed(&message.report)),
             ReportKind::Refused => return Err(refused(&message.report)),
@@ -86,8 +85,8 @@ impl Conversation<'_> {
     /// asked to end what it started before itself, and killed if it cannot; the payload's process then follows.
     pub fn abandon(mut self) {
         while let Ok(Some(message)) = receive(&self.socket) {
-            if matches!(message.kind, ReportKind::Forked) {
-                self.payload = Some((message.sender, pidfd::open(message.sender).ok()));
+            if message.kind == ReportKind::Forked {
+                self.forked(&message);
             }
         }
         let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
@@ -106,7 +105,12 @@ impl Conversation<'_> {
         }
     }
 
-    fn started(&mut self, message: Message) -> Result<(Parts, Lines)> {
+    fn forked(&mut self, message: &Message) {
+        // It may have ended again: then there is nothing to open, and nothing to end.
+        self.payload = Some((message.sender, pidfd::open(message.sender).ok()));
+    }
+
+    fn started(&self, message: Message) -> Result<(Parts, OwnedFd)> {
         // The kernel leaves the descriptor out when the limit of open ones is reached.
         let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
         let init_inside = message.report.value as i32;
@@ -120,10 +124,8 @@ impl Conversation<'_> {
             None if self.plan.init_is_pid_1() => message.sender,
             None => init_inside,
         };
-        let lines =
-            Lines { pidfd, init_pidfd: duplicate(self.pidfd.as_fd())?, socket: duplicate(self.socket.as_fd())? };
         let init_is_pid_1 = self.plan.init_is_pid_1();
-        Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, lines))
+        Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
     }
 
     /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).

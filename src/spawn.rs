@@ -14,7 +14,7 @@ use nsbox_init::vfork::{Born, vfork};
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
-use crate::child::{Child, Exit};
+use crate::child::{Child, Exit, Lines};
 use crate::conversation::{Conversation, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
@@ -38,19 +38,13 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
     let mut conversation = py.detach(|| launch(plan, &encoded))?;
-    let started = loop {
-        match py.detach(|| conversation.next()) {
-            Ok(Some(parts)) => break Ok(parts),
-            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {}
-            Err(error) => break Err(error),
-        }
-        if let Err(raised) = py.check_signals() {
-            break Err(raised.into());
-        }
-    };
+    let started = converse(py, &mut conversation, Conversation::next);
     // A signal whose handler raises would do so right after we return, when nobody holds the child yet.
-    match started.and_then(|parts| py.check_signals().map(|()| parts).map_err(Error::from)) {
-        Ok((parts, lines)) => Ok(Child::new(parts, lines, handle)),
+    match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
+        Ok((parts, pidfd)) => {
+            let lines = Lines { pidfd, init_pidfd: conversation.pidfd, socket: conversation.socket };
+            Ok(Child::new(parts, lines, handle))
+        }
         Err(error) => {
             py.detach(|| conversation.abandon());
             Err(error)
@@ -64,18 +58,26 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
 pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
     let encoded = plan.to_bytes();
     let mut conversation = py.detach(|| launch(plan, &encoded))?;
-    let error = loop {
-        match py.detach(|| conversation.wait()) {
-            Ok(Some(exit)) => return Ok(exit),
-            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {}
-            Err(error) => break error,
+    let end = converse(py, &mut conversation, Conversation::wait);
+    if end.is_err() {
+        py.detach(|| conversation.abandon());
+    }
+    end
+}
+
+/// Go on with `turn` until it returns something, and let Python's signal handlers run in between.
+fn converse<'a, T: Send>(
+    py: Python<'_>,
+    conversation: &mut Conversation<'a>,
+    turn: fn(&mut Conversation<'a>) -> Result<Option<T>>,
+) -> Result<T> {
+    loop {
+        match py.detach(|| turn(conversation)) {
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => py.check_signals()?,
+            Err(error) => return Err(error),
         }
-        if let Err(raised) = py.check_signals() {
-            break raised.into();
-        }
-    };
-    py.detach(|| conversation.abandon());
-    Err(error)
+    }
 }
 
 /// What the cloned child reads. Everything in it outlives the call, during which the caller is suspended.

@@ -71,20 +71,13 @@ fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan
     let prepared = Exec::prepare(plan).and_then(|(exec, stack)| {
         // A child with a copy of our memory needs a page that is really shared.
         let failure = if share_memory { &raw mut noted } else { sys::map_memory(4096, true)?.as_mut_ptr().cast() };
-        Ok((exec, stack, failure))
+        let supervisor = Supervisor::new(channel)?;
+        // PID 1 takes everything along. Elsewhere the payload has to notice our own end, even while we are suspended.
+        let parent = if supervisor.is_pid_1() { -1 } else { sys::pidfd_open(sys::getpid())? };
+        Ok((exec, stack, failure, supervisor, parent))
     });
-    let (exec, stack, failure) = match prepared {
+    let (exec, stack, failure, supervisor, parent) = match prepared {
         Ok(prepared) => prepared,
-        Err(errno) => channel.fail(step, errno, 0),
-    };
-    let supervisor = match Supervisor::new(channel) {
-        Ok(supervisor) => supervisor,
-        Err(errno) => channel.fail(step, errno, 0),
-    };
-    // PID 1 takes everything along. Elsewhere the payload has to notice our own end, even while we are suspended.
-    let parent = if supervisor.is_pid_1() { Ok(-1) } else { sys::pidfd_open(sys::getpid()) };
-    let parent = match parent {
-        Ok(parent) => parent,
         Err(errno) => channel.fail(step, errno, 0),
     };
     let mut launch = Launch {
@@ -120,9 +113,7 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     let launch = unsafe { &mut *data.cast::<Launch>() };
     // SAFETY: it outlives this function, which never returns.
     let channel = unsafe { &*launch.channel };
-    if launch.parent >= 0 {
-        die_with_init(launch.parent);
-    }
+    die_with_init(launch.parent);
     if launch.announce {
         let _ = channel.send(Report::new(ReportKind::Forked), None);
     }
@@ -137,10 +128,8 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
                 Ok(())
             }
             Op::Exec { .. } => {
-                if launch.parent >= 0 {
-                    // A change of user or capabilities has cleared it.
-                    die_with_init(launch.parent);
-                }
+                // A change of user or capabilities has cleared it.
+                die_with_init(launch.parent);
                 Err((launch.exec.run(), 0))
             }
             _ => operation(channel, &op),
@@ -156,8 +145,11 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
 
 /// Arrange for SIGKILL at the end of init. nsbox-init has a single thread, so this cannot follow the wrong one; and
 /// since init may have been killed just before, it is looked at again afterwards (getppid(2) would say 0 in a new PID
-/// namespace).
+/// namespace). Nothing to arrange (-1) where init is PID 1.
 fn die_with_init(init: i32) {
+    if init < 0 {
+        return;
+    }
     sys::die_with_parent();
     if sys::poll([init], Some(0)) != Ok([false]) {
         sys::exit(NOT_STARTED);

@@ -242,16 +242,26 @@ class Shell:
     def _frame(self, command: str, deadline: float | None) -> tuple[str, int, int | None]:
         """Type a command and the echo of the mark; return what came before the mark, ``$?`` and ``$$``."""
         self._buffer = b""
+        self._type(command)
+        found = self._read_to_mark(deadline)
+        if found is None:
+            end = self._child.wait()
+            self.returncode = end.returncode if end else -1
+            return _text(self._buffer), self.returncode, None
+        return _text(self._buffer[: found.start()]), int(found[1]), int(found[2])
+
+    def _type(self, command: str) -> None:
         os.write(self._terminal, os.fsencode(command) + b"\n")
         os.write(self._terminal, f'echo "{self._mark}:$?:$$:"\n'.encode())
+
+    def _read_to_mark(self, deadline: float | None) -> re.Match[bytes] | None:
+        """Read until the mark is there, or everything ends."""
         while (found := self._seen.search(self._buffer)) is None:
             part = self._read(deadline)
             if not part:
-                end = self._child.wait()
-                self.returncode = end.returncode if end else -1
-                return _text(self._buffer), self.returncode, None
+                return None
             self._buffer += part
-        return _text(self._buffer[: found.start()]), int(found[1]), int(found[2])
+        return found
 
     def _read(self, deadline: float | None) -> bytes:
         """Read what is there; empty at the end, which a terminal reports as EIO once nobody holds the other side."""
@@ -266,19 +276,11 @@ class Shell:
     def _interrupt(self) -> str:
         """Type Ctrl-C; if the shell does not answer, kill it. Return the output so far."""
         # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included.
-        os.write(self._terminal, b"\x03")
-        os.write(self._terminal, f'\necho "{self._mark}:$?:$$:"\n'.encode())
-        deadline = self._deadline(_INTERRUPT_GRACE)
-        try:
-            while (found := self._seen.search(self._buffer)) is None:
-                part = self._read(deadline)
-                if not part:
-                    break
-                self._buffer += part
-            else:
+        self._type("\x03")
+        with contextlib.suppress(TimeoutError):
+            found = self._read_to_mark(self._deadline(_INTERRUPT_GRACE))
+            if found is not None:
                 return _text(self._buffer[: found.start()])
-        except TimeoutError:
-            pass
         output = _text(self._buffer)
         self._close()
         return output

@@ -137,9 +137,11 @@ class Exercise:
         )
         self.type(shell, "mount -t proc none /proc", check=True)
         self.type(shell, "nsbox ps | head -n5")
-        inside = [process.pid for process in ps(of=shell.pid)]
-        stage.check(inside[:1] == [1] and len(inside) < len(ps()), "PID 1 in /proc is the shell, and the host is gone")
-        stage.check(len(ps()) > 1 and any(p.pid == shell.pid for p in ps()), "outside, /proc still shows the host")
+        inside, outside = ([process.pid for process in table] for table in (ps(of=shell.pid), ps()))
+        stage.check(
+            inside[:1] == [1] and len(inside) < len(outside), "PID 1 in /proc is the shell, and the host is gone"
+        )
+        stage.check(len(outside) > 1 and shell.pid in outside, "outside, /proc still shows the host")
 
     def two_pids(self) -> None:
         """The same process, seen from inside and from outside."""

@@ -71,8 +71,12 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_box(spec: &Spec, facts: &Facts) -> Result<Plan> {
+pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
     let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, facts)?;
+    if let Some(directory) = directory {
+        let op = Op::Chdir { path: Text(c_bytes(directory)) };
+        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
+    }
     plan.op(
         Actor::Init,
         "serve",
@@ -459,8 +463,9 @@ fn own_environment() -> Texts<Vec<u8>> {
 
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
-pub fn compile_box_plan(spec: Spec, facts: &Facts) -> Result<Plan> {
-    compile_box(&spec, facts)
+#[pyo3(signature = (spec, facts, directory=None))]
+pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
+    compile_box(&spec, facts, directory)
 }
 
 /// Make a plan for another process in the box that `home` made.

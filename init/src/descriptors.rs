@@ -1,7 +1,7 @@
 //! Laying out the payload's file descriptors.
 
 use crate::sys::{self, Errno};
-use nsbox_init::wire::Numbers;
+use nsbox_init::wire::{MOST_DESCRIPTORS, Numbers};
 
 /// From the caller's own descriptors, which came over the exec of init: standard input, output and error, and those
 /// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target
@@ -42,12 +42,17 @@ pub fn arrange(
 /// From descriptors that came with a request, in the order of their targets: first those of `stdio` that are 1, then
 /// `pass`. They are moved out of the way of all targets first, and so is `also`, which is needed until the exec. The
 /// second number of an error is the target.
+///
+/// The numbers are copied: init, whose memory this is, has still to close its own descriptors.
 pub fn install(
-    received: &mut [i32],
+    numbers: &[i32],
     stdio: [i32; 3],
     pass: &Numbers<&'static [u8]>,
     also: &mut i32,
 ) -> core::result::Result<(), (Errno, i64)> {
+    let mut received = [-1; MOST_DESCRIPTORS];
+    received[..numbers.len()].copy_from_slice(numbers);
+    let received = &mut received[..numbers.len()];
     let free = pass.iter().fold(2, u32::max) as i32 + 1;
     for fd in received.iter_mut().chain([also]).filter(|fd| (0..free).contains(*fd)) {
         *fd = sys::duplicate_above(*fd, free).map_err(|errno| (errno, i64::from(free)))?;

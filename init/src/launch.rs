@@ -58,7 +58,7 @@ pub struct Order<'a> {
     /// the caller has to know early, to be able to end a set-up that hangs.
     pub announce: bool,
     /// Descriptors that came with the request.
-    pub received: &'a mut [i32],
+    pub received: &'a [i32],
     /// The directory to start in; -1 to stay.
     pub directory: i32,
 }

@@ -57,7 +57,7 @@ fn fork(channel: &Channel, step: u16, flags: u64, time_namespace: bool, plan: Pl
         Err(errno) => channel.fail(step, errno, 0),
     };
     let announce = !supervisor.is_pid_1() || !sys::is_mapped();
-    let received = &mut [];
+    let received = &[];
     let mut order = Order { step, flags, plan, ops, channel, announce, received, directory: -1 };
     match launcher.launch(&mut order) {
         Ok(born) => {

@@ -3,7 +3,7 @@
 //! Each request is one message: a plan, and with it the socket on which to answer, so that requests of several threads
 //! cannot be confused. A process that was started keeps that socket open until its end has been told.
 
-use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGKILL};
+use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL};
 use nsbox_init::wire::{END, Event, FILED, Op, Plan, Report, ReportKind, Shape};
 
 use crate::launch::{Failure, Launcher, Order};
@@ -83,6 +83,8 @@ impl Server {
     fn attend_to_signal(&mut self) {
         match sys::read_signal(self.supervisor.signals) {
             Ok(SIGCHLD) => self.reap(false),
+            // What wakes us after SIGSTOP is no news.
+            Ok(SIGCONT) => {}
             Ok(signal) => self.happened(Event::Signalled, 0, signal as i32),
             Err(_) => {}
         }
@@ -131,7 +133,7 @@ impl Server {
             Err(_) => return false,
         };
         let fds = rights.fds();
-        match (&*message, &mut *fds) {
+        match (&*message, fds) {
             ([], []) => return false,
             ([END], _) => self.supervisor.end_all(),
             ([FILED], [reply, file, received @ ..]) => {
@@ -151,14 +153,14 @@ impl Server {
             }
             _ => {}
         }
-        for &fd in fds.iter() {
+        for &fd in fds {
             sys::close(fd);
         }
         sys::unmap(message);
         true
     }
 
-    fn request(&mut self, reply: i32, bytes: &'static [u8], received: &mut [i32]) {
+    fn request(&mut self, reply: i32, bytes: &'static [u8], received: &[i32]) {
         let answer = self.answer(reply);
         match Plan::parse(bytes) {
             Ok(plan) if plan.shape == Shape::Process => self.start(&answer, plan, received),
@@ -169,7 +171,7 @@ impl Server {
     }
 
     /// Start a process. Its own descriptor of the socket for answers stays open until its end.
-    fn start(&mut self, answer: &Channel, plan: Plan<'static>, received: &mut [i32]) {
+    fn start(&mut self, answer: &Channel, plan: Plan<'static>, received: &[i32]) {
         let mut ops = plan.ops();
         let Some((step, Op::Start { flags, token })) = ops.next() else { return };
         let announce = token == 0 && (!self.supervisor.is_pid_1() || !sys::is_mapped());

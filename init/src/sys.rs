@@ -155,12 +155,12 @@ impl Rights {
     }
 
     /// Those that came.
-    pub fn fds(&mut self) -> &mut [i32] {
+    pub fn fds(&self) -> &[i32] {
         let header = size_of::<net::cmsghdr>();
         let length = self.header.cmsg_len.saturating_sub(header) / size_of::<i32>();
         let ours = self.header.cmsg_type == net::SCM_RIGHTS as i32;
         let count = if ours { length.min(MOST_DESCRIPTORS) } else { 0 };
-        &mut self.fds[..count]
+        &self.fds[..count]
     }
 }
 

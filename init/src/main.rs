@@ -20,7 +20,7 @@ mod serve;
 mod supervise;
 mod sys;
 
-use nsbox_init::wire;
+use nsbox_init::wire::{self, Shape};
 use report::Channel;
 
 #[cfg(target_arch = "x86_64")]
@@ -68,7 +68,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     if plan >= 0 {
         sys::close(plan);
     }
-    match wire::Plan::parse(bytes) {
+    match wire::Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
         Ok(plan) => perform::plan(&channel, plan),
         Err(malformed) => {
             channel.refuse(malformed);

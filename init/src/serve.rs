@@ -10,7 +10,7 @@ use crate::launch::{Failure, Launcher, Order};
 use crate::perform::{operation, write_and_close};
 use crate::report::{Channel, performed};
 use crate::supervise::Supervisor;
-use crate::sys::{self, Attached, EIO, Errno, Result};
+use crate::sys::{self, Attached, Errno, Result};
 
 /// The state of a box.
 pub struct Server {
@@ -162,10 +162,9 @@ impl Server {
 
     fn request(&mut self, reply: i32, bytes: &'static [u8], received: &[i32]) {
         let answer = self.answer(reply);
-        match Plan::parse(bytes) {
+        match Plan::parse_as(bytes, [Shape::Process, Shape::Errand]) {
             Ok(plan) if plan.shape == Shape::Process => self.start(&answer, plan, received),
-            Ok(plan) if plan.shape == Shape::Errand => self.errand(&answer, plan),
-            Ok(_) => answer.failed(Failure { step: 0, errno: EIO, value: 0 }),
+            Ok(plan) => self.errand(&answer, plan),
             Err(malformed) => answer.refuse(malformed),
         }
     }

@@ -458,13 +458,23 @@ impl<'a> Plan<'a> {
             (1, 0, Last::Exec) => Shape::Program,
             (0, 0, Last::Serve) => Shape::Box,
             (0, 1, Last::Exec) => Shape::Process,
-            (0, 0, Last::Other) => Shape::Errand,
+            (0, 0, Last::Other) if seen > 0 => Shape::Errand,
             _ => return refuse(Fault::Order, bytes.len()),
         };
         if seen != count {
             return refuse(Fault::Order, bytes.len());
         }
         Ok(Plan { bytes, shape })
+    }
+
+    /// The same, for somebody who can do with a plan of these shapes only.
+    pub fn parse_as(bytes: &'a [u8], shapes: [Shape; 2]) -> Result<Self, Malformed> {
+        let plan = Self::parse(bytes)?;
+        if shapes.contains(&plan.shape) {
+            Ok(plan)
+        } else {
+            Err(Malformed { fault: Fault::Order, offset: bytes.len() })
+        }
     }
 
     /// The operations with the step each belongs to.

@@ -102,11 +102,12 @@ class Box:
         """
         self._open(None, _spec(unshare, spec, options), cwd, reap)
 
-    def _open(self, outer: _core.Box | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
+    def _open(self, outer: Box | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
         self.spec = spec
         directory = None if cwd is None else _path("cwd", cwd)
-        plan = _core.compile_box(spec, _core.facts(), directory)
-        self._core = _core.open_box(plan, outer)
+        facts = _core.facts() if outer is None else outer._facts()
+        plan = _core.compile_box(spec, facts, directory)
+        self._core = _core.open_box(plan, None if outer is None else outer._core)
         self._house = House(self._core, spec)
         self._ended: int | None = None
         self._later: list[StepResult] = []
@@ -258,7 +259,7 @@ class Box:
         """
         inner = Box.__new__(Box)
         with self._in_use():
-            inner._open(self._core, _spec(unshare, spec, options), cwd, reap)
+            inner._open(self, _spec(unshare, spec, options), cwd, reap)
         return inner
 
     # Changing it
@@ -469,6 +470,20 @@ class Box:
                     self.wait(1)
                 raise ClosedError(f"{self!r} ended meanwhile") from None
             raise
+
+    def _facts(self) -> _core.Facts:
+        """Return the situation of nsbox-init, as far as it matters to what it starts."""
+        with self.open("/proc/self/status") as file:
+            fields = dict(line.split(b":", 1) for line in file.read().splitlines())
+        ours = _core.facts()
+        return _core.Facts(
+            euid=int(fields[b"Uid"].split()[1]),
+            egid=int(fields[b"Gid"].split()[1]),
+            effective=int(fields[b"CapEff"], 16),
+            permitted=int(fields[b"CapPrm"], 16),
+            sigmask=ours.sigmask,
+            kernel=ours.kernel,
+        )
 
     def _needs(self, argument: str, kind: str) -> None:
         if kind not in self.namespaces:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeAlias, Unpack
 
 from nsbox import _core, resident
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, UnsupportedError
@@ -21,7 +21,8 @@ from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
 __all__ = ["Box", "Event", "StepResult"]
 
 Event = _core.Event
-T = TypeVar("T")
+AnyBox: TypeAlias = "Box"
+"""`Box` where that name means its method."""
 
 _PID_MAX_PER_NAMESPACE = (6, 14)
 _MOUNT_FLAGS = {
@@ -77,6 +78,9 @@ class Box:
         plan: The steps by which it was made.
     """
 
+    spec: Spec
+    _handle: _core.Box
+
     def __init__(
         self,
         unshare: Namespaces = "mip",
@@ -102,13 +106,13 @@ class Box:
         """
         self._open(None, _spec(unshare, spec, options), cwd, reap)
 
-    def _open(self, outer: Box | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
+    def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
         self.spec = spec
         directory = None if cwd is None else _path("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         plan = _core.compile_box(spec, facts, directory)
-        self._core = _core.open_box(plan, None if outer is None else outer._core)
-        self._house = House(self._core, spec)
+        self._handle = _core.open_box(plan, None if outer is None else outer._handle)
+        self._house = House(self._handle, spec)
         self._ended: int | None = None
         self._later: list[StepResult] = []
         if not reap:
@@ -123,34 +127,34 @@ class Box:
     @property
     def pid(self) -> int:
         """The PID of nsbox-init as the caller sees it."""
-        return self._core.pid
+        return self._handle.pid
 
     @property
     def pidfd(self) -> int:
         """A pidfd of nsbox-init (pidfd_open(2)); it belongs to this object."""
-        return self._core.pidfd
+        return self._handle.pidfd
 
     @property
     def plan(self) -> _core.Plan:
         """The steps by which it was made."""
-        return self._core.plan
+        return self._handle.plan
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """The names of its new namespaces."""
-        return tuple(self._core.plan.namespaces)
+        return tuple(self._handle.plan.namespaces)
 
     @property
     def alive(self) -> bool:
         """Whether nsbox-init, and so the box, is there."""
-        if self._ended is None and (end := self._core.wait(0)):
+        if self._ended is None and (end := self._handle.wait(0)):
             self._ended = end.returncode
         return self._ended is None
 
     @property
     def steps(self) -> list[StepResult]:
         """What was done to make it, and for it since: the system calls, their results, and how long they took."""
-        times = dict(self._core.times)
+        times = dict(self._handle.times)
         made = [
             StepResult(
                 step.name, step.actor, step.call, step.manual, step.why,
@@ -166,7 +170,7 @@ class Box:
 
         The last 10,000 are kept. They are numbered: if many came while nobody looked, some are missing.
         """
-        return self._core.events()
+        return self._handle.events()
 
     # Running things
 
@@ -248,7 +252,7 @@ class Box:
         reap: bool = True,
         spec: Spec | None = None,
         **options: Unpack[Options],
-    ) -> Box:
+    ) -> AnyBox:
         """Make a box inside this one: its namespaces are made in, and owned by, those of this one.
 
         The arguments are those of `nsbox.Box`. It ends with this one.
@@ -395,7 +399,7 @@ class Box:
     def kill(self) -> None:
         """End everything in it at once: SIGKILL to PID 1 (pid_namespaces(7))."""
         if self.alive:
-            self._core.kill()
+            self._handle.kill()
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end.
@@ -410,7 +414,7 @@ class Box:
             TimeoutError: when it still lives.
         """
         if self._ended is None:
-            end = self._core.wait(timeout)
+            end = self._handle.wait(timeout)
             if end is None:
                 raise TimeoutError(f"{self!r} has not ended in {timeout} seconds")
             self._ended = end.returncode
@@ -418,7 +422,7 @@ class Box:
 
     def close(self) -> None:
         """End everything in it, and return when nothing of it is alive."""
-        if self._core.is_own:
+        if self._handle.is_own:
             self.kill()
             self.wait()
 
@@ -434,7 +438,7 @@ class Box:
 
     def __del__(self) -> None:
         """Complain about a box that was forgotten, and close it."""
-        core: _core.Box | None = getattr(self, "_core", None)
+        core: _core.Box | None = getattr(self, "_handle", None)
         # In a child of os.fork it is not ours to end.
         if core is not None and core.is_own and self.alive:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
@@ -444,7 +448,7 @@ class Box:
         """Say what it is, and whether it lives."""
         kinds = ", ".join(self.namespaces)
         new = f"new {kinds} namespace{'s' * (len(self.namespaces) > 1)}" if kinds else "no new namespaces"
-        core = getattr(self, "_core", None)
+        core = getattr(self, "_handle", None)
         if core is None:
             return "<nsbox.Box, not made>"
         if not core.is_own:
@@ -458,14 +462,14 @@ class Box:
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
         """Turn the failures of a box that has ended into the error that says so."""
-        if not self._core.is_own:
+        if not self._handle.is_own:
             raise ClosedError(f"{self!r} cannot be used in a child of os.fork")
         if not self.alive:
             raise ClosedError(f"{self!r} cannot be used any more")
         try:
             yield
         except SpawnError as error:
-            if error.step == "request" and not self._core.is_stopped:
+            if error.step == "request" and not self._handle.is_stopped:
                 with contextlib.suppress(TimeoutError):
                     self.wait(1)
                 raise ClosedError(f"{self!r} ended meanwhile") from None
@@ -491,7 +495,7 @@ class Box:
 
     def _perform(self, plan: _core.Plan) -> _core.Outcome:
         with self._in_use():
-            return self._core.perform(plan)
+            return self._handle.perform(plan)
 
     def _errand(self, plan: _core.Plan) -> StepResult:
         (step,) = plan.steps

@@ -58,9 +58,11 @@ def _with_plan(
     """Make the plan and do with it what is to be done; nsbox-init shares nothing of ours, so it is sent descriptors."""
     if not launch.close_fds:
         launch.pass_fds = _inheritable()
-    # What it does not get is closed: so "as it is" has to be said by number, unless it is closed here as well.
-    stdio = [target if source < 0 else source for target, source in enumerate(launch.stdio)]
-    stdin, stdout, stderr = (fd if _is_open(fd) else -1 for fd in stdio)
+    # What it does not get is closed: so "as it is" has to be said by number, unless it would not survive an exec here.
+    stdin, stdout, stderr = (
+        source if source >= 0 else target if _is_inheritable(target) else -1
+        for target, source in enumerate(launch.stdio)
+    )
     launch.stdio = stdin, stdout, stderr
     for fd in launch.pass_fds:
         if not _is_open(fd):
@@ -80,9 +82,12 @@ def _is_open(fd: int) -> bool:
     return True
 
 
+def _is_inheritable(fd: int) -> bool:
+    return _is_open(fd) and os.get_inheritable(fd)
+
+
 def _inheritable() -> tuple[int, ...]:
-    fds = (int(name) for name in os.listdir("/proc/self/fd"))
-    return tuple(sorted(fd for fd in fds if fd > 2 and _is_open(fd) and os.get_inheritable(fd)))
+    return tuple(sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _is_inheritable(fd)))
 
 
 class ResidentPopen(Popen):

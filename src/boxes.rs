@@ -15,7 +15,7 @@ use nsbox_init::wire::{Event, FILED, MOST_DESCRIPTORS, ReportKind};
 use pyo3::prelude::*;
 
 use crate::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
-use crate::conversation::{Conversation, refused, step_failed};
+use crate::conversation::{Conversation, Ending, refused, step_failed};
 use crate::errand::Errand;
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
@@ -305,6 +305,7 @@ fn nested<'a>(py: Python<'_>, plan: &'a Plan, encoded: &[u8], home: &Arc<Home>) 
         maps_written: false,
         outer: Some((Arc::clone(home), parts.pid_inside as u32)),
         times: Vec::new(),
+        ending: Ending::Ahead,
     })
 }
 

@@ -138,7 +138,7 @@ impl Home {
     pub fn is_stopped(&self) -> bool {
         let Ok(pid) = number_in_proc(&self.pidfd) else { return false };
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// The error for an nsbox-init that does not answer.

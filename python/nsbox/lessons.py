@@ -122,7 +122,7 @@ class Adoption:
     def __str__(self) -> str:
         """Tell it."""
         return (
-            f"Process {self.pid} was started by process {self.before}. That one ended; now the parent is {self.after}.\n"
+            f"Process {self.pid} was started by process {self.before}. That ended; now the parent is {self.after}.\n"
             "An orphan is given to the init of its PID namespace, which has to wait for it, or it stays a zombie."
         )
 

@@ -9,6 +9,8 @@
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
 #   errors.py    everything that is raised
+#   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
+#   diagnosis.py what this machine allows: doctor
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -19,6 +21,7 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.process import Popen, fork_exec, run
     from nsbox.shell import Shell, ShellResult
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "process": ("Popen", "fork_exec", "run"),
     "shell": ("Shell", "ShellResult"),
@@ -38,6 +42,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "ClosedError",
+    "Diagnosis",
     "NsboxError",
     "Popen",
     "Process",
@@ -51,6 +56,7 @@ __all__ = [
     "SpecError",
     "UnsupportedError",
     "__version__",
+    "doctor",
     "fork_exec",
     "ps",
     "pstree",

@@ -54,9 +54,11 @@ def explain(failure: Failure, evidence: Evidence | None = None) -> Explanation:
         failure: The step.
         evidence: What is known about the machine; by default it is gathered now.
     """
+    possible = [cause for cause in CAUSES.values() if cause.concerns(failure)]
+    if not possible:
+        return Explanation("", failure.detail, "")
     if evidence is None:
         evidence = gather()
-    possible = [cause for cause in CAUSES.values() if cause.concerns(failure)]
     for cause in possible:
         if (found := cause.find(failure, evidence)) is not None:
             return Explanation(cause.name, _with(failure, cause.why.format(**found)), cause.hint(evidence, found))

@@ -5,6 +5,7 @@ mod child;
 pub mod compile;
 mod conversation;
 mod error;
+mod here;
 mod image;
 mod ns;
 mod pidfd;
@@ -24,6 +25,8 @@ mod _core {
     use crate::child::{Child, Exit};
     #[pymodule_export]
     use crate::compile::compile_plan;
+    #[pymodule_export]
+    use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
     #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]

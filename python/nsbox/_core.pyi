@@ -13,13 +13,17 @@ __all__ = [
     "Step",
     "ThreadRecord",
     "compile",
+    "die_with_parent",
     "facts",
+    "keep_capabilities",
     "kinds",
     "landlock_layers",
+    "mount_here",
     "probe",
     "read_processes",
     "run",
     "spawn",
+    "unshare_here",
 ]
 
 __version__: Final[str]
@@ -444,9 +448,20 @@ def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
     Make a plan.
     """
 
+def die_with_parent(signal: SupportsIndex) -> None:
+    """
+    Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).
+    """
+
 def facts() -> Facts:
     """
     The calling thread's situation.
+    """
+
+def keep_capabilities() -> None:
+    """
+    Put every permitted capability into the inheritable and ambient sets, so that they survive an exec
+    (capabilities(7)).
     """
 
 def kinds() -> list[Kind]:
@@ -460,6 +475,16 @@ def landlock_layers() -> int | None:
     kernel has no Landlock.
 
     It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
+def mount_here(
+    source: SupportsGetItem[int, SupportsIndex] | None,
+    target: SupportsGetItem[int, SupportsIndex] | None,
+    fstype: SupportsGetItem[int, SupportsIndex] | None,
+    flags: SupportsIndex,
+) -> None:
+    """
+    mount(2).
     """
 
 def probe() -> Probe:
@@ -493,4 +518,9 @@ def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None
     Carry out `plan` until its payload runs.
 
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    """
+
+def unshare_here(flags: SupportsIndex) -> None:
+    """
+    unshare(2) for the calling thread.
     """

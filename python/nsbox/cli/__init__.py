@@ -5,6 +5,10 @@ Each command is a module of its own in this package, imported when it is used, w
     configure(parser)         adds the command's arguments to an `argparse.ArgumentParser`
     execute(options) -> int   does it, and returns the exit status
 
+or, where the syntax is that of another program, with one:
+
+    main(arguments) -> int    does both
+
 A new command is such a module and a line in `COMMANDS`.
 """
 
@@ -13,6 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 __all__ = ["COMMANDS", "main"]
 
@@ -21,6 +26,7 @@ COMMANDS = {
     "demo": "walk through the workshop exercise, live, on this kernel",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
+    "unshare": "run a program in new namespaces, as unshare(1) does",
 }
 """The commands and what they do; each is the module `nsbox.cli.NAME`."""
 
@@ -50,20 +56,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(name, rest)
 
 
-def _run(name: str, arguments: list[str]) -> int:
-    import argparse  # noqa: PLC0415 - not for the overview: it takes longer than that
-
-    from nsbox.errors import NsboxError  # noqa: PLC0415 - neither is this for the overview
+def _run(name: str, arguments: Any) -> int:
+    from nsbox.errors import NsboxError  # noqa: PLC0415 - not for the overview, which is quicker without
 
     command = import_module(f"nsbox.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
-    command.configure(parser)
+    if hasattr(command, "main"):
+        run = command.main
+    else:
+        import argparse  # noqa: PLC0415 - takes longer than all the rest
+
+        parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
+        command.configure(parser)
+        try:
+            arguments = parser.parse_args(arguments)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 2
+        run = command.execute
     try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 2
-    try:
-        status = int(command.execute(options))
+        status = int(run(arguments))
         # Here, not at the interpreter's exit, where nobody could catch what it raises.
         sys.stdout.flush()
     except BrokenPipeError:

@@ -11,6 +11,8 @@
 #   errors.py    everything that is raised
 #   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
 #   diagnosis.py what this machine allows: doctor
+#   command/     the command line of unshare(1): what it asks for, and what it does
+#   explanation.py   the steps of a plan or a command line, in words: explain
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.explanation import Explanation, explain
     from nsbox.process import Popen, fork_exec, run
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
@@ -33,6 +36,7 @@ _NAMES = {
     "_core": ("__version__",),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "explanation": ("Explanation", "explain"),
     "process": ("Popen", "fork_exec", "run"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
@@ -43,6 +47,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "ClosedError",
     "Diagnosis",
+    "Explanation",
     "NsboxError",
     "Popen",
     "Process",
@@ -57,6 +62,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "doctor",
+    "explain",
     "fork_exec",
     "ps",
     "pstree",

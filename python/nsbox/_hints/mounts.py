@@ -172,9 +172,9 @@ MOUNTS = (
         why="the kernel does not mount that namespace there",
         remedy="put the file on a private mount (mount --bind DIR DIR, then mount --make-private DIR); and for a mount "
         "namespace try once more on a single processor, with taskset -c 0",
-        meaning="A mount namespace may only be mounted in an older one, or the two could keep each other alive for ever, "
-        "and on a shared mount it would spread into itself. Linux 6.18 tells older from newer by numbers that each "
-        "processor gives out by itself, and so sometimes errs.",
+        meaning="A mount namespace may only be mounted in an older one, or the two could keep each other alive for "
+        "ever, and on a shared mount it would spread into itself. Linux 6.18 tells older from newer by numbers that "
+        "each processor gives out by itself, and so sometimes errs.",
         manual="unshare(1), mount_namespaces(7)",
         traceless=lambda _, __: True,
     ),

@@ -17,15 +17,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "doctor": "say what this machine, user and container allow, why not, and what to do",
     "demo": "walk through the workshop exercise, live, on this kernel",
+    "explain": "show what a command line does, step by step, and why",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
+    "run": "run a program in new namespaces, safely: with an init, a timeout, and nothing left behind",
     "unshare": "run a program in new namespaces, as unshare(1) does",
 }
 """The commands and what they do; each is the module `nsbox.cli.NAME`."""
@@ -56,24 +57,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(name, rest)
 
 
-def _run(name: str, arguments: Any) -> int:
+def _run(name: str, arguments: list[str]) -> int:
     from nsbox.errors import NsboxError  # noqa: PLC0415 - not for the overview, which is quicker without
 
     command = import_module(f"nsbox.cli.{name}")
+    given: object = arguments
     if hasattr(command, "main"):
-        run = command.main
+        do = command.main
     else:
         import argparse  # noqa: PLC0415 - takes longer than all the rest
 
         parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
         command.configure(parser)
         try:
-            arguments = parser.parse_args(arguments)
+            given = parser.parse_args(arguments)
         except SystemExit as stop:
             return stop.code if isinstance(stop.code, int) else 2
-        run = command.execute
+        do = command.execute
     try:
-        status = int(run(arguments))
+        status = int(do(given))
         # Here, not at the interpreter's exit, where nobody could catch what it raises.
         sys.stdout.flush()
     except BrokenPipeError:

@@ -11,7 +11,7 @@ from typing import Any
 from nsbox.command.options import Option, UsageError, parse
 from nsbox.spec import KINDS
 
-__all__ = ["OPTIONS", "Request", "request_of"]
+__all__ = ["OPTIONS", "Request", "request_from", "request_of"]
 
 _NAMESPACES = {"mount": "mount", "uts": "uts", "ipc": "ipc", "net": "net", "pid": "pid", "user": "user",
                "cgroup": "cgroup", "time": "time"}  # fmt: skip
@@ -118,14 +118,21 @@ def request_of(words: Sequence[str]) -> Request:
     Raises:
         UsageError: for what cannot be understood, in the words of unshare(1).
     """
-    request = Request()
-    found, request_program = parse(OPTIONS, words)
+    return request_from(*parse(OPTIONS, words))
+
+
+def request_from(found: Sequence[tuple[Option, str | None]], program: Sequence[str]) -> Request:
+    """Return what options and a program ask for.
+
+    Raises:
+        UsageError: for values and combinations that make no sense, in the words of unshare(1).
+    """
+    request = Request(program=tuple(program))
     for option, value in found:
         if option.name in ("help", "version"):
             request.show = option.name
             return request
         _READ.get(option.name, _namespace)(request, option, value or "")
-    request.program = tuple(request_program)
     if (request.monotonic, request.boottime) != (None, None) and "time" not in request.kinds:
         raise UsageError("options --monotonic and --boottime require unsharing of a time namespace (-T)")
     if request.setgroups == "allow" and request.map_group is not None:

@@ -19,7 +19,7 @@ from nsbox import _core
 from nsbox.command.request import Request
 from nsbox.spec import KINDS
 
-__all__ = ["CommandStep", "steps_of"]
+__all__ = ["CommandStep", "end_by", "steps_of"]
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 0x2, 0x4, 0x8, 0x1000
 _MS_REC, _MS_PRIVATE, _MS_SLAVE, _MS_SHARED = 0x4000, 0x40000, 0x80000, 0x100000

@@ -23,6 +23,7 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.box import Box
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.explanation import Explanation, explain
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "box": ("Box",),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "explanation": ("Explanation", "explain"),
@@ -45,6 +47,7 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "Box",
     "ClosedError",
     "Diagnosis",
     "Explanation",

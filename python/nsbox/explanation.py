@@ -37,6 +37,8 @@ class ExplainedStep:
         command: The command that does the same by hand; empty if there is none.
         manual: The manual page that describes it.
         why: Why it is done.
+        errno: What it ended with, where it has been done: 0 for success; None where that is not known.
+        microseconds: How long it took; None where that was not measured.
     """
 
     index: int
@@ -46,6 +48,16 @@ class ExplainedStep:
     command: str
     manual: str
     why: str
+    errno: int | None = None
+    microseconds: float | None = None
+
+    @property
+    def result(self) -> str:
+        """What came of it in words; empty where that is not known."""
+        if self.errno is None:
+            return ""
+        result = "succeeded" if self.errno == 0 else f"failed: {os.strerror(self.errno)}"
+        return result if self.microseconds is None else f"{result}, {self.microseconds:.0f} us"
 
 
 class _Step(Protocol):
@@ -92,6 +104,7 @@ class Explanation:
             lines.append(f"{step.index:2}  {step.name}, by {'the ' if step.actor != 'unshare' else ''}{step.actor}")
             lines += _labelled("", step.call)
             lines += _labelled("by hand  ", step.command)
+            lines += _labelled("result   ", step.result)
             lines += _labelled("why      ", f"{step.why}: {step.manual}")
         lines += [""] if self.command or self.python or self.notes else []
         lines += _labelled("command  ", self.command, "") + _labelled("Python   ", self.python, "")
@@ -105,10 +118,11 @@ class Explanation:
 
     def html(self) -> str:
         """Return a table."""
-        heads = ("", "who", "step", "system call", "by hand", "why")
+        heads = ("", "who", "step", "system call", "by hand", "result", "why")
         rows = "".join(
             f"<tr><td>{step.index}</td><td>{html.escape(step.actor)}</td><td>{html.escape(step.name)}</td>"
             f"<td><code>{html.escape(step.call)}</code></td><td><code>{html.escape(step.command)}</code></td>"
+            f"<td>{html.escape(step.result)}</td>"
             f"<td>{html.escape(step.why)} <i>({html.escape(step.manual)})</i></td></tr>"
             for step in self.steps
         )
@@ -131,7 +145,7 @@ def explain(what: object = None, /, **options: Any) -> Explanation:
 
     Args:
         what: A command line of unshare(1) or of ``nsbox run``, as a text or as words; with options, the program as for
-            `run`; a `Spec`; a plan, or anything that has one, such as a `Popen`.
+            `run`; a `Spec`; a plan, or anything that has one, such as a `Popen` or a `Box`.
         **options: The options of `Spec`.
 
     Raises:
@@ -139,7 +153,9 @@ def explain(what: object = None, /, **options: Any) -> Explanation:
     """
     plan = getattr(what, "plan", what)
     if isinstance(plan, _core.Plan) and not options:
-        return Explanation(repr(plan)[1:-1], _explained(plan.steps), notes=_added(plan))
+        # A box knows what came of its steps.
+        steps = getattr(what, "steps", plan.steps)
+        return Explanation(repr(plan)[1:-1], _explained(steps), notes=_added(plan))
     if isinstance(what, Spec) and not options:
         return _of_spec(what, ["PROGRAM"])
     if what is None:
@@ -204,7 +220,17 @@ def _launch(program: list[str]) -> Launch:
 
 def _explained(steps: Iterable[_Step]) -> tuple[ExplainedStep, ...]:
     return tuple(
-        ExplainedStep(index, step.actor, step.name, step.call, command_for(step.name, step.call), step.manual, step.why)
+        ExplainedStep(
+            index=index,
+            actor=step.actor,
+            name=step.name,
+            call=step.call,
+            command=command_for(step.name, step.call),
+            manual=step.manual,
+            why=step.why,
+            errno=getattr(step, "errno", None),
+            microseconds=getattr(step, "microseconds", None),
+        )
         for index, step in enumerate(steps)
     )
 

@@ -9,6 +9,10 @@
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
 #   errors.py    everything that is raised
+#   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
+#   diagnosis.py what this machine allows: doctor
+#   command/     the command line of unshare(1): what it asks for, and what it does
+#   explanation.py   the steps of a plan or a command line, in words: explain
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -20,7 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box import Box
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.explanation import Explanation, explain
     from nsbox.process import Popen, fork_exec, run
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
@@ -30,7 +36,9 @@ if TYPE_CHECKING:
 _NAMES = {
     "_core": ("__version__",),
     "box": ("Box",),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "explanation": ("Explanation", "explain"),
     "process": ("Popen", "fork_exec", "run"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
@@ -41,6 +49,8 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Box",
     "ClosedError",
+    "Diagnosis",
+    "Explanation",
     "NsboxError",
     "Popen",
     "Process",
@@ -54,6 +64,8 @@ __all__ = [
     "SpecError",
     "UnsupportedError",
     "__version__",
+    "doctor",
+    "explain",
     "fork_exec",
     "ps",
     "pstree",

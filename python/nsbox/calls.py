@@ -1,0 +1,175 @@
+"""The functions of `subprocess` that wait for the end, in namespaces: `run`, `call`, `check_output` and the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any, Unpack
+
+from nsbox.errors import SpecError
+from nsbox.launch import Launch, candidates, finish
+from nsbox.process import OPTIONS, Popen
+from nsbox.spec import Namespaces, Options, spec_of
+
+__all__ = ["call", "check_call", "check_output", "complete", "getoutput", "getstatusoutput", "run"]
+
+
+def run(
+    *args: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **keywords: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a program in new namespaces and return when nothing of it is alive: `subprocess.run` with namespaces.
+
+    Args:
+        *args: As for `subprocess.run`.
+        input: Bytes or text for its standard input.
+        capture_output: Whether standard output and error are captured.
+        timeout: Seconds after which everything is killed.
+        check: Whether a return code other than 0 is an error.
+        **keywords: As for `subprocess.run`, and the options of `Spec`.
+
+    Raises:
+        subprocess.TimeoutExpired: with the output so far.
+        subprocess.CalledProcessError: with `check`, for a return code other than 0.
+        SpecError: for arguments that make no sense.
+        OSError: as `subprocess.run`.
+        SpawnError: when setting up the namespaces failed.
+    """
+    if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS:
+        returncode = _run_unattended(args[0], **keywords)
+        if check and returncode:
+            raise subprocess.CalledProcessError(returncode, args[0])
+        return subprocess.CompletedProcess(args[0], returncode)
+    return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
+
+
+def complete(
+    kind: type[Popen],
+    *args: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **keywords: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Do what `run` does by a `Popen` of this kind, all other arguments being its own."""
+    if input is not None:
+        if keywords.get("stdin") is not None:
+            raise SpecError("input: cannot be combined with stdin")
+        keywords["stdin"] = subprocess.PIPE
+    if capture_output:
+        if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
+            raise SpecError("capture_output: cannot be combined with stdout or stderr")
+        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
+    # Bound to a name before anything is started: wherever a handler of a signal raises, what has been started is ended.
+    process = kind.__new__(kind)
+    try:
+        process.__init__(*args, **keywords)  # type: ignore[misc]
+        with process:
+            try:
+                stdout, stderr = process.communicate(input, timeout=timeout)
+            except BaseException:
+                # Leaving the with block waits for the end of everything.
+                process.kill()
+                raise
+    finally:
+        process._end()
+    if check and process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
+    """Run a program in new namespaces and return its return code: `subprocess.call` with namespaces.
+
+    Args:
+        *args: As for `run`.
+        timeout: Seconds after which everything is killed.
+        **keywords: As for `run`. What a pipe delivers is read and thrown away.
+
+    Raises:
+        As `run`.
+    """
+    return run(*args, timeout=timeout, **keywords).returncode
+
+
+def check_call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
+    """Run a program in new namespaces and return 0: `subprocess.check_call` with namespaces.
+
+    Args:
+        *args: As for `run`.
+        timeout: Seconds after which everything is killed.
+        **keywords: As for `run`.
+
+    Raises:
+        subprocess.CalledProcessError: for a return code other than 0, without any output.
+        Otherwise as `run`.
+    """
+    returncode = call(*args, timeout=timeout, **keywords)
+    if returncode:
+        raise subprocess.CalledProcessError(returncode, args[0] if args else keywords["args"])
+    return 0
+
+
+def check_output(*args: Any, timeout: float | None = None, **keywords: Any) -> Any:
+    """Run a program in new namespaces and return its standard output: `subprocess.check_output` with namespaces.
+
+    Args:
+        *args: As for `run`.
+        timeout: Seconds after which everything is killed.
+        **keywords: As for `run`, but for `stdout` and `check`. ``input=None`` is empty input.
+
+    Raises:
+        subprocess.CalledProcessError: for a return code other than 0, with the output.
+        SpecError: for `stdout` or `check`.
+        Otherwise as `run`.
+    """
+    for keyword in ("stdout", "check"):
+        if keyword in keywords:
+            raise SpecError(f"{keyword}: cannot be given, as standard output is returned and the return code checked")
+    if "input" in keywords and keywords["input"] is None:
+        text = any(map(keywords.get, ("text", "universal_newlines", "encoding", "errors")))
+        keywords["input"] = "" if text else b""
+    return run(*args, stdout=subprocess.PIPE, timeout=timeout, check=True, **keywords).stdout
+
+
+def getstatusoutput(
+    cmd: str | bytes, *, encoding: str | None = None, errors: str | None = None, **options: Any
+) -> tuple[int, str]:
+    """Run a command of the shell in new namespaces: `subprocess.getstatusoutput` with namespaces.
+
+    Args:
+        cmd: The command.
+        encoding: The encoding of its output; the locale's by default.
+        errors: How what cannot be decoded is treated.
+        **options: The options of `Spec`.
+
+    Returns:
+        The return code; standard output and error together, without a newline at the end.
+
+    Raises:
+        SpecError: for arguments that make no sense.
+        SpawnError: when setting up the namespaces failed.
+    """
+    shell: Any = {"shell": True, "text": True, "encoding": encoding, "errors": errors}
+    result = run(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **shell, **options)
+    return result.returncode, result.stdout.removesuffix("\n")
+
+
+def getoutput(cmd: str | bytes, *, encoding: str | None = None, errors: str | None = None, **options: Any) -> str:
+    """Return the second part of what `getstatusoutput` returns for the same arguments."""
+    return getstatusoutput(cmd, encoding=encoding, errors=errors, **options)[1]
+
+
+def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
+    """Run a program that needs nothing from us while it runs: what `Popen` does for it is then half of the work."""
+    argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
+    program = argv[0]
+    sys.audit("subprocess.Popen", program, argv, None, None)
+    launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
+    return finish(spec_of(unshare, options), launch, program=program).returncode

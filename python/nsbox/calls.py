@@ -131,7 +131,7 @@ def check_output(*args: Any, timeout: float | None = None, **keywords: Any) -> A
     """
     for keyword in ("stdout", "check"):
         if keyword in keywords:
-            raise SpecError(f"{keyword}: cannot be given, as standard output is returned and the return code checked")
+            raise SpecError(f"{keyword} argument not allowed, it will be overridden")
     if "input" in keywords and keywords["input"] is None:
         text = any(map(keywords.get, ("text", "universal_newlines", "encoding", "errors")))
         keywords["input"] = "" if text else b""

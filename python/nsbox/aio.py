@@ -130,6 +130,7 @@ class Process(asyncio.subprocess.Process):
             return await super().communicate(input)
         except asyncio.CancelledError:
             await self._transport.end()
+            self._transport.close()
             raise
 
     def __repr__(self) -> str:

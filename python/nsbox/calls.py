@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any, Unpack
 
 from nsbox.errors import SpecError
@@ -66,36 +68,48 @@ def complete(
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output: cannot be combined with stdout or stderr")
         keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
-    # Bound to a name before anything is started: wherever a handler of a signal raises, what has been started is ended.
+    with ended(kind, *args, **keywords) as process:
+        stdout, stderr = process.communicate(input, timeout=timeout)
+    if check and process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@contextlib.contextmanager
+def ended(kind: type[Popen], *args: Any, **keywords: Any) -> Iterator[Popen]:
+    """Start a process; when the block is left, everything is over, and when an exception leaves it, everything killed.
+
+    The object exists before anything is started: wherever a handler of a signal raises, what has been started is ended.
+    """
     process = kind.__new__(kind)
     try:
         process.__init__(*args, **keywords)  # type: ignore[misc]
         with process:
             try:
-                stdout, stderr = process.communicate(input, timeout=timeout)
+                yield process
             except BaseException:
-                # Leaving the with block waits for the end of everything.
                 process.kill()
                 raise
     finally:
         process._end()
-    if check and process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
     """Run a program in new namespaces and return its return code: `subprocess.call` with namespaces.
 
     Args:
-        *args: As for `run`.
+        *args: As for `Popen`.
         timeout: Seconds after which everything is killed.
-        **keywords: As for `run`. What a pipe delivers is read and thrown away.
+        **keywords: As for `Popen`. What a pipe delivers is not read: do not use one.
 
     Raises:
-        As `run`.
+        subprocess.TimeoutExpired: when that has passed.
+        SpecError: for arguments that make no sense.
+        OSError: as `subprocess.call`.
+        SpawnError: when setting up the namespaces failed.
     """
-    return run(*args, timeout=timeout, **keywords).returncode
+    with ended(Popen, *args, **keywords) as process:
+        return process.wait(timeout)
 
 
 def check_call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
@@ -104,11 +118,11 @@ def check_call(*args: Any, timeout: float | None = None, **keywords: Any) -> int
     Args:
         *args: As for `run`.
         timeout: Seconds after which everything is killed.
-        **keywords: As for `run`.
+        **keywords: As for `call`.
 
     Raises:
-        subprocess.CalledProcessError: for a return code other than 0, without any output.
-        Otherwise as `run`.
+        subprocess.CalledProcessError: for a return code other than 0.
+        Otherwise as `call`.
     """
     returncode = call(*args, timeout=timeout, **keywords)
     if returncode:

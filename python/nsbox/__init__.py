@@ -5,7 +5,7 @@
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen
-#   calls.py     ... and its functions: run, call, check_output
+#   calls.py     ... its functions: run, call, check_output, and its other names
 #   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
 #   handle.py    the bare handle without pipes: fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
@@ -17,33 +17,58 @@
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
 
-from subprocess import (
-    DEVNULL,
-    PIPE,
-    STDOUT,
-    CalledProcessError,
-    CompletedProcess,
-    SubprocessError,
-    TimeoutExpired,
-)
-from typing import TYPE_CHECKING, Any
-
-from nsbox._core import __version__
-from nsbox.calls import call, check_call, check_output, getoutput, getstatusoutput, run
-from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
-from nsbox.handle import fork_exec
-from nsbox.process import Popen
-from nsbox.shell import Shell, ShellResult
-from nsbox.spec import Spec
-from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
-
+# Each public name is imported when it is first used (PEP 562), so that `import nsbox` costs what this file costs. Type
+# checkers follow the imports below, which never run. (typing's own constant would cost as much as all the rest here.)
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nsbox._core import __version__
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
+    from nsbox.box import Box
+    from nsbox.calls import (
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        CalledProcessError,
+        CompletedProcess,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
+    from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.handle import fork_exec
+    from nsbox.process import Popen
+    from nsbox.shell import Shell, ShellResult
+    from nsbox.spec import Spec
+    from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
+
+# No public name may also be the name of a module here: importing that module would put it in the name's place.
+_NAMES = {
+    "_core": ("__version__",),
+    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
+    "box": ("Box",),
+    "calls": (
+        "DEVNULL", "PIPE", "STDOUT", "CalledProcessError", "CompletedProcess", "SubprocessError", "TimeoutExpired",
+        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
+    "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "handle": ("fork_exec",),
+    "process": ("Popen",),
+    "shell": ("Shell", "ShellResult"),
+    "spec": ("Spec",),
+    "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
+}  # fmt: skip
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Box",
     "CalledProcessError",
     "ClosedError",
     "CompletedProcess",
@@ -76,10 +101,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Importing asyncio takes several times as long as all the rest, and few programs need it.
-    if name in ("create_subprocess_exec", "create_subprocess_shell"):
-        from nsbox import aio  # noqa: PLC0415 - that is the point
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would take every misspelt name for one that this could provide.
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
 
-        return getattr(aio, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List what can be used, imported or not."""
+    return sorted({*globals(), *__all__})

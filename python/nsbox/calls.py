@@ -1,12 +1,23 @@
-"""The functions of `subprocess` that wait for the end, in namespaces: `run`, `call`, `check_output` and the others."""
+"""The functions of `subprocess` that wait for the end, in namespaces: `run`, `call`, `check_output` and the others.
+
+The names of `subprocess` that are about no process are here as well, as they are: changing the import is enough.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
+from subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    CompletedProcess,
+    SubprocessError,
+    TimeoutExpired,
+)
 from typing import Any, Unpack
 
 from nsbox.errors import SpecError
@@ -14,7 +25,22 @@ from nsbox.launch import Launch, candidates, finish
 from nsbox.process import OPTIONS, Popen
 from nsbox.spec import Namespaces, Options, spec_of
 
-__all__ = ["call", "check_call", "check_output", "complete", "getoutput", "getstatusoutput", "run"]
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CalledProcessError",
+    "CompletedProcess",
+    "SubprocessError",
+    "TimeoutExpired",
+    "call",
+    "check_call",
+    "check_output",
+    "complete",
+    "getoutput",
+    "getstatusoutput",
+    "run",
+]
 
 
 def run(
@@ -24,7 +50,7 @@ def run(
     timeout: float | None = None,
     check: bool = False,
     **keywords: Any,
-) -> subprocess.CompletedProcess[Any]:
+) -> CompletedProcess[Any]:
     """Run a program in new namespaces and return when nothing of it is alive: `subprocess.run` with namespaces.
 
     Args:
@@ -45,8 +71,8 @@ def run(
     if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS:
         returncode = _run_unattended(args[0], **keywords)
         if check and returncode:
-            raise subprocess.CalledProcessError(returncode, args[0])
-        return subprocess.CompletedProcess(args[0], returncode)
+            raise CalledProcessError(returncode, args[0])
+        return CompletedProcess(args[0], returncode)
     return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
 
 
@@ -58,21 +84,21 @@ def complete(
     timeout: float | None = None,
     check: bool = False,
     **keywords: Any,
-) -> subprocess.CompletedProcess[Any]:
+) -> CompletedProcess[Any]:
     """Do what `run` does by a `Popen` of this kind, all other arguments being its own."""
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input: cannot be combined with stdin")
-        keywords["stdin"] = subprocess.PIPE
+        keywords["stdin"] = PIPE
     if capture_output:
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output: cannot be combined with stdout or stderr")
-        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
+        keywords["stdout"] = keywords["stderr"] = PIPE
     with ended(kind, *args, **keywords) as process:
         stdout, stderr = process.communicate(input, timeout=timeout)
     if check and process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
+    return CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 @contextlib.contextmanager
@@ -126,7 +152,7 @@ def check_call(*args: Any, timeout: float | None = None, **keywords: Any) -> int
     """
     returncode = call(*args, timeout=timeout, **keywords)
     if returncode:
-        raise subprocess.CalledProcessError(returncode, args[0] if args else keywords["args"])
+        raise CalledProcessError(returncode, args[0] if args else keywords["args"])
     return 0
 
 
@@ -149,7 +175,7 @@ def check_output(*args: Any, timeout: float | None = None, **keywords: Any) -> A
     if "input" in keywords and keywords["input"] is None:
         text = any(map(keywords.get, ("text", "universal_newlines", "encoding", "errors")))
         keywords["input"] = "" if text else b""
-    return run(*args, stdout=subprocess.PIPE, timeout=timeout, check=True, **keywords).stdout
+    return run(*args, stdout=PIPE, timeout=timeout, check=True, **keywords).stdout
 
 
 def getstatusoutput(
@@ -171,7 +197,7 @@ def getstatusoutput(
         SpawnError: when setting up the namespaces failed.
     """
     shell: Any = {"shell": True, "text": True, "encoding": encoding, "errors": errors}
-    result = run(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **shell, **options)
+    result = run(cmd, stdout=PIPE, stderr=STDOUT, **shell, **options)
     return result.returncode, result.stdout.removesuffix("\n")
 
 

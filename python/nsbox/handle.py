@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Unpack
 
 from nsbox import _core
-from nsbox.errors import SpecError
-from nsbox.launch import Argument, Environment, Launch, candidates, environment, start
+from nsbox.launch import Argument, Environment, bare, start
 from nsbox.spec import Namespaces, Options, spec_of
 
 __all__ = ["fork_exec"]
@@ -55,16 +53,15 @@ def fork_exec(
         SpawnError: when another step failed.
     """
     spec = spec_of(unshare, options)
-    if not argv:
-        raise SpecError("argv: is empty")
-    program = argv[0] if executable is None else executable
-    launch = Launch(
-        paths=candidates(program, env),
-        argv=tuple(map(os.fsencode, argv)),
-        env=environment(env),
-        cwd=None if cwd is None else os.fsencode(cwd),
-        stdio=(stdin, stdout, stderr),
-        pass_fds=tuple(pass_fds),
+    launch, program = bare(
+        argv,
+        executable=executable,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
         start_new_session=start_new_session,
         controlling_terminal=controlling_terminal,
     )

@@ -61,8 +61,8 @@ def test_what_differs(hooks: _hooks.Hooks, message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "use"),
     [
-        ("del subprocess.Popen._wait", "import nsbox"),
-        ("subprocess.Popen._execute_child = lambda self, args, executable: None", "import nsbox"),
+        ("del subprocess.Popen._wait", "import nsbox; nsbox.run"),
+        ("subprocess.Popen._execute_child = lambda self, args, executable: None", "import nsbox.process"),
         (
             "import asyncio.base_subprocess as base; base.BaseSubprocessTransport._start = lambda self, what: None",
             "import nsbox; nsbox.create_subprocess_exec",
@@ -79,5 +79,5 @@ def test_a_python_of_the_future(change: str, use: str) -> None:
 
 def test_asyncio_is_not_imported_for_nothing() -> None:
     """It takes longer than all the rest."""
-    program = "import sys, nsbox; assert 'asyncio' not in sys.modules; nsbox.create_subprocess_exec"
+    program = "import sys, nsbox; nsbox.run; assert 'asyncio' not in sys.modules; nsbox.create_subprocess_exec"
     subprocess.run([sys.executable, "-c", program], check=True)

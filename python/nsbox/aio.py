@@ -1,7 +1,7 @@
 """asyncio's subprocesses, in namespaces: `create_subprocess_exec` and `create_subprocess_shell`.
 
-No thread, no child watcher and no handler of SIGCHLD: the loop itself watches a pidfd of each process. What is over
-when is as with `Popen`: ``wait()`` returns when nothing of it is alive.
+No thread, no child watcher and no handler of SIGCHLD: the loop itself watches a descriptor of each process. As with
+`Popen`, ``wait()`` returns when nothing of it is alive.
 
 A process ends, and all of it, when what waits for it gives up:
 
@@ -43,7 +43,8 @@ async def create_subprocess_exec(
 ) -> Process:  # fmt: skip
     """Start a program in new namespaces: `asyncio.create_subprocess_exec` with namespaces.
 
-    The loop is busy meanwhile, for a millisecond or two, as it is when asyncio starts a process.
+    The loop is busy meanwhile, for about a millisecond, as it is when asyncio starts a process. When many start at once
+    they take turns, one in each round of the loop, so that it never is for longer.
 
     Args:
         program: The program.
@@ -235,21 +236,21 @@ class _Watch:
     Nobody else holds it. A loop that is closed before lets go of it, and that ends the process.
     """
 
-    _pidfd = -1
+    _fd = -1
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport, process: Popen) -> None:
         self._loop, self._transport, self._process = loop, transport, process
         # A descriptor of its own: that of the process is closed as soon as anybody learns how it ended.
-        self._pidfd = os.dup(process.init_pidfd)
-        loop.add_reader(self._pidfd, self)
+        self._fd = os.dup(process.end_fd)
+        loop.add_reader(self._fd, self)
 
     def __call__(self) -> None:
-        self._loop.remove_reader(self._pidfd)
+        self._loop.remove_reader(self._fd)
         self._transport.ended(self._process.wait())
 
     def __del__(self) -> None:
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
+        if self._fd >= 0:
+            os.close(self._fd)
         if self._process.returncode is None:
             self._process._end()
             for _, stream in _streams(self._process):

@@ -86,9 +86,9 @@ class Popen(subprocess.Popen[Any]):
         return self._child.pidfd
 
     @property
-    def init_pidfd(self) -> int:
-        """A pidfd of nsbox-init, readable when everything is over; it belongs to this object."""
-        return self._child.init_pidfd
+    def end_fd(self) -> int:
+        """A descriptor for poll(2) and the like, readable when everything is over; it belongs to this object."""
+        return self._child.end_fd
 
     @property
     def _child(self) -> _core.Child:

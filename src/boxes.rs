@@ -372,23 +372,27 @@ impl BoxHandle {
         self.check_owner()?;
         let bytes = plan.to_bytes();
         let socket = py.detach(|| self.home.ask(&bytes, &fds))?;
-        loop {
-            let result = match py.detach(|| self.home.hear(&socket, plan, Instant::now())) {
+        let since = Instant::now();
+        let error = loop {
+            match py.detach(|| self.home.hear(&socket, plan, since)) {
                 Ok(Some(message)) if message.kind == ReportKind::Exited => {
                     return Ok(Exit::from_report(message.report));
                 }
-                Ok(_) | Err(Error::Os("ppoll", libc::EINTR)) => py.check_signals(),
-                Err(error) => return Err(error),
-            };
-            if let Err(error) = result {
-                py.detach(|| {
-                    if self.home.ask(&Errand::end(token).to_bytes(), &[]).is_ok() {
-                        let _ = poll_readable([socket.as_raw_fd()], Some(LAST_WAIT));
+                Ok(_) | Err(Error::Os("ppoll", libc::EINTR)) => {
+                    if let Err(error) = py.check_signals() {
+                        break error.into();
                     }
-                });
-                return Err(error.into());
+                }
+                Err(error) => break error,
             }
-        }
+        };
+        py.detach(|| {
+            // Nothing needs ending when it has not begun, or is over: then nobody has this token.
+            if self.home.ask(&Errand::end(token).to_bytes(), &[]).is_ok() && !self.home.is_stopped() {
+                let _ = poll_readable([socket.as_raw_fd()], Some(LAST_WAIT));
+            }
+        });
+        Err(error)
     }
 
     /// Have nsbox-init do something.

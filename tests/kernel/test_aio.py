@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -387,6 +389,37 @@ def test_ctrl_c(census: Census) -> None:
 
     assert in_child(interrupt) == ""
     assert not census.left_behind()
+
+
+def test_out_of_descriptors() -> None:
+    """Wherever the last one is missing, the start fails with EMFILE, and nothing it has made so far stays."""
+
+    async def main() -> tuple[set[int | None], list[str]]:
+        ends: set[int | None] = set()
+        before = Census.take()
+        # The limit is on numbers, not on how many are open: without gaps below the highest, the two are the same.
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        fillers = [os.open("/dev/null", os.O_RDONLY)]
+        while fillers[-1] < highest:
+            fillers.append(os.open("/dev/null", os.O_RDONLY))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for spare in range(16):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1 + spare, limits[1]))
+            try:
+                process = await nsbox.create_subprocess_exec("cat", stdin=-1, stdout=-1, stderr=-1)
+            except OSError as error:
+                ends.add(error.errno)
+            else:
+                await process.communicate(b"")
+                ends.add(process.returncode)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in fillers:
+            os.close(fd)
+        return ends, before.left_behind()
+
+    ends, left = in_child(lambda: asyncio.run(main()))
+    assert ends == {errno.EMFILE, 0}
+    assert left == []
 
 
 def test_in_a_child_of_fork_it_is_somebody_elses() -> None:

@@ -39,6 +39,7 @@ stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, and docs/err
 
 bench: $(VENV)/built  ## Measure spawning against a floor in C and its peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py
+	$(BIN)/python benches/aio.py
 	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
 

@@ -4,15 +4,14 @@
 #
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
-#   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   process.py   subprocess in namespaces: Popen
+#   calls.py     ... its functions: run, call, check_output, and its other names
+#   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
+#   handle.py    the bare handle without pipes: fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
 #   errors.py    everything that is raised
-#   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
-#   diagnosis.py what this machine allows: doctor
-#   command/     the command line of unshare(1): what it asks for, and what it does
-#   explanation.py   the steps of a plan or a command line, in words: explain
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -23,11 +22,28 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
+    from nsbox.calls import (
+        CalledProcessError,
+        CompletedProcess,
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.explanation import Explanation, explain
-    from nsbox.process import Popen, fork_exec, run
+    from nsbox.handle import fork_exec
+    from nsbox.process import Popen
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
     from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
@@ -35,38 +51,55 @@ if TYPE_CHECKING:
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
+    "calls": ("CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "explanation": ("Explanation", "explain"),
-    "process": ("Popen", "fork_exec", "run"),
+    "handle": ("fork_exec",),
+    "process": ("Popen",),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
     "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
-}
+}  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Box",
+    "CalledProcessError",
     "ClosedError",
+    "CompletedProcess",
+    "DEVNULL",
     "Diagnosis",
     "Explanation",
     "NsboxError",
+    "PIPE",
     "Popen",
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "STDOUT",
     "Shell",
     "ShellResult",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "SubprocessError",
+    "TimeoutExpired",
     "UnsupportedError",
     "__version__",
+    "call",
+    "check_call",
+    "check_output",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
     "doctor",
     "explain",
     "fork_exec",
+    "getoutput",
+    "getstatusoutput",
     "ps",
     "pstree",
     "run",

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
     from nsbox.calls import (
-        CalledProcessError,
-        CompletedProcess,
         DEVNULL,
         PIPE,
         STDOUT,
+        CalledProcessError,
+        CompletedProcess,
         SubprocessError,
         TimeoutExpired,
         call,
@@ -53,7 +53,10 @@ _NAMES = {
     "_core": ("__version__",),
     "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
-    "calls": ("CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run"),
+    "calls": (
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
+        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "explanation": ("Explanation", "explain"),
@@ -66,20 +69,20 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
     "Box",
     "CalledProcessError",
     "ClosedError",
     "CompletedProcess",
-    "DEVNULL",
     "Diagnosis",
     "Explanation",
     "NsboxError",
-    "PIPE",
     "Popen",
     "Process",
     "ProcessTable",
     "ProcessTree",
-    "STDOUT",
     "Shell",
     "ShellResult",
     "SpawnError",

@@ -216,10 +216,11 @@ unsafe fn carry_capabilities() {
 }
 
 /// All signals blocked in this thread, by the kernel's own call: the C library leaves out the two it uses itself.
-struct BlockedSignals(u64);
+pub struct BlockedSignals(u64);
 
 impl BlockedSignals {
-    fn all() -> Self {
+    /// Block them until the value is dropped.
+    pub fn all() -> Self {
         BlockedSignals(Self::set(u64::MAX))
     }
 

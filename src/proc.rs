@@ -15,7 +15,6 @@ use std::os::unix::ffi::OsStringExt;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use crate::error::{Error, Result};
 use dir::{Dir, Errno};
@@ -84,14 +83,14 @@ pub fn read_processes<'py>(
     classes: Classes<'py>,
     sources: Vec<String>,
     pids: Option<Vec<i32>>,
-) -> Result<(Bound<'py, PyList>, Vec<i32>)> {
+) -> Result<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let wanted = wanted(&sources)?;
     let found = py
         .detach(|| reader::read(&proc.directory, pids, wanted))
         .map_err(|errno| os_error(errno, proc.path.clone()))?;
     let mut maker = Maker::new(py, classes, wanted)?;
     let records = found.processes.iter().map(|process| maker.process(process)).collect::<PyResult<Vec<_>>>()?;
-    Ok((PyList::new(py, records)?, found.hidden))
+    Ok((records, found.hidden))
 }
 
 fn wanted(sources: &[String]) -> Result<Wanted> {
@@ -99,6 +98,7 @@ fn wanted(sources: &[String]) -> Result<Wanted> {
     for source in sources {
         *match source.as_str() {
             "status" => &mut wanted.status,
+            "pids" => &mut wanted.pids,
             "cmdline" => &mut wanted.cmdline,
             "namespaces" => &mut wanted.namespaces,
             "for_children" => &mut wanted.for_children,

@@ -6,7 +6,8 @@
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen, run, fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
-#   tree.py      the process table and its tree: ps, pstree
+#   processes.py the process table: ps
+#   tree.py      the tree of processes: pstree
 #   views/       records to text
 #   errors.py    everything that is raised
 #   exercise/    the workshop exercise, live
@@ -21,18 +22,20 @@ if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.process import Popen, fork_exec, run
+    from nsbox.processes import Process, ProcessTable, ps
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
-    from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
+    from nsbox.tree import ProcessTree, pstree
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "process": ("Popen", "fork_exec", "run"),
+    "processes": ("Process", "ProcessTable", "ps"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
-    "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
+    "tree": ("ProcessTree", "pstree"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

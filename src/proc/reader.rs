@@ -18,6 +18,8 @@ const FOR_CHILDREN: [&CStr; 2] = [c"pid_for_children", c"time_for_children"];
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Wanted {
     pub status: bool,
+    /// Only the PIDs out of status, which then needs to be read for few.
+    pub pids: bool,
     pub cmdline: bool,
     pub namespaces: bool,
     pub for_children: bool,
@@ -36,6 +38,8 @@ pub struct Process {
     pub owner: u32,
     pub stat: Stat,
     pub status: Option<Status>,
+    /// From the namespace of the proc inwards.
+    pub pids: Vec<i32>,
     pub cmdline: Option<Vec<u8>>,
     pub namespaces: Option<Ids>,
     pub for_children: [Option<u64>; FOR_CHILDREN.len()],
@@ -112,6 +116,9 @@ pub fn read(proc: &Dir, pids: Option<Vec<i32>>, wanted: Wanted) -> Result<Found,
     Ok(all)
 }
 
+/// Where the PID namespace is among the ids.
+const PID: usize = 2;
+
 /// How many processes a worker takes at a time.
 const BLOCK: usize = 32;
 
@@ -134,12 +141,14 @@ struct Reader<'a> {
     wanted: Wanted,
     buffer: Vec<u8>,
     links: [CString; KINDS.len()],
+    /// The PID namespace of the proc, as soon as a process tells it: one that has a single PID. Others in it have one, too.
+    home: Option<u64>,
 }
 
 impl<'a> Reader<'a> {
     fn new(proc: &'a Dir, wanted: Wanted) -> Self {
         let links = KINDS.map(|kind| c_string(kind.link.as_bytes()));
-        Reader { proc, wanted, buffer: vec![0; 16 * 1024], links }
+        Reader { proc, wanted, buffer: vec![0; 16 * 1024], links, home: None }
     }
 
     fn read(&mut self, pids: &[i32]) -> Result<Found, Errno> {
@@ -165,6 +174,7 @@ impl<'a> Reader<'a> {
             owner,
             stat,
             status: None,
+            pids: vec![pid],
             cmdline: None,
             namespaces: None,
             for_children: [None; FOR_CHILDREN.len()],
@@ -176,9 +186,6 @@ impl<'a> Reader<'a> {
             threads: Vec::new(),
         };
         let wanted = self.wanted;
-        if wanted.status {
-            process.status = Some(status(dir.read(c"status", &mut self.buffer)?));
-        }
         if wanted.cmdline {
             // A kernel thread has none: one call less for each of the hundreds there are.
             let none = process.is_kernel_thread();
@@ -186,6 +193,17 @@ impl<'a> Reader<'a> {
         }
         if wanted.namespaces || wanted.for_children {
             (process.namespaces, process.for_children) = self.namespaces(&dir)?;
+        }
+        let pid_namespace = process.namespaces.and_then(|ids| ids[PID]);
+        if wanted.status || wanted.pids && (pid_namespace.is_none() || self.home != pid_namespace) {
+            let status = status(dir.read(c"status", &mut self.buffer)?);
+            if status.pids.first() == Some(&pid) {
+                process.pids.clone_from(&status.pids);
+                if status.pids.len() == 1 {
+                    self.home = pid_namespace;
+                }
+            }
+            process.status = wanted.status.then_some(status);
         }
         if wanted.descriptors {
             process.descriptors = known(self.descriptors(&dir))?;

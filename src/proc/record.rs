@@ -75,10 +75,10 @@ impl<'py> Maker<'py> {
         let kib = process.status.as_ref().and_then(|status| status.rss_kib);
         let rough = stat.rss_pages.max(0).unsigned_abs().saturating_mul(self.page);
         set.put(intern!(py, "rss"), kib.map_or(rough, |kib| kib.saturating_mul(1024)))?;
+        if self.wanted.status || self.wanted.pids {
+            set.put(intern!(py, "pids"), PyTuple::new(py, &process.pids)?)?;
+        }
         if let Some(status) = &process.status {
-            let own = [process.pid];
-            let pids = if status.pids.first() == Some(&process.pid) { &status.pids[..] } else { &own };
-            set.put(intern!(py, "pids"), PyTuple::new(py, pids)?)?;
             set.put(intern!(py, "uids"), tuple_of(py, &mut self.users, status.uids)?)?;
             set.put(intern!(py, "gids"), tuple_of(py, &mut self.users, status.gids)?)?;
             set.put(

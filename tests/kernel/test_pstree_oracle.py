@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nsbox.tree import ProcessTree, ps, pstree
+from nsbox.processes import ps
+from nsbox.tree import ProcessTree, pstree
 
 from tests.support.fake_proc import LINKS, FakeProc, FakeProcess
 from tests.support.real_box import box

@@ -13,11 +13,11 @@ def test_what_a_process_there_sees(who: Who) -> None:
 
     def act() -> tuple[int, list[int], bool]:
         with nsbox.Shell("mip") as shell:
-            before = len(nsbox.ps(of=shell.pid))
+            before = len(nsbox.ps(of=shell.pid, view="proc"))
             shell.run("mount -t proc none /proc", check=True)
             return (
                 before,
-                [process.pid for process in nsbox.ps(of=shell.pid)],
+                [process.pid for process in nsbox.ps(of=shell.pid, view="proc")],
                 shell.pid in [process.pid for process in nsbox.ps()],
             )
 
@@ -33,7 +33,7 @@ def test_no_proc_there(trick: str) -> None:
     with nsbox.Shell("mip") as shell:
         shell.run(trick)
         with pytest.raises(FileNotFoundError):
-            nsbox.ps(of=shell.pid)
+            nsbox.ps(of=shell.pid, view="proc")
 
 
 def test_link_stays_inside() -> None:
@@ -49,6 +49,6 @@ def test_link_stays_inside() -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            assert sorted(seen.pid for seen in nsbox.ps(of=process)) == [1, 2]
+            assert sorted(seen.pid for seen in nsbox.ps(of=process, view="proc")) == [1, 2]
         finally:
             process.kill()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nsbox.tree import ps
+from nsbox.processes import ps
 
 __all__ = ["box"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox import _core
-from nsbox.tree import NamespaceIds, ps, pstree
+from nsbox.processes import Capabilities, NamespaceIds, Process, Thread, ps
+from nsbox.tree import pstree
 
 from tests.support.fake_proc import LINKS, FakeProc, FakeProcess, stat
 
@@ -23,9 +24,10 @@ NAMES = st.lists(st.integers(1, 255), max_size=63).map(bytes)
 WORDS = st.lists(st.lists(st.integers(1, 255)).map(bytes), min_size=1)
 
 
-def _read(proc: Path, *, everything: bool = True, threads: bool = False) -> list[_core.ProcessRecord]:
-    path = os.fsencode(proc)
-    return _core.read_processes(path, status=everything, cmdline=everything, namespaces=everything, threads=threads)
+def _read(proc: Path, *, everything: bool = True, threads: bool = False) -> list[Process]:
+    sources = ["status", "cmdline", "namespaces"] if everything else []
+    classes = (Process, Thread, NamespaceIds, Capabilities)
+    return _core.read_processes(_core.open_proc(os.fsencode(proc)), classes, sources + ["threads"] * threads)[0]
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_any_arguments_are_exact(words: list[bytes]) -> None:
         proc = FakeProc(Path(place))
         proc.add(FakeProcess(pid=7, cmdline=tuple(words)))
         (found,) = _read(proc.path)
-    assert found.cmdline == words
+    assert found.cmdline == tuple(words)
 
 
 @pytest.mark.parametrize("size", [4095, 4096, 16383, 16384, 16385, 2_000_000])
@@ -60,7 +62,7 @@ def test_arguments_of_any_length(proc: FakeProc, size: int) -> None:
     """The buffer grows at the right moments."""
     proc.add(FakeProcess(pid=7, cmdline=(b"x" * size,)))
     (found,) = _read(proc.path)
-    assert found.cmdline == [b"x" * size]
+    assert found.cmdline == (b"x" * size,)
 
 
 @given(
@@ -119,7 +121,10 @@ def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:
     for file in ("status", "cmdline"):
         (directory / file).unlink()
     (found,) = _read(proc.path, everything=False)
-    assert (found.uids, found.cmdline, found.namespaces, found.threads) == (None, None, None, [])
+    assert (found.pid, found.threads) == (7, ())
+    for name in ("uids", "cmdline", "namespaces", "exe", "capabilities"):
+        with pytest.raises(AttributeError, match="not asked for"):
+            getattr(found, name)
 
 
 @pytest.mark.parametrize("file", ["stat", "status", "cmdline"])
@@ -226,7 +231,8 @@ def test_records_are_frozen_and_can_be_compared(proc: FakeProc) -> None:
     assert hash(first) == hash(second)
     with pytest.raises(AttributeError):
         first.pid = 8  # type: ignore[misc]
-    assert replace(first, pid=8).pid == 8
+    assert Process(**(first.to_dict() | {"pid": 8})) != first
+    assert pickle.loads(pickle.dumps(first)) == first
 
 
 def test_reading_imports_nothing_big() -> None:

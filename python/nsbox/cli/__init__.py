@@ -55,7 +55,12 @@ def _run(name: str, arguments: list[str]) -> int:
     from nsbox.errors import NsboxError  # noqa: PLC0415 - neither is this for the overview
 
     command = import_module(f"nsbox.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=f"nsbox {name}",
+        description=COMMANDS[name],
+        allow_abbrev=False,
+        conflict_handler="resolve",  # -h is an option of its own for some of the commands they are named after
+    )
     command.configure(parser)
     try:
         options = parser.parse_args(arguments)

@@ -148,6 +148,16 @@ def _bold() -> tuple[str, str] | str:
         curses.setupterm(fd=sys.__stderr__.fileno() if sys.__stderr__ else 2)
     except curses.error:
         return "Can't get terminal capabilities"
-    # Without padding, and without the change of character set that sgr0 may have and termcap's "me" has not.
-    begin, end = (re.sub(rb"\$<[^>]*>|\x1b\(B|\x0f", b"", curses.tigetstr(name) or b"") for name in ("bold", "sgr0"))
+    begin, end = _capability("bold"), _capability("sgr0")
+    # What ends bold text does not end line drawing as well, as sgr0 may do (ncurses' tgetstr "me").
+    plain = re.sub(rb"\$<[^>]*>", b"", curses.tparm(curses.tigetstr("sgr") or b"", *[0] * 9))
+    if plain.replace(b"[0m", b"[m") == end.replace(b"[0m", b"[m"):
+        end = plain.replace(_capability("rmacs"), b"")
     return begin.decode("latin-1"), end.decode("latin-1")
+
+
+def _capability(name: str) -> bytes:
+    """Return what is sent to this terminal, without the pauses that old ones need."""
+    import curses  # noqa: PLC0415 - only for bold text
+
+    return re.sub(rb"\$<[^>]*>", b"", curses.tigetstr(name) or b"")

@@ -163,6 +163,9 @@ class _Plan:
     """
 
     def __init__(self, root: Node, parent_owner: int, options: TreeOptions) -> None:
+        if options.by is not None:
+            # Its parent is in another tree, so that there is nothing to compare with.
+            root = replace(root, changes=())
         nodes, owners, ranges = [root], [parent_owner], []
         cut = None if options.by is None else _KINDS.index(options.by)
         for node in nodes:
@@ -193,8 +196,6 @@ class _Plan:
             else:
                 label = self.texts[-1]
                 self.indents.append(len(label.translate(_UNSTYLED)) if options.styled else len(label))
-        if options.by is not None:
-            self.texts[0] = _label(replace(root, changes=()), shown[names[0]], parent_owner, options)
         self.groups = self._alike(nodes, names, ranges, options)
 
     def _alike(
@@ -247,7 +248,7 @@ def _label(node: Node, name: str, parent_owner: int, options: TreeOptions) -> st
             infos.append("?")
     if options.labels:
         label = getattr(node.process, "label", None) or b""
-        infos.append(f"`{printable(label)}'")
+        infos.append(f"`{printable(label).replace(2 * chr(92), chr(92))}'")
     if options.arguments:
         text = ",".join([name, *infos])
         if not (node.thread or not node.process or _cmdline(node.process)):
@@ -297,7 +298,10 @@ def _draw(plan: _Plan, options: TreeOptions) -> list[str]:
         if not groups:
             lines.append(finish(current + "]" * closing if closing else current))
             continue
-        below = prefix + " " * (indents[number] + len(times))
+        indent = indents[number] + len(times)
+        below = prefix + " " * indent
+        # With labels alone the lines below a name of one letter begin right at its left.
+        cut = indent < 0
         if own_lines:
             lines.append(finish(current))
         elif options.width is not None and finish.length(current) + 1 >= options.width:
@@ -315,8 +319,10 @@ def _draw(plan: _Plan, options: TreeOptions) -> list[str]:
             times_below, child = groups[position]
             is_last = position == last
             brackets = (times_below > 1) + (closing if is_last else 0)
-            begin = None if position == 0 and not own_lines else below + (pieces.last if is_last else pieces.other)
-            waiting.append((child, times_below, brackets, begin, below + ("   " if is_last else pieces.pass_by)))
+            begin = (
+                None if position == 0 and not own_lines else below + (pieces.last if is_last else pieces.other)[cut:]
+            )
+            waiting.append((child, times_below, brackets, begin, below + ("   " if is_last else pieces.pass_by)[cut:]))
     return lines
 
 

@@ -283,6 +283,14 @@ class Proc:
     A proc, to be read; mounted somewhere or nowhere.
     """
     def __repr__(self, /) -> str: ...
+    def descriptor(self, /, path: SupportsGetItem[int, SupportsIndex]) -> int:
+        """
+        A new descriptor of a file in it, for the caller to close.
+        """
+    def file(self, /, path: SupportsGetItem[int, SupportsIndex]) -> bytes:
+        """
+        The contents of a file in it.
+        """
     def mount_id(self, /) -> int | None:
         """
         The mount it is in, as mountinfo numbers them; nothing before Linux 5.8.
@@ -290,6 +298,10 @@ class Proc:
     def namespace(self, /) -> int | None:
         """
         The PID namespace it belongs to; nothing if that may not be known.
+        """
+    def seen_by(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> Proc:
+        """
+        The proc that its process `pid` finds at `path`.
         """
 
 @final
@@ -376,16 +388,16 @@ def kinds() -> list[Kind]:
     """
 
 def namespace_relations(
-    handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]],
+    proc: Proc, handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]]
 ) -> list[Relation]:
     """
-    Find the relations of namespaces, and those of the parents and owners that come up. A handle that has gone, or that
+    Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
     leads to something else by now, is left out.
     """
 
-def open_proc(path: SupportsGetItem[int, SupportsIndex], *, of: SupportsIndex | None = None) -> Proc:
+def open_proc(path: SupportsGetItem[int, SupportsIndex]) -> Proc:
     """
-    Open the directory `path` for reading, or what the process `of` of our /proc finds there.
+    Open the proc at `path`.
     """
 
 def open_proc_of(pid: SupportsIndex) -> Proc:

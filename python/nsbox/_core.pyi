@@ -410,9 +410,9 @@ def probe() -> Probe:
     Ask. A filter answers EPERM or ENOSYS before the kernel looks at the arguments.
     """
 
-def read_ipc(pid: SupportsIndex) -> IpcFiles:
+def read_ipc(pid: SupportsIndex | None) -> IpcFiles:
     """
-    Read what is in the IPC namespace of process `pid`.
+    Read what is in the IPC namespace of process `pid`, or of the calling thread.
     """
 
 def read_processes(

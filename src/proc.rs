@@ -6,6 +6,8 @@
 pub mod dir;
 pub mod open;
 mod parse;
+#[cfg(test)]
+mod parse_tests;
 mod reader;
 mod record;
 mod status;

@@ -48,7 +48,9 @@ def test_the_same_columns_as_ps_aux(box: int) -> None:
     command += [part for column in columns for part in ("-o", f"{column}=")]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[:-1]
     header, *rows = (line.split() for line in str(ps(of=box)).splitlines())
-    chosen = [header.index(name) for name in "USER PID PPID %MEM VSZ RSS TTY STAT START TIME".split()]
+    chosen = [
+        header.index(name) for name in ["USER", "PID", "PPID", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME"]
+    ]
     assert [[row[column] for column in chosen] for row in rows] == [line.split() for line in output]
 
 

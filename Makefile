@@ -37,6 +37,7 @@ stubs: $(VENV)/linted  ## Generate python/nsbox/_core.pyi from the Rust sources
 
 bench: $(VENV)/built  ## Measure spawning and reading against floors in C and their peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py
+	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
 	$(BIN)/python benches/readers.py
 

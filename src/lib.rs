@@ -6,11 +6,13 @@ pub mod compile;
 mod conversation;
 mod error;
 mod image;
+mod join;
 mod ns;
 mod pidfd;
 pub mod plan;
 mod probe;
 mod proc;
+mod raw;
 mod report;
 mod spawn;
 pub mod spec;
@@ -32,6 +34,8 @@ mod _core {
     use crate::probe::{Probe, probe};
     #[pymodule_export]
     use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
+    #[pymodule_export]
+    use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]

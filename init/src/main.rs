@@ -11,6 +11,7 @@
 #![no_std]
 #![no_main]
 
+mod join;
 mod mem;
 mod perform;
 mod report;

@@ -4,6 +4,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY, SIGCHLD};
 
+use crate::join::{become_root, descend, used};
 use crate::report::Channel;
 use crate::supervise::{Payload, Supervisor};
 use crate::sys::{self, Errno, Result};
@@ -18,7 +19,9 @@ const STACK: usize = 16 << 10;
 /// Carry out `plan`: returns only as the exit of this process.
 pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
-    let mut time_namespace = false;
+    // The payload may have to join one, which a process that shares its memory with another cannot (setns(2)).
+    let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
+    let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     // Our program can be executed, but not read. For the kernel we then belong to the user namespace of the caller, so
     // that root of a new one cannot trace us (ptrace(2)). Until there is a payload, our files in /proc shall be ours.
@@ -33,6 +36,11 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             Op::AwaitMaps {} => maps_ahead = false,
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
+            Op::Descend { flags } => {
+                if let Err(errno) = descend(channel, flags) {
+                    channel.fail(step, errno, 0);
+                }
+            }
             _ => {}
         }
         if let Err((errno, value)) = operation(channel, &op) {
@@ -115,7 +123,8 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     let channel = unsafe { &*launch.channel };
     die_with_init(launch.parent);
     if launch.announce {
-        let _ = channel.send(Report::new(ReportKind::Forked), None);
+        let inside = i64::from(sys::getpid());
+        let _ = channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
     }
     for (step, op) in launch.ops.by_ref() {
         let result = match op {
@@ -187,8 +196,12 @@ fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
         Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
-        // The three that shape the flow are dealt with where it is.
-        Op::Fork { .. } | Op::Signals { .. } | Op::Exec { .. } => Ok(()),
+        Op::Setns { fd, flags } => plain(used(*fd, sys::setns(*fd, *flags))),
+        Op::BecomeRoot {} => plain(become_root()),
+        Op::Chroot { fd } => plain(used(*fd, sys::fchdir(*fd).and_then(|()| sys::chroot(c".".as_ptr().cast())))),
+        Op::Fchdir { fd } => plain(used(*fd, sys::fchdir(*fd))),
+        // Those that shape the flow are dealt with where it is.
+        Op::Fork { .. } | Op::Descend { .. } | Op::Signals { .. } | Op::Exec { .. } => Ok(()),
     }
 }
 

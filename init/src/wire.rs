@@ -35,7 +35,7 @@ pub enum Fault {
     Operation = 5,
     /// A field is malformed: a string without its NUL, a list that does not end where it should.
     Field = 6,
-    /// The operations do not form a plan: `Fork` exactly once, `Exec` last.
+    /// The operations do not form a plan: `Fork` exactly once and no `Descend` after it, `Exec` last.
     Order = 7,
 }
 
@@ -323,6 +323,17 @@ operations! {
     20 Signals { /** blocked */ mask: u64, /** reset from ignored to default */ reset: u64 }
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
+    /// setns(2); the descriptor is closed.
+    60 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
+    /// Root's ids in the user namespace that has been joined, as far as it has them.
+    61 BecomeRoot {}
+    /// chroot(2) to an open directory, which is closed.
+    62 Chroot { /** the directory */ fd: i32 }
+    /// fchdir(2); the descriptor is closed.
+    63 Fchdir { /** the directory */ fd: i32 }
+    /// What follows, but for this process's own end, is done by a child: only children are in a PID namespace that has
+    /// been joined or unshared.
+    64 Descend { /** CLONE_NEW* for the child */ flags: u64 }
 }
 
 /// FNV-1a on 64-bit words: enough to tell a damaged plan from a whole one, and two dozen instructions long.
@@ -394,7 +405,8 @@ impl<'a> Plan<'a> {
         while let Some(op) = ops.try_next()? {
             seen = seen.wrapping_add(1);
             forks += usize::from(matches!(op.1, Op::Fork { .. }));
-            if last_is_exec {
+            let descends_too_late = forks != 0 && matches!(op.1, Op::Descend { .. });
+            if last_is_exec || descends_too_late {
                 return refuse(Fault::Order, ops.reader.at);
             }
             last_is_exec = matches!(op.1, Op::Exec { .. });
@@ -465,7 +477,8 @@ pub enum ReportKind {
     /// The payload ended: `value` is its wait status, `rusage` what it and its reaped children used.
     Exited = 5,
     /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
-    /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race.
+    /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race. `value` is its PID
+    /// in its own namespace.
     Forked = 6,
 }
 

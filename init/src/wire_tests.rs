@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but `Fork` and `Exec`, which a plan has once each.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(19) {
+        match self.below(23) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -83,6 +83,10 @@ impl Random {
             15 => Op::Setuid { id: self.next() as u32, keep_caps: self.next() as u32 },
             16 => Op::Capabilities { inheritable: self.next(), ambient: self.next() },
             17 => Op::NoNewPrivs {},
+            18 => Op::Setns { fd: self.next() as i32, flags: self.next() },
+            19 => Op::BecomeRoot {},
+            20 => Op::Chroot { fd: self.next() as i32 },
+            21 => Op::Fchdir { fd: self.next() as i32 },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -90,6 +94,9 @@ impl Random {
     fn plan(&mut self) -> Steps {
         let (before, after) = (self.below(8), self.below(8));
         let mut steps: Steps = (0..before).map(|_| (self.next() as u16, self.op())).collect();
+        if self.below(4) == 0 {
+            steps.push((self.next() as u16, Op::Descend { flags: self.next() }));
+        }
         steps.push((self.next() as u16, Op::Fork { flags: self.next() }));
         steps.extend((0..after).map(|_| (self.next() as u16, self.op())));
         steps.push((self.next() as u16, self.exec()));
@@ -127,7 +134,7 @@ fn every_operation_is_among_them() {
     let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
     tags.sort_unstable();
     tags.dedup();
-    assert_eq!(tags, (1..=21).collect::<Vec<u16>>());
+    assert_eq!(tags, (1..=21).chain(60..=64).collect::<Vec<u16>>());
 }
 
 #[test]
@@ -178,7 +185,9 @@ fn what_does_not_add_up_is_refused_whatever_the_checksum() {
 fn a_fork_and_an_exec_are_wanted() {
     let exec = || (0, Random(7).exec());
     let fork = || (0, Op::Fork { flags: 0 });
-    let wrong: [Steps; 6] = [
+    let descend = || (0, Op::Descend { flags: 0 });
+    let wrong: [Steps; 7] = [
+        vec![fork(), descend(), exec()],
         vec![],
         vec![fork()],
         vec![exec()],
@@ -191,6 +200,7 @@ fn a_fork_and_an_exec_are_wanted() {
         assert_eq!(fault, Fault::Order, "{steps:?}");
     }
     assert!(Plan::parse(&encode(&vec![fork(), exec()])).is_ok());
+    assert!(Plan::parse(&encode(&vec![descend(), descend(), fork(), exec()])).is_ok());
 }
 
 #[test]

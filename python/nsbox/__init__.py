@@ -5,6 +5,10 @@
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   enter.py     a program in namespaces that exist already: enter
+#   join.py      which ones those are: Join
+#   namespaces.py  a handle of a namespace: Namespace
+#   raw.py       the system calls themselves
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
@@ -15,7 +19,11 @@
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
 
 from nsbox._core import __version__
+from nsbox._target import Pidfd
+from nsbox.enter import enter
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+from nsbox.join import Join
+from nsbox.namespaces import Namespace
 from nsbox.process import Popen, fork_exec, run
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import Spec
@@ -23,7 +31,10 @@ from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
 
 __all__ = [
     "ClosedError",
+    "Join",
+    "Namespace",
     "NsboxError",
+    "Pidfd",
     "Popen",
     "Process",
     "ProcessTable",
@@ -36,6 +47,7 @@ __all__ = [
     "SpecError",
     "UnsupportedError",
     "__version__",
+    "enter",
     "fork_exec",
     "ps",
     "pstree",

@@ -12,13 +12,21 @@ __all__ = [
     "ProcessRecord",
     "Step",
     "ThreadRecord",
+    "clone3",
     "compile",
     "facts",
     "kinds",
+    "mount",
+    "pivot_root",
     "probe",
     "read_processes",
     "run",
+    "setdomainname",
+    "sethostname",
+    "setns",
     "spawn",
+    "umount2",
+    "unshare",
 ]
 
 __version__: Final[str]
@@ -208,6 +216,11 @@ class Plan:
     def encode(self, /) -> bytes:
         """
         The bytes nsbox-init is given.
+        """
+    @property
+    def joined(self, /) -> list[str]:
+        """
+        The names of the namespaces that are joined.
         """
     @property
     def namespaces(self, /) -> list[str]:
@@ -422,6 +435,12 @@ class ThreadRecord:
         Its id in the PID namespace of this proc.
         """
 
+def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsIndex = 0) -> tuple[int, int]:
+    """
+    clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
+    -1 where CLONE_PIDFD is not among the flags. What the flags may be is decided in `nsbox.raw`.
+    """
+
 def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
     """
     Make a plan.
@@ -435,6 +454,22 @@ def facts() -> Facts:
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
+    """
+
+def mount(
+    source: SupportsGetItem[int, SupportsIndex] | None,
+    target: SupportsGetItem[int, SupportsIndex],
+    fstype: SupportsGetItem[int, SupportsIndex] | None = None,
+    flags: SupportsIndex = 0,
+    data: SupportsGetItem[int, SupportsIndex] | None = None,
+) -> None:
+    """
+    mount(2).
+    """
+
+def pivot_root(new_root: SupportsGetItem[int, SupportsIndex], put_old: SupportsGetItem[int, SupportsIndex]) -> None:
+    """
+    pivot_root(2).
     """
 
 def probe() -> Probe:
@@ -463,9 +498,34 @@ def run(plan: Plan) -> Exit:
     between.
     """
 
+def setdomainname(name: SupportsGetItem[int, SupportsIndex]) -> None:
+    """
+    setdomainname(2).
+    """
+
+def sethostname(name: SupportsGetItem[int, SupportsIndex]) -> None:
+    """
+    sethostname(2).
+    """
+
+def setns(fd: SupportsIndex, nstype: SupportsIndex = 0) -> None:
+    """
+    setns(2): move the calling thread into a namespace, or into those of a process.
+    """
+
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:
     """
     Carry out `plan` until its payload runs.
 
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    """
+
+def umount2(target: SupportsGetItem[int, SupportsIndex], flags: SupportsIndex = 0) -> None:
+    """
+    umount2(2).
+    """
+
+def unshare(flags: SupportsIndex) -> None:
+    """
+    unshare(2): move the calling thread.
     """

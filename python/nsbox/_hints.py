@@ -28,6 +28,7 @@ from errno import (
 from typing import NamedTuple
 
 from nsbox import _evidence as evidence
+from nsbox import _hints_join
 
 __all__ = ["explain"]
 
@@ -229,4 +230,6 @@ _STEPS: dict[str, Callable[[Failure], Explanation]] = {
     "setgid": _ids,
     "setuid": _ids,
     "plan": _plan,
+    "clone init": _clone,
+    **_hints_join.STEPS,
 }

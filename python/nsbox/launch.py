@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 from nsbox import _core
 from nsbox.errors import SpawnError
+from nsbox.join import Opened, opened
 from nsbox.spec import Spec
 
 __all__ = ["Argument", "Environment", "Launch", "candidates", "environment", "finish", "inheritable", "start"]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+T = TypeVar("T")
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
 
 
@@ -37,6 +39,7 @@ class Launch:
         groups: The supplementary groups; None for the caller's.
         gid: The group id; None for the caller's.
         uid: The user id; None for the caller's.
+        join: What is joined first, open; filled in when it is started.
     """
 
     paths: tuple[bytes, ...]
@@ -54,6 +57,7 @@ class Launch:
     groups: tuple[int, ...] | None = None
     gid: int | None = None
     uid: int | None = None
+    join: Opened | None = None
 
 
 def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
@@ -94,7 +98,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         UnsupportedError: when this kernel lacks something.
     """
     try:
-        return _core.spawn(_core.compile(spec, launch, _core.facts()))
+        return _carry_out(_core.spawn, spec, launch)
     except SpawnError as error:
         raise _as_subprocess_says(error, program, cwd) from None
 
@@ -106,9 +110,16 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
         As `start`.
     """
     try:
-        return _core.run(_core.compile(spec, launch, _core.facts()))
+        return _carry_out(_core.run, spec, launch)
     except SpawnError as error:
         raise _as_subprocess_says(error, program, None) from None
+
+
+def _carry_out(how: Callable[[_core.Plan], T], spec: Spec, launch: Launch) -> T:
+    if spec.join is None:
+        return how(_core.compile(spec, launch, _core.facts()))
+    with opened(spec.join) as launch.join:
+        return how(_core.compile(spec, launch, _core.facts()))
 
 
 def _as_subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:

@@ -230,7 +230,9 @@ class Popen(subprocess.Popen[Any]):
         if self._nsbox_child is None:
             return f"<nsbox.Popen: {args}, not started>"
         state = "running" if self.returncode is None else f"ended with {self.returncode}"
-        where = f"in new {', '.join(self.namespaces)} namespaces" if self.namespaces else "in the caller's namespaces"
+        joined = f"in joined {', '.join(self.plan.joined)} namespaces" if self.plan.joined else ""
+        new = f"in new {', '.join(self.namespaces)} namespaces" if self.namespaces else ""
+        where = " and ".join(filter(None, (joined, new))) or "in the caller's namespaces"
         return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}>"
 
 

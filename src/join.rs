@@ -22,7 +22,7 @@ fn kind(name: &str) -> Result<Kind> {
 }
 
 /// The name of the step for each kind.
-fn step_name(kind: Kind) -> &'static str {
+pub fn step_name(kind: Kind) -> &'static str {
     match kind.flag {
         ns::USER => "join user",
         ns::MOUNT => "join mount",

@@ -14,6 +14,7 @@ mod probe;
 mod proc;
 mod raw;
 mod report;
+mod scope;
 mod spawn;
 pub mod spec;
 mod text;
@@ -36,6 +37,8 @@ mod _core {
     use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
     #[pymodule_export]
     use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
+    use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]

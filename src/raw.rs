@@ -4,12 +4,13 @@ use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 
 use crate::error::{Error, Result, last};
 
 /// A path or another text for the kernel.
-fn text(argument: &str, bytes: Vec<u8>) -> Result<CString> {
-    CString::new(bytes).map_err(|_| Error::Spec(format!("{argument}: embedded null byte")))
+fn text(argument: &str, bytes: PyBackedBytes) -> Result<CString> {
+    CString::new(&bytes[..]).map_err(|_| Error::Spec(format!("{argument}: embedded null byte")))
 }
 
 fn checked(call: &'static str, result: c_int) -> Result<()> {
@@ -36,13 +37,13 @@ pub fn setns(fd: c_int, nstype: c_int) -> Result<()> {
 #[pyo3(signature = (source, target, fstype=None, flags=0, data=None))]
 pub fn mount(
     py: Python<'_>,
-    source: Option<Vec<u8>>,
-    target: Vec<u8>,
-    fstype: Option<Vec<u8>>,
+    source: Option<PyBackedBytes>,
+    target: PyBackedBytes,
+    fstype: Option<PyBackedBytes>,
     flags: u64,
-    data: Option<Vec<u8>>,
+    data: Option<PyBackedBytes>,
 ) -> Result<()> {
-    let maybe = |argument: &str, bytes: Option<Vec<u8>>| bytes.map(|bytes| text(argument, bytes)).transpose();
+    let maybe = |argument: &str, bytes: Option<PyBackedBytes>| bytes.map(|bytes| text(argument, bytes)).transpose();
     let (source, fstype, data) = (maybe("source", source)?, maybe("fstype", fstype)?, maybe("data", data)?);
     let target = text("target", target)?;
     let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
@@ -57,7 +58,7 @@ pub fn mount(
 /// umount2(2).
 #[pyfunction]
 #[pyo3(signature = (target, flags=0))]
-pub fn umount2(py: Python<'_>, target: Vec<u8>, flags: c_int) -> Result<()> {
+pub fn umount2(py: Python<'_>, target: PyBackedBytes, flags: c_int) -> Result<()> {
     let target = text("target", target)?;
     // SAFETY: a C string that outlives the call.
     py.detach(|| checked("umount2", unsafe { libc::umount2(target.as_ptr(), flags) }))
@@ -65,7 +66,7 @@ pub fn umount2(py: Python<'_>, target: Vec<u8>, flags: c_int) -> Result<()> {
 
 /// pivot_root(2).
 #[pyfunction]
-pub fn pivot_root(new_root: Vec<u8>, put_old: Vec<u8>) -> Result<()> {
+pub fn pivot_root(new_root: PyBackedBytes, put_old: PyBackedBytes) -> Result<()> {
     let (new_root, put_old) = (text("new_root", new_root)?, text("put_old", put_old)?);
     // SAFETY: C strings that outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_pivot_root, new_root.as_ptr(), put_old.as_ptr()) };
@@ -74,14 +75,14 @@ pub fn pivot_root(new_root: Vec<u8>, put_old: Vec<u8>) -> Result<()> {
 
 /// sethostname(2).
 #[pyfunction]
-pub fn sethostname(name: Vec<u8>) -> Result<()> {
+pub fn sethostname(name: PyBackedBytes) -> Result<()> {
     // SAFETY: that many bytes.
     checked("sethostname", unsafe { libc::sethostname(name.as_ptr().cast::<c_char>(), name.len()) })
 }
 
 /// setdomainname(2).
 #[pyfunction]
-pub fn setdomainname(name: Vec<u8>) -> Result<()> {
+pub fn setdomainname(name: PyBackedBytes) -> Result<()> {
     // SAFETY: that many bytes.
     checked("setdomainname", unsafe { libc::setdomainname(name.as_ptr().cast::<c_char>(), name.len()) })
 }

@@ -8,6 +8,7 @@
 #   enter.py     a program in namespaces that exist already: enter
 #   join.py      which ones those are: Join
 #   namespaces.py  a handle of a namespace: Namespace
+#   scope.py     namespaces for the calling thread, undone at the end: unshare, setns, mount_proc
 #   raw.py       the system calls themselves
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
@@ -21,10 +22,19 @@
 from nsbox._core import __version__
 from nsbox._target import Pidfd
 from nsbox.enter import enter
-from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+from nsbox.errors import (
+    ClosedError,
+    NsboxError,
+    ScopeError,
+    SpawnError,
+    SpawnPermissionError,
+    SpecError,
+    UnsupportedError,
+)
 from nsbox.join import Join
 from nsbox.namespaces import Namespace
 from nsbox.process import Popen, fork_exec, run
+from nsbox.scope import Scope, mount_proc, setns, unshare
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import Spec
 from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
@@ -39,6 +49,8 @@ __all__ = [
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "Scope",
+    "ScopeError",
     "Shell",
     "ShellResult",
     "SpawnError",
@@ -49,7 +61,10 @@ __all__ = [
     "__version__",
     "enter",
     "fork_exec",
+    "mount_proc",
     "ps",
     "pstree",
     "run",
+    "setns",
+    "unshare",
 ]

@@ -1,5 +1,6 @@
 from _typeshed import Incomplete, SupportsGetItem
-from typing import Final, SupportsFloat, SupportsIndex, final
+from typing import Any, Final, SupportsFloat, SupportsIndex, final
+from typing_extensions import disjoint_base
 
 __all__ = [
     "__version__",
@@ -12,9 +13,11 @@ __all__ = [
     "ProcessRecord",
     "Step",
     "ThreadRecord",
+    "ThreadScope",
     "clone3",
     "compile",
     "facts",
+    "forget_scopes",
     "kinds",
     "mount",
     "pivot_root",
@@ -435,6 +438,48 @@ class ThreadRecord:
         Its id in the PID namespace of this proc.
         """
 
+@disjoint_base
+class ThreadScope:
+    """
+    Other namespaces for the calling thread, as a context manager.
+    """
+    def __enter__(self, /) -> ThreadScope:
+        """
+        Go.
+        """
+    def __exit__(self, _kind: Any | None, value: BaseException | None, _traceback: Any | None, /) -> None:
+        """
+        Go back.
+        """
+    def __new__(
+        cls,
+        /,
+        *,
+        unshare: SupportsGetItem[int, str] = ...,
+        join: SupportsGetItem[int, tuple[str, SupportsIndex]] = ...,
+        mount_proc: bytes | bytearray | None = None,
+        private: bool = True,
+        loopback: bool = True,
+    ) -> ThreadScope:
+        """
+        One of `unshare` (names), `join` (names with descriptors, which stay the caller's), or `mount_proc`.
+        """
+    @property
+    def active(self, /) -> bool:
+        """
+        Whether a thread is in it.
+        """
+    @property
+    def thread(self, /) -> int | None:
+        """
+        The thread that has entered it; nothing before.
+        """
+    @property
+    def tried(self, /) -> bool:
+        """
+        Whether a thread has entered it, or has tried to.
+        """
+
 def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsIndex = 0) -> tuple[int, int]:
     """
     clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
@@ -451,23 +496,28 @@ def facts() -> Facts:
     The calling thread's situation.
     """
 
+def forget_scopes() -> None:
+    """
+    In a child of os.fork: its scopes were those of the parent.
+    """
+
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
     """
 
 def mount(
-    source: SupportsGetItem[int, SupportsIndex] | None,
-    target: SupportsGetItem[int, SupportsIndex],
-    fstype: SupportsGetItem[int, SupportsIndex] | None = None,
+    source: bytes | bytearray | None,
+    target: bytes | bytearray,
+    fstype: bytes | bytearray | None = None,
     flags: SupportsIndex = 0,
-    data: SupportsGetItem[int, SupportsIndex] | None = None,
+    data: bytes | bytearray | None = None,
 ) -> None:
     """
     mount(2).
     """
 
-def pivot_root(new_root: SupportsGetItem[int, SupportsIndex], put_old: SupportsGetItem[int, SupportsIndex]) -> None:
+def pivot_root(new_root: bytes | bytearray, put_old: bytes | bytearray) -> None:
     """
     pivot_root(2).
     """
@@ -498,12 +548,12 @@ def run(plan: Plan) -> Exit:
     between.
     """
 
-def setdomainname(name: SupportsGetItem[int, SupportsIndex]) -> None:
+def setdomainname(name: bytes | bytearray) -> None:
     """
     setdomainname(2).
     """
 
-def sethostname(name: SupportsGetItem[int, SupportsIndex]) -> None:
+def sethostname(name: bytes | bytearray) -> None:
     """
     sethostname(2).
     """
@@ -520,7 +570,7 @@ def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
     """
 
-def umount2(target: SupportsGetItem[int, SupportsIndex], flags: SupportsIndex = 0) -> None:
+def umount2(target: bytes | bytearray, flags: SupportsIndex = 0) -> None:
     """
     umount2(2).
     """

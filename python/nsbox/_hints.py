@@ -136,6 +136,10 @@ def _mount(failure: Failure) -> Explanation:
         return "the target is no directory", "mount on a directory that exists"
     if found := _policy(failure):
         return found
+    if failure.errno == EINVAL and "pidns" in failure.call:
+        return "before Linux 6.18 a proc can be mounted only for the PID namespace that the thread itself is in", (
+            "start a program in there: nsbox.run(..., mount_proc=True)"
+        )
     if failure.errno in _DENIED and failure.step == "mount proc":
         if masks := evidence.masked_proc():
             return f"parts of /proc are hidden by mounts ({', '.join(masks[:4])}), and a new proc would show them", (

@@ -98,9 +98,17 @@ def _persist(failure: Failure) -> tuple[str, str]:
 
 _KINDS = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
 
+
+def _own(failure: Failure) -> tuple[str, str]:
+    if failure.errno == EMFILE:
+        return "the limit of open descriptors is reached", "raise RLIMIT_NOFILE, or close some"
+    return "the thread could not keep the way back to where it is", "see whether /proc is mounted"
+
+
 STEPS = {f"join {kind}": _join for kind in _KINDS} | {
     "open target": _open,
     "descend": _descend,
+    "open own": _own,
     "persist": _persist,
     "unpersist": _persist,
 }

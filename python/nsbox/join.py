@@ -167,8 +167,7 @@ def _single(target: Target) -> Namespace | None:
 
 
 def _is_own(namespace: Namespace) -> bool:
-    status = os.fstat(namespace.fileno())
-    return _target.of_this_thread(namespace.kind) == (status.st_dev, status.st_ino)
+    return _target.of_this_thread(namespace.kind) == namespace.identity
 
 
 def _is_own_user(namespace: Namespace) -> bool:

@@ -73,6 +73,11 @@ class Namespace:
         return handle
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode, by which namespaces are compared (namespaces(7))."""
+        return self._device, self.id
+
+    @property
     def closed(self) -> bool:
         """Whether it is closed."""
         return self._fd < 0
@@ -198,11 +203,11 @@ class Namespace:
         """Whether both are of the same namespace."""
         if not isinstance(other, Namespace):
             return NotImplemented
-        return (self._device, self.id) == (other._device, other.id)
+        return self.identity == other.identity
 
     def __hash__(self) -> int:
         """Fit `__eq__`."""
-        return hash((self._device, self.id))
+        return hash(self.identity)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Refuse: only `multiprocessing` can hand it over, and asks elsewhere.

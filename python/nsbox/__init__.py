@@ -9,6 +9,7 @@
 #   join.py      which ones those are: Join
 #   namespaces.py  a handle of a namespace: Namespace
 #   scope.py     namespaces for the calling thread, undone at the end: unshare, setns, mount_proc
+#   translate.py  the numbers of one process in several PID namespaces: translate_pid
 #   raw.py       the system calls themselves
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
@@ -37,6 +38,7 @@ from nsbox.process import Popen, fork_exec, run
 from nsbox.scope import Scope, mount_proc, setns, unshare
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import Spec
+from nsbox.translate import translate_pid
 from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
 
 __all__ = [
@@ -66,5 +68,6 @@ __all__ = [
     "pstree",
     "run",
     "setns",
+    "translate_pid",
     "unshare",
 ]

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::join;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
-use crate::spec::{Facts, Launch, Maps, Spec};
+use crate::spec::{Facts, Join, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
@@ -39,6 +39,98 @@ impl Builder {
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
 pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
+    let Beginning { mut plan, flags, joined, added, arrangement, carry } =
+        beginning(spec, launch.join.as_ref(), facts)?;
+    let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
+    plan.op(
+        Actor::Init,
+        "fork",
+        Op::Fork { flags: inner },
+        "clone(2)",
+        match arrangement {
+            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
+            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
+            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
+        },
+    );
+    if let Some(join) = &launch.join
+        && arrangement == Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Payload, join, facts)?;
+    }
+    if arrangement == Arrangement::Unforked && flags != 0 {
+        plan.op(
+            Actor::Payload,
+            "unshare",
+            Op::Unshare { flags },
+            "unshare(2)",
+            "without a fork: a new PID namespace is for children only",
+        );
+    }
+    if arrangement != Arrangement::InitInside {
+        world(&mut plan, Actor::Payload, spec, flags, facts);
+    }
+    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
+    let join_fds = launch.join.iter().flat_map(join::descriptors);
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(join_fds).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds: launch.close_fds })
+}
+
+/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
+    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, None, facts)?;
+    if let Some(directory) = directory {
+        let op = Op::Chdir { path: Text(c_bytes(directory)) };
+        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
+    }
+    plan.op(
+        Actor::Init,
+        "serve",
+        Op::Serve {},
+        "pid_namespaces(7)",
+        "nsbox-init reaps, and waits for what is to be done or started here",
+    );
+    let keep = Vec::new();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true })
+}
+
+/// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
+///
+/// # Errors
+/// [`Error::Spec`] for what cannot be expressed.
+pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan, token: u32) -> Result<Plan> {
+    let mut plan = Builder { steps: Vec::with_capacity(8) };
+    let flags = home.namespaces;
+    plan.op(
+        Actor::Init,
+        "start",
+        Op::Start { flags: 0, token },
+        "clone(2)",
+        "another process here; nsbox-init is its parent",
+    );
+    let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
+    let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
+    payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
+    let arrangement = Arrangement::InitInside;
+    let added = Vec::new();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true })
+}
+
+/// What all plans begin with, up to the point where the payload's process is made.
+struct Beginning {
+    plan: Builder,
+    flags: u64,
+    joined: u64,
+    added: Vec<(&'static str, &'static str)>,
+    arrangement: Arrangement,
+    carry: bool,
+}
+
+fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -49,8 +141,8 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
         flags |= ns::MOUNT;
         added.push(("mount", "mount_proc is set, and must not change the caller's own mounts"));
     }
-    let joined = launch.join.as_ref().map_or(Ok(0), join::flags)?;
-    if launch.join.as_ref().is_some_and(|join| join.user_added) {
+    let joined = join.map_or(Ok(0), join::flags)?;
+    if join.is_some_and(|join| join.user_added) {
         added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
     }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
@@ -101,7 +193,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     let mut plan = Builder { steps: Vec::with_capacity(16) };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
     // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
-    let joins = launch.join.is_some();
+    let joins = join.is_some();
     let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0 && !joins);
     // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
     // (time_namespaces(7)): so it is unshared, not cloned.
@@ -119,7 +211,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
         "execveat(2)",
         "leave the caller's memory at once: nsbox-init takes over",
     );
-    if let Some(join) = &launch.join
+    if let Some(join) = join
         && arrangement != Arrangement::Unforked
     {
         join::steps(&mut plan, Actor::Init, join, facts)?;
@@ -128,39 +220,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     if arrangement == Arrangement::InitInside {
         world(&mut plan, Actor::Init, spec, flags, facts);
     }
-    let inner = if arrangement == Arrangement::Guarded { cloned } else { 0 };
-    plan.op(
-        Actor::Init,
-        "fork",
-        Op::Fork { flags: inner },
-        "clone(2)",
-        match arrangement {
-            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
-            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
-            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
-        },
-    );
-    if let Some(join) = &launch.join
-        && arrangement == Arrangement::Unforked
-    {
-        join::steps(&mut plan, Actor::Payload, join, facts)?;
-    }
-    if arrangement == Arrangement::Unforked && flags != 0 {
-        plan.op(
-            Actor::Payload,
-            "unshare",
-            Op::Unshare { flags },
-            "unshare(2)",
-            "without a fork: a new PID namespace is for children only",
-        );
-    }
-    if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts);
-    }
-    payload(&mut plan, spec, launch, facts, flags | joined, carry)?;
-    let join_fds = launch.join.iter().flat_map(join::descriptors);
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(join_fds).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds: launch.close_fds })
+    Ok(Beginning { plan, flags, joined, added, arrangement, carry })
 }
 
 /// What makes the new namespaces usable.
@@ -304,20 +364,24 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     }
 }
 
+/// The descriptors of a payload that inherits ours.
+fn layout(launch: &Launch) -> Op<Vec<u8>> {
+    let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
+    Op::Descriptors { stdio: launch.stdio, pass, close: u32::from(launch.close_fds) }
+}
+
 /// What happens in the payload's process, in the order of `subprocess`.
-fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flags: u64, carry: bool) -> Result<()> {
-    let Launch { stdio, pass_fds, close_fds, .. } = launch;
+fn payload(
+    plan: &mut Builder,
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    flags: u64,
+    carry: bool,
+    descriptors: Op<Vec<u8>>,
+) -> Result<()> {
     let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
-    op(
-        "descriptors",
-        Op::Descriptors {
-            stdio: *stdio,
-            pass: Numbers(packed(pass_fds.iter().map(|&fd| fd as u32))),
-            close: u32::from(*close_fds),
-        },
-        "dup(2)",
-        "standard input, output and error, and what was passed on; nothing else",
-    );
+    op("descriptors", descriptors, "dup(2)", "standard input, output and error, and what was passed on; nothing else");
     if let Some(directory) = &launch.cwd {
         if directory.contains(&0) {
             return Err(Error::Spec("cwd: embedded null byte".into()));
@@ -432,6 +496,20 @@ fn own_environment() -> Texts<Vec<u8>> {
         }
     }
     Texts { count, joined }
+}
+
+/// Make a plan for a box.
+#[pyfunction(name = "compile_box")]
+#[pyo3(signature = (spec, facts, directory=None))]
+pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
+    compile_box(&spec, facts, directory)
+}
+
+/// Make a plan for another process in the box that `home` made.
+#[pyfunction(name = "compile_process")]
+#[pyo3(signature = (spec, launch, facts, home, token=0))]
+pub fn compile_process_plan(spec: Spec, launch: Launch, facts: &Facts, home: &Plan, token: u32) -> Result<Plan> {
+    compile_process(&spec, &launch, facts, home, token)
 }
 
 /// Make a plan.

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -46,7 +46,7 @@ class Pidfd:
 
 Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
 """A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
-``namespace(kind)``, with a ``pidfd``, or with a ``pid``."""
+``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""
 
 
 def open_namespace(target: Target, kind: str | None) -> int:
@@ -58,7 +58,10 @@ def open_namespace(target: Target, kind: str | None) -> int:
     """
     if isinstance(target, str | bytes | os.PathLike):
         return _above_stdio(_open_path(os.fsencode(target)))
-    if (fd := _namespace_fd(target, kind)) is not None:
+    if kind is not None and (giver := _giver(target)):
+        with giver(kind) as handle:
+            return fcntl.fcntl(handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    if (fd := _namespace_fd(target)) is not None:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     with _process(target) as pidfd:
         if kind is None:
@@ -70,7 +73,7 @@ def is_process(target: Target) -> bool:
     """Whether the target has a namespace of each kind, or is a single one itself."""
     if isinstance(target, str | bytes | os.PathLike):
         return False
-    return callable(getattr(target, "namespace", None)) or _namespace_fd(target, None) is None
+    return _giver(target) is not None or _namespace_fd(target) is None
 
 
 def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
@@ -120,10 +123,14 @@ def is_dead_pid_namespace(fd: int) -> bool:
     return False
 
 
-def _namespace_fd(target: Target, kind: str | None) -> int | None:
-    """The descriptor of an open namespace that the target has; None if it is a process."""
-    if callable(method := getattr(target, "namespace", None)) and kind is not None:
-        return int(method(kind).fileno())
+def _giver(target: Target) -> Callable[[str], Any] | None:
+    """The method by which the target, such as a box, gives handles of its namespaces; they belong to whoever asks."""
+    method = getattr(target, "namespace", None)
+    return method if callable(method) else None
+
+
+def _namespace_fd(target: Target) -> int | None:
+    """The descriptor of the open namespace that the target is; None if it is a process."""
     if isinstance(target, Pidfd) or not callable(method := getattr(target, "fileno", None)):
         return None
     fd = int(method())

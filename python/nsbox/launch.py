@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from nsbox import _core
-from nsbox.errors import SpawnError
-from nsbox.join import Opened, opened
+from nsbox.errors import SpawnError, SpecError
 from nsbox.spec import Spec
 
-__all__ = ["Argument", "Environment", "Launch", "candidates", "environment", "finish", "inheritable", "start"]
+if TYPE_CHECKING:
+    from nsbox.join import Opened
+
+__all__ = [
+    "Argument",
+    "Environment",
+    "Launch",
+    "bare",
+    "candidates",
+    "environment",
+    "finish",
+    "inheritable",
+    "start",
+    "subprocess_says",
+]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 T = TypeVar("T")
@@ -83,6 +96,40 @@ def environment(env: Environment | None) -> tuple[bytes, ...] | None:
     return tuple(name + b"=" + value for name, value in pairs)
 
 
+def bare(
+    argv: Sequence[Argument],
+    *,
+    executable: Argument | None = None,
+    env: Environment | None = None,
+    cwd: Argument | None = None,
+    stdin: int = -1,
+    stdout: int = -1,
+    stderr: int = -1,
+    pass_fds: Sequence[int] = (),
+    start_new_session: bool = False,
+    controlling_terminal: bool = False,
+) -> tuple[Launch, Argument]:
+    """Return what `nsbox.fork_exec` starts, and the program as the caller named it.
+
+    Raises:
+        SpecError: for an empty argv.
+    """
+    if not argv:
+        raise SpecError("argv: is empty")
+    program = argv[0] if executable is None else executable
+    launch = Launch(
+        paths=candidates(program, env),
+        argv=tuple(map(os.fsencode, argv)),
+        env=environment(env),
+        cwd=None if cwd is None else os.fsencode(cwd),
+        stdio=(stdin, stdout, stderr),
+        pass_fds=tuple(pass_fds),
+        start_new_session=start_new_session,
+        controlling_terminal=controlling_terminal,
+    )
+    return launch, program
+
+
 def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
     """Make the plan, carry it out, and return when the payload runs.
 
@@ -100,7 +147,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
     try:
         return _carry_out(_core.spawn, spec, launch)
     except SpawnError as error:
-        raise _as_subprocess_says(error, program, cwd) from None
+        raise subprocess_says(error, program, cwd) from None
 
 
 def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
@@ -112,17 +159,21 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
     try:
         return _carry_out(_core.run, spec, launch)
     except SpawnError as error:
-        raise _as_subprocess_says(error, program, None) from None
+        raise subprocess_says(error, program, None) from None
 
 
 def _carry_out(how: Callable[[_core.Plan], T], spec: Spec, launch: Launch) -> T:
     if spec.join is None:
         return how(_core.compile(spec, launch, _core.facts()))
+    # Not for everybody: it brings what hands descriptors to other processes.
+    from nsbox.join import opened  # noqa: PLC0415
+
     with opened(spec.join) as launch.join:
         return how(_core.compile(spec, launch, _core.facts()))
 
 
-def _as_subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:
+def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:
+    """Return the exception that `subprocess` raises for the same failure, if it has one, or the error itself."""
     if error.actor == "payload" and error.step in ("exec", "chdir"):
         return OSError(error.errno, error.strerror, program if error.step == "exec" else cwd)
     return error

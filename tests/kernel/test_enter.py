@@ -336,7 +336,7 @@ def test_forms_of_a_target(who: Who) -> None:
 
             class Boxed:
                 def namespace(self, kind: str) -> nsbox.Namespace:
-                    return handles[kind]
+                    return nsbox.Namespace.of(target, kind)
 
             handles = {"ipc": nsbox.Namespace.of(target, "ipc"), "net": nsbox.Namespace.of(target, "net")}
             forms: list[Any] = [
@@ -578,3 +578,38 @@ def test_raw_setns_by_pidfd_agrees() -> None:
             return own_links()
 
         assert in_child(check) == entered(target, "ipc uts net")
+
+
+def test_a_box(who: Who) -> None:
+    """A box gives its namespaces itself: an ordinary user may not look into its nsbox-init."""
+
+    def check() -> tuple[dict[str, str], dict[str, str], bool, int]:
+        with nsbox.Box("mipunC") as target:
+            paths = [f"/proc/self/ns/{link}" for link in LINKS.values()]
+            output = target.run(["readlink", *paths], capture_output=True, text=True, check=True).stdout
+            theirs = dict(zip(LINKS, output.split(), strict=True))
+            target.mount_proc()
+            with target.namespace("net") as net:
+                same = theirs["net"] == f"net:[{net.id}]"
+            nested = nsbox.run(["true"], unshare="mp", join=(target, "pid user")).returncode
+            return theirs, entered(target, None), same, nested
+
+    theirs, inside, same, nested = who(check)
+    assert theirs == inside
+    assert same
+    assert nested == 0
+    with pytest.raises(nsbox.SpecError, match="join: a box"):
+        nsbox.Box(join=os.getpid())
+
+
+def test_a_shell(who: Who) -> None:
+    """A shell is a process like others, and can be what is joined, and what joins."""
+
+    def check() -> tuple[str, str, str]:
+        with nsbox.Shell("mip") as target:
+            link = os.readlink(f"/proc/{target.pid}/ns/ipc")
+            found = nsbox.enter(target, "ipc", ["readlink", "/proc/self/ns/ipc"], capture_output=True, text=True).stdout
+            with nsbox.Shell("", join=(target, "ipc")) as joined:
+                return link, found.strip(), joined.run("readlink /proc/self/ns/ipc").stdout.strip()
+
+    assert len(set(who(check))) == 1

@@ -307,9 +307,10 @@ def test_a_root_directory_of_its_own(place: Path) -> None:
             target = nsbox.Namespace.of(box, "mount")
             box.kill()
         with target:
+            # In the chroot there is nothing that could be imported.
+            scope = nsbox.setns(target)
             os.chroot(place)
             os.chdir("/inside")
-            scope = nsbox.setns(target)
             with scope:
                 inside = os.listdir("/")
             assert os.getcwd() == "/inside"

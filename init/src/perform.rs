@@ -40,6 +40,8 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             Op::AwaitMaps {} => maps_ahead = false,
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
+            // Those who are in there already shall not be able to trace us.
+            Op::Setns { .. } => sys::set_dumpable(maps_ahead),
             Op::Descend { flags } => {
                 if let Err(errno) = descend(channel, flags) {
                     channel.fail(step, errno, 0);

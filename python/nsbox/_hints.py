@@ -175,6 +175,10 @@ def _pid_max(failure: Failure) -> Explanation:
 def _clock(failure: Failure) -> Explanation:
     if failure.errno == ERANGE:
         return "a clock would become negative, or too large", "choose a smaller offset (time_namespaces(7))"
+    if failure.errno == EACCES:
+        return "where a user namespace is joined nsbox-init hides from those inside, and does not own that file then", (
+            "make the time namespace without joining a user namespace, or from a program inside"
+        )
     if failure.errno == ENOENT:
         return "this kernel has no time namespaces, or /proc is not mounted", "leave the offsets out"
     return "", ""

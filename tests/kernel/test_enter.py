@@ -613,3 +613,50 @@ def test_a_shell(who: Who) -> None:
                 return link, found.strip(), joined.run("readlink /proc/self/ns/ipc").stdout.strip()
 
     assert len(set(who(check))) == 1
+
+
+def test_settings_of_new_namespaces_inside_joined_ones(who: Who) -> None:
+    """What is written to files of /proc/sys is written by whoever has the rights in there."""
+
+    def check() -> str:
+        with box("mipU", mount_proc=False) as target:
+            options: dict[str, Any] = {"unshare": "mp", "pid_max": 1000, "mount_proc": True}
+            command = ["cat", "/proc/sys/kernel/pid_max"]
+            return str(
+                nsbox.run(command, join=(target, "user ipc pid"), capture_output=True, text=True, **options).stdout
+            )
+
+    assert who(check) == "1000\n"
+
+
+def test_clocks_inside_a_joined_user_namespace(who: Who) -> None:
+    """Root may set them; for others nsbox-init would have to show itself to those inside, and the error says so."""
+
+    def check() -> tuple[str, str]:
+        with box("mipU") as target:
+            command = ["cat", "/proc/uptime"]
+            options: dict[str, Any] = {"unshare": "T", "boottime": 10**6, "join": (target, "user ipc")}
+            try:
+                uptime = nsbox.run(command, capture_output=True, text=True, **options).stdout.split()[0]
+                return ("set" if float(uptime) > 10**6 else "not set"), ""
+            except nsbox.SpawnPermissionError as error:
+                return error.step, error.evidence
+
+    step, evidence = who(check)
+    assert step == ("set" if who.is_root else "clock offsets")
+    assert who.is_root or "hides" in evidence
+
+
+def test_nobody_inside_traces_us() -> None:
+    """Root of the joined user namespace finds our second nsbox-init, and may not look into it (ptrace(2))."""
+
+    def check() -> tuple[str, str]:
+        with box("mipU", mount_proc=True) as target, nsbox.Popen(["sleep", "1000"], unshare="", join=target) as process:
+            inner = nsbox.translate_pid(next(p for p in descendants(process.init_pid) if p != process.pid), to=target)
+            script = f"readlink /proc/{inner}/exe || echo hidden; readlink /proc/{process.pid_inside}/exe"
+            output = nsbox.enter(target, None, ["sh", "-c", script], capture_output=True, text=True).stdout
+            process.kill()
+            hidden, shown = output.split()
+            return hidden, Path(shown).name
+
+    assert as_user(check) == ("hidden", "sleep")

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
         getstatusoutput,
         run,
     )
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.explanation import Explanation, explain
     from nsbox.handle import fork_exec
     from nsbox.process import Popen
     from nsbox.shell import Shell, ShellResult
@@ -52,10 +54,12 @@ _NAMES = {
     "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
     "calls": (
-        "DEVNULL", "PIPE", "STDOUT", "CalledProcessError", "CompletedProcess", "SubprocessError", "TimeoutExpired",
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
         "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "explanation": ("Explanation", "explain"),
     "handle": ("fork_exec",),
     "process": ("Popen",),
     "shell": ("Shell", "ShellResult"),
@@ -72,6 +76,8 @@ __all__ = [
     "CalledProcessError",
     "ClosedError",
     "CompletedProcess",
+    "Diagnosis",
+    "Explanation",
     "NsboxError",
     "Popen",
     "Process",
@@ -92,6 +98,8 @@ __all__ = [
     "check_output",
     "create_subprocess_exec",
     "create_subprocess_shell",
+    "doctor",
+    "explain",
     "fork_exec",
     "getoutput",
     "getstatusoutput",

@@ -40,7 +40,7 @@ mod _core {
     #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
     #[pymodule_export]
-    use crate::ipc::{IpcFiles, read_ipc};
+    use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]

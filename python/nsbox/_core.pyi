@@ -30,6 +30,7 @@ __all__ = [
     "keep_capabilities",
     "kinds",
     "landlock_layers",
+    "list_queues",
     "mount",
     "mount_here",
     "namespace_relations",
@@ -718,6 +719,12 @@ def landlock_layers() -> int | None:
     kernel has no Landlock.
 
     It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
+def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
+    """
+    The POSIX message queues in an mqueue that is mounted somewhere; nothing if it cannot be listed. The descriptor stays
+    the caller's.
     """
 
 def mount(

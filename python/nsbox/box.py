@@ -7,19 +7,16 @@ import os
 import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, Unpack
 
 from nsbox import _core, resident
-from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, UnsupportedError
+from nsbox.errors import ClosedError, SpawnError, SpecError
 from nsbox.launch import Argument, Environment, bare
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
-from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
-
-if TYPE_CHECKING:
-    from nsbox.namespaces import Namespace
+from nsbox.spec import Namespaces, Options, Spec, spec_of
+from nsbox.surroundings import StepResult, Surroundings, path_of
 
 __all__ = ["Box", "Event", "StepResult"]
 
@@ -27,43 +24,8 @@ Event = _core.Event
 AnyBox: TypeAlias = "Box"
 """`Box` where that name means its method."""
 
-_PID_MAX_PER_NAMESPACE = (6, 14)
-_MOUNT_FLAGS = {
-    "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
-    "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
-}  # fmt: skip
 
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """A step that was carried out for a box.
-
-    Attributes:
-        name: Its name, such as ``"mount proc"``.
-        actor: Who carried it out: ``"caller"`` or ``"init"``.
-        call: The system call with its arguments.
-        manual: The manual page that describes it.
-        why: Why it was done.
-        errno: 0, or the number of the error by which it failed (errno(3)).
-        microseconds: How long it took; None where nsbox-init did not measure it.
-    """
-
-    name: str
-    actor: str
-    call: str
-    manual: str
-    why: str
-    errno: int = 0
-    microseconds: float | None = None
-
-    def __str__(self) -> str:
-        """Say what was done, how it ended, and how long it took."""
-        result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
-        took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
-        return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
-
-
-class Box:
+class Box(Surroundings):
     r"""A living set of namespaces with nsbox-init as its init, in which programs are started, and which can be changed.
 
     >>> with Box("mip") as box:
@@ -111,7 +73,7 @@ class Box:
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
         self.spec = spec
-        directory = None if cwd is None else _path("cwd", cwd)
+        directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         plan = _core.compile_box(spec, facts, directory)
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)
@@ -269,149 +231,6 @@ class Box:
             inner._open(self, _spec(unshare, spec, options), cwd, reap)
         return inner
 
-    # Changing it
-
-    def mount_proc(self, target: Argument = "/proc") -> StepResult:
-        """Mount a new proc, which shows the PID namespace of the box (proc(5)).
-
-        Raises:
-            SpecError: without a mount namespace of its own: the proc would cover the caller's.
-            SpawnError: when the kernel refuses.
-            ClosedError: when the box has ended.
-        """
-        self._needs("mount_proc", "mount")
-        return self._errand(_core.Errand.mount_proc(_path("target", target)))
-
-    def mount(
-        self,
-        source: Argument | None,
-        target: Argument,
-        fstype: str | None = None,
-        flags: str = "",
-    ) -> StepResult:
-        """Mount something in the box (mount(2)).
-
-        Args:
-            source: What to mount; for a bind mount a path in the box.
-            target: Where.
-            fstype: The type of the file system.
-            flags: Words with commas between: ``ro``, ``nosuid``, ``nodev``, ``noexec``, ``remount``, ``bind``,
-                ``rbind``, ``move``, ``private``, ``slave``, ``shared``, ``rec``.
-
-        Raises:
-            SpecError: for unknown flags, and without a mount namespace of its own.
-            SpawnError: when the kernel refuses.
-            ClosedError: when the box has ended.
-        """
-        self._needs("mount", "mount")
-        number = 0
-        for word in flags.replace(",", " ").split():
-            if word not in _MOUNT_FLAGS:
-                raise SpecError(f"flags: {word!r} is none of {', '.join(_MOUNT_FLAGS)}")
-            number |= _MOUNT_FLAGS[word]
-        kind = None if fstype is None else _path("fstype", fstype)
-        return self._errand(
-            _core.Errand.mount(
-                None if source is None else _path("source", source), _path("target", target), kind, number
-            )
-        )
-
-    def unmount(self, target: Argument, *, detach: bool = False) -> StepResult:
-        """Unmount something in the box (umount(2)).
-
-        Args:
-            target: Where it is mounted.
-            detach: Whether it goes away at once, even if it is in use (MNT_DETACH).
-
-        Raises:
-            SpecError: without a mount namespace of its own.
-            SpawnError: when the kernel refuses.
-            ClosedError: when the box has ended.
-        """
-        self._needs("unmount", "mount")
-        return self._errand(_core.Errand.unmount(_path("target", target), 2 if detach else 0))
-
-    @property
-    def hostname(self) -> str:
-        """The host name in the box (uts_namespaces(7)). It can be set if the box has a UTS namespace of its own."""
-        return self._read(b"/proc/sys/kernel/hostname")
-
-    @hostname.setter
-    def hostname(self, name: str) -> None:
-        self._needs("hostname", "uts")
-        self._errand(_core.Errand.hostname(os.fsencode(name)))
-
-    @property
-    def domainname(self) -> str:
-        """The NIS domain name in the box. It can be set if the box has a UTS namespace of its own."""
-        return self._read(b"/proc/sys/kernel/domainname")
-
-    @domainname.setter
-    def domainname(self, name: str) -> None:
-        self._needs("domainname", "uts")
-        self._errand(_core.Errand.domainname(os.fsencode(name)))
-
-    @property
-    def pid_max(self) -> int:
-        """One more than the highest PID (proc_sys_kernel(5)). It can be set in a PID namespace of its own."""
-        return int(self._read(b"/proc/sys/kernel/pid_max"))
-
-    @pid_max.setter
-    def pid_max(self, value: int) -> None:
-        self._needs("pid_max", "pid")
-        if _core.facts().kernel < _PID_MAX_PER_NAMESPACE:
-            raise UnsupportedError(
-                "pid_max: each PID namespace has its own since Linux 6.14; this one is the machine's"
-            )
-        if type(value) is not int:
-            raise SpecError(f"pid_max: expected a number, got {value!r}")
-        self._errand(_core.Errand.write(b"/proc/sys/kernel/pid_max", str(value).encode()))
-
-    @property
-    def loopback(self) -> bool:
-        """Whether the loopback interface is up. It can be brought up in a network namespace of its own."""
-        with self.open("/proc/self/net/fib_trie") as file:
-            return b"127.0.0.1" in file.read()
-
-    @loopback.setter
-    def loopback(self, up: bool) -> None:
-        self._needs("loopback", "net")
-        if up is not True:
-            raise SpecError("loopback: can only be brought up, by True")
-        self._errand(_core.Errand.loopback())
-
-    def open(self, path: Argument) -> Any:
-        """Open a file for reading, as a binary file; nsbox-init opens it, so /proc shows the view of the box.
-
-        Raises:
-            SpawnError: when it cannot be opened.
-            ClosedError: when the box has ended.
-        """
-        return os.fdopen(self._fetch(_core.Errand.open(_path("path", path))), "rb")
-
-    def namespace(self, kind: str) -> Namespace:
-        """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.
-
-        A box is also a target itself, for `nsbox.enter`, `nsbox.setns` and the option ``join``.
-
-        Args:
-            kind: A kind of namespace, such as ``"net"``.
-
-        Returns:
-            A new handle, which belongs to the caller.
-
-        Raises:
-            SpecError: for what is no kind.
-            SpawnError: when it cannot be opened.
-            ClosedError: when the box has ended.
-        """
-        if kind not in KINDS:
-            raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
-        # Not for everybody: it brings what hands descriptors to other processes.
-        from nsbox.namespaces import Namespace  # noqa: PLC0415
-
-        return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
-
     def reap(self) -> StepResult:
         """Reap the orphans that have ended by now: the duty of PID 1 (wait(2)).
 
@@ -485,6 +304,13 @@ class Box:
 
     # Within
 
+    def _perform(self, plan: _core.Plan) -> _core.Outcome:
+        with self._in_use():
+            return self._handle.perform(plan)
+
+    def _note(self, step: StepResult) -> None:
+        self._later.append(step)
+
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
         """Turn the failures of a box that has ended into the error that says so."""
@@ -515,38 +341,6 @@ class Box:
             kernel=ours.kernel,
         )
 
-    def _needs(self, argument: str, kind: str) -> None:
-        if kind not in self.namespaces:
-            raise SpecError(f"{argument}: the box has no {kind} namespace of its own; Box({KINDS[kind].letter!r}) has")
-
-    def _perform(self, plan: _core.Plan) -> _core.Outcome:
-        with self._in_use():
-            return self._handle.perform(plan)
-
-    def _errand(self, plan: _core.Plan) -> StepResult:
-        (step,) = plan.steps
-
-        def result(errno: int, microseconds: float | None) -> StepResult:
-            done = StepResult(step.name, step.actor, step.call, step.manual, step.why, errno, microseconds)
-            self._later.append(done)
-            return done
-
-        try:
-            return result(0, self._perform(plan).nanoseconds / 1000)
-        except SpawnError as error:
-            result(error.errno or 0, None)
-            raise
-
-    def _read(self, path: bytes) -> str:
-        data = self._perform(_core.Errand.read(path)).data
-        return bytes(data or b"").decode(errors="surrogateescape").rstrip("\n")
-
-    def _fetch(self, plan: _core.Plan) -> int:
-        fd = self._perform(plan).fd
-        if fd is None:
-            raise NsboxError("nsbox-init sent no descriptor: the limit of open ones may be reached (RLIMIT_NOFILE)")
-        return fd
-
 
 def _spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
     if spec is None:
@@ -558,10 +352,3 @@ def _spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
     if spec.join is not None:
         raise SpecError("join: a box is made of new namespaces; the method Box of a box makes one inside of it")
     return spec
-
-
-def _path(argument: str, value: Argument) -> bytes:
-    path = os.fsencode(value)
-    if not path or b"\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path

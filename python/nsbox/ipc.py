@@ -6,7 +6,7 @@ Nothing is entered by the caller: a throw-away child opens what the kernel shows
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, overload
@@ -15,7 +15,7 @@ from nsbox import _core
 from nsbox.processes import Target, pid_of
 from nsbox.views import ipc_table as _view
 
-__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse"]
+__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse", "table_of"]
 
 IpcKind: TypeAlias = Literal["shm", "sem", "msg", "mqueue"]
 """System V shared memory, semaphores and message queues (sysvipc(7)), and POSIX message queues (mq_overview(7))."""
@@ -108,19 +108,34 @@ def ipcs(of: Target | None = None) -> IpcTable:
         files = _core.read_ipc(None if of is None else pid_of(of, "of"))
     except FileNotFoundError as error:
         raise ProcessLookupError(3, "no such process, or it is over", error.filename) from error
+    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
+    return table_of(texts, files.queues, pid_of(of, "of") if files.ids_inside and of is not None else None)
+
+
+def table_of(
+    texts: Mapping[IpcKind, bytes | None],
+    queues: Sequence[tuple[bytes, int, int, int, bytes | None]] | None,
+    member: int | None,
+) -> IpcTable:
+    """Make the table.
+
+    Args:
+        texts: The files of /proc/sysvipc, by kind; None for what could not be read.
+        queues: POSIX queues: name, uid, gid, mode, text; None if they could not be listed.
+        member: A process in the user namespace whose ids the files have; None if it is the caller's.
+    """
     to_uid: _Translation = _same
     to_gid: _Translation = _same
-    if files.ids_inside and of is not None:
-        to_uid, to_gid = (_translation(pid_of(of, "of"), file) for file in ("uid_map", "gid_map"))
+    if member is not None:
+        to_uid, to_gid = (_translation(member, file) for file in ("uid_map", "gid_map"))
     found: list[IpcObject] = []
-    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
     for kind, text in texts.items():
         found += parse(kind, text or b"", to_uid, to_gid)
-    for name, uid, gid, mode, contents in sorted(files.queues or []):
+    for name, uid, gid, mode, contents in sorted(queues or []):
         size = None if contents is None else _queue_size(contents)
         found.append(IpcObject(kind="mqueue", name=os.fsdecode(name), uid=uid, gid=gid, mode=mode, size=size))
     unknown = [kind for kind, text in texts.items() if text is None]
-    if files.queues is None:
+    if queues is None:
         unknown.append("mqueue")
     return IpcTable(found, unknown)
 

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::error::{Error, Result};
+use crate::idmap;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
 use crate::spec::{Facts, Launch, Maps, Spec};
@@ -16,6 +17,10 @@ const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
 
 /// A process enters the time namespace made for its children by an exec, too, since this version.
 const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
+
+/// Capabilities to write any gid_map and uid_map (capabilities(7)).
+const SETGID: u64 = 1 << 6;
+const SETUID: u64 = 1 << 7;
 
 /// The steps being collected.
 struct Builder {
@@ -223,17 +228,18 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
 /// The files of a user namespace, written by the caller while `actor` waits.
 fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let Maps { auto, users, groups } = &spec.maps;
-    let root = vec![(0, None, 1)];
+    let root = vec![(Some(0), None, 1)];
     let given = !users.is_empty() || !groups.is_empty();
     let (users, groups) = if *auto && !given { (&root, &root) } else { (users, groups) };
-    let text = |map: &[(u32, Option<u32>, u32)], own: u32| -> String {
-        map.iter().map(|(inside, outside, count)| format!("{inside} {} {count}\n", outside.unwrap_or(own))).collect()
-    };
-    // Without CAP_SETGID outside, gid_map may only be written once setgroups(2) is given up (user_namespaces(7));
-    // unshare(1) gives it up for every map to a single id.
-    let single = |map: &[(u32, Option<u32>, u32)]| map.iter().any(|(_, outside, _)| outside.is_none());
-    const SETGID: u64 = 1 << 6;
-    let deny = !groups.is_empty() && (single(groups) || facts.effective & SETGID == 0);
+    let asked_own_group = groups.iter().any(|(_, outside, _)| outside.is_none());
+    let (users, groups) = (idmap::lines(users, facts.euid), idmap::lines(groups, facts.egid));
+    // Without the capability outside, a map may hold one id, the caller's own; beyond that, setuid programs help.
+    let (own_user, own_group) = (idmap::is_own_alone(&users, facts.euid), idmap::is_own_alone(&groups, facts.egid));
+    let helped_users = !users.is_empty() && !own_user && facts.effective & SETUID == 0;
+    let helped_groups = !groups.is_empty() && !own_group && facts.effective & SETGID == 0;
+    // For an unprivileged caller gid_map can only be written once setgroups(2) is given up (user_namespaces(7));
+    // unshare(1) gives it up for every map to a single id. newgidmap(1) decides for itself.
+    let deny = own_group && (asked_own_group || facts.effective & SETGID == 0);
     let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;
@@ -253,19 +259,28 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
             "given up, or else a group map could drop a group that forbids something",
         );
     }
+    let write = |file, program, lines: &[[u32; 3]], helped| {
+        let texts: Vec<String> =
+            lines.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}")).collect();
+        if helped {
+            CallerAction::MapBy(program, texts.join(" "))
+        } else {
+            CallerAction::Map(file, texts.iter().flat_map(|line| [line, "\n"]).collect())
+        }
+    };
     if !groups.is_empty() {
         plan.caller(
             "gid_map",
-            CallerAction::Map("gid_map", text(groups, facts.egid)),
-            "user_namespaces(7)",
+            write("gid_map", "newgidmap", &groups, helped_groups),
+            if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
             "which group outside each group inside stands for",
         );
     }
     if !users.is_empty() {
         plan.caller(
             "uid_map",
-            CallerAction::Map("uid_map", text(users, facts.euid)),
-            "user_namespaces(7)",
+            write("uid_map", "newuidmap", &users, helped_users),
+            if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
             "which user outside each user inside stands for",
         );
     }

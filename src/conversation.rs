@@ -9,9 +9,10 @@ use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
 
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
+use crate::idmap::Helper;
 use crate::ns;
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, remembered};
-use crate::plan::{Arrangement, Plan, STEP_INIT};
+use crate::plan::{Arrangement, CallerAction, Plan, STEP_INIT};
 use crate::report::{Message, receive};
 
 /// How long a set-up that is given up may take to end by itself.
@@ -31,13 +32,27 @@ pub struct Conversation<'a> {
     pub method: Method,
     /// The payload's process, once it has said that it exists: its PID as the kernel translated it, and a pidfd.
     pub payload: Option<(i32, Option<OwnedFd>)>,
-    /// Whether the maps are written.
+    /// How many of the maps are written, and whether init knows that all are.
+    pub maps: usize,
     pub maps_written: bool,
+    /// The program that writes the next one, and the step that is, while it runs.
+    pub helper: Option<(u16, Helper)>,
 }
 
 impl Conversation<'_> {
     /// Hear one report and act on it. When the payload runs, what is known of it and a pidfd of it are returned.
     pub fn next(&mut self) -> Result<Option<(Parts, OwnedFd)>> {
+        if let Some((step, helper)) = &mut self.helper {
+            if poll_readable([helper.fd()], Some(SIGNAL_SLICE))? == [true]
+                && let Some(outcome) = helper.hear()
+            {
+                outcome.map_err(|(errno, words)| failure(self.plan, *step, errno, words))?;
+                self.helper = None;
+                self.maps += 1;
+                self.write_maps()?;
+            }
+            return Ok(None);
+        }
         let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
         let Some(message) = receive(&self.socket)? else {
             return if heard || ended { Err(self.gone()) } else { Ok(None) };
@@ -128,16 +143,27 @@ impl Conversation<'_> {
         Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
     }
 
-    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).
+    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). Where a program does it, this
+    /// returns, and is called again when that has ended.
     fn write_maps(&mut self) -> Result<()> {
         let member = match (self.plan.arrangement, &self.payload) {
             (Arrangement::Guarded | Arrangement::Unforked, Some((_, Some(payload)))) => payload,
             _ => &self.pidfd,
         };
-        for (index, file, text) in self.plan.maps() {
-            number_in_proc(member)
-                .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
-                .map_err(|errno| failure(self.plan, index as u16, errno, String::new()))?;
+        for (index, action) in self.plan.maps().skip(self.maps) {
+            let failed = |errno| failure(self.plan, index, errno, String::new());
+            let pid = number_in_proc(member).map_err(failed)?;
+            match action {
+                CallerAction::MapBy(program, ranges) => {
+                    self.helper = Some((index, Helper::start(program, pid, ranges).map_err(failed)?));
+                    return Ok(());
+                }
+                CallerAction::Map(file, text) => {
+                    write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()).map_err(failed)?;
+                }
+                _ => {}
+            }
+            self.maps += 1;
         }
         send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
         self.maps_written = true;

@@ -5,6 +5,7 @@ mod child;
 pub mod compile;
 mod conversation;
 mod error;
+mod idmap;
 mod image;
 mod ns;
 mod pidfd;

@@ -39,6 +39,8 @@ pub enum CallerAction {
     ExecInit(bool),
     /// Write this to the new user namespace's file of that name.
     Map(&'static str, String),
+    /// Have this program write these ranges.
+    MapBy(&'static str, String),
 }
 
 /// What a step does.
@@ -186,10 +188,10 @@ impl Plan {
         self.arrangement == Arrangement::InitInside && self.namespaces & ns::PID != 0
     }
 
-    /// The text for one of the files of the user namespace, if it is to be written.
-    pub fn maps(&self) -> impl Iterator<Item = (usize, &'static str, &str)> {
+    /// The steps that write the files of the user namespace, with their numbers.
+    pub fn maps(&self) -> impl Iterator<Item = (u16, &CallerAction)> {
         self.steps.iter().enumerate().filter_map(|(index, step)| match &step.action {
-            Action::Caller(CallerAction::Map(file, text)) => Some((index, *file, text.as_str())),
+            Action::Caller(action @ (CallerAction::Map(..) | CallerAction::MapBy(..))) => Some((index as u16, action)),
             _ => None,
         })
     }

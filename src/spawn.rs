@@ -157,7 +157,17 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         reap(&pidfd, true);
         return Err(failure(plan, STEP_INIT, request.errno, String::new()));
     }
-    Ok(Conversation { plan, pid, pidfd, socket: ours, method, payload: None, maps_written: false })
+    Ok(Conversation {
+        plan,
+        pid,
+        pidfd,
+        socket: ours,
+        method,
+        payload: None,
+        maps: 0,
+        maps_written: false,
+        helper: None,
+    })
 }
 
 /// The child, in our memory.

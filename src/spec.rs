@@ -5,6 +5,8 @@
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
+use crate::idmap::Wanted;
+
 /// Which namespaces, and how they are set up (`nsbox.Spec`).
 #[derive(Debug, FromPyObject)]
 pub struct Spec {
@@ -40,15 +42,15 @@ pub struct Spec {
     pub no_new_privs: bool,
 }
 
-/// Id maps for a new user namespace: `(inside, outside, count)` each; `outside` nothing means the caller's own.
+/// Id maps for a new user namespace, as `idmap.rs` takes them.
 #[derive(Debug, FromPyObject)]
 pub struct Maps {
     /// Add a user namespace with a map to root when the caller may not make namespaces without one.
     pub auto: bool,
     /// uid_map.
-    pub users: Vec<(u32, Option<u32>, u32)>,
+    pub users: Vec<Wanted>,
     /// gid_map.
-    pub groups: Vec<(u32, Option<u32>, u32)>,
+    pub groups: Vec<Wanted>,
 }
 
 /// What is run, and with which surroundings (`nsbox.spec.Launch`).

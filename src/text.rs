@@ -45,6 +45,7 @@ impl Step {
                 format!("execveat(nsbox-init){how}")
             }
             Action::Caller(CallerAction::Map(file, text)) => format!("write(\"/proc/PID/{file}\", {text:?})"),
+            Action::Caller(CallerAction::MapBy(program, ranges)) => format!("{program} PID {ranges}"),
             Action::Op(op) => op_call(op),
         }
     }

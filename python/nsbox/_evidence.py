@@ -17,6 +17,7 @@ __all__ = [
     "lsm_label",
     "masked_proc",
     "missing_kinds",
+    "no_new_privs",
     "seccomp_filter",
     "task_limits",
 ]
@@ -66,6 +67,11 @@ def lsm_label() -> str:
     """Return the security label of this process, unless it is unconfined or there is none."""
     label = _read("/proc/self/attr/current").strip("\0")
     return "" if label in ("", "unconfined", "kernel") else label
+
+
+def no_new_privs() -> bool:
+    """Whether no exec grants privileges to this thread (prctl(2), PR_SET_NO_NEW_PRIVS)."""
+    return "\nNoNewPrivs:\t1" in _read("/proc/thread-self/status")
 
 
 def masked_proc() -> list[str]:

@@ -43,6 +43,7 @@ class Failure(NamedTuple):
 
 Explanation = tuple[str, str]
 _DENIED = (EPERM, EACCES)
+_GRANT = "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER"
 
 
 def explain(failure: Failure) -> Explanation:
@@ -113,7 +114,27 @@ def _exec_init(failure: Failure) -> Explanation:
     return "", ""
 
 
+def _map_by_helper(failure: Failure) -> Explanation:
+    """newuidmap(1) and newgidmap(1), which the caller needs for more than its own id."""
+    program = failure.call.split()[0]
+    file = "/etc/subuid" if program == "newuidmap" else "/etc/subgid"
+    myself = "map only yourself (map_root_user, map_current_user, map_user, map_group)"
+    if failure.errno == ENOENT:
+        return f"without {program}, an unprivileged caller may map one id, its own", (
+            f"install the package uidmap (elsewhere: shadow-utils), or {myself}"
+        )
+    if evidence.no_new_privs():
+        return f"no_new_privs is set for this process, so {program}, which is setuid, has no power", (
+            f"start from a process without it (containers: allowPrivilegeEscalation: true), or {myself}"
+        )
+    if "not allowed" in failure.detail:
+        return f"{file} does not grant these ids", f"map what it grants (map_users='auto'), or add a line: {_GRANT}"
+    return "", f"see that {program} is setuid root, and that {file} has a line for you: {_GRANT}"
+
+
 def _maps(failure: Failure) -> Explanation:
+    if failure.call.startswith("new"):
+        return _map_by_helper(failure)
     if found := _policy(failure):
         return found
     if failure.errno == EPERM:

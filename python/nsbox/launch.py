@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from nsbox import _core
+from nsbox import _core, idmap
 from nsbox.errors import SpawnError
 from nsbox.spec import Spec
 
@@ -94,7 +94,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         UnsupportedError: when this kernel lacks something.
     """
     try:
-        return _core.spawn(_core.compile(spec, launch, _core.facts()))
+        return _core.spawn(_core.compile(idmap.resolve(spec), launch, _core.facts()))
     except SpawnError as error:
         raise _as_subprocess_says(error, program, cwd) from None
 
@@ -106,7 +106,7 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
         As `start`.
     """
     try:
-        return _core.run(_core.compile(spec, launch, _core.facts()))
+        return _core.run(_core.compile(idmap.resolve(spec), launch, _core.facts()))
     except SpawnError as error:
         raise _as_subprocess_says(error, program, None) from None
 

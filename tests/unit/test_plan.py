@@ -32,6 +32,10 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "time-no-fork": (ROOT, {"unshare": "T", "boottime": 5, "fork": False}, {}),
     "keep-caps": (USER, {"unshare": "m", "map_user": 7, "map_group": 8, "keep_caps": True}, {}),
     "ranges": (ROOT, {"unshare": "U", "map_users": [(0, 10, 5), (5, 0, 1)], "map_groups": [(0, 10, 5)]}, {}),
+    "ranges-rootless": (
+        USER, {"unshare": "U", "map_user": 7, "map_users": [(0, 10, 9)], "map_groups": [(3, 5, 1)]}, {},
+    ),
+    "own-ids": (USER, {"unshare": "U", "map_current_user": True, "setgroups": "deny"}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
     "everything": (

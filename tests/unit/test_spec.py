@@ -145,7 +145,16 @@ def test_defaults() -> None:
         ({"map_user": -1}, "map_user"),
         ({"map_user": LARGEST_ID + 1}, "map_user"),
         ({"map_group": "root"}, "map_group"),
+        ({"map_root_user": True, "map_current_user": True}, "map_root_user"),
+        ({"map_current_user": True, "map_group": 1}, "map_current_user"),
+        ({"map_current_user": 1}, "map_current_user"),
+        ({"setgroups": "allow", "map_current_user": True}, "setgroups"),
         ({"map_users": "0 0 1"}, "map_users"),
+        ({"map_users": "everything"}, "map_users"),
+        ({"map_users": [(0, 0, 5), (4, 9, 1)]}, "map_users"),
+        ({"map_users": [(0, 5, 5), (9, 0, 6)]}, "map_users"),
+        ({"map_users": [(1, 0, 2**32 - 1)]}, "map_users"),
+        ({"map_groups": [(n, n, 1) for n in range(341)]}, "map_groups"),
         ({"map_users": 5}, "map_users"),
         ({"map_users": [(0, 0)]}, "map_users"),
         ({"map_users": [(0, 0, 0)]}, "map_users"),
@@ -184,6 +193,15 @@ def test_offsets_of_any_size(seconds: float) -> None:
     assert abs(offset[0] + offset[1] / 1e9 - seconds) < 1e-6
 
 
+def test_words_for_ranges_are_not_for_the_core() -> None:
+    """They stand for what is found when something is started; a plan made without looking would lack the ranges."""
+    spec = nsbox.Spec(unshare="U", map_users="auto", map_root_user=True)
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    facts = _core.Facts(euid=0, egid=0)
+    with pytest.raises(TypeError):
+        _core.compile(spec, Launch(paths=(b"/bin/true",), argv=(b"true",)), facts)
+
+
 @pytest.mark.parametrize("path", ["/proc", b"/proc", Path("/proc"), True])
 def test_paths(path: Any) -> None:
     """Paths of any kind."""
@@ -199,6 +217,7 @@ OPTIONS = st.fixed_dictionaries(
         "mount_proc": st.booleans() | st.sampled_from(["/proc", "/mnt"]),
         "propagation": st.sampled_from(["private", "shared", "slave", "unchanged"]),
         "map_root_user": st.sampled_from([True, False, "auto"]),
+        "map_current_user": st.booleans(),
         "map_user": st.none() | st.integers(0, LARGEST_ID),
         "map_group": st.none() | st.integers(0, LARGEST_ID),
         "map_users": st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), max_size=2),

@@ -6,6 +6,7 @@ use pyo3::pybacked::PyBackedBytes;
 
 use crate::error::{Error, Result};
 use crate::idmap;
+use crate::mounts::Place;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
 use crate::spec::{Facts, Launch, Maps, Spec};
@@ -23,7 +24,7 @@ const SETGID: u64 = 1 << 6;
 const SETUID: u64 = 1 << 7;
 
 /// The steps being collected.
-struct Builder {
+pub struct Builder {
     steps: Vec<Step>,
 }
 
@@ -32,7 +33,8 @@ impl Builder {
         self.steps.push(Step { name, actor: Actor::Caller, action: Action::Caller(action), manual, why });
     }
 
-    fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
+    /// Add a step that is an operation.
+    pub fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
         self.steps.push(Step { name, actor, action: Action::Op(op), manual, why });
     }
 }
@@ -48,9 +50,14 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
             .ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
     })?;
     let mut added = Vec::new();
-    if spec.mount_proc.is_some() && flags & ns::MOUNT == 0 {
+    let mounting = [
+        (spec.mount_proc.is_some(), "mount_proc is set, and must not change the caller's own mounts"),
+        (spec.root.is_some(), "root is set, and must not change the caller's own"),
+        (!spec.mounts.is_empty(), "mounts are given, and must not change the caller's own"),
+    ];
+    if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & ns::MOUNT == 0) {
         flags |= ns::MOUNT;
-        added.push(("mount", "mount_proc is set, and must not change the caller's own mounts"));
+        added.push(("mount", why));
     }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
     if flags & ns::USER == 0 {
@@ -104,7 +111,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
         "leave the caller's memory at once: nsbox-init takes over",
     );
     if arrangement == Arrangement::InitInside {
-        world(&mut plan, Actor::Init, spec, flags, facts);
+        world(&mut plan, Actor::Init, spec, flags, facts)?;
     }
     let inner = if arrangement == Arrangement::Guarded { cloned } else { 0 };
     plan.op(
@@ -128,7 +135,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
         );
     }
     if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts);
+        world(&mut plan, Actor::Payload, spec, flags, facts)?;
     }
     payload(&mut plan, spec, launch, facts, flags, carry)?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
@@ -136,7 +143,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
 }
 
 /// What makes the new namespaces usable.
-fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) {
+fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
     if flags & ns::USER != 0 {
         id_maps(plan, actor, spec, facts);
     }
@@ -205,7 +212,20 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "a new network namespace has nothing but lo, and lo is down",
         );
     }
-    if let Some(target) = &spec.mount_proc {
+    let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & ns::USER != 0, facts };
+    if let Some(root) = &spec.root {
+        place.check("root")?;
+        let op = Op::NewRoot { path: Text(c_bytes(root)) };
+        plan.op(actor, "root", op, "pivot_root(2)", "only a mount point can become the root");
+    }
+    for mount in &spec.mounts {
+        place.check("mounts")?;
+        place.mount(plan, mount)?;
+    }
+    // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
+    if let Some(target) = spec.mount_proc.as_ref().filter(|_| place.inside) {
+        place.proc(plan, "mount proc", Text(c_bytes(target)));
+    } else if let Some(target) = &spec.mount_proc {
         let proc = Op::Mount {
             source: MaybeText(c_bytes(b"proc")),
             target: Text(c_bytes(target)),
@@ -223,6 +243,11 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "the limit of this PID namespace alone",
         );
     }
+    if place.inside {
+        let why = "from here on nothing of the old root can be reached by a path";
+        plan.op(actor, "pivot root", Op::PivotRoot {}, "pivot_root(2)", why);
+    }
+    Ok(())
 }
 
 /// The files of a user namespace, written by the caller while `actor` waits.
@@ -371,7 +396,8 @@ fn packed(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
     numbers.flat_map(u32::to_ne_bytes).collect()
 }
 
-fn c_bytes(bytes: &[u8]) -> Vec<u8> {
+/// As a C string.
+pub fn c_bytes(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0"].concat()
 }
 

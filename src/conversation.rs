@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
+use nsbox_init::wire::{END, Fault, GO, MountPart, Report, ReportKind};
 
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
@@ -172,7 +172,11 @@ impl Conversation<'_> {
 
     fn step_failed(&self, report: &Report) -> Error {
         let step = report.step as usize;
+        let part = MountPart::ALL.into_iter().find(|(part, _)| *part as i64 == report.value);
         let detail = match self.plan.steps.get(step).map(|step| step.name) {
+            Some("root" | "bind" | "tmpfs" | "overlay" | "proc" | "mount proc" | "pivot root") => {
+                part.map(|(_, words)| words.to_string()).unwrap_or_default()
+            }
             Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
             Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
             _ => String::new(),

@@ -7,6 +7,7 @@ mod conversation;
 mod error;
 mod idmap;
 mod image;
+pub mod mounts;
 mod ns;
 mod pidfd;
 pub mod plan;

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::idmap::Wanted;
+use crate::mounts::Mount;
 
 /// Which namespaces, and how they are set up (`nsbox.Spec`).
 #[derive(Debug, FromPyObject)]
@@ -18,6 +19,10 @@ pub struct Spec {
     pub init: bool,
     /// Where a new proc is mounted.
     pub mount_proc: Option<PyBackedBytes>,
+    /// The directory that becomes the root.
+    pub root: Option<PyBackedBytes>,
+    /// What is mounted, in order.
+    pub mounts: Vec<Mount>,
     /// `private`, `shared`, `slave` or `unchanged`.
     pub propagation: String,
     /// The id maps, or how to choose them.

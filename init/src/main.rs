@@ -12,6 +12,7 @@
 #![no_main]
 
 mod mem;
+mod mounts;
 mod perform;
 mod report;
 mod supervise;

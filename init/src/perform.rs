@@ -2,8 +2,9 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY, SIGCHLD};
+use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH, O_WRONLY, SIGCHLD};
 
+use crate::mounts;
 use crate::report::Channel;
 use crate::supervise::{Payload, Supervisor};
 use crate::sys::{self, Errno, Result};
@@ -19,6 +20,7 @@ const STACK: usize = 16 << 10;
 pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
     let mut time_namespace = false;
+    let mut proc = -1;
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     // Our program can be executed, but not read. For the kernel we then belong to the user namespace of the caller, so
     // that root of a new one cannot trace us (ptrace(2)). Until there is a payload, our files in /proc shall be ours.
@@ -29,9 +31,11 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
                 // Nobody else's business any more, least of all the payload's, which shares our memory until its
                 // exec. But as long as maps are awaited, the caller has to open our files in /proc.
                 sys::set_dumpable(maps_ahead);
-                fork(channel, step, flags, !time_namespace, plan, ops)
+                fork(channel, step, flags, !time_namespace, proc, plan, ops)
             }
             Op::AwaitMaps {} => maps_ahead = false,
+            // Outside a PID namespace we look for descendants in a proc; the new root may have none.
+            Op::PivotRoot {} => proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1),
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
             _ => {}
         }
@@ -66,12 +70,20 @@ struct Failure {
     value: i64,
 }
 
-fn fork(channel: &Channel, step: u16, flags: u64, share_memory: bool, plan: Plan<'static>, rest: Ops<'static>) -> ! {
+fn fork(
+    channel: &Channel,
+    step: u16,
+    flags: u64,
+    share_memory: bool,
+    proc: i32,
+    plan: Plan<'static>,
+    rest: Ops<'static>,
+) -> ! {
     let mut noted = Failure { step: 0, errno: 0, value: 0 };
     let prepared = Exec::prepare(plan).and_then(|(exec, stack)| {
         // A child with a copy of our memory needs a page that is really shared.
         let failure = if share_memory { &raw mut noted } else { sys::map_memory(4096, true)?.as_mut_ptr().cast() };
-        let supervisor = Supervisor::new(channel)?;
+        let supervisor = Supervisor::new(channel, proc)?;
         // PID 1 takes everything along. Elsewhere the payload has to notice our own end, even while we are suspended.
         let parent = if supervisor.is_pid_1() { -1 } else { sys::pidfd_open(sys::getpid())? };
         Ok((exec, stack, failure, supervisor, parent))
@@ -187,6 +199,14 @@ fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
         Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
+        Op::NewRoot { path } => mounts::root(path.0),
+        Op::Bind { source, target, inside, recursive, attributes } => {
+            mounts::bind(source.0, target.0, *inside != 0, *recursive != 0, *attributes)
+        }
+        Op::NewMount { fstype, options, attributes, target, inside } => {
+            mounts::mount(fstype.0, options, *attributes, target.0, *inside != 0)
+        }
+        Op::PivotRoot {} => mounts::pivot(),
         // The three that shape the flow are dealt with where it is.
         Op::Fork { .. } | Op::Signals { .. } | Op::Exec { .. } => Ok(()),
     }

@@ -36,14 +36,14 @@ pub struct Supervisor {
 const SWEEP: u32 = 5;
 
 impl Supervisor {
-    /// Prepare.
-    pub fn new(channel: &Channel) -> Result<Self> {
+    /// Prepare. A descriptor of /proc can be given; -1 where /proc itself is still there.
+    pub fn new(channel: &Channel, proc: i32) -> Result<Self> {
         let pid_1 = sys::getpid() == 1;
-        let (mut proc, mut children) = (-1, -1);
+        let (given, mut proc, mut children) = (proc, -1, -1);
         if !pid_1 {
             // Orphans come to the nearest subreaper instead of to the init of the caller's namespace.
             sys::become_subreaper()?;
-            (proc, children) = open_children().unwrap_or((-1, -1));
+            (proc, children) = open_children(given).unwrap_or((-1, -1));
         }
         let channel = Channel { socket: channel.socket, lifeline: channel.lifeline };
         Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children })
@@ -179,14 +179,13 @@ impl Supervisor {
 
 /// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves, whichever
 /// PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
-fn open_children() -> Result<(i32, i32)> {
+fn open_children(given: i32) -> Result<(i32, i32)> {
     let children_in = |proc: i32| {
         let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), O_RDONLY)?;
         if sys::is_proc(children) { Ok((proc, children)) } else { Err(sys::ENOENT) }
     };
-    sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY)
-        .and_then(children_in)
-        .or_else(|_| sys::detached_proc().and_then(children_in))
+    let proc = if given < 0 { sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY) } else { Ok(given) };
+    proc.and_then(children_in).or_else(|_| sys::detached_proc().and_then(children_in))
 }
 
 /// Close all descriptors but these; negative ones are ignored.

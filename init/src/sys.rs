@@ -16,6 +16,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 /// The error numbers init itself tells apart.
 pub const EIO: Errno = errno::EIO as Errno;
 pub const ENOENT: Errno = errno::ENOENT as Errno;
+pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;

@@ -323,6 +323,26 @@ operations! {
     20 Signals { /** blocked */ mask: u64, /** reset from ignored to default */ reset: u64 }
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
+    /// Make a directory a mount of its own and the working directory, for [`Op::PivotRoot`].
+    30 NewRoot { /** the directory */ path: Text<S> }
+    /// Mount on `target` what is at `source` (open_tree(2), move_mount(2)).
+    31 Bind {
+        /** what is mounted */ source: Text<S>,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+        /** whether the mounts below come along */ recursive: u32,
+        /** MOUNT_ATTR_*, set on all of them */ attributes: u64,
+    }
+    /// Make a file system (fsopen(2)) and mount it on `target`.
+    32 NewMount {
+        /** its type */ fstype: Text<S>,
+        /** names and values of its options, in turn; no value makes a flag */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+    }
+    /// Make the working directory the root, and unmount the old one (pivot_root(2)).
+    33 PivotRoot {}
 }
 
 /// FNV-1a on 64-bit words: enough to tell a damaged plan from a whole one, and two dozen instructions long.
@@ -467,6 +487,39 @@ pub enum ReportKind {
     /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
     /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race.
     Forked = 6,
+}
+
+/// Which part of a mount went wrong: the `value` of a [`ReportKind::Failed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i64)]
+pub enum MountPart {
+    /// Finding or copying the source.
+    Source = 1,
+    /// Setting attributes.
+    Attributes = 2,
+    /// Finding the target.
+    Target = 3,
+    /// An option of a file system.
+    Options = 4,
+    /// The file system itself.
+    FileSystem = 5,
+    /// Mounting it there.
+    Attach = 6,
+    /// Unmounting what was there before.
+    Detach = 7,
+}
+
+impl MountPart {
+    /// Every part, with the words for it.
+    pub const ALL: [(MountPart, &str); 7] = [
+        (MountPart::Source, "looking up the source"),
+        (MountPart::Attributes, "setting its attributes"),
+        (MountPart::Target, "looking up the target"),
+        (MountPart::Options, "an option"),
+        (MountPart::FileSystem, "making the file system"),
+        (MountPart::Attach, "mounting it there"),
+        (MountPart::Detach, "letting go of the old root"),
+    ];
 }
 
 /// One fixed-size record.

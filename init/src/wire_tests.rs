@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but `Fork` and `Exec`, which a plan has once each.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(19) {
+        match self.below(23) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -83,6 +83,22 @@ impl Random {
             15 => Op::Setuid { id: self.next() as u32, keep_caps: self.next() as u32 },
             16 => Op::Capabilities { inheritable: self.next(), ambient: self.next() },
             17 => Op::NoNewPrivs {},
+            18 => Op::NewRoot { path: Text(self.text()) },
+            19 => Op::Bind {
+                source: Text(self.text()),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+                recursive: self.next() as u32,
+                attributes: self.next(),
+            },
+            20 => Op::NewMount {
+                fstype: Text(self.text()),
+                options: self.texts(),
+                attributes: self.next(),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+            },
+            21 => Op::PivotRoot {},
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -127,7 +143,7 @@ fn every_operation_is_among_them() {
     let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
     tags.sort_unstable();
     tags.dedup();
-    assert_eq!(tags, (1..=21).collect::<Vec<u16>>());
+    assert_eq!(tags, (1..=21).chain(30..=33).collect::<Vec<u16>>());
 }
 
 #[test]

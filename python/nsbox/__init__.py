@@ -2,6 +2,7 @@
 
 # General layout, along the way of the data:
 #
+#   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen, run, fork_exec
@@ -16,15 +17,19 @@
 
 from nsbox._core import __version__
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+from nsbox.mount import Bind, Overlay, Proc, Tmpfs
 from nsbox.process import Popen, fork_exec, run
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import Spec
 from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
 
 __all__ = [
+    "Bind",
     "ClosedError",
     "NsboxError",
+    "Overlay",
     "Popen",
+    "Proc",
     "Process",
     "ProcessTable",
     "ProcessTree",
@@ -34,6 +39,7 @@ __all__ = [
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "Tmpfs",
     "UnsupportedError",
     "__version__",
     "fork_exec",

@@ -28,6 +28,7 @@ from errno import (
 from typing import NamedTuple
 
 from nsbox import _evidence as evidence
+from nsbox._mount_hints import explain_part, proc_refused
 
 __all__ = ["explain"]
 
@@ -152,20 +153,14 @@ def _maps(failure: Failure) -> Explanation:
 
 
 def _mount(failure: Failure) -> Explanation:
+    if failure.detail and (part := explain_part(failure.step, failure.detail, failure.errno)) != ("", ""):
+        return _policy(failure) or part
     if failure.errno in (ENOENT, ENOTDIR):
         return "the target is no directory", "mount on a directory that exists"
     if found := _policy(failure):
         return found
-    if failure.errno in _DENIED and failure.step == "mount proc":
-        if masks := evidence.masked_proc():
-            return f"parts of /proc are hidden by mounts ({', '.join(masks[:4])}), and a new proc would show them", (
-                "Docker: --security-opt systempaths=unconfined; Podman: --security-opt unmask=ALL; Kubernetes: "
-                "procMount: Unmasked with hostUsers: false"
-            )
-        if evidence.lacks_capability("CAP_SYS_ADMIN"):
-            return "in a user namespace, proc can only be mounted for a PID namespace that belongs to it", (
-                "unshare the PID namespace too"
-            )
+    if failure.errno in _DENIED and failure.step == "mount proc" and (refused := proc_refused()) != ("", ""):
+        return refused
     if failure.errno in _DENIED:
         return "the evidence does not decide: a Landlock domain or another security module may forbid all mounts", (
             "try the same outside of any sandbox"
@@ -242,6 +237,12 @@ _STEPS: dict[str, Callable[[Failure], Explanation]] = {
     "uid_map": _maps,
     "propagation": _mount,
     "mount proc": _mount,
+    "root": _mount,
+    "bind": _mount,
+    "tmpfs": _mount,
+    "overlay": _mount,
+    "proc": _mount,
+    "pivot root": _mount,
     "pid_max": _pid_max,
     "clock offsets": _clock,
     "descriptors": _descriptors,

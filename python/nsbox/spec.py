@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.mount import Bind, Mount, Overlay, Proc, Tmpfs
 
 __all__ = ["KINDS", "IdRange", "IdRanges", "Maps", "Namespaces", "Options", "Spec", "namespace_names", "spec_of"]
 
@@ -104,6 +105,8 @@ class Options(TypedDict, total=False):
     fork: bool
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
+    root: str | bytes | os.PathLike[str] | None
+    mounts: Sequence[Mount]
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
     map_current_user: bool
@@ -135,6 +138,10 @@ class Spec:
         init: Whether nsbox-init is the payload's parent inside: it reaps orphans, forwards signals, and is PID 1 of
             a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
         mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
+        root: The directory that becomes the root (pivot_root(2)); adds a mount namespace. Programs, ``cwd`` and targets
+            are looked up in it, and the working directory is its root unless ``cwd`` says otherwise.
+        mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
+            mount namespace.
         propagation: What happens to all mounts first: ``"private"``, ``"slave"``, ``"shared"`` or ``"unchanged"``
             (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
@@ -163,6 +170,8 @@ class Spec:
     fork: bool = True
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
+    root: str | bytes | os.PathLike[str] | None = None
+    mounts: Sequence[Mount] = ()
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
     map_current_user: bool = False
@@ -187,6 +196,8 @@ class Spec:
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
         put(self, "mount_proc", _path("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
+        put(self, "root", _path("root", self.root))
+        put(self, "mounts", _mounts(self.mounts))
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
@@ -238,11 +249,12 @@ class Spec:
         for option, kind in needs.items():
             if getattr(self, option) is not None and kind not in new:
                 raise SpecError(f"{option}: needs a new {kind} namespace; unshare has {', '.join(new) or 'none'}")
-        if self.mount_proc is not None and self.propagation in ("shared", "unchanged"):
-            raise SpecError(
-                f"mount_proc: with propagation={self.propagation!r} the new proc could also appear outside, over the "
-                "host's own; use 'private' or 'slave'"
-            )
+        for option in ("mount_proc", "root", "mounts"):
+            if getattr(self, option) and self.propagation in ("shared", "unchanged"):
+                raise SpecError(
+                    f"{option}: with propagation={self.propagation!r} what is mounted could also appear outside, over "
+                    "what the host has there; use 'private' or 'slave'"
+                )
         if not self.fork:
             self._check_unforked(new)
 
@@ -251,6 +263,8 @@ class Spec:
             raise SpecError("init: with fork=False there is no new process that could be init")
         if "pid" in new and self.mount_proc is not None:
             raise SpecError("mount_proc: with fork=False the new PID namespace has no process yet to mount its proc")
+        if "pid" in new and any(isinstance(mount, Proc) for mount in self.mounts):
+            raise SpecError("mounts: with fork=False the new PID namespace has no process yet to mount its Proc")
         if self.pid_max is not None:
             raise SpecError("pid_max: with fork=False nothing runs in the new PID namespace yet")
 
@@ -262,10 +276,11 @@ def _remembered(**options: Any) -> Spec:
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
     """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
+    hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
     try:
-        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **options}))
+        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
     except TypeError:
-        # Something unhashable, such as a list of ranges; or no option at all, which this says as well.
+        # Something unhashable, such as a set of namespaces; or no option at all, which this says as well.
         return Spec(unshare=unshare, **options)
 
 
@@ -282,6 +297,16 @@ def _path(argument: str, value: object) -> bytes | None:
     if not path or b"\0" in path:
         raise SpecError(f"{argument}: {value!r} is no path")
     return path
+
+
+def _mounts(value: object) -> tuple[Mount, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise SpecError(f"mounts: expected Bind, Tmpfs, Overlay and Proc, got {value!r}")
+    mounts = tuple(value)
+    for mount in mounts:
+        if not isinstance(mount, Bind | Tmpfs | Overlay | Proc):
+            raise SpecError(f"mounts: expected Bind, Tmpfs, Overlay or Proc, got {mount!r}")
+    return mounts
 
 
 def _name(argument: str, value: object) -> bytes | None:

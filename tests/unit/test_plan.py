@@ -10,7 +10,7 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox import _core
+from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox.launch import Launch
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -18,6 +18,12 @@ EVERYTHING = 2**41 - 1
 ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)
 USER = _core.Facts(euid=1000, egid=100, sigmask=0x4000)
 CAPABLE = _core.Facts(euid=1000, egid=100, effective=EVERYTHING, permitted=EVERYTHING, inheritable=0x1, ambient=0x1)
+
+OLD = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(6, 7))
+MOUNTS = (
+    Bind("/usr", "/usr", read_only=True), Bind("/dev", "/dev", dev=True, recursive=False), Tmpfs("/tmp", size=1 << 20),
+    Tmpfs("/run", mode=0o755), Overlay("/etc", ["/etc"], "/u", "/w"), Overlay("/opt", ["/a:b", "/c"]), Proc("/proc2"),
+)  # fmt: skip
 
 CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "nothing": (ROOT, {"unshare": ""}, {}),
@@ -36,6 +42,9 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
         USER, {"unshare": "U", "map_user": 7, "map_users": [(0, 10, 9)], "map_groups": [(3, 5, 1)]}, {},
     ),
     "own-ids": (USER, {"unshare": "U", "map_current_user": True, "setgroups": "deny"}, {}),
+    "root-and-mounts": (ROOT, {"unshare": "p", "root": "/srv/\"box\"", "mounts": MOUNTS, "mount_proc": True}, {}),
+    "mounts-rootless": (USER, {"unshare": "p", "mounts": MOUNTS, "init": False, "pid_max": 400}, {}),
+    "overlay-in-one": (OLD, {"mounts": [Overlay("/mnt", ["/a:b", "/c\\d"], "/u", "/w")]}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
     "everything": (
@@ -81,7 +90,8 @@ def test_every_step_explains_itself(case: str) -> None:
     for step in steps:
         assert step.actor in ("caller", "init", "payload")
         assert all((step.name, step.call, step.manual, step.why))
-    assert len({(step.actor, step.name) for step in steps}) == len(steps)
+    # Of some kinds there can be several: what they do tells them apart.
+    assert len({(step.actor, step.name, step.call) for step in steps}) == len(steps)
 
 
 def test_order_of_what_would_be_dangerous() -> None:
@@ -101,6 +111,23 @@ def test_unsupported() -> None:
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
     with pytest.raises(nsbox.UnsupportedError, match=r"6\.14"):
         _core.compile(nsbox.Spec(unshare="p", pid_max=400), launch, old)
+
+
+@pytest.mark.parametrize("options", [{"root": "/mnt"}, {"mounts": [Proc("/proc")]}])
+def test_mounts_by_descriptor_are_wanted(options: dict[str, Any]) -> None:
+    """Attributes cannot be set before anybody sees the mount on kernels before mount_setattr(2)."""
+    old = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(5, 11))
+    with pytest.raises(nsbox.UnsupportedError, match=rf"^{next(iter(options))}: .*5\.12"):
+        _core.compile(nsbox.Spec(**options), Launch(paths=(b"/bin/true",), argv=(b"true",)), old)
+
+
+def test_options_too_long_for_the_kernel() -> None:
+    """fsconfig(2) takes 255 bytes, and would say no more than EINVAL."""
+    launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
+    for lower, facts in ((["/" + "x" * 255, "/b"], ROOT), (["/" + "x" * 130, "/" + "y" * 130], OLD)):
+        with pytest.raises(nsbox.SpecError, match=r"^mounts: lowerdir.* 255 bytes"):
+            _core.compile(nsbox.Spec(mounts=[Overlay("/mnt", lower)]), launch, facts)
+    _core.compile(nsbox.Spec(mounts=[Overlay("/mnt", ["/" + "x" * 254, "/b"])]), launch, ROOT)
 
 
 @pytest.mark.parametrize("field", ["argv", "paths", "env"])

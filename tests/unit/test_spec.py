@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.launch import Launch
-from nsbox.spec import KINDS, namespace_names
+from nsbox.spec import KINDS, namespace_names, spec_of
 
 NAMES = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
 LARGEST_ID = 2**32 - 2
@@ -134,6 +134,16 @@ def test_defaults() -> None:
         ({"mount_proc": True, "propagation": "shared"}, "mount_proc"),
         ({"mount_proc": True, "propagation": "unchanged"}, "mount_proc"),
         ({"mount_proc": True, "fork": False}, "mount_proc"),
+        ({"root": ""}, "root"),
+        ({"root": "a\0b"}, "root"),
+        ({"root": 5}, "root"),
+        ({"root": "/mnt", "propagation": "unchanged"}, "root"),
+        ({"mounts": "/mnt"}, "mounts"),
+        ({"mounts": 5}, "mounts"),
+        ({"mounts": ["/mnt"]}, "mounts"),
+        ({"mounts": nsbox.Tmpfs("/mnt")}, "mounts"),
+        ({"mounts": [nsbox.Tmpfs("/mnt")], "propagation": "shared"}, "mounts"),
+        ({"mounts": [nsbox.Proc("/mnt")], "fork": False}, "mounts"),
         ({"pid_max": 400, "fork": False}, "pid_max"),
         ({"fork": False, "init": True}, "init"),
         ({"propagation": "rprivate"}, "propagation"),
@@ -215,6 +225,13 @@ OPTIONS = st.fixed_dictionaries(
         "fork": st.booleans(),
         "init": st.none() | st.booleans(),
         "mount_proc": st.booleans() | st.sampled_from(["/proc", "/mnt"]),
+        "root": st.none() | st.sampled_from(["/srv", b"/\xff"]),
+        "mounts": st.lists(
+            st.sampled_from(
+                [nsbox.Bind("/a", "/b"), nsbox.Tmpfs("/c"), nsbox.Overlay("/d", ["/l", "/m"]), nsbox.Proc("/e")]
+            ),
+            max_size=3,
+        ),
         "propagation": st.sampled_from(["private", "shared", "slave", "unchanged"]),
         "map_root_user": st.sampled_from([True, False, "auto"]),
         "map_current_user": st.booleans(),
@@ -273,6 +290,15 @@ def test_replace(unshare: str) -> None:
     spec = nsbox.Spec(unshare=unshare)
     assert dataclasses.replace(spec) == spec
     assert dataclasses.replace(spec, no_new_privs=True) == nsbox.Spec(unshare=unshare, no_new_privs=True)
+
+
+def test_remembered() -> None:
+    """What is asked for again is checked once, in lists and dictionaries too."""
+    options: Any = {"mounts": [nsbox.Tmpfs("/tmp")], "map_users": [(0, 0, 1)]}
+    again: Any = {name: list(value) for name, value in options.items()}
+    assert spec_of("m", options) is spec_of("m", again)
+    assert spec_of("m", options) == nsbox.Spec(unshare="m", **options)
+    assert spec_of({"mount"}, options) == nsbox.Spec(unshare="m", **options)
 
 
 def test_frozen() -> None:

@@ -369,6 +369,8 @@ def test_what_may_not_be_searched(who: Who, place: Path) -> None:
     if who.is_root:
         assert len(mountinfo(*(mount for mount, _ in mounts))) > len(mountinfo())
         return
-    for error, (_mount, part) in zip(who(lambda: [failure(mounts=[mount]) for mount, _ in mounts]), mounts, strict=True):
+    for error, (_mount, part) in zip(
+        who(lambda: [failure(mounts=[mount]) for mount, _ in mounts]), mounts, strict=True
+    ):
         assert (error.errno, isinstance(error, PermissionError)) == (errno.EACCES, True)
         assert error.evidence.startswith(part)

@@ -9,6 +9,7 @@ use crate::idmap;
 use crate::mounts::Place;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
+use crate::rlimit;
 use crate::spec::{Facts, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
@@ -350,6 +351,13 @@ fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flag
             "setgroups(2)",
             "the supplementary groups asked for",
         );
+    }
+    for (name, (soft, hard)) in &spec.rlimits {
+        let resource =
+            rlimit::number(name).ok_or_else(|| Error::Spec(format!("rlimits: no resource is called {name:?}")))?;
+        // What came before opens and maps; raising a limit needs the rights that go next.
+        let rlimit = Op::Rlimit { resource, soft: *soft as u64, hard: *hard as u64 };
+        op("rlimit", rlimit, "prlimit(2)", "as asked, while the rights to do it are still there");
     }
     if let Some(id) = launch.gid {
         op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");

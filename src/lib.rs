@@ -14,6 +14,7 @@ pub mod plan;
 mod probe;
 mod proc;
 mod report;
+mod rlimit;
 mod spawn;
 pub mod spec;
 mod text;

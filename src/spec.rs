@@ -43,6 +43,8 @@ pub struct Spec {
     pub monotonic: Option<(i64, i64)>,
     /// Whether the payload keeps the capabilities of the new user namespace.
     pub keep_caps: bool,
+    /// Names of resources with the soft and the hard limit; -1 is unlimited.
+    pub rlimits: Vec<(String, (i64, i64))>,
     /// Whether exec can no longer grant privileges.
     pub no_new_privs: bool,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use crate::ns::kinds_of;
 use crate::plan::{Action, CallerAction, Plan, Step};
+use crate::rlimit;
 use nsbox_init::wire::{MaybeText, Op};
 
 /// mount(2).
@@ -131,6 +132,14 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
                 .collect();
             let (fstype, target) = (quoted(&fstype.0), mount_target(&target.0, *inside));
             format!("fsopen({fstype}); {options}fsmount({}); move_mount({target})", attribute_names(*attributes))
+        }
+        Op::Rlimit { resource, soft, hard } => {
+            format!(
+                "prlimit(0, {}, {{{}, {}}}, NULL)",
+                rlimit::constant(*resource),
+                rlimit::limit(*soft),
+                rlimit::limit(*hard)
+            )
         }
         Op::PivotRoot {} => "pivot_root(\".\", \".\"); umount2(\".\", MNT_DETACH); chdir(\"/\")".into(),
         Op::Exec { paths, argv, envp } => {

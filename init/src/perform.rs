@@ -163,7 +163,8 @@ fn die_with_init(init: i32) {
         return;
     }
     sys::die_with_parent();
-    if sys::poll([init], Some(0)) != Ok([false]) {
+    // A payload that may have no descriptors cannot poll either.
+    if sys::poll([init], Some(0)) == Ok([true]) {
         sys::exit(NOT_STARTED);
     }
 }
@@ -207,6 +208,7 @@ fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<
             mounts::mount(fstype.0, options, *attributes, target.0, *inside != 0)
         }
         Op::PivotRoot {} => mounts::pivot(),
+        Op::Rlimit { resource, soft, hard } => plain(sys::limit(*resource, [*soft, *hard])),
         // The three that shape the flow are dealt with where it is.
         Op::Fork { .. } | Op::Signals { .. } | Op::Exec { .. } => Ok(()),
     }

@@ -193,6 +193,11 @@ pub fn setuid(id: u32) -> Result<()> {
     call!(setresuid, id, id, id).map(drop)
 }
 
+/// The soft and the hard limit of our own (prlimit(2)).
+pub fn limit(resource: u32, limits: [u64; 2]) -> Result<()> {
+    call!(prlimit64, 0, resource, limits.as_ptr(), 0).map(drop)
+}
+
 pub fn unshare(flags: u64) -> Result<()> {
     call!(unshare, flags).map(drop)
 }

@@ -343,6 +343,8 @@ operations! {
     }
     /// Make the working directory the root, and unmount the old one (pivot_root(2)).
     33 PivotRoot {}
+    /// prlimit(2) of the payload itself.
+    34 Rlimit { /** RLIMIT_* */ resource: u32, /** the soft limit */ soft: u64, /** the hard limit */ hard: u64 }
 }
 
 /// FNV-1a on 64-bit words: enough to tell a damaged plan from a whole one, and two dozen instructions long.

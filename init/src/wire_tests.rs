@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but `Fork` and `Exec`, which a plan has once each.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(23) {
+        match self.below(24) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -99,6 +99,7 @@ impl Random {
                 inside: self.next() as u32,
             },
             21 => Op::PivotRoot {},
+            22 => Op::Rlimit { resource: self.next() as u32, soft: self.next(), hard: self.next() },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -143,7 +144,7 @@ fn every_operation_is_among_them() {
     let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
     tags.sort_unstable();
     tags.dedup();
-    assert_eq!(tags, (1..=21).chain(30..=33).collect::<Vec<u16>>());
+    assert_eq!(tags, (1..=21).chain(30..=34).collect::<Vec<u16>>());
 }
 
 #[test]

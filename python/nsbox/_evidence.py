@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 from nsbox import _core, _pidns
@@ -18,6 +19,7 @@ __all__ = [
     "masked_proc",
     "missing_kinds",
     "no_new_privs",
+    "own_limit",
     "seccomp_filter",
     "task_limits",
 ]
@@ -92,6 +94,12 @@ def task_limits() -> str:
         if (limit := _read(f"{root}{path}/pids.max")) not in ("", "max"):
             found.append(f"pids.max {limit}")
     return ", ".join(found)
+
+
+def own_limit(name: str) -> str:
+    """Say what the caller's own hard limit is."""
+    hard = resource.getrlimit(getattr(resource, name))[1]
+    return f"the caller's own hard limit is {'unlimited' if hard == resource.RLIM_INFINITY else hard}"
 
 
 def dead_pid_namespace() -> bool:

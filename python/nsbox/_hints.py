@@ -215,6 +215,15 @@ def _ids(failure: Failure) -> Explanation:
     return "", ""
 
 
+def _rlimit(failure: Failure) -> Explanation:
+    if failure.errno == EPERM:
+        return evidence.own_limit(failure.call.split()[1].strip(",")), (
+            "stay below it; above it takes CAP_SYS_RESOURCE outside of any user namespace, and RLIMIT_NOFILE also a "
+            "higher fs.nr_open"
+        )
+    return "", ""
+
+
 def _prepare(failure: Failure) -> Explanation:
     if failure.errno == EMFILE:
         return "the limit of open descriptors is reached", "raise RLIMIT_NOFILE, or close some"
@@ -250,5 +259,6 @@ _STEPS: dict[str, Callable[[Failure], Explanation]] = {
     "set groups": _ids,
     "setgid": _ids,
     "setuid": _ids,
+    "rlimit": _rlimit,
     "plan": _plan,
 }

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.limit import Rlimits, rlimits_of
 from nsbox.mount import Bind, Mount, Overlay, Proc, Tmpfs
 
 __all__ = ["KINDS", "IdRange", "IdRanges", "Maps", "Namespaces", "Options", "Spec", "namespace_names", "spec_of"]
@@ -123,6 +124,7 @@ class Options(TypedDict, total=False):
     monotonic: float | tuple[int, int] | None
     keep_caps: bool
     no_new_privs: bool
+    rlimits: Rlimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,8 @@ class Spec:
         monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
         keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
         no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+        rlimits: Limits of getrlimit(2) for the program and each of its children: ``{"nofile": 64, "cpu": (1, 2)}``; see
+            `Rlimits`. Above the caller's own hard limits they take CAP_SYS_RESOURCE.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -188,6 +192,7 @@ class Spec:
     monotonic: float | tuple[int, int] | None = None
     keep_caps: bool = False
     no_new_privs: bool = False
+    rlimits: Rlimits = ()
     maps: Maps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -204,6 +209,7 @@ class Spec:
         put(self, "monotonic", _offset("monotonic", self.monotonic))
         put(self, "map_users", _ranges("map_users", self.map_users))
         put(self, "map_groups", _ranges("map_groups", self.map_groups))
+        put(self, "rlimits", rlimits_of(self.rlimits))
         put(self, "maps", self._maps())
         self._check()
 
@@ -276,7 +282,10 @@ def _remembered(**options: Any) -> Spec:
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
     """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
-    hashable = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    hashable = {
+        name: tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+    }
     try:
         return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
     except TypeError:

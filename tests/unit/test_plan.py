@@ -52,6 +52,7 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
         {
             "unshare": "UmpiunCT", "mount_proc": True, "propagation": "slave", "hostname": "box",
             "domainname": b"example\xff", "pid_max": 1000, "boottime": 100, "no_new_privs": True,
+            "rlimits": {"nofile": 64, "cpu": (1, 2), "core": (0, None)},
         },
         {
             "env": (b"A=1", b"B=2"), "cwd": b"/tmp/\"quoted\"", "stdio": (5, 6, 6), "pass_fds": (7, 9),
@@ -99,8 +100,8 @@ def test_order_of_what_would_be_dangerous() -> None:
     names = [step.name for step in _plan("everything").steps]
     for earlier, later in (
         ("uid_map", "propagation"), ("setgroups", "gid_map"), ("propagation", "mount proc"), ("unshare time", "fork"),
-        ("clock offsets", "fork"), ("mount proc", "fork"), ("setgid", "setuid"), ("setuid", "drop capabilities"),
-        ("drop capabilities", "exec"), ("signals", "exec"),
+        ("clock offsets", "fork"), ("mount proc", "fork"), ("descriptors", "rlimit"), ("rlimit", "setuid"),
+        ("setgid", "setuid"), ("setuid", "drop capabilities"), ("drop capabilities", "exec"), ("signals", "exec"),
     ):  # fmt: skip
         assert names.index(earlier) < names.index(later), (earlier, later)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,20 @@ def test_defaults() -> None:
         ({"setgroups": "allow", "map_group": 0}, "setgroups"),
         ({"setgroups": "allow", "map_root_user": True}, "setgroups"),
         ({"map_root_user": "yes"}, "map_root_user"),
+        ({"rlimits": 5}, "rlimits"),
+        ({"rlimits": "nofile"}, "rlimits"),
+        ({"rlimits": ["nofile"]}, "rlimits"),
+        ({"rlimits": {"files": 5}}, "rlimits"),
+        ({"rlimits": {99: 5}}, "rlimits"),
+        ({"rlimits": {True: 5}}, "rlimits"),
+        ({"rlimits": {"nofile": "5"}}, "rlimits"),
+        ({"rlimits": {"nofile": True}}, "rlimits"),
+        ({"rlimits": {"nofile": 2**63}}, "rlimits"),
+        ({"rlimits": {"nofile": -5}}, "rlimits"),
+        ({"rlimits": {"nofile": (1, 2, 3)}}, "rlimits"),
+        ({"rlimits": {"nofile": (3, 2)}}, "rlimits"),
+        ({"rlimits": {"nofile": (None, 2)}}, "rlimits"),
+        ({"rlimits": {"nofile": 1, "RLIMIT_NOFILE": 1}}, "rlimits"),
         ({"map_root_user": True, "map_user": 5}, "map_root_user"),
         ({"map_user": -1}, "map_user"),
         ({"map_user": LARGEST_ID + 1}, "map_user"),
@@ -203,6 +218,19 @@ def test_offsets_of_any_size(seconds: float) -> None:
     assert abs(offset[0] + offset[1] / 1e9 - seconds) < 1e-6
 
 
+def test_rlimits() -> None:
+    """Every way to say it is one."""
+    expected = (("cpu", (1, 2)), ("core", (0, -1)), ("nofile", (64, 64)))
+    for rlimits in (
+        {"nofile": 64, "cpu": (1, 2), "core": (0, None)},
+        {"RLIMIT_NOFILE": 64, "CPU": (1, 2), "Rlimit_Core": (0, resource.RLIM_INFINITY)},
+        {resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CPU: (1, 2), resource.RLIMIT_CORE: (0, None)},
+        [("nofile", (64, 64)), ("cpu", (1, 2)), ("core", (0, None))],
+        expected,
+    ):
+        assert nsbox.Spec(rlimits=rlimits).rlimits == expected  # type: ignore[arg-type]
+
+
 def test_words_for_ranges_are_not_for_the_core() -> None:
     """They stand for what is found when something is started; a plan made without looking would lack the ranges."""
     spec = nsbox.Spec(unshare="U", map_users="auto", map_root_user=True)
@@ -247,6 +275,7 @@ OPTIONS = st.fixed_dictionaries(
         "boottime": st.none() | st.integers(-1000, 1000),
         "monotonic": st.none() | st.floats(-10, 10),
         "keep_caps": st.booleans(),
+        "rlimits": st.dictionaries(st.sampled_from(["cpu", "nofile", "as"]), st.none() | st.integers(0, 2**63 - 1)),
         "no_new_privs": st.booleans(),
     },
 )
@@ -297,6 +326,7 @@ def test_remembered() -> None:
     options: Any = {"mounts": [nsbox.Tmpfs("/tmp")], "map_users": [(0, 0, 1)]}
     again: Any = {name: list(value) for name, value in options.items()}
     assert spec_of("m", options) is spec_of("m", again)
+    assert spec_of("m", {"rlimits": {"cpu": 1}}) is spec_of("m", {"rlimits": {"cpu": 1}})
     assert spec_of("m", options) == nsbox.Spec(unshare="m", **options)
     assert spec_of({"mount"}, options) == nsbox.Spec(unshare="m", **options)
 

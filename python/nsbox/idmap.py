@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from nsbox.errors import UnsupportedError
+from nsbox.errors import SpecError, UnsupportedError
 from nsbox.spec import IdRange, Spec
 
 __all__ = ["resolve"]
@@ -18,21 +17,30 @@ _GRANTS = {"map_users": "/etc/subuid", "map_groups": "/etc/subgid"}
 _OWN_MAPS = {"map_users": "/proc/self/uid_map", "map_groups": "/proc/self/gid_map"}
 
 
-def resolve(spec: Spec) -> Spec:
+def resolve(spec: Spec, *, nested: bool = False) -> Spec:
     """Return the spec with ranges in place of the words that unshare(1) has for them.
 
+    Args:
+        spec: What was asked for.
+        nested: Whether it is for a box in a box, whose ids outside are those of the other box.
+
     Raises:
+        SpecError: for a word in a nested box.
         UnsupportedError: when nothing is granted to the caller.
     """
     words = {option: word for option in _GRANTS if isinstance(word := getattr(spec, option), str)}
     if not words:
         return spec
+    if nested:
+        option, word = next(iter(words.items()))
+        raise SpecError(f"{option}: {word!r} stands for ids of the caller, not of a box; give ranges")
     changes: Any = {option: _all(option) if word == "all" else _granted(option, word) for option, word in words.items()}
     return replace(spec, **changes)
 
 
 def _all(option: str) -> tuple[IdRange, ...]:
-    lines = (map(int, line.split()) for line in Path(_OWN_MAPS[option]).read_text().splitlines())
+    with open(_OWN_MAPS[option]) as file:
+        lines = [tuple(map(int, line.split())) for line in file]
     return tuple((inside, inside, count) for inside, _, count in lines)
 
 
@@ -43,7 +51,8 @@ def _granted(option: str, word: str) -> tuple[IdRange, ...]:
     except KeyError:
         name = str(uid)
     try:
-        lines = Path(file).read_text().splitlines()
+        with open(file, errors="surrogateescape") as grants:
+            lines = grants.read().splitlines()
     except OSError as error:
         raise UnsupportedError(f"{option}: {word!r} is what {file} grants: {error.strerror}; {_advice(name)}") from None
     for line in lines:

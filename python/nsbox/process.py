@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.launch import Argument, Environment, Launch, candidates, environment, finish, inheritable, start
+from nsbox.launch import Argument, Environment, Launch, bare, candidates, environment, finish, inheritable, start
 from nsbox.spec import Namespaces, Options, Spec, namespace_names, spec_of
 
 __all__ = ["Popen", "fork_exec", "run"]
@@ -61,16 +61,15 @@ def fork_exec(
         SpawnError: when another step failed.
     """
     spec = spec_of(unshare, options)
-    if not argv:
-        raise SpecError("argv: is empty")
-    program = argv[0] if executable is None else executable
-    launch = Launch(
-        paths=candidates(program, env),
-        argv=tuple(map(os.fsencode, argv)),
-        env=environment(env),
-        cwd=None if cwd is None else os.fsencode(cwd),
-        stdio=(stdin, stdout, stderr),
-        pass_fds=tuple(pass_fds),
+    launch, program = bare(
+        argv,
+        executable=executable,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
         start_new_session=start_new_session,
         controlling_terminal=controlling_terminal,
     )
@@ -174,7 +173,7 @@ class Popen(subprocess.Popen[Any]):
             gid=None if gid is None else _kernel_id("group", gid),
             uid=None if uid is None else _kernel_id("user", uid),
         )
-        self._nsbox_child = child = start(self.spec, launch, program=executable, cwd=cwd)
+        self._nsbox_child = child = self._start(launch, executable, cwd)
         try:
             self.plan, self.namespaces = child.plan, tuple(child.plan.namespaces)
             self.pid, self.pid_inside, self.init_pid = child.pid, child.pid_inside, child.init_pid
@@ -184,6 +183,10 @@ class Popen(subprocess.Popen[Any]):
             # A handler of a signal has raised; nobody has this object yet, so nobody else could end it.
             self._end()
             raise
+
+    def _start(self, launch: Launch, program: Argument, cwd: Argument | None) -> _core.Child:
+        """Start what has been made ready. A subclass that starts differently replaces this and nothing else."""
+        return start(self.spec, launch, program=program, cwd=cwd)
 
     def _end(self) -> None:
         """Kill what still runs, and wait for its end."""
@@ -271,6 +274,19 @@ def run(
         if check and returncode:
             raise subprocess.CalledProcessError(returncode, args[0])
         return subprocess.CompletedProcess(args[0], returncode)
+    return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
+
+
+def complete(
+    kind: type[Popen],
+    *args: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **keywords: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Do what `run` does by a `Popen` of this kind, all other arguments being its own."""
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input: cannot be combined with stdin")
@@ -280,7 +296,7 @@ def run(
             raise SpecError("capture_output: cannot be combined with stdout or stderr")
         keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
     # Bound to a name before anything is started: wherever a handler of a signal raises, what has been started is ended.
-    process = Popen.__new__(Popen)
+    process = kind.__new__(kind)
     try:
         process.__init__(*args, **keywords)  # type: ignore[misc]
         with process:

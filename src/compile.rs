@@ -1,9 +1,12 @@
 //! From a wish to a plan. [`compile`] looks at nothing but its arguments, so that what nsbox would do can be printed
 //! and tested without a kernel.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
+use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
 use crate::idmap;
 use crate::mounts::Place;
@@ -44,8 +47,8 @@ impl Builder {
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
-pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, carry } = beginning(spec, facts)?;
+pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<Directory>>) -> Result<Plan> {
+    let Beginning { mut plan, flags, added, arrangement, carry } = beginning(spec, facts, cgroup.as_deref())?;
     let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -58,6 +61,9 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
             Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
         },
     );
+    if let Some(cgroup) = &cgroup {
+        join(&mut plan, cgroup);
+    }
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
             Actor::Payload,
@@ -71,16 +77,22 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
         world(&mut plan, Actor::Payload, spec, flags, facts)?;
     }
     payload(&mut plan, spec, launch, facts, flags, carry, layout(launch))?;
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds })
+    let own = cgroup.iter().flat_map(|cgroup| cgroup.keep());
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(own).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds, cgroup })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, facts)?;
+pub fn compile_box(
+    spec: &Spec,
+    facts: &Facts,
+    directory: Option<&[u8]>,
+    cgroup: Option<Arc<Directory>>,
+) -> Result<Plan> {
+    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, facts, cgroup.as_deref())?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
         plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
@@ -92,7 +104,8 @@ pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Resu
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for what is to be done or started here",
     );
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep: Vec::new(), close_fds: true })
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: true, cgroup })
 }
 
 /// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
@@ -109,12 +122,23 @@ pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan,
         "clone(2)",
         "another process here; nsbox-init is its parent",
     );
+    if let Some(cgroup) = &home.cgroup {
+        join(&mut plan, cgroup);
+    }
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
     payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
-    Ok(Plan { steps: plan.steps, namespaces: flags, added: Vec::new(), arrangement, keep, close_fds: true })
+    Ok(Plan {
+        steps: plan.steps,
+        namespaces: flags,
+        added: Vec::new(),
+        arrangement,
+        keep,
+        close_fds: true,
+        cgroup: None,
+    })
 }
 
 /// What all plans begin with, up to the point where the payload's process is made.
@@ -126,7 +150,7 @@ struct Beginning {
     carry: bool,
 }
 
-fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
+fn beginning(spec: &Spec, facts: &Facts, cgroup: Option<&Directory>) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -181,6 +205,9 @@ fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
     // (time_namespaces(7)): so it is unshared, not cloned.
     let cloned = flags & !ns::TIME;
     let outer = if arrangement == Arrangement::InitInside { cloned } else { 0 };
+    if let Some(cgroup) = cgroup {
+        plan.caller("cgroup", cgroup.action(), "cgroups(7)", "the limits hold before anything runs under them");
+    }
     plan.caller(
         "clone",
         CallerAction::Clone(outer),
@@ -193,10 +220,17 @@ fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
         "execveat(2)",
         "leave the caller's memory at once: nsbox-init takes over",
     );
+    if let Some(cgroup) = cgroup {
+        plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
+    }
     if arrangement == Arrangement::InitInside {
         world(&mut plan, Actor::Init, spec, flags, facts)?;
     }
     Ok(Beginning { plan, flags, added, arrangement, carry })
+}
+
+fn join(plan: &mut Builder, cgroup: &Directory) {
+    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
 }
 
 /// What makes the new namespaces usable.
@@ -512,9 +546,9 @@ fn own_environment() -> Texts<Vec<u8>> {
 
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
-#[pyo3(signature = (spec, facts, directory=None))]
-pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
-    compile_box(&spec, facts, directory)
+#[pyo3(signature = (spec, facts, directory=None, cgroup=None))]
+pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>, cgroup: Option<&Cgroup>) -> Result<Plan> {
+    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
 }
 
 /// Make a plan for another process in the box that `home` made.
@@ -526,6 +560,7 @@ pub fn compile_process_plan(spec: Spec, launch: Launch, facts: &Facts, home: &Pl
 
 /// Make a plan.
 #[pyfunction(name = "compile")]
-pub fn compile_plan(spec: Spec, launch: Launch, facts: &Facts) -> Result<Plan> {
-    compile(&spec, &launch, facts)
+#[pyo3(signature = (spec, launch, facts, cgroup=None))]
+pub fn compile_plan(spec: Spec, launch: Launch, facts: &Facts, cgroup: Option<&Cgroup>) -> Result<Plan> {
+    compile(&spec, &launch, facts, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
 }

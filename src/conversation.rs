@@ -136,6 +136,7 @@ impl Conversation<'_> {
         if pidfd::wait_bounded(&self.pidfd, GRACE) {
             reap(&self.pidfd, false);
         }
+        self.plan.remove_cgroup();
     }
 
     fn forked(&mut self, message: &Message) {

@@ -2,6 +2,7 @@
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
 mod boxes;
+mod cgroup;
 mod child;
 pub mod compile;
 mod conversation;
@@ -27,6 +28,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
+    #[pymodule_export]
+    use crate::cgroup::Cgroup;
     #[pymodule_export]
     use crate::child::{Child, Exit};
     #[pymodule_export]

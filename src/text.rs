@@ -44,6 +44,10 @@ impl Step {
             }
             Action::Caller(CallerAction::ExecInit(carry)) => exec_init(*carry),
             Action::Caller(CallerAction::Map(file, text)) => format!("write(\"/proc/PID/{file}\", {text:?})"),
+            Action::Caller(CallerAction::Cgroup(path, files)) => {
+                let writes: String = files.iter().map(|(file, text)| format!("; write({file:?}, {text:?})")).collect();
+                format!("mkdir({path:?}){writes}")
+            }
             Action::Caller(CallerAction::MapBy(program, ranges)) => format!("{program} PID {ranges}"),
             Action::Op(op) => op_call(op),
         }
@@ -156,6 +160,8 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             let (fstype, target) = (quoted(&fstype.0), mount_target(&target.0, *inside));
             format!("fsopen({fstype}); {options}fsmount({}); move_mount({target})", attribute_names(*attributes))
         }
+        Op::Cgroup { name, .. } => format!("at the end: unlinkat(CGROUP, {}, AT_REMOVEDIR)", quoted(&name.0)),
+        Op::JoinCgroup { .. } => "write(\"cgroup.procs\", \"0\")".into(),
         Op::Rlimit { resource, soft, hard } => {
             format!(
                 "prlimit(0, {}, {{{}, {}}}, NULL)",

@@ -11,6 +11,7 @@
 #![no_std]
 #![no_main]
 
+mod cgroup;
 mod descriptors;
 mod launch;
 mod mem;

@@ -3,12 +3,13 @@
 
 use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH, O_WRONLY};
 
+use crate::cgroup::{self, Cgroup};
 use crate::descriptors;
 use crate::launch::{Launcher, Order};
 use crate::mounts;
 use crate::report::Channel;
 use crate::serve::Server;
-use crate::supervise::{Payload, Supervisor};
+use crate::supervise::{Kept, Payload, Supervisor};
 use crate::sys::{self, Errno, Result};
 use nsbox_init::wire::{Op, Ops, Plan, Shape};
 
@@ -16,7 +17,7 @@ use nsbox_init::wire::{Op, Ops, Plan, Shape};
 pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
     let mut time_namespace = false;
-    let mut proc = -1;
+    let mut kept = Kept { proc: -1, cgroup: None };
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     // Our program can be executed, but not read. For the kernel we then belong to the user namespace of the caller, so
     // that root of a new one cannot trace us (ptrace(2)). Until there is a payload, our files in /proc shall be ours.
@@ -28,18 +29,19 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
                 // Nobody else's business any more, least of all the payload's, which shares our memory until its
                 // exec. But as long as maps are awaited, the caller has to open our files in /proc.
                 sys::set_dumpable(maps_ahead);
-                fork(channel, step, flags, time_namespace, proc, plan, ops)
+                fork(channel, step, flags, time_namespace, kept, plan, ops)
             }
             Op::Serve {} => {
                 sys::set_dumpable(false);
-                match Server::new(channel, time_namespace, proc) {
+                match Server::new(channel, time_namespace, kept) {
                     Ok(server) => server.serve(),
                     Err(errno) => channel.fail(step, errno, 0),
                 }
             }
             Op::AwaitMaps {} => maps_ahead = false,
+            Op::Cgroup { parent, procs, ref name } => kept.cgroup = Some(Cgroup::new(parent, procs, name.0)),
             // Outside a PID namespace we look for descendants in a proc; the new root may have none.
-            Op::PivotRoot {} => proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1),
+            Op::PivotRoot {} => kept.proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1),
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
             _ => {}
         }
@@ -58,11 +60,11 @@ fn fork(
     step: u16,
     flags: u64,
     time_namespace: bool,
-    proc: i32,
+    kept: Kept,
     plan: Plan<'static>,
     ops: Ops<'static>,
 ) -> ! {
-    let prepared = Supervisor::new(channel, proc)
+    let prepared = Supervisor::new(channel, kept)
         .and_then(|supervisor| Ok((Launcher::new(supervisor.is_pid_1(), time_namespace)?, supervisor)));
     let (launcher, supervisor) = match prepared {
         Ok(prepared) => prepared,
@@ -120,9 +122,11 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
             mounts::mount(fstype.0, options, *attributes, target.0, *inside != 0)
         }
         Op::PivotRoot {} => mounts::pivot(),
+        Op::JoinCgroup { procs } => plain(cgroup::join(*procs)),
         Op::Rlimit { resource, soft, hard } => plain(sys::limit(*resource, [*soft, *hard])),
         // Those that shape the flow, and those of a box, are dealt with where they belong: launch.rs, serve.rs.
         Op::Fork { .. }
+        | Op::Cgroup { .. }
         | Op::Signals { .. }
         | Op::Exec { .. }
         | Op::Serve {}

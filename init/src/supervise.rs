@@ -6,6 +6,7 @@
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, SIGCHLD, SIGKILL};
 use nsbox_init::wire::{Report, ReportKind};
 
+use crate::cgroup::Cgroup;
 use crate::report::{Channel, Heard};
 use crate::sys::{self, Attached, EPERM, Result};
 
@@ -17,6 +18,15 @@ pub struct Payload {
     pub pidfd: i32,
     /// Whether it has told the caller its number itself.
     pub announced: bool,
+}
+
+/// What was set up before and is needed to the end.
+#[derive(Clone, Copy)]
+pub struct Kept {
+    /// A descriptor of /proc; -1 where /proc itself is still there.
+    pub proc: i32,
+    /// The cgroup of what is started.
+    pub cgroup: Option<Cgroup>,
 }
 
 /// All that supervising needs, made before the payload exists: a failure is then one of set-up, with a step and an
@@ -31,23 +41,25 @@ pub struct Supervisor {
     /// /proc, and the list of our children in it; neither is there when we are PID 1, or without a /proc.
     proc: i32,
     children: i32,
+    /// The cgroup of what has been started.
+    cgroup: Option<Cgroup>,
 }
 
 /// How long to wait for descendants that have just been killed before looking for more, in milliseconds.
 const SWEEP: u32 = 5;
 
 impl Supervisor {
-    /// Prepare. A descriptor of /proc can be given; -1 where /proc itself is still there.
-    pub fn new(channel: &Channel, proc: i32) -> Result<Self> {
+    /// Prepare.
+    pub fn new(channel: &Channel, kept: Kept) -> Result<Self> {
         let pid_1 = sys::getpid() == 1;
-        let (given, mut proc, mut children) = (proc, -1, -1);
+        let (mut proc, mut children) = (-1, -1);
         if !pid_1 {
             // Orphans come to the nearest subreaper instead of to the init of the caller's namespace.
             sys::become_subreaper()?;
-            (proc, children) = open_children(given).unwrap_or((-1, -1));
+            (proc, children) = open_children(kept.proc).unwrap_or((-1, -1));
         }
         let channel = Channel { socket: channel.socket, lifeline: channel.lifeline };
-        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children })
+        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children, cgroup: kept.cgroup })
     }
 
     /// Whether we are PID 1 of a namespace.
@@ -114,7 +126,7 @@ impl Supervisor {
                 let report = Report { value: i64::from(status), rusage, ..Report::new(ReportKind::Exited) };
                 let _ = self.channel.send(report, None);
                 // Our own status says the same in the shell's way (128 + signal), for whoever waits for us instead.
-                sys::exit(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
+                self.leave(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
             }
         }
     }
@@ -132,14 +144,23 @@ impl Supervisor {
         if !self.pid_1 {
             self.sweep();
         }
-        sys::exit(128 + SIGKILL as i32)
+        self.leave(128 + SIGKILL as i32)
+    }
+
+    /// Remove what our end would leave, and end.
+    fn leave(&self, status: i32) -> ! {
+        if let Some(cgroup) = self.cgroup {
+            cgroup.remove(self.pid_1);
+        }
+        sys::exit(status)
     }
 
     /// Close all descriptors but our own and these. Nobody shall wait in vain for the end of a pipe that we merely
     /// inherited.
     pub fn close_others(&self, kept: [i32; 2]) {
         let Supervisor { channel, signals, proc, children, .. } = self;
-        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, kept[0], kept[1]]);
+        let [one, other] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
+        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, one, other, kept[0], kept[1]]);
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. We give up on

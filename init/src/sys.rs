@@ -18,6 +18,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub const EIO: Errno = errno::EIO as Errno;
 pub const ENOENT: Errno = errno::ENOENT as Errno;
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
+pub const EBUSY: Errno = errno::EBUSY as Errno;
 pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
@@ -210,6 +211,10 @@ pub fn chdir(path: *const u8) -> Result<()> {
 
 pub fn fchdir(directory: i32) -> Result<()> {
     call!(fchdir, directory).map(drop)
+}
+
+pub fn remove_directory(parent: i32, name: &[u8]) -> Result<()> {
+    call!(unlinkat, parent, name.as_ptr(), k::AT_REMOVEDIR).map(drop)
 }
 
 pub fn umask(mask: u32) {

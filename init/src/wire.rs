@@ -345,6 +345,14 @@ operations! {
     33 PivotRoot {}
     /// prlimit(2) of the payload itself.
     34 Rlimit { /** RLIMIT_* */ resource: u32, /** the soft limit */ soft: u64, /** the hard limit */ hard: u64 }
+    /// There is a cgroup for what will be started. init removes it before it ends.
+    35 Cgroup {
+        /** a descriptor of the directory above */ parent: i32,
+        /** a descriptor of its cgroup.procs */ procs: i32,
+        /** its name there */ name: Text<S>,
+    }
+    /// Enter that cgroup (cgroups(7)).
+    36 JoinCgroup { /** a descriptor of its cgroup.procs */ procs: i32 }
     /// Stay, as the init of a box, and do what is asked over the socket. The last operation of a box's plan.
     40 Serve {}
     /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a request.

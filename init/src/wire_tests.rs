@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(32) {
+        match self.below(34) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -108,6 +108,8 @@ impl Random {
             },
             29 => Op::PivotRoot {},
             30 => Op::Rlimit { resource: self.next() as u32, soft: self.next(), hard: self.next() },
+            31 => Op::Cgroup { parent: self.next() as i32, procs: self.next() as i32, name: Text(self.text()) },
+            32 => Op::JoinCgroup { procs: self.next() as i32 },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -153,7 +155,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but those that make the shape of a request or a box.
-    let others = (1..=21).chain(30..=34).chain([42]).chain(44..=50);
+    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=50);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

@@ -2,6 +2,8 @@
 
 # General layout, along the way of the data:
 #
+#   limit.py     limits for a process, and for all together: Limits
+#   cgroup.py    where the latter can be made
 #   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box import Box
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.limit import Limits
     from nsbox.mount import Bind, Overlay, Proc, Tmpfs
     from nsbox.process import Popen, fork_exec, run
     from nsbox.shell import Shell, ShellResult
@@ -33,6 +36,7 @@ _NAMES = {
     "_core": ("__version__",),
     "box": ("Box",),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "limit": ("Limits",),
     "mount": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "process": ("Popen", "fork_exec", "run"),
     "shell": ("Shell", "ShellResult"),
@@ -45,6 +49,7 @@ __all__ = [
     "Bind",
     "Box",
     "ClosedError",
+    "Limits",
     "NsboxError",
     "Overlay",
     "Popen",

@@ -224,6 +224,18 @@ def _rlimit(failure: Failure) -> Explanation:
     return "", ""
 
 
+def _cgroup(failure: Failure) -> Explanation:
+    if failure.errno == EAGAIN:
+        return "the cgroup above has reached a limit of cgroups (cgroup.max.descendants, cgroup.max.depth)", (
+            "look for cgroups that were left behind"
+        )
+    if failure.errno in _DENIED:
+        return "the cgroup has been handed to somebody else, or is read-only", (
+            "systemd-run --user --scope -p Delegate=yes starts a program in one of its own"
+        )
+    return "", ""
+
+
 def _prepare(failure: Failure) -> Explanation:
     if failure.errno == EMFILE:
         return "the limit of open descriptors is reached", "raise RLIMIT_NOFILE, or close some"
@@ -260,5 +272,7 @@ _STEPS: dict[str, Callable[[Failure], Explanation]] = {
     "setgid": _ids,
     "setuid": _ids,
     "rlimit": _rlimit,
+    "cgroup": _cgroup,
+    "join cgroup": _cgroup,
     "plan": _plan,
 }

@@ -9,6 +9,7 @@ from typing import TypeAlias, cast
 
 from nsbox import _core, idmap
 from nsbox.errors import SpawnError, SpecError
+from nsbox.limit import Limits
 from nsbox.spec import Spec
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Launch",
     "bare",
     "candidates",
+    "cgroup_for",
     "environment",
     "finish",
     "inheritable",
@@ -139,7 +141,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         UnsupportedError: when this kernel lacks something.
     """
     try:
-        return _core.spawn(_core.compile(idmap.resolve(spec), launch, _core.facts()))
+        return _core.spawn(_plan(spec, launch))
     except SpawnError as error:
         raise subprocess_says(error, program, cwd) from None
 
@@ -151,9 +153,27 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
         As `start`.
     """
     try:
-        return _core.run(_core.compile(idmap.resolve(spec), launch, _core.facts()))
+        return _core.run(_plan(spec, launch))
     except SpawnError as error:
         raise subprocess_says(error, program, None) from None
+
+
+def _plan(spec: Spec, launch: Launch) -> _core.Plan:
+    return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup_for(spec))
+
+
+def cgroup_for(spec: Spec) -> _core.Cgroup | None:
+    """Make the cgroup for what is to be started, if it shall have one.
+
+    Raises:
+        UnsupportedError: when there is no place for it.
+        SpawnError: when it cannot be made.
+    """
+    if spec.limits is None:
+        return None
+    from nsbox import cgroup  # noqa: PLC0415 - few need it
+
+    return cgroup.make(cast("Limits", spec.limits))
 
 
 def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:

@@ -1,14 +1,15 @@
-"""Limits for each process: the resources of getrlimit(2) by name."""
+"""Limits: for each process, the resources of getrlimit(2) by name, and for all together, those of a cgroup."""
 
 from __future__ import annotations
 
 import resource
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from nsbox.errors import SpecError
 
-__all__ = ["RLIMITS", "Rlimits", "rlimits_of"]
+__all__ = ["RLIMITS", "Limits", "Rlimits", "limits_of", "rlimits_of"]
 
 RLIMITS = {
     name.removeprefix("RLIMIT_").lower(): int(getattr(resource, name))
@@ -24,6 +25,54 @@ Rlimits: TypeAlias = "Mapping[str, Rlimit] | Mapping[int, Rlimit] | Iterable[tup
 those of getrlimit(2) in any case, with or without ``RLIMIT_``, or the constants of `resource`."""
 
 _LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the program and all that it starts may use together, through a cgroup of its own (cgroups(7)).
+
+    Without any limit it is only a cgroup of its own.
+
+    Args:
+        memory: Bytes of memory, none of it swapped out. Beyond that the kernel kills.
+        pids: Processes and threads at once. Beyond that fork fails with EAGAIN.
+        cpu: Processors' worth of time; 0.5 is half of one.
+
+    Raises:
+        SpecError: for a value that makes no sense.
+    """
+
+    memory: int | None = None
+    pids: int | None = None
+    cpu: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, unit in (("memory", "bytes"), ("pids", "processes")):
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and 0 < value <= _LARGEST):
+                raise SpecError(f"{name}: expected a positive number of {unit}, got {value!r}")
+        cpu = self.cpu
+        if cpu is not None and not (type(cpu) in (int, float) and 0.01 <= cpu <= 10_000):
+            # The kernel's smallest quota is a millisecond, of a period of a hundred.
+            raise SpecError(f"cpu: expected processors, 0.01 or more, got {cpu!r}")
+
+
+def limits_of(wanted: object) -> Limits | None:
+    """Return the limits that a value stands for.
+
+    Raises:
+        SpecError: if it stands for none.
+    """
+    if wanted is None or isinstance(wanted, Limits):
+        return wanted
+    pairs = wanted.items() if isinstance(wanted, Mapping) else wanted
+    names = [field.name for field in fields(Limits)]
+    if isinstance(pairs, Iterable) and not isinstance(pairs, str | bytes):
+        match list(pairs):
+            case items if all(isinstance(item, tuple) and len(item) == 2 and item[0] in names for item in items):
+                return Limits(**dict(items))
+    raise SpecError(f"limits: expected Limits, or {', '.join(names)} with values, got {wanted!r}")
 
 
 def rlimits_of(wanted: object) -> tuple[tuple[str, tuple[int, int]], ...]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.limit import Rlimits, rlimits_of
+from nsbox.limit import Limits, Rlimits, limits_of, rlimits_of
 from nsbox.mount import Bind, Mount, Overlay, Proc, Tmpfs
 
 __all__ = ["KINDS", "IdRange", "IdRanges", "Maps", "Namespaces", "Options", "Spec", "namespace_names", "spec_of"]
@@ -125,6 +125,7 @@ class Options(TypedDict, total=False):
     keep_caps: bool
     no_new_privs: bool
     rlimits: Rlimits
+    limits: Limits | Mapping[str, float | None] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +166,8 @@ class Spec:
         no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
         rlimits: Limits of getrlimit(2) for the program and each of its children: ``{"nofile": 64, "cpu": (1, 2)}``; see
             `Rlimits`. Above the caller's own hard limits they take CAP_SYS_RESOURCE.
+        limits: Limits for the program and all it starts together, by a cgroup: `Limits`, or a mapping of its arguments.
+            They take a cgroup of version 2 that the caller may change.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -193,6 +196,7 @@ class Spec:
     keep_caps: bool = False
     no_new_privs: bool = False
     rlimits: Rlimits = ()
+    limits: Limits | Mapping[str, float | None] | None = None
     maps: Maps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -210,6 +214,7 @@ class Spec:
         put(self, "map_users", _ranges("map_users", self.map_users))
         put(self, "map_groups", _ranges("map_groups", self.map_groups))
         put(self, "rlimits", rlimits_of(self.rlimits))
+        put(self, "limits", limits_of(self.limits))
         put(self, "maps", self._maps())
         self._check()
 

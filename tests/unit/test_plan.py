@@ -11,7 +11,9 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import Bind, Overlay, Proc, Tmpfs, _core
+from nsbox.cgroup import settings
 from nsbox.launch import Launch
+from nsbox.limit import limits_of
 
 GOLDENS = Path(__file__).parent / "goldens"
 EVERYTHING = 2**41 - 1
@@ -45,6 +47,8 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "root-and-mounts": (ROOT, {"unshare": "p", "root": "/srv/\"box\"", "mounts": MOUNTS, "mount_proc": True}, {}),
     "mounts-rootless": (USER, {"unshare": "p", "mounts": MOUNTS, "init": False, "pid_max": 400}, {}),
     "overlay-in-one": (OLD, {"mounts": [Overlay("/mnt", ["/a:b", "/c\\d"], "/u", "/w")]}, {}),
+    "limits": (ROOT, {"limits": nsbox.Limits(memory=1 << 20, pids=9, cpu=1.5)}, {}),
+    "limits-no-fork": (USER, {"limits": nsbox.Limits(), "fork": False}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
     "everything": (
@@ -66,7 +70,10 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
 def _plan(case: str) -> _core.Plan:
     facts, options, launch = CASES[case]
     usual: dict[str, Any] = {"paths": (b"/usr/bin/make", b"/bin/make"), "argv": (b"make", b"check"), "env": (b"A=1",)}
-    return _core.compile(nsbox.Spec(**options), Launch(**usual | launch), facts)
+    spec = nsbox.Spec(**options)
+    limits = limits_of(spec.limits)
+    cgroup = None if limits is None else _core.Cgroup("/sys/fs/cgroup/nsbox-1-0", settings(limits))
+    return _core.compile(spec, Launch(**usual | launch), facts, cgroup)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -152,6 +152,16 @@ def test_defaults() -> None:
         ({"setgroups": "allow", "map_group": 0}, "setgroups"),
         ({"setgroups": "allow", "map_root_user": True}, "setgroups"),
         ({"map_root_user": "yes"}, "map_root_user"),
+        ({"limits": 5}, "limits"),
+        ({"limits": "memory"}, "limits"),
+        ({"limits": {"disk": 5}}, "limits"),
+        ({"limits": {"memory": 0}}, "memory"),
+        ({"limits": {"memory": "1m"}}, "memory"),
+        ({"limits": {"pids": True}}, "pids"),
+        ({"limits": {"pids": 1.5}}, "pids"),
+        ({"limits": {"cpu": 0}}, "cpu"),
+        ({"limits": {"cpu": float("nan")}}, "cpu"),
+        ({"limits": {"cpu": "1"}}, "cpu"),
         ({"rlimits": 5}, "rlimits"),
         ({"rlimits": "nofile"}, "rlimits"),
         ({"rlimits": ["nofile"]}, "rlimits"),
@@ -231,6 +241,15 @@ def test_rlimits() -> None:
         assert nsbox.Spec(rlimits=rlimits).rlimits == expected  # type: ignore[arg-type]
 
 
+def test_limits() -> None:
+    """A mapping is as good as the class."""
+    limits = nsbox.Limits(memory=1 << 20, cpu=0.5)
+    assert nsbox.Spec(limits={"memory": 1 << 20, "cpu": 0.5}).limits == limits == nsbox.Spec(limits=limits).limits
+    assert nsbox.Spec(limits={}).limits == nsbox.Limits()
+    assert pickle.loads(pickle.dumps(limits)) == limits
+    assert spec_of("m", {"limits": {"pids": 5}}) is spec_of("m", {"limits": {"pids": 5}})
+
+
 def test_words_for_ranges_are_not_for_the_core() -> None:
     """They stand for what is found when something is started; a plan made without looking would lack the ranges."""
     spec = nsbox.Spec(unshare="U", map_users="auto", map_root_user=True)
@@ -275,6 +294,7 @@ OPTIONS = st.fixed_dictionaries(
         "boottime": st.none() | st.integers(-1000, 1000),
         "monotonic": st.none() | st.floats(-10, 10),
         "keep_caps": st.booleans(),
+        "limits": st.none() | st.builds(nsbox.Limits, pids=st.none() | st.integers(1, 99)),
         "rlimits": st.dictionaries(st.sampled_from(["cpu", "nofile", "as"]), st.none() | st.integers(0, 2**63 - 1)),
         "no_new_privs": st.booleans(),
     },

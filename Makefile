@@ -37,6 +37,7 @@ stubs: $(VENV)/linted  ## Generate python/nsbox/_core.pyi from the Rust sources
 
 bench: $(VENV)/built  ## Measure spawning against a floor in C and its peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py
+	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/

@@ -53,7 +53,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<D
     plan.op(
         Actor::Init,
         "fork",
-        Op::Fork { flags: inner },
+        Op::Fork { flags: inner, quiet: 0 },
         "clone(2)",
         match arrangement {
             Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",

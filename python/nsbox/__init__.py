@@ -2,12 +2,15 @@
 
 # General layout, along the way of the data:
 #
+#   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
 #   limit.py     limits for a process, and for all together: Limits
 #   cgroup.py    where the latter can be made
-#   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
-#   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   process.py   subprocess in namespaces: Popen
+#   calls.py     ... its functions: run, call, check_output, and its other names
+#   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
+#   handle.py    the bare handle without pipes: fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
@@ -22,34 +25,82 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
+    from nsbox.calls import (
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        CalledProcessError,
+        CompletedProcess,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.explanation import Explanation, explain
+    from nsbox.handle import fork_exec
+    from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
+    from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.limit import Limits
     from nsbox.mount import Bind, Overlay, Proc, Tmpfs
-    from nsbox.process import Popen, fork_exec, run
+    from nsbox.mountinfo import Mount, MountTable, mounts
+    from nsbox.process import Popen
+    from nsbox.processes import Process, ProcessTable, ps
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
-    from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
+    from nsbox.tree import ProcessTree, pstree
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
+    "calls": (
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
+        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "explanation": ("Explanation", "explain"),
+    "handle": ("fork_exec",),
+    "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
+    "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "limit": ("Limits",),
     "mount": ("Bind", "Overlay", "Proc", "Tmpfs"),
-    "process": ("Popen", "fork_exec", "run"),
+    "mountinfo": ("Mount", "MountTable", "mounts"),
+    "process": ("Popen",),
+    "processes": ("Process", "ProcessTable", "ps"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
-    "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
-}
+    "tree": ("ProcessTree", "pstree"),
+}  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
     "Bind",
     "Box",
+    "CalledProcessError",
     "ClosedError",
+    "CompletedProcess",
+    "Diagnosis",
+    "Explanation",
+    "IpcObject",
+    "IpcTable",
     "Limits",
+    "Mount",
+    "MountTable",
+    "NamespaceRecord",
+    "NamespaceTable",
     "NsboxError",
     "Overlay",
     "Popen",
@@ -63,13 +114,29 @@ __all__ = [
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "SubprocessError",
+    "TimeoutExpired",
     "Tmpfs",
     "UnsupportedError",
     "__version__",
+    "call",
+    "check_call",
+    "check_output",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "doctor",
+    "explain",
     "fork_exec",
+    "getoutput",
+    "getstatusoutput",
+    "ipcs",
+    "lsns",
+    "mounts",
+    "namespaces_of",
     "ps",
     "pstree",
     "run",
+    "same_namespace",
 ]
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "environment",
     "finish",
     "inheritable",
+    "plan_for",
     "start",
     "subprocess_says",
 ]
@@ -74,8 +75,12 @@ def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
     name = os.fsencode(program)
     if b"/" in name:
         return (name,)
-    directories = os.get_exec_path(cast("Mapping[str, str] | None", env))  # takes bytes too
-    return tuple(os.path.join(os.fsencode(directory), name) for directory in directories)
+    if env is None:
+        # As os.get_exec_path, which silences warnings meanwhile: for all threads, and for most of the time this takes.
+        directories = os.environb.get(b"PATH", os.defpath.encode()).split(b":")
+    else:
+        directories = [os.fsencode(one) for one in os.get_exec_path(cast("Mapping[str, str]", env))]  # takes bytes too
+    return tuple(directory + b"/" + name if directory else name for directory in directories)
 
 
 def environment(env: Environment | None) -> tuple[bytes, ...] | None:
@@ -162,8 +167,23 @@ def _plan(spec: Spec, launch: Launch) -> _core.Plan:
     return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup_for(spec))
 
 
-def cgroup_for(spec: Spec) -> _core.Cgroup | None:
+def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
+    """Return the plan that would be carried out, to be looked at. Nothing is made: a cgroup is only called CGROUP.
+
+    Raises:
+        SpecError: for what cannot be expressed.
+        UnsupportedError: when this kernel lacks something, or no ids are granted.
+    """
+    cgroup = cgroup_for(spec, only_planned=True)
+    return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup)
+
+
+def cgroup_for(spec: Spec, *, only_planned: bool = False) -> _core.Cgroup | None:
     """Make the cgroup for what is to be started, if it shall have one.
+
+    Args:
+        spec: What is to be started.
+        only_planned: Whether it is not made.
 
     Raises:
         UnsupportedError: when there is no place for it.
@@ -173,7 +193,8 @@ def cgroup_for(spec: Spec) -> _core.Cgroup | None:
         return None
     from nsbox import cgroup  # noqa: PLC0415 - few need it
 
-    return cgroup.make(cast("Limits", spec.limits))
+    limits = cast("Limits", spec.limits)
+    return _core.Cgroup("CGROUP", cgroup.settings(limits)) if only_planned else cgroup.make(limits)
 
 
 def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:

@@ -308,6 +308,7 @@ fn nested<'a>(
         socket: ours,
         method: parts.method,
         payload: None,
+        member: None,
         maps: 0,
         maps_written: false,
         helper: None,

@@ -9,11 +9,12 @@ use pyo3::pybacked::PyBackedBytes;
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
 use crate::idmap;
+use crate::join;
 use crate::mounts::Place;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
 use crate::rlimit;
-use crate::spec::{Facts, Launch, Maps, Spec};
+use crate::spec::{Facts, Join, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
@@ -37,7 +38,7 @@ impl Builder {
         self.steps.push(Step { name, actor: Actor::Caller, action: Action::Caller(action), manual, why });
     }
 
-    /// Add a step that is an operation.
+    /// Add a step that travels.
     pub fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
         self.steps.push(Step { name, actor, action: Action::Op(op), manual, why });
     }
@@ -48,7 +49,8 @@ impl Builder {
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
 pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<Directory>>) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, carry } = beginning(spec, facts, cgroup.as_deref())?;
+    let Beginning { mut plan, flags, joined, added, arrangement, carry } =
+        beginning(spec, launch.join.as_ref(), facts, cgroup.as_deref())?;
     let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -62,7 +64,12 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<D
         },
     );
     if let Some(cgroup) = &cgroup {
-        join(&mut plan, cgroup);
+        enter(&mut plan, cgroup);
+    }
+    if let Some(join) = &launch.join
+        && arrangement == Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Payload, join, facts)?;
     }
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
@@ -76,10 +83,11 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<D
     if arrangement != Arrangement::InitInside {
         world(&mut plan, Actor::Payload, spec, flags, facts)?;
     }
-    payload(&mut plan, spec, launch, facts, flags, carry, layout(launch))?;
-    let own = cgroup.iter().flat_map(|cgroup| cgroup.keep());
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(own).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds, cgroup })
+    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
+    let others = launch.join.iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
+    let close_fds = launch.close_fds;
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
@@ -92,7 +100,7 @@ pub fn compile_box(
     directory: Option<&[u8]>,
     cgroup: Option<Arc<Directory>>,
 ) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, facts, cgroup.as_deref())?;
+    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, None, facts, cgroup.as_deref())?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
         plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
@@ -105,7 +113,7 @@ pub fn compile_box(
         "nsbox-init reaps, and waits for what is to be done or started here",
     );
     let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: true, cgroup })
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
 
 /// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
@@ -123,34 +131,28 @@ pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan,
         "another process here; nsbox-init is its parent",
     );
     if let Some(cgroup) = &home.cgroup {
-        join(&mut plan, cgroup);
+        enter(&mut plan, cgroup);
     }
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
     payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
-    Ok(Plan {
-        steps: plan.steps,
-        namespaces: flags,
-        added: Vec::new(),
-        arrangement,
-        keep,
-        close_fds: true,
-        cgroup: None,
-    })
+    let (added, steps) = (Vec::new(), plan.steps);
+    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
 }
 
 /// What all plans begin with, up to the point where the payload's process is made.
 struct Beginning {
     plan: Builder,
     flags: u64,
+    joined: u64,
     added: Vec<(&'static str, &'static str)>,
     arrangement: Arrangement,
     carry: bool,
 }
 
-fn beginning(spec: &Spec, facts: &Facts, cgroup: Option<&Directory>) -> Result<Beginning> {
+fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Directory>) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -166,15 +168,26 @@ fn beginning(spec: &Spec, facts: &Facts, cgroup: Option<&Directory>) -> Result<B
         flags |= ns::MOUNT;
         added.push(("mount", why));
     }
+    let joined = join.map_or(Ok(0), join::flags)?;
+    if join.is_some_and(|join| join.user_added) {
+        added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
+    }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
     if flags & ns::USER == 0 {
         if mapped {
             flags |= ns::USER;
             added.push(("user", "an id map is given"));
-        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 {
+        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 && joined & ns::USER == 0 {
             flags |= ns::USER;
             added.push(("user", "the caller lacks CAP_SYS_ADMIN"));
         }
+    }
+    if joined & flags & ns::USER != 0 && (mapped || spec.maps.auto) {
+        return Err(Error::Spec(
+            "unshare: the maps of a new user namespace inside one that is joined could only be written from in there; \
+             leave user out, or set map_root_user=False"
+                .into(),
+        ));
     }
     if spec.pid_max.is_some() && facts.kernel < PID_MAX_PER_NAMESPACE {
         let (major, minor) = facts.kernel;
@@ -191,6 +204,12 @@ fn beginning(spec: &Spec, facts: &Facts, cgroup: Option<&Directory>) -> Result<B
         (true, false) => Arrangement::Guarded,
     };
 
+    if joined & flags & ns::PID != 0 && arrangement == Arrangement::Unforked {
+        return Err(Error::Spec(
+            "unshare: with fork=False the payload is not in the joined PID namespace, and cannot make another in it"
+                .into(),
+        ));
+    }
     if flags & ns::TIME != 0 && arrangement != Arrangement::InitInside && facts.kernel < TIME_ENTERED_BY_EXEC {
         let (major, minor) = facts.kernel;
         return Err(Error::Unsupported(format!(
@@ -200,11 +219,13 @@ fn beginning(spec: &Spec, facts: &Facts, cgroup: Option<&Directory>) -> Result<B
 
     let mut plan = Builder { steps: Vec::with_capacity(16) };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
-    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0);
+    // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
+    let joins = join.is_some();
+    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0 && !joins);
     // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
     // (time_namespaces(7)): so it is unshared, not cloned.
     let cloned = flags & !ns::TIME;
-    let outer = if arrangement == Arrangement::InitInside { cloned } else { 0 };
+    let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     if let Some(cgroup) = cgroup {
         plan.caller("cgroup", cgroup.action(), "cgroups(7)", "the limits hold before anything runs under them");
     }
@@ -223,13 +244,19 @@ fn beginning(spec: &Spec, facts: &Facts, cgroup: Option<&Directory>) -> Result<B
     if let Some(cgroup) = cgroup {
         plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
     }
+    if let Some(join) = join
+        && arrangement != Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Init, join, facts)?;
+        join::inside(&mut plan, joined, cloned, arrangement);
+    }
     if arrangement == Arrangement::InitInside {
         world(&mut plan, Actor::Init, spec, flags, facts)?;
     }
-    Ok(Beginning { plan, flags, added, arrangement, carry })
+    Ok(Beginning { plan, flags, joined, added, arrangement, carry })
 }
 
-fn join(plan: &mut Builder, cgroup: &Directory) {
+fn enter(plan: &mut Builder, cgroup: &Directory) {
     plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
 }
 

@@ -12,9 +12,8 @@ use crate::boxes::Home;
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::idmap::Helper;
-use crate::ns;
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
-use crate::plan::{Arrangement, CallerAction, Plan};
+use crate::plan::{CallerAction, Plan};
 use crate::report::{Message, receive};
 
 /// How long a set-up that is given up may take to end by itself.
@@ -32,9 +31,10 @@ pub struct Conversation<'a> {
     pub socket: OwnedFd,
     /// The system call that made it.
     pub method: Method,
-    /// The payload's process, once it has said that it exists: its PID as the kernel translated it, and a pidfd.
-    pub payload: Option<(i32, Option<OwnedFd>)>,
-    /// How many of the maps are written, and whether init knows that all are.
+    /// The payload's process, once it has said that it exists.
+    pub payload: Option<Announced>,
+    /// The process that waits for its maps, how many of them are written, and whether it knows that all are.
+    pub member: Option<OwnedFd>,
     pub maps: usize,
     pub maps_written: bool,
     /// The program that writes the next one, and the step that is, while it runs.
@@ -55,6 +55,16 @@ pub enum Ending {
     Of(OwnedFd),
     /// nsbox-init has told it.
     Told(Exit),
+}
+
+/// What the payload's process has said of itself.
+pub struct Announced {
+    /// Its PID, as the kernel translated it for us.
+    pid: i32,
+    /// Its PID in its own namespace.
+    pid_inside: i32,
+    /// A pidfd of it.
+    pidfd: Option<OwnedFd>,
 }
 
 impl Conversation<'_> {
@@ -100,7 +110,11 @@ impl Conversation<'_> {
     fn act_on(&mut self, message: &Message) -> Result<()> {
         match message.kind {
             ReportKind::Forked => self.forked(message),
-            ReportKind::MapsWanted => self.write_maps()?,
+            ReportKind::MapsWanted => {
+                // The first process of the user namespace is the one that asks, and waits.
+                self.member = pidfd::open(message.sender).ok();
+                self.write_maps()?;
+            }
             ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
             ReportKind::Refused => return Err(refused(&message.report)),
             ReportKind::Performed => self.times.push((message.report.step as u16, message.report.value)),
@@ -156,7 +170,7 @@ impl Conversation<'_> {
         let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         drop(self.socket);
         if !self.plan.init_is_pid_1() {
-            if let Some((_, Some(payload))) = &self.payload {
+            if let Some(Announced { pidfd: Some(payload), .. }) = &self.payload {
                 let _ = pidfd::send_signal(payload, libc::SIGKILL);
             }
             let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
@@ -172,22 +186,17 @@ impl Conversation<'_> {
 
     fn forked(&mut self, message: &Message) {
         // It may have ended again: then there is nothing to open, and nothing to end.
-        self.payload = Some((message.sender, pidfd::open(message.sender).ok()));
+        let (pid, pid_inside) = (message.sender, message.report.value as i32);
+        self.payload = Some(Announced { pid, pid_inside, pidfd: pidfd::open(pid).ok() });
     }
 
     fn started(&self, message: Message) -> Result<(Parts, OwnedFd)> {
         // The kernel leaves the descriptor out when the limit of open ones is reached.
         let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
-        let init_inside = message.report.value as i32;
-        let pid_inside = match self.plan.arrangement {
-            Arrangement::Guarded if self.plan.namespaces & ns::PID != 0 => 1,
-            _ => init_inside,
-        };
-        // Only where init is in another PID namespace than we are does the number need the kernel's translation.
-        let pid = match &self.payload {
-            Some((pid, _)) => *pid,
-            None if self.plan.init_is_pid_1() => message.sender,
-            None => init_inside,
+        // A payload that has not announced itself is in the namespace of its init, which sent this in its name.
+        let (pid, pid_inside) = match self.payload {
+            Some(Announced { pid, pid_inside, .. }) => (pid, pid_inside),
+            None => (message.sender, message.report.value as i32),
         };
         let init_is_pid_1 = self.plan.init_is_pid_1();
         Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
@@ -196,10 +205,7 @@ impl Conversation<'_> {
     /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). Where a program does it, this
     /// returns, and is called again when that has ended.
     fn write_maps(&mut self) -> Result<()> {
-        let member = match (self.plan.arrangement, &self.payload) {
-            (Arrangement::Guarded | Arrangement::Unforked, Some((_, Some(payload)))) => payload,
-            _ => &self.pidfd,
-        };
+        let Some(member) = &self.member else { return Err(self.gone()) };
         for (index, action) in self.plan.maps().skip(self.maps) {
             let failed = |errno| failure(self.plan, index, errno, String::new());
             match (action, &self.outer) {

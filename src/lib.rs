@@ -12,15 +12,18 @@ mod here;
 mod idmap;
 mod image;
 mod ipc;
+mod join;
 pub mod mounts;
 mod ns;
 mod pidfd;
 pub mod plan;
 mod probe;
 mod proc;
+mod raw;
 mod relations;
 mod report;
 mod rlimit;
+mod scope;
 mod spawn;
 pub mod spec;
 mod text;
@@ -53,7 +56,11 @@ mod _core {
     #[pymodule_export]
     use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
     #[pymodule_export]
+    use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
     use crate::relations::{Relation, namespace_relations};
+    #[pymodule_export]
+    use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]

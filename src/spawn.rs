@@ -187,6 +187,7 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         socket: ours,
         method,
         payload: None,
+        member: None,
         maps: 0,
         maps_written: false,
         helper: None,

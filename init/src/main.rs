@@ -13,6 +13,7 @@
 
 mod cgroup;
 mod descriptors;
+mod join;
 mod launch;
 mod mem;
 mod mounts;

@@ -126,6 +126,7 @@ class Options(TypedDict, total=False):
     no_new_privs: bool
     rlimits: Rlimits
     limits: Limits | Mapping[str, float | None] | None
+    join: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +169,8 @@ class Spec:
             `Rlimits`. Above the caller's own hard limits they take CAP_SYS_RESOURCE.
         limits: Limits for the program and all it starts together, by a cgroup: `Limits`, or a mapping of its arguments.
             They take a cgroup of version 2 that the caller may change.
+        join: Namespaces that exist already and are joined first, so that the new ones are made inside of them: a
+            `Join`, a target as in `Join`, a pair ``(target, kinds)``, or a list of these.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -197,6 +200,7 @@ class Spec:
     no_new_privs: bool = False
     rlimits: Rlimits = ()
     limits: Limits | Mapping[str, float | None] | None = None
+    join: Any = None
     maps: Maps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -215,6 +219,11 @@ class Spec:
         put(self, "map_groups", _ranges("map_groups", self.map_groups))
         put(self, "rlimits", rlimits_of(self.rlimits))
         put(self, "limits", limits_of(self.limits))
+        if self.join is not None:
+            # The readers of handles and targets import what is defined here.
+            from nsbox.join import joins_of  # noqa: PLC0415
+
+            put(self, "join", joins_of(self.join) or None)
         put(self, "maps", self._maps())
         self._check()
 
@@ -287,6 +296,9 @@ def _remembered(**options: Any) -> Spec:
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
     """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
+    if options.get("join") is not None:
+        # It would keep alive what is joined.
+        return Spec(unshare=unshare, **options)
     hashable = {
         name: tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
         for name, value in options.items()

@@ -2,15 +2,18 @@
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
 mod boxes;
+mod cgroup;
 mod child;
 pub mod compile;
 mod conversation;
 mod errand;
 mod error;
 mod here;
+mod idmap;
 mod image;
 mod ipc;
 mod join;
+pub mod mounts;
 mod ns;
 mod pidfd;
 pub mod plan;
@@ -19,6 +22,7 @@ mod proc;
 mod raw;
 mod relations;
 mod report;
+mod rlimit;
 mod scope;
 mod spawn;
 pub mod spec;
@@ -31,6 +35,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
+    #[pymodule_export]
+    use crate::cgroup::Cgroup;
     #[pymodule_export]
     use crate::child::{Child, Exit};
     #[pymodule_export]

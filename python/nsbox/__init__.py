@@ -2,6 +2,9 @@
 
 # General layout, along the way of the data:
 #
+#   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
+#   limit.py     limits for a process, and for all together: Limits
+#   cgroup.py    where the latter can be made
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.join import Join
+    from nsbox.limit import Limits
+    from nsbox.mount import Bind, Overlay, Proc, Tmpfs
     from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
@@ -88,6 +93,8 @@ _NAMES = {
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "join": ("Join",),
+    "limit": ("Limits",),
+    "mount": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
@@ -107,6 +114,7 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Bind",
     "Box",
     "CalledProcessError",
     "ClosedError",
@@ -116,14 +124,17 @@ __all__ = [
     "IpcObject",
     "IpcTable",
     "Join",
+    "Limits",
     "Mount",
     "MountTable",
     "Namespace",
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Overlay",
     "Pidfd",
     "Popen",
+    "Proc",
     "Process",
     "ProcessTable",
     "ProcessTree",
@@ -137,6 +148,7 @@ __all__ = [
     "SpecError",
     "SubprocessError",
     "TimeoutExpired",
+    "Tmpfs",
     "UnsupportedError",
     "__version__",
     "call",

@@ -1,10 +1,13 @@
 from _typeshed import Incomplete, SupportsGetItem
+from os import PathLike
+from pathlib import Path
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
 __all__ = [
     "__version__",
     "Box",
+    "Cgroup",
     "Child",
     "Errand",
     "Event",
@@ -122,6 +125,29 @@ class Box:
         """
         Wait for its end: with a new PID namespace, of every process in it. `timeout` is in seconds; nothing is returned
         when it passes first.
+        """
+
+@final
+class Cgroup:
+    """
+    A cgroup of one's own.
+    """
+    def __new__(cls, /, path: str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str, bool]]) -> Cgroup:
+        """
+        Nothing is made yet. The settings are files, their texts, and whether they may be missing.
+        """
+    def make(self, /) -> None:
+        """
+        Make it.
+        """
+    @property
+    def path(self, /) -> Path:
+        """
+        Its directory.
+        """
+    def remove(self, /) -> None:
+        """
+        End what is in it, and remove it.
         """
 
 @final
@@ -672,12 +698,12 @@ def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsInd
     -1 where CLONE_PIDFD is not among the flags. What the flags may be is decided in `nsbox.raw`.
     """
 
-def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
+def compile(spec: Incomplete, launch: Incomplete, facts: Facts, cgroup: Cgroup | None = None) -> Plan:
     """
     Make a plan.
     """
 
-def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None) -> Plan:
+def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None, cgroup: Cgroup | None = None) -> Plan:
     """
     Make a plan for a box.
     """

@@ -12,7 +12,8 @@ from typing import Any, Self, TypeAlias, Unpack
 
 from nsbox import _core, resident
 from nsbox.errors import ClosedError, SpawnError, SpecError
-from nsbox.launch import Argument, Environment, bare
+from nsbox.idmap import resolve
+from nsbox.launch import Argument, Environment, bare, cgroup_for
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
 from nsbox.spec import Namespaces, Options, Spec, spec_of
@@ -72,10 +73,12 @@ class Box(Surroundings):
         self._open(None, _spec(unshare, spec, options), cwd, reap)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
-        self.spec = spec
+        spec = self.spec = resolve(spec, nested=outer is not None)
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
-        plan = _core.compile_box(spec, facts, directory)
+        if outer is not None and spec.limits is not None:
+            raise SpecError("limits: a box inside another one has that one's; give them to the outer one")
+        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec))
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._house = House(self._handle, spec)
         self._ended: int | None = None

@@ -11,10 +11,13 @@ from errno import (
     EBUSY,
     EINVAL,
     EIO,
+    ELOOP,
     EMFILE,
+    ENODEV,
     ENOENT,
     ENOMEM,
     ENOSPC,
+    ENOSYS,
     ENOTDIR,
     ENOTTY,
     EPERM,
@@ -23,12 +26,15 @@ from errno import (
     ESRCH,
     EUSERS,
 )  # fmt: skip
+from typing import Any
 
+import nsbox
 import pytest
-from nsbox import _core
+from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox._evidence import Evidence, ProcMount
 from nsbox._hints import CAUSES, Failure, explain
 from nsbox._place import PLACES
+from nsbox.launch import Launch
 from nsbox.spec import KINDS
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
@@ -38,6 +44,10 @@ CLONE = "clone3(CLONE_NEWNS|CLONE_NEWPID|CLONE_VM)"
 CLONE_USER = "clone3(CLONE_NEWUSER|CLONE_NEWPID|CLONE_VM)"
 PROC = 'mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)'
 PRIVATE = 'mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)'
+
+NEWUIDMAP = "newuidmap PID 0 100000 65536"
+BIND = 'open_tree(AT_FDCWD, "/a", OPEN_TREE_CLONE); mount_setattr(MOUNT_ATTR_NOSUID); move_mount("/b")'
+SOURCE, TARGET = "looking up the source", "looking up the target"
 
 
 def uid_map(*rows: str) -> Failure:
@@ -110,6 +120,30 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("user-process-limit", Failure(EAGAIN, "setuid", ""), ROOT),
     ("foreign-group", Failure(EPERM, "setpgid", ""), ROOT),
     ("bug", Failure(EINVAL, "plan", ""), ROOT),
+    ("no-helper", Failure(ENOENT, "uid_map", NEWUIDMAP), USER),
+    ("powerless-helper", Failure(EPERM, "uid_map", NEWUIDMAP, "newuidmap: write to uid_map failed"),
+     replace(USER, no_new_privs=True)),
+    ("ids-not-granted", Failure(EPERM, "gid_map", "newgidmap PID 0 5 1", "gid range [0-1) -> [5-6) not allowed"), USER),
+    ("helper-refuses", Failure(EPERM, "uid_map", NEWUIDMAP, "Cannot determine your user name."), USER),
+    ("old-mount-calls", Failure(ENOSYS, "bind", BIND, SOURCE), ROOT),
+    ("no-source", Failure(ENOENT, "bind", BIND, SOURCE), ROOT),
+    ("locked-below", Failure(EINVAL, "bind", BIND, SOURCE), USER),
+    ("no-root", Failure(ENOENT, "root", "", TARGET), ROOT),
+    ("no-target", Failure(ENOENT, "bind", BIND, TARGET), ROOT),
+    ("no-target", Failure(ENOENT, "mount proc", "", TARGET), ROOT),
+    ("unreachable", Failure(EACCES, "bind", BIND, SOURCE), USER),
+    ("unreachable", Failure(EACCES, "tmpfs", "", TARGET), USER),
+    ("no-path", Failure(ELOOP, "tmpfs", "", TARGET), ROOT),
+    ("moving-target", Failure(EAGAIN, "tmpfs", "", TARGET), ROOT),
+    ("unlike", Failure(EINVAL, "bind", BIND, "mounting it there"), ROOT),
+    ("no-file-system", Failure(ENODEV, "overlay", "", "making the file system"), ROOT),
+    ("no-layer", Failure(ENOENT, "overlay", "", "an option"), ROOT),
+    ("unfit-layers", Failure(EINVAL, "overlay", "", "making the file system"), ROOT),
+    ("root-stays", Failure(EINVAL, "pivot root", "", "mounting it there"), ROOT),
+    ("foreign-pid-namespace", Failure(EPERM, "proc", "", "making the file system"), USER),
+    ("limit-too-high", Failure(EPERM, "rlimit", "prlimit(0, RLIMIT_NOFILE, {9, 9}, NULL)"), USER),
+    ("too-many-cgroups", Failure(EAGAIN, "cgroup", "mkdir"), ROOT),
+    ("foreign-cgroup", Failure(EACCES, "join cgroup", "write"), USER),
     ("clock-file-hidden", Failure(EACCES, "clock offsets", ""), USER),
     ("pidns-option", Failure(EINVAL, "mount proc", 'fsconfig("pidns", 5)'), ROOT),
     ("no-such-process", Failure(ESRCH, "open target", "pidfd_open(7)"), ROOT),
@@ -237,10 +271,12 @@ def _steps_of_joining() -> set[str]:
 
 
 def _all_steps() -> set[str]:
-    options = [
+    options: list[dict[str, Any]] = [
         {"unshare": "UmpiunCT", "mount_proc": True, "hostname": "a", "domainname": "b", "pid_max": 400, "boottime": 1,
          "no_new_privs": True},
         {"unshare": "m", "fork": False},
+        {"root": "/srv", "mounts": [Bind("/a", "/b"), Tmpfs("/c"), Overlay("/d", ["/e", "/f"]), Proc("/g")],
+         "rlimits": {"cpu": 1}},
         {"unshare": "U", "map_users": [(0, 0, 1)], "map_groups": [(0, 0, 1)], "setgroups": "allow", "keep_caps": True},
     ]  # fmt: skip
     launch = {
@@ -248,4 +284,6 @@ def _all_steps() -> set[str]:
         "groups": (), "gid": 0, "uid": 0,
     }  # fmt: skip
     plans: list[_core.Plan] = [plan_for(launch, **option) for option in options]
+    cgroup = _core.Cgroup("CGROUP", [])
+    plans.append(_core.compile(nsbox.Spec(), Launch(paths=(b"/a",), argv=(b"a",)), _core.facts(), cgroup))
     return {step.name for plan in plans for step in plan.steps}

@@ -18,7 +18,7 @@ ANY = frozenset[int]()
 # Which steps do the same kind of thing.
 MAKING = frozenset({"clone", "clone init", "fork", "unshare", "unshare time"})
 MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
-MOUNTING = frozenset({"propagation", "mount proc"})
+MOUNTING = frozenset({"propagation", "mount proc", "root", "bind", "tmpfs", "overlay", "proc", "pivot root"})
 SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets"})
 
 

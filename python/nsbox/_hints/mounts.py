@@ -9,7 +9,7 @@ from nsbox._hints.cause import DENIED, MOUNTING, SETTING, Cause, Failure, Found
 
 __all__ = ["MOUNTS", "hidden_proc"]
 
-_PROC = frozenset({"mount proc"})
+_PROC = frozenset({"mount proc", "proc"})
 
 
 def hidden_proc(evidence: Evidence) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ pub mod compile;
 mod conversation;
 mod errand;
 mod error;
+mod here;
 mod image;
+mod ipc;
 mod join;
 mod ns;
 mod pidfd;
@@ -15,11 +17,13 @@ pub mod plan;
 mod probe;
 mod proc;
 mod raw;
+mod relations;
 mod report;
 mod scope;
 mod spawn;
 pub mod spec;
 mod text;
+mod visit;
 
 use pyo3::prelude::*;
 
@@ -34,15 +38,21 @@ mod _core {
     #[pymodule_export]
     use crate::errand::Errand;
     #[pymodule_export]
+    use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
+    #[pymodule_export]
+    use crate::ipc::{IpcFiles, read_ipc};
+    #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
-    use crate::probe::{Probe, probe};
+    use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
-    use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
+    use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
     #[pymodule_export]
     use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
+    use crate::relations::{Relation, namespace_relations};
     #[pymodule_export]
     use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]

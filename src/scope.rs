@@ -381,7 +381,7 @@ fn mount(
 }
 
 /// Mount a proc for the PID namespace that the thread's children are born into. mount(2) can do that only where it is the
-/// thread's own; otherwise proc has to be told (Linux 6.18).
+/// thread's own; otherwise proc has to be told (Linux 6.17).
 fn mount_proc(target: &std::ffi::CStr, pidns: &OwnedFd) -> std::result::Result<(), Failed> {
     const SET_FD: u32 = 5;
     const CREATE: u32 = 6;

@@ -4,7 +4,10 @@
 #
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
-#   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   process.py   subprocess in namespaces: Popen
+#   calls.py     ... its functions: run, call, check_output, and its other names
+#   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
+#   handle.py    the bare handle without pipes: fork_exec
 #   nsenter.py   a program in namespaces that exist already: enter
 #   join.py      which ones those are: Join
 #   namespaces.py  a handle of a namespace: Namespace
@@ -27,7 +30,24 @@ if TYPE_CHECKING:
     from nsbox import raw as raw
     from nsbox._core import __version__
     from nsbox._target import Pidfd
+    from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
+    from nsbox.calls import (
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        CalledProcessError,
+        CompletedProcess,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
         ClosedError,
         NsboxError,
@@ -37,49 +57,75 @@ if TYPE_CHECKING:
         SpecError,
         UnsupportedError,
     )
+    from nsbox.explanation import Explanation, explain
+    from nsbox.handle import fork_exec
+    from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
+    from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.join import Join
+    from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
-    from nsbox.process import Popen, fork_exec, run
+    from nsbox.process import Popen
+    from nsbox.processes import Process, ProcessTable, ps
     from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
     from nsbox.translate import translate_pid
-    from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
+    from nsbox.tree import ProcessTree, pstree
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
     "_target": ("Pidfd",),
+    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
+    "calls": (
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
+        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
-        "ClosedError",
-        "NsboxError",
-        "ScopeError",
-        "SpawnError",
-        "SpawnPermissionError",
-        "SpecError",
+        "ClosedError", "NsboxError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
         "UnsupportedError",
     ),
+    "explanation": ("Explanation", "explain"),
+    "handle": ("fork_exec",),
+    "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
+    "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "join": ("Join",),
+    "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
-    "process": ("Popen", "fork_exec", "run"),
+    "process": ("Popen",),
+    "processes": ("Process", "ProcessTable", "ps"),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
     "translate": ("translate_pid",),
-    "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
-}
+    "tree": ("ProcessTree", "pstree"),
+}  # fmt: skip
 # Modules that are public as such.
 _MODULES = ("raw",)
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
     "Box",
+    "CalledProcessError",
     "ClosedError",
+    "CompletedProcess",
+    "Diagnosis",
+    "Explanation",
+    "IpcObject",
+    "IpcTable",
     "Join",
+    "Mount",
+    "MountTable",
     "Namespace",
+    "NamespaceRecord",
+    "NamespaceTable",
     "NsboxError",
     "Pidfd",
     "Popen",
@@ -94,14 +140,30 @@ __all__ = [
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "SubprocessError",
+    "TimeoutExpired",
     "UnsupportedError",
     "__version__",
+    "call",
+    "check_call",
+    "check_output",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "doctor",
     "enter",
+    "explain",
     "fork_exec",
+    "getoutput",
+    "getstatusoutput",
+    "ipcs",
+    "lsns",
     "mount_proc",
+    "mounts",
+    "namespaces_of",
     "ps",
     "pstree",
     "run",
+    "same_namespace",
     "setns",
     "translate_pid",
     "unshare",

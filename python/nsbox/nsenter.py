@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import Any
 
-from nsbox import process
+from nsbox import calls
 from nsbox._target import Target
 from nsbox.join import Join
 from nsbox.spec import Namespaces
@@ -46,4 +46,4 @@ def enter(
         subprocess.CalledProcessError: as `subprocess.run`.
     """
     join = Join(target, kinds, root, wd, preserve_credentials)
-    return process.run(*args, unshare=keywords.pop("unshare", ""), join=join, **keywords)
+    return calls.run(*args, unshare=keywords.pop("unshare", ""), join=join, **keywords)

@@ -24,8 +24,6 @@
 # checkers follow the imports below, which never run. (typing's own constant would cost as much as all the rest here.)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsbox import lessons as lessons
-    from nsbox import raw as raw
     from nsbox._core import __version__
     from nsbox._target import Pidfd
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell

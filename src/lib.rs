@@ -1,6 +1,7 @@
 //! `nsbox._core`: a thin table of functions over plain frozen data. What each does is said where it is defined;
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
+mod arrive;
 mod boxes;
 mod child;
 pub mod compile;
@@ -22,6 +23,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::arrive::{join_namespaces, shed_privileges};
     #[pymodule_export]
     use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
     #[pymodule_export]

@@ -5,6 +5,9 @@
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   workers.py   functions in a box: Box.call
+#   function.py  functions whose every call has its own box: boxed
+#   executor.py  concurrent.futures in namespaces: Executor
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
@@ -20,7 +23,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box import Box
-    from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.errors import (
+        CallError,
+        CallTimeoutError,
+        ClosedError,
+        NsboxError,
+        RemoteError,
+        SpawnError,
+        SpawnPermissionError,
+        SpecError,
+        TransferError,
+        UnsupportedError,
+        WorkerDiedError,
+    )
+    from nsbox.executor import Executor
+    from nsbox.function import boxed
+    from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen, fork_exec, run
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
@@ -30,7 +48,22 @@ if TYPE_CHECKING:
 _NAMES = {
     "_core": ("__version__",),
     "box": ("Box",),
-    "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "errors": (
+        "CallError",
+        "CallTimeoutError",
+        "ClosedError",
+        "NsboxError",
+        "RemoteError",
+        "SpawnError",
+        "SpawnPermissionError",
+        "SpecError",
+        "TransferError",
+        "UnsupportedError",
+        "WorkerDiedError",
+    ),
+    "executor": ("Executor",),
+    "function": ("boxed",),
+    "outcome": ("Outcome", "Verdict"),
     "process": ("Popen", "fork_exec", "run"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
@@ -40,20 +73,29 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Box",
+    "CallError",
+    "CallTimeoutError",
     "ClosedError",
+    "Executor",
     "NsboxError",
+    "Outcome",
     "Popen",
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "RemoteError",
     "Shell",
     "ShellResult",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "TransferError",
     "UnsupportedError",
+    "Verdict",
+    "WorkerDiedError",
     "__version__",
+    "boxed",
     "fork_exec",
     "ps",
     "pstree",

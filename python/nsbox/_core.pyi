@@ -20,11 +20,13 @@ __all__ = [
     "compile_box",
     "compile_process",
     "facts",
+    "join_namespaces",
     "kinds",
     "open_box",
     "probe",
     "read_processes",
     "run",
+    "shed_privileges",
     "spawn",
 ]
 
@@ -645,6 +647,12 @@ def facts() -> Facts:
     The calling thread's situation.
     """
 
+def join_namespaces(namespaces: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex]]) -> None:
+    """
+    Move the calling thread into namespaces, each a descriptor and its CLONE_NEW* flag, in this order (setns(2)). A PID
+    namespace is that of the next child.
+    """
+
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
@@ -679,6 +687,13 @@ def run(plan: Plan) -> Exit:
     """
     Carry out `plan` and wait for the end of everything: `spawn` and `wait` in one, for when nobody has anything to do in
     between.
+    """
+
+def shed_privileges(keep_caps: bool, no_new_privs: bool) -> None:
+    """
+    Give up what a payload does not have: with `no_new_privs` the prospect of more rights, and unless it is root or is to
+    keep them the capabilities. Entering a user namespace gives all of them, and an exec by root lets them pass; kept ones
+    pass any exec (capabilities(7)).
     """
 
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:

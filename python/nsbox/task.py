@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
 from nsbox.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
@@ -21,6 +22,7 @@ from nsbox.workers import start_python
 
 __all__ = ["ForkServer", "Task"]
 
+_CAP_SYS_ADMIN = 1 << 21
 _LAST_WAIT = 5.0
 
 
@@ -38,7 +40,7 @@ class ForkServer:
         ends = Ends()
         self._exchange = Exchange(ends.mine)
         try:
-            self.box = Box("p")
+            self.box = Box(spec=_surroundings())
             try:
                 control, stdout, stderr = ends.theirs
                 words = ",".join(preload)
@@ -85,6 +87,17 @@ class ForkServer:
         self.box.close()
         self._control.close()
         self._exchange.close()
+
+
+def _surroundings() -> Spec:
+    """Return what the box of the server is.
+
+    Without privilege it also has a user namespace. For user namespaces below that one, its init writes the maps through
+    a proc that it makes, which takes a mount namespace of its own; mounts of the machine still arrive there.
+    """
+    if _core.facts().effective & _CAP_SYS_ADMIN:
+        return Spec(unshare="p")
+    return Spec(unshare="mp", propagation="slave")
 
 
 class Task:

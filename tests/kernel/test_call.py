@@ -10,9 +10,11 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import nsbox
@@ -169,7 +171,7 @@ def _raise_odd() -> None:
 def test_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Functions of modules travel; for others the error says what to install."""
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    script = type(callees.identity)(callees.numbers.__code__, {}, "script")
+    script = FunctionType(callees.numbers.__code__, {}, "script")
     script.__module__ = script.__qualname__ = "__main__"
     with nsbox.Box("p") as box:
         assert box.call(callees.identity, "__main__") == (("__main__",), {})
@@ -346,9 +348,11 @@ def test_forgotten() -> None:
     """A box that is forgotten takes its Pythons along, and their connections are closed."""
     box = nsbox.Box("p")
     box.call(callees.leave_behind)
-    with pytest.warns(ResourceWarning, match="was not closed"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         del box
         gc.collect()
+    assert [warning.category for warning in caught] == [ResourceWarning]
 
 
 def test_the_caller_is_killed() -> None:
@@ -401,7 +405,7 @@ def test_boxed(who: Who, place: Path) -> None:
     """Each call has a box of its own; functions of modules and local ones, with options and without."""
 
     def calls() -> list[Any]:
-        local = nsbox.boxed(unshare="p")(lambda: os.getppid())
+        local = nsbox.boxed(unshare="p")(lambda: callees.numbers()[1])
         return [described("a", timeout="b"), plain(), local()]
 
     assert run_as(who, place, calls) == [("ab", "boxed", (2, 1)), 2, 1]
@@ -411,7 +415,8 @@ def test_boxed(who: Who, place: Path) -> None:
 
 def test_boxed_is_checked_when_it_is_decorated() -> None:
     """Not when it is called."""
-    for argument, options in {"init": {"init": False}, "timeout": {"timeout": -1}, "unshare": {"unshare": "?"}}.items():
+    wrong: dict[str, Any] = {"init": {"init": False}, "timeout": {"timeout": -1}, "unshare": {"unshare": "?"}}
+    for argument, options in wrong.items():
         with pytest.raises(nsbox.SpecError, match=rf"^{argument}: "):
             nsbox.boxed(**options)(plain)
 

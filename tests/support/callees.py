@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -170,3 +171,64 @@ def locked() -> str:
 def eat(megabytes: int) -> int:
     """Use so much memory."""
     return len([bytearray(b"x" * (1 << 20)) for _ in range(megabytes)])
+
+
+def leave_behind_and_sleep(place: str) -> str:
+    """Leave things behind, say in a file that this is done, and ignore what can be ignored."""
+    leave_behind()
+    Path(place, "begun").touch()
+    return locked()
+
+
+def call(function: Any) -> Any:
+    """Call a function without arguments."""
+    return function()
+
+
+def greet() -> str:
+    """Print a little."""
+    print("hello")
+    print("error", file=sys.stderr)
+    return "greeted"
+
+
+def divide() -> float:
+    """Raise an ordinary exception."""
+    return 1 / 0
+
+
+def exit_with_3() -> NoReturn:
+    """End the process."""
+    os._exit(3)
+
+
+def kill_itself() -> None:
+    """End the process by a signal."""
+    die(signal.SIGTERM)
+
+
+def kill_everything() -> None:
+    """End all that can be reached."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    die(signal.SIGKILL)
+
+
+def too_much() -> bytearray:
+    """Ask for more memory than there can be."""
+    return bytearray(1 << 60)
+
+
+def would_block() -> NoReturn:
+    """Raise the error of a descriptor that would block: the number is that of too many processes."""
+    raise BlockingIOError(errno.EAGAIN, "nothing there")
+
+
+def time_out_itself() -> NoReturn:
+    """Raise what looks as if the time was over."""
+    raise TimeoutError("mine")
+
+
+def unpicklable() -> Any:
+    """Return what cannot travel."""
+    return (number for number in range(3))

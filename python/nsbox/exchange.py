@@ -13,10 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nsbox.errors import CallError
-from nsbox.remote import HEADER, RETURNED, Failure, Frame, unpack_value
+from nsbox.remote import HEADER, RETURNED, Failure, unpack_value
+
+if TYPE_CHECKING:
+    from nsbox.remote import Frame
 
 __all__ = [
     "Ends",

@@ -11,11 +11,6 @@ import os
 import pickle
 import struct
 import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import FunctionType
-from typing import Any, TypeAlias
 
 from nsbox.errors import RemoteError, RemoteTraceback, TransferError
 
@@ -24,10 +19,7 @@ __all__ = [
     "HEADER",
     "REQUEST",
     "RETURNED",
-    "Call",
     "Failure",
-    "Frame",
-    "Surroundings",
     "frame",
     "pack_call",
     "pack_failure",
@@ -39,10 +31,16 @@ __all__ = [
     "unpack_value",
 ]
 
-Call: TypeAlias = "tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]"
-Frame: TypeAlias = "tuple[bytes, bytes]"
-Surroundings: TypeAlias = "tuple[list[str], str | None]"
-"""``sys.path``, and the working directory; None for the one in which the interpreter was started."""
+# Every Python inside imports this first, so it imports little: types only for type checkers, and what failures need
+# when one happens.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeAlias
+
+    Call: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
+    Frame: TypeAlias = tuple[bytes, bytes]
+    Surroundings: TypeAlias = tuple[list[str], str | None]
 
 HEADER = struct.Struct("=cQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
@@ -112,7 +110,7 @@ class _ByReference(pickle.Pickler):
     """Pickles as `pickle` does, but refuses what would be looked up in another ``__main__`` than it is defined in."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type | FunctionType) and obj.__module__ == "__main__":
+        if isinstance(obj, type | type(title)) and obj.__module__ == "__main__":
             raise pickle.PicklingError(f"{obj.__qualname__} is defined in __main__, which is another one inside")
         return NotImplemented
 
@@ -124,7 +122,11 @@ _NEEDS_CLOUDPICKLE = (
 
 
 def pack_request(surroundings: Surroundings | None, call: bytes) -> bytes:
-    """Return a request, as a frame. Without surroundings it is carried out in those of the one before."""
+    """Return a request, as a frame.
+
+    Surroundings are ``sys.path``, and the working directory or None for the one in which the interpreter was started.
+    Without them it is carried out in those of the one before.
+    """
     return frame(REQUEST, pickle.dumps((surroundings, call), pickle.HIGHEST_PROTOCOL))
 
 
@@ -158,7 +160,6 @@ def unpack_value(function: object, data: bytes) -> Any:
         raise TransferError(f"{title(function)} returned something that does not unpickle here: {error!r}") from error
 
 
-@dataclass(frozen=True, slots=True)
 class Failure:
     """An exception as it travels.
 
@@ -170,11 +171,11 @@ class Failure:
         exhausted: Whether it is about a process or thread that could not be made, as there were too many.
     """
 
-    name: str
-    message: str
-    trace: str
-    data: bytes | None
-    exhausted: bool
+    __slots__ = ("data", "exhausted", "message", "name", "trace")
+
+    def __init__(self, name: str, message: str, trace: str, data: bytes | None, exhausted: bool) -> None:
+        """Keep all of it."""
+        self.name, self.message, self.trace, self.data, self.exhausted = name, message, trace, data, exhausted
 
     def error(self) -> BaseException:
         """Return the exception itself if possible, with the traceback as its cause."""
@@ -192,6 +193,8 @@ class Failure:
 
 def pack_failure(error: BaseException, exhausted: bool = False) -> Frame:
     """Return the answer that holds an exception."""
+    import traceback  # noqa: PLC0415 - only needed when something fails
+
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)

@@ -9,16 +9,18 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
 from nsbox.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
 from nsbox.forkserver import END, ORDER
-from nsbox.remote import Frame
 from nsbox.spec import KINDS, Spec, namespace_names
 from nsbox.workers import start_python
+
+if TYPE_CHECKING:
+    from nsbox.remote import Frame
 
 __all__ = ["ForkServer", "Task"]
 

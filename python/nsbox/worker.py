@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import importlib
 import io
 import os
 import pickle
 import sys
-from typing import NoReturn
 
 from nsbox.errors import TransferError
-from nsbox.remote import REQUEST, Frame, pack_failure, pack_value, receive, send
+from nsbox.remote import REQUEST, pack_failure, pack_value, receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from nsbox.remote import Frame
 
 __all__ = ["PROGRAM", "Streams", "carry_out", "work"]
 
@@ -89,7 +93,6 @@ def _settle(path: list[str], directory: str | None) -> None:
     """Look for modules where the caller does, and go where it wants the function to be."""
     if sys.path != path:
         sys.path[:] = path
-        importlib.invalidate_caches()
     if directory is not None:
         os.chdir(directory)
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from nsbox import _core
 from nsbox.errors import CallTimeoutError, SpecError, WorkerDiedError
 from nsbox.exchange import Ends, Exchange, deadline_after, oom_kills
-from nsbox.remote import Frame, Surroundings, pack_call, pack_request, title
+from nsbox.remote import pack_call, pack_request, title
 from nsbox.worker import PROGRAM
 
 if TYPE_CHECKING:
     from nsbox.box import Box
+    from nsbox.remote import Frame, Surroundings
 
 __all__ = ["Workers", "check_call", "search_path", "start_python"]
 

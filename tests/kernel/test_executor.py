@@ -1,4 +1,4 @@
-"""The executor: it is one of `concurrent.futures`, its tasks have namespaces of their own, and nothing of them survives."""
+"""The executor: one of `concurrent.futures`, whose tasks have namespaces of their own and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import Verdict
-from nsbox.executor import Executor
+from nsbox.executor import Executor, Future
 
 from tests.support import callees
 from tests.support.callers import caller, nobody_left
@@ -41,9 +41,10 @@ def test_every_task_is_in_fresh_namespaces(who: Who, place: Path) -> None:
     needs(who, " ".join(ALL))
 
     def tasks() -> list[dict[str, str]]:
-        with Executor(2, ALL) as executor:
+        with Executor(3, ALL, timeout=30) as executor:
             server = _links_of(executor)
-            return [*executor.map(callees.links, [list(LINKS.values())] * 3), server]
+            kinds = list(LINKS.values())
+            return [*executor.map(callees.links_together, [kinds] * 3, [str(place)] * 3, [3] * 3), server]
 
     *tasks_, server = run_as(who, place, tasks)
     outside = {LINKS[kind]: link for kind, link in own_links().items()}
@@ -110,7 +111,7 @@ def _look_around() -> tuple[str, int, str, tuple[int, int]]:
     return os.uname().nodename, sum(map(str.isdigit, os.listdir("/proc"))), os.getcwd(), callees.numbers()
 
 
-def test_a_task_has_no_power_over_others_nor_over_the_server() -> None:
+def test_a_task_has_no_power_over_others_nor_over_the_server(place: Path) -> None:
     """An ordinary user's tasks are root in a user namespace of their own, not in that of the server."""
 
     def attempt() -> str:
@@ -125,12 +126,7 @@ def test_a_task_has_no_power_over_others_nor_over_the_server() -> None:
         except PermissionError:
             return "refused"
 
-    place = Path("/tmp")
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir=place) as directory:
-        os.chmod(directory, 0o755)
-        assert run_as(Who("user"), Path(directory), attempt) == "refused"
+    assert run_as(Who("user"), place, attempt) == "refused"
 
 
 # That it is an executor
@@ -155,7 +151,7 @@ def test_waiting_and_callbacks(place: Path) -> None:
     """`wait`, `as_completed` and callbacks, for ends of every kind."""
     called: list[concurrent.futures.Future[Any]] = []
     with Executor(4) as executor:
-        futures = [
+        futures: list[Future[Any]] = [
             executor.submit(math.sqrt, 4),
             executor.submit(operator.truediv, 1, 0),
             executor.submit(callees.wait_for, str(place / "never")),
@@ -193,10 +189,11 @@ def test_shutdown_with_tasks_in_the_queue(place: Path, wait: bool) -> None:
     executor = Executor(1)
     first = executor.submit(callees.wait_for, str(place / "go"))
     wait_until(first.running)
-    rest = [executor.submit(math.sqrt, 4) for _ in range(3)]
+    rest: list[Future[Any]] = [executor.submit(math.sqrt, 4) for _ in range(3)]
     threading.Timer(0.1, (place / "go").touch).start()
     executor.shutdown(wait=wait, cancel_futures=True)
-    done, _ = concurrent.futures.wait([first, *rest], timeout=30)
+    every: list[Future[Any]] = [first, *rest]
+    done, _ = concurrent.futures.wait(every, timeout=30)
     assert len(done) == 4
     assert first.result() == "it is there"
     assert all(future.cancelled() for future in rest)
@@ -344,12 +341,18 @@ def test_leaving_in_a_hurry() -> None:
     def check() -> list[bool]:
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(KeyboardInterrupt), Executor(1) as executor:
-            futures = [executor.submit(callees.locked) for _ in range(3)]
-            futures[0].result()
+        futures: list[Future[Any]] = []
+        with pytest.raises(KeyboardInterrupt):
+            _hurry(futures)
         return [future.cancelled() for future in futures]
 
     assert in_child(check) == [True] * 3
+
+
+def _hurry(futures: list[Future[Any]]) -> None:
+    with Executor(1) as executor:
+        futures += [executor.submit(callees.locked) for _ in range(3)]
+        futures[0].result()
 
 
 def test_what_a_task_leaves_behind_ends_with_it() -> None:
@@ -372,24 +375,21 @@ def test_the_server_is_killed() -> None:
         assert list(executor.map(math.sqrt, [4, 9])) == [2, 3]
 
 
-def test_the_caller_is_killed() -> None:
+def test_the_caller_is_killed(place: Path) -> None:
     """SIGKILL of the caller while tasks run: nothing survives."""
-    import tempfile
 
-    with tempfile.TemporaryDirectory() as place:
+    def function(tell: Callable[[object], None]) -> object:
+        executor = Executor(2)
+        futures = [executor.submit(callees.leave_behind_and_sleep, str(place)) for _ in range(4)]
+        while not (place / "begun").exists():
+            time.sleep(0.01)
+        tell("ready")
+        return futures
 
-        def function(tell: Callable[[object], None]) -> object:
-            executor = Executor(2)
-            futures = [executor.submit(callees.leave_behind_and_sleep, place) for _ in range(4)]
-            while not os.path.exists(f"{place}/begun"):
-                time.sleep(0.01)
-            tell("ready")
-            return futures
-
-        with caller(function) as dying:
-            assert dying.tells() == "ready"
-            dying.kill()
-            assert nobody_left() == []
+    with caller(function) as dying:
+        assert dying.tells() == "ready"
+        dying.kill()
+        assert nobody_left() == []
 
 
 def test_a_child_of_fork_cannot_use_it() -> None:
@@ -409,7 +409,9 @@ def test_a_child_of_fork_cannot_use_it() -> None:
 
 def test_preload(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Modules are imported once, what they print is printed once, and tasks do not see each other's changes."""
-    (place / "preloaded_here.py").write_text("import os; PLACE = os.readlink('/proc/self/ns/pid'); VALUES = []; print('imported')\n")
+    (place / "preloaded_here.py").write_text(
+        "import os\nPLACE = os.readlink('/proc/self/ns/pid')\nVALUES = []\nprint('imported')\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(place))
         with Executor(2, preload=["preloaded_here", "xml.dom"]) as executor:
@@ -422,7 +424,8 @@ def _look_at_preloaded(number: int) -> tuple[bool, list[int], bool]:
     import preloaded_here  # type: ignore[import-not-found]
 
     preloaded_here.VALUES.append(number)
-    return preloaded_here.PLACE == os.readlink("/proc/self/ns/pid"), preloaded_here.VALUES, "xml.dom" in sys.modules
+    here = os.readlink("/proc/self/ns/pid")
+    return here == preloaded_here.PLACE, preloaded_here.VALUES, "xml.dom" in sys.modules
 
 
 def test_preload_that_fails(place: Path) -> None:
@@ -458,7 +461,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         with pytest.raises(nsbox.SpecError, match=rf"^{argument}: "):
             Executor(**options)
     with Executor(1) as executor:
-        not_callable = executor.submit("text")  # type: ignore[arg-type]
+        not_callable: concurrent.futures.Future[Any] = executor.submit("text")  # type: ignore[arg-type]
         assert isinstance(not_callable.exception(), nsbox.SpecError)
 
 

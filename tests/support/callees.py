@@ -59,6 +59,15 @@ def links(kinds: list[str]) -> dict[str, str]:
     return {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
 
 
+def links_together(kinds: list[str], place: str, count: int) -> dict[str, str]:
+    """Return the namespaces once so many are there at the same time: later ones may get the numbers of earlier ones."""
+    found = links(kinds)
+    Path(place, f"here-{found['pid'][5:-1]}").touch()
+    while sum(name.startswith("here-") for name in os.listdir(place)) < count:
+        time.sleep(0.01)
+    return found
+
+
 def status() -> str:
     """Return what the kernel says of the process."""
     return Path("/proc/self/status").read_text()

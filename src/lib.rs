@@ -8,6 +8,7 @@ pub mod compile;
 mod conversation;
 mod errand;
 mod error;
+mod here;
 mod image;
 mod ns;
 mod pidfd;
@@ -34,11 +35,13 @@ mod _core {
     #[pymodule_export]
     use crate::errand::Errand;
     #[pymodule_export]
+    use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
+    #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
-    use crate::probe::{Probe, probe};
+    use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
     use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
     #[pymodule_export]

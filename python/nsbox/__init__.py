@@ -4,7 +4,10 @@
 #
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
-#   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   process.py   subprocess in namespaces: Popen
+#   calls.py     ... its functions: run, call, check_output, and its other names
+#   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
+#   handle.py    the bare handle without pipes: fork_exec
 #   workers.py   functions in a box: Box.call
 #   function.py  functions whose every call has its own box: boxed
 #   executor.py  concurrent.futures in namespaces: Executor
@@ -22,7 +25,24 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
+    from nsbox.calls import (
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        CalledProcessError,
+        CompletedProcess,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
         CallTimeoutError,
@@ -37,9 +57,11 @@ if TYPE_CHECKING:
         WorkerDiedError,
     )
     from nsbox.executor import Executor
+    from nsbox.explanation import Explanation, explain
     from nsbox.function import boxed
+    from nsbox.handle import fork_exec
     from nsbox.outcome import Outcome, Verdict
-    from nsbox.process import Popen, fork_exec, run
+    from nsbox.process import Popen
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
     from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
@@ -47,36 +69,42 @@ if TYPE_CHECKING:
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
+    "calls": (
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
+        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
-        "CallError",
-        "CallTimeoutError",
-        "ClosedError",
-        "NsboxError",
-        "RemoteError",
-        "SpawnError",
-        "SpawnPermissionError",
-        "SpecError",
-        "TransferError",
-        "UnsupportedError",
-        "WorkerDiedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "SpawnError",
+        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
     "executor": ("Executor",),
+    "explanation": ("Explanation", "explain"),
     "function": ("boxed",),
+    "handle": ("fork_exec",),
     "outcome": ("Outcome", "Verdict"),
-    "process": ("Popen", "fork_exec", "run"),
+    "process": ("Popen",),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
     "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
-}
+}  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
     "Box",
     "CallError",
     "CallTimeoutError",
+    "CalledProcessError",
     "ClosedError",
+    "CompletedProcess",
+    "Diagnosis",
     "Executor",
+    "Explanation",
     "NsboxError",
     "Outcome",
     "Popen",
@@ -90,13 +118,24 @@ __all__ = [
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "SubprocessError",
+    "TimeoutExpired",
     "TransferError",
     "UnsupportedError",
     "Verdict",
     "WorkerDiedError",
     "__version__",
     "boxed",
+    "call",
+    "check_call",
+    "check_output",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "doctor",
+    "explain",
     "fork_exec",
+    "getoutput",
+    "getstatusoutput",
     "ps",
     "pstree",
     "run",

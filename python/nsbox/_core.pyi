@@ -19,15 +19,20 @@ __all__ = [
     "compile",
     "compile_box",
     "compile_process",
+    "die_with_parent",
     "facts",
     "join_namespaces",
+    "keep_capabilities",
     "kinds",
+    "landlock_layers",
+    "mount_here",
     "open_box",
     "probe",
     "read_processes",
     "run",
     "shed_privileges",
     "spawn",
+    "unshare_here",
 ]
 
 __version__: Final[str]
@@ -428,12 +433,28 @@ class Plan:
 @final
 class Probe:
     """
-    What the three calls answered, as error numbers.
+    What the calls answered, as error numbers. A filter answers EPERM or ENOSYS before the kernel looks at the
+    arguments, which are chosen so that the kernel refuses them for another reason.
     """
     @property
     def clone3(self, /) -> int:
         """
         `clone3(NULL, 1)`: EINVAL from the kernel.
+        """
+    @property
+    def clone_refused(self, /) -> list[str]:
+        """
+        The kinds of namespaces that clone(2) is not even asked for: the kernel would say EINVAL.
+        """
+    @property
+    def execveat(self, /) -> int:
+        """
+        `execveat(-1, NULL, NULL, NULL, 0)`: EFAULT from the kernel.
+        """
+    @property
+    def mount(self, /) -> int:
+        """
+        `mount(NULL, NULL, NULL, 0, NULL)`: EFAULT from the kernel.
         """
     @property
     def setns(self, /) -> int:
@@ -642,6 +663,11 @@ def compile_process(spec: Incomplete, launch: Incomplete, facts: Facts, home: Pl
     Make a plan for another process in the box that `home` made.
     """
 
+def die_with_parent(signal: SupportsIndex) -> None:
+    """
+    Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).
+    """
+
 def facts() -> Facts:
     """
     The calling thread's situation.
@@ -653,9 +679,33 @@ def join_namespaces(namespaces: SupportsGetItem[int, tuple[SupportsIndex, Suppor
     namespace is that of the next child.
     """
 
+def keep_capabilities() -> None:
+    """
+    Put every permitted capability into the inheritable and ambient sets, so that they survive an exec
+    (capabilities(7)).
+    """
+
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
+    """
+
+def landlock_layers() -> int | None:
+    """
+    In how many Landlock domains the calling thread is: any of them forbids all mounts (landlock(7)). Nothing, where the
+    kernel has no Landlock.
+
+    It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
+def mount_here(
+    source: SupportsGetItem[int, SupportsIndex] | None,
+    target: SupportsGetItem[int, SupportsIndex] | None,
+    fstype: SupportsGetItem[int, SupportsIndex] | None,
+    flags: SupportsIndex,
+) -> None:
+    """
+    mount(2).
     """
 
 def open_box(plan: Plan, outer: Box | None = None) -> Box:
@@ -665,7 +715,7 @@ def open_box(plan: Plan, outer: Box | None = None) -> Box:
 
 def probe() -> Probe:
     """
-    Ask. A filter answers EPERM or ENOSYS before the kernel looks at the arguments.
+    Ask.
     """
 
 def read_processes(
@@ -701,4 +751,9 @@ def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None
     Carry out `plan` until its payload runs.
 
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    """
+
+def unshare_here(flags: SupportsIndex) -> None:
+    """
+    unshare(2) for the calling thread.
     """

@@ -42,6 +42,7 @@ bench: $(VENV)/built  ## Measure spawning against a floor in C and its peers, an
 	$(BIN)/python benches/aio.py
 	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
+	$(BIN)/python benches/call.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist

@@ -219,10 +219,11 @@ unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
 }
 
 /// All signals blocked in this thread, by the kernel's own call: the C library leaves out the two it uses itself.
-struct BlockedSignals(u64);
+pub struct BlockedSignals(u64);
 
 impl BlockedSignals {
-    fn all() -> Self {
+    /// Block them until the value is dropped.
+    pub fn all() -> Self {
         BlockedSignals(Self::set(u64::MAX))
     }
 

@@ -60,11 +60,15 @@ if TYPE_CHECKING:
     from nsbox.explanation import Explanation, explain
     from nsbox.function import boxed
     from nsbox.handle import fork_exec
+    from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
+    from nsbox.ipc import IpcObject, IpcTable, ipcs
+    from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
+    from nsbox.processes import Process, ProcessTable, ps
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
-    from nsbox.tree import Process, ProcessTable, ProcessTree, ps, pstree
+    from nsbox.tree import ProcessTree, pstree
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
@@ -84,11 +88,15 @@ _NAMES = {
     "explanation": ("Explanation", "explain"),
     "function": ("boxed",),
     "handle": ("fork_exec",),
+    "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
+    "ipc": ("IpcObject", "IpcTable", "ipcs"),
+    "mountinfo": ("Mount", "MountTable", "mounts"),
     "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
+    "processes": ("Process", "ProcessTable", "ps"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
-    "tree": ("Process", "ProcessTable", "ProcessTree", "ps", "pstree"),
+    "tree": ("ProcessTree", "pstree"),
 }  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -105,6 +113,12 @@ __all__ = [
     "Diagnosis",
     "Executor",
     "Explanation",
+    "IpcObject",
+    "IpcTable",
+    "Mount",
+    "MountTable",
+    "NamespaceRecord",
+    "NamespaceTable",
     "NsboxError",
     "Outcome",
     "Popen",
@@ -136,9 +150,14 @@ __all__ = [
     "fork_exec",
     "getoutput",
     "getstatusoutput",
+    "ipcs",
+    "lsns",
+    "mounts",
+    "namespaces_of",
     "ps",
     "pstree",
     "run",
+    "same_namespace",
 ]
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "say what this machine, user and container allow, why not, and what to do",
     "demo": "walk through the workshop exercise, live, on this kernel",
     "explain": "show what a command line does, step by step, and why",
+    "lsns": "list namespaces, also those without processes",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
     "run": "run a program in new namespaces, safely: with an init, a timeout, and nothing left behind",
@@ -67,7 +68,12 @@ def _run(name: str, arguments: list[str]) -> int:
     else:
         import argparse  # noqa: PLC0415 - takes longer than all the rest
 
-        parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
+        parser = argparse.ArgumentParser(
+            prog=f"nsbox {name}",
+            description=COMMANDS[name],
+            allow_abbrev=False,
+            conflict_handler="resolve",  # -h is an option of its own for some of the commands they are named after
+        )
         command.configure(parser)
         try:
             given = parser.parse_args(arguments)

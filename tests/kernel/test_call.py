@@ -235,6 +235,7 @@ def test_one_that_died_while_idle_is_replaced() -> None:
     with nsbox.Box("p") as box:
         pid, _ = box.call(callees.numbers)
         box.run(["kill", "-KILL", str(pid)])
+        assert wait_until(lambda: [event.status for event in box.events if event.kind == "exited"].count(-9) == 1)
         assert box.call(callees.numbers)[0] != pid
 
 

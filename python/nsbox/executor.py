@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
@@ -28,6 +29,13 @@ __all__ = ["Executor", "Future"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_FOR_TASKS = {
+    "unshare", "fork", "init", "mount_proc", "propagation", "map_root_user", "map_user", "map_group", "map_users",
+    "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime", "monotonic",  # by the init
+    "keep_caps", "no_new_privs",  # by the task itself
+}  # fmt: skip
+"""The fields of `nsbox.Spec` that hold for tasks."""
 
 # The states of concurrent.futures.Future. They have names there, but those are not public; asyncio relies on them too.
 _RUNNING = "RUNNING"
@@ -169,8 +177,7 @@ class Executor(concurrent.futures.Executor):
         if isinstance(cpus, bool) or not isinstance(cpus, int) or cpus < 1:
             raise SpecError(f"max_workers: expected a number of at least 1, got {max_workers!r}")
         self._spec = box_spec(unshare, spec, options)
-        if "pid" not in namespace_names(self._spec.unshare):
-            raise SpecError("unshare: without a pid namespace the end of a task would not be the end of all it started")
+        _check_spec(self._spec)
         check_call(Executor, timeout)
         if isinstance(preload, str | bytes) or not all(
             isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in preload
@@ -310,6 +317,19 @@ class Executor(concurrent.futures.Executor):
             idle = self._is_shut_down and not self._unfinished
         if idle:
             self._finalizer()
+
+
+def _check_spec(spec: Spec) -> None:
+    """Refuse what a fork that enters namespaces would silently not have.
+
+    Raises:
+        SpecError: for that.
+    """
+    for one in fields(spec):
+        if one.init and one.name not in _FOR_TASKS and getattr(spec, one.name) != one.default:
+            raise SpecError(f"{one.name}: is for programs, and would have no effect on the tasks of an executor")
+    if "pid" not in namespace_names(spec.unshare):
+        raise SpecError("unshare: without a pid namespace the end of a task would not be the end of all it started")
 
 
 def _verdict_of_answer(answer: Frame) -> Verdict:

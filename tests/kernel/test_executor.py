@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -463,6 +464,19 @@ def test_what_makes_no_sense_is_refused() -> None:
     with Executor(1) as executor:
         not_callable: concurrent.futures.Future[Any] = executor.submit("text")  # type: ignore[arg-type]
         assert isinstance(not_callable.exception(), nsbox.SpecError)
+
+
+def test_options_that_would_not_hold_are_refused() -> None:
+    """What a later `Spec` adds is refused until a task has it as well."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class LaterSpec(nsbox.Spec):
+        later: int = 0
+
+    with Executor(1, spec=LaterSpec()) as executor:
+        assert executor.submit(math.sqrt, 4).result() == 2
+    with pytest.raises(nsbox.SpecError, match=r"^later: "):
+        Executor(1, spec=LaterSpec(later=1))
 
 
 def test_namespaces_that_cannot_be_had() -> None:

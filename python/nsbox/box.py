@@ -17,9 +17,9 @@ from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, Unsuppo
 from nsbox.launch import Argument, Environment, bare
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
-from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
+from nsbox.spec import KINDS, Namespaces, Options, Spec, box_spec
 
-__all__ = ["Box", "Event", "StepResult", "box_spec"]
+__all__ = ["Box", "Event", "StepResult"]
 
 Event = _core.Event
 AnyBox: TypeAlias = "Box"
@@ -285,7 +285,8 @@ class Box:
         """
         # Only those who call functions pay for what that takes.
         from nsbox.exchange import result_of  # noqa: PLC0415
-        from nsbox.workers import Workers, check_call  # noqa: PLC0415
+        from nsbox.remote import check_call  # noqa: PLC0415
+        from nsbox.workers import Workers  # noqa: PLC0415
 
         check_call(function, timeout)
         workers: Workers = self.__dict__.setdefault("_workers", Workers())
@@ -583,21 +584,6 @@ class Box:
         if fd is None:
             raise NsboxError("nsbox-init sent no descriptor: the limit of open ones may be reached (RLIMIT_NOFILE)")
         return fd
-
-
-def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
-    """Return what was asked for by a `Spec` or by options, if it can be a box.
-
-    Raises:
-        SpecError: when it cannot.
-    """
-    if spec is None:
-        spec = spec_of(unshare, options)
-    elif options:
-        raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
-    if not (spec.fork and spec.init):
-        raise SpecError("init: nsbox-init is what makes a box; Popen and Shell start a program as PID 1")
-    return spec
 
 
 def _path(argument: str, value: Argument) -> bytes:

@@ -13,14 +13,13 @@ from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
-from nsbox.box import box_spec
 from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError, WorkerDiedError
 from nsbox.exchange import deadline_after, failure_in, result_of, to_stderr, to_stdout
 from nsbox.outcome import Outcome, Verdict
-from nsbox.remote import FAILED, pack_call, pack_request, title
-from nsbox.spec import Namespaces, Options, Spec, namespace_names
+from nsbox.remote import FAILED, check_call, pack_call, pack_request, title
+from nsbox.spec import Namespaces, Options, Spec, box_spec, namespace_names
 from nsbox.task import ForkServer, Task
-from nsbox.workers import check_call, search_path
+from nsbox.workers import search_path
 
 if TYPE_CHECKING:
     from nsbox.remote import Frame, Surroundings

@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from nsbox.box import Box, box_spec
-from nsbox.spec import Namespaces, Options
-from nsbox.workers import check_call
+from nsbox.remote import check_call
+from nsbox.spec import Namespaces, Options, box_spec
 
 __all__ = ["boxed"]
 
@@ -61,6 +60,9 @@ def boxed(
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            # The Python inside imports this module too, for the sake of the decorated function, and needs no box.
+            from nsbox.box import Box  # noqa: PLC0415
+
             with Box(spec=spec) as box:
                 return box.call(_Behind(call, args, kwargs), fresh=True, timeout=timeout)
 

@@ -12,7 +12,7 @@ import pickle
 import struct
 import sys
 
-from nsbox.errors import RemoteError, RemoteTraceback, TransferError
+from nsbox.errors import RemoteError, RemoteTraceback, SpecError, TransferError
 
 __all__ = [
     "FAILED",
@@ -20,6 +20,7 @@ __all__ = [
     "REQUEST",
     "RETURNED",
     "Failure",
+    "check_call",
     "frame",
     "pack_call",
     "pack_failure",
@@ -49,6 +50,18 @@ REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
 def title(function: object) -> str:
     """Return how a function is called in messages."""
     return str(getattr(function, "__qualname__", None) or repr(function))
+
+
+def check_call(function: object, timeout: object) -> None:
+    """Refuse what is no function, and what is no number of seconds.
+
+    Raises:
+        SpecError: for that.
+    """
+    if not callable(function):
+        raise SpecError(f"function: {function!r} cannot be called")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
+        raise SpecError(f"timeout: expected seconds, got {timeout!r}")
 
 
 def frame(letter: bytes, data: bytes) -> bytes:

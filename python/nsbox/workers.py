@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nsbox.box import Box
     from nsbox.remote import Frame, Surroundings
 
-__all__ = ["Workers", "check_call", "search_path", "start_python"]
+__all__ = ["Workers", "search_path", "start_python"]
 
 _LAST_WAIT = 5.0
 
@@ -28,18 +28,6 @@ _LAST_WAIT = 5.0
 def search_path() -> list[str]:
     """Return ``sys.path`` in a form that means the same in any directory."""
     return [entry if entry.startswith("/") else os.path.abspath(entry) for entry in sys.path]
-
-
-def check_call(function: object, timeout: object) -> None:
-    """Refuse what is no function, and what is no number of seconds.
-
-    Raises:
-        SpecError: for that.
-    """
-    if not callable(function):
-        raise SpecError(f"function: {function!r} cannot be called")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
-        raise SpecError(f"timeout: expected seconds, got {timeout!r}")
 
 
 def start_python(

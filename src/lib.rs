@@ -1,7 +1,6 @@
 //! `nsbox._core`: a thin table of functions over plain frozen data. What each does is said where it is defined;
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
-mod arrive;
 mod boxes;
 mod child;
 pub mod compile;
@@ -11,13 +10,17 @@ mod error;
 mod here;
 mod image;
 mod ipc;
+mod join;
 mod ns;
 mod pidfd;
 pub mod plan;
+mod privileges;
 mod probe;
 mod proc;
+mod raw;
 mod relations;
 mod report;
+mod scope;
 mod spawn;
 pub mod spec;
 mod text;
@@ -27,8 +30,6 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
-    #[pymodule_export]
-    use crate::arrive::{join_namespaces, shed_privileges};
     #[pymodule_export]
     use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
     #[pymodule_export]
@@ -46,11 +47,17 @@ mod _core {
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
+    use crate::privileges::shed_privileges;
+    #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
     use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
     #[pymodule_export]
+    use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
     use crate::relations::{Relation, namespace_relations};
+    #[pymodule_export]
+    use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]

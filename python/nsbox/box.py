@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, Unpack
 
 from nsbox import _core, resident
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, UnsupportedError, WorkerDiedError
@@ -18,6 +18,9 @@ from nsbox.launch import Argument, Environment, bare
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
 from nsbox.spec import KINDS, Namespaces, Options, Spec, box_spec
+
+if TYPE_CHECKING:
+    from nsbox.namespaces import Namespace
 
 __all__ = ["Box", "Event", "StepResult"]
 
@@ -441,6 +444,29 @@ class Box:
             ClosedError: when the box has ended.
         """
         return os.fdopen(self._fetch(_core.Errand.open(_path("path", path))), "rb")
+
+    def namespace(self, kind: str) -> Namespace:
+        """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.
+
+        A box is also a target itself, for `nsbox.enter`, `nsbox.setns` and the option ``join``.
+
+        Args:
+            kind: A kind of namespace, such as ``"net"``.
+
+        Returns:
+            A new handle, which belongs to the caller.
+
+        Raises:
+            SpecError: for what is no kind.
+            SpawnError: when it cannot be opened.
+            ClosedError: when the box has ended.
+        """
+        if kind not in KINDS:
+            raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
+        # Not for everybody: it brings what hands descriptors to other processes.
+        from nsbox.namespaces import Namespace  # noqa: PLC0415
+
+        return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
 
     def reap(self) -> StepResult:
         """Reap the orphans that have ended by now: the duty of PID 1 (wait(2)).

@@ -79,12 +79,12 @@ class _Server:
         flags, *privileges = ORDER.unpack(order)
         wanted = list(zip(namespaces, (kind for kind in _KINDS if flags & kind), strict=True))
         try:
-            _core.join_namespaces([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
+            _enter([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
             pid = os.fork()
             if pid == 0:
                 self._become_task(call, (stdout, stderr), end, wanted, privileges)
             # Another child would be in the task's namespace, and none could be made once that has ended.
-            _core.join_namespaces([(self._own_pid_namespace, _CLONE_NEWPID)])
+            _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
             os.write(end, END.pack(0, error.errno or 0))
             return
@@ -133,7 +133,7 @@ class _Server:
             streams = Streams()
             own = os.getpid()
             try:
-                _core.join_namespaces([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
+                _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
                 _core.shed_privileges(*privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
@@ -146,6 +146,11 @@ class _Server:
             status = 0
         finally:
             os._exit(status)
+
+
+def _enter(namespaces: list[tuple[int, int]]) -> None:
+    for fd, kind in namespaces:
+        _core.setns(fd, kind)
 
 
 def serve(control: int, word: str) -> None:

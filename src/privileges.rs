@@ -1,23 +1,8 @@
-//! What a process that was forked, and not started by nsbox-init, does to be where a payload of that init would be.
-
-use std::os::fd::RawFd;
+//! What a process that was forked, and not started by nsbox-init, gives up to be what a payload of that init would be.
 
 use pyo3::prelude::*;
 
 use crate::error::{Result, last};
-
-/// Move the calling thread into namespaces, each a descriptor and its CLONE_NEW* flag, in this order (setns(2)). A PID
-/// namespace is that of the next child.
-#[pyfunction]
-pub fn join_namespaces(namespaces: Vec<(RawFd, i32)>) -> Result<()> {
-    for (fd, flag) in namespaces {
-        // SAFETY: plain numbers.
-        if unsafe { libc::setns(fd, flag) } != 0 {
-            return Err(last("setns"));
-        }
-    }
-    Ok(())
-}
 
 /// Give up what a payload does not have: with `no_new_privs` the prospect of more rights, and unless it is root or is to
 /// keep them the capabilities. Entering a user namespace gives all of them, and an exec by root lets them pass; kept ones

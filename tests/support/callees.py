@@ -178,7 +178,8 @@ def locked() -> str:
 
 
 def eat(megabytes: int) -> int:
-    """Use so much memory."""
+    """Use so much memory, and be the first to be killed for it: not a caller that shares much with many others."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
     return len([bytearray(b"x" * (1 << 20)) for _ in range(megabytes)])
 
 

@@ -17,6 +17,7 @@ pub mod mounts;
 mod ns;
 mod pidfd;
 pub mod plan;
+mod privileges;
 mod probe;
 mod proc;
 mod raw;
@@ -51,6 +52,8 @@ mod _core {
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
+    #[pymodule_export]
+    use crate::privileges::shed_privileges;
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]

@@ -2,15 +2,15 @@
 
 # General layout, along the way of the data:
 #
-#   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
-#   limit.py     limits for a process, and for all together: Limits
-#   cgroup.py    where the latter can be made
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen
 #   calls.py     ... its functions: run, call, check_output, and its other names
 #   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
 #   handle.py    the bare handle without pipes: fork_exec
+#   workers.py   functions in a box: Box.call
+#   function.py  functions whose every call has its own box: boxed
+#   executor.py  concurrent.futures in namespaces: Executor
 #   shell.py     an interactive shell as PID 1: Shell
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
@@ -45,15 +45,22 @@ if TYPE_CHECKING:
     )
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
+        CallError,
+        CallTimeoutError,
         ClosedError,
         NsboxError,
+        RemoteError,
         ScopeError,
         SpawnError,
         SpawnPermissionError,
         SpecError,
+        TransferError,
         UnsupportedError,
+        WorkerDiedError,
     )
+    from nsbox.executor import Executor
     from nsbox.explanation import Explanation, explain
+    from nsbox.function import boxed
     from nsbox.handle import fork_exec
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
     from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
+    from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.scope import Scope, mount_proc, setns, unshare
@@ -83,10 +91,12 @@ _NAMES = {
     ),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
-        "ClosedError", "NsboxError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
-        "UnsupportedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
+        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
+    "executor": ("Executor",),
     "explanation": ("Explanation", "explain"),
+    "function": ("boxed",),
     "handle": ("fork_exec",),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
@@ -96,6 +106,7 @@ _NAMES = {
     "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
+    "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
     "processes": ("Process", "ProcessTable", "ps"),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
@@ -114,10 +125,13 @@ __all__ = [
     "STDOUT",
     "Bind",
     "Box",
+    "CallError",
+    "CallTimeoutError",
     "CalledProcessError",
     "ClosedError",
     "CompletedProcess",
     "Diagnosis",
+    "Executor",
     "Explanation",
     "IpcObject",
     "IpcTable",
@@ -129,6 +143,7 @@ __all__ = [
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Outcome",
     "Overlay",
     "Pidfd",
     "Popen",
@@ -136,6 +151,7 @@ __all__ = [
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "RemoteError",
     "Scope",
     "ScopeError",
     "Shell",
@@ -147,8 +163,12 @@ __all__ = [
     "SubprocessError",
     "TimeoutExpired",
     "Tmpfs",
+    "TransferError",
     "UnsupportedError",
+    "Verdict",
+    "WorkerDiedError",
     "__version__",
+    "boxed",
     "call",
     "check_call",
     "check_output",

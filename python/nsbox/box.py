@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from nsbox import _core, resident
-from nsbox.errors import ClosedError, SpawnError, SpecError
+from nsbox.errors import ClosedError, SpawnError, SpecError, WorkerDiedError
 from nsbox.idmap import resolve
 from nsbox.launch import Argument, Environment, bare, cgroup_for
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
-from nsbox.spec import Namespaces, Options, Spec, spec_of
+from nsbox.spec import Namespaces, Options, Spec, box_spec
 from nsbox.surroundings import StepResult, Surroundings, path_of
 
 __all__ = ["Box", "Event", "StepResult"]
@@ -24,6 +25,11 @@ __all__ = ["Box", "Event", "StepResult"]
 Event = _core.Event
 AnyBox: TypeAlias = "Box"
 """`Box` where that name means its method."""
+
+T = TypeVar("T")
+
+_DYING = 0.2
+"""Seconds within which a box that is being killed is gone."""
 
 
 class Box(Surroundings):
@@ -70,7 +76,7 @@ class Box(Surroundings):
             SpawnError: when a step failed.
             UnsupportedError: when this kernel lacks something.
         """
-        self._open(None, _spec(unshare, spec, options), cwd, reap)
+        self._open(None, box_spec(unshare, spec, options), cwd, reap)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
         spec = self.spec = resolve(spec, nested=outer is not None)
@@ -212,6 +218,57 @@ class Box(Surroundings):
         """
         return Shell._within(self.fork_exec, shell=shell, cwd=cwd, env=env, columns=columns, timeout=timeout)
 
+    def call(
+        self,
+        function: Callable[..., T],
+        /,
+        *args: Any,
+        fresh: bool = False,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> T:
+        """Call a Python function in the box, and return what it returns.
+
+        A Python like this one carries it out, with this one's ``sys.path``, in the directory where the box starts its
+        programs. It is started for the first call and kept for the next, so modules stay imported; calls from several
+        threads have one each. What the function prints, and what its programs write, is printed here while it runs.
+        What it starts and leaves behind lives on in the box.
+
+        The function, its arguments and the result travel by pickle; functions of a notebook and lambdas need
+        cloudpickle. So the result is as trustworthy as the function: unpickling can run any code (pickle, "Warning").
+
+        Args:
+            function: What to call.
+            *args: Its arguments.
+            fresh: Whether a Python is started for this call alone.
+            timeout: Seconds after which the Python that carries it out is killed.
+            **kwargs: Its keyword arguments; `functools.partial` gives it those that have a meaning here.
+
+        Raises:
+            Exception: what the function raises, with the traceback from inside as its cause.
+            SpecError: for arguments that make no sense.
+            TransferError: when the function, an argument or the result does not pickle or unpickle.
+            CallTimeoutError: when the time is over.
+            WorkerDiedError: when the Python that carries it out ends.
+            ClosedError: when the box has ended.
+        """
+        # Only those who call functions pay for what that takes.
+        from nsbox.exchange import result_of  # noqa: PLC0415
+        from nsbox.remote import check_call  # noqa: PLC0415
+        from nsbox.workers import Workers  # noqa: PLC0415
+
+        check_call(function, timeout)
+        workers: Workers = self.__dict__.setdefault("_workers", Workers())
+        with self._in_use():
+            try:
+                answer = workers.call(self, function, args, kwargs, fresh, timeout)
+            except WorkerDiedError as error:
+                if error.returncode == -signal.SIGKILL and self._is_ending():
+                    raise ClosedError(f"{self!r} ended meanwhile") from None
+                raise
+        result: T = result_of(function, answer)
+        return result
+
     def Box(  # noqa: N802 - the name everyone knows
         self,
         unshare: Namespaces = "mip",
@@ -231,7 +288,7 @@ class Box(Surroundings):
         """
         inner = Box.__new__(Box)
         with self._in_use():
-            inner._open(self, _spec(unshare, spec, options), cwd, reap)
+            inner._open(self, box_spec(unshare, spec, options), cwd, reap)
         return inner
 
     def reap(self) -> StepResult:
@@ -273,6 +330,8 @@ class Box(Surroundings):
         if self._handle.is_own:
             self.kill()
             self.wait()
+        if (workers := self.__dict__.get("_workers")) is not None:
+            workers.close()
 
     def __enter__(self) -> Self:
         """Return the box itself."""
@@ -330,6 +389,12 @@ class Box(Surroundings):
                 raise ClosedError(f"{self!r} ended meanwhile") from None
             raise
 
+    def _is_ending(self) -> bool:
+        """Whether the box has ended or is about to: what runs in it dies before its PID 1 is gone."""
+        with contextlib.suppress(TimeoutError):
+            self.wait(_DYING)
+        return not self.alive
+
     def _facts(self) -> _core.Facts:
         """Return the situation of nsbox-init, as far as it matters to what it starts."""
         with self.open("/proc/self/status") as file:
@@ -343,15 +408,3 @@ class Box(Surroundings):
             sigmask=ours.sigmask,
             kernel=ours.kernel,
         )
-
-
-def _spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
-    if spec is None:
-        spec = spec_of(unshare, options)
-    elif options:
-        raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
-    if not (spec.fork and spec.init):
-        raise SpecError("init: nsbox-init is what makes a box; Popen and Shell start a program as PID 1")
-    if spec.join is not None:
-        raise SpecError("join: a box is made of new namespaces; the method Box of a box makes one inside of it")
-    return spec

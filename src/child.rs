@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use crate::boxes::Home;
 use crate::error::{Error, Result};
 use crate::pidfd::{Status, poll_readable, reap, remembered, send_signal, wait_bounded};
 use crate::plan::Plan;
@@ -48,10 +49,45 @@ pub struct Parts {
 pub struct Lines {
     /// A pidfd of the payload.
     pub pidfd: OwnedFd,
-    /// A pidfd of nsbox-init.
-    pub init_pidfd: OwnedFd,
     /// The connection to nsbox-init.
     pub socket: OwnedFd,
+    /// Whose nsbox-init that is.
+    pub keeper: Keeper,
+}
+
+/// The nsbox-init of a payload.
+pub enum Keeper {
+    /// Its own, with this pidfd: the end of nsbox-init is the end of everything.
+    Init(OwnedFd),
+    /// That of a box, which stays when the payload ends.
+    Home(Arc<Home>),
+}
+
+impl Lines {
+    /// What is readable once everything is over.
+    fn end(&self) -> RawFd {
+        match &self.keeper {
+            Keeper::Init(pidfd) => pidfd.as_raw_fd(),
+            Keeper::Home(_) => self.socket.as_raw_fd(),
+        }
+    }
+
+    fn init_pidfd(&self) -> &OwnedFd {
+        match &self.keeper {
+            Keeper::Init(pidfd) => pidfd,
+            Keeper::Home(home) => &home.pidfd,
+        }
+    }
+
+    /// How the payload ended, as nsbox-init told it.
+    fn told(&self) -> Option<Exit> {
+        while let Ok(Some(message)) = receive(&self.socket) {
+            if message.kind == ReportKind::Exited {
+                return Some(Exit::from_report(message.report));
+            }
+        }
+        None
+    }
 }
 
 /// Either it runs and has its lines, shared by the threads that use them, or it is known how it ended.
@@ -88,23 +124,27 @@ impl Child {
         }
     }
 
-    /// nsbox-init is dead: learn how the payload ended. One thread does it, the others find the answer.
+    /// Everything is over: learn how the payload ended. One thread does it, the others find the answer.
     fn collect(&self, lines: &Lines) -> Exit {
         let status = {
             let mut state = self.state();
             if let State::Over(exit) = &*state {
                 return exit.clone();
             }
-            let status = reap(&lines.init_pidfd, false).or_else(|| remembered(&lines.init_pidfd));
-            while let Ok(Some(message)) = receive(&lines.socket) {
-                if message.kind == ReportKind::Exited {
-                    let exit = Exit::from_report(message.report);
-                    *state = State::Over(exit.clone());
-                    return exit;
-                }
+            let status = match &lines.keeper {
+                Keeper::Init(pidfd) => reap(pidfd, false).or_else(|| remembered(pidfd)),
+                Keeper::Home(_) => None,
+            };
+            if let Some(exit) = lines.told() {
+                *state = State::Over(exit.clone());
+                return exit;
             }
             status
         };
+        if let Keeper::Home(_) = lines.keeper {
+            // The box has ended, and has taken it along; it may be the last to go.
+            wait_bounded(&lines.pidfd, LAST_WAIT);
+        }
         let exit = Exit::without_report(status, &lines.pidfd, self.parts.init_is_pid_1);
         let mut state = self.state();
         if let State::Over(exit) = &*state {
@@ -128,7 +168,7 @@ impl Drop for Child {
             && let Some(lines) = self.lines()
         {
             let _ = self.kill();
-            if wait_bounded(&lines.init_pidfd, LAST_WAIT) {
+            if wait_bounded(&lines.end(), LAST_WAIT) {
                 self.collect(&lines);
             }
         }
@@ -161,10 +201,17 @@ impl Child {
         self.lines().map_or(-1, |lines| lines.pidfd.as_raw_fd())
     }
 
-    /// A pidfd of nsbox-init, readable when everything is over; -1 once that is known. It belongs to this object.
+    /// A pidfd of nsbox-init; -1 once it is known how the payload ended. It belongs to this object.
     #[getter]
     fn init_pidfd(&self) -> RawFd {
-        self.lines().map_or(-1, |lines| lines.init_pidfd.as_raw_fd())
+        self.lines().map_or(-1, |lines| lines.init_pidfd().as_raw_fd())
+    }
+
+    /// A descriptor that is readable when everything is over; -1 once that is known. It belongs to this object, and is
+    /// only for waiting (poll(2)).
+    #[getter]
+    fn end_fd(&self) -> RawFd {
+        self.lines().map_or(-1, |lines| lines.end())
     }
 
     /// The plan by which it was started.
@@ -176,10 +223,7 @@ impl Child {
     /// The system call that made it: `clone3`, or `clone` where clone3 is missing.
     #[getter]
     fn method(&self) -> &'static str {
-        match self.parts.method {
-            Method::Clone3 => "clone3",
-            Method::Clone => "clone",
-        }
+        self.parts.method.name()
     }
 
     /// Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds;
@@ -197,7 +241,7 @@ impl Child {
         loop {
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let slice = rest.map_or(SIGNAL_SLICE, |rest| rest.min(SIGNAL_SLICE));
-            match py.detach(|| poll_readable([lines.init_pidfd.as_raw_fd()], Some(slice))) {
+            match py.detach(|| poll_readable([lines.end()], Some(slice))) {
                 Ok([true]) => return Ok(Some(py.detach(|| self.collect(&lines)))),
                 Ok([false]) if rest.is_some_and(|rest| rest.is_zero()) => return Ok(None),
                 Ok([false]) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
@@ -212,15 +256,17 @@ impl Child {
     }
 
     /// SIGKILL to PID 1 of the new PID namespace, and so to everything in it; without one, to the payload, after
-    /// which nsbox-init ends the rest.
+    /// which nsbox-init ends the rest. In a box, to the payload alone.
     fn kill(&self) -> Result<()> {
         let Some(lines) = self.lines() else { return Ok(()) };
-        if self.parts.init_is_pid_1 {
-            return gone_is_fine(send_signal(&lines.init_pidfd, libc::SIGKILL));
+        if let Keeper::Init(pidfd) = &lines.keeper
+            && self.parts.init_is_pid_1
+        {
+            return gone_is_fine(send_signal(pidfd, libc::SIGKILL));
         }
         let result = gone_is_fine(send_signal(&lines.pidfd, libc::SIGKILL));
         // A stopped nsbox-init could not do its part.
-        let _ = send_signal(&lines.init_pidfd, libc::SIGCONT);
+        let _ = send_signal(lines.init_pidfd(), libc::SIGCONT);
         result
     }
 

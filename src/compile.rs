@@ -37,6 +37,88 @@ impl Builder {
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
 pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
+    let Beginning { mut plan, flags, added, arrangement, carry } = beginning(spec, facts)?;
+    let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
+    plan.op(
+        Actor::Init,
+        "fork",
+        Op::Fork { flags: inner },
+        "clone(2)",
+        match arrangement {
+            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
+            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
+            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
+        },
+    );
+    if arrangement == Arrangement::Unforked && flags != 0 {
+        plan.op(
+            Actor::Payload,
+            "unshare",
+            Op::Unshare { flags },
+            "unshare(2)",
+            "without a fork: a new PID namespace is for children only",
+        );
+    }
+    if arrangement != Arrangement::InitInside {
+        world(&mut plan, Actor::Payload, spec, flags, facts);
+    }
+    payload(&mut plan, spec, launch, facts, flags, carry, layout(launch))?;
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds })
+}
+
+/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
+    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, facts)?;
+    if let Some(directory) = directory {
+        let op = Op::Chdir { path: Text(c_bytes(directory)) };
+        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
+    }
+    plan.op(
+        Actor::Init,
+        "serve",
+        Op::Serve {},
+        "pid_namespaces(7)",
+        "nsbox-init reaps, and waits for what is to be done or started here",
+    );
+    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep: Vec::new(), close_fds: true })
+}
+
+/// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
+///
+/// # Errors
+/// [`Error::Spec`] for what cannot be expressed.
+pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan, token: u32) -> Result<Plan> {
+    let mut plan = Builder { steps: Vec::with_capacity(8) };
+    let flags = home.namespaces;
+    plan.op(
+        Actor::Init,
+        "start",
+        Op::Start { flags: 0, token },
+        "clone(2)",
+        "another process here; nsbox-init is its parent",
+    );
+    let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
+    let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
+    payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
+    let arrangement = Arrangement::InitInside;
+    Ok(Plan { steps: plan.steps, namespaces: flags, added: Vec::new(), arrangement, keep, close_fds: true })
+}
+
+/// What all plans begin with, up to the point where the payload's process is made.
+struct Beginning {
+    plan: Builder,
+    flags: u64,
+    added: Vec<(&'static str, &'static str)>,
+    arrangement: Arrangement,
+    carry: bool,
+}
+
+fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -101,33 +183,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     if arrangement == Arrangement::InitInside {
         world(&mut plan, Actor::Init, spec, flags, facts);
     }
-    let inner = if arrangement == Arrangement::Guarded { cloned } else { 0 };
-    plan.op(
-        Actor::Init,
-        "fork",
-        Op::Fork { flags: inner },
-        "clone(2)",
-        match arrangement {
-            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
-            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
-            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
-        },
-    );
-    if arrangement == Arrangement::Unforked && flags != 0 {
-        plan.op(
-            Actor::Payload,
-            "unshare",
-            Op::Unshare { flags },
-            "unshare(2)",
-            "without a fork: a new PID namespace is for children only",
-        );
-    }
-    if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts);
-    }
-    payload(&mut plan, spec, launch, facts, flags, carry)?;
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds })
+    Ok(Beginning { plan, flags, added, arrangement, carry })
 }
 
 /// What makes the new namespaces usable.
@@ -271,20 +327,24 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     }
 }
 
+/// The descriptors of a payload that inherits ours.
+fn layout(launch: &Launch) -> Op<Vec<u8>> {
+    let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
+    Op::Descriptors { stdio: launch.stdio, pass, close: u32::from(launch.close_fds) }
+}
+
 /// What happens in the payload's process, in the order of `subprocess`.
-fn payload(plan: &mut Builder, spec: &Spec, launch: &Launch, facts: &Facts, flags: u64, carry: bool) -> Result<()> {
-    let Launch { stdio, pass_fds, close_fds, .. } = launch;
+fn payload(
+    plan: &mut Builder,
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    flags: u64,
+    carry: bool,
+    descriptors: Op<Vec<u8>>,
+) -> Result<()> {
     let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
-    op(
-        "descriptors",
-        Op::Descriptors {
-            stdio: *stdio,
-            pass: Numbers(packed(pass_fds.iter().map(|&fd| fd as u32))),
-            close: u32::from(*close_fds),
-        },
-        "dup(2)",
-        "standard input, output and error, and what was passed on; nothing else",
-    );
+    op("descriptors", descriptors, "dup(2)", "standard input, output and error, and what was passed on; nothing else");
     if let Some(directory) = &launch.cwd {
         if directory.contains(&0) {
             return Err(Error::Spec("cwd: embedded null byte".into()));
@@ -399,6 +459,20 @@ fn own_environment() -> Texts<Vec<u8>> {
         }
     }
     Texts { count, joined }
+}
+
+/// Make a plan for a box.
+#[pyfunction(name = "compile_box")]
+#[pyo3(signature = (spec, facts, directory=None))]
+pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
+    compile_box(&spec, facts, directory)
+}
+
+/// Make a plan for another process in the box that `home` made.
+#[pyfunction(name = "compile_process")]
+#[pyo3(signature = (spec, launch, facts, home, token=0))]
+pub fn compile_process_plan(spec: Spec, launch: Launch, facts: &Facts, home: &Plan, token: u32) -> Result<Plan> {
+    compile_process(&spec, &launch, facts, home, token)
 }
 
 /// Make a plan.

@@ -1,17 +1,19 @@
 //! Listening to nsbox-init, and answering, from its exec until the payload runs or a step has failed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
 
+use crate::boxes::Home;
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::ns;
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, remembered};
-use crate::plan::{Arrangement, Plan, STEP_INIT};
+use crate::plan::{Arrangement, Plan};
 use crate::report::{Message, receive};
 
 /// How long a set-up that is given up may take to end by itself.
@@ -33,11 +35,27 @@ pub struct Conversation<'a> {
     pub payload: Option<(i32, Option<OwnedFd>)>,
     /// Whether the maps are written.
     pub maps_written: bool,
+    /// The box in which it is, and its PID there: then it is that box's child, not ours.
+    pub outer: Option<(Arc<Home>, u32)>,
+    /// How long the steps took that it has carried out, in nanoseconds.
+    pub times: Vec<(u16, i64)>,
 }
 
 impl Conversation<'_> {
     /// Hear one report and act on it. When the payload runs, what is known of it and a pidfd of it are returned.
     pub fn next(&mut self) -> Result<Option<(Parts, OwnedFd)>> {
+        match self.hear()? {
+            Some(message) if message.kind == ReportKind::Started => self.started(message).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Hear one report and act on it. When a box waits for requests, the times its steps took are returned.
+    pub fn settle(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
+        Ok(self.hear()?.filter(|message| message.kind == ReportKind::Done).map(|_| std::mem::take(&mut self.times)))
+    }
+
+    fn hear(&mut self) -> Result<Option<Message>> {
         let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
         let Some(message) = receive(&self.socket)? else {
             return if heard || ended { Err(self.gone()) } else { Ok(None) };
@@ -45,12 +63,12 @@ impl Conversation<'_> {
         match message.kind {
             ReportKind::Forked => self.forked(&message),
             ReportKind::MapsWanted => self.write_maps()?,
-            ReportKind::Failed => return Err(self.step_failed(&message.report)),
+            ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
             ReportKind::Refused => return Err(refused(&message.report)),
-            ReportKind::Started => return self.started(message).map(Some),
-            ReportKind::Exited => {}
+            ReportKind::Performed => self.times.push((message.report.step as u16, message.report.value)),
+            ReportKind::Started | ReportKind::Exited | ReportKind::Done | ReportKind::Happened => {}
         }
-        Ok(None)
+        Ok(Some(message))
     }
 
     /// Wait for the end of everything, and hear all that was said only then: being told in between that the payload
@@ -70,10 +88,10 @@ impl Conversation<'_> {
                     reap(&self.pidfd, false);
                     return Ok(Some(Exit::from_report(message.report)));
                 }
-                ReportKind::Failed => return Err(self.step_failed(&message.report)),
+                ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
                 ReportKind::Refused => return Err(refused(&message.report)),
                 ReportKind::Started => payload = message.attached,
-                ReportKind::Forked | ReportKind::MapsWanted => {}
+                _ => {}
             }
         }
         let Some(payload) = payload else { return Err(self.gone()) };
@@ -135,23 +153,21 @@ impl Conversation<'_> {
             _ => &self.pidfd,
         };
         for (index, file, text) in self.plan.maps() {
-            number_in_proc(member)
-                .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
-                .map_err(|errno| failure(self.plan, index as u16, errno, String::new()))?;
+            let failed = |errno| failure(self.plan, index as u16, errno, String::new());
+            match &self.outer {
+                // Only a member of the parent namespace may, and that is not us.
+                Some((home, pid)) => home.write_map(*pid, file, text).map_err(|error| match error {
+                    Error::Step(other) if other.step == "write map" => failed(other.errno),
+                    error => error,
+                })?,
+                None => number_in_proc(member)
+                    .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
+                    .map_err(failed)?,
+            }
         }
         send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
         self.maps_written = true;
         Ok(())
-    }
-
-    fn step_failed(&self, report: &Report) -> Error {
-        let step = report.step as usize;
-        let detail = match self.plan.steps.get(step).map(|step| step.name) {
-            Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
-            Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
-            _ => String::new(),
-        };
-        failure(self.plan, step as u16, report.errno, detail)
     }
 
     /// nsbox-init ended without a word: killed from outside, most likely.
@@ -166,8 +182,19 @@ impl Conversation<'_> {
     }
 }
 
+/// A step that nsbox-init reports as failed.
+pub fn step_failed(plan: &Plan, report: &Report) -> Error {
+    let step = report.step as usize;
+    let detail = match plan.steps.get(step).map(|step| step.name) {
+        Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
+        Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
+        _ => String::new(),
+    };
+    failure(plan, step as u16, report.errno, detail)
+}
+
 /// The plan was refused.
-fn refused(report: &Report) -> Error {
+pub fn refused(report: &Report) -> Error {
     let fault = Fault::ALL.into_iter().find(|fault| *fault as i32 == report.errno);
     let what = fault.map_or_else(|| format!("fault {}", report.errno), |fault| format!("{fault:?}").to_lowercase());
     Error::Step(Box::new(StepFailure {
@@ -181,7 +208,7 @@ fn refused(report: &Report) -> Error {
 
 /// A step of the plan that failed.
 pub fn failure(plan: &Plan, step: u16, errno: i32, detail: String) -> Error {
-    let step = plan.steps.get(usize::from(step)).unwrap_or(&plan.steps[usize::from(STEP_INIT)]);
+    let step = &plan.steps[usize::from(step).min(plan.steps.len() - 1)];
     Error::Step(Box::new(StepFailure { errno, step: step.name, actor: step.actor.name(), call: step.call(), detail }))
 }
 

@@ -1,9 +1,11 @@
 //! `nsbox._core`: a thin table of functions over plain frozen data. What each does is said where it is defined;
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
+mod boxes;
 mod child;
 pub mod compile;
 mod conversation;
+mod errand;
 mod error;
 mod image;
 mod ipc;
@@ -24,9 +26,13 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
+    use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
+    #[pymodule_export]
     use crate::child::{Child, Exit};
     #[pymodule_export]
-    use crate::compile::compile_plan;
+    use crate::compile::{compile_box_plan, compile_plan, compile_process_plan};
+    #[pymodule_export]
+    use crate::errand::Errand;
     #[pymodule_export]
     use crate::ipc::{IpcFiles, read_ipc};
     #[pymodule_export]

@@ -142,7 +142,7 @@ pub fn poll_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>)
 }
 
 /// Wait until a process has ended, but not for ever; signals do not interrupt it.
-pub fn wait_bounded(pidfd: &OwnedFd, limit: Duration) -> bool {
+pub fn wait_bounded(pidfd: &impl AsRawFd, limit: Duration) -> bool {
     let deadline = std::time::Instant::now() + limit;
     loop {
         let rest = deadline.saturating_duration_since(std::time::Instant::now());

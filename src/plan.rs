@@ -181,6 +181,15 @@ impl Plan {
         encode(self.ops())
     }
 
+    /// The request by which the nsbox-init of a box starts another one, which then carries this plan out.
+    pub fn nested_start(&self) -> Vec<u8> {
+        let ops: [Op<Vec<u8>>; 2] = [
+            Op::Start { flags: self.clone_flags(), token: 0 },
+            Op::ExecInit { carry: u32::from(self.carries_capabilities()) },
+        ];
+        encode([STEP_CLONE, STEP_INIT].into_iter().zip(&ops))
+    }
+
     /// Whether nsbox-init is PID 1 of a new namespace, so that its death is the death of everything.
     pub fn init_is_pid_1(&self) -> bool {
         self.arrangement == Arrangement::InitInside && self.namespaces & ns::PID != 0

@@ -10,11 +10,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair, sockopt};
+use nsbox_init::capabilities;
 use nsbox_init::vfork::{Born, vfork};
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
-use crate::child::{Child, Exit, Lines};
+use crate::child::{Child, Exit, Keeper, Lines};
 use crate::conversation::{Conversation, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
@@ -26,7 +27,7 @@ use crate::plan::{Plan, STEP_CLONE, STEP_INIT};
 const STACK: usize = 8 << 10;
 
 /// A plan up to this size is sent as a message: a third of the smallest buffer a socket has by default (socket(7)).
-const PLAN_IN_MESSAGE: usize = 64 << 10;
+pub const PLAN_IN_MESSAGE: usize = 64 << 10;
 
 /// Carry out `plan` until its payload runs.
 ///
@@ -42,7 +43,8 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     // A signal whose handler raises would do so right after we return, when nobody holds the child yet.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
         Ok((parts, pidfd)) => {
-            let lines = Lines { pidfd, init_pidfd: conversation.pidfd, socket: conversation.socket };
+            let keeper = Keeper::Init(conversation.pidfd);
+            let lines = Lines { pidfd, socket: conversation.socket, keeper };
             Ok(Child::new(parts, lines, handle))
         }
         Err(error) => {
@@ -66,7 +68,7 @@ pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
 }
 
 /// Go on with `turn` until it returns something, and let Python's signal handlers run in between.
-fn converse<'a, T: Send>(
+pub fn converse<'a, T: Send>(
     py: Python<'_>,
     conversation: &mut Conversation<'a>,
     turn: fn(&mut Conversation<'a>) -> Result<Option<T>>,
@@ -91,7 +93,8 @@ struct ExecInit<'a> {
     errno: i32,
 }
 
-fn launch<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
+/// Clone, and exec nsbox-init, which then has its plan.
+pub fn launch<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     start(plan, encoded).map_err(|error| match error {
         Error::Os(call, errno) => {
             let (step, actor, call) = ("prepare", "caller", call.to_string());
@@ -157,7 +160,17 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         reap(&pidfd, true);
         return Err(failure(plan, STEP_INIT, request.errno, String::new()));
     }
-    Ok(Conversation { plan, pid, pidfd, socket: ours, method, payload: None, maps_written: false })
+    Ok(Conversation {
+        plan,
+        pid,
+        pidfd,
+        socket: ours,
+        method,
+        payload: None,
+        maps_written: false,
+        outer: None,
+        times: Vec::new(),
+    })
 }
 
 /// The child, in our memory.
@@ -174,7 +187,7 @@ unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
             raw_syscall!(Sysno::fcntl, fd, libc::F_SETFD, 0);
         }
         if request.carry_capabilities {
-            carry_capabilities();
+            capabilities::carry();
         }
         let environment = [std::ptr::null::<libc::c_char>()];
         let result = raw_syscall!(
@@ -188,29 +201,6 @@ unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
         request.errno = -(result as i32);
         loop {
             raw_syscall!(Sysno::exit_group, 127);
-        }
-    }
-}
-
-/// Put every permitted capability into the inheritable and ambient sets. In a user namespace without maps nobody is
-/// root, and an exec would drop them all (capabilities(7)). Neither id changes here, and the permitted set does not
-/// grow, so the dumpable flag of the memory we share with the caller stays as it is.
-unsafe fn carry_capabilities() {
-    let header = [0x2008_0522_u32, 0];
-    let mut data = [0_u32; 6];
-    // SAFETY: version 3 of capget(2) and capset(2) uses two structures {effective, permitted, inheritable} of
-    // 32-bit words; the rest are plain numbers.
-    unsafe {
-        if raw_syscall!(Sysno::capget, header.as_ptr(), data.as_mut_ptr()) != 0 {
-            return;
-        }
-        data[2] = data[1];
-        data[5] = data[4];
-        raw_syscall!(Sysno::capset, header.as_ptr(), data.as_ptr());
-        for capability in 0..64_usize {
-            if data[1 + 3 * (capability / 32)] & (1 << (capability % 32)) != 0 {
-                raw_syscall!(Sysno::prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0);
-            }
         }
     }
 }

@@ -40,14 +40,15 @@ impl Step {
             Action::Caller(CallerAction::Clone(flags)) => {
                 format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD"))
             }
-            Action::Caller(CallerAction::ExecInit(carry)) => {
-                let how = if *carry { " with ambient capabilities" } else { "" };
-                format!("execveat(nsbox-init){how}")
-            }
+            Action::Caller(CallerAction::ExecInit(carry)) => exec_init(*carry),
             Action::Caller(CallerAction::Map(file, text)) => format!("write(\"/proc/PID/{file}\", {text:?})"),
             Action::Op(op) => op_call(op),
         }
     }
+}
+
+fn exec_init(carry: bool) -> String {
+    format!("execveat(nsbox-init){}", if carry { " with ambient capabilities" } else { "" })
 }
 
 fn flag_names(flags: u64, rest: &str) -> String {
@@ -101,6 +102,28 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             (inheritable, ambient) => {
                 format!("capset(inheritable {inheritable:#x}); prctl(PR_CAP_AMBIENT, {ambient:#x})")
             }
+        },
+        Op::Serve {} => "poll(requests, the caller's pidfd, signals)".into(),
+        Op::Start { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Received { stdio, pass } => {
+            let standard = (0..3).filter(|&target| stdio[target as usize] != 0);
+            let targets: Vec<String> = standard.chain(pass.iter()).map(|target| format!("dup2(_, {target})")).collect();
+            if targets.is_empty() { "none".into() } else { targets.join("; ") }
+        }
+        Op::ExecInit { carry } => exec_init(*carry != 0),
+        Op::WriteMap { pid, file, data } => {
+            format!("write(\"/proc/{pid}/{}\", {})", quoted(&file.0).trim_matches('"'), quoted(&data.0))
+        }
+        Op::Open { path } => format!("open({}, O_RDONLY)", quoted(&path.0)),
+        Op::Read { path } => format!("read({})", quoted(&path.0)),
+        Op::Detached { fstype } => format!("fsmount({})", quoted(&fstype.0)),
+        Op::Unmount { target, flags: 0 } => format!("umount({})", quoted(&target.0)),
+        Op::Unmount { target, flags } => format!("umount2({}, {flags:#x})", quoted(&target.0)),
+        Op::Abort { .. } => "kill(_, SIGKILL)".into(),
+        Op::Reap { always, now } => match (*always != 0, *now != 0) {
+            (true, _) => "wait4(-1) whenever a child ends".into(),
+            (false, true) => "wait4(-1) once".into(),
+            (false, false) => "wait4(-1) no more".into(),
         },
         Op::NoNewPrivs {} => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
         Op::Signals { mask, reset } => format!("sigprocmask(SIG_SETMASK, {mask:#x}); reset {reset:#x}"),

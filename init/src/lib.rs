@@ -4,5 +4,6 @@
 //! cannot drift apart.
 #![cfg_attr(not(test), no_std)]
 
+pub mod capabilities;
 pub mod vfork;
 pub mod wire;

@@ -11,13 +11,16 @@
 #![no_std]
 #![no_main]
 
+mod descriptors;
+mod launch;
 mod mem;
 mod perform;
 mod report;
+mod serve;
 mod supervise;
 mod sys;
 
-use nsbox_init::wire;
+use nsbox_init::wire::{self, Shape};
 use report::Channel;
 
 #[cfg(target_arch = "x86_64")]
@@ -56,7 +59,8 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     }
     sys::set_name(c"nsbox-init");
     let channel = Channel { socket, lifeline };
-    let bytes = if plan < 0 { sys::receive(socket) } else { sys::map_file(plan) };
+    let bytes =
+        if plan < 0 { sys::receive(socket, &mut sys::Rights::new()).map(|bytes| &*bytes) } else { sys::map_file(plan) };
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(errno) => channel.fail(0, errno, 0),
@@ -64,9 +68,12 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     if plan >= 0 {
         sys::close(plan);
     }
-    match wire::Plan::parse(bytes) {
+    match wire::Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
         Ok(plan) => perform::plan(&channel, plan),
-        Err(malformed) => channel.refuse(malformed),
+        Err(malformed) => {
+            channel.refuse(malformed);
+            sys::exit(FAILED)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
 
 use crate::FAILED;
+use crate::launch::Failure;
 use crate::sys::{self, Attached};
 
 /// The socket and the lifeline.
@@ -21,16 +22,26 @@ impl Channel {
 
     /// Say which step failed and why, and end.
     pub fn fail(&self, step: u16, errno: sys::Errno, value: i64) -> ! {
-        let _ = self.send(Report { step: u32::from(step), errno, value, ..Report::new(ReportKind::Failed) }, None);
+        self.failed(Failure { step: u32::from(step), errno, value });
         sys::exit(FAILED)
     }
 
-    /// Say what is wrong with the plan, and end.
-    pub fn refuse(&self, malformed: Malformed) -> ! {
+    /// Say which step of a request failed, and go on.
+    pub fn failed(&self, failure: Failure) {
+        let Failure { step, errno, value } = failure;
+        let _ = self.send(Report { step, errno, value, ..Report::new(ReportKind::Failed) }, None);
+    }
+
+    /// Say what is wrong with the plan.
+    pub fn refuse(&self, malformed: Malformed) {
         let Malformed { fault, offset } = malformed;
         let _ =
             self.send(Report { errno: fault as i32, value: offset as i64, ..Report::new(ReportKind::Refused) }, None);
-        sys::exit(FAILED)
+    }
+
+    /// Say that a step was carried out, and how long it has taken since `before`.
+    pub fn performed(&self, step: u16, before: u64) -> sys::Result<()> {
+        self.send(performed(step, before), None)
     }
 
     /// Ask for the id maps and wait for the word that they are there. Anything but that word ends this process:
@@ -60,6 +71,12 @@ impl Channel {
             _ => Heard::Hangup,
         }
     }
+}
+
+/// The record of a step that was carried out since `before`.
+pub fn performed(step: u16, before: u64) -> Report {
+    let value = sys::nanoseconds().saturating_sub(before) as i64;
+    Report { step: u32::from(step), value, ..Report::new(ReportKind::Performed) }
 }
 
 /// What the caller says.

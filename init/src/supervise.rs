@@ -22,9 +22,10 @@ pub struct Payload {
 /// All that supervising needs, made before the payload exists: a failure is then one of set-up, with a step and an
 /// error number, and the payload cannot tamper with what we look at.
 pub struct Supervisor {
-    channel: Channel,
+    /// The caller.
+    pub channel: Channel,
     /// Every signal, as a descriptor.
-    signals: i32,
+    pub signals: i32,
     /// Our own end ends everything.
     pid_1: bool,
     /// /proc, and the list of our children in it; neither is there when we are PID 1, or without a /proc.
@@ -56,15 +57,7 @@ impl Supervisor {
 
     /// Stay until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
-        // Nobody shall wait in vain for the end of a pipe that we merely inherited.
-        close_others([
-            self.channel.socket,
-            self.channel.lifeline,
-            self.signals,
-            payload.pidfd,
-            self.proc,
-            self.children,
-        ]);
+        self.close_others([payload.pidfd, -1]);
         // The payload started in the caller's process group, where a terminal's signals reach it. Leave that group, or
         // it would get each of them twice: from the terminal and forwarded by us.
         let _ = sys::setpgid(0);
@@ -130,9 +123,23 @@ impl Supervisor {
     fn end(&self, payload: &Payload) -> ! {
         if !self.pid_1 {
             sys::pidfd_send_signal(payload.pidfd, SIGKILL);
+        }
+        self.end_all()
+    }
+
+    /// End everything that has been started, and ourselves.
+    pub fn end_all(&self) -> ! {
+        if !self.pid_1 {
             self.sweep();
         }
         sys::exit(128 + SIGKILL as i32)
+    }
+
+    /// Close all descriptors but our own and these. Nobody shall wait in vain for the end of a pipe that we merely
+    /// inherited.
+    pub fn close_others(&self, kept: [i32; 2]) {
+        let Supervisor { channel, signals, proc, children, .. } = self;
+        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, kept[0], kept[1]]);
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. We give up on

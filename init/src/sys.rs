@@ -6,6 +6,7 @@ use core::ffi::CStr;
 use core::mem::size_of;
 use linux_raw_sys::general as k;
 use linux_raw_sys::{errno, ioctl, net, prctl};
+use nsbox_init::wire::MOST_DESCRIPTORS;
 use syscalls::{Sysno, syscall};
 
 /// An error number (errno(3)).
@@ -17,6 +18,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub const EIO: Errno = errno::EIO as Errno;
 pub const ENOENT: Errno = errno::ENOENT as Errno;
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
+pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
@@ -107,13 +109,59 @@ pub fn map_file(fd: i32) -> Result<&'static [u8]> {
     Ok(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
 }
 
-/// One message, which is there already (recv(2)).
-pub fn receive(socket: i32) -> Result<&'static [u8]> {
+/// One message, which is there already (recv(2)), and the descriptors that came with it: as many as `rights` has room
+/// for, the others are closed by the kernel. Empty at the end of the connection.
+pub fn receive(socket: i32, rights: &mut Rights) -> Result<&'static mut [u8]> {
     let none = core::ptr::null_mut::<u8>();
     let length = call!(recvfrom, socket, none, 0, net::MSG_PEEK | net::MSG_TRUNC | net::MSG_DONTWAIT, 0, 0)?;
     let memory = map_memory(length.max(1), false)?;
-    let length = call!(recvfrom, socket, memory.as_mut_ptr(), length, net::MSG_DONTWAIT, 0, 0)?;
-    Ok(&memory[..length])
+    let part = k::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() as _ };
+    let mut message = net::msghdr {
+        msg_name: core::ptr::null_mut(),
+        msg_namelen: 0,
+        msg_iov: (&raw const part) as *mut _,
+        msg_iovlen: 1,
+        msg_control: (&raw mut rights.header).cast(),
+        msg_controllen: size_of::<Rights>() as _,
+        msg_flags: 0,
+    };
+    rights.header.cmsg_len = 0;
+    let flags = net::MSG_DONTWAIT | net::MSG_CMSG_CLOEXEC;
+    let result = call!(recvmsg, socket, &raw mut message, flags);
+    if message.msg_controllen == 0 {
+        rights.header.cmsg_len = 0;
+    }
+    match result {
+        Ok(length) => Ok(&mut memory[..length]),
+        Err(errno) => {
+            unmap(memory);
+            Err(errno)
+        }
+    }
+}
+
+/// Descriptors that come with a message: a control message of the kind SCM_RIGHTS, alone (cmsg(3), unix(7)).
+#[repr(C)]
+pub struct Rights {
+    header: net::cmsghdr,
+    fds: [i32; MOST_DESCRIPTORS + 1],
+}
+
+impl Rights {
+    /// Room for as many as there can be.
+    pub fn new() -> Self {
+        let header = net::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 };
+        Rights { header, fds: [-1; MOST_DESCRIPTORS + 1] }
+    }
+
+    /// Those that came.
+    pub fn fds(&self) -> &[i32] {
+        let header = size_of::<net::cmsghdr>();
+        let length = self.header.cmsg_len.saturating_sub(header) / size_of::<i32>();
+        let ours = self.header.cmsg_type == net::SCM_RIGHTS as i32;
+        let count = if ours { length.min(MOST_DESCRIPTORS) } else { 0 };
+        &self.fds[..count]
+    }
 }
 
 /// Zeroed memory. Shared memory is seen by a forked child and by us alike.
@@ -122,6 +170,11 @@ pub fn map_memory(length: usize, shared: bool) -> Result<&'static mut [u8]> {
     let start = call!(mmap, 0, length, k::PROT_READ | k::PROT_WRITE, kind, -1_i32, 0)?;
     // SAFETY: a fresh private mapping of that length, never unmapped.
     Ok(unsafe { core::slice::from_raw_parts_mut(start as *mut u8, length) })
+}
+
+/// Give memory back to the kernel: the whole of a mapping that [`map_memory`] or [`map_file`] made, and nobody uses.
+pub fn unmap(memory: &'static [u8]) {
+    let _ = call!(munmap, memory.as_ptr(), memory.len());
 }
 
 pub fn open(path: *const u8, flags: u32) -> Result<i32> {
@@ -155,6 +208,10 @@ pub fn chdir(path: *const u8) -> Result<()> {
     call!(chdir, path).map(drop)
 }
 
+pub fn fchdir(directory: i32) -> Result<()> {
+    call!(fchdir, directory).map(drop)
+}
+
 pub fn umask(mask: u32) {
     let _ = call!(umask, mask);
 }
@@ -177,11 +234,9 @@ pub fn setpgid(group: i32) -> Result<()> {
     call!(setpgid, 0, group).map(drop)
 }
 
+/// The wire packs the numbers as the kernel wants them; it does not align them, and the kernel does not mind.
 pub fn setgroups(packed: &[u8]) -> Result<()> {
-    // The wire packs the numbers as the kernel wants them, but does not align them.
-    let aligned = map_memory(packed.len().max(1), false)?;
-    aligned[..packed.len()].copy_from_slice(packed);
-    call!(setgroups, packed.len() / 4, aligned.as_ptr()).map(drop)
+    call!(setgroups, packed.len() / 4, packed.as_ptr()).map(drop)
 }
 
 pub fn setgid(id: u32) -> Result<()> {
@@ -202,16 +257,25 @@ pub fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags:
     call!(mount, pointer(source), target.as_ptr(), pointer(fstype), flags, 0).map(drop)
 }
 
-/// A proc for our PID namespace that is mounted nowhere (fsopen(2), fsmount(2)).
+pub fn unmount(target: &[u8], flags: u32) -> Result<()> {
+    call!(umount2, target.as_ptr(), flags).map(drop)
+}
+
+/// A proc for our PID namespace that is mounted nowhere.
 pub fn detached_proc() -> Result<i32> {
+    detached(c"proc".to_bytes_with_nul())
+}
+
+/// A file system of this type, for our namespaces, that is mounted nowhere (fsopen(2), fsmount(2)).
+pub fn detached(fstype: &[u8]) -> Result<i32> {
     const FSOPEN_CLOEXEC: usize = 1;
     const FSCONFIG_CMD_CREATE: usize = 6;
     const FSMOUNT_CLOEXEC: usize = 1;
-    let context = call!(fsopen, c"proc".as_ptr(), FSOPEN_CLOEXEC)? as i32;
+    let context = call!(fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC)? as i32;
     let made = call!(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
-    let proc = made.and_then(|_| call!(fsmount, context, FSMOUNT_CLOEXEC, 0));
+    let mount = made.and_then(|_| call!(fsmount, context, FSMOUNT_CLOEXEC, 0));
     close(context);
-    proc.map(|fd| fd as i32)
+    mount.map(|fd| fd as i32)
 }
 
 pub fn sethostname(name: &[u8]) -> Result<()> {
@@ -383,6 +447,38 @@ pub fn send(socket: i32, bytes: &[u8], attached: Option<Attached>) -> Result<()>
         msg_flags: 0,
     };
     call!(sendmsg, socket, &raw const message, net::MSG_NOSIGNAL | net::MSG_DONTWAIT).map(drop)
+}
+
+pub fn kill(pid: i32, signal: u32) {
+    let _ = call!(kill, pid, signal);
+}
+
+/// A number, not negative, as a C string in `text`.
+pub fn digits(number: i32, text: &mut [u8; 12]) -> *const u8 {
+    let (mut rest, mut at) = (number, text.len() - 1);
+    loop {
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return text[at..].as_ptr();
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC, by a system call: there is no C library to find the vdso.
+pub fn nanoseconds() -> u64 {
+    let mut now = k::__kernel_timespec { tv_sec: 0, tv_nsec: 0 };
+    let _ = call!(clock_gettime, k::CLOCK_MONOTONIC, &raw mut now);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Replace this process by the program in an open file; returns only the reason why not (execveat(2)).
+pub fn exec_file(file: i32, argv: *const *const u8, envp: *const *const u8) -> Errno {
+    match call!(execveat, file, c"".as_ptr(), argv, envp, k::AT_EMPTY_PATH) {
+        Ok(_) => EIO,
+        Err(errno) => errno,
+    }
 }
 
 /// Replace this process; returns only the reason why not.

@@ -41,6 +41,16 @@ pub enum Method {
     Clone,
 }
 
+impl Method {
+    /// The name of that system call.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Clone3 => "clone3",
+            Method::Clone => "clone",
+        }
+    }
+}
+
 /// A child that exists. The pidfd belongs to whoever called.
 #[derive(Debug, Clone, Copy)]
 pub struct Born {

@@ -35,7 +35,7 @@ pub enum Fault {
     Operation = 5,
     /// A field is malformed: a string without its NUL, a list that does not end where it should.
     Field = 6,
-    /// The operations do not form a plan: `Fork` exactly once, `Exec` last.
+    /// The operations do not form a plan; see [`Shape`].
     Order = 7,
 }
 
@@ -323,6 +323,32 @@ operations! {
     20 Signals { /** blocked */ mask: u64, /** reset from ignored to default */ reset: u64 }
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
+    /// Stay, as the init of a box, and do what is asked over the socket. The last operation of a box's plan.
+    40 Serve {}
+    /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a request.
+    41 Start {
+        /** CLONE_NEW* for the child */ flags: u64,
+        /** if not 0, only its failure or its end is reported, and `Abort` knows it by this number */ token: u32,
+    }
+    /// Lay out the descriptors that came with the request: the first ones as standard input, output and error where
+    /// `stdio` says so, the others under the numbers in `pass`.
+    42 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
+    /// Replace this process by another nsbox-init: the image, its socket and its lifeline came with the request.
+    43 ExecInit { /** whether capabilities are carried over the exec */ carry: u32 }
+    /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
+    44 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
+    /// Open a file, and attach it to the report.
+    45 Open { /** where */ path: Text<S> }
+    /// Read a short file, and put what it says into the report.
+    46 Read { /** where */ path: Text<S> }
+    /// Make a file system of this type that is mounted nowhere, and attach it to the report (fsmount(2)).
+    47 Detached { /** the type */ fstype: Text<S> }
+    /// umount2(2).
+    48 Unmount { /** where */ target: Text<S>, /** MNT_* */ flags: u32 }
+    /// SIGKILL to the process that was started with this token.
+    50 Abort { /** which */ token: u32 }
+    /// Whether orphans are reaped as soon as they end, and whether those that wait are reaped now.
+    49 Reap { /** from now on */ always: u32, /** once */ now: u32 }
 }
 
 /// FNV-1a on 64-bit words: enough to tell a damaged plan from a whole one, and two dozen instructions long.
@@ -362,10 +388,33 @@ pub fn encode_header(count: u16, body: &[u8]) -> [u8; HEADER] {
     header
 }
 
+/// How a plan ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Other,
+    Exec,
+    Serve,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A program in namespaces of its own: `Fork` once, an exec last.
+    Program,
+    /// A box, which waits for requests: `Serve` last.
+    Box,
+    /// A request: another process in the box. `Start` first, an exec last.
+    Process,
+    /// A request: operations that init carries out itself.
+    Errand,
+}
+
 /// A validated plan, borrowed from its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     bytes: &'a [u8],
+    /// What it is for.
+    pub shape: Shape,
 }
 
 impl<'a> Plan<'a> {
@@ -388,21 +437,44 @@ impl<'a> Plan<'a> {
         if sum != checksum(&bytes[HEADER..]) {
             return refuse(Fault::Checksum, 16);
         }
-        let plan = Plan { bytes };
+        let plan = Plan { bytes, shape: Shape::Errand };
         let mut ops = plan.ops();
-        let (mut forks, mut seen, mut last_is_exec) = (0, 0u16, false);
-        while let Some(op) = ops.try_next()? {
-            seen = seen.wrapping_add(1);
-            forks += usize::from(matches!(op.1, Op::Fork { .. }));
-            if last_is_exec {
+        let (mut forks, mut starts, mut seen, mut last) = (0, 0, 0u16, Last::Other);
+        while let Some((_, op)) = ops.try_next()? {
+            if last != Last::Other {
                 return refuse(Fault::Order, ops.reader.at);
             }
-            last_is_exec = matches!(op.1, Op::Exec { .. });
+            match op {
+                Op::Fork { .. } => forks += 1,
+                Op::Start { .. } if seen == 0 => starts += 1,
+                Op::Start { .. } => return refuse(Fault::Order, ops.reader.at),
+                Op::Exec { .. } | Op::ExecInit { .. } => last = Last::Exec,
+                Op::Serve {} => last = Last::Serve,
+                _ => {}
+            }
+            seen = seen.wrapping_add(1);
         }
-        if seen != count || forks != 1 || !last_is_exec {
+        let shape = match (forks, starts, last) {
+            (1, 0, Last::Exec) => Shape::Program,
+            (0, 0, Last::Serve) => Shape::Box,
+            (0, 1, Last::Exec) => Shape::Process,
+            (0, 0, Last::Other) if seen > 0 => Shape::Errand,
+            _ => return refuse(Fault::Order, bytes.len()),
+        };
+        if seen != count {
             return refuse(Fault::Order, bytes.len());
         }
-        Ok(plan)
+        Ok(Plan { bytes, shape })
+    }
+
+    /// The same, for somebody who can do with a plan of these shapes only.
+    pub fn parse_as(bytes: &'a [u8], shapes: [Shape; 2]) -> Result<Self, Malformed> {
+        let plan = Self::parse(bytes)?;
+        if shapes.contains(&plan.shape) {
+            Ok(plan)
+        } else {
+            Err(Malformed { fault: Fault::Order, offset: bytes.len() })
+        }
     }
 
     /// The operations with the step each belongs to.
@@ -467,6 +539,28 @@ pub enum ReportKind {
     /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
     /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race.
     Forked = 6,
+    /// An operation of a box was carried out: `value` is the time it took, in nanoseconds. `Open` and `Detached` attach
+    /// a descriptor; `Read` puts bytes into `rusage` and their number into `errno`.
+    Performed = 7,
+    /// All operations of a request, or of a box's plan, were carried out.
+    Done = 8,
+    /// Something happened in a box: `step` is an [`Event`], `value` a PID in it, `errno` a wait status or a signal.
+    /// `rusage` begins with the time (CLOCK_MONOTONIC, in nanoseconds) and a number that counts the events.
+    Happened = 9,
+}
+
+/// What happens in a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Event {
+    /// A process was started on request.
+    Started = 1,
+    /// A process that was started on request ended, and was reaped.
+    Exited = 2,
+    /// An orphan that init had adopted ended, and was reaped.
+    Reaped = 3,
+    /// init got a signal.
+    Signalled = 4,
 }
 
 /// One fixed-size record.
@@ -496,6 +590,19 @@ impl Report {
         Report { magic: MAGIC, kind: kind as u32, step: 0, errno: 0, value: 0, rusage: [0; 18] }
     }
 
+    /// Room for bytes, where there is no resource usage.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: plain integers, of which any bytes are valid ones.
+        unsafe { core::slice::from_raw_parts_mut(self.rusage.as_mut_ptr().cast(), size_of_val(&self.rusage)) }
+    }
+
+    /// The first bytes of that room, as many as `errno` says.
+    pub fn bytes(&self) -> &[u8] {
+        let length = usize::try_from(self.errno).unwrap_or(0).min(size_of_val(&self.rusage));
+        // SAFETY: plain integers, and not more than there are.
+        unsafe { core::slice::from_raw_parts(self.rusage.as_ptr().cast(), length) }
+    }
+
     /// The record as bytes.
     pub fn to_bytes(self) -> [u8; REPORT] {
         // SAFETY: `Report` is `repr(C)`, without padding (4 * 4 + 8 + 18 * 8 bytes), and made of plain integers.
@@ -513,6 +620,9 @@ impl Report {
             4 => ReportKind::Started,
             5 => ReportKind::Exited,
             6 => ReportKind::Forked,
+            7 => ReportKind::Performed,
+            8 => ReportKind::Done,
+            9 => ReportKind::Happened,
             _ => return None,
         };
         (report.magic == MAGIC).then_some((kind, report))
@@ -523,6 +633,11 @@ impl Report {
 pub const GO: u8 = b'g';
 /// The byte by which the caller gives up.
 pub const END: u8 = b'x';
+/// The byte that says that a request is in a file: the second descriptor that comes with it.
+pub const FILED: u8 = b'f';
+
+/// The kernel passes this many descriptors with one message (unix(7), SCM_MAX_FD).
+pub const MOST_DESCRIPTORS: usize = 253;
 
 #[cfg(test)]
 #[path = "wire_tests.rs"]

@@ -53,9 +53,9 @@ impl Random {
         Op::Exec { paths: self.texts(), argv: self.texts(), envp: self.texts() }
     }
 
-    /// Anything but `Fork` and `Exec`, which a plan has once each.
+    /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(19) {
+        match self.below(27) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -83,6 +83,14 @@ impl Random {
             15 => Op::Setuid { id: self.next() as u32, keep_caps: self.next() as u32 },
             16 => Op::Capabilities { inheritable: self.next(), ambient: self.next() },
             17 => Op::NoNewPrivs {},
+            18 => Op::Received { stdio: [1, 0, self.next() as i32], pass: self.numbers() },
+            19 => Op::WriteMap { pid: self.next() as u32, file: Text(self.text()), data: Blob(self.bytes()) },
+            20 => Op::Open { path: Text(self.text()) },
+            21 => Op::Read { path: Text(self.text()) },
+            22 => Op::Detached { fstype: Text(self.text()) },
+            23 => Op::Unmount { target: Text(self.text()), flags: self.next() as u32 },
+            24 => Op::Abort { token: self.next() as u32 },
+            25 => Op::Reap { always: self.next() as u32, now: self.next() as u32 },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -127,7 +135,8 @@ fn every_operation_is_among_them() {
     let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
     tags.sort_unstable();
     tags.dedup();
-    assert_eq!(tags, (1..=21).collect::<Vec<u16>>());
+    // All but those that make the shape of a request or a box.
+    assert_eq!(tags, (1..=21).chain([42]).chain(44..=50).collect::<Vec<u16>>());
 }
 
 #[test]
@@ -175,22 +184,45 @@ fn what_does_not_add_up_is_refused_whatever_the_checksum() {
 }
 
 #[test]
-fn a_fork_and_an_exec_are_wanted() {
+fn the_operations_make_the_shape() {
     let exec = || (0, Random(7).exec());
     let fork = || (0, Op::Fork { flags: 0 });
-    let wrong: [Steps; 6] = [
+    let start = || (0, Op::Start { flags: 0, token: 0 });
+    let serve = || (0, Op::Serve {});
+    let other = || (0, Op::Setsid {});
+    let init = || (0, Op::ExecInit { carry: 0 });
+    let wrong: [Steps; 12] = [
         vec![],
         vec![fork()],
         vec![exec()],
         vec![exec(), fork()],
         vec![fork(), fork(), exec()],
         vec![fork(), exec(), exec()],
+        vec![start()],
+        vec![other(), start(), exec()],
+        vec![start(), start(), exec()],
+        vec![start(), fork(), exec()],
+        vec![serve(), other()],
+        vec![fork(), serve()],
     ];
     for steps in wrong {
         let fault = Plan::parse(&encode(&steps)).map(|_| ()).unwrap_err().fault;
         assert_eq!(fault, Fault::Order, "{steps:?}");
     }
-    assert!(Plan::parse(&encode(&vec![fork(), exec()])).is_ok());
+    let right: [(Steps, Shape); 5] = [
+        (vec![other(), fork(), other(), exec()], Shape::Program),
+        (vec![other(), serve()], Shape::Box),
+        (vec![start(), other(), exec()], Shape::Process),
+        (vec![start(), init()], Shape::Process),
+        (vec![other(), other()], Shape::Errand),
+    ];
+    for (steps, shape) in right {
+        let bytes = encode(&steps);
+        assert_eq!(Plan::parse(&bytes).map(|plan| plan.shape), Ok(shape), "{steps:?}");
+        let other = if shape == Shape::Box { Shape::Program } else { Shape::Box };
+        assert!(Plan::parse_as(&bytes, [shape, other]).is_ok());
+        assert_eq!(Plan::parse_as(&bytes, [other; 2]).map(|_| ()).unwrap_err().fault, Fault::Order);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.box import Box
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.process import Popen, fork_exec, run
     from nsbox.processes import Process, ProcessTable, ps
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "box": ("Box",),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "process": ("Popen", "fork_exec", "run"),
     "processes": ("Process", "ProcessTable", "ps"),
@@ -40,6 +42,7 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "Box",
     "ClosedError",
     "NsboxError",
     "Popen",

@@ -3,20 +3,27 @@ from typing import Any, Final, SupportsFloat, SupportsIndex, final
 
 __all__ = [
     "__version__",
+    "Box",
     "Child",
+    "Errand",
+    "Event",
     "Exit",
     "Facts",
     "IpcFiles",
     "Kind",
+    "Outcome",
     "Plan",
     "Probe",
     "Proc",
     "Relation",
     "Step",
     "compile",
+    "compile_box",
+    "compile_process",
     "facts",
     "kinds",
     "namespace_relations",
+    "open_box",
     "open_proc",
     "open_proc_of",
     "probe",
@@ -29,11 +36,88 @@ __all__ = [
 __version__: Final[str]
 
 @final
+class Box:
+    """
+    The handle of a box.
+    """
+    def __repr__(self, /) -> str: ...
+    def events(self, /) -> list[Event]:
+        """
+        What happened since the box was made.
+        """
+    @property
+    def is_own(self, /) -> bool:
+        """
+        Whether this process has made it: not so in a child of os.fork.
+        """
+    @property
+    def is_stopped(self, /) -> bool:
+        """
+        Whether nsbox-init is stopped (SIGSTOP).
+        """
+    def kill(self, /) -> None:
+        """
+        End everything in it.
+        """
+    @property
+    def method(self, /) -> str:
+        """
+        The system call that made it.
+        """
+    def perform(self, /, plan: Plan) -> Outcome:
+        """
+        Have nsbox-init do something.
+        """
+    @property
+    def pid(self, /) -> int:
+        """
+        nsbox-init's PID as the caller sees it.
+        """
+    @property
+    def pidfd(self, /) -> int:
+        """
+        A pidfd of nsbox-init; it belongs to this object.
+        """
+    @property
+    def plan(self, /) -> Plan:
+        """
+        The plan by which it was made.
+        """
+    def run(self, /, plan: Plan, fds: SupportsGetItem[int, SupportsIndex], token: SupportsIndex) -> Exit:
+        """
+        Start a process here, and wait for its end: `start` and `wait` in one, for when there is nothing to do in between.
+        """
+    def start(self, /, plan: Plan, fds: SupportsGetItem[int, SupportsIndex]) -> Child:
+        """
+        Start a process here. `fds` are the descriptors it gets, in the order of the plan.
+        """
+    @property
+    def times(self, /) -> list[tuple[int, int]]:
+        """
+        How long each step of the plan took that nsbox-init carried out: its number, and nanoseconds.
+        """
+    def token(self, /) -> int:
+        """
+        The token to put into the plan for `run`.
+        """
+    def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
+        """
+        Wait for its end: with a new PID namespace, of every process in it. `timeout` is in seconds; nothing is returned
+        when it passes first.
+        """
+
+@final
 class Child:
     """
     A running payload with its nsbox-init.
     """
     def __repr__(self, /) -> str: ...
+    @property
+    def end_fd(self, /) -> int:
+        """
+        A descriptor that is readable when everything is over; -1 once that is known. It belongs to this object, and is
+        only for waiting (poll(2)).
+        """
     @property
     def init_pid(self, /) -> int:
         """
@@ -42,7 +126,7 @@ class Child:
     @property
     def init_pidfd(self, /) -> int:
         """
-        A pidfd of nsbox-init, readable when everything is over; -1 once that is known. It belongs to this object.
+        A pidfd of nsbox-init; -1 once it is known how the payload ended. It belongs to this object.
         """
     @property
     def is_own(self, /) -> bool:
@@ -52,7 +136,7 @@ class Child:
     def kill(self, /) -> None:
         """
         SIGKILL to PID 1 of the new PID namespace, and so to everything in it; without one, to the payload, after
-        which nsbox-init ends the rest.
+        which nsbox-init ends the rest. In a box, to the payload alone.
         """
     @property
     def method(self, /) -> str:
@@ -87,6 +171,104 @@ class Child:
         """
         Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds;
         nothing is returned when it passes first.
+        """
+
+@final
+class Errand:
+    """
+    Plans for errands.
+    """
+    @staticmethod
+    def abort(token: SupportsIndex) -> Plan:
+        """
+        End a process that was started with this token.
+        """
+    @staticmethod
+    def detached(fstype: bytes) -> Plan:
+        """
+        A file system that is mounted nowhere.
+        """
+    @staticmethod
+    def domainname(name: bytes) -> Plan:
+        """
+        setdomainname(2).
+        """
+    @staticmethod
+    def hostname(name: bytes) -> Plan:
+        """
+        sethostname(2).
+        """
+    @staticmethod
+    def loopback() -> Plan:
+        """
+        Bring the loopback interface up.
+        """
+    @staticmethod
+    def mount(source: bytes | None, target: bytes, fstype: bytes | None, flags: SupportsIndex) -> Plan:
+        """
+        mount(2).
+        """
+    @staticmethod
+    def mount_proc(target: bytes) -> Plan:
+        """
+        A new proc.
+        """
+    @staticmethod
+    def open(path: bytes) -> Plan:
+        """
+        Open a file for reading.
+        """
+    @staticmethod
+    def read(path: bytes) -> Plan:
+        """
+        Read a short file.
+        """
+    @staticmethod
+    def reap(always: bool, now: bool) -> Plan:
+        """
+        Reap orphans: from now on, and those that wait.
+        """
+    @staticmethod
+    def unmount(target: bytes, flags: SupportsIndex) -> Plan:
+        """
+        umount2(2).
+        """
+    @staticmethod
+    def write(path: bytes, data: bytes) -> Plan:
+        """
+        Write a file, in one write(2).
+        """
+
+@final
+class Event:
+    """
+    Something that happened in a box.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def kind(self, /) -> str:
+        """
+        `started`, `exited`, `reaped` or `signalled`.
+        """
+    @property
+    def number(self, /) -> int:
+        """
+        Its number. Where one is missing, the event got lost: too many came before anybody looked.
+        """
+    @property
+    def pid(self, /) -> int:
+        """
+        The PID in the box; 0 for a signal.
+        """
+    @property
+    def status(self, /) -> int | None:
+        """
+        The exit status, negative for a signal; the number of a signal; nothing for a start.
+        """
+    @property
+    def time(self, /) -> float:
+        """
+        CLOCK_MONOTONIC, in seconds.
         """
 
 @final
@@ -230,6 +412,27 @@ class Kind:
         """
 
 @final
+class Outcome:
+    """
+    What an errand brought.
+    """
+    @property
+    def data(self, /) -> bytes | None:
+        """
+        What a file says.
+        """
+    @property
+    def fd(self, /) -> int | None:
+        """
+        A descriptor, which now belongs to the caller.
+        """
+    @property
+    def nanoseconds(self, /) -> int:
+        """
+        How long it took, in nanoseconds.
+        """
+
+@final
 class Plan:
     """
     An ordered list of steps, and what they amount to.
@@ -365,6 +568,16 @@ def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
     Make a plan.
     """
 
+def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None) -> Plan:
+    """
+    Make a plan for a box.
+    """
+
+def compile_process(spec: Incomplete, launch: Incomplete, facts: Facts, home: Plan, token: SupportsIndex = 0) -> Plan:
+    """
+    Make a plan for another process in the box that `home` made.
+    """
+
 def facts() -> Facts:
     """
     The calling thread's situation.
@@ -381,6 +594,11 @@ def namespace_relations(
     """
     Find the relations of namespaces, and those of the parents and owners that come up. A handle that has gone, or that
     leads to something else by now, is left out.
+    """
+
+def open_box(plan: Plan, outer: Box | None = None) -> Box:
+    """
+    Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
     """
 
 def open_proc(path: SupportsGetItem[int, SupportsIndex], *, of: SupportsIndex | None = None) -> Proc:

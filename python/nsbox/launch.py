@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from nsbox import _core
-from nsbox.errors import SpawnError
+from nsbox.errors import SpawnError, SpecError
 from nsbox.spec import Spec
 
-__all__ = ["Argument", "Environment", "Launch", "candidates", "environment", "finish", "inheritable", "start"]
+__all__ = [
+    "Argument",
+    "Environment",
+    "Launch",
+    "bare",
+    "candidates",
+    "environment",
+    "finish",
+    "inheritable",
+    "start",
+    "subprocess_says",
+]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
@@ -79,6 +90,40 @@ def environment(env: Environment | None) -> tuple[bytes, ...] | None:
     return tuple(name + b"=" + value for name, value in pairs)
 
 
+def bare(
+    argv: Sequence[Argument],
+    *,
+    executable: Argument | None = None,
+    env: Environment | None = None,
+    cwd: Argument | None = None,
+    stdin: int = -1,
+    stdout: int = -1,
+    stderr: int = -1,
+    pass_fds: Sequence[int] = (),
+    start_new_session: bool = False,
+    controlling_terminal: bool = False,
+) -> tuple[Launch, Argument]:
+    """Return what `nsbox.fork_exec` starts, and the program as the caller named it.
+
+    Raises:
+        SpecError: for an empty argv.
+    """
+    if not argv:
+        raise SpecError("argv: is empty")
+    program = argv[0] if executable is None else executable
+    launch = Launch(
+        paths=candidates(program, env),
+        argv=tuple(map(os.fsencode, argv)),
+        env=environment(env),
+        cwd=None if cwd is None else os.fsencode(cwd),
+        stdio=(stdin, stdout, stderr),
+        pass_fds=tuple(pass_fds),
+        start_new_session=start_new_session,
+        controlling_terminal=controlling_terminal,
+    )
+    return launch, program
+
+
 def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
     """Make the plan, carry it out, and return when the payload runs.
 
@@ -96,7 +141,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
     try:
         return _core.spawn(_core.compile(spec, launch, _core.facts()))
     except SpawnError as error:
-        raise _as_subprocess_says(error, program, cwd) from None
+        raise subprocess_says(error, program, cwd) from None
 
 
 def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
@@ -108,10 +153,11 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
     try:
         return _core.run(_core.compile(spec, launch, _core.facts()))
     except SpawnError as error:
-        raise _as_subprocess_says(error, program, None) from None
+        raise subprocess_says(error, program, None) from None
 
 
-def _as_subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:
+def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:
+    """Return the exception that `subprocess` raises for the same failure, if it has one, or the error itself."""
     if error.actor == "payload" and error.step in ("exec", "chdir"):
         return OSError(error.errno, error.strerror, program if error.step == "exec" else cwd)
     return error

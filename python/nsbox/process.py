@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.launch import Argument, Environment, Launch, candidates, environment, finish, inheritable, start
+from nsbox.launch import Argument, Environment, Launch, bare, candidates, environment, finish, inheritable, start
 from nsbox.spec import Namespaces, Options, Spec, namespace_names, spec_of
 
 __all__ = ["Popen", "fork_exec", "run"]
@@ -61,16 +61,15 @@ def fork_exec(
         SpawnError: when another step failed.
     """
     spec = spec_of(unshare, options)
-    if not argv:
-        raise SpecError("argv: is empty")
-    program = argv[0] if executable is None else executable
-    launch = Launch(
-        paths=candidates(program, env),
-        argv=tuple(map(os.fsencode, argv)),
-        env=environment(env),
-        cwd=None if cwd is None else os.fsencode(cwd),
-        stdio=(stdin, stdout, stderr),
-        pass_fds=tuple(pass_fds),
+    launch, program = bare(
+        argv,
+        executable=executable,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
         start_new_session=start_new_session,
         controlling_terminal=controlling_terminal,
     )

@@ -9,6 +9,7 @@ nested shells are followed without further ado.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import secrets
@@ -18,10 +19,11 @@ import subprocess
 import termios
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from nsbox import _core, _pidns
 from nsbox.errors import ClosedError, SpecError
@@ -109,13 +111,31 @@ class Shell:
         if options.get("init"):
             raise SpecError("init: the shell itself is PID 1; use Popen or run for a program under nsbox-init")
         options["init"] = False
+        self._begin(functools.partial(fork_exec, unshare=unshare, **options), shell, cwd, env, columns, timeout)
+
+    @classmethod
+    def _within(cls, fork_exec: Callable[..., _core.Child], **keywords: Any) -> Self:
+        """Start a shell in other ways than as PID 1 of new namespaces."""
+        shell = cls.__new__(cls)
+        shell._begin(fork_exec, **keywords)
+        return shell
+
+    def _begin(
+        self,
+        fork_exec: Callable[..., _core.Child],
+        shell: str | os.PathLike[str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Environment | None = None,
+        columns: int = 80,
+        timeout: float | None = 60,
+    ) -> None:
         self.timeout = timeout
         self.returncode: int | None = None
         self._mark = secrets.token_hex(8)
         self._seen = re.compile(rb"%s:(\d+):(\d+):\n" % self._mark.encode())
         self._buffer = b""
         program = os.fspath(shell) if shell is not None else _default_shell()
-        self._child, self._terminal = _start(program, unshare, cwd, env, columns, options)
+        self._child, self._terminal = _start(fork_exec, program, cwd, env, columns)
         try:
             # Whatever the shell says before its first command is not part of any command's output.
             self._frame(":", self._deadline(timeout))
@@ -303,12 +323,11 @@ def _default_shell() -> str:
 
 
 def _start(
+    fork_exec: Callable[..., _core.Child],
     program: str,
-    unshare: Namespaces,
     cwd: str | os.PathLike[str] | None,
     env: Environment | None,
     columns: int,
-    options: Options,
 ) -> tuple[_core.Child, int]:
     """Start the shell on a new terminal; return it and our side of the terminal."""
     variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
@@ -324,7 +343,6 @@ def _start(
         termios.tcsetwinsize(theirs, (24, columns))
         child = fork_exec(
             [program, *_PLAIN.get(Path(program).name, ("-i",))],
-            unshare=unshare,
             env=variables,
             cwd=cwd,
             stdin=theirs,
@@ -332,7 +350,6 @@ def _start(
             stderr=theirs,
             start_new_session=True,
             controlling_terminal=True,
-            **options,
         )
     except BaseException:
         os.close(ours)

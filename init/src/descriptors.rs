@@ -1,0 +1,67 @@
+//! Laying out the payload's file descriptors.
+
+use crate::sys::{self, Errno};
+use nsbox_init::wire::{MOST_DESCRIPTORS, Numbers};
+
+/// From the caller's own descriptors, which came over the exec of init: standard input, output and error, and those
+/// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target
+/// of another.
+pub fn arrange(
+    stdio: [i32; 3],
+    pass: impl Iterator<Item = u32>,
+    close: bool,
+) -> core::result::Result<(), (Errno, i64)> {
+    let mut sources = stdio;
+    for (target, source) in sources.iter_mut().enumerate() {
+        if (0..3).contains(source) && *source != target as i32 {
+            *source = sys::duplicate_above(*source, 3).map_err(|errno| (errno, i64::from(*source)))?;
+        } else if *source > 2 {
+            sys::set_cloexec(*source, true);
+        }
+    }
+    for (target, &source) in sources.iter().enumerate() {
+        let target = target as i32;
+        if source == target {
+            sys::keep_over_exec(source)
+        } else if source >= 0 {
+            sys::duplicate_to(source, target, false)
+        } else {
+            Ok(())
+        }
+        .map_err(|errno| (errno, i64::from(stdio[target as usize])))?;
+    }
+    if close {
+        sys::cloexec_from(3).map_err(|errno| (errno, -1))?;
+    }
+    for fd in pass {
+        sys::keep_over_exec(fd as i32).map_err(|errno| (errno, i64::from(fd)))?;
+    }
+    Ok(())
+}
+
+/// From descriptors that came with a request, in the order of their targets: first those of `stdio` that are 1, then
+/// `pass`. They are moved out of the way of all targets first, and so is `also`, which is needed until the exec. The
+/// second number of an error is the target.
+///
+/// The numbers are copied: init, whose memory this is, has still to close its own descriptors.
+pub fn install(
+    numbers: &[i32],
+    stdio: [i32; 3],
+    pass: &Numbers<&'static [u8]>,
+    also: &mut i32,
+) -> core::result::Result<(), (Errno, i64)> {
+    let mut received = [-1; MOST_DESCRIPTORS];
+    received[..numbers.len()].copy_from_slice(numbers);
+    let received = &mut received[..numbers.len()];
+    let free = pass.iter().fold(2, u32::max) as i32 + 1;
+    for fd in received.iter_mut().chain([also]).filter(|fd| (0..free).contains(*fd)) {
+        *fd = sys::duplicate_above(*fd, free).map_err(|errno| (errno, i64::from(free)))?;
+    }
+    let standard = (0..3_u32).filter(|&target| stdio[target as usize] != 0);
+    let mut sources = received.iter();
+    for target in standard.chain(pass.iter()) {
+        let source = *sources.next().ok_or((sys::EIO, i64::from(target)))?;
+        sys::duplicate_to(source, target as i32, false).map_err(|errno| (errno, i64::from(target)))?;
+    }
+    Ok(())
+}

@@ -32,15 +32,16 @@ pub struct IpcFiles {
 
 type Queue = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
 
-/// Read what is in the IPC namespace of process `pid`.
+/// Read what is in the IPC namespace of process `pid`, or of the calling thread.
 #[pyfunction]
-pub fn read_ipc(py: Python<'_>, pid: i32) -> Result<IpcFiles> {
-    py.detach(|| read(pid)).map_err(|errno| os_error(errno, format!("/proc/{pid}/ns/ipc").into_bytes()))
+#[pyo3(signature = (pid))]
+pub fn read_ipc(py: Python<'_>, pid: Option<i32>) -> Result<IpcFiles> {
+    let path = pid.map_or_else(|| "/proc/thread-self".into(), |pid| format!("/proc/{pid}"));
+    py.detach(|| read(&path)).map_err(|errno| os_error(errno, format!("{path}/ns/ipc").into_bytes()))
 }
 
-fn read(pid: i32) -> std::result::Result<IpcFiles, Errno> {
-    let path = CString::new(format!("/proc/{pid}")).map_err(|_| libc::EINVAL)?;
-    let process = Dir::open(&path)?;
+fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
+    let process = Dir::open(&CString::new(path).map_err(|_| libc::EINVAL)?)?;
     // Opened here: the process may have no proc mounted, but these files know who opens them.
     let sysvipc = Dir::open(c"/proc/sysvipc")?;
     let files = [c"shm", c"sem", c"msg"].map(|name| Open::File(sysvipc.as_raw_fd(), name));

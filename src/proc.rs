@@ -10,7 +10,11 @@ mod reader;
 mod record;
 mod status;
 
+use std::borrow::Cow;
 use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStringExt;
 
 use pyo3::exceptions::PyOSError;
@@ -25,7 +29,7 @@ use record::{Classes, Maker};
 #[pyclass(frozen, module = "nsbox._core")]
 #[derive(Debug)]
 pub struct Proc {
-    directory: Dir,
+    pub(crate) directory: Dir,
     path: Vec<u8>,
 }
 
@@ -34,6 +38,42 @@ impl Proc {
     /// The PID namespace it belongs to; nothing if that may not be known.
     fn namespace(&self, py: Python<'_>) -> Option<u64> {
         py.detach(|| open::namespace_of_proc(&self.directory, None))
+    }
+
+    /// The proc that its process `pid` finds at `path`.
+    fn seen_by(&self, pid: i32, path: Vec<u8>) -> Result<Proc> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        let path = [&self.path, format!("/{pid}/root").as_bytes(), &path].concat();
+        match self.directory.open_as_seen_by(pid, &name) {
+            Ok(directory) => Ok(Proc { directory, path }),
+            Err(errno) => Err(os_error(errno, path)),
+        }
+    }
+
+    /// The contents of a file in it.
+    fn file(&self, py: Python<'_>, path: Vec<u8>) -> Result<Cow<'static, [u8]>> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        let read = || {
+            let mut text = Vec::new();
+            // Many of these files come in pieces.
+            File::from(self.directory.open_at(&name, libc::O_RDONLY)?)
+                .read_to_end(&mut text)
+                .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            Ok(text)
+        };
+        match py.detach(read) {
+            Ok(text) => Ok(text.into()),
+            Err(errno) => Err(os_error(errno, [&self.path, &b"/"[..], &path].concat())),
+        }
+    }
+
+    /// A new descriptor of a file in it, for the caller to close.
+    fn descriptor(&self, path: Vec<u8>) -> Result<i32> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        match self.directory.open_at(&name, libc::O_RDONLY) {
+            Ok(file) => Ok(file.into_raw_fd()),
+            Err(errno) => Err(os_error(errno, [&self.path, &b"/"[..], &path].concat())),
+        }
     }
 
     /// The mount it is in, as mountinfo numbers them; nothing before Linux 5.8.
@@ -46,16 +86,11 @@ impl Proc {
     }
 }
 
-/// Open the directory `path` for reading, or what the process `of` of our /proc finds there.
+/// Open the proc at `path`.
 #[pyfunction]
-#[pyo3(signature = (path, *, of=None))]
-pub fn open_proc(path: Vec<u8>, of: Option<i32>) -> Result<Proc> {
+pub fn open_proc(path: Vec<u8>) -> Result<Proc> {
     let name = CString::new(&*path).map_err(|_| Error::Spec("proc: a path cannot contain a NUL".into()))?;
-    let (opened, path) = match of {
-        Some(pid) => (Dir::open_as_seen_by(pid, &name), [format!("/proc/{pid}/root").as_bytes(), &path].concat()),
-        None => (Dir::open(&name), path),
-    };
-    match opened {
+    match Dir::open(&name) {
         Ok(directory) => Ok(Proc { directory, path }),
         Err(errno) => Err(os_error(errno, path)),
     }

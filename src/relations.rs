@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use pyo3::prelude::*;
 
 use crate::ns::KINDS;
-use crate::proc::dir::{Dir, Errno, open_in_root_of};
+use crate::proc::Proc;
+use crate::proc::dir::{Dir, Errno};
 
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
 const NS_GET_PARENT: libc::Ioctl = 0xb702;
@@ -34,19 +35,19 @@ pub struct Relation {
 /// begins with a slash.
 type Handle = (u64, i32, Vec<u8>);
 
-/// Find the relations of namespaces, and those of the parents and owners that come up. A handle that has gone, or that
+/// Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
 /// leads to something else by now, is left out.
 #[pyfunction]
-pub fn namespace_relations(py: Python<'_>, handles: Vec<Handle>) -> Vec<Relation> {
-    py.detach(|| relations(&handles))
+pub fn namespace_relations(py: Python<'_>, proc: &Proc, handles: Vec<Handle>) -> Vec<Relation> {
+    py.detach(|| relations(&proc.directory, &handles))
 }
 
-fn relations(handles: &[Handle]) -> Vec<Relation> {
+fn relations(proc: &Dir, handles: &[Handle]) -> Vec<Relation> {
     let mut found = Vec::with_capacity(handles.len());
     let mut seen = HashSet::new();
     let mut owner_uids = HashMap::new();
     for (id, pid, path) in handles {
-        let Ok(namespace) = open(*pid, path) else { continue };
+        let Ok(namespace) = open(proc, *pid, path) else { continue };
         if inode(&namespace) != Ok(*id) {
             continue;
         }
@@ -77,14 +78,14 @@ fn relations(handles: &[Handle]) -> Vec<Relation> {
 }
 
 /// The file at the end may be anything by now, also something that waits when it is opened. So it is looked at first.
-fn open(pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
     const NSFS_MAGIC: libc::__fsword_t = 0x6e73_6673;
     let name = CString::new(path).map_err(|_| libc::EINVAL)?;
     let place = if path.starts_with(b"/") {
-        open_in_root_of(pid, &name, libc::O_PATH)?
+        proc.open_in_root_of(pid, &name, libc::O_PATH)?
     } else {
-        let process = CString::new(format!("/proc/{pid}")).map_err(|_| libc::EINVAL)?;
-        Dir::open(&process)?.open_at(&name, libc::O_PATH)?
+        let process = CString::new(pid.to_string()).map_err(|_| libc::EINVAL)?;
+        proc.enter(&process)?.open_at(&name, libc::O_PATH)?
     };
     // SAFETY: plain numbers, for which zero is valid; writes the structure it is given.
     let is_namespace = unsafe {

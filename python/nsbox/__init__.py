@@ -8,6 +8,9 @@
 #   shell.py     an interactive shell as PID 1: Shell
 #   processes.py the process table: ps
 #   tree.py      the tree of processes: pstree
+#   inventory.py the namespaces there are: lsns, namespaces_of, same_namespace
+#   mountinfo.py the mounts that a process sees: mounts
+#   ipc.py       what is in an IPC namespace: ipcs
 #   views/       records to text
 #   errors.py    everything that is raised
 #   exercise/    the workshop exercise, live
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box import Box
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
+    from nsbox.ipc import IpcObject, IpcTable, ipcs
+    from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.process import Popen, fork_exec, run
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.shell import Shell, ShellResult
@@ -33,6 +39,9 @@ _NAMES = {
     "_core": ("__version__",),
     "box": ("Box",),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
+    "ipc": ("IpcObject", "IpcTable", "ipcs"),
+    "mountinfo": ("Mount", "MountTable", "mounts"),
     "process": ("Popen", "fork_exec", "run"),
     "processes": ("Process", "ProcessTable", "ps"),
     "shell": ("Shell", "ShellResult"),
@@ -44,6 +53,12 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Box",
     "ClosedError",
+    "IpcObject",
+    "IpcTable",
+    "Mount",
+    "MountTable",
+    "NamespaceRecord",
+    "NamespaceTable",
     "NsboxError",
     "Popen",
     "Process",
@@ -58,9 +73,14 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "fork_exec",
+    "ipcs",
+    "lsns",
+    "mounts",
+    "namespaces_of",
     "ps",
     "pstree",
     "run",
+    "same_namespace",
 ]
 
 

@@ -486,6 +486,14 @@ class Proc:
     A proc, to be read; mounted somewhere or nowhere.
     """
     def __repr__(self, /) -> str: ...
+    def descriptor(self, /, path: SupportsGetItem[int, SupportsIndex]) -> int:
+        """
+        A new descriptor of a file in it, for the caller to close.
+        """
+    def file(self, /, path: SupportsGetItem[int, SupportsIndex]) -> bytes:
+        """
+        The contents of a file in it.
+        """
     def mount_id(self, /) -> int | None:
         """
         The mount it is in, as mountinfo numbers them; nothing before Linux 5.8.
@@ -493,6 +501,10 @@ class Proc:
     def namespace(self, /) -> int | None:
         """
         The PID namespace it belongs to; nothing if that may not be known.
+        """
+    def seen_by(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> Proc:
+        """
+        The proc that its process `pid` finds at `path`.
         """
 
 @final
@@ -589,10 +601,10 @@ def kinds() -> list[Kind]:
     """
 
 def namespace_relations(
-    handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]],
+    proc: Proc, handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]]
 ) -> list[Relation]:
     """
-    Find the relations of namespaces, and those of the parents and owners that come up. A handle that has gone, or that
+    Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
     leads to something else by now, is left out.
     """
 
@@ -601,9 +613,9 @@ def open_box(plan: Plan, outer: Box | None = None) -> Box:
     Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
     """
 
-def open_proc(path: SupportsGetItem[int, SupportsIndex], *, of: SupportsIndex | None = None) -> Proc:
+def open_proc(path: SupportsGetItem[int, SupportsIndex]) -> Proc:
     """
-    Open the directory `path` for reading, or what the process `of` of our /proc finds there.
+    Open the proc at `path`.
     """
 
 def open_proc_of(pid: SupportsIndex) -> Proc:
@@ -616,9 +628,9 @@ def probe() -> Probe:
     Ask. A filter answers EPERM or ENOSYS before the kernel looks at the arguments.
     """
 
-def read_ipc(pid: SupportsIndex) -> IpcFiles:
+def read_ipc(pid: SupportsIndex | None) -> IpcFiles:
     """
-    Read what is in the IPC namespace of process `pid`.
+    Read what is in the IPC namespace of process `pid`, or of the calling thread.
     """
 
 def read_processes(

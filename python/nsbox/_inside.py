@@ -45,7 +45,8 @@ def read(
 def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
     """Return the namespace and those that were made in it, as far as a process is in them."""
     members = {process.namespaces.pid: process.pid for process in processes if process.namespaces.pid is not None}
-    relations = _core.namespace_relations([(id_, pid, b"ns/pid") for id_, pid in members.items()])
+    handles = [(id_, pid, b"ns/pid") for id_, pid in members.items()]
+    relations = _core.namespace_relations(_core.open_proc(b"/proc"), handles)
     parents = {relation.id: relation.parent for relation in relations if relation.kind == "pid"}
     found = {namespace}
     for id_ in members:

@@ -25,9 +25,11 @@ __all__ = [
     "Target",
     "Thread",
     "View",
+    "open_proc",
     "pid_of",
     "ps",
     "read",
+    "read_from",
 ]
 
 
@@ -288,6 +290,24 @@ def pid_of(target: Target, name: str) -> int:
     return pid
 
 
+def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str] | None) -> _core.Proc:
+    """Open the proc that is to be read; `ps` says what the arguments mean.
+
+    Raises:
+        SpecError: for arguments that make no sense.
+        OSError: when it cannot be opened.
+    """
+    if view not in ("namespace", "proc"):
+        raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
+    if of is None:
+        return _core.open_proc(os.fsencode("/proc" if proc is None else proc))
+    if proc is not None:
+        raise TypeError("of and proc both say which /proc to read; give one of them")
+    if view == "namespace":
+        return _core.open_proc_of(pid_of(of, "of"))
+    return _core.open_proc(b"/proc").seen_by(pid_of(of, "of"), b"/proc")
+
+
 def read(
     sources: Sequence[str],
     *,
@@ -302,26 +322,31 @@ def read(
         OSError: when the proc cannot be read, or none is mounted there.
     """
     wanted = None if pids is None else [pid for pid in pids if 0 < pid < 1 << 31]
-    if view not in ("namespace", "proc"):
-        raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
-    if of is None:
-        opened = _core.open_proc(os.fsencode("/proc" if proc is None else proc))
-    elif proc is not None:
-        raise TypeError("of and proc both say which /proc to read; give one of them")
-    elif view == "proc":
-        opened = _core.open_proc(b"/proc", of=pid_of(of, "of"))
-    else:
-        try:
-            opened = _core.open_proc_of(pid_of(of, "of"))
-        except OSError as error:
-            from nsbox import _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
+    try:
+        opened = open_proc(of, view, proc)
+    except OSError as error:
+        if of is None or view == "proc":
+            raise
+        from nsbox import _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
 
-            return _inside.read(pid_of(of, "of"), sources, wanted, error)
-    records, hidden = _core.read_processes(opened, _CLASSES, list(sources), pids=wanted)
+        return _inside.read(pid_of(of, "of"), sources, wanted, error)
+    records, hidden = read_from(opened, sources, wanted)
     if not records and not hidden and pids is None:
         # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
         path = "/proc" if proc is None else os.fsdecode(proc)
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
+    return records, hidden
+
+
+def read_from(
+    proc: _core.Proc, sources: Sequence[str], pids: Sequence[int] | None = None
+) -> tuple[list[Process], tuple[int, ...]]:
+    """Read processes of an open proc, and the PIDs of those that may not be looked at.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    records, hidden = _core.read_processes(proc, _CLASSES, list(sources), pids=None if pids is None else list(pids))
     return records, tuple(hidden)
 
 

@@ -18,10 +18,28 @@ impl Dir {
         open(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// Open the proc at `path` as the process `pid` of our /proc finds it; anything else than a proc is refused, since
-    /// the reads that follow rely on the files of the kernel.
-    pub fn open_as_seen_by(pid: i32, path: &CStr) -> Result<Self, Errno> {
-        let directory = open_in_root_of(pid, path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    /// In a proc, open `path` as its process `pid` finds it. A link on the way leads where it leads for that process
+    /// (openat2(2), RESOLVE_IN_ROOT).
+    pub fn open_in_root_of(&self, pid: i32, path: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+        let root = CString::new(format!("{pid}/root")).expect("digits and letters");
+        let root = self.open_at(&root, libc::O_PATH | libc::O_DIRECTORY)?;
+        // SAFETY: plain numbers, for which zero is valid.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (flags | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_IN_ROOT;
+        // SAFETY: a C string and a structure of that size.
+        let result = unsafe {
+            libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
+        };
+        let fd = check(result as isize)?;
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    }
+
+    /// In a proc, open the proc at `path` as its process `pid` finds it; anything else than a proc is refused, since the
+    /// reads that follow rely on the files of the kernel.
+    pub fn open_as_seen_by(&self, pid: i32, path: &CStr) -> Result<Self, Errno> {
+        let directory = self.open_in_root_of(pid, path, libc::O_RDONLY | libc::O_DIRECTORY)?;
         if is_proc(&directory)? { Ok(Self(directory)) } else { Err(libc::ENOENT) }
     }
 
@@ -129,23 +147,6 @@ impl From<OwnedFd> for Dir {
     fn from(directory: OwnedFd) -> Self {
         Self(directory)
     }
-}
-
-/// Open `path` as the process `pid` of our /proc finds it. A link on the way leads where it leads for that process
-/// (openat2(2), RESOLVE_IN_ROOT).
-pub fn open_in_root_of(pid: i32, path: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
-    let root = CString::new(format!("/proc/{pid}/root")).expect("digits and letters");
-    let root = open(libc::AT_FDCWD, &root, libc::O_PATH | libc::O_DIRECTORY)?;
-    // SAFETY: plain numbers, for which zero is valid.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = (flags | libc::O_CLOEXEC) as u64;
-    how.resolve = libc::RESOLVE_IN_ROOT;
-    // SAFETY: a C string and a structure of that size.
-    let result =
-        unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how)) };
-    let fd = check(result as isize)?;
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Whether a descriptor is of a proc.

@@ -17,7 +17,7 @@ use crate::visit::{Open, Opened, open};
 pub fn of_namespace(pid: i32) -> Result<Dir, Errno> {
     let process = Dir::open(&c_path(format!("/proc/{pid}")))?;
     let namespace = namespace_of(&process)?;
-    if let Ok(own) = Dir::open_as_seen_by(pid, c"/proc")
+    if let Ok(own) = Dir::open(c"/proc")?.open_as_seen_by(pid, c"/proc")
         && namespace_of_proc(&own, process.inner_pid()) == Some(namespace)
     {
         return Ok(own);

@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "demo": "walk through the workshop exercise, live, on this kernel",
+    "lsns": "list namespaces, also those without processes",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
 }

@@ -62,7 +62,7 @@ def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
 
 def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Process:
     """Translate all PIDs. What is outside has none, which a proc shows as 0."""
-    values = process.to_dict()
+    values = process._asdict()
     values |= {
         "pid": numbers[process.pid],
         "pids": process.pids[depth:],

@@ -9,7 +9,7 @@ from nsbox.views.blocks import Word
 from nsbox.views.palette import AMBER, GREEN, GREY, KINDS, RED, SLATE
 from nsbox.views.svg import SANS, Sheet, measure
 
-__all__ = ["MARKS", "Legend", "Mark", "Sign"]
+__all__ = ["MARKS", "TIMES", "Legend", "Mark", "Sign"]
 
 Mark: TypeAlias = Literal["came", "went", "changed"]
 """What became of a process between two looks."""
@@ -22,25 +22,33 @@ class Sign(NamedTuple):
     colour: str
 
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+MINUS = "\N{MINUS SIGN}"
+
 MARKS: dict[Mark, Sign] = {
-    "came": Sign("+ new", GREEN), "went": Sign("− gone", RED), "changed": Sign("~ changed", AMBER)
-}  # fmt: skip
+    "came": Sign("+ new", GREEN),
+    "went": Sign(f"{MINUS} gone", RED),
+    "changed": Sign("~ changed", AMBER),
+}
+
 
 _PID = KINDS["pid"].colour
-_SIGNS = {
+_SIGNS: dict[str, tuple[Word, str]] = {
     "pid": (Word("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID"),
-    "inner": (
-        Word("20", 11, _PID, bold=True, pill="full"), "process in an inner PID namespace, with the PID that it has there"
-    ),
+    "inner": (Word("20", 11, _PID, bold=True, pill="full"), "process in an inner PID namespace, with its PID in there"),
     "outside": (Word("outside"), "… and the PIDs by which it is known outside, from the inside out"),
     "init": (Word("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends"),
-    "zombie": (Word("34", 11, GREY, bold=True, pill="hollow"), "zombie: has ended, but its parent did not wait for it yet"),
-    "count": (Word("3×", 11, SLATE, bold=True, pill="full"), "as many processes that look alike, with the first PIDs"),
-    "joined": (Word("ipc", 10, GREY, bold=True, pill="hollow"), "not a new namespace: it is elsewhere in the picture, too"),
+    "zombie": (
+        Word("34", 11, GREY, bold=True, pill="hollow"),
+        "zombie: it has ended, and its parent does not know yet",
+    ),
+    "count": (Word(f"3{TIMES}", 11, SLATE, bold=True, pill="full"), "so many that look alike, with the first PIDs"),
+    "joined": (Word("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too"),
     "unknown": (Word("?", 12, RED, bold=True), "its namespaces are unknown: it may be in others than its parent"),
-    **{mark: (Word(sign.sign.split()[0], 12, sign.colour, bold=True), said) for (mark, sign), said in zip(
-        MARKS.items(), ("was not there before", "is not there any more", "was different before"), strict=True)},
-}  # fmt: skip
+    "came": (Word("+", 12, GREEN, bold=True), "was not there before"),
+    "went": (Word(MINUS, 12, RED, bold=True), "is not there any more"),
+    "changed": (Word("~", 12, AMBER, bold=True), "was different before"),
+}
 
 _LINE = 21
 _SIGN = 52

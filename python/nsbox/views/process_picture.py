@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nsbox.views.blocks import INDENT, Block, Family, Frame, Row, Word, columns_of
 from nsbox.views.grid import safe
 from nsbox.views.groups import Group, grouped, pids_of
-from nsbox.views.legend import MARKS, Legend, Mark
+from nsbox.views.legend import MARKS, TIMES, Legend, Mark
 from nsbox.views.palette import GREY, INK, KINDS, RED, SLATE
 from nsbox.views.svg import MONO, Sheet
 
@@ -141,7 +141,7 @@ class _Drawing:
             joined = count == 1 and self._homes.get(id_) is not node
             if joined:
                 self.seen.add("joined")
-            text = f"{count}× {kind}" if count > 1 else f"{kind} {id_}"
+            text = f"{count}{TIMES} {kind}" if count > 1 else f"{kind} {id_}"
             chips.append(Word(text, 11, KINDS[kind].colour, bold=True, pill="hollow" if joined else "full"))
         return chips
 
@@ -150,7 +150,7 @@ class _Drawing:
         pids, over = pids_of(node), _is_over(node)
         inner = len(pids) > 1
         colour = KINDS["pid"].colour if inner else SLATE
-        number = f"{count}×" if count > 1 else str(pids[-1])
+        number = f"{count}{TIMES}" if count > 1 else str(pids[-1])
         yield Word(number, 12, colour, bold=True, pill="hollow" if over or node.process is None else "full")
         faint = over or node.process is None or mark == "went"
         yield Word(_name(node), 13, GREY if faint else INK, MONO, bold=True, struck=mark == "went")

@@ -150,6 +150,16 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         ids = {id_ for process in self._processes if process.pid == pid for id_ in process.namespaces}
         return self._with(n for n in self._namespaces if n.id in ids)
 
+    @property
+    def members(self) -> dict[int, set[tuple[int, int]]]:
+        """The identities of the processes in each namespace, by its id."""
+        found: dict[int, set[tuple[int, int]]] = {}
+        for process in self._processes:
+            for id_ in process.namespaces:
+                if id_ is not None:
+                    found.setdefault(id_, set()).add(process.identity)
+        return found
+
     def processes_in(self, id: int) -> tuple[Process, ...]:
         """Return the processes in a namespace."""
         return tuple(process for process in self._processes if id in process.namespaces)

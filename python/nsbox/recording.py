@@ -101,6 +101,8 @@ def _restored(data: Any, kind: Any) -> Any:
         if data not in arguments:
             raise ValueError(f"{data!r} is none of {arguments}")
         return data
+    if kind is dict:
+        return dict(data)
     if kind in (bytes, str):
         raw = bytes.fromhex(data["hex"]) if isinstance(data, dict) else str(data).encode()
         return raw if kind is bytes else raw.decode("utf-8", "surrogateescape")

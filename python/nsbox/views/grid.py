@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["BOX", "Column", "Row", "downwards", "human", "json", "raw", "safe"]
+__all__ = ["BOX", "Column", "Row", "cut", "downwards", "human", "json", "raw", "safe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def human(
     for line in lines:
         parts = []
         for position, (column, size, cell) in enumerate(zip(columns, sizes, line, strict=True)):
-            shown = _cut(cell, size) if column.cut else cell
+            shown = cut(cell, size) if column.cut else cell
             blank = " " * (size - _columns(shown))
             is_last = position == len(columns) - 1
             parts.append(blank + shown if column.right else shown if is_last else shown + blank)
@@ -109,7 +109,8 @@ def _shrink(columns: Sequence[Column], sizes: list[int], width: int) -> None:
             excess -= less
 
 
-def _cut(text: str, size: int) -> str:
+def cut(text: str, size: int) -> str:
+    """Return as much of a text as fits into so many columns of a terminal."""
     while _columns(text) > size:
         text = text[:-1]
     return text

@@ -11,7 +11,11 @@
 #   inventory.py the namespaces there are: lsns, namespaces_of, same_namespace
 #   mountinfo.py the mounts that a process sees: mounts
 #   ipc.py       what is in an IPC namespace: ipcs
-#   views/       records to text
+#   snapshots.py all of that at a moment: snapshot, observe
+#   changes.py   what became of it between two moments: diff
+#   comparison.py    inside and outside side by side: compare
+#   recording.py records to plain data and back
+#   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
@@ -24,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box import Box
+    from nsbox.changes import Change, Changes, Diff, diff
+    from nsbox.comparison import Comparison, compare
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from nsbox.process import Popen, fork_exec, run
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.shell import Shell, ShellResult
+    from nsbox.snapshots import Observation, Snapshot, observe, snapshot
     from nsbox.spec import Spec
     from nsbox.tree import ProcessTree, pstree
 
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "_core": ("__version__",),
     "box": ("Box",),
+    "changes": ("Change", "Changes", "Diff", "diff"),
+    "comparison": ("Comparison", "compare"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
@@ -45,6 +54,7 @@ _NAMES = {
     "process": ("Popen", "fork_exec", "run"),
     "processes": ("Process", "ProcessTable", "ps"),
     "shell": ("Shell", "ShellResult"),
+    "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
     "spec": ("Spec",),
     "tree": ("ProcessTree", "pstree"),
 }
@@ -52,7 +62,11 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Box",
+    "Change",
+    "Changes",
     "ClosedError",
+    "Comparison",
+    "Diff",
     "IpcObject",
     "IpcTable",
     "Mount",
@@ -60,27 +74,33 @@ __all__ = [
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Observation",
     "Popen",
     "Process",
     "ProcessTable",
     "ProcessTree",
     "Shell",
     "ShellResult",
+    "Snapshot",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",
     "SpecError",
     "UnsupportedError",
     "__version__",
+    "compare",
+    "diff",
     "fork_exec",
     "ipcs",
     "lsns",
     "mounts",
     "namespaces_of",
+    "observe",
     "ps",
     "pstree",
     "run",
     "same_namespace",
+    "snapshot",
 ]
 
 

@@ -16,13 +16,32 @@ from nsbox import processes as _processes
 if TYPE_CHECKING:
     from nsbox.processes import Process, Thread
 
-__all__ = ["read"]
+__all__ = ["both", "read"]
 
 
 def read(
     pid: int, sources: Sequence[str], pids: Iterable[int] | None, refused: OSError
 ) -> tuple[list[Process], tuple[int, ...]]:
     """Read the processes in the PID namespace of `pid`, with their PIDs in there.
+
+    Raises:
+        OSError: `refused`, when the namespace of the process cannot be known.
+    """
+    _, pairs, hidden = both(pid, sources, refused)
+    found = [inner for _, inner in pairs]
+    if pids is not None:
+        by_pid = {process.pid: process for process in found}
+        found = [by_pid[wanted] for wanted in pids if wanted in by_pid]
+    return found, hidden
+
+
+def both(
+    pid: int, sources: Sequence[str], refused: OSError
+) -> tuple[list[Process], list[tuple[Process, Process]], tuple[int, ...]]:
+    """Read all processes, and pair those in the PID namespace of `pid` with themselves as they are seen in there.
+
+    Returns:
+        All of them as seen from here, the pairs (outside, inside), and the PIDs of those that may not be looked at.
 
     Raises:
         OSError: `refused`, when the namespace of the process cannot be known.
@@ -35,11 +54,8 @@ def read(
     deeper = [process for process in everything if len(process.pids) > depth]
     inside = _descendants(target.namespaces.pid, deeper)
     numbers = {process.pid: process.pids[depth] for process in deeper if process.namespaces.pid in inside}
-    found = [_renumbered(process, depth, numbers) for process in deeper if process.pid in numbers]
-    if pids is not None:
-        by_pid = {process.pid: process for process in found}
-        found = [by_pid[wanted] for wanted in pids if wanted in by_pid]
-    return found, hidden
+    pairs = [(process, _renumbered(process, depth, numbers)) for process in deeper if process.pid in numbers]
+    return everything, pairs, hidden
 
 
 def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:

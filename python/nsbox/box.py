@@ -17,8 +17,10 @@ from nsbox.launch import Argument, Environment, bare
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
 from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
+from nsbox.views import display
+from nsbox.views import step_table as _view
 
-__all__ = ["Box", "Event", "StepResult"]
+__all__ = ["Box", "Event", "StepResult", "Steps"]
 
 Event = _core.Event
 AnyBox: TypeAlias = "Box"
@@ -58,6 +60,20 @@ class StepResult:
         result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
         took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
         return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
+
+
+class Steps(display.Table, list[StepResult]):
+    """Steps in their order; `str()` shows a line for each."""
+
+    __slots__ = ()
+
+    def html(self) -> str:
+        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.html(self)
+
+    def __str__(self) -> str:
+        """Show what was done, line by line."""
+        return "\n".join(map(str, self))
 
 
 class Box:
@@ -152,7 +168,7 @@ class Box:
         return self._ended is None
 
     @property
-    def steps(self) -> list[StepResult]:
+    def steps(self) -> Steps:
         """What was done to make it, and for it since: the system calls, their results, and how long they took."""
         times = dict(self._handle.times)
         made = [
@@ -162,7 +178,7 @@ class Box:
             )
             for step in self.plan.steps
         ]  # fmt: skip
-        return made + self._later
+        return Steps(made + self._later)
 
     @property
     def events(self) -> list[Event]:

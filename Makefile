@@ -35,9 +35,11 @@ fmt: $(VENV)/linted  ## Format both languages
 stubs: $(VENV)/linted  ## Generate python/nsbox/_core.pyi from the Rust sources
 	$(BIN)/python tools/stubs.py
 
-bench: $(VENV)/built  ## Measure spawning against a floor in C and its peers, and imports against a bare interpreter
+bench: $(VENV)/built  ## Measure spawning and reading against floors in C and their peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py
+	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
+	$(BIN)/python benches/readers.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist

@@ -42,7 +42,7 @@ mod _core {
     #[pymodule_export]
     use crate::probe::{Probe, probe};
     #[pymodule_export]
-    use crate::proc::{Proc, open_proc, open_proc_of, read_processes};
+    use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
     #[pymodule_export]
     use crate::relations::{Relation, namespace_relations};
     #[pymodule_export]

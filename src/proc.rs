@@ -6,6 +6,8 @@
 pub mod dir;
 pub mod open;
 mod parse;
+#[cfg(test)]
+mod parse_tests;
 mod reader;
 mod record;
 mod status;
@@ -14,7 +16,7 @@ use std::borrow::Cow;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use pyo3::exceptions::PyOSError;
@@ -67,11 +69,11 @@ impl Proc {
         }
     }
 
-    /// A new descriptor of a file in it, for the caller to close.
-    fn descriptor(&self, path: Vec<u8>) -> Result<i32> {
+    /// An open file in it.
+    fn open(&self, path: Vec<u8>) -> Result<ProcFile> {
         let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
         match self.directory.open_at(&name, libc::O_RDONLY) {
-            Ok(file) => Ok(file.into_raw_fd()),
+            Ok(file) => Ok(ProcFile { file }),
             Err(errno) => Err(os_error(errno, [&self.path, &b"/"[..], &path].concat())),
         }
     }
@@ -83,6 +85,21 @@ impl Proc {
 
     fn __repr__(&self) -> String {
         format!("<proc {}>", self.path.escape_ascii())
+    }
+}
+
+/// An open file of a proc, which is closed with the last reference to it: no signal can come between.
+#[pyclass(frozen, module = "nsbox._core")]
+#[derive(Debug)]
+pub struct ProcFile {
+    file: OwnedFd,
+}
+
+#[pymethods]
+impl ProcFile {
+    /// Its descriptor, which remains its own.
+    fn fileno(&self) -> i32 {
+        self.file.as_raw_fd()
     }
 }
 

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::child::{Child, Exit, Keeper, Lines};
-use crate::conversation::{Conversation, failure};
+use crate::conversation::{Conversation, Ending, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, above_stdio, reap};
@@ -58,7 +58,7 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
 /// between.
 #[pyfunction]
 pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
-    let encoded = plan.to_bytes();
+    let encoded = plan.to_quiet_bytes();
     let mut conversation = py.detach(|| launch(plan, &encoded))?;
     let end = converse(py, &mut conversation, Conversation::wait);
     if end.is_err() {
@@ -76,7 +76,7 @@ pub fn converse<'a, T: Send>(
     loop {
         match py.detach(|| turn(conversation)) {
             Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => py.check_signals()?,
+            Ok(None) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
             Err(error) => return Err(error),
         }
     }
@@ -170,6 +170,7 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         maps_written: false,
         outer: None,
         times: Vec::new(),
+        ending: Ending::Ahead,
     })
 }
 

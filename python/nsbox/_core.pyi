@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "Probe",
     "Proc",
+    "ProcFile",
     "Relation",
     "Step",
     "compile",
@@ -486,10 +487,6 @@ class Proc:
     A proc, to be read; mounted somewhere or nowhere.
     """
     def __repr__(self, /) -> str: ...
-    def descriptor(self, /, path: SupportsGetItem[int, SupportsIndex]) -> int:
-        """
-        A new descriptor of a file in it, for the caller to close.
-        """
     def file(self, /, path: SupportsGetItem[int, SupportsIndex]) -> bytes:
         """
         The contents of a file in it.
@@ -502,9 +499,23 @@ class Proc:
         """
         The PID namespace it belongs to; nothing if that may not be known.
         """
+    def open(self, /, path: SupportsGetItem[int, SupportsIndex]) -> ProcFile:
+        """
+        An open file in it.
+        """
     def seen_by(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> Proc:
         """
         The proc that its process `pid` finds at `path`.
+        """
+
+@final
+class ProcFile:
+    """
+    An open file of a proc, which is closed with the last reference to it: no signal can come between.
+    """
+    def fileno(self, /) -> int:
+        """
+        Its descriptor, which remains its own.
         """
 
 @final

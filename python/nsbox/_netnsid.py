@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -29,15 +28,10 @@ def of(proc: _core.Proc, handles: Mapping[int, bytes]) -> dict[int, str]:
     with asking:
         for id_, path in handles.items():
             try:
-                fd = proc.descriptor(path)
+                file = proc.open(path)
+                number = _ask(asking, file.fileno())
             except OSError:
                 continue
-            try:
-                number = _ask(asking, fd)
-            except OSError:
-                continue
-            finally:
-                os.close(fd)
             found[id_] = "unassigned" if number == _NOT_ASSIGNED else str(number)
     return found
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nsbox.errors import SpecError
-from nsbox.processes import NamespaceIds, Process, ProcessTable, Target, Thread, View, pid_of, ps, read
+from nsbox.processes import NamespaceIds, Process, Target, Thread, View, pid_of, read
 from nsbox.recording import opened, recorded
 from nsbox.views import display
 from nsbox.views import names as _names
 from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view
 
-__all__ = ["NamespaceIds", "Node", "Process", "ProcessTable", "ProcessTree", "Target", "Thread", "ps", "pstree"]
+__all__ = ["Node", "ProcessTree", "pstree"]
 
 _UNKNOWN = NamespaceIds()
 

@@ -76,7 +76,7 @@ pub fn namespace_of_proc(proc: &Dir, likely: Option<i32>) -> Option<u64> {
         let process = proc.enter(&c_path(pid.to_string())).ok()?;
         (process.pids().len() == 1).then(|| namespace_of(&process).ok()).flatten()
     };
-    likely.and_then(ask).or_else(|| list(proc).ok()?.into_iter().find_map(ask))
+    likely.and_then(ask).or_else(|| list(proc, &mut vec![0; 64 * 1024]).ok()?.into_iter().find_map(ask))
 }
 
 impl Dir {

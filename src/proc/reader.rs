@@ -79,7 +79,7 @@ pub struct Found {
 pub fn read(proc: &Dir, pids: Option<Vec<i32>>, wanted: Wanted) -> Result<Found, Errno> {
     let pids = match pids {
         Some(pids) => pids,
-        None => list(proc)?,
+        None => list(proc, &mut vec![0; 64 * 1024])?,
     };
     let workers = workers(pids.len());
     if workers == 1 {
@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
     fn threads(&mut self, process: &Dir, pid: i32) -> Result<Vec<Thread>, Errno> {
         let mut found = Vec::new();
         let tasks = process.list(c"task")?;
-        for tid in list(&tasks)? {
+        for tid in list(&tasks, &mut self.buffer)? {
             if tid != pid {
                 found.extend(known(self.thread(&tasks, tid))?);
             }
@@ -273,11 +273,11 @@ impl<'a> Reader<'a> {
         Ok((self.wanted.namespaces.then_some(ids), for_children))
     }
 
-    fn descriptors(&self, process: &Dir) -> Result<Vec<Descriptor>, Errno> {
+    fn descriptors(&mut self, process: &Dir) -> Result<Vec<Descriptor>, Errno> {
         let directory = process.list(c"fd")?;
         let mut found = Vec::new();
         let mut buffer = [0; 64];
-        for fd in list(&directory)? {
+        for fd in list(&directory, &mut self.buffer)? {
             let Some(target) = known(directory.read_link(&decimal(fd), &mut buffer))? else { continue };
             let Some((link, id)) = parse::namespace_link(target) else { continue };
             // Paths begin with a slash, other objects have other names: pipe, socket, anon_inode.
@@ -307,17 +307,20 @@ fn known<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
 }
 
 /// The numbers among the names in a directory, in its order.
-pub fn list(directory: &Dir) -> Result<Vec<i32>, Errno> {
+pub fn list(directory: &Dir, buffer: &mut [u8]) -> Result<Vec<i32>, Errno> {
     let mut found = Vec::new();
-    let mut buffer = vec![0; 32 * 1024];
     loop {
-        let some = directory.entries(&mut buffer)?;
-        if some.is_empty() {
+        let some = directory.entries(buffer)?;
+        found.extend(parse::entries(some).filter_map(parse::pid));
+        // A proc stops only where there is no room for one more name, or at the end.
+        if some.len() + ENTRY < buffer.len() {
             return Ok(found);
         }
-        found.extend(parse::entries(some).filter_map(parse::pid));
     }
 }
+
+/// More than an entry of a directory takes: 19 bytes and a name of up to 255.
+const ENTRY: usize = 512;
 
 /// Whether this process lacks something: then nothing can be said about the others, and a short list would be a lie.
 fn is_shortage(errno: Errno) -> bool {

@@ -40,6 +40,20 @@ def test_the_same_as_ps(box: int) -> None:
     assert found == expected
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not installed (Debian package procps)")
+def test_the_same_columns_as_ps_aux(box: int) -> None:
+    """All of its columns but the commands, whose odd characters ps shows differently, and %CPU, which changes."""
+    columns = ["user", "pid", "ppid", "pmem", "vsz", "rss", "tname", "stat", "start_time", "bsdtime"]
+    command = ["nsenter", f"--target={box}", "--mount", "--pid", "ps", "-e", "--no-headers"]
+    command += [part for column in columns for part in ("-o", f"{column}=")]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[:-1]
+    header, *rows = (line.split() for line in str(ps(of=box)).splitlines())
+    chosen = [
+        header.index(name) for name in ["USER", "PID", "PPID", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME"]
+    ]
+    assert [[row[column] for column in chosen] for row in rows] == [line.split() for line in output]
+
+
 def test_a_reader_that_goes_away(box: int) -> None:
     """As every command before `head`: no traceback, and nobody waits."""
     for command in ("ps", "pstree -S -p"):

@@ -65,15 +65,11 @@ def _rows(diff: Diff) -> Iterator[grid.Row]:
 def _of(what: str, changes: Changes[Any], show: Callable[[Any], tuple[str, str]]) -> Iterator[grid.Row]:
     for sign, ones in (("-", changes.went), ("+", changes.came)):
         for one in ones:
-            yield grid.Row([sign, what, *_one_line(*show(one))])
+            yield grid.Row([sign, what, *show(one)])
     for change in changes.changed:
         which, shown = show(change.after)
         details = ", ".join(_detail(name, change.before, change.after) for name in change.what)
-        yield grid.Row(["~", what, *_one_line(which, f"{shown}: {details}")])
-
-
-def _one_line(*cells: str) -> list[str]:
-    return [cell.replace("\n", "\\x0a") for cell in cells]
+        yield grid.Row(["~", what, which, f"{shown}: {details}"])
 
 
 def _process(process: Process) -> tuple[str, str]:

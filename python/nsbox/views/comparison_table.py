@@ -78,12 +78,8 @@ def _processes(comparison: Comparison) -> _Part:
 
 def _things(comparison: Comparison) -> _Part:
     mounts = [("outside", one) for one in comparison.only_outside] + [("inside", one) for one in comparison.only_inside]
-    rows = [grid.Row([where, _one_line(one.point), _one_line(f"mount of {mount(one)}")]) for where, one in mounts]
+    rows = [grid.Row([where, one.point, f"mount of {mount(one)}"]) for where, one in mounts]
     for where, objects in (("outside", comparison.ipc_only_outside), ("inside", comparison.ipc_only_inside)):
-        rows += [grid.Row([where, *map(_one_line, ipc_object(one))]) for one in objects]
+        rows += [grid.Row([where, *ipc_object(one)]) for one in objects]
     note = f"unknown: {', '.join(comparison.unknown)}" if comparison.unknown else ""
     return _Part(_THINGS, rows, note)
-
-
-def _one_line(cell: str) -> str:
-    return cell.replace("\n", "\\x0a")

@@ -1,6 +1,6 @@
 """Rows of cells as util-linux's commands print them: aligned, as a tree, raw, or as JSON (libsmartcols).
 
-A cell is text, possibly of several lines, or None for nothing; bytes that are no UTF-8 are surrogates in it
+A cell is text, or None for nothing; bytes that are no UTF-8 are surrogates in it
 (os.fsdecode). What is not printable is escaped, so that no name can move the cursor.
 """
 
@@ -24,6 +24,7 @@ class Column:
         number: Whether its cells are numbers in JSON.
         tree: Whether the tree is drawn in it.
         cut: Whether its cells are cut where a line would be too long.
+        wrap: Whether its cells can have several lines.
         room: How wide it is at least, if its cells are not narrower than its head.
     """
 
@@ -32,6 +33,7 @@ class Column:
     number: bool = False
     tree: bool = False
     cut: bool = False
+    wrap: bool = False
     room: int = 0
 
 
@@ -58,7 +60,10 @@ def human(
     """Align the columns. The last one is not filled up."""
     lines: list[list[str]] = []
     for row, own, below in downwards(rows, _ASCII if ascii else BOX):
-        cells = [[safe(line) for line in (cell or "").split("\n")] for cell in row.cells]
+        cells = [
+            [safe(line) for line in ((cell or "").split("\n") if column.wrap else [cell or ""])]
+            for column, cell in zip(columns, row.cells, strict=True)
+        ]
         for number in range(max(map(len, cells))):
             lines.append([
                 (own if number == 0 else below) * column.tree + (cell[number] if number < len(cell) else "")

@@ -40,7 +40,7 @@ def table(
     drawn = list(grid.downwards(rows, grid.BOX))
     for row, own, _ in drawn[:MOST_ROWS]:
         cells = (
-            f'<td align="{_side(column)}">{cell(own * column.tree + (text or ""), colours.get(column.name, {}))}</td>'
+            f'<td align="{_side(column)}">{_cell(column, own, text or "", colours)}</td>'
             for column, text in zip(columns, row.cells, strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -49,10 +49,15 @@ def table(
     return "\n".join([*lines, "</tbody>", "</table>"])
 
 
-def cell(text: str, colours: Mapping[str, str] | None = None) -> str:
-    """Return the contents of a cell. Bytes that are no text, and what is not printable, are escaped as in text."""
-    shown = "<br>".join(escape(_blanks(grid.safe(_cut(line)))) for line in text.split("\n"))
-    colour = (colours or {}).get(text)
+def cell(text: str) -> str:
+    """Return a text as the contents of a cell. What is not printable is escaped, byte by byte."""
+    return escape(_blanks(grid.safe(_cut(text))))
+
+
+def _cell(column: grid.Column, tree: str, text: str, colours: Mapping[str, Mapping[str, str]]) -> str:
+    lines = text.split("\n") if column.wrap else [text]
+    shown = "<br>".join(map(cell, [tree * column.tree + lines[0], *lines[1:]]))
+    colour = colours.get(column.name, {}).get(text)
     return shown if colour is None else f'<font color="{colour}">\N{BLACK SQUARE}</font>{_BLANK}{shown}'
 
 

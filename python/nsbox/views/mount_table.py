@@ -37,9 +37,9 @@ def _rows(mounts: Sequence[Mount]) -> list[grid.Row]:
         if mount.fstype == "proc" and mount.pid_namespace is None:
             pid_namespace = "?"
         propagation = ",".join(mount.propagation) or "private"
-        cells = (
+        cells = [
             str(mount.id), str(mount.parent), mount.point, mount.source, mount.fstype, mount.root, propagation,
             pid_namespace, ",".join(mount.options),
-        )  # fmt: skip
-        rows.append(grid.Row([cell.replace("\n", "\\x0a") for cell in cells]))
+        ]  # fmt: skip
+        rows.append(grid.Row(cells))
     return rows

@@ -61,6 +61,8 @@ def columns_of(names: Sequence[str], tree: TreeOf | None, *, cut: bool = True) -
         column = grid.Column(
             upper, upper in _RIGHT, upper in _NUMBERS, room=_ROOM.get(upper, 0), cut=cut and upper == "COMMAND"
         )
+        if upper == "NSFS":
+            column = replace(column, wrap=True)
         if upper == "COMMAND" and tree == "process":
             column = replace(column, tree=True)
         if upper == "NS" and of_relations:

@@ -16,7 +16,7 @@ from typing import IO
 from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import SpawnError, SpecError
-from nsbox.tree import ps
+from nsbox.processes import ps
 
 __all__ = ["Adoption", "Exhaustion", "Reuse", "SignalsToInit", "adopt", "exhaust_pids", "reuse_a_pid", "signal_init"]
 

@@ -14,8 +14,8 @@ __all__ = ["DEEPEST", "Group", "grouped", "pids_of"]
 DEEPEST = 40
 """How many generations are shown."""
 
-_MOST = 80
-"""How many children of one process are shown when a tree is big."""
+_MOST, _MOST_CHILDREN = 500, 80
+"""How many groups are shown when a tree is big, and of these, below one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,42 @@ def grouped(root: Node, *, compact: bool, looks: Callable[[Node], Hashable]) -> 
         key = (looks(node), tuple(sorted(shape_of[id(child)] for child in below))) if compact else id(node)
         shape_of[id(node)] = shapes.setdefault(key, len(shapes))
 
-    def group(members: tuple[Node, ...], depth: int) -> Group:
-        alike: dict[int, list[Node]] = {}
-        for member in members:
-            for child in _shown(member):
-                alike.setdefault(shape_of[id(child)], []).append(child)
-        families = list(alike.values()) if depth < DEEPEST else []
-        if compact and len(families) > _MOST:
+    growing = [_Growing((root,), 0)]
+    room = _MOST if compact else len(order)
+    for one in growing:
+        families = _families(one.members, shape_of) if one.depth < DEEPEST else []
+        if compact and len(families) > min(room, _MOST_CHILDREN):
             # Those with something below them, or in other namespaces, say more than the rest.
             families.sort(key=lambda family: not (family[0].changes or _shown(family[0])))
-            del families[_MOST:]
-        shown = sum(size_of[id(child)] for family in families for child in family)
-        more = sum(size_of[id(member)] - 1 for member in members) - shown
-        return Group(members, tuple(group(tuple(family), depth + 1) for family in families), more)
+            del families[min(room, _MOST_CHILDREN) :]
+        room -= len(families)
+        one.children = [_Growing(tuple(family), one.depth + 1) for family in families]
+        growing.extend(one.children)
+        one.more = sum(size_of[id(member)] - 1 for member in one.members)
+        one.more -= sum(size_of[id(child)] for family in families for child in family)
+    for one in reversed(growing):
+        one.made = Group(one.members, tuple(child.made for child in one.children), one.more)
+    return growing[0].made
 
-    return group((root,), 0)
+
+class _Growing:
+    """A group on its way; those nearer to the root are made first, so that what is left out is far from it."""
+
+    __slots__ = ("children", "depth", "made", "members", "more")
+
+    made: Group
+
+    def __init__(self, members: tuple[Node, ...], depth: int) -> None:
+        self.members, self.depth, self.more = members, depth, 0
+        self.children: list[_Growing] = []
+
+
+def _families(members: tuple[Node, ...], shape_of: dict[int, int]) -> list[list[Node]]:
+    alike: dict[int, list[Node]] = {}
+    for member in members:
+        for child in _shown(member):
+            alike.setdefault(shape_of[id(child)], []).append(child)
+    return list(alike.values())
 
 
 def _shown(node: Node) -> list[Node]:

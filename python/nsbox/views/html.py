@@ -56,7 +56,7 @@ def cell(text: str) -> str:
 
 def _cell(column: grid.Column, tree: str, text: str, colours: Mapping[str, Mapping[str, str]]) -> str:
     lines = text.split("\n") if column.wrap else [text]
-    shown = "<br>".join(map(cell, [tree * column.tree + lines[0], *lines[1:]]))
+    shown = "<br/>".join(map(cell, [tree * column.tree + lines[0], *lines[1:]]))
     colour = colours.get(column.name, {}).get(text)
     return shown if colour is None else f'<font color="{colour}">\N{BLACK SQUARE}</font>{_BLANK}{shown}'
 

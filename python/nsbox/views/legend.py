@@ -40,7 +40,7 @@ _SIGNS: dict[str, tuple[Word, str]] = {
     "init": (Word("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends"),
     "zombie": (
         Word("34", 11, GREY, bold=True, pill="hollow"),
-        "zombie: it has ended, and its parent does not know yet",
+        "zombie: it has ended, but its parent has not asked how",
     ),
     "count": (Word(f"3{TIMES}", 11, SLATE, bold=True, pill="full"), "so many that look alike, with the first PIDs"),
     "joined": (Word("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too"),

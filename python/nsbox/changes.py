@@ -204,20 +204,24 @@ def diff(before: Snapshot, after: Snapshot) -> Diff:
 
 
 def _namespaces(before: NamespaceTable, after: NamespaceTable) -> Changes[NamespaceRecord]:
-    """Compare by ids, but these are given out anew at once: where all processes are others, so is the namespace.
+    """Compare by ids. These are given out anew at once: where all processes are others, so is the namespace.
 
-    Unless it was mounted all the time, which keeps it.
+    Unless it is mounted where it was, which keeps it.
     """
     old, new = before.members, after.members
-    kept = {id_: set(one.mounts) for id_, one in ((one.id, one) for one in before)}
+    mounted = {one.id: set(one.mounts) for one in before}
     others = {
         one.id
         for one in after
-        if old.get(one.id) and new.get(one.id) and not old[one.id] & new[one.id]
-        and not kept.get(one.id, set()) & set(one.mounts)
+        if old.get(one.id) and new.get(one.id) and old[one.id].isdisjoint(new[one.id])
+        and mounted.get(one.id, set()).isdisjoint(one.mounts)
     }  # fmt: skip
-    was = {id(one) for one in before}
-    return compared(before, after, lambda one: (one.id, one.id in others and id(one) in was), _by("kept_by"))
+    found = compared(before, after, lambda one: one.id, _by("kept_by"))
+    return Changes(
+        (*found.came, *(one for one in after if one.id in others)),
+        (*found.went, *(one for one in before if one.id in others)),
+        tuple(change for change in found.changed if change.after.id not in others),
+    )
 
 
 def _by(*attributes: str) -> Callable[[Any, Any], tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nsbox.views import grid
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
 
 _COLUMNS = (grid.Column(" "), grid.Column("WHAT"), grid.Column("WHICH"), grid.Column("", cut=True))
+# A column is as wide as its head, also where that is not shown.
+_BARE = tuple(replace(column, name="") for column in _COLUMNS)
 _COLOURS = {"+": GREEN, "-": RED, "~": AMBER}
 _ESCAPES = {"+": "\033[32m", "-": "\033[31m", "~": "\033[33m"}
+_LABELS = {"kept_by": "kept by", "pgid": "process group", "ppid": "parent", "sid": "session"}
 _NOTHING = "nothing changed"
 
 
@@ -34,7 +38,7 @@ def is_colored() -> bool:
 
 def text(diff: Diff, *, width: int | None, color: bool) -> str:
     """Return a line for everything that is different."""
-    lines = grid.human(_COLUMNS, list(_rows(diff)), width=width, headings=False).split("\n")
+    lines = grid.human(_BARE, list(_rows(diff)), width=width, headings=False).split("\n")
     lines = [_colored(line.rstrip()) if color else line.rstrip() for line in lines if line] or [_NOTHING]
     return "\n".join([*lines, *_notes(diff)])
 
@@ -104,7 +108,7 @@ def _detail(name: str, before: object, after: object) -> str:
         return f"other {', '.join(_other(was, now))}"
     if name == "command":
         return f"was {was}"
-    return f"{name} {_value(was)} -> {_value(now)}"
+    return f"{_LABELS.get(name, name)} {_value(was)} -> {_value(now)}"
 
 
 def _other(before: NamespaceIds, after: NamespaceIds) -> list[str]:

@@ -7,6 +7,7 @@ pub mod compile;
 mod conversation;
 mod errand;
 mod error;
+mod here;
 mod image;
 mod ipc;
 mod ns;
@@ -34,13 +35,15 @@ mod _core {
     #[pymodule_export]
     use crate::errand::Errand;
     #[pymodule_export]
+    use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
+    #[pymodule_export]
     use crate::ipc::{IpcFiles, read_ipc};
     #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
-    use crate::probe::{Probe, probe};
+    use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
     use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
     #[pymodule_export]

@@ -4,7 +4,10 @@
 #
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
-#   process.py   subprocess in namespaces: Popen, run, fork_exec
+#   process.py   subprocess in namespaces: Popen
+#   calls.py     ... its functions: run, call, check_output, and its other names
+#   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
+#   handle.py    the bare handle without pipes: fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
 #   processes.py the process table: ps
 #   tree.py      the tree of processes: pstree
@@ -27,14 +30,33 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
+    from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
+    from nsbox.calls import (
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        CalledProcessError,
+        CompletedProcess,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
     from nsbox.changes import Change, Changes, Diff, diff
     from nsbox.comparison import Comparison, compare
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.explanation import Explanation, explain
+    from nsbox.handle import fork_exec
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.mountinfo import Mount, MountTable, mounts
-    from nsbox.process import Popen, fork_exec, run
+    from nsbox.process import Popen
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.shell import Shell, ShellResult
     from nsbox.snapshots import Observation, Snapshot, observe, snapshot
@@ -44,29 +66,44 @@ if TYPE_CHECKING:
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
+    "calls": (
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
+        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
     "changes": ("Change", "Changes", "Diff", "diff"),
     "comparison": ("Comparison", "compare"),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "explanation": ("Explanation", "explain"),
+    "handle": ("fork_exec",),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "mountinfo": ("Mount", "MountTable", "mounts"),
-    "process": ("Popen", "fork_exec", "run"),
+    "process": ("Popen",),
     "processes": ("Process", "ProcessTable", "ps"),
     "shell": ("Shell", "ShellResult"),
     "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
     "spec": ("Spec",),
     "tree": ("ProcessTree", "pstree"),
-}
+}  # fmt: skip
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
     "Box",
+    "CalledProcessError",
     "Change",
     "Changes",
     "ClosedError",
     "Comparison",
+    "CompletedProcess",
+    "Diagnosis",
     "Diff",
+    "Explanation",
     "IpcObject",
     "IpcTable",
     "Mount",
@@ -86,11 +123,22 @@ __all__ = [
     "SpawnPermissionError",
     "Spec",
     "SpecError",
+    "SubprocessError",
+    "TimeoutExpired",
     "UnsupportedError",
     "__version__",
+    "call",
+    "check_call",
+    "check_output",
     "compare",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
     "diff",
+    "doctor",
+    "explain",
     "fork_exec",
+    "getoutput",
+    "getstatusoutput",
     "ipcs",
     "lsns",
     "mounts",

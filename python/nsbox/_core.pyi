@@ -21,8 +21,12 @@ __all__ = [
     "compile",
     "compile_box",
     "compile_process",
+    "die_with_parent",
     "facts",
+    "keep_capabilities",
     "kinds",
+    "landlock_layers",
+    "mount_here",
     "namespace_relations",
     "open_box",
     "open_proc",
@@ -32,6 +36,7 @@ __all__ = [
     "read_processes",
     "run",
     "spawn",
+    "unshare_here",
 ]
 
 __version__: Final[str]
@@ -463,12 +468,28 @@ class Plan:
 @final
 class Probe:
     """
-    What the three calls answered, as error numbers.
+    What the calls answered, as error numbers. A filter answers EPERM or ENOSYS before the kernel looks at the
+    arguments, which are chosen so that the kernel refuses them for another reason.
     """
     @property
     def clone3(self, /) -> int:
         """
         `clone3(NULL, 1)`: EINVAL from the kernel.
+        """
+    @property
+    def clone_refused(self, /) -> list[str]:
+        """
+        The kinds of namespaces that clone(2) is not even asked for: the kernel would say EINVAL.
+        """
+    @property
+    def execveat(self, /) -> int:
+        """
+        `execveat(-1, NULL, NULL, NULL, 0)`: EFAULT from the kernel.
+        """
+    @property
+    def mount(self, /) -> int:
+        """
+        `mount(NULL, NULL, NULL, 0, NULL)`: EFAULT from the kernel.
         """
     @property
     def setns(self, /) -> int:
@@ -601,14 +622,43 @@ def compile_process(spec: Incomplete, launch: Incomplete, facts: Facts, home: Pl
     Make a plan for another process in the box that `home` made.
     """
 
+def die_with_parent(signal: SupportsIndex) -> None:
+    """
+    Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).
+    """
+
 def facts() -> Facts:
     """
     The calling thread's situation.
     """
 
+def keep_capabilities() -> None:
+    """
+    Put every permitted capability into the inheritable and ambient sets, so that they survive an exec
+    (capabilities(7)).
+    """
+
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
+    """
+
+def landlock_layers() -> int | None:
+    """
+    In how many Landlock domains the calling thread is: any of them forbids all mounts (landlock(7)). Nothing, where the
+    kernel has no Landlock.
+
+    It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
+def mount_here(
+    source: SupportsGetItem[int, SupportsIndex] | None,
+    target: SupportsGetItem[int, SupportsIndex] | None,
+    fstype: SupportsGetItem[int, SupportsIndex] | None,
+    flags: SupportsIndex,
+) -> None:
+    """
+    mount(2).
     """
 
 def namespace_relations(
@@ -636,7 +686,7 @@ def open_proc_of(pid: SupportsIndex) -> Proc:
 
 def probe() -> Probe:
     """
-    Ask. A filter answers EPERM or ENOSYS before the kernel looks at the arguments.
+    Ask.
     """
 
 def read_ipc(pid: SupportsIndex | None) -> IpcFiles:
@@ -669,4 +719,9 @@ def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None
     Carry out `plan` until its payload runs.
 
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    """
+
+def unshare_here(flags: SupportsIndex) -> None:
+    """
+    unshare(2) for the calling thread.
     """

@@ -48,14 +48,35 @@ def both(
     """
     everything, hidden = _processes.read(list({*sources, "pids", "namespaces"}))
     target = next((process for process in everything if process.pid == pid), None)
-    if target is None or target.namespaces.pid is None:
+    is_init = target is not None and target.pids[-1:] == (1,)
+    if target is None or (target.namespaces.pid is None and not is_init):
         raise refused
     depth = len(target.pids) - 1
     deeper = [process for process in everything if len(process.pids) > depth]
-    inside = _descendants(target.namespaces.pid, deeper)
-    numbers = {process.pid: process.pids[depth] for process in deeper if process.namespaces.pid in inside}
+    inside = set() if target.namespaces.pid is None else _descendants(target.namespaces.pid, deeper)
+    members = {process.pid for process in deeper if process.namespaces.pid in inside}
+    if is_init:
+        members |= _below(pid, deeper)
+    numbers = {process.pid: process.pids[depth] for process in deeper if process.pid in members}
     pairs = [(process, _renumbered(process, depth, numbers)) for process in deeper if process.pid in numbers]
     return everything, pairs, hidden
+
+
+def _below(pid: int, processes: Sequence[Process]) -> set[int]:
+    """Return a process and its descendants: those of PID 1 are in its namespace, or in one that was made in there.
+
+    Also where nobody may know their namespaces, as those of the init of a box (ptrace(2)).
+    """
+    children: dict[int, list[int]] = {}
+    for process in processes:
+        children.setdefault(process.ppid, []).append(process.pid)
+    found = {pid}
+    waiting = [pid]
+    while waiting:
+        new = [child for child in children.get(waiting.pop(), ()) if child not in found]
+        found.update(new)
+        waiting.extend(new)
+    return found
 
 
 def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:

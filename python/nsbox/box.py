@@ -14,6 +14,7 @@ from typing import Any, Self, TypeAlias, Unpack
 from nsbox import _core, resident
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, UnsupportedError
 from nsbox.launch import Argument, Environment, bare
+from nsbox.processes import NamespaceIds
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
 from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
@@ -159,6 +160,19 @@ class Box:
     def namespaces(self) -> tuple[str, ...]:
         """The names of its new namespaces."""
         return tuple(self._handle.plan.namespaces)
+
+    @property
+    def namespace_ids(self) -> NamespaceIds:
+        """Its namespaces, new or not, by their ids; None where there is no proc in which nsbox-init finds them.
+
+        Raises:
+            ClosedError: when the box has ended.
+        """
+        found = {}
+        for kind in KINDS.values():
+            with contextlib.suppress(SpawnError), self.open(f"/proc/self/ns/{kind.link}") as file:
+                found[kind.name] = os.fstat(file.fileno()).st_ino
+        return NamespaceIds(**found)
 
     @property
     def alive(self) -> bool:

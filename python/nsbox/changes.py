@@ -231,7 +231,7 @@ def _by(*attributes: str) -> Callable[[Any, Any], tuple[str, ...]]:
     return what
 
 
-_IDENTICAL = _by("ppid", "pgid", "sid")
+_RELATIONS = _by("ppid", "pgid", "sid")
 _KNOWN = ("uids", "gids", "groups", "capabilities", "no_new_privs", "seccomp")
 _MOUNT = _by("point", "options", "propagation", "super_options")
 _IPC = _by("uid", "gid", "mode", "size", "count")
@@ -241,11 +241,7 @@ def _process(before: Process, after: Process) -> tuple[str, ...]:
     """Say what is different, as far as both are known. A zombie has lost most of it; that it is one says so."""
     if after.state in "ZX":
         return ("state",) if before.state not in "ZX" else ()
-    found = []
-    # Threads of the kernel are named after what they do.
-    if (before.comm, before.cmdline) != (after.comm, after.cmdline) and not after.kernel_thread:
-        found.append("command")
-    found += _IDENTICAL(before, after)
+    found = [*_RELATIONS(before, after)]
     if (before.state in "Tt") != (after.state in "Tt"):
         found.append("state")
     for name in _KNOWN:
@@ -255,6 +251,9 @@ def _process(before: Process, after: Process) -> tuple[str, ...]:
     pairs = zip(before.namespaces, after.namespaces, strict=True)
     if any(was and now and was != now for was, now in pairs):
         found.append("namespaces")
+    # Threads of the kernel are named after what they do.
+    if (before.comm, before.cmdline) != (after.comm, after.cmdline) and not after.kernel_thread:
+        found.append("command")
     return tuple(found)
 
 

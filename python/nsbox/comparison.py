@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -132,14 +132,12 @@ def compare(box: Target) -> Comparison:
     from nsbox.inventory import namespaces_of  # noqa: PLC0415
 
     pid = pid_of(box, "box")
-    inside, outside = namespaces_of(pid), _own()
-    if inside.pid is None:
-        raise ProcessLookupError(3, f"process {pid} is over")
+    inside, outside = namespaces_of(box), _own()
     everything, pairs, _ = _inside.both(pid, _SOURCES, ProcessLookupError(3, f"no process has the PID {pid}"))
     seen = {outer.pid for outer, _ in pairs}
     unknown: list[str] = []
-    mounted = _part("mounts", unknown, mounts, pid, _mount_key)
-    objects = _part("ipc objects", unknown, ipcs, pid, _ipc_key)
+    mounted = _mounts(unknown, box)
+    objects = Changes[IpcObject]() if inside.ipc == outside.ipc else _objects(unknown, box)
     return Comparison(
         pid,
         outside,
@@ -148,8 +146,8 @@ def compare(box: Target) -> Comparison:
         tuple(process for process in everything if process.pid not in seen),
         mounted.went,
         mounted.came,
-        objects.went if inside.ipc != outside.ipc else (),
-        objects.came if inside.ipc != outside.ipc else (),
+        objects.went,
+        objects.came,
         tuple(unknown),
     )
 
@@ -163,16 +161,29 @@ def _own() -> NamespaceIds:
     return NamespaceIds(**found)
 
 
-def _part(
-    name: str, unknown: list[str], read: Callable[..., Any], pid: int, key: Callable[[Any], Hashable]
-) -> Changes[Any]:
+def _mounts(unknown: list[str], box: Target) -> Changes[Mount]:
     try:
-        return compared(read(), read(pid), key, lambda _out, _in: ())
-    except ProcessLookupError:
-        raise
-    except OSError:
-        unknown.append(name)
+        return compared(mounts(), mounts(box), _mount_key, _alike)
+    except PermissionError:
+        unknown.append("mounts")
         return Changes()
+
+
+def _objects(unknown: list[str], box: Target) -> Changes[IpcObject]:
+    """Compare the kinds that are known on both sides."""
+    try:
+        outside, inside = ipcs(), ipcs(box)
+    except PermissionError:
+        unknown.append("ipc objects")
+        return Changes()
+    kinds = {*outside.unknown, *inside.unknown}
+    unknown.extend(sorted(kinds))
+    out, inner = ([one for one in table if one.kind not in kinds] for table in (outside, inside))
+    return compared(out, inner, _ipc_key, _alike)
+
+
+def _alike(_outside: object, _inside: object) -> tuple[str, ...]:
+    return ()
 
 
 def _mount_key(mount: Mount) -> Hashable:

@@ -14,6 +14,10 @@ them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their rel
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nsbox._evidence import Evidence
 
 __all__ = ["ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
 
@@ -45,9 +49,12 @@ class SpawnError(NsboxError, OSError):
         call: The system call with its arguments.
         evidence: What was found out about the reason at that moment; may be empty.
         hint: What to do about it; may be empty.
+        cause: The name of the cause in docs/errors.md, such as ``"seccomp-filter"``; empty if it could not be decided.
     """
 
-    def __init__(self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = "") -> None:
+    def __init__(
+        self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = "", cause: str = ""
+    ) -> None:
         """Keep the facts; `str()` makes the words."""
         super().__init__(errno, os.strerror(errno))
         self.step = step
@@ -55,6 +62,7 @@ class SpawnError(NsboxError, OSError):
         self.call = call
         self.evidence = evidence
         self.hint = hint
+        self.cause = cause
 
     def __str__(self) -> str:
         """Say what failed, why, and what to do next: a line for each."""
@@ -67,22 +75,35 @@ class SpawnError(NsboxError, OSError):
 
     def __reduce__(self) -> tuple[type[SpawnError], tuple[object, ...]]:
         """Pickle with all attributes: `OSError` would keep only its own."""
-        return type(self), (self.errno, self.step, self.actor, self.call, self.evidence, self.hint)
+        return type(self), (
+            self.errno, self.step, self.actor, self.call, self.evidence, self.hint, self.cause,
+        )  # fmt: skip
 
 
 class SpawnPermissionError(SpawnError, PermissionError):
     """A step was refused with EPERM or EACCES."""
 
 
-def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> SpawnError:
-    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core."""
+def spawn_error(
+    errno: int, step: str, actor: str, call: str, detail: str, evidence: Evidence | None = None
+) -> SpawnError:
+    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core.
+
+    Args:
+        errno: The error number.
+        step: The step's name.
+        actor: Who carried it out.
+        call: The system call.
+        detail: What else was reported about it.
+        evidence: What is known about the machine; by default it is gathered now.
+    """
     cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
     try:
         # Only needed when something fails, and its readers import what is imported from here.
         from nsbox import _hints  # noqa: PLC0415
 
-        evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
+        cause, why, hint = _hints.explain(_hints.Failure(errno, step, call, detail), evidence)
     except Exception:
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
-        evidence, hint = detail, ""
-    return cls(errno, step, actor, call, evidence, hint)
+        cause, why, hint = "", detail, ""
+    return cls(errno, step, actor, call, why, hint, cause)

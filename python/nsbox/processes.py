@@ -29,6 +29,7 @@ __all__ = [
     "Target",
     "Thread",
     "View",
+    "completed",
     "open_proc",
     "pid_of",
     "ps",
@@ -335,13 +336,30 @@ def read(
             raise
         from nsbox import _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
 
-        return _inside.read(pid_of(of, "of"), sources, wanted, error)
+        records, hidden = _inside.read(pid_of(of, "of"), sources, wanted, error)
+        return completed(records, of, 1), hidden
     records, hidden = read_from(opened, sources, wanted)
     if not records and not hidden and pids is None:
         # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
         path = "/proc" if proc is None else os.fsdecode(proc)
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
     return records, hidden
+
+
+def completed(processes: list[Process], box: Target | None, pid: int | None) -> list[Process]:
+    """Fill in the namespaces of the init of a box, which an ordinary user may not trace: the box can ask it.
+
+    Args:
+        processes: What was read.
+        box: The box; nothing is done for anything else.
+        pid: The PID of its init there.
+    """
+    if not any(one.pid == pid and not any(one.namespaces) for one in processes):
+        return processes
+    told = getattr(box, "namespace_ids", None)
+    if not isinstance(told, NamespaceIds):
+        return processes
+    return [Process(**one._asdict() | {"namespaces": told}) if one.pid == pid else one for one in processes]
 
 
 def read_from(

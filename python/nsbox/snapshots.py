@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -118,11 +119,17 @@ def snapshot(of: Target | None = None) -> Snapshot:
             unknown.append(name)
             return empty
 
+    try:
+        processes = ps(of=of)
+    except FileNotFoundError as error:
+        if pid is None or os.path.exists(f"/proc/{pid}"):
+            raise
+        raise ProcessLookupError(3, f"no process has the PID {pid}") from error
     return Snapshot(
-        ps(of=pid),
-        part("namespaces", lambda: lsns(of=pid), NamespaceTable(())),
-        part("mounts", lambda: mounts(pid), MountTable(())),
-        part("ipc", lambda: ipcs(pid), IpcTable(())),
+        processes,
+        part("namespaces", lambda: lsns(of=of), NamespaceTable(())),
+        part("mounts", lambda: mounts(of), MountTable(())),
+        part("ipc", lambda: ipcs(of), IpcTable(())),
         tuple(unknown),
         pid,
     )
@@ -135,7 +142,7 @@ class Observation:
         before: What there was at its beginning.
     """
 
-    def __init__(self, of: int | None, before: Snapshot) -> None:
+    def __init__(self, of: Target | None, before: Snapshot) -> None:
         """Begin with what there is."""
         self._of = of
         self._after: Snapshot | None = None
@@ -170,12 +177,11 @@ def observe(of: Target | None = None) -> Iterator[Observation]:
     Raises:
         OSError: when the processes cannot be read.
     """
-    pid = None if of is None else pid_of(of, "of")
-    seen = Observation(pid, snapshot(pid))
+    seen = Observation(of, snapshot(of))
     try:
         yield seen
     except BaseException:
         with contextlib.suppress(OSError):
-            seen._after = snapshot(pid)
+            seen._after = snapshot(of)
         raise
-    seen._after = snapshot(pid)
+    seen._after = snapshot(of)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nsbox.errors import SpecError
-from nsbox.processes import NamespaceIds, Process, Target, Thread, View, pid_of, read
+from nsbox.processes import NamespaceIds, Process, Target, Thread, View, completed, pid_of, read
 from nsbox.recording import opened, recorded
 from nsbox.views import display
 from nsbox.views import names as _names
@@ -360,6 +360,7 @@ def pstree(
     processes, _ = read(sources, of=of, view=view, proc=proc)
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     top = None if root is None else pid_of(root, "root")
+    processes = completed(processes, root, top)
     return ProcessTree(processes, root=top, ns_changes=ns_changes, uptime=uptime)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from nsbox import _pidns
+from nsbox.calls import run
 from nsbox.errors import NsboxError
 from nsbox.exercise import ipc
 from nsbox.exercise.pids import FIRST_REUSED, Story
 from nsbox.exercise.stage import Stage
-from nsbox.process import run
 from nsbox.processes import ps
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import KINDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ def picture(
         marks: What became of some processes, by their identity.
         width: How wide the picture may become, in pixels, before it becomes higher. Deep trees can be wider.
     """
+    root = _with_all_that_is_known(root)
     count = sum(node.thread is None for node in _walk(root))
     many = count > _MANY if compact is None else compact
     drawing = _Drawing(marks or {}, _first_of_each(root), _HIGH_IF_MANY if many else _HIGH)
@@ -57,6 +59,31 @@ def _walk(root: Node) -> Iterator[Node]:
         node = waiting.pop()
         yield node
         waiting.extend(reversed(node.children))
+
+
+def _with_all_that_is_known(root: Node) -> Node:
+    """Compare those below a process whose namespaces are unknown with what is known further up.
+
+    Where exactly something changed is then unknown, but not that it did. pstree does not tell.
+    """
+    above: dict[int, tuple[int | None, ...]] = {id(root): tuple(root.namespaces)}
+    changes = {id(root): root.changes}
+    order = [root]
+    for node in order:
+        known = above[id(node)]
+        for child in node.children:
+            pairs = list(zip(child.namespaces, known, strict=True))
+            differing = (own and outer and own != outer for own, outer in pairs)
+            changes[id(child)] = tuple(itertools.compress(child.namespaces._fields, differing))
+            above[id(child)] = tuple(own or outer for own, outer in pairs)
+            order.append(child)
+    if all(changes[id(node)] == node.changes for node in order):
+        return root
+    made: dict[int, Node] = {}
+    for node in reversed(order):
+        children = tuple(made[id(child)] for child in node.children)
+        made[id(node)] = replace(node, changes=changes[id(node)], children=children)
+    return made[id(root)]
 
 
 def _first_of_each(root: Node) -> dict[int, Node]:

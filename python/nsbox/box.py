@@ -70,7 +70,7 @@ class Steps(display.Table, list[StepResult]):
 
     def html(self) -> str:
         """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.html(self)
+        return _view.done(self)
 
     def __str__(self) -> str:
         """Show what was done, line by line."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox.box import StepResult, Steps
+from nsbox.explanation import ExplainedStep, Explanation
 from nsbox.inventory import NamespaceRecord, NamespaceTable
 from nsbox.ipc import IpcObject, IpcTable
 from nsbox.mountinfo import Mount, MountTable
@@ -113,3 +114,14 @@ def test_several_lines_and_long_ones() -> None:
 def test_nothing(shown: ProcessTable | NamespaceTable | MountTable | IpcTable | Steps) -> None:
     """A head is left."""
     assert len(cells(shown.html())) == 1 + isinstance(shown, IpcTable)
+
+
+def test_an_explanation() -> None:
+    """Its steps, and what comes closest as a command."""
+    steps = (ExplainedStep(0, "init", "mount proc", "mount(<...>)", "mount -t proc", "mount(2)", "for ps", 13),)
+    shown = Explanation("run <it>", steps, command="unshare -m", notes=("mind & think",))._repr_mimebundle_()
+    assert page(shown["text/html"])[0][0].text == "run <it>"
+    assert cells(shown["text/html"])[1:] == [
+        ["0", "init", "mount proc", "mount(<...>)", "mount -t proc", "failed: Permission denied", "for ps: mount(2)"],
+    ]
+    assert [one.text for one in page(shown["text/html"]).iter("p")][1:] == ["As a command: unshare -m", "mind & think"]

@@ -8,12 +8,17 @@
 #   calls.py     ... its functions: run, call, check_output, and its other names
 #   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
 #   handle.py    the bare handle without pipes: fork_exec
-#   workers.py   functions in a box: Box.call
-#   function.py  functions whose every call has its own box: boxed
-#   executor.py  concurrent.futures in namespaces: Executor
 #   shell.py     an interactive shell as PID 1: Shell
-#   tree.py      the process table and its tree: ps, pstree
-#   views/       records to text
+#   processes.py the process table: ps
+#   tree.py      the tree of processes: pstree
+#   inventory.py the namespaces there are: lsns, namespaces_of, same_namespace
+#   mountinfo.py the mounts that a process sees: mounts
+#   ipc.py       what is in an IPC namespace: ipcs
+#   snapshots.py all of that at a moment: snapshot, observe
+#   changes.py   what became of it between two moments: diff
+#   comparison.py    inside and outside side by side: compare
+#   recording.py records to plain data and back
+#   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
@@ -43,6 +48,8 @@ if TYPE_CHECKING:
         getstatusoutput,
         run,
     )
+    from nsbox.changes import Change, Changes, Diff, diff
+    from nsbox.comparison import Comparison, compare
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
@@ -75,6 +82,7 @@ if TYPE_CHECKING:
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
+    from nsbox.snapshots import Observation, Snapshot, observe, snapshot
     from nsbox.spec import Spec
     from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
@@ -89,6 +97,8 @@ _NAMES = {
         "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
         "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
+    "changes": ("Change", "Changes", "Diff", "diff"),
+    "comparison": ("Comparison", "compare"),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
@@ -111,6 +121,7 @@ _NAMES = {
     "processes": ("Process", "ProcessTable", "ps"),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
+    "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
     "spec": ("Spec",),
     "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
@@ -128,9 +139,13 @@ __all__ = [
     "CallError",
     "CallTimeoutError",
     "CalledProcessError",
+    "Change",
+    "Changes",
     "ClosedError",
+    "Comparison",
     "CompletedProcess",
     "Diagnosis",
+    "Diff",
     "Executor",
     "Explanation",
     "IpcObject",
@@ -143,6 +158,7 @@ __all__ = [
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Observation",
     "Outcome",
     "Overlay",
     "Pidfd",
@@ -156,6 +172,7 @@ __all__ = [
     "ScopeError",
     "Shell",
     "ShellResult",
+    "Snapshot",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",
@@ -172,8 +189,10 @@ __all__ = [
     "call",
     "check_call",
     "check_output",
+    "compare",
     "create_subprocess_exec",
     "create_subprocess_shell",
+    "diff",
     "doctor",
     "enter",
     "explain",
@@ -185,11 +204,13 @@ __all__ = [
     "mount_proc",
     "mounts",
     "namespaces_of",
+    "observe",
     "ps",
     "pstree",
     "run",
     "same_namespace",
     "setns",
+    "snapshot",
     "translate_pid",
     "unshare",
 ]

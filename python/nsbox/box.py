@@ -18,9 +18,9 @@ from nsbox.launch import Argument, Environment, bare, cgroup_for
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
 from nsbox.spec import Namespaces, Options, Spec, box_spec
-from nsbox.surroundings import StepResult, Surroundings, path_of
+from nsbox.surroundings import StepResult, Steps, Surroundings, path_of
 
-__all__ = ["Box", "Event", "StepResult"]
+__all__ = ["Box", "Event", "StepResult", "Steps"]
 
 Event = _core.Event
 AnyBox: TypeAlias = "Box"
@@ -126,7 +126,7 @@ class Box(Surroundings):
         return self._ended is None
 
     @property
-    def steps(self) -> list[StepResult]:
+    def steps(self) -> Steps:
         """What was done to make it, and for it since: the system calls, their results, and how long they took."""
         times = dict(self._handle.times)
         made = [
@@ -136,7 +136,7 @@ class Box(Surroundings):
             )
             for step in self.plan.steps
         ]  # fmt: skip
-        return made + self._later
+        return Steps(made + self._later)
 
     @property
     def events(self) -> list[Event]:

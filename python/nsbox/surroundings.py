@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 from nsbox import _core
 from nsbox.errors import NsboxError, SpawnError, SpecError, UnsupportedError
 from nsbox.launch import Argument
+from nsbox.processes import NamespaceIds
 from nsbox.spec import KINDS, Namespaces
+from nsbox.views import display
+from nsbox.views import step_table as _view
 
 if TYPE_CHECKING:
     from nsbox.inventory import NamespaceTable
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from nsbox.processes import ProcessTable, View
     from nsbox.tree import ProcessTree
 
-__all__ = ["StepResult", "Surroundings", "path_of"]
+__all__ = ["StepResult", "Steps", "Surroundings", "path_of"]
 
 _PID_MAX_PER_NAMESPACE = (6, 14)
 _MOUNT_FLAGS = {
@@ -58,6 +61,20 @@ class StepResult:
         result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
         took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
         return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
+
+
+class Steps(display.Table, list[StepResult]):
+    """Steps in their order; `str()` shows a line for each."""
+
+    __slots__ = ()
+
+    def html(self) -> str:
+        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.done(self)
+
+    def __str__(self) -> str:
+        """Show what was done, line by line."""
+        return "\n".join(map(str, self))
 
 
 class Surroundings(ABC):
@@ -225,6 +242,19 @@ class Surroundings(ABC):
         return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
 
     # Looking at it
+
+    @property
+    def namespace_ids(self) -> NamespaceIds:
+        """Its namespaces, new or not, by their ids; None where there is no proc in which nsbox-init finds them.
+
+        Raises:
+            ClosedError: when the box has ended.
+        """
+        found = {}
+        for kind in KINDS.values():
+            with contextlib.suppress(SpawnError), self.open(f"/proc/self/ns/{kind.link}") as file:
+                found[kind.name] = os.fstat(file.fileno()).st_ino
+        return NamespaceIds(**found)
 
     def ps(self, *, view: View = "namespace", fields: str | Iterable[str] | None = None) -> ProcessTable:
         """Return the processes of its PID namespace, with the PIDs they have in there; see `nsbox.ps`.

@@ -26,14 +26,16 @@ lint: $(VENV)/linted  ## Check formatting, types and style of both languages, an
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python tools/stubs.py --check
+	$(BIN)/python tools/errors.py --check
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-stubs: $(VENV)/linted  ## Generate python/nsbox/_core.pyi from the Rust sources
+stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, and docs/errors.md from the causes of errors
 	$(BIN)/python tools/stubs.py
+	$(BIN)/python tools/errors.py
 
 bench: $(VENV)/built  ## Measure spawning against a floor in C and its peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py

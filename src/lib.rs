@@ -35,7 +35,7 @@ mod _core {
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
-    use crate::probe::{Probe, probe};
+    use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
     use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
     #[pymodule_export]

@@ -9,6 +9,8 @@
 #   tree.py      the process table and its tree: ps, pstree
 #   views/       records to text
 #   errors.py    everything that is raised
+#   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
+#   diagnosis.py what this machine allows: doctor
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -20,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box import Box
+    from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
     from nsbox.process import Popen, fork_exec, run
     from nsbox.shell import Shell, ShellResult
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "_core": ("__version__",),
     "box": ("Box",),
+    "diagnosis": ("Diagnosis", "doctor"),
     "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
     "process": ("Popen", "fork_exec", "run"),
     "shell": ("Shell", "ShellResult"),
@@ -41,6 +45,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Box",
     "ClosedError",
+    "Diagnosis",
     "NsboxError",
     "Popen",
     "Process",
@@ -54,6 +59,7 @@ __all__ = [
     "SpecError",
     "UnsupportedError",
     "__version__",
+    "doctor",
     "fork_exec",
     "ps",
     "pstree",

@@ -21,6 +21,7 @@ __all__ = [
     "compile_process",
     "facts",
     "kinds",
+    "landlock_layers",
     "open_box",
     "probe",
     "read_processes",
@@ -426,12 +427,28 @@ class Plan:
 @final
 class Probe:
     """
-    What the three calls answered, as error numbers.
+    What the calls answered, as error numbers. A filter answers EPERM or ENOSYS before the kernel looks at the
+    arguments, which are chosen so that the kernel refuses them for another reason.
     """
     @property
     def clone3(self, /) -> int:
         """
         `clone3(NULL, 1)`: EINVAL from the kernel.
+        """
+    @property
+    def clone_refused(self, /) -> list[str]:
+        """
+        The kinds of namespaces that clone(2) is not even asked for: the kernel would say EINVAL.
+        """
+    @property
+    def execveat(self, /) -> int:
+        """
+        `execveat(-1, NULL, NULL, NULL, 0)`: EFAULT from the kernel.
+        """
+    @property
+    def mount(self, /) -> int:
+        """
+        `mount(NULL, NULL, NULL, 0, NULL)`: EFAULT from the kernel.
         """
     @property
     def setns(self, /) -> int:
@@ -650,6 +667,14 @@ def kinds() -> list[Kind]:
     The table, for the Python side.
     """
 
+def landlock_layers() -> int | None:
+    """
+    In how many Landlock domains the calling thread is: any of them forbids all mounts (landlock(7)). Nothing, where the
+    kernel has no Landlock.
+
+    It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
 def open_box(plan: Plan, outer: Box | None = None) -> Box:
     """
     Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
@@ -657,7 +682,7 @@ def open_box(plan: Plan, outer: Box | None = None) -> Box:
 
 def probe() -> Probe:
     """
-    Ask. A filter answers EPERM or ENOSYS before the kernel looks at the arguments.
+    Ask.
     """
 
 def read_processes(

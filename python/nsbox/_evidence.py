@@ -1,93 +1,322 @@
-"""What the machine says about itself, read when something has failed. Nothing here raises, and nothing has effects."""
+"""What the machine says about itself, gathered at one moment: plain data, from which hints and `doctor` conclude.
+
+Nothing here raises, and nothing has effects. What cannot be read is empty, or None where empty would say something.
+"""
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nsbox import _core, _pidns
+from nsbox._place import place_names
 from nsbox.spec import KINDS
 
-__all__ = [
-    "apparmor_restriction",
-    "dead_pid_namespace",
-    "exhausted_kinds",
-    "lacks_capability",
-    "lsm_label",
-    "masked_proc",
-    "missing_kinds",
-    "seccomp_filter",
-    "task_limits",
-]
+__all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather"]
 
-_CAPABILITIES = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21, "CAP_SETFCAP": 31}
-# Directories of proc that are always empty (proc(5)): a mount on one of them hides nothing.
-_HARMLESS_MOUNTS = ("/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd", "/proc/openprom")
+CAPABILITIES = {
+    "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24,
+    "CAP_SETFCAP": 31,
+}  # fmt: skip
+"""The numbers of those that matter here (capabilities(7))."""
+
+# Directories of proc that are always empty, so that a mount on one of them hides nothing (proc(5), fs/proc/root.c).
+_ALWAYS_EMPTY = ("/sys/fs/binfmt_misc", "/fs/nfsd", "/openprom")
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD
+"""The first user namespace has this inode number on every Linux (linux/proc_ns.h, PROC_USER_INIT_INO)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcMount:
+    """A mounted proc.
+
+    Attributes:
+        target: Where it is.
+        hidden: What is mounted over parts of it, other than on directories that are always empty.
+        read_only: Whether it is.
+    """
+
+    target: str
+    hidden: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """newuidmap or newgidmap (newuidmap(1)).
+
+    Attributes:
+        path: Where it was found; empty if it was not.
+        privileged: Whether it is setuid, or has file capabilities.
+    """
+
+    path: str = ""
+    privileged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """A machine and a process on it.
+
+    Attributes:
+        system: The line of /proc/version.
+        places: What the surroundings are, the closest first; see `nsbox._place`.
+        kinds: The kinds of namespaces this kernel has; None where /proc does not say.
+        uid: The effective user id.
+        gid: The effective group id.
+        effective: Effective capabilities, as bits (capabilities(7)).
+        bounding: The bounding set.
+        initial_user_namespace: Whether the process is in the first user namespace; None if that is not to be seen.
+        uid_map: The lines of its uid_map (user_namespaces(7)); None if that is not to be seen.
+        gid_map: The lines of its gid_map.
+        setgroups: ``"allow"``, ``"deny"`` or empty.
+        pid_depth: How many PID namespaces it is in, counted in this proc; 0 if not to be seen.
+        seccomp: Mode and number of filters, from its status.
+        unshare: What ``unshare(0)`` answers, as an error number; a kernel says 0.
+        setns: What ``setns(-1, 0)`` answers; a kernel says EBADF.
+        clone3: What clone3 answers to a structure that is too small; a kernel says EINVAL.
+        clone_refused: The kinds that a filter refuses in clone(2).
+        mount: What mount answers without a path; a kernel says EFAULT.
+        execveat: What execveat answers without a path; a kernel says EFAULT.
+        limits: The limits in /proc/sys/user by kind (namespaces(7)).
+        unprivileged_userns_clone: Debian's old switch: ``"0"``, ``"1"`` or empty.
+        apparmor_restrict: Ubuntu's switch: ``"0"``, ``"1"`` or empty.
+        memfd_noexec: vm.memfd_noexec, or empty.
+        label: What a security module calls this process; empty if none does.
+        landlock: In how many Landlock domains it is; 0 where it was not asked.
+        threads: The names of its threads.
+        root_is_mount: Whether / is a mount point; None if that is not to be seen.
+        propagation: The propagation tags of /, such as ``"shared:1"``.
+        procs: Every mounted proc.
+        children_born_into: What its children are born into; see `nsbox._pidns`.
+        no_new_privs: Whether an exec can no longer grant privileges.
+        task_limits: What limits the number of processes: ``(name, limit, used)``; -1 for what is not known.
+        newuidmap: The helper for uid_map.
+        newgidmap: The helper for gid_map.
+        subuid: The user's line in /etc/subuid.
+        subgid: The user's line in /etc/subgid.
+    """
+
+    system: str = ""
+    places: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
+    uid: int = 0
+    gid: int = 0
+    effective: int = 0
+    bounding: int = 0
+    initial_user_namespace: bool | None = None
+    uid_map: tuple[tuple[int, int, int], ...] | None = None
+    gid_map: tuple[tuple[int, int, int], ...] | None = None
+    setgroups: str = ""
+    pid_depth: int = 0
+    seccomp: tuple[str, str] = ("", "")
+    unshare: int = 0
+    setns: int = 9
+    clone3: int = 22
+    clone_refused: tuple[str, ...] = ()
+    mount: int = 14
+    execveat: int = 14
+    limits: dict[str, int] = field(default_factory=dict)
+    unprivileged_userns_clone: str = ""
+    apparmor_restrict: str = ""
+    memfd_noexec: str = ""
+    label: str = ""
+    landlock: int = 0
+    threads: tuple[str, ...] = ()
+    root_is_mount: bool | None = None
+    propagation: str = ""
+    procs: tuple[ProcMount, ...] = ()
+    children_born_into: str = "unknown"
+    no_new_privs: bool = False
+    task_limits: tuple[tuple[str, int, int], ...] = ()
+    newuidmap: Helper = Helper()
+    newgidmap: Helper = Helper()
+    subuid: str = ""
+    subgid: str = ""
+
+    def has(self, capability: str) -> bool:
+        """Whether a capability is effective."""
+        return bool(self.effective >> CAPABILITIES[capability] & 1)
+
+
+def gather(*, threads: bool = True) -> Evidence:
+    """Read everything.
+
+    Args:
+        threads: Whether a thread may be started for a moment, which Landlock can only be asked by.
+    """
+    status = dict(_pairs(_read("/proc/self/status"), ":"))
+    facts, answers = _core.facts(), _core.probe()
+    mounts = list(_mounts())
+    return Evidence(
+        system=_read("/proc/version") or " ".join(os.uname()),
+        places=place_names(),
+        kinds=_kinds(),
+        uid=facts.euid,
+        gid=facts.egid,
+        effective=facts.effective,
+        bounding=int(status.get("CapBnd") or "0", 16),
+        initial_user_namespace=_initial_user_namespace(),
+        uid_map=_id_map("uid_map"),
+        gid_map=_id_map("gid_map"),
+        setgroups=_read("/proc/self/setgroups"),
+        pid_depth=len(status.get("NSpid", "").split()),
+        seccomp=(status.get("Seccomp", ""), status.get("Seccomp_filters", "")),
+        unshare=answers.unshare,
+        setns=answers.setns,
+        clone3=answers.clone3,
+        clone_refused=tuple(answers.clone_refused),
+        mount=answers.mount,
+        execveat=answers.execveat,
+        limits=_namespace_limits(),
+        unprivileged_userns_clone=_read("/proc/sys/kernel/unprivileged_userns_clone"),
+        apparmor_restrict=_read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        memfd_noexec=_read("/proc/sys/vm/memfd_noexec"),
+        label=_label(),
+        landlock=_landlock() if threads else 0,
+        threads=tuple(_read(f"{path}/comm") for path in _listed("/proc/self/task")),
+        root_is_mount=any(mount.target == "/" for mount in mounts) if mounts else None,
+        propagation=" ".join(tag for mount in mounts if mount.target == "/" for tag in mount.tags),
+        procs=tuple(_procs(mounts)),
+        children_born_into=_pidns.for_children(os.getpid()),
+        no_new_privs=status.get("NoNewPrivs") == "1",
+        task_limits=tuple(_task_limits(facts)),
+        newuidmap=_helper("newuidmap"),
+        newgidmap=_helper("newgidmap"),
+        subuid=_subordinate("/etc/subuid", facts.euid),
+        subgid=_subordinate("/etc/subgid", facts.euid),
+    )
 
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
+        return Path(path).read_text(errors="replace").strip().strip("\0")
+    except (OSError, ValueError):
         return ""
 
 
-def lacks_capability(name: str) -> bool:
-    """Whether the caller lacks an effective capability (capabilities(7))."""
-    return not _core.facts().effective >> _CAPABILITIES[name] & 1
+def _listed(path: str) -> list[str]:
+    try:
+        return [f"{path}/{name}" for name in sorted(os.listdir(path))]
+    except OSError:
+        return []
 
 
-def seccomp_filter() -> str:
-    """Say that a seccomp filter answers instead of the kernel, and how that shows; else nothing."""
-    answers = _core.probe()
-    if errno.EPERM in (answers.unshare, answers.setns):
-        return "a seccomp filter answers instead of the kernel: unshare(0), which asks for nothing, is refused"
-    return ""
+def _pairs(text: str, separator: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, _, value = line.partition(separator)
+        yield name.strip(), value.strip()
 
 
-def missing_kinds() -> list[str]:
-    """Return the kinds of namespaces this kernel was built without."""
-    return [name for name, kind in KINDS.items() if not os.path.lexists(f"/proc/self/ns/{kind.link}")]
+def _kinds() -> tuple[str, ...] | None:
+    links = _listed("/proc/self/ns")
+    return tuple(name for name, kind in KINDS.items() if f"/proc/self/ns/{kind.link}" in links) if links else None
 
 
-def exhausted_kinds(flags: str) -> list[str]:
-    """Return the limits in /proc/sys/user that are 0 and concern one of the flags (namespaces(7))."""
-    limits = [f"user.max_{kind.link}_namespaces" for kind in KINDS.values() if kind.flag_name in flags]
-    return [limit for limit in limits if _read(f"/proc/sys/{limit.replace('.', '/')}") == "0"]
+def _initial_user_namespace() -> bool | None:
+    try:
+        return os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NAMESPACE
+    except OSError:
+        return None
 
 
-def apparmor_restriction() -> bool:
-    """Whether Ubuntu's AppArmor rule takes the rights away from new user namespaces."""
-    return _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
+def _id_map(name: str) -> tuple[tuple[int, int, int], ...] | None:
+    try:
+        lines = Path(f"/proc/self/{name}").read_text().splitlines()
+        return tuple((int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines))
+    except (OSError, ValueError):
+        return None
 
 
-def lsm_label() -> str:
-    """Return the security label of this process, unless it is unconfined or there is none."""
-    label = _read("/proc/self/attr/current").strip("\0")
+def _namespace_limits() -> dict[str, int]:
+    texts = {name: _read(f"/proc/sys/user/max_{kind.link}_namespaces") for name, kind in KINDS.items()}
+    return {name: int(text) for name, text in texts.items() if text.isdecimal()}
+
+
+def _label() -> str:
+    label = _read("/proc/self/attr/current")
     return "" if label in ("", "unconfined", "kernel") else label
 
 
-def masked_proc() -> list[str]:
-    """Return what is mounted over parts of /proc, as containers do to hide them."""
-    mounts = [line.split()[4] for line in _read("/proc/self/mountinfo").splitlines()]
-    return [mount for mount in mounts if mount.startswith("/proc/") and mount not in _HARMLESS_MOUNTS]
+def _landlock() -> int:
+    try:
+        return _core.landlock_layers() or 0
+    except OSError:
+        return 0
 
 
-def task_limits() -> str:
-    """Name what limits the number of processes: the user's limit, the PID namespace's, the cgroup's."""
-    found = [f"pid_max {_read('/proc/sys/kernel/pid_max')}"]
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    """A line of mountinfo (proc_pid_mountinfo(5))."""
+
+    number: str
+    parent: str
+    root: str
+    target: str
+    options: list[str]
+    tags: list[str]
+    fstype: str
+
+
+def _mounts() -> Iterator[_Mount]:
+    for line in _read("/proc/self/mountinfo").splitlines():
+        own, _, rest = line.partition(" - ")
+        number, parent, _, root, target, options, *tags = own.split()
+        yield _Mount(number, parent, root, target, options.split(","), tags, rest.split()[0])
+
+
+def _procs(mounts: list[_Mount]) -> Iterator[ProcMount]:
+    """Find every proc, and what hides parts of it, as the kernel does (fs/namespace.c, mnt_already_visible)."""
+    for proc in mounts:
+        if proc.fstype == "proc" and proc.root == "/":
+            above = [mount.target for mount in mounts if mount.parent == proc.number and mount.target != proc.target]
+            hidden = [target for target in above if target.removeprefix(proc.target) not in _ALWAYS_EMPTY]
+            yield ProcMount(proc.target, tuple(hidden), "ro" in proc.options)
+
+
+def _task_limits(facts: _core.Facts) -> Iterator[tuple[str, int, int]]:
+    """Say what limits the number of processes, and how much of it is used."""
+    used_by_all = used_by_user = 0
+    for path in _listed("/proc"):
+        if path.rpartition("/")[2].isdecimal():
+            fields = dict(_pairs(_read(f"{path}/status"), ":"))
+            tasks = int(fields.get("Threads") or 1)
+            used_by_all += tasks
+            used_by_user += tasks if fields.get("Uid", "").split()[:1] == [str(os.getuid())] else 0
+    exempt = facts.effective & (1 << CAPABILITIES["CAP_SYS_ADMIN"] | 1 << CAPABILITIES["CAP_SYS_RESOURCE"])
     for line in _read("/proc/self/limits").splitlines():
-        if line.startswith("Max processes"):
-            found.insert(0, f"RLIMIT_NPROC {line.split()[2]}")
+        if line.startswith("Max processes") and (limit := line.split()[2]).isdecimal() and not exempt and os.getuid():
+            yield "RLIMIT_NPROC", int(limit), used_by_user
+    if (limit := _read("/proc/sys/kernel/pid_max")).isdecimal():
+        yield "kernel.pid_max", int(limit), used_by_all
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        root = "/sys/fs/cgroup" if not controllers else f"/sys/fs/cgroup/{controllers}"
-        if (limit := _read(f"{root}{path}/pids.max")) not in ("", "max"):
-            found.append(f"pids.max {limit}")
-    return ", ".join(found)
+        directory = f"/sys/fs/cgroup{'/' + controllers if controllers else ''}{path}"
+        if (limit := _read(f"{directory}/pids.max")).isdecimal():
+            current = _read(f"{directory}/pids.current")
+            yield "pids.max of the cgroup", int(limit), int(current) if current.isdecimal() else -1
 
 
-def dead_pid_namespace() -> bool:
-    """Whether this process has unshared its PID namespace, and the first process of the new one has ended."""
-    return _pidns.for_children(os.getpid()) == "dead"
+def _helper(name: str) -> Helper:
+    for directory in os.get_exec_path():
+        path = f"{directory}/{name}"
+        try:
+            mode = os.stat(path).st_mode
+            privileged = bool(mode & stat.S_ISUID) or "security.capability" in os.listxattr(path)
+        except OSError:
+            continue
+        return Helper(path, privileged)
+    return Helper()
+
+
+def _subordinate(path: str, uid: int) -> str:
+    import pwd  # noqa: PLC0415 - loads the machine's name services, for this alone
+
+    names = [str(uid)]
+    with contextlib.suppress(KeyError, OSError):
+        names.append(pwd.getpwuid(uid).pw_name)
+    return next((line for line in _read(path).splitlines() if line.split(":")[0] in names), "")

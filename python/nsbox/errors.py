@@ -45,9 +45,12 @@ class SpawnError(NsboxError, OSError):
         call: The system call with its arguments.
         evidence: What was found out about the reason at that moment; may be empty.
         hint: What to do about it; may be empty.
+        cause: The name of the cause in docs/errors.md, such as ``"seccomp-filter"``; empty if it could not be decided.
     """
 
-    def __init__(self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = "") -> None:
+    def __init__(
+        self, errno: int, step: str, actor: str, call: str, evidence: str = "", hint: str = "", cause: str = ""
+    ) -> None:
         """Keep the facts; `str()` makes the words."""
         super().__init__(errno, os.strerror(errno))
         self.step = step
@@ -55,6 +58,7 @@ class SpawnError(NsboxError, OSError):
         self.call = call
         self.evidence = evidence
         self.hint = hint
+        self.cause = cause
 
     def __str__(self) -> str:
         """Say what failed, why, and what to do next: a line for each."""
@@ -67,7 +71,9 @@ class SpawnError(NsboxError, OSError):
 
     def __reduce__(self) -> tuple[type[SpawnError], tuple[object, ...]]:
         """Pickle with all attributes: `OSError` would keep only its own."""
-        return type(self), (self.errno, self.step, self.actor, self.call, self.evidence, self.hint)
+        return type(self), (
+            self.errno, self.step, self.actor, self.call, self.evidence, self.hint, self.cause,
+        )  # fmt: skip
 
 
 class SpawnPermissionError(SpawnError, PermissionError):
@@ -81,8 +87,8 @@ def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> Sp
         # Only needed when something fails, and its readers import what is imported from here.
         from nsbox import _hints  # noqa: PLC0415
 
-        evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
+        cause, evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
     except Exception:
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
-        evidence, hint = detail, ""
-    return cls(errno, step, actor, call, evidence, hint)
+        cause, evidence, hint = "", detail, ""
+    return cls(errno, step, actor, call, evidence, hint, cause)

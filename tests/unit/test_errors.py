@@ -12,7 +12,7 @@ import pytest
 from nsbox import errors
 from nsbox.errors import spawn_error
 
-FACTS = (errno.ENOSPC, "clone", "caller", "clone3(CLONE_NEWPID)", "the limit is 0", "raise it")
+FACTS = (errno.ENOSPC, "clone", "caller", "clone3(CLONE_NEWPID)", "the limit is 0", "raise it", "limit-zero")
 
 
 def test_family() -> None:
@@ -35,7 +35,7 @@ def test_pickle(cls: type[nsbox.SpawnError], protocol: int) -> None:
     for other in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is cls
         assert str(other) == str(error)
-        assert (other.errno, other.step, other.actor, other.call, other.evidence, other.hint) == FACTS
+        assert (other.errno, other.step, other.actor, other.call, other.evidence, other.hint, other.cause) == FACTS
         assert other.strerror == error.strerror
 
 

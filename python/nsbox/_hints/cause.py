@@ -1,0 +1,77 @@
+"""The form in which a cause of failures is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from errno import EACCES, EPERM
+from typing import NamedTuple, TypeAlias
+
+from nsbox._evidence import Evidence
+
+__all__ = ["ANY", "DENIED", "MAKING", "MAPPING", "MOUNTING", "SETTING", "Cause", "Failure", "Found"]
+
+DENIED = frozenset({EPERM, EACCES})
+ANY = frozenset[int]()
+"""Any error number."""
+
+# Which steps do the same kind of thing.
+MAKING = frozenset({"clone", "fork", "unshare", "unshare time"})
+MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
+MOUNTING = frozenset({"propagation", "mount proc"})
+SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets"})
+
+
+class Failure(NamedTuple):
+    """A step that failed, as the core reports it."""
+
+    errno: int
+    step: str
+    call: str
+    detail: str = ""
+
+
+Found: TypeAlias = "Mapping[str, str]"
+"""What `Cause.why` and `Cause.remedy` say in their braces."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """A reason why steps fail.
+
+    Attributes:
+        name: A stable name, also the heading in docs/errors.md.
+        title: What is the matter, in a few words, as a sentence without its full stop.
+        steps: The steps that can fail for it.
+        errnos: The error numbers; `ANY` for all.
+        find: Return what was found, or None if the evidence does not show this cause.
+        why: What was found, in a sentence.
+        remedy: What to do.
+        places: What to do instead in certain places (`nsbox._place.PLACES`).
+        meaning: The same for somebody who has never heard of it.
+        manual: Where it is described.
+        traceless: Whether it may still be the cause where `find` finds nothing; None if it would have been found.
+        example: What `find` returns, for docs and for candidates.
+    """
+
+    name: str
+    title: str
+    steps: frozenset[str]
+    errnos: frozenset[int]
+    find: Callable[[Failure, Evidence], Found | None]
+    why: str
+    remedy: str
+    meaning: str
+    manual: str
+    places: Mapping[str, str] = field(default_factory=dict)
+    traceless: Callable[[Failure, Evidence], bool] | None = None
+    example: Found = field(default_factory=dict)
+
+    def concerns(self, failure: Failure) -> bool:
+        """Whether the step can fail with that number for this reason."""
+        return failure.step in self.steps and (not self.errnos or failure.errno in self.errnos)
+
+    def hint(self, evidence: Evidence, found: Found) -> str:
+        """Return the remedy for the closest place that has one of its own."""
+        text = next((self.places[place] for place in evidence.places if place in self.places), self.remedy)
+        return text.format(**found)

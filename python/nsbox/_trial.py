@@ -1,0 +1,58 @@
+"""Whether something can be started, found out by starting it: in a throw-away child, never in the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Unpack
+
+from nsbox import _core
+from nsbox.errors import SpawnError, UnsupportedError
+from nsbox.launch import Launch
+from nsbox.spec import Namespaces, Options, Spec
+
+__all__ = ["Trial", "attempt"]
+
+# A directory cannot be executed: the last step fails with EACCES, when all that was to be tried has been done.
+_NOTHING = Launch(paths=(b"/",), argv=(b"nothing",), env=())
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of it.
+
+    Attributes:
+        works: Whether every step up to the program succeeded.
+        step: The step that failed.
+        cause: The name of the cause in docs/errors.md; empty if it could not be decided.
+        why: The kernel's words for it, and what was found about the reason.
+        remedy: What to do about it.
+    """
+
+    works: bool
+    step: str = ""
+    cause: str = ""
+    why: str = ""
+    remedy: str = ""
+
+
+def attempt(unshare: Namespaces, **options: Unpack[Options]) -> Trial:
+    """Set up new namespaces as for a program, without one.
+
+    Args:
+        unshare: The new namespaces.
+        **options: Further options of `Spec`.
+
+    Raises:
+        SpecError: for options that make no sense.
+    """
+    spec = Spec(unshare=unshare, **options)
+    try:
+        _core.spawn(_core.compile(spec, _NOTHING, _core.facts())).kill()
+    except UnsupportedError as error:
+        return Trial(False, why=str(error))
+    except SpawnError as error:
+        if (error.actor, error.step) == ("payload", "exec"):
+            return Trial(True)
+        why = ": ".join(filter(None, (error.strerror, error.evidence)))
+        return Trial(False, error.step, error.cause, why, error.hint)
+    return Trial(True)

@@ -1,0 +1,37 @@
+"""``nsbox doctor``: what this machine, user and container allow, why not, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from nsbox.cli import _output
+from nsbox.diagnosis import doctor, require
+
+__all__ = ["configure", "execute"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print everything as JSON")
+    form.add_argument(
+        "--require", metavar="KINDS",
+        help="print nothing unless these cannot be had together, such as pid,user or mip; for scripts",
+    )  # fmt: skip
+    parser.epilog = "The exit status is 1 if no namespaces can be made at all, or not those that are required."
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Ask, and print."""
+    if options.require is not None:
+        trial = require(options.require)
+        if not trial.works:
+            print(f"nsbox doctor: {options.require}: step {trial.step!r} failed: {trial.why}", file=sys.stderr)
+            if trial.remedy:
+                print(f"next: {trial.remedy}", file=sys.stderr)
+        return 0 if trial.works else 1
+    found = doctor()
+    _output.write(json.dumps(found.data(), indent=2) if options.json else str(found))
+    return 0 if any(allowed.works for allowed in found.kinds.values()) else 1

@@ -1,0 +1,217 @@
+"""What errors say, from recorded evidence: each cause where it is one, and none where the evidence does not decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from errno import (
+    E2BIG,
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EINVAL,
+    EIO,
+    EMFILE,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOTDIR,
+    ENOTTY,
+    EPERM,
+    ERANGE,
+    EROFS,
+)  # fmt: skip
+
+import pytest
+from nsbox import _core
+from nsbox._evidence import Evidence, ProcMount
+from nsbox._hints import CAUSES, Failure, explain
+from nsbox._place import PLACES
+
+from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
+from tests.support.start import plan_for
+
+CLONE = "clone3(CLONE_NEWNS|CLONE_NEWPID|CLONE_VM)"
+CLONE_USER = "clone3(CLONE_NEWUSER|CLONE_NEWPID|CLONE_VM)"
+PROC = 'mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)'
+PRIVATE = 'mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)'
+
+
+def uid_map(*rows: str) -> Failure:
+    """Return the failure of a map with these rows."""
+    return Failure(
+        EPERM, "uid_map", f'write("/proc/PID/uid_map", "{"".join(f"{row}" + chr(92) + "n" for row in rows)}")'
+    )
+
+
+RECORDED: list[tuple[str, Failure, Evidence]] = [
+    ("not-linux", Failure(EINVAL, "clone", CLONE), GVISOR),
+    ("not-linux", Failure(EINVAL, "clone", CLONE_USER), WSL1),
+    ("seccomp-filter", Failure(EPERM, "clone", CLONE), DOCKER),
+    ("seccomp-filter", Failure(EPERM, "clone", CLONE_USER), KUBERNETES),
+    ("seccomp-filter", Failure(EPERM, "propagation", PRIVATE), replace(ROOT, mount=EPERM)),
+    ("seccomp-filter", Failure(EPERM, "exec init", "execveat(nsbox-init)"), replace(ROOT, execveat=EPERM)),
+    ("ubuntu-apparmor", uid_map("0 1000 1"), UBUNTU),
+    ("ubuntu-apparmor", Failure(EACCES, "propagation", PRIVATE), GITHUB),
+    ("ubuntu-apparmor", Failure(EPERM, "loopback", 'ioctl(SIOCSIFFLAGS, "lo", IFF_UP)'), UBUNTU),
+    ("apparmor-profile", Failure(EACCES, "propagation", PRIVATE), replace(DOCKER, mount=14)),
+    ("selinux", Failure(EACCES, "clone", CLONE_USER), RHEL_CONTAINER),
+    ("userns-switched-off", Failure(EPERM, "clone", CLONE_USER), replace(USER, unprivileged_userns_clone="0")),
+    ("no-capability", Failure(EPERM, "clone", CLONE), USER),
+    ("unmapped-caller", Failure(EPERM, "clone", CLONE_USER), replace(USER, gid_map=())),
+    ("unmapped-caller", Failure(EPERM, "clone", CLONE_USER), replace(USER, uid_map=((0, 1000, 1),), uid=65534)),
+    ("chroot", Failure(EPERM, "clone", CLONE_USER), replace(USER, root_is_mount=False)),
+    ("limit-zero", Failure(ENOSPC, "clone", CLONE), replace(ROOT, limits={"pid": 0, "mount": 0})),
+    ("limit-reached", Failure(ENOSPC, "clone", CLONE), replace(ROOT, limits={"pid": 10, "mount": 10})),
+    ("too-deep", Failure(ENOSPC, "clone", CLONE), replace(ROOT, pid_depth=33)),
+    ("missing-kind", Failure(EINVAL, "unshare time", "unshare(CLONE_NEWTIME)"), replace(ROOT, kinds=("user", "mount"))),
+    ("dead-pid-namespace", Failure(ENOMEM, "clone", CLONE), replace(ROOT, children_born_into="dead")),
+    ("moved-pid-namespace", Failure(EINVAL, "clone", CLONE), replace(ROOT, children_born_into="unborn")),
+    ("task-limit", Failure(EAGAIN, "fork", CLONE), replace(USER, task_limits=(("RLIMIT_NPROC", 30, 30),))),
+    ("no-exec-from-memory", Failure(EACCES, "exec init", "execveat(nsbox-init)"), replace(ROOT, memfd_noexec="2")),
+    ("map-of-somebody-else", uid_map("0 100000 65536"), USER),
+    ("map-of-somebody-else", uid_map("0 100000 65536"), UBUNTU),
+    ("no-capability", Failure(EPERM, "clone", CLONE), UBUNTU),
+    ("map-of-somebody-else", uid_map("0 1000 1", "1 1001 1"), USER),
+    ("map-of-nobody", uid_map("0 0 1", "1 100000 9"), replace(ROOT, uid_map=((0, 1000, 1),))),
+    ("map-of-root", uid_map("0 0 1"), replace(ROOT, effective=ROOT.effective & ~(1 << 31))),
+    ("setgroups-given-up", Failure(EPERM, "setgroups", 'write("/proc/PID/setgroups", "allow")'),
+     replace(ROOT, setgroups="deny")),
+    ("map-shape", uid_map("0 10 5", "3 20 5")._replace(errno=EINVAL), ROOT),
+    ("map-shape", uid_map(*(f"{n} {n} 1" for n in range(341)))._replace(errno=EINVAL), ROOT),
+    ("map-shape", uid_map("5 4294967290 100")._replace(errno=EINVAL), ROOT),
+    ("no-proc", uid_map("0 0 1")._replace(errno=ENOENT), replace(ROOT, procs=())),
+    ("other-proc", uid_map("0 0 1")._replace(errno=ENOENT), ROOT),
+    ("read-only-proc", uid_map("0 0 1")._replace(errno=EROFS), replace(ROOT, procs=(ProcMount("/proc", (), True),))),
+    ("no-directory", Failure(ENOTDIR, "mount proc", PROC), ROOT),
+    ("landlock", Failure(EPERM, "propagation", PRIVATE), replace(ROOT, landlock=1)),
+    ("masked-proc", Failure(EPERM, "mount proc", PROC), replace(USER, procs=(ProcMount("/proc", ("/proc/kcore",)),))),
+    ("masked-proc", Failure(EPERM, "mount proc", PROC), replace(USER, procs=(ProcMount("/proc", (), True),))),
+    ("no-visible-proc", Failure(EPERM, "mount proc", PROC), replace(USER, procs=())),
+    ("foreign-pid-namespace", Failure(EPERM, "mount proc", PROC), USER),
+    ("root-is-no-mount", Failure(EINVAL, "propagation", PRIVATE), replace(ROOT, root_is_mount=False)),
+    ("busy-target", Failure(EBUSY, "mount proc", PROC), ROOT),
+    ("pid-max-value", Failure(EINVAL, "pid_max", ""), ROOT),
+    ("read-only-sysctl", Failure(EROFS, "pid_max", ""), ROOT),
+    ("clock-range", Failure(ERANGE, "clock offsets", ""), ROOT),
+    ("no-clock-file", Failure(ENOENT, "clock offsets", ""), ROOT),
+    ("descriptor-limit", Failure(EMFILE, "prepare", "socketpair"), ROOT),
+    ("descriptor-closed", Failure(EBADF, "descriptors", ""), ROOT),
+    ("too-long", Failure(E2BIG, "exec init", ""), ROOT),
+    ("no-terminal", Failure(ENOTTY, "controlling terminal", ""), ROOT),
+    ("terminal-taken", Failure(EIO, "controlling terminal", ""), ROOT),
+    ("id-not-mapped", Failure(EINVAL, "setuid", ""), USER),
+    ("id-not-allowed", Failure(EPERM, "setuid", ""), USER),
+    ("setgroups-denied", Failure(EPERM, "set groups", ""), ROOT),
+    ("user-process-limit", Failure(EAGAIN, "setuid", ""), ROOT),
+    ("foreign-group", Failure(EPERM, "setpgid", ""), ROOT),
+    ("bug", Failure(EINVAL, "plan", ""), ROOT),
+]  # fmt: skip
+
+UNDECIDED: list[tuple[set[str], Failure, Evidence]] = [
+    ({"chroot"}, Failure(EPERM, "clone", CLONE_USER), USER),
+    ({"too-deep", "limit-reached"}, Failure(ENOSPC, "clone", CLONE), replace(ROOT, initial_user_namespace=False)),
+    (
+        {"limit-reached"},
+        Failure(ENOSPC, "unshare", "unshare(CLONE_NEWUTS)"),
+        replace(ROOT, initial_user_namespace=False),
+    ),
+    ({"task-limit"}, Failure(EAGAIN, "clone", CLONE), ROOT),
+    ({"out-of-memory"}, Failure(ENOMEM, "clone", CLONE), ROOT),
+    ({"hidden-process"}, uid_map("0 0 1")._replace(errno=EACCES), ROOT),
+    ({"no-mount-right"}, Failure(EPERM, "propagation", PRIVATE), ROOT),
+    ({"no-mount-right"}, Failure(EPERM, "hostname", "sethostname"), ROOT),
+    ({"root-is-no-mount"}, Failure(EINVAL, "propagation", PRIVATE), replace(ROOT, root_is_mount=None)),
+]
+
+
+@pytest.mark.parametrize(("cause", "failure", "evidence"), RECORDED, ids=[case[0] for case in RECORDED])
+def test_recognised(cause: str, failure: Failure, evidence: Evidence) -> None:
+    """The cause is named, with what was found and what to do, all braces filled."""
+    found = explain(failure, evidence)
+    assert found.cause == cause
+    assert found.why
+    assert found.hint
+    assert not set("{}") & set(found.why + found.hint)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "failure", "evidence"), UNDECIDED, ids=[" ".join(case[0]) for case in UNDECIDED]
+)
+def test_undecided(candidates: set[str], failure: Failure, evidence: Evidence) -> None:
+    """Nothing is guessed: all that comes into question is named, as candidates."""
+    found = explain(failure, evidence)
+    assert found.cause == ""
+    assert found.why.startswith("the evidence does not decide between: ")
+    assert all(CAUSES[name].title[1:] in found.why for name in candidates)
+    assert found.why.count("; or ") == len(candidates) - 1
+    assert found.hint
+
+
+def test_no_cause_without_a_test() -> None:
+    """Each is recognised somewhere above, or is a candidate."""
+    assert {case[0] for case in RECORDED}.union(*(case[0] for case in UNDECIDED)) == set(CAUSES)
+
+
+@pytest.mark.parametrize("failure", [failure for _, failure, _ in RECORDED], ids=lambda failure: failure.step)
+def test_a_clean_machine_is_not_accused(failure: Failure) -> None:
+    """What would have to be seen on the machine is not said of one where there is nothing to see."""
+    accusing = {
+        "not-linux", "seccomp-filter", "ubuntu-apparmor", "apparmor-profile", "selinux", "userns-switched-off",
+        "limit-zero", "missing-kind", "dead-pid-namespace", "moved-pid-namespace", "task-limit", "no-exec-from-memory",
+        "landlock", "masked-proc", "no-visible-proc", "read-only-proc", "no-proc", "no-capability", "unmapped-caller",
+        "chroot",
+    }  # fmt: skip
+    assert explain(failure, ROOT).cause not in accusing
+
+
+@pytest.mark.parametrize(
+    ("evidence", "failure", "words"),
+    [
+        (DOCKER, Failure(EPERM, "clone", CLONE), "docker run --security-opt seccomp=unconfined"),
+        (KUBERNETES, Failure(EPERM, "clone", CLONE), "seccompProfile"),
+        (
+            replace(KUBERNETES, places=("jupyterhub", "kubernetes")),
+            Failure(EPERM, "clone", CLONE),
+            "whoever runs the hub",
+        ),
+        (replace(DOCKER, places=("podman",)), Failure(EPERM, "clone", CLONE), "podman run"),
+        (GITHUB, uid_map("0 1000 1"), "add a step before this one"),
+        (UBUNTU, uid_map("0 1000 1"), "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+        (replace(UBUNTU, places=("docker", "ubuntu")), uid_map("0 1000 1"), "two doors"),
+        (replace(ROOT, places=("rhel",), limits={"user": 0}), Failure(ENOSPC, "clone", CLONE_USER), "/etc/sysctl.d"),
+        (replace(ROOT, places=("wsl2",), kinds=("user",)), Failure(EINVAL, "unshare", "CLONE_NEWTIME"), "wsl --update"),
+    ],
+    ids=lambda value: value.places[0] if isinstance(value, Evidence) else "",
+)
+def test_remedies_of_places(evidence: Evidence, failure: Failure, words: str) -> None:
+    """What to do depends on where one is."""
+    assert words in explain(failure, evidence).hint
+
+
+def test_written_down_well() -> None:
+    """Every cause has all its words; steps and places are ones that exist."""
+    steps = {"prepare", "exec init", "plan", *_all_steps()}
+    for cause in CAUSES.values():
+        assert cause.steps <= steps, cause.name
+        assert set(cause.places) <= set(PLACES), cause.name
+        assert cause.meaning.endswith((".", '"')), cause.name
+        assert not cause.title.endswith("."), cause.name
+        for text in (cause.why, cause.remedy, *cause.places.values()):
+            assert text.format(**cause.example), cause.name
+            assert not text.endswith("."), cause.name
+
+
+def _all_steps() -> set[str]:
+    options = [
+        {"unshare": "UmpiunCT", "mount_proc": True, "hostname": "a", "domainname": "b", "pid_max": 400, "boottime": 1,
+         "no_new_privs": True},
+        {"unshare": "m", "fork": False},
+        {"unshare": "U", "map_users": [(0, 0, 1)], "map_groups": [(0, 0, 1)], "setgroups": "allow", "keep_caps": True},
+    ]  # fmt: skip
+    launch = {
+        "cwd": b"/", "umask": 0, "start_new_session": True, "process_group": 0, "controlling_terminal": True,
+        "groups": (), "gid": 0, "uid": 0,
+    }  # fmt: skip
+    plans: list[_core.Plan] = [plan_for(launch, **option) for option in options]
+    return {step.name for plan in plans for step in plan.steps}

@@ -1,0 +1,93 @@
+"""Generate `docs/errors.md` from the causes in `nsbox._hints`, or check that it is what would be generated."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nsbox._hints import CAUSES, SECTIONS, Cause
+from nsbox._place import PLACES
+
+PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+
+HEAD = f"""\
+# Errors, and what to do about them
+
+When something cannot be started, nsbox says three things: which step failed, why, and what to do next.
+
+```text
+step 'mount proc' failed: mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL): Operation not permitted
+why: parts of /proc are hidden by mounts (/proc/kcore), and a new proc would show them again
+next: docker run --security-opt systempaths=unconfined
+```
+
+A *step* is one thing nsbox does on the way to your program; `nsbox explain` lists them all. The *why* is never guessed:
+it is read from the machine at that moment. Where nothing can be read that would decide, the message says so and names
+what comes into question. In Python the three parts are `error.step`, `error.evidence` and `error.hint`, and
+`error.cause` is the name under which the cause is described here.
+
+`nsbox doctor` looks for all of this before anything has failed.
+
+This page has all {len(CAUSES)} causes. It is generated from the code by `tools/errors.py`.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD, "\n".join(_contents())]
+    for title, causes in SECTIONS.items():
+        parts.append(f"## {title}\n")
+        parts.extend("\n".join(_section(cause)) for cause in causes)
+    return "\n".join(parts)
+
+
+def _contents() -> Iterator[str]:
+    yield "| cause | what is the matter | kernel's number |"
+    yield "| --- | --- | --- |"
+    for cause in CAUSES.values():
+        yield f"| [{cause.name}](#{cause.name}) | {cause.title} | {_numbers(cause) or 'any'} |"
+    yield ""
+
+
+def _numbers(cause: Cause) -> str:
+    return ", ".join(errno.errorcode[number] for number in sorted(cause.errnos))
+
+
+def _section(cause: Cause) -> Iterator[str]:
+    yield f"### {cause.name}\n"
+    yield f"**{cause.title}.** {cause.meaning}\n"
+    why, remedy = (text.format(**cause.example) for text in (cause.why, cause.remedy))
+    if cause.traceless is None:
+        yield f"- nsbox says: *{why}*"
+    elif cause.example or cause.name in ("chroot", "root-is-no-mount", "too-deep"):
+        yield f"- nsbox says, if it can be seen: *{why}*; otherwise it is named as one that comes into question"
+    else:
+        yield "- It leaves no trace, so nsbox only names it as one that comes into question"
+    yield f"- What to do: {remedy}"
+    for place in PLACES:
+        if place in cause.places:
+            yield f"- {PLACES[place][:1].upper()}{PLACES[place][1:]}: {cause.places[place].format(**cause.example)}"
+    yield f"- Steps: {', '.join(sorted(cause.steps))}"
+    if cause.manual:
+        yield f"- More: {cause.manual}"
+    yield ""
+
+
+def main() -> int:
+    """Write the page, or with --check compare it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    text = page().rstrip("\n") + "\n"
+    if not parser.parse_args().check:
+        PAGE.write_text(text)
+    elif not PAGE.exists() or PAGE.read_text() != text:
+        print("docs/errors.md is out of date: run `make stubs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

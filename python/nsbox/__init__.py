@@ -11,6 +11,7 @@
 #   errors.py    everything that is raised
 #   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
 #   diagnosis.py what this machine allows: doctor
+#   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #

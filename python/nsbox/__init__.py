@@ -12,6 +12,7 @@
 #   _hints/      why a step failed: every cause, recognised from evidence (_evidence.py)
 #   diagnosis.py what this machine allows: doctor
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
+#   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #

@@ -19,6 +19,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from nsbox.box import Box
     from nsbox.shell import Shell
@@ -53,6 +54,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail tests that leave processes behind; without it, those left in namespaces of nsbox are only reported",
     )
+
+    parser.addini(
+        "nsbox_transcripts",
+        "files with terminal sessions that are run as tests, a test for each command (nsbox check): patterns",
+        type="args",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the terminal sessions that the configuration names."""
+    patterns = parent.config.getini("nsbox_transcripts")
+    if not any(map(file_path.match, patterns)):
+        return None
+    from nsbox import _plugin_transcripts  # noqa: PLC0415 - nothing is imported before it is needed
+
+    return _plugin_transcripts.TranscriptFile.from_parent(parent, path=file_path)
 
 
 def pytest_configure(config: pytest.Config) -> None:

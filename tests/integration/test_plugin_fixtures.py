@@ -140,7 +140,8 @@ def test_leaks_can_fail(as_root: Inner, parallel: tuple[str, ...]) -> None:
     # Of a fixture, or outside, it is seen in the teardown, which is an error of its own.
     result.assert_outcomes(passed=5, failed=2, errors=3)
     result.stdout.fnmatch_lines_random([
-        "*the test left 1 process behind*", "    sleep 811 (*", "    sleep 812 (*", "*    sleep 813 (*", "*    sleep 815 (*",
+        "*the test left 1 process behind*", "    sleep 811 (*", "    sleep 812 (*", "*    sleep 813 (*",
+        "*    sleep 815 (*",
         "*    sleep 816 (*",
     ])  # fmt: skip
     result.stdout.no_fnmatch_line("*sleep 81[78]*")

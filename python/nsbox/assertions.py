@@ -139,7 +139,7 @@ def _why_shared(kind: str, view: _View, names: Iterable[str]) -> str:
     if kind == "pid" and view._box is None:
         match _pidns.for_children(view.pid):
             case "alive" | "dead" | "unborn":
-                return "a PID namespace was unshared without a fork: it is for the children only, unshare needs --fork (-f)."
+                return "a PID namespace was unshared without a fork, for the children only: unshare needs --fork (-f)."
     rest = "; what is mounted now is mounted outside, too" if kind == "mount" and set(names) != {"mount"} else ""
     return f"unshare without {option}{rest}."
 

@@ -37,7 +37,7 @@ class Inner:
             path.write_text(textwrap.dedent(text))
             path.chmod(0o644)
 
-    def run(self, *arguments: str) -> pytest.RunResult:
+    def run(self, *arguments: str, limit: float = _LIMIT) -> pytest.RunResult:
         """Run the tests and return what came of it."""
         command = [*self.command, "-p", "no:cacheprovider", f"--basetemp={self.path / 'tmp'}", *arguments]
         if not self.who.is_root:
@@ -47,7 +47,7 @@ class Inner:
         with out.open("w") as file:
             result = subprocess.run(
                 command, cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL, stdout=file,
-                stderr=subprocess.STDOUT, timeout=_LIMIT, check=False,
+                stderr=subprocess.STDOUT, timeout=limit, check=False,
             )  # fmt: skip
         shutil.rmtree(self.path / "tmp", ignore_errors=True)
         output = out.read_text()

@@ -37,9 +37,12 @@ stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, and docs/err
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python tools/errors.py
 
-bench: $(VENV)/built  ## Measure spawning against a floor in C and its peers, and imports against a bare interpreter
+bench: $(VENV)/built  ## Measure spawning and reading against floors in C and their peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py
+	$(BIN)/python benches/aio.py
+	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
+	$(BIN)/python benches/readers.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist

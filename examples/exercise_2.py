@@ -19,9 +19,9 @@ def main() -> None:
 
     with nsbox.Shell("mip") as shell:  # unshare -mipf
         print("inside, $$ is", shell.run("echo $$"))
-        print("ps, before:", *list(nsbox.ps(of=shell.pid))[:3], sep="\n  ")
+        print("ps, before:", *list(nsbox.ps(of=shell.pid, view="proc"))[:3], sep="\n  ")
         shell.run("mount -t proc none /proc", check=True)
-        print("ps, after:", *nsbox.ps(of=shell.pid), sep="\n  ")
+        print("ps, after:", *nsbox.ps(of=shell.pid, view="proc"), sep="\n  ")
         print(f"one process, two PIDs: {shell.pid} outside, {shell.pid_inside} inside")
         print("System V segments:", shell.run("tail -n +2 /proc/sysvipc/shm | wc -l"))
 

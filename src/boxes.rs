@@ -15,7 +15,7 @@ use nsbox_init::wire::{Event, FILED, MOST_DESCRIPTORS, ReportKind};
 use pyo3::prelude::*;
 
 use crate::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
-use crate::conversation::{Conversation, refused, step_failed};
+use crate::conversation::{Conversation, Ending, refused, step_failed};
 use crate::errand::Errand;
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
@@ -138,7 +138,7 @@ impl Home {
     pub fn is_stopped(&self) -> bool {
         let Ok(pid) = number_in_proc(&self.pidfd) else { return false };
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// The error for an nsbox-init that does not answer.
@@ -305,6 +305,7 @@ fn nested<'a>(py: Python<'_>, plan: &'a Plan, encoded: &[u8], home: &Arc<Home>) 
         maps_written: false,
         outer: Some((Arc::clone(home), parts.pid_inside as u32)),
         times: Vec::new(),
+        ending: Ending::Ahead,
     })
 }
 
@@ -372,23 +373,27 @@ impl BoxHandle {
         self.check_owner()?;
         let bytes = plan.to_bytes();
         let socket = py.detach(|| self.home.ask(&bytes, &fds))?;
-        loop {
-            let result = match py.detach(|| self.home.hear(&socket, plan, Instant::now())) {
+        let since = Instant::now();
+        let error = loop {
+            match py.detach(|| self.home.hear(&socket, plan, since)) {
                 Ok(Some(message)) if message.kind == ReportKind::Exited => {
                     return Ok(Exit::from_report(message.report));
                 }
-                Ok(_) | Err(Error::Os("ppoll", libc::EINTR)) => py.check_signals(),
-                Err(error) => return Err(error),
-            };
-            if let Err(error) = result {
-                py.detach(|| {
-                    if self.home.ask(&Errand::end(token).to_bytes(), &[]).is_ok() {
-                        let _ = poll_readable([socket.as_raw_fd()], Some(LAST_WAIT));
+                Ok(_) | Err(Error::Os("ppoll", libc::EINTR)) => {
+                    if let Err(error) = py.check_signals() {
+                        break error.into();
                     }
-                });
-                return Err(error.into());
+                }
+                Err(error) => break error,
             }
-        }
+        };
+        py.detach(|| {
+            // Nothing needs ending when it has not begun, or is over: then nobody has this token.
+            if self.home.ask(&Errand::end(token).to_bytes(), &[]).is_ok() && !self.home.is_stopped() {
+                let _ = poll_readable([socket.as_raw_fd()], Some(LAST_WAIT));
+            }
+        });
+        Err(error)
     }
 
     /// Have nsbox-init do something.

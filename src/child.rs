@@ -145,7 +145,7 @@ impl Child {
             // The box has ended, and has taken it along; it may be the last to go.
             wait_bounded(&lines.pidfd, LAST_WAIT);
         }
-        let exit = Exit::without_report(status, &lines.pidfd, self.parts.init_is_pid_1);
+        let exit = Exit::without_report(status, Some(&lines.pidfd), self.parts.init_is_pid_1);
         let mut state = self.state();
         if let State::Over(exit) = &*state {
             return exit.clone();
@@ -295,8 +295,10 @@ fn gone_is_fine(result: std::result::Result<(), i32>) -> Result<()> {
 
 impl Exit {
     /// nsbox-init was killed: by killing PID 1 of a namespace, most likely, and everything in it.
-    pub fn without_report(status: Option<Status>, payload: &OwnedFd, init_is_pid_1: bool) -> Self {
-        if !init_is_pid_1 {
+    pub fn without_report(status: Option<Status>, payload: Option<&OwnedFd>, init_is_pid_1: bool) -> Self {
+        if let Some(payload) = payload
+            && !init_is_pid_1
+        {
             // It could not take the payload along. The kernel does that, unless the payload has changed its user; and
             // then we may not do it either.
             let _ = send_signal(payload, libc::SIGKILL);

@@ -42,7 +42,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     plan.op(
         Actor::Init,
         "fork",
-        Op::Fork { flags: inner },
+        Op::Fork { flags: inner, quiet: 0 },
         "clone(2)",
         match arrangement {
             Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",

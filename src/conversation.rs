@@ -12,7 +12,7 @@ use crate::boxes::Home;
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::ns;
-use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, remembered};
+use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
 use crate::plan::{Arrangement, Plan};
 use crate::report::{Message, receive};
 
@@ -39,6 +39,18 @@ pub struct Conversation<'a> {
     pub outer: Option<(Arc<Home>, u32)>,
     /// How long the steps took that it has carried out, in nanoseconds.
     pub times: Vec<(u16, i64)>,
+    /// What is known of the payload's end.
+    pub ending: Ending,
+}
+
+/// What is known of a payload's end.
+pub enum Ending {
+    /// Nothing; and its pidfd is not known either.
+    Ahead,
+    /// Nothing yet; this is its pidfd.
+    Of(OwnedFd),
+    /// nsbox-init has told it.
+    Told(Exit),
 }
 
 impl Conversation<'_> {
@@ -60,43 +72,53 @@ impl Conversation<'_> {
         let Some(message) = receive(&self.socket)? else {
             return if heard || ended { Err(self.gone()) } else { Ok(None) };
         };
+        self.act_on(&message)?;
+        Ok(Some(message))
+    }
+
+    fn act_on(&mut self, message: &Message) -> Result<()> {
         match message.kind {
-            ReportKind::Forked => self.forked(&message),
+            ReportKind::Forked => self.forked(message),
             ReportKind::MapsWanted => self.write_maps()?,
             ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
             ReportKind::Refused => return Err(refused(&message.report)),
             ReportKind::Performed => self.times.push((message.report.step as u16, message.report.value)),
             ReportKind::Started | ReportKind::Exited | ReportKind::Done | ReportKind::Happened => {}
         }
-        Ok(Some(message))
+        Ok(())
     }
 
-    /// Wait for the end of everything, and hear all that was said only then: being told in between that the payload
-    /// runs would be one more wake-up. Only where nsbox-init needs an answer, for the maps, is it heard before.
+    /// Wait for the end of everything: for the report of it, and then for nsbox-init itself. For both the kernel runs the
+    /// one that waits where the other ends; for a poll of a pidfd it would wake another CPU.
     pub fn wait(&mut self) -> Result<Option<Exit>> {
-        if self.plan.maps().next().is_some() && !self.maps_written {
-            return self.next().map(|_| None);
-        }
-        let [ended] = poll_readable([self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
-        if !ended {
-            return Ok(None);
-        }
-        let mut payload = None;
-        while let Some(message) = receive(&self.socket)? {
-            match message.kind {
-                ReportKind::Exited => {
-                    reap(&self.pidfd, false);
-                    return Ok(Some(Exit::from_report(message.report)));
+        if !matches!(self.ending, Ending::Told(_)) {
+            let [heard] = poll_readable([self.socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
+            match receive(&self.socket)? {
+                Some(message) => {
+                    self.act_on(&message)?;
+                    match (message.kind, message.attached) {
+                        (ReportKind::Exited, _) => self.ending = Ending::Told(Exit::from_report(message.report)),
+                        (ReportKind::Started, Some(payload)) => self.ending = Ending::Of(payload),
+                        _ => {}
+                    }
+                    return Ok(None);
                 }
-                ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
-                ReportKind::Refused => return Err(refused(&message.report)),
-                ReportKind::Started => payload = message.attached,
-                _ => {}
+                None if !heard => return Ok(None),
+                None => {}
             }
         }
-        let Some(payload) = payload else { return Err(self.gone()) };
-        let status = reap(&self.pidfd, false).or_else(|| remembered(&self.pidfd));
-        Ok(Some(Exit::without_report(status, &payload, self.plan.init_is_pid_1())))
+        // Only the kernel has something to do now, which takes the namespaces down.
+        let status = reap_interruptibly(&self.pidfd)?;
+        match (std::mem::replace(&mut self.ending, Ending::Ahead), status) {
+            (Ending::Told(exit), _) => Ok(Some(exit)),
+            (Ending::Of(payload), status) => {
+                Ok(Some(Exit::without_report(status, Some(&payload), self.plan.init_is_pid_1())))
+            }
+            (Ending::Ahead, Some(Status::Killed(_))) if self.plan.init_is_pid_1() => {
+                Ok(Some(Exit::without_report(status, None, true)))
+            }
+            (Ending::Ahead, status) => Err(Self::gone_with(status)),
+        }
     }
 
     /// End it, and return only when it is gone. PID 1 can be killed with all it started. Outside a PID namespace it is
@@ -172,7 +194,11 @@ impl Conversation<'_> {
 
     /// nsbox-init ended without a word: killed from outside, most likely.
     fn gone(&self) -> Error {
-        let detail = match reap(&self.pidfd, false) {
+        Self::gone_with(reap(&self.pidfd, false))
+    }
+
+    fn gone_with(status: Option<Status>) -> Error {
+        let detail = match status {
             Some(Status::Killed(signal)) => format!("nsbox-init was killed by signal {signal}"),
             Some(Status::Exited(code)) => format!("nsbox-init ended with status {code}"),
             None => "nsbox-init closed the connection".to_string(),

@@ -7,16 +7,20 @@ pub mod compile;
 mod conversation;
 mod errand;
 mod error;
+mod here;
 mod image;
+mod ipc;
 mod ns;
 mod pidfd;
 pub mod plan;
 mod probe;
 mod proc;
+mod relations;
 mod report;
 mod spawn;
 pub mod spec;
 mod text;
+mod visit;
 
 use pyo3::prelude::*;
 
@@ -31,13 +35,19 @@ mod _core {
     #[pymodule_export]
     use crate::errand::Errand;
     #[pymodule_export]
+    use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
+    #[pymodule_export]
+    use crate::ipc::{IpcFiles, read_ipc};
+    #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
-    use crate::proc::{ProcessRecord, ThreadRecord, read_processes};
+    use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
+    #[pymodule_export]
+    use crate::relations::{Relation, namespace_relations};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]

@@ -62,26 +62,43 @@ pub enum Status {
 
 /// Reap a child (waitid(2), P_PIDFD). Nothing if it still runs and `block` is false, or if somebody else has reaped it.
 pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
+    loop {
+        match wait_once(pidfd, if block { 0 } else { libc::WNOHANG }) {
+            Ok(status) => return status,
+            Err(libc::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Wait for the end of a child and reap it. When somebody else does that, as the kernel where SIGCHLD is ignored, the
+/// status may be unknown.
+///
+/// # Errors
+/// EINTR, when a signal came.
+pub fn reap_interruptibly(pidfd: &OwnedFd) -> Result<Option<Status>> {
+    match wait_once(pidfd, 0) {
+        Ok(status) => Ok(status),
+        Err(libc::EINTR) => Err(Error::Os("waitid", libc::EINTR)),
+        Err(_) => poll_readable([pidfd.as_raw_fd()], None).map(|_| remembered(pidfd)),
+    }
+}
+
+fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Option<Status>, i32> {
     // SAFETY: plain numbers, for which zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | if block { 0 } else { libc::WNOHANG };
-    loop {
-        // SAFETY: writes the structure it is given.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) };
-        if result == 0 {
-            break;
-        }
-        if std::io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return None;
-        }
+    let options = libc::WEXITED | options;
+    // SAFETY: writes the structure it is given.
+    if unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) } != 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::ECHILD));
     }
     // SAFETY: waitid filled in these fields, or left them zero when nothing had ended.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    match (pid, info.si_code) {
+    Ok(match (pid, info.si_code) {
         (0, _) => None,
         (_, libc::CLD_EXITED) => Some(Status::Exited(status)),
         _ => Some(Status::Killed(status)),
-    }
+    })
 }
 
 /// How a process ended that somebody else has reaped: the kernel remembers it for the pidfd (PIDFD_GET_INFO, Linux

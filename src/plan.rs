@@ -3,6 +3,8 @@
 //! A step is carried out by the caller, by nsbox-init in the new namespaces, or by the payload's process before its
 //! exec; the last two kinds travel as operations (`wire.rs`).
 
+use std::borrow::{Borrow, Cow};
+
 use pyo3::prelude::*;
 
 use crate::ns::{self, kinds_of};
@@ -181,6 +183,18 @@ impl Plan {
         encode(self.ops())
     }
 
+    /// The same, for a caller that wants to hear of the end alone: being told in between that the payload runs would be
+    /// one more wake-up. Where killing nsbox-init does not kill the payload, it has to be known.
+    pub fn to_quiet_bytes(&self) -> Vec<u8> {
+        if !self.init_is_pid_1() {
+            return self.to_bytes();
+        }
+        encode(self.ops().map(|(step, op)| match op {
+            Op::Fork { flags, .. } => (step, Cow::Owned(Op::Fork { flags: *flags, quiet: 1 })),
+            op => (step, Cow::Borrowed(op)),
+        }))
+    }
+
     /// The request by which the nsbox-init of a box starts another one, which then carries this plan out.
     pub fn nested_start(&self) -> Vec<u8> {
         let ops: [Op<Vec<u8>>; 2] = [
@@ -231,10 +245,10 @@ impl Sink for Buffer {
 }
 
 /// The bytes of a plan with these operations.
-pub fn encode<'a, S: AsRef<[u8]> + 'a>(ops: impl Iterator<Item = (u16, &'a Op<S>)>) -> Vec<u8> {
+pub fn encode(ops: impl Iterator<Item = (u16, impl Borrow<Op<Vec<u8>>>)>) -> Vec<u8> {
     let (mut body, mut count) = (Buffer(Vec::with_capacity(4096)), 0);
     for (step, op) in ops {
-        wire::encode_op(step, op, &mut body);
+        wire::encode_op(step, op.borrow(), &mut body);
         count += 1;
     }
     let mut bytes = wire::encode_header(count, &body.0).to_vec();

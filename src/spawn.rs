@@ -7,19 +7,21 @@
 use std::ffi::{CString, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair, sockopt};
 use nsbox_init::capabilities;
 use nsbox_init::vfork::{Born, vfork};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::child::{Child, Exit, Keeper, Lines};
-use crate::conversation::{Conversation, failure};
+use crate::conversation::{Conversation, Ending, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
-use crate::pidfd::{self, above_stdio, reap};
+use crate::pidfd::{self, above_stdio, poll_readable, reap};
 use crate::plan::{Plan, STEP_CLONE, STEP_INIT};
 
 /// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
@@ -28,6 +30,10 @@ const STACK: usize = 8 << 10;
 
 /// A plan up to this size is sent as a message: a third of the smallest buffer a socket has by default (socket(7)).
 pub const PLAN_IN_MESSAGE: usize = 64 << 10;
+
+/// How long the payload has for its own end after a Ctrl-C, which it got as well: as in Python's subprocess. A second
+/// one cuts this short.
+const CTRL_C_GRACE: Duration = Duration::from_millis(250);
 
 /// Carry out `plan` until its payload runs.
 ///
@@ -58,11 +64,17 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
 /// between.
 #[pyfunction]
 pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
-    let encoded = plan.to_bytes();
+    let encoded = plan.to_quiet_bytes();
     let mut conversation = py.detach(|| launch(plan, &encoded))?;
     let end = converse(py, &mut conversation, Conversation::wait);
-    if end.is_err() {
-        py.detach(|| conversation.abandon());
+    if let Err(error) = &end {
+        let ctrl_c = matches!(error, Error::Python(raised) if raised.is_instance_of::<PyKeyboardInterrupt>(py));
+        py.detach(|| {
+            if ctrl_c {
+                let _ = poll_readable([conversation.pidfd.as_raw_fd()], Some(CTRL_C_GRACE));
+            }
+            conversation.abandon();
+        });
     }
     end
 }
@@ -76,7 +88,7 @@ pub fn converse<'a, T: Send>(
     loop {
         match py.detach(|| turn(conversation)) {
             Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => py.check_signals()?,
+            Ok(None) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
             Err(error) => return Err(error),
         }
     }
@@ -170,6 +182,7 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         maps_written: false,
         outer: None,
         times: Vec::new(),
+        ending: Ending::Ahead,
     })
 }
 
@@ -206,10 +219,11 @@ unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
 }
 
 /// All signals blocked in this thread, by the kernel's own call: the C library leaves out the two it uses itself.
-struct BlockedSignals(u64);
+pub struct BlockedSignals(u64);
 
 impl BlockedSignals {
-    fn all() -> Self {
+    /// Block them until the value is dropped.
+    pub fn all() -> Self {
         BlockedSignals(Self::set(u64::MAX))
     }
 

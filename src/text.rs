@@ -71,7 +71,7 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::SetHostname { name } => format!("sethostname({}, {})", quoted(&name.0), name.0.len()),
         Op::SetDomainname { name } => format!("setdomainname({}, {})", quoted(&name.0), name.0.len()),
         Op::LoopbackUp {} => "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(),
-        Op::Fork { flags } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Fork { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
         Op::Setsid {} => "setsid()".into(),
         Op::Setpgid { group } => format!("setpgid(0, {group})"),
         Op::ControllingTerminal {} => "ioctl(0, TIOCSCTTY)".into(),

@@ -22,11 +22,11 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     while let Some((step, op)) = ops.next() {
         let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
         match op {
-            Op::Fork { flags } => {
+            Op::Fork { flags, quiet } => {
                 // Nobody else's business any more, least of all the payload's, which shares our memory until its
                 // exec. But as long as maps are awaited, the caller has to open our files in /proc.
                 sys::set_dumpable(maps_ahead);
-                fork(channel, step, flags, time_namespace, plan, ops)
+                fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace }, plan, ops)
             }
             Op::Serve {} => {
                 sys::set_dumpable(false);
@@ -49,20 +49,30 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     sys::exit(crate::FAILED)
 }
 
-fn fork(channel: &Channel, step: u16, flags: u64, time_namespace: bool, plan: Plan<'static>, ops: Ops<'static>) -> ! {
+/// How the payload's process is made.
+struct Fork {
+    step: u16,
+    flags: u64,
+    /// Whether the caller does not want to be told that the payload runs.
+    quiet: bool,
+    time_namespace: bool,
+}
+
+fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) -> ! {
+    let Fork { step, flags, quiet, time_namespace } = how;
     let prepared = Supervisor::new(channel)
         .and_then(|supervisor| Ok((Launcher::new(supervisor.is_pid_1(), time_namespace)?, supervisor)));
     let (launcher, supervisor) = match prepared {
         Ok(prepared) => prepared,
         Err(errno) => channel.fail(step, errno, 0),
     };
-    let announce = !supervisor.is_pid_1() || !sys::is_mapped();
+    let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
     let received = &[];
     let mut order = Order { step, flags, plan, ops, channel, announce, received, directory: -1 };
     match launcher.launch(&mut order) {
         Ok(born) => {
             sys::set_dumpable(false);
-            supervisor.supervise(&Payload { pid: born.pid, pidfd: born.pidfd, announced: announce })
+            supervisor.supervise(&Payload { pid: born.pid, pidfd: born.pidfd, announced: announce, quiet })
         }
         Err(failure) => channel.fail(failure.step as u16, failure.errno, failure.value),
     }

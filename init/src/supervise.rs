@@ -17,6 +17,8 @@ pub struct Payload {
     pub pidfd: i32,
     /// Whether it has told the caller its number itself.
     pub announced: bool,
+    /// Whether the caller does not want to be told that it runs.
+    pub quiet: bool,
 }
 
 /// All that supervising needs, made before the payload exists: a failure is then one of set-up, with a step and an
@@ -65,7 +67,7 @@ impl Supervisor {
         let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
         // In another PID namespace our number for the payload means nothing to the caller: the kernel translates it.
         let sender = (self.pid_1 && !payload.announced).then_some(payload.pid);
-        if self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err() {
+        if !payload.quiet && self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err() {
             // The caller gave up while we were at it.
             self.end(payload);
         }

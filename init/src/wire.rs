@@ -292,7 +292,10 @@ operations! {
     /// Bring the loopback interface up.
     7 LoopbackUp {}
     /// Split: what follows is done by a child, which becomes the payload; init stays behind and supervises.
-    8 Fork { /** CLONE_NEW* for the child */ flags: u64 }
+    8 Fork {
+        /** CLONE_NEW* for the child */ flags: u64,
+        /** whether the caller wants to hear of failures and of the end alone */ quiet: u32,
+    }
     /// setsid(2).
     9 Setsid {}
     /// setpgid(2) of the payload itself.

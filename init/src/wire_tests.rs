@@ -98,7 +98,7 @@ impl Random {
     fn plan(&mut self) -> Steps {
         let (before, after) = (self.below(8), self.below(8));
         let mut steps: Steps = (0..before).map(|_| (self.next() as u16, self.op())).collect();
-        steps.push((self.next() as u16, Op::Fork { flags: self.next() }));
+        steps.push((self.next() as u16, Op::Fork { flags: self.next(), quiet: self.next() as u32 }));
         steps.extend((0..after).map(|_| (self.next() as u16, self.op())));
         steps.push((self.next() as u16, self.exec()));
         steps
@@ -186,7 +186,7 @@ fn what_does_not_add_up_is_refused_whatever_the_checksum() {
 #[test]
 fn the_operations_make_the_shape() {
     let exec = || (0, Random(7).exec());
-    let fork = || (0, Op::Fork { flags: 0 });
+    let fork = || (0, Op::Fork { flags: 0, quiet: 0 });
     let start = || (0, Op::Start { flags: 0, token: 0 });
     let serve = || (0, Op::Serve {});
     let other = || (0, Op::Setsid {});

@@ -1,5 +1,5 @@
 from _typeshed import Incomplete, SupportsGetItem
-from typing import Final, SupportsFloat, SupportsIndex, final
+from typing import Any, Final, SupportsFloat, SupportsIndex, final
 
 __all__ = [
     "__version__",
@@ -9,24 +9,34 @@ __all__ = [
     "Event",
     "Exit",
     "Facts",
+    "IpcFiles",
     "Kind",
     "Outcome",
     "Plan",
     "Probe",
-    "ProcessRecord",
+    "Proc",
+    "ProcFile",
+    "Relation",
     "Step",
-    "ThreadRecord",
     "compile",
     "compile_box",
     "compile_process",
+    "die_with_parent",
     "facts",
+    "keep_capabilities",
     "kinds",
     "landlock_layers",
+    "mount_here",
+    "namespace_relations",
     "open_box",
+    "open_proc",
+    "open_proc_of",
     "probe",
+    "read_ipc",
     "read_processes",
     "run",
     "spawn",
+    "unshare_here",
 ]
 
 __version__: Final[str]
@@ -345,6 +355,37 @@ class Facts:
         """
 
 @final
+class IpcFiles:
+    """
+    The files of an IPC namespace; nothing for what could not be read.
+    """
+    @property
+    def ids_inside(self, /) -> bool:
+        """
+        Whether the ids of the first three are those of the process's user namespace instead of the caller's.
+        """
+    @property
+    def msg(self, /) -> bytes | None:
+        """
+        /proc/sysvipc/msg.
+        """
+    @property
+    def queues(self, /) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
+        """
+        POSIX message queues: name, uid, gid, mode, and the file's text if it may be read (mq_overview(7)).
+        """
+    @property
+    def sem(self, /) -> bytes | None:
+        """
+        /proc/sysvipc/sem.
+        """
+    @property
+    def shm(self, /) -> bytes | None:
+        """
+        /proc/sysvipc/shm.
+        """
+
+@final
 class Kind:
     """
     One kind of namespace.
@@ -462,125 +503,71 @@ class Probe:
         """
 
 @final
-class ProcessRecord:
+class Proc:
     """
-    A process, as one pass over /proc found it.
+    A proc, to be read; mounted somewhere or nowhere.
     """
     def __repr__(self, /) -> str: ...
+    def file(self, /, path: SupportsGetItem[int, SupportsIndex]) -> bytes:
+        """
+        The contents of a file in it.
+        """
+    def mount_id(self, /) -> int | None:
+        """
+        The mount it is in, as mountinfo numbers them; nothing before Linux 5.8.
+        """
+    def namespace(self, /) -> int | None:
+        """
+        The PID namespace it belongs to; nothing if that may not be known.
+        """
+    def open(self, /, path: SupportsGetItem[int, SupportsIndex]) -> ProcFile:
+        """
+        An open file in it.
+        """
+    def seen_by(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> Proc:
+        """
+        The proc that its process `pid` finds at `path`.
+        """
+
+@final
+class ProcFile:
+    """
+    An open file of a proc, which is closed with the last reference to it: no signal can come between.
+    """
+    def fileno(self, /) -> int:
+        """
+        Its descriptor, which remains its own.
+        """
+
+@final
+class Relation:
+    """
+    A namespace and its relations; nothing where there is none, or where it lies outside of what the caller may know.
+    """
     @property
-    def cmdline(self, /) -> list[bytes] | None:
+    def id(self, /) -> int:
         """
-        The arguments; nothing if not asked for.
-        """
-    @property
-    def comm(self, /) -> bytes:
-        """
-        The name, any bytes.
-        """
-    @property
-    def kernel_thread(self, /) -> bool:
-        """
-        Whether it is a thread of the kernel.
-        """
-    @property
-    def namespaces(self, /) -> list[int | None] | None:
-        """
-        The namespaces in the order of `kinds()`; nothing if not asked for.
-        """
-    @property
-    def nice(self, /) -> int:
-        """
-        From -20 to 19.
-        """
-    @property
-    def owner(self, /) -> int:
-        """
-        The owner of the process' directory: the effective user, or root for a process that is not dumpable.
-        """
-    @property
-    def pgid(self, /) -> int:
-        """
-        The process group.
-        """
-    @property
-    def pid(self, /) -> int:
-        """
-        The PID in the PID namespace of this proc.
-        """
-    @property
-    def pids(self, /) -> list[int]:
-        """
-        The PIDs from that namespace inwards (NSpid); only the first one if they are not known.
+        The inode number.
         """
     @property
-    def ppid(self, /) -> int:
+    def kind(self, /) -> str:
         """
-        The parent's PID, 0 if the parent is outside.
-        """
-    @property
-    def rss(self, /) -> int:
-        """
-        Bytes in memory.
+        The kind's name.
         """
     @property
-    def sid(self, /) -> int:
+    def owner(self, /) -> int | None:
         """
-        The session.
-        """
-    @property
-    def start_seconds(self, /) -> float:
-        """
-        Seconds from boot to start.
+        The user namespace that owns it; a user namespace is owned by its parent.
         """
     @property
-    def start_ticks(self, /) -> int:
+    def owner_uid(self, /) -> int | None:
         """
-        Clock ticks from boot to start.
-        """
-    @property
-    def state(self, /) -> str:
-        """
-        One letter, as in proc_pid_stat(5).
+        The user who made the owning user namespace, or this one if it is one, as the caller's has them.
         """
     @property
-    def stime(self, /) -> float:
+    def parent(self, /) -> int | None:
         """
-        Seconds in kernel mode.
-        """
-    @property
-    def thread_count(self, /) -> int:
-        """
-        How many threads it has.
-        """
-    @property
-    def threads(self, /) -> list[ThreadRecord]:
-        """
-        The threads besides the first one; empty if not asked for.
-        """
-    @property
-    def tpgid(self, /) -> int:
-        """
-        The foreground process group of that terminal, -1 without one.
-        """
-    @property
-    def tty_nr(self, /) -> int:
-        """
-        The controlling terminal as a device number, 0 without one.
-        """
-    @property
-    def uids(self, /) -> tuple[int, int, int, int] | None:
-        """
-        Real, effective, saved and file system user id; nothing if not asked for or not told.
-        """
-    @property
-    def utime(self, /) -> float:
-        """
-        Seconds in user mode.
-        """
-    @property
-    def vsize(self, /) -> int:
-        """
-        Bytes of virtual memory.
+        The parent, for user and PID namespaces.
         """
 
 @final
@@ -620,28 +607,6 @@ class Step:
         Why it is done.
         """
 
-@final
-class ThreadRecord:
-    """
-    A thread besides the first one of its process.
-    """
-    def __repr__(self, /) -> str: ...
-    @property
-    def comm(self, /) -> bytes:
-        """
-        Its own name, any bytes.
-        """
-    @property
-    def namespaces(self, /) -> list[int | None] | None:
-        """
-        Its namespaces, as for a process.
-        """
-    @property
-    def tid(self, /) -> int:
-        """
-        Its id in the PID namespace of this proc.
-        """
-
 def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
     """
     Make a plan.
@@ -657,9 +622,20 @@ def compile_process(spec: Incomplete, launch: Incomplete, facts: Facts, home: Pl
     Make a plan for another process in the box that `home` made.
     """
 
+def die_with_parent(signal: SupportsIndex) -> None:
+    """
+    Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).
+    """
+
 def facts() -> Facts:
     """
     The calling thread's situation.
+    """
+
+def keep_capabilities() -> None:
+    """
+    Put every permitted capability into the inheritable and ambient sets, so that they survive an exec
+    (capabilities(7)).
     """
 
 def kinds() -> list[Kind]:
@@ -675,9 +651,37 @@ def landlock_layers() -> int | None:
     It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
     """
 
+def mount_here(
+    source: SupportsGetItem[int, SupportsIndex] | None,
+    target: SupportsGetItem[int, SupportsIndex] | None,
+    fstype: SupportsGetItem[int, SupportsIndex] | None,
+    flags: SupportsIndex,
+) -> None:
+    """
+    mount(2).
+    """
+
+def namespace_relations(
+    proc: Proc, handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]]
+) -> list[Relation]:
+    """
+    Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
+    leads to something else by now, is left out.
+    """
+
 def open_box(plan: Plan, outer: Box | None = None) -> Box:
     """
     Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
+    """
+
+def open_proc(path: SupportsGetItem[int, SupportsIndex]) -> Proc:
+    """
+    Open the proc at `path`.
+    """
+
+def open_proc_of(pid: SupportsIndex) -> Proc:
+    """
+    Open a proc of the PID namespace of process `pid` of our /proc, whatever it has mounted itself.
     """
 
 def probe() -> Probe:
@@ -685,19 +689,23 @@ def probe() -> Probe:
     Ask.
     """
 
-def read_processes(
-    proc: bytes | bytearray,
-    *,
-    of: SupportsIndex | None = None,
-    pids: SupportsGetItem[int, SupportsIndex] | None = None,
-    status: bool = True,
-    cmdline: bool = True,
-    namespaces: bool = True,
-    threads: bool = False,
-) -> list[ProcessRecord]:
+def read_ipc(pid: SupportsIndex | None) -> IpcFiles:
     """
-    Read the processes in the /proc directory `proc`, in the order in which it lists them, or only `pids`, in that
-    order; or in what the process `of` of our /proc finds under that path. Processes that end meanwhile are left out, as are those whose directory may not be entered (hidepid).
+    Read what is in the IPC namespace of process `pid`, or of the calling thread.
+    """
+
+def read_processes(
+    proc: Proc,
+    classes: tuple[Any, Any, Any, Any],
+    sources: SupportsGetItem[int, str],
+    *,
+    pids: SupportsGetItem[int, SupportsIndex] | None = None,
+) -> tuple[list[Any], list[int]]:
+    """
+    Read all processes of a proc in the order in which it lists them, or only `pids`, in that order.
+
+    `classes` are those of the records, `sources` the files besides stat. Returned are the records and the PIDs of
+    processes that are listed but may not be looked at (hidepid). Processes that end meanwhile are left out.
     """
 
 def run(plan: Plan) -> Exit:
@@ -711,4 +719,9 @@ def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None
     Carry out `plan` until its payload runs.
 
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    """
+
+def unshare_here(flags: SupportsIndex) -> None:
+    """
+    unshare(2) for the calling thread.
     """

@@ -9,14 +9,14 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nsbox import _core, _pidns
 from nsbox._place import place_names
 from nsbox.spec import KINDS
 
-__all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather"]
+__all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather", "inherit"]
 
 CAPABILITIES = {
     "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24,
@@ -143,11 +143,12 @@ class Evidence:
         return bool(self.effective >> CAPABILITIES[capability] & 1)
 
 
-def gather(*, threads: bool = True) -> Evidence:
+def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
     """Read everything.
 
     Args:
         threads: Whether a thread may be started for a moment, which Landlock can only be asked by.
+        tasks: Whether all processes are counted, which takes longer the more there are.
     """
     status = dict(_pairs(_read("/proc/self/status"), ":"))
     facts, answers = _core.facts(), _core.probe()
@@ -184,12 +185,28 @@ def gather(*, threads: bool = True) -> Evidence:
         procs=tuple(_procs(mounts)),
         children_born_into=_pidns.for_children(os.getpid()),
         no_new_privs=status.get("NoNewPrivs") == "1",
-        task_limits=tuple(_task_limits(facts)),
+        task_limits=tuple(_task_limits(facts)) if tasks else (),
         newuidmap=_helper("newuidmap"),
         newgidmap=_helper("newgidmap"),
         subuid=_subordinate("/etc/subuid", facts.euid),
         subgid=_subordinate("/etc/subgid", facts.euid),
     )
+
+
+def inherit(now: Evidence, before: Evidence) -> Evidence:
+    """Return `now` with the rights of `before`, with which a process began that has moved itself since."""
+    names = (
+        "uid",
+        "gid",
+        "effective",
+        "bounding",
+        "initial_user_namespace",
+        "uid_map",
+        "gid_map",
+        "setgroups",
+        "procs",
+    )
+    return replace(now, **{name: getattr(before, name) for name in (*names, "procs")})
 
 
 def _read(path: str) -> str:

@@ -9,8 +9,8 @@ from typing import Literal
 
 from nsbox._evidence import Evidence, Helper
 from nsbox._hints import CAUSES, Failure
-from nsbox._hints.creation import docker_profile, filtered, restricted, selinux
 from nsbox._hints.mounts import hidden_proc
+from nsbox._hints.policy import docker_profile, filtered, restricted, selinux
 from nsbox._trial import Trial
 from nsbox.spec import KINDS
 

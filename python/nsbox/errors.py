@@ -14,6 +14,10 @@ them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their rel
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nsbox._evidence import Evidence
 
 __all__ = ["ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
 
@@ -80,15 +84,26 @@ class SpawnPermissionError(SpawnError, PermissionError):
     """A step was refused with EPERM or EACCES."""
 
 
-def spawn_error(errno: int, step: str, actor: str, call: str, detail: str) -> SpawnError:
-    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core."""
+def spawn_error(
+    errno: int, step: str, actor: str, call: str, detail: str, evidence: Evidence | None = None
+) -> SpawnError:
+    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core.
+
+    Args:
+        errno: The error number.
+        step: The step's name.
+        actor: Who carried it out.
+        call: The system call.
+        detail: What else was reported about it.
+        evidence: What is known about the machine; by default it is gathered now.
+    """
     cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
     try:
         # Only needed when something fails, and its readers import what is imported from here.
         from nsbox import _hints  # noqa: PLC0415
 
-        cause, evidence, hint = _hints.explain(_hints.Failure(errno, step, call, detail))
+        cause, why, hint = _hints.explain(_hints.Failure(errno, step, call, detail), evidence)
     except Exception:
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
-        cause, evidence, hint = "", detail, ""
-    return cls(errno, step, actor, call, evidence, hint, cause)
+        cause, why, hint = "", detail, ""
+    return cls(errno, step, actor, call, why, hint, cause)

@@ -72,8 +72,12 @@ def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
     name = os.fsencode(program)
     if b"/" in name:
         return (name,)
-    directories = os.get_exec_path(cast("Mapping[str, str] | None", env))  # takes bytes too
-    return tuple(os.path.join(os.fsencode(directory), name) for directory in directories)
+    if env is None:
+        # As os.get_exec_path, which silences warnings meanwhile: for all threads, and for most of the time this takes.
+        directories = os.environb.get(b"PATH", os.defpath.encode()).split(b":")
+    else:
+        directories = [os.fsencode(one) for one in os.get_exec_path(cast("Mapping[str, str]", env))]  # takes bytes too
+    return tuple(directory + b"/" + name if directory else name for directory in directories)
 
 
 def environment(env: Environment | None) -> tuple[bytes, ...] | None:

@@ -1,4 +1,4 @@
-"""`subprocess`, in namespaces: `Popen`, `run`, and the bare `fork_exec` under both."""
+"""`subprocess.Popen`, in namespaces: `Popen`."""
 
 from __future__ import annotations
 
@@ -7,73 +7,28 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
-from nsbox import _core
+from nsbox import _core, _hooks
 from nsbox.errors import SpecError
-from nsbox.launch import Argument, Environment, Launch, bare, candidates, environment, finish, inheritable, start
-from nsbox.spec import Namespaces, Options, Spec, namespace_names, spec_of
+from nsbox.launch import Argument, Launch, candidates, environment, inheritable, start
+from nsbox.spec import Options, Spec, namespace_names, spec_of
 
-__all__ = ["Popen", "fork_exec", "run"]
+__all__ = ["OPTIONS", "Popen"]
 
-_OPTIONS = frozenset({"unshare", *Options.__annotations__})
+OPTIONS = frozenset({"unshare", *Options.__annotations__})
+"""The keywords that are about the namespaces; all others are those of `subprocess.Popen`."""
 
+_hooks.check(subprocess.Popen, _hooks.SUBPROCESS)
 
-def fork_exec(
-    argv: Sequence[Argument],
-    *,
-    unshare: Namespaces = "mip",
-    executable: Argument | None = None,
-    env: Environment | None = None,
-    cwd: Argument | None = None,
-    stdin: int = -1,
-    stdout: int = -1,
-    stderr: int = -1,
-    pass_fds: Sequence[int] = (),
-    start_new_session: bool = False,
-    controlling_terminal: bool = False,
-    **options: Unpack[Options],
-) -> _core.Child:
-    """Start a program in new namespaces and return its bare handle: no pipes, no policy.
-
-    The handle has ``pid``, ``pid_inside``, ``pidfd``, ``init_pid``, ``init_pidfd``, ``wait(timeout)``,
-    ``send_signal(number)``, ``kill()`` and ``plan``. The process ends with the calling process, and when
-    the handle is forgotten.
-
-    Args:
-        argv: The program and its arguments.
-        unshare: The new namespaces; see `Spec`.
-        executable: What to execute instead of ``argv[0]``.
-        env: Its environment; the caller's own by default.
-        cwd: Its working directory.
-        stdin: The descriptor that becomes its standard input; -1 for the caller's own.
-        stdout: The same for standard output.
-        stderr: The same for standard error.
-        pass_fds: Further descriptors it gets, under their own numbers.
-        start_new_session: Whether it leads a new session (setsid(2)).
-        controlling_terminal: Whether its standard input becomes its controlling terminal (ioctl_tty(2)).
-        **options: Further options of `Spec`.
-
-    Raises:
-        SpecError: for arguments that make no sense.
-        OSError: as `subprocess` for a program that cannot be executed.
-        SpawnError: when another step failed.
-    """
-    spec = spec_of(unshare, options)
-    launch, program = bare(
-        argv,
-        executable=executable,
-        env=env,
-        cwd=cwd,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        pass_fds=pass_fds,
-        start_new_session=start_new_session,
-        controlling_terminal=controlling_terminal,
-    )
-    return start(spec, launch, program=program, cwd=cwd)
+_NO_PREEXEC_FN = (
+    "preexec_fn: there is no Python between the clone and the exec, where the new process shares this one's memory. "
+    "What it is used for has an argument of its own: start_new_session, process_group, user, group, extra_groups, "
+    "umask, cwd, restore_signals, pass_fds; for anything else start a program that does it and then execs"
+)
+_NO_PROCESS_GROUP = (
+    "process_group: a group of the caller has no number in a new PID namespace (setpgid(2)); 0 makes a new one"
+)
 
 
 class Popen(subprocess.Popen[Any]):
@@ -81,6 +36,12 @@ class Popen(subprocess.Popen[Any]):
 
     ``wait()`` and ``communicate()`` return when everything is over: with a new PID namespace, when no process of it is
     alive. ``kill()`` ends all of it at once. When the calling process dies, however it dies, so does all of it.
+
+    Signals go to the program alone, through its pidfd. With ``init=False`` and a new PID namespace the program is PID 1
+    and ignores every signal it has no handler for, except SIGKILL and SIGSTOP (pid_namespaces(7)): ``terminate()``
+    then does nothing to a program that is not made for it.
+
+    ``preexec_fn`` is refused, and so is the number of a ``process_group`` in a new PID namespace.
 
     Attributes:
         pid: The PID of the program as the caller sees it.
@@ -113,7 +74,7 @@ class Popen(subprocess.Popen[Any]):
             OSError: as `subprocess.Popen`.
             SpawnError: when setting up the namespaces failed.
         """
-        options: Any = {name: keywords.pop(name) for name in _OPTIONS & keywords.keys()}
+        options: Any = {name: keywords.pop(name) for name in OPTIONS & keywords.keys()}
         if spec is not None and options:
             raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
         self.spec = spec_of(options.pop("unshare", "mip"), options) if spec is None else spec
@@ -125,13 +86,18 @@ class Popen(subprocess.Popen[Any]):
         return self._child.pidfd
 
     @property
+    def end_fd(self) -> int:
+        """A descriptor for poll(2) and the like, readable when everything is over; it belongs to this object."""
+        return self._child.end_fd
+
+    @property
     def _child(self) -> _core.Child:
         if self._nsbox_child is None:
             raise SpecError("nothing has been started")
         return self._nsbox_child
 
-    # The private methods of subprocess.Popen that decide how a process is started and waited for. Their arguments are
-    # subprocess's own business, and so are the types.
+    # The private methods of subprocess.Popen that decide how a process is started and waited for, see `_hooks`. Their
+    # arguments are subprocess's own business, and so are the types.
 
     def _execute_child(  # type: ignore[no-untyped-def]
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
@@ -139,11 +105,9 @@ class Popen(subprocess.Popen[Any]):
         start_new_session, process_group,
     ):  # fmt: skip
         if preexec_fn is not None:
-            raise SpecError("preexec_fn: cannot be called between the clone and the exec, where there is no Python")
+            raise SpecError(_NO_PREEXEC_FN)
         if process_group > 0 and "pid" in namespace_names(self.spec.unshare):
-            raise SpecError(
-                "process_group: a group of the caller has no number in a new PID namespace; 0 makes a new one"
-            )
+            raise SpecError(_NO_PROCESS_GROUP)
         if isinstance(args, str | bytes | os.PathLike):
             if shell and isinstance(args, os.PathLike):
                 raise TypeError("path-like args is not allowed when shell is true")
@@ -189,10 +153,11 @@ class Popen(subprocess.Popen[Any]):
         return start(self.spec, launch, program=program, cwd=cwd)
 
     def _end(self) -> None:
-        """Kill what still runs, and wait for its end."""
-        if self._nsbox_child is not None and self.returncode is None:
-            self._nsbox_child.kill()
-            self._learn(self._nsbox_child.wait())
+        """Kill what still runs, and wait for its end; but in a child of os.fork it is somebody else's."""
+        child = self._nsbox_child
+        if child is not None and self.returncode is None and child.is_own:
+            child.kill()
+            self._learn(child.wait())
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
@@ -229,11 +194,16 @@ class Popen(subprocess.Popen[Any]):
 
     def __repr__(self) -> str:
         """Say what runs, under which numbers, and where."""
-        args = repr(list(self.args) if not isinstance(self.args, str | bytes | os.PathLike) else self.args)
         if self._nsbox_child is None:
-            return f"<nsbox.Popen: {args}, not started>"
-        state = "running" if self.returncode is None else f"ended with {self.returncode}"
+            return super().__repr__()
+        args = repr(list(self.args) if not isinstance(self.args, str | bytes | os.PathLike) else self.args)
         where = f"in new {', '.join(self.namespaces)} namespaces" if self.namespaces else "in the caller's namespaces"
+        if self.returncode is not None:
+            state = f"ended with {self.returncode}"
+        elif self.pid_inside == 1:
+            state = "running, as PID 1 deaf to all signals it has no handler for but SIGKILL and SIGSTOP"
+        else:
+            state = "running"
         return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}>"
 
 
@@ -242,81 +212,3 @@ def _kernel_id(argument: str, value: int, error: type[Exception] = OverflowError
     if not 0 <= value < 2**32 - 1:
         raise error(f"{argument}: {value} is no user or group id")
     return value
-
-
-def run(
-    *args: Any,
-    input: Any = None,
-    capture_output: bool = False,
-    timeout: float | None = None,
-    check: bool = False,
-    **keywords: Any,
-) -> subprocess.CompletedProcess[Any]:
-    """Run a program in new namespaces and return when nothing of it is alive: `subprocess.run` with namespaces.
-
-    Args:
-        *args: As for `subprocess.run`.
-        input: Bytes or text for its standard input.
-        capture_output: Whether standard output and error are captured.
-        timeout: Seconds after which everything is killed.
-        check: Whether a return code other than 0 is an error.
-        **keywords: As for `subprocess.run`, and the options of `Spec`.
-
-    Raises:
-        subprocess.TimeoutExpired: with the output so far.
-        subprocess.CalledProcessError: with `check`, for a return code other than 0.
-        SpecError: for arguments that make no sense.
-        OSError: as `subprocess.run`.
-        SpawnError: when setting up the namespaces failed.
-    """
-    if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= _OPTIONS:
-        returncode = _run_unattended(args[0], **keywords)
-        if check and returncode:
-            raise subprocess.CalledProcessError(returncode, args[0])
-        return subprocess.CompletedProcess(args[0], returncode)
-    return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
-
-
-def complete(
-    kind: type[Popen],
-    *args: Any,
-    input: Any = None,
-    capture_output: bool = False,
-    timeout: float | None = None,
-    check: bool = False,
-    **keywords: Any,
-) -> subprocess.CompletedProcess[Any]:
-    """Do what `run` does by a `Popen` of this kind, all other arguments being its own."""
-    if input is not None:
-        if keywords.get("stdin") is not None:
-            raise SpecError("input: cannot be combined with stdin")
-        keywords["stdin"] = subprocess.PIPE
-    if capture_output:
-        if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
-            raise SpecError("capture_output: cannot be combined with stdout or stderr")
-        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
-    # Bound to a name before anything is started: wherever a handler of a signal raises, what has been started is ended.
-    process = kind.__new__(kind)
-    try:
-        process.__init__(*args, **keywords)  # type: ignore[misc]
-        with process:
-            try:
-                stdout, stderr = process.communicate(input, timeout=timeout)
-            except BaseException:
-                # Leaving the with block waits for the end of everything.
-                process.kill()
-                raise
-    finally:
-        process._end()
-    if check and process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
-    """Run a program that needs nothing from us while it runs: what `Popen` does for it is then half of the work."""
-    argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
-    program = argv[0]
-    sys.audit("subprocess.Popen", program, argv, None, None)
-    launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
-    return finish(spec_of(unshare, options), launch, program=program).returncode

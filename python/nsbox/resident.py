@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from nsbox import _core
+from nsbox.calls import complete
 from nsbox.errors import SpawnError, SpecError
 from nsbox.launch import Argument, Launch, candidates, subprocess_says
-from nsbox.process import Popen, complete
+from nsbox.process import Popen
 from nsbox.spec import Options, Spec
 
 __all__ = ["House", "ResidentPopen", "run", "start"]

@@ -27,8 +27,8 @@ from typing import Any, Self, Unpack
 
 from nsbox import _core, _pidns
 from nsbox.errors import ClosedError, SpecError
+from nsbox.handle import fork_exec
 from nsbox.launch import Environment
-from nsbox.process import fork_exec
 from nsbox.spec import Namespaces, Options
 
 __all__ = ["Shell", "ShellResult"]

@@ -1,283 +1,21 @@
-"""The processes there are, as a table and as a tree: `ps` and `pstree`, with the namespaces.
-
-One pass over /proc finds everything (proc(5)); no external tool is run. What a pass found is plain frozen data: it
-does not change when the processes do.
-
-    ps() -> ProcessTable of Process
-    pstree() -> ProcessTree of Node
-"""
+"""The tree of processes, with the changes of namespaces: `pstree`."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias, overload
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from nsbox import _core
-from nsbox.views import text as _text
+from nsbox.errors import SpecError
+from nsbox.processes import NamespaceIds, Process, Target, Thread, View, pid_of, read
+from nsbox.views import names as _names
+from nsbox.views import process_tree as _view
 
-__all__ = ["NamespaceIds", "Node", "Process", "ProcessTable", "ProcessTree", "Target", "Thread", "ps", "pstree"]
-
-
-class _HasPid(Protocol):
-    @property
-    def pid(self) -> int: ...
-
-
-Target: TypeAlias = "int | _HasPid"
-"""A process: its PID as the caller sees it, or anything with such a ``pid`` (`Process`, a box, a Popen object)."""
-
-
-class NamespaceIds(NamedTuple):
-    """The namespaces of a process or thread, as inode numbers (namespaces(7)).
-
-    None where it could not be read: without the permission to trace the process (ptrace(2), PTRACE_MODE_READ), and for
-    most namespaces of a zombie. Unknown is never the same as unchanged.
-    """
-
-    user: int | None = None
-    mount: int | None = None
-    pid: int | None = None
-    ipc: int | None = None
-    uts: int | None = None
-    net: int | None = None
-    cgroup: int | None = None
-    time: int | None = None
-
+__all__ = ["Node", "ProcessTree", "pstree"]
 
 _UNKNOWN = NamespaceIds()
-
-
-@dataclass(frozen=True, slots=True)
-class Thread:
-    """A thread besides the first one of its process.
-
-    Attributes:
-        tid: Its id, in the PID namespace of the proc that was read.
-        comm: Its own name, any bytes (proc_pid_comm(5)).
-        namespaces: Its namespaces: a thread can unshare most kinds alone.
-    """
-
-    tid: int
-    comm: bytes
-    namespaces: NamespaceIds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """A process at the moment of reading.
-
-    Attributes:
-        pid: Its PID, in the PID namespace of the proc that was read.
-        pids: Its PIDs from that namespace inwards; the last is the one it knows itself (NSpid, proc_pid_status(5)).
-        ppid: Its parent's PID; 0 if the parent is outside of that namespace.
-        pgid: Its process group.
-        sid: Its session.
-        tty_nr: Its controlling terminal as a device number, 0 without one.
-        tpgid: The foreground process group of that terminal, -1 without one.
-        state: One letter: R running, S sleeping, D in an uninterruptible wait, T stopped, t traced, Z zombie, I idle.
-        nice: From -20 to 19.
-        uids: Its real, effective, saved and file system user id, as the caller's user namespace has them.
-        owner: The owner of its directory in /proc: the effective user, or root while it is not dumpable (proc(5)).
-        thread_count: How many threads it has, the first one included.
-        comm: Its name, any bytes, at most 15 for a user's process (proc_pid_comm(5)).
-        cmdline: Its arguments; none for a thread of the kernel and for a zombie.
-        kernel_thread: Whether it is a thread of the kernel.
-        start_ticks: When it was started, in clock ticks after boot (sysconf(3), _SC_CLK_TCK).
-        start_seconds: The same in seconds.
-        utime: CPU time in user mode, in seconds.
-        stime: CPU time in kernel mode, in seconds.
-        rss: Bytes in memory.
-        vsize: Bytes of virtual memory.
-        namespaces: Its namespaces.
-        threads: Its other threads, if they were asked for.
-    """
-
-    pid: int
-    pids: tuple[int, ...]
-    ppid: int
-    pgid: int
-    sid: int
-    tty_nr: int
-    tpgid: int
-    state: str
-    nice: int
-    uids: tuple[int, int, int, int] | None
-    owner: int
-    thread_count: int
-    comm: bytes
-    cmdline: tuple[bytes, ...]
-    kernel_thread: bool
-    start_ticks: int
-    start_seconds: float
-    utime: float
-    stime: float
-    rss: int
-    vsize: int
-    namespaces: NamespaceIds
-    threads: tuple[Thread, ...] = ()
-
-    @property
-    def uid(self) -> int:
-        """Its real user; the owner of its directory where that is not known."""
-        return self.uids[0] if self.uids else self.owner
-
-    @property
-    def name(self) -> str:
-        """Its name as text, unprintable bytes escaped as pstree does."""
-        return _text.printable(self.comm)
-
-    @property
-    def command(self) -> str:
-        """Its command line on one line, as the last column of ps."""
-        return _text.command(self)
-
-    def __repr__(self) -> str:
-        """Say which one it is."""
-        return f"<process {self.pid} {self.name} ({self.state})>"
-
-
-def _process(record: _core.ProcessRecord) -> Process:
-    namespaces = NamespaceIds(*(record.namespaces or ()))
-    return Process(
-        pid=record.pid,
-        pids=tuple(record.pids),
-        ppid=record.ppid,
-        pgid=record.pgid,
-        sid=record.sid,
-        tty_nr=record.tty_nr,
-        tpgid=record.tpgid,
-        state=record.state,
-        nice=record.nice,
-        uids=record.uids,
-        owner=record.owner,
-        thread_count=record.thread_count,
-        comm=record.comm,
-        cmdline=tuple(record.cmdline or ()),
-        kernel_thread=record.kernel_thread,
-        start_ticks=record.start_ticks,
-        start_seconds=record.start_seconds,
-        utime=record.utime,
-        stime=record.stime,
-        rss=record.rss,
-        vsize=record.vsize,
-        namespaces=namespaces,
-        threads=tuple(Thread(t.tid, t.comm, NamespaceIds(*(t.namespaces or ()))) for t in record.threads),
-    )
-
-
-def _read(
-    of: Target | None,
-    proc: str | bytes | os.PathLike[str] | None,
-    *,
-    pids: Iterable[int] | None = None,
-    threads: bool = False,
-) -> list[Process]:
-    if of is not None and proc is not None:
-        raise TypeError("of and proc both say which /proc to read; give one of them")
-    path = os.fsencode("/proc" if proc is None else proc)
-    # The kernel's pid_t; no process has a PID beyond.
-    wanted = None if pids is None else [pid for pid in pids if 0 < pid < 1 << 31]
-    records = _core.read_processes(path, of=None if of is None else _pid(of), pids=wanted, threads=threads)
-    if not records and pids is None:
-        # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
-        raise FileNotFoundError(2, "no process is listed; is proc mounted there?", os.fsdecode(path))
-    return [_process(record) for record in records]
-
-
-def _pid(target: Target) -> int:
-    return target if isinstance(target, int) else target.pid
-
-
-def _user_names() -> Callable[[int], str]:
-    """Return a look-up of user names that asks once for each: it may go over a network (nsswitch.conf(5))."""
-    import pwd  # noqa: PLC0415 - only text with user names needs it
-
-    known: dict[int, str] = {}
-
-    def name(uid: int) -> str:
-        if uid not in known:
-            try:
-                known[uid] = pwd.getpwuid(uid).pw_name
-            except KeyError:
-                known[uid] = str(uid)
-        return known[uid]
-
-    return name
-
-
-class ProcessTable(Sequence[Process]):
-    """Processes in the order in which they were read; `str()` shows them as `ps aux` does.
-
-    Attributes:
-        boot: When this machine was booted, in seconds since the epoch.
-        read_at: When the processes were read, in seconds since the epoch.
-    """
-
-    def __init__(self, processes: Iterable[Process], *, boot: float, read_at: float) -> None:
-        """Keep what was read."""
-        self._processes = tuple(processes)
-        self.boot = boot
-        self.read_at = read_at
-
-    @overload
-    def __getitem__(self, index: int) -> Process: ...
-    @overload
-    def __getitem__(self, index: slice) -> ProcessTable: ...
-    def __getitem__(self, index: int | slice) -> Process | ProcessTable:
-        """Return the process at a position, not the one with a PID; that is `find`."""
-        if isinstance(index, slice):
-            return ProcessTable(self._processes[index], boot=self.boot, read_at=self.read_at)
-        return self._processes[index]
-
-    def __len__(self) -> int:
-        """Count the processes."""
-        return len(self._processes)
-
-    def find(self, pid: int) -> Process | None:
-        """Return the process with this PID, if it is there."""
-        return next((process for process in self._processes if process.pid == pid), None)
-
-    def text(self, *, width: int | None = None) -> str:
-        """Draw the table.
-
-        Args:
-            width: Cut the lines after so many characters.
-        """
-        return _text.table(self._processes, boot=self.boot, now=self.read_at, user_name=_user_names(), width=width)
-
-    def __str__(self) -> str:
-        """Draw the table, uncut."""
-        return self.text()
-
-    def __repr__(self) -> str:
-        """Say how much there is."""
-        return f"<table of {len(self)} processes>"
-
-
-def ps(
-    *,
-    of: Target | None = None,
-    proc: str | bytes | os.PathLike[str] | None = None,
-    pids: Iterable[int] | None = None,
-) -> ProcessTable:
-    """Return all processes, or those that a process in a box would see.
-
-    Args:
-        of: Look from inside: a process, or anything with a `pid`. What a ``ps`` in there would show is shown, that is,
-            what its ``/proc`` has.
-        proc: The proc directory to read instead of ``/proc``.
-        pids: Only these processes, in this order, as far as they are there.
-
-    Raises:
-        OSError: when the proc directory cannot be read, or none is mounted there.
-    """
-    processes = _read(of, proc, pids=pids)
-    now = time.time()
-    # Start times are on this clock, offsets of time namespaces included (time_namespaces(7)).
-    return ProcessTable(processes, boot=now - time.clock_gettime(time.CLOCK_BOOTTIME), read_at=now)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -309,7 +47,7 @@ class Node:
     @property
     def name(self) -> str:
         """Its name as text; a thread's in braces."""
-        name = _text.printable(self.comm)
+        name = _names.printable(self.comm)
         return f"{{{name}}}" if self.thread else name
 
     def __repr__(self) -> str:
@@ -324,15 +62,19 @@ class ProcessTree:
     Attributes:
         root: The node at the top.
         notes: What could not be found out; empty if nothing is missing.
+        uptime: How long the machine was running when the processes were read, in seconds.
     """
 
-    def __init__(self, processes: Iterable[Process], *, root: int | None = None, ns_changes: bool = True) -> None:
+    def __init__(
+        self, processes: Iterable[Process], *, root: int | None = None, ns_changes: bool = True, uptime: float = 0.0
+    ) -> None:
         """Put processes, as one pass found them, into a tree.
 
         Args:
             processes: In the order in which they were read.
             root: The PID at the top, by default 1.
             ns_changes: Whether `str()` shows changes of namespaces.
+            uptime: How long the machine was running when they were read, in seconds.
 
         Raises:
             ProcessLookupError: when there is no such PID.
@@ -345,6 +87,7 @@ class ProcessTree:
             raise ProcessLookupError(3, f"no process has the PID {top}")
         self.root = self._nodes[top]
         self.notes = _notes(processes)
+        self.uptime = uptime
 
     def walk(self) -> Iterator[Node]:
         """Visit every node, parents before children."""
@@ -365,11 +108,31 @@ class ProcessTree:
         Raises:
             ProcessLookupError: when the tree has no such PID.
         """
-        node = self.find(pid)
-        if node is None:
-            raise ProcessLookupError(3, f"no process in this tree has the PID {pid}")
-        tree = object.__new__(ProcessTree)
-        tree.__dict__ |= self.__dict__ | {"root": node}
+        return self._with_root(self._found(pid))
+
+    def top(self, pid: int) -> ProcessTree:
+        """Return the tree below any process that was read, also one that is not below the root.
+
+        Raises:
+            ProcessLookupError: when there is no such PID.
+        """
+        if pid not in self._nodes:
+            raise ProcessLookupError(3, f"no process has the PID {pid}")
+        return self._with_root(self._nodes[pid])
+
+    def lineage(self, pid: int) -> ProcessTree:
+        """Return the tree below a process together with its ancestors, but without their other children (-s).
+
+        Raises:
+            ProcessLookupError: when the tree has no such PID.
+        """
+        node = self._found(pid)
+        chain = {}
+        for above in self.ancestors(pid):
+            node = replace(above, children=(node,))
+            chain[node.pid] = node
+        tree = self._with_root(node)
+        tree._nodes = self._nodes | chain
         return tree
 
     def ancestors(self, pid: int) -> tuple[Node, ...]:
@@ -378,13 +141,50 @@ class ProcessTree:
         Raises:
             ProcessLookupError: when the tree has no such PID.
         """
-        if self.find(pid) is None:
-            raise ProcessLookupError(3, f"no process in this tree has the PID {pid}")
+        self._found(pid)
         found = []
         while pid != self.root.pid:
             pid = self._parents[pid]
             found.append(self._nodes[pid])
         return tuple(found)
+
+    def of_user(self, uid: int) -> tuple[ProcessTree, ...]:
+        """Return the trees whose tops belong to a user, as far up as they do."""
+        found = []
+        waiting = [self.root]
+        while waiting:
+            node = waiting.pop()
+            if node.owner == uid:
+                found.append(self._with_root(node))
+            else:
+                waiting.extend(reversed(sorted(node.children, key=lambda child: (child.name, child.owner))))
+        return tuple(found)
+
+    def forest(self, by: str) -> dict[int | None, tuple[Node, ...]]:
+        """Cut the tree where the namespace of a kind changes.
+
+        Args:
+            by: The kind, as ``"pid"`` or ``"mount"``.
+
+        Returns:
+            The tops of the trees in each namespace, by its id, in the order in which pstree -N shows them. None is for
+            those whose namespace is unknown.
+
+        Raises:
+            SpecError: for anything that is no kind of namespace.
+        """
+        return {id_: tuple(nodes) for id_, nodes in _view.forest(self.root, _kind(by), _view.TreeOptions())}
+
+    def _found(self, pid: int) -> Node:
+        node = self.find(pid)
+        if node is None:
+            raise ProcessLookupError(3, f"no process in this tree has the PID {pid}")
+        return node
+
+    def _with_root(self, node: Node) -> ProcessTree:
+        tree = object.__new__(ProcessTree)
+        tree.__dict__ |= self.__dict__ | {"root": node}
+        return tree
 
     def _is_below_root(self, pid: int | None) -> bool:
         while pid is not None and pid != self.root.pid:
@@ -399,13 +199,20 @@ class ProcessTree:
         show_pgids: bool = False,
         uid_changes: bool = False,
         arguments: bool = False,
+        security_context: bool = False,
         compact: bool = True,
         threads: bool = True,
         thread_names: bool = False,
         numeric_sort: bool = False,
+        by: str | None = None,
+        highlight: int | None = None,
+        bold: tuple[str, str] = ("\033[1m", "\033[0m"),
+        color: Literal["age"] | None = None,
         ascii: bool = False,
+        vt100: bool = False,
         width: int | None = None,
         mark_unknown: bool = False,
+        parent_owner: int = 0,
     ) -> str:
         """Draw the tree, character for character as pstree(1).
 
@@ -415,29 +222,57 @@ class ProcessTree:
             show_pgids: Show process groups (-g).
             uid_changes: Show the user where it differs from the parent's (-u).
             arguments: Show arguments, on a line for each process (-a).
+            security_context: Show what the Linux security module says, on a line for each process (-Z).
             compact: Draw equal siblings as one with a count (off: -c).
             threads: Show threads (off: -T).
             thread_names: Show the threads' own names instead of the process' (-t).
             numeric_sort: Order siblings by PID instead of name (-n).
+            by: Draw a forest for each namespace of this kind, below its id (-N).
+            highlight: Show the process with this PID and its ancestors in bold (-H).
+            bold: How a terminal is told to begin and to end bold text (terminfo(5)).
+            color: With ``"age"``, show processes of the last minute in green, of the last hour in yellow, others in
+                red (-C).
             ascii: Draw the lines with ASCII characters (-A), not with box drawing ones (-U).
+            vt100: Draw them with the graphic characters of a VT100 (-G).
             width: Cut the lines after so many characters; never cut by default (-l).
             mark_unknown: Put a ``?`` where a process' namespaces could not be read; pstree shows nothing there.
+            parent_owner: With `uid_changes`, the user that the top is not said to belong to.
+
+        Raises:
+            SpecError: when `by` is no kind of namespace.
         """
-        options = _text.TreeOptions(
+        highlighted: frozenset[int] = frozenset()
+        if highlight is not None and highlight in self._nodes:
+            above = [highlight]
+            while (parent := self._parents.get(above[-1])) is not None and parent not in above:
+                above.append(parent)
+            highlighted = frozenset(above)
+        options = _view.TreeOptions(
             ns_changes=self._ns_changes if ns_changes is None else ns_changes,
             show_pids=show_pids,
             show_pgids=show_pgids,
-            user_name=_user_names() if uid_changes else None,
+            users=_names.Users() if uid_changes else None,
             arguments=arguments,
+            labels=security_context,
             compact=compact and not show_pids,
             threads=threads,
             thread_names=thread_names,
             numeric_sort=numeric_sort,
+            by=None if by is None else _kind(by),
+            highlight=highlighted,
+            bold=bold,
+            uptime=self.uptime if color == "age" else None,
             ascii=ascii,
+            vt100=vt100,
             width=width,
             mark_unknown=mark_unknown,
         )
-        return _text.tree(self.root, options)
+        if options.by is None:
+            return _view.tree(self.root, options, parent_owner=parent_owner)
+        parts = []
+        for id_, nodes in _view.forest(self.root, options.by, options):
+            parts += [f"[{id_ or 0}]", *(_view.tree(node, options) for node in nodes)]
+        return "\n".join(parts)
 
     def __str__(self) -> str:
         """Draw the tree with box drawing characters, uncut."""
@@ -452,25 +287,41 @@ def pstree(
     root: Target | None = None,
     *,
     of: Target | None = None,
+    view: View = "namespace",
     proc: str | bytes | os.PathLike[str] | None = None,
     threads: bool = True,
+    labels: bool = False,
     ns_changes: bool = True,
 ) -> ProcessTree:
-    """Return the tree of all processes, or of those that a process in a box would see.
+    """Return the tree of all processes, or of those of the PID namespace that a process is in.
 
     Args:
         root: The process at the top, by default PID 1. Its PID is one of the proc that is read.
-        of: Look from inside: a process, or anything with a `pid`. What a ``pstree`` in there would show is shown.
+        of: Look from inside: a process, or anything with a `pid`.
+        view: With `of`: ``"namespace"`` is the PID namespace of the process, ``"proc"`` what its ``/proc`` has, that
+            is, what a ``pstree`` in there would show.
         proc: The proc directory to read instead of ``/proc``.
         threads: Whether threads are read, too.
+        labels: Whether what the Linux security module says is read, too.
         ns_changes: Whether `str()` shows changes of namespaces.
 
     Raises:
         ProcessLookupError: when there is no such root.
         OSError: when the proc directory cannot be read, or none is mounted there.
     """
-    processes = _read(of, proc, threads=threads)
-    return ProcessTree(processes, root=None if root is None else _pid(root), ns_changes=ns_changes)
+    sources = ["pids", "cmdline", "namespaces", *(["threads"] if threads else []), *(["label"] if labels else [])]
+    processes, _ = read(sources, of=of, view=view, proc=proc)
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    top = None if root is None else pid_of(root, "root")
+    return ProcessTree(processes, root=top, ns_changes=ns_changes, uptime=uptime)
+
+
+def _kind(name: str) -> str:
+    """The links in /proc have one name that differs."""
+    kind = "mount" if name == "mnt" else name
+    if kind not in NamespaceIds._fields:
+        raise SpecError(f"by: expected a kind of namespace ({', '.join(NamespaceIds._fields)}), got {name!r}")
+    return kind
 
 
 def _grow(processes: dict[int, Process]) -> tuple[dict[int, Node], dict[int, int]]:
@@ -542,7 +393,7 @@ def _changes(own: NamespaceIds, parent: NamespaceIds) -> tuple[str, ...]:
 
 
 def _notes(processes: Sequence[Process]) -> tuple[str, ...]:
-    unreadable = [p for p in processes if p.state not in "ZX" and not any(p.namespaces)]
+    unreadable = [p for p in processes if not any(p.namespaces) and p.state not in "ZX"]
     if not unreadable:
         return ()
     some = ", ".join(f"{process.pid} {process.name}" for process in unreadable[:3])

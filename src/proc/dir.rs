@@ -1,7 +1,9 @@
 //! Reading below a directory's descriptor, into buffers that are used again.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::parse::entries;
 
 /// An errno.
 pub type Errno = i32;
@@ -16,15 +18,14 @@ impl Dir {
         open(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// Open the proc at `path` as the process `pid` of our /proc finds it. A link on the way leads where it leads for
-    /// that process (openat2(2), RESOLVE_IN_ROOT); anything else than a proc is refused, since the reads that follow
-    /// rely on the files of the kernel.
-    pub fn open_as_seen_by(pid: i32, path: &CStr) -> Result<Self, Errno> {
-        let root = CString::new(format!("/proc/{pid}/root")).expect("digits and letters");
-        let root = open(libc::AT_FDCWD, &root, libc::O_PATH | libc::O_DIRECTORY)?;
+    /// In a proc, open `path` as its process `pid` finds it. A link on the way leads where it leads for that process
+    /// (openat2(2), RESOLVE_IN_ROOT).
+    pub fn open_in_root_of(&self, pid: i32, path: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+        let root = CString::new(format!("{pid}/root")).expect("digits and letters");
+        let root = self.open_at(&root, libc::O_PATH | libc::O_DIRECTORY)?;
         // SAFETY: plain numbers, for which zero is valid.
         let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-        how.flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+        how.flags = (flags | libc::O_CLOEXEC) as u64;
         how.resolve = libc::RESOLVE_IN_ROOT;
         // SAFETY: a C string and a structure of that size.
         let result = unsafe {
@@ -32,12 +33,28 @@ impl Dir {
         };
         let fd = check(result as isize)?;
         // SAFETY: a new descriptor that nobody else owns.
-        let directory = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    }
+
+    /// In a proc, open the proc at `path` as its process `pid` finds it; anything else than a proc is refused, since the
+    /// reads that follow rely on the files of the kernel.
+    pub fn open_as_seen_by(&self, pid: i32, path: &CStr) -> Result<Self, Errno> {
+        let directory = self.open_in_root_of(pid, path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        if is_proc(&directory)? { Ok(Self(directory)) } else { Err(libc::ENOENT) }
+    }
+
+    /// Open something in this directory.
+    pub fn open_at(&self, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+        open(self.0.as_raw_fd(), name, flags)
+    }
+
+    /// The inode that a link in this directory leads to.
+    pub fn inode(&self, name: &CStr) -> Result<u64, Errno> {
         // SAFETY: plain numbers, for which zero is valid.
-        let mut status: libc::statfs = unsafe { std::mem::zeroed() };
-        // SAFETY: writes the structure it is given.
-        check(unsafe { libc::fstatfs(directory.as_raw_fd(), &raw mut status) } as isize)?;
-        if status.f_type == libc::PROC_SUPER_MAGIC { Ok(Self(directory)) } else { Err(libc::ENOENT) }
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: a C string, and writes the structure it is given.
+        check(unsafe { libc::fstatat(self.0.as_raw_fd(), name.as_ptr(), &raw mut stat, 0) } as isize)?;
+        Ok(stat.st_ino)
     }
 
     /// Open a directory in this one, to list it.
@@ -79,6 +96,30 @@ impl Dir {
         }
     }
 
+    /// All names in it.
+    pub fn names(&self) -> Result<Vec<Vec<u8>>, Errno> {
+        let mut found = Vec::new();
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            let some = self.entries(&mut buffer)?;
+            if some.is_empty() {
+                return Ok(found);
+            }
+            found.extend(entries(some).filter(|name| !matches!(*name, b"." | b"..")).map(<[u8]>::to_vec));
+        }
+    }
+
+    /// The mount it is in, as mountinfo numbers them (statx(2), STATX_MNT_ID, Linux 5.8).
+    pub fn mount_id(&self) -> Result<u64, Errno> {
+        // SAFETY: plain numbers, for which zero is valid.
+        let mut status: libc::statx = unsafe { std::mem::zeroed() };
+        let (fd, here) = (self.0.as_raw_fd(), c"".as_ptr());
+        // SAFETY: writes the structure it is given.
+        let result = unsafe { libc::statx(fd, here, libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut status) };
+        check(result as isize)?;
+        Ok(status.stx_mnt_id)
+    }
+
     /// Read where a link in this directory points to.
     pub fn read_link<'a>(&self, name: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
         // SAFETY: a C string and a buffer of that length.
@@ -94,6 +135,27 @@ impl Dir {
             unsafe { libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
         Ok(&buffer[..check(result as isize)?])
     }
+}
+
+impl AsRawFd for Dir {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<OwnedFd> for Dir {
+    fn from(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+}
+
+/// Whether a descriptor is of a proc.
+pub fn is_proc(file: &OwnedFd) -> Result<bool, Errno> {
+    // SAFETY: plain numbers, for which zero is valid.
+    let mut status: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: writes the structure it is given.
+    check(unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut status) } as isize)?;
+    Ok(status.f_type == libc::PROC_SUPER_MAGIC)
 }
 
 fn open(at: libc::c_int, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {

@@ -1,10 +1,10 @@
 //! What the files of /proc/PID say: pure functions over bytes, which accept any input and never panic.
 
 /// The fields of /proc/PID/stat that are used (proc_pid_stat(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
     /// The name: any bytes, parentheses, blanks and newlines included.
-    pub comm: &'a [u8],
+    pub comm: Vec<u8>,
     /// One letter.
     pub state: u8,
     /// The parent, 0 if it is outside of this PID namespace.
@@ -35,21 +35,10 @@ pub struct Stat<'a> {
     pub rss_pages: i64,
 }
 
-/// The fields of /proc/PID/status that are used (proc_pid_status(5)).
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Real, effective, saved and file system user.
-    pub uids: Option<[u32; 4]>,
-    /// The PID in every PID namespace from that of this proc inwards; empty before Linux 4.1.
-    pub pids: Vec<i32>,
-    /// Kibibytes in memory. Exact, where that of stat leaves out what the CPUs have not added up yet.
-    pub rss_kib: Option<u64>,
-}
-
 /// Parse /proc/PID/stat; nothing if it is not one.
 ///
 /// The name ends at the *last* parenthesis: a process can call itself `) R 1 (` (PR_SET_NAME(2const)).
-pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
+pub fn stat(bytes: &[u8]) -> Option<Stat> {
     let open = bytes.iter().position(|&byte| byte == b'(')?;
     let close = bytes.iter().rposition(|&byte| byte == b')')?;
     let comm = bytes.get(open + 1..close)?;
@@ -73,7 +62,7 @@ pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
     next()?;
     let (start_ticks, vsize, rss_pages) = (number(next()?)?, number(next()?)?, number(next()?)?);
     Some(Stat {
-        comm,
+        comm: comm.to_vec(),
         state,
         ppid,
         pgid,
@@ -91,36 +80,31 @@ pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
     })
 }
 
-/// Parse /proc/PID/status. A newline in the name is escaped there, so that no name can pass for another line.
-pub fn status(bytes: &[u8]) -> Status {
-    let mut found = Status::default();
-    for line in bytes.split(|&byte| byte == b'\n') {
-        if let Some(rest) = line.strip_prefix(b"Uid:") {
-            found.uids = four(rest);
-        } else if let Some(rest) = line.strip_prefix(b"NSpid:") {
-            found.pids = words(rest).map_while(number).collect();
-        } else if let Some(rest) = line.strip_prefix(b"VmRSS:") {
-            found.rss_kib = words(rest).next().and_then(number);
-            // It comes after the others, and what follows is long.
-            break;
-        }
-    }
-    found
+/// The arguments in /proc/PID/cmdline: each ends with a NUL; kernel threads and zombies have none.
+pub fn arguments(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = bytes.len() - usize::from(bytes.ends_with(b"\0"));
+    let words = (!bytes.is_empty()).then(|| bytes[..end].split(|&byte| byte == 0));
+    words.into_iter().flatten()
 }
 
-/// Parse /proc/PID/cmdline: each argument ends with a NUL; kernel threads and zombies have none.
-pub fn cmdline(bytes: &[u8]) -> Vec<Vec<u8>> {
-    if bytes.is_empty() {
-        return Vec::new();
-    }
-    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect()
+/// Parse the target of a link to a namespace, as `mnt:[4026531832]` (namespaces(7)): the kind's link and the inode.
+pub fn namespace_link(bytes: &[u8]) -> Option<(&[u8], u64)> {
+    let colon = bytes.windows(2).position(|pair| pair == b":[")?;
+    Some((&bytes[..colon], number(bytes.get(colon + 2..)?.strip_suffix(b"]")?)?))
 }
 
-/// Parse the target of a link in /proc/PID/ns, as `mnt:[4026531832]` (namespaces(7)).
-pub fn namespace_link(bytes: &[u8]) -> Option<u64> {
-    let start = bytes.windows(2).position(|pair| pair == b":[")? + 2;
-    number(bytes.get(start..)?.strip_suffix(b"]")?)
+/// The label in /proc/PID/attr/current, whose end depends on the security module.
+pub fn label(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | 0)).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// The path in /proc/PID/cgroup of the unified hierarchy, else of the first one listed (cgroups(7)).
+pub fn cgroup(bytes: &[u8]) -> Option<&[u8]> {
+    let path = |line: &'_ [u8]| line.iter().enumerate().filter(|(_, byte)| **byte == b':').nth(1).map(|(at, _)| at + 1);
+    let lines = || bytes.split(|&byte| byte == b'\n').filter(|line| path(line).is_some());
+    let line = lines().find(|line| line.starts_with(b"0::")).or_else(|| lines().next())?;
+    line.get(path(line)?..)
 }
 
 /// Parse /proc/PID/task/TID/comm: the name and a newline, which may not be the only one.
@@ -146,17 +130,14 @@ pub fn entries(mut buffer: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The words between blanks.
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
+/// A number in digits.
+pub fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
     str::from_utf8(word).ok()?.parse().ok()
-}
-
-fn four(bytes: &[u8]) -> Option<[u32; 4]> {
-    let mut numbers = words(bytes).map_while(number);
-    Some([numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?])
 }
 
 #[cfg(test)]
@@ -198,27 +179,28 @@ mod tests {
     }
 
     #[test]
-    fn status_has_the_ids() {
-        let status =
-            status(b"Name:\ta\\nNSpid:\t9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t42\t7\t1\nNSpgid:\t42\nVmRSS:\t  12 kB\nUid:\t9\t9\t9\t9\n");
-        assert_eq!(status, Status { uids: Some([1, 2, 3, 4]), pids: vec![42, 7, 1], rss_kib: Some(12) });
-        assert_eq!(super::status(b"Uid:\t1\t2\n"), Status::default());
-        assert_eq!(super::status(b""), Status::default());
-    }
-
-    #[test]
     fn cmdline_is_exact() {
-        assert_eq!(cmdline(b""), Vec::<Vec<u8>>::new());
-        assert_eq!(cmdline(b"a\0\0b\xff\0"), vec![b"a".to_vec(), Vec::new(), b"b\xff".to_vec()]);
-        assert_eq!(cmdline(b"title without end"), vec![b"title without end".to_vec()]);
-        assert_eq!(cmdline(b"\0"), vec![b"".to_vec()]);
+        let cmdline = |bytes| arguments(bytes).collect::<Vec<_>>();
+        assert!(cmdline(b"").is_empty());
+        assert_eq!(cmdline(b"a\0\0b\xff\0"), [&b"a"[..], b"", b"b\xff"]);
+        assert_eq!(cmdline(b"title without end"), [b"title without end"]);
+        assert_eq!(cmdline(b"\0"), [b""]);
     }
 
     #[test]
     fn links_are_inode_numbers() {
-        assert_eq!(namespace_link(b"mnt:[4026531832]"), Some(4_026_531_832));
+        assert_eq!(namespace_link(b"mnt:[4026531832]"), Some((&b"mnt"[..], 4_026_531_832)));
         for bad in [&b""[..], b"mnt", b"mnt:[", b"mnt:[]", b"mnt:[x]", b"mnt:[1", b":[99999999999999999999]"] {
             assert_eq!(namespace_link(bad), None);
+        }
+    }
+
+    #[test]
+    fn the_unified_hierarchy_comes_first() {
+        assert_eq!(cgroup(b"4:memory:/a\n0::/b:c\n"), Some(&b"/b:c"[..]));
+        assert_eq!(cgroup(b"4:cpu,cpuacct:/a\n3:pids:/b\n"), Some(&b"/a"[..]));
+        for bad in [&b""[..], b"\n", b"0:", b"0"] {
+            assert_eq!(cgroup(bad), None);
         }
     }
 

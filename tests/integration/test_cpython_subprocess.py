@@ -1,36 +1,72 @@
-"""CPython's own tests of subprocess pass with nsbox.Popen; `cpython_subprocess` lists those that cannot, and why."""
+"""CPython's own tests of subprocess pass with nsbox; `cpython_subprocess` lists those that cannot, and why."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.forked import USER, Who
+from tests.support.needs import needs
+from tests.support.reachable import become_reachable
+
 PROGRAM = Path(__file__).with_name("cpython_subprocess.py")
+WITH_FUNCTIONS = [f"test.test_subprocess.{case}" for case in ("ProcessTestCase", "RunFuncTestCase", "CommandTests")]
 
 
-def run(place: Path, *arguments: str) -> tuple[list[str], int, str]:
+def run(who: Who, what: str, *tests: str) -> tuple[set[str], int, str]:
     """Return the tests that failed, how many were run, and the report."""
-    command = [sys.executable, str(PROGRAM), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place)
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        bound, work = place / "bound", place / "work"
+        for path in (place, bound, work):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o777)
+
+        def become_user() -> None:
+            become_reachable(bound)
+            os.setgroups([])
+            os.setgid(USER)
+            os.setuid(USER)
+
+        become: Callable[[], None] | None = None if who.is_root else become_user
+        command = [sys.executable, str(PROGRAM), what, *tests]
+        env = os.environ | {"TMPDIR": str(work)}
+        result = subprocess.run(
+            command, capture_output=True, text=True, cwd=work, env=env, preexec_fn=become, check=False
+        )
+    assert result.returncode == 0, result.stderr
     # Some tests write to standard output, too; what we look for comes last.
     *failed, count = result.stdout.splitlines()
-    return (
-        [line for line in failed if ".test_subprocess." in line or line.startswith("test_")],
-        int(count),
-        result.stderr,
-    )
+    return {line for line in failed if line.startswith(("test.test_", "unittest.loader"))}, int(count), result.stderr
 
 
-@pytest.mark.limit(300)
-def test_with_namespaces(tmp_path: Path) -> None:
-    """What fails must fail with the plain Popen as well."""
-    if importlib.util.find_spec("test.test_subprocess") is None:
+@pytest.mark.limit(600)
+@pytest.mark.parametrize("who", ["root", "user"])
+@pytest.mark.parametrize(
+    ("what", "plain", "module", "at_least", "tests"),
+    [
+        ("popen", "plain", "test.test_subprocess", 200, []),
+        ("functions", "plain", "test.test_subprocess", 100, WITH_FUNCTIONS),
+        ("asyncio", "plain-asyncio", "test.test_asyncio.test_subprocess", 100, []),
+    ],
+    ids=["popen", "functions", "asyncio"],
+)
+def test_with_namespaces(who: str, what: str, plain: str, module: str, at_least: int, tests: list[str]) -> None:
+    """What fails must fail with the plain `subprocess` as well."""
+    person = Who(who)
+    needs(person, "mip")
+    try:
+        importlib.util.find_spec(module)
+    except ModuleNotFoundError:
         pytest.skip("this Python comes without its test package")
-    failed, count, report = run(tmp_path)
-    assert count > 200
+    failed, count, report = run(person, what, *tests)
+    assert count > at_least
     if failed:
-        assert set(failed) <= set(run(tmp_path, "--plain", *failed)[0]), report
+        assert failed <= run(person, plain, *failed)[0], report

@@ -317,7 +317,8 @@ def test_caller_that_reaps_everything(box: dict[str, Any]) -> None:
 def test_pid_of_the_payload_is_the_callers_view(box: dict[str, Any]) -> None:
     """`pid` names the payload's process, whatever the namespaces."""
     with nsbox.Popen(["sleep", "1000"], **box) as process:
-        assert Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n"
+        # An exec lets go of its parent's memory, and so of its parent, a moment before it changes the name.
+        assert wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
         assert Path(f"/proc/{process.init_pid}/comm").read_text() == "nsbox-init\n"
         assert process.init_pid == int(Path(f"/proc/{process.pid}/stat").read_text().split()[3])
         process.kill()

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nsbox.tree import ProcessTree, ps, pstree
+from nsbox.errors import SpecError
+from nsbox.processes import ps
+from nsbox.tree import ProcessTree, pstree
 
 from tests.support.fake_proc import LINKS, FakeProc, FakeProcess
 from tests.support.real_box import box
@@ -77,6 +79,94 @@ def test_every_subtree(box: int) -> None:
     for node in tree.walk():
         if node.thread is None:
             assert ours(tree.subtree(node.pid), ("-S", "-u")) == theirs(box, "-S", "-u", "-U", "-l", str(node.pid))
+
+
+@pytest.mark.parametrize("kind", ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts", "time"])
+@pytest.mark.parametrize("flags", [(), ("-S",), ("-p",), ("-S", "-u", "-c"), ("-n", "-T"), ("-a", "-S")], ids=" ".join)
+def test_forests(box: int, kind: str, flags: tuple[str, ...]) -> None:
+    assert ours(pstree(of=box), flags, by=kind) == theirs(box, *flags, "-N", kind, "-U", "-l")
+
+
+def test_forest_as_data(box: int) -> None:
+    tree = pstree(of=box)
+    assert tree.root.namespaces.net is not None
+    forest = tree.forest("net")
+    assert forest[tree.root.namespaces.net][0] is tree.root
+    (moved,) = forest[next(node for node in tree.walk() if node.name == "new net").namespaces.net]
+    assert moved.changes == ("net",)
+    with pytest.raises(SpecError, match="by: expected a kind of namespace"):
+        tree.forest("nonsense")
+
+
+@pytest.mark.parametrize("flags", [(), ("-S", "-p", "-u"), ("-a",), ("-n", "-g")], ids=" ".join)
+def test_every_lineage(box: int, flags: tuple[str, ...]) -> None:
+    tree = pstree(of=box)
+    for node in list(tree.walk())[::3]:
+        expected = theirs(box, *flags, "-s", "-U", "-l", str(node.pid))
+        assert ours(tree.lineage(node.pid), flags) == expected
+
+
+@pytest.mark.parametrize("flags", [(), ("-S",), ("-p", "-u"), ("-a",)], ids=" ".join)
+def test_graphic_characters_of_a_vt100(box: int, flags: tuple[str, ...]) -> None:
+    tree = pstree(of=box)
+    assert ours(tree, flags, vt100=True) == theirs(box, *flags, "-G", "-l")
+    # With arguments pstree reads only as many bytes of them as the line has columns.
+    for width in (20, 40, 80) if "-a" not in flags else ():
+        assert ours(tree, flags, vt100=True, width=width) == theirs(box, *flags, "-G", COLUMNS=str(width))
+
+
+@pytest.mark.parametrize("flags", [(), ("-Z",), ("-a",), ("-S", "-Z", "-p"), ("-a", "-Z", "-T")], ids=" ".join)
+def test_security_contexts(box: int, flags: tuple[str, ...]) -> None:
+    tree = pstree(of=box, labels=True)
+    options = {"security_context": "-Z" in flags}
+    assert ours(tree, tuple(flag for flag in flags if flag != "-Z"), **options) == theirs(box, *flags, "-U", "-l")
+
+
+def test_users(box: int) -> None:
+    for user, uid in (("root", 0), ("nobody", 65534)):
+        trees = pstree(of=box).of_user(uid)
+        for flags in ((), ("-u",), ("-S", "-p")):
+            drawn = [ours(tree, flags, parent_owner=uid) for tree in trees]
+            assert "\n\n".join(drawn) == theirs(box, *flags, "-U", "-l", user)
+
+
+@pytest.mark.parametrize("terminal", ["xterm", "xterm-256color", "linux", "screen", "vt100", "tmux-256color", "dumb"])
+def test_the_command_with_bold_text(box: int, terminal: str) -> None:
+    if terminal not in known_terminals():
+        pytest.skip(f"this machine has no terminfo entry for {terminal}")
+    nodes = list(pstree(of=box).walk())
+    pid = str(next(node.pid for node in nodes if node.name == "innermost"))
+    for flags in ([], ["-p", "-S"], ["-a"], ["-c", "-u", "-n"]):
+        command = [sys.executable, "-m", "nsbox", "pstree", "--of", str(box), "-H", pid, *flags, "-A", "-l"]
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=ENVIRONMENT | {"TERM": terminal}
+        )
+        assert result.stdout.rstrip("\n") == theirs(box, "-H", pid, *flags, "-A", "-l", TERM=terminal)
+    for width in ("20", "60"):
+        command = [sys.executable, "-m", "nsbox", "pstree", "--of", str(box), "-H", pid, "-p"]
+        environment = ENVIRONMENT | {"TERM": terminal, "COLUMNS": width}
+        result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert result.stdout.rstrip("\n") == theirs(box, "-H", pid, "-p", TERM=terminal, COLUMNS=width)
+
+
+def known_terminals() -> set[str]:
+    """Return the terminals that the terminfo data base knows."""
+    lines = subprocess.run(["toe", "-a"], capture_output=True, text=True, check=False).stdout.splitlines()
+    return {line.split()[0] for line in lines if line}
+
+
+def test_the_command_as_the_program_fails(box: int) -> None:
+    """The same exit status, and the same on standard output."""
+    for arguments, extra in {
+        ("999999",): {}, ("-s", "999999"): {}, ("no-such-user",): {}, ("games",): {}, ("-N", "pid", "7"): {},
+        ("-H", "1"): {}, ("-H", "1", "-p"): {"TERM": "no-such-terminal"}, ("-h",): {}, ("-s", "-p", "4"): {},
+        ("root", "-p"): {}, ("nobody", "-u"): {}, ("-Sp", "-n", "3"): {}, ("-C", "AGE", "999999"): {},
+    }.items():  # fmt: skip
+        command = [sys.executable, "-m", "nsbox", "pstree", "--of", str(box), *arguments, "-l"]
+        mine = subprocess.run(command, capture_output=True, env=ENVIRONMENT | extra, check=False)
+        command = ["nsenter", f"--target={box}", "--mount", "--pid", "pstree", *arguments, "-l"]
+        program = subprocess.run(command, capture_output=True, env=ENVIRONMENT | extra, check=False)
+        assert (mine.returncode, mine.stdout) == (program.returncode, program.stdout), arguments
 
 
 def test_the_command(box: int) -> None:
@@ -188,3 +278,27 @@ def test_fabricated_processes(tmp_path: Path, kind: str, seed: int) -> None:
             assert ours(tree, flags, ascii=True, width=width) == expected
         else:
             assert ours(tree, flags) == over_proc(proc, *flags, "-U", "-l", *root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount over /proc, even in a mount namespace of its own")
+@pytest.mark.parametrize("flags", [(), ("-p",), ("-a",), ("-S", "-u")], ids=" ".join)
+def test_ages_and_labels(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """The ends of the ranges, where the machine has been up for 1000 seconds in whole hours and minutes."""
+    proc = FakeProc(tmp_path)
+    (proc.path / "uptime").write_text("10000.50 900.00\n")
+    labels = [b"unconfined\n", b"a:b:c:s0\n", b"with\\back\n", b""]
+    for pid, age in enumerate((10000, 3601, 3600, 3599, 61, 60, 59, 1, 0, -5), start=1):
+        started = 1000050 - age * 100
+        thread = ((100 + pid, b"t"),) if pid % 3 == 0 else ()
+        # For the label of a thread pstree looks below /proc/TID, which is not there.
+        label = b"" if thread else labels[pid % 4]
+        parent = pid - 1 if pid % 2 else pid // 2
+        proc.add(FakeProcess(pid=pid, ppid=parent, start_ticks=started, comm=b"n%d" % pid, threads=thread, label=label))
+    tree = pstree(proc=proc.path, labels=True)
+    tree.uptime = 10000.5
+    for options, more in (({"color": "age"}, ("-C", "age")), ({"security_context": True}, ("-Z",))):
+        assert ours(tree, flags, **options) == over_proc(proc, *flags, *more, "-U", "-l")
+    for width in (15, 20, 30):
+        if "-a" not in flags:
+            expected = over_proc(proc, *flags, "-C", "age", "-A", COLUMNS=str(width))
+            assert ours(tree, flags, color="age", ascii=True, width=width) == expected

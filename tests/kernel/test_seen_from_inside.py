@@ -2,38 +2,86 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import nsbox
 import pytest
+from nsbox import _core
+from nsbox.processes import Process
 
-from tests.support.forked import Who
+from tests.support import libc
+from tests.support.forked import USER, Who, in_child
+from tests.support.real_box import box
+
+__all__ = ["box"]
+
+PR_GET_DUMPABLE = 3
 
 
 def test_what_a_process_there_sees(who: Who) -> None:
-    """The host before proc is mounted, the namespace after."""
+    """The host before proc is mounted, the namespace after; the namespace itself all the time."""
 
-    def act() -> tuple[int, list[int], bool]:
+    def act() -> tuple[int, list[int], list[int], list[int], bool, str]:
         with nsbox.Shell("mip") as shell:
-            before = len(nsbox.ps(of=shell.pid))
+            before = len(nsbox.ps(of=shell.pid, view="proc"))
+            early = [process.pid for process in nsbox.ps(of=shell.pid)]
+            drawn = str(nsbox.pstree(of=shell.pid))
             shell.run("mount -t proc none /proc", check=True)
             return (
                 before,
+                early,
                 [process.pid for process in nsbox.ps(of=shell.pid)],
+                [process.pid for process in nsbox.ps(of=shell.pid, view="proc")],
                 shell.pid in [process.pid for process in nsbox.ps()],
+                drawn,
             )
 
-    before, after, outside = who(act)
+    before, early, after, mounted, outside, drawn = who(act)
     assert before > 1
-    assert after == [1]
+    assert early == after == mounted == [1]
     assert outside
+    assert drawn == "bash"
 
 
 @pytest.mark.parametrize("trick", ["mount -t tmpfs none /proc", "umount -l /proc; mount --bind /etc /proc"])
-def test_no_proc_there(trick: str) -> None:
+def test_no_proc_there(trick: str, who: Who) -> None:
     """Something else than a proc is not read: its files could be anything, pipes that never end included."""
-    with nsbox.Shell("mip") as shell:
-        shell.run(trick)
-        with pytest.raises(FileNotFoundError):
-            nsbox.ps(of=shell.pid)
+
+    def act() -> list[int]:
+        with nsbox.Shell("mip") as shell:
+            shell.run(trick)
+            with pytest.raises(FileNotFoundError):
+                nsbox.ps(of=shell.pid, view="proc")
+            return [process.pid for process in nsbox.ps(of=shell.pid)]
+
+    assert who(act) == [1]
+
+
+def test_looking_leaves_no_trace(who: Who) -> None:
+    """Nothing is entered by the caller, which shares its memory with the one that does."""
+
+    def act() -> tuple[Any, ...]:
+        before = nsbox.namespaces_of(os.getpid()), libc.prctl(PR_GET_DUMPABLE, 0), sorted(os.listdir("/proc/self/fd"))
+        with nsbox.Shell("mipunC") as shell:
+            for _ in range(20):
+                nsbox.ps(of=shell.pid)
+                nsbox.ipcs(shell.pid)
+                nsbox.lsns(of=shell.pid)
+        after = nsbox.namespaces_of(os.getpid()), libc.prctl(PR_GET_DUMPABLE, 0), sorted(os.listdir("/proc/self/fd"))
+        return before, after
+
+    before, after = who(act)
+    assert before == after
+
+
+@pytest.mark.usefixtures("busy_threads")
+def test_with_busy_threads(who: Who) -> None:
+    def act() -> set[tuple[int, ...]]:
+        with nsbox.Shell("mip") as shell:
+            return {tuple(process.pid for process in nsbox.ps(of=shell.pid)) for _ in range(50)}
+
+    assert who(act) == {(1,)}
 
 
 def test_link_stays_inside() -> None:
@@ -49,6 +97,93 @@ def test_link_stays_inside() -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
+            assert sorted(seen.pid for seen in nsbox.ps(of=process, view="proc")) == [1, 2]
             assert sorted(seen.pid for seen in nsbox.ps(of=process)) == [1, 2]
         finally:
             process.kill()
+
+
+def comparable(processes: nsbox.ProcessTable) -> list[dict[str, Any]]:
+    """Return all that does not change by itself."""
+    moving = ("utime", "stime", "rss", "locked")
+    return [{name: value for name, value in p.to_dict().items() if name not in moving} for p in processes]
+
+
+@pytest.mark.parametrize("fields", [None, "all", "pid ppid", "threads comm namespaces"])
+def test_the_same_without_a_proc_of_it(box: int, monkeypatch: pytest.MonkeyPatch, fields: str | None) -> None:
+    """Where the kernel gives none, the PIDs are translated one by one."""
+    wanted = fields.split() if fields and fields != "all" else fields
+    expected = comparable(nsbox.ps(of=box, fields=wanted))
+    innermost = next(p for p in nsbox.ps(fields="pids comm") if p.comm == b"innermost")
+    inner = comparable(nsbox.ps(of=innermost.pid))
+
+    def refused(pid: int) -> _core.Proc:
+        raise PermissionError(1, "refused", f"/proc/{pid}/ns/pid")
+
+    monkeypatch.setattr(_core, "open_proc_of", refused)
+    found = nsbox.ps(of=box, fields=wanted)
+    # What was not asked for was read all the same, to find out.
+    names = set(expected[0])
+    assert [{n: v for n, v in p.items() if n in names} for p in comparable(found)] == expected
+    assert comparable(nsbox.ps(of=innermost.pid)) == inner
+    assert [p["pid"] for p in inner] == [1, 2]
+    assert [p.pid for p in nsbox.ps(of=box, pids=[5, 1, 99999])] == [5, 1]
+    with pytest.raises(PermissionError, match="refused"):
+        nsbox.ps(of=999_999_999)
+
+
+def test_a_process_that_is_not_there() -> None:
+    acts: list[Any] = [nsbox.ps, nsbox.pstree, nsbox.lsns]
+    for act in acts:
+        for view in ("namespace", "proc"):
+            with pytest.raises(FileNotFoundError):
+                act(of=999_999_999, view=view)
+        for wrong in (0, -1, True, "1", 1.0, 2**31, object()):
+            with pytest.raises(nsbox.SpecError, match="of: expected a PID"):
+                act(of=wrong)
+        with pytest.raises(nsbox.SpecError, match="view: expected"):
+            act(of=1, view="nonsense")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a proc without a user namespace")
+@pytest.mark.parametrize("hidepid", ["1", "2"])
+def test_processes_that_hide(hidepid: str) -> None:
+    """What may not be looked at is not there, but it is told how much that is, if it is listed."""
+
+    def act() -> tuple[list[int], int, str, list[Process]]:
+        libc.unshare(0x20000)
+        libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
+        libc.mount("proc", "/mnt", "proc", data=f"hidepid={hidepid}")
+        before = len(os.listdir("/mnt"))
+        os.setgroups([])
+        os.setresgid(USER, USER, USER)
+        os.setresuid(USER, USER, USER)
+        # Not dumpable after that: its own files belong to root.
+        libc.prctl(libc.PR_SET_DUMPABLE, 1)
+        table = nsbox.ps(proc="/mnt")
+        return [p.owner for p in table], before, repr(table), list(nsbox.ps(proc="/mnt", pids=[1, os.getpid()]))
+
+    owners, before, text, some = in_child(act)
+    assert set(owners) == {USER}
+    assert len(some) == 1
+    hidden = "that may not be looked at" in text
+    assert hidden == (hidepid == "1")
+    assert before > 20
+
+
+def test_what_may_not_be_known_is_unknown(who: Who) -> None:
+    """An ordinary user does not see the namespaces of root's processes, which is not the same as none."""
+
+    def act() -> tuple[Any, ...]:
+        (one,) = nsbox.ps(pids=[2], fields="all")
+        return one.namespaces, one.exe, one.namespace_descriptors, one.pid_for_children, one.uids
+
+    namespaces, exe, descriptors, for_children, uids = who(act)
+    assert uids == (0, 0, 0, 0)
+    assert exe is None
+    if who.is_root:
+        assert None not in namespaces
+        assert (descriptors, for_children) == ((), namespaces.pid)
+    else:
+        assert set(namespaces) == {None}
+        assert (descriptors, for_children) == (None, None)

@@ -27,6 +27,8 @@ class FakeProcess:
     namespaces: Mapping[str, int] = field(default_factory=dict)
     threads: tuple[tuple[int, bytes], ...] = ()
     pids: tuple[int, ...] = ()
+    start_ticks: int = 500
+    label: bytes = b""
 
 
 def stat(process: FakeProcess) -> bytes:
@@ -34,7 +36,7 @@ def stat(process: FakeProcess) -> bytes:
     threads = 1 + len(process.threads)
     head = b"%d (%b) %b " % (process.pid, process.comm, process.state.encode())
     ids = f"{process.ppid} {process.pgid} {process.pgid} 0 -1 0 "
-    return head + f"{ids}1 2 3 4 150 50 0 0 20 0 {threads} 0 500 4096 3 184 0\n".encode()
+    return head + f"{ids}1 2 3 4 150 50 0 0 20 0 {threads} 0 {process.start_ticks} 4096 3 184 0\n".encode()
 
 
 class FakeProc:
@@ -70,6 +72,9 @@ class FakeProc:
         (directory / "cmdline").write_bytes(b"".join(word + b"\0" for word in process.cmdline))
         uids, pids = "\t".join([str(process.uid)] * 4), "\t".join(map(str, process.pids or (process.pid,)))
         (directory / "status").write_text(f"Name:\tx\nUid:\t{uids}\nNSpid:\t{pids}\nNSpgid:\t1\n")
+        if process.label:
+            (directory / "attr").mkdir()
+            (directory / "attr" / "current").write_bytes(process.label)
         for link, number in process.namespaces.items():
             target = f"{link}:[{self.inode(number)}]"
             os.link(self._pool / str(number), directory / "ns" / target)

@@ -42,10 +42,10 @@ def prctl(option: int, value: int, pointer: object = None) -> int:
     return _checked(_LIBC.prctl(ctypes.c_int(option), ctypes.c_ulong(value), third, zero, zero), "prctl")
 
 
-def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0) -> None:
+def mount(source: str | None, target: str, fstype: str | None = None, flags: int = 0, data: str | None = None) -> None:
     """Call mount(2)."""
-    texts = [None if text is None else os.fsencode(text) for text in (source, target, fstype)]
-    _checked(_LIBC.mount(*texts, ctypes.c_ulong(flags), None), f"mount({target})")
+    *texts, options = [None if text is None else os.fsencode(text) for text in (source, target, fstype, data)]
+    _checked(_LIBC.mount(*texts, ctypes.c_ulong(flags), options), f"mount({target})")
 
 
 def syscall(number: int, *arguments: int) -> int:

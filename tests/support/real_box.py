@@ -10,19 +10,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nsbox.tree import ps
+from nsbox.processes import ps
 
-__all__ = ["box"]
+__all__ = ["ancestor_box", "box", "plain_box"]
 
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[int]:
     """Build the tree; return the PID of its first process."""
+    with _running("hard", "ancestor") as pid:
+        yield pid
+
+
+@pytest.fixture(scope="module")
+def plain_box() -> Iterator[int]:
+    """Build the tree without what some versions of lsns fail at or do not see."""
+    with _running() as pid:
+        yield pid
+
+
+@pytest.fixture(scope="module")
+def ancestor_box() -> Iterator[int]:
+    """Build the tree with a namespace that is kept by a descendant, but otherwise as for `plain_box`."""
+    with _running("ancestor") as pid:
+        yield pid
+
+
+@contextlib.contextmanager
+def _running(*arguments: str) -> Iterator[int]:
     if os.geteuid() != 0:
         pytest.skip("a tree with several users can only be made by root")
     program = Path(__file__).with_name("real_tree.py")
     namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command = ["unshare", *namespaces, sys.executable, "-S", str(program)]
+    command = ["unshare", *namespaces, sys.executable, "-S", str(program), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None

@@ -90,6 +90,7 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("no-visible-proc", Failure(EPERM, "mount proc", PROC), replace(USER, procs=())),
     ("foreign-pid-namespace", Failure(EPERM, "mount proc", PROC), USER),
     ("root-is-no-mount", Failure(EINVAL, "propagation", PRIVATE), replace(ROOT, root_is_mount=False)),
+    ("no-pin-file", Failure(ENOENT, "pin", ""), ROOT),
     ("busy-target", Failure(EBUSY, "mount proc", PROC), ROOT),
     ("pid-max-value", Failure(EINVAL, "pid_max", ""), ROOT),
     ("read-only-sysctl", Failure(EROFS, "pid_max", ""), ROOT),
@@ -118,6 +119,7 @@ UNDECIDED: list[tuple[set[str], Failure, Evidence]] = [
     ),
     ({"task-limit"}, Failure(EAGAIN, "clone", CLONE), ROOT),
     ({"out-of-memory"}, Failure(ENOMEM, "clone", CLONE), ROOT),
+    ({"pin-refused"}, Failure(EINVAL, "pin", ""), ROOT),
     ({"hidden-process"}, uid_map("0 0 1")._replace(errno=EACCES), ROOT),
     ({"no-mount-right"}, Failure(EPERM, "propagation", PRIVATE), ROOT),
     ({"no-mount-right"}, Failure(EPERM, "hostname", "sethostname"), ROOT),
@@ -191,7 +193,7 @@ def test_remedies_of_places(evidence: Evidence, failure: Failure, words: str) ->
 
 def test_written_down_well() -> None:
     """Every cause has all its words; steps and places are ones that exist."""
-    steps = {"prepare", "exec init", "plan", *_all_steps()}
+    steps = {"prepare", "exec init", "plan", "pin", *_all_steps()}
     for cause in CAUSES.values():
         assert cause.steps <= steps, cause.name
         assert set(cause.places) <= set(PLACES), cause.name

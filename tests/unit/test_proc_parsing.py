@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
+import pwd
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox import _core
-from nsbox.tree import NamespaceIds, ps, pstree
+from nsbox.errors import SpecError
+from nsbox.processes import Capabilities, NamespaceIds, Process, Thread, ps
+from nsbox.tree import pstree
 
 from tests.support.fake_proc import LINKS, FakeProc, FakeProcess, stat
 
@@ -23,9 +26,10 @@ NAMES = st.lists(st.integers(1, 255), max_size=63).map(bytes)
 WORDS = st.lists(st.lists(st.integers(1, 255)).map(bytes), min_size=1)
 
 
-def _read(proc: Path, *, everything: bool = True, threads: bool = False) -> list[_core.ProcessRecord]:
-    path = os.fsencode(proc)
-    return _core.read_processes(path, status=everything, cmdline=everything, namespaces=everything, threads=threads)
+def _read(proc: Path, *, everything: bool = True, threads: bool = False) -> list[Process]:
+    sources = ["status", "cmdline", "namespaces"] if everything else []
+    classes = (Process, Thread, NamespaceIds, Capabilities)
+    return _core.read_processes(_core.open_proc(os.fsencode(proc)), classes, sources + ["threads"] * threads)[0]
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_any_arguments_are_exact(words: list[bytes]) -> None:
         proc = FakeProc(Path(place))
         proc.add(FakeProcess(pid=7, cmdline=tuple(words)))
         (found,) = _read(proc.path)
-    assert found.cmdline == words
+    assert found.cmdline == tuple(words)
 
 
 @pytest.mark.parametrize("size", [4095, 4096, 16383, 16384, 16385, 2_000_000])
@@ -60,7 +64,7 @@ def test_arguments_of_any_length(proc: FakeProc, size: int) -> None:
     """The buffer grows at the right moments."""
     proc.add(FakeProcess(pid=7, cmdline=(b"x" * size,)))
     (found,) = _read(proc.path)
-    assert found.cmdline == [b"x" * size]
+    assert found.cmdline == (b"x" * size,)
 
 
 @given(
@@ -119,7 +123,10 @@ def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:
     for file in ("status", "cmdline"):
         (directory / file).unlink()
     (found,) = _read(proc.path, everything=False)
-    assert (found.uids, found.cmdline, found.namespaces, found.threads) == (None, None, None, [])
+    assert (found.pid, found.threads) == (7, ())
+    for name in ("uids", "cmdline", "namespaces", "exe", "capabilities"):
+        with pytest.raises(AttributeError, match="not asked for"):
+            getattr(found, name)
 
 
 @pytest.mark.parametrize("file", ["stat", "status", "cmdline"])
@@ -186,6 +193,58 @@ def test_this_process() -> None:
         assert os.readlink(f"/proc/self/ns/{link}") == f"{link}:[{number}]"
 
 
+def test_everything_about_this_process() -> None:
+    """Against what the kernel says in other ways."""
+    (me,) = ps(pids=[os.getpid()], fields="all")
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    assert (me.exe, me.cwd) == (os.fsencode(os.readlink("/proc/self/exe")), os.getcwdb())
+    assert me.gids is not None
+    assert me.gids[:3] == os.getresgid()
+    assert sorted(me.groups) == sorted(os.getgroups())
+    sets = [int(status[f"Cap{name}"], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+    assert me.capabilities == tuple(sets)
+    assert (me.no_new_privs, me.seccomp) == (status["NoNewPrivs"] == "1", int(status["Seccomp"]))
+    assert me.cgroup is not None
+    assert b"0::" + me.cgroup in Path("/proc/self/cgroup").read_bytes().splitlines()
+    assert (me.pid_for_children, me.time_for_children) == (me.namespaces.pid, me.namespaces.time)
+    assert me.user == (pwd.getpwuid(os.geteuid()).pw_name)
+    assert me.identity == (me.pid, me.start_ticks)
+    assert me.locked == int(status["VmLck"].split()[0]) * 1024
+    with Path("/proc/self/ns/uts").open("rb") as opened:
+        (again,) = ps(pids=[me.pid], fields="namespace_descriptors")
+        assert (opened.fileno(), "uts", me.namespaces.uts) in (again.namespace_descriptors or ())
+    assert again != me
+
+
+def test_chosen_fields(proc: FakeProc) -> None:
+    proc.add(FakeProcess(pid=7, comm=b"seven", uid=4242, label=b"unconfined\n"))
+    for fields in ("uids, label", ["label", "uid"], iter(["user", "label"])):
+        (found,) = ps(proc=proc.path, fields=fields)
+        assert (found.label, found.uids) == (b"unconfined", (4242,) * 4)
+        assert not hasattr(found, "namespaces")
+    # What comes from stat needs no asking, and a table is drawn from what there is.
+    table = ps(proc=proc.path, fields="pid state name")
+    assert (table[0].name, table[0].uid, table[0].tty) == ("seven", 4242 if os.geteuid() == 0 else os.geteuid(), None)
+    assert "[seven]" in str(table)
+    with pytest.raises(SpecError, match="a process has no 'nonsense'"):
+        ps(proc=proc.path, fields="pid nonsense")
+    with pytest.raises(AttributeError, match="exe was not asked for"):
+        _ = table[0].exe
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = table[0].nonsense  # type: ignore[attr-defined]
+
+
+def test_as_many_as_need_several_workers(proc: FakeProc) -> None:
+    """In the order of the directory, and none twice."""
+    for pid in range(1, 1200):
+        proc.add(FakeProcess(pid=pid, pids=(pid, 1) if pid % 7 == 0 else (pid,)))
+    found = ps(proc=proc.path, fields="pids")
+    assert [process.pid for process in found] == [int(name) for name in os.listdir(proc.path) if name.isdecimal()]
+    assert all(len(process.pids) == (2 if process.pid % 7 == 0 else 1) for process in found)
+    wanted = [1199, 1, *range(600, 1, -1)]
+    assert [process.pid for process in ps(proc=proc.path, pids=wanted)] == wanted
+
+
 def test_threads_of_this_process() -> None:
     done = threading.Event()
     started = threading.Event()
@@ -226,7 +285,8 @@ def test_records_are_frozen_and_can_be_compared(proc: FakeProc) -> None:
     assert hash(first) == hash(second)
     with pytest.raises(AttributeError):
         first.pid = 8  # type: ignore[misc]
-    assert replace(first, pid=8).pid == 8
+    assert Process(**(first.to_dict() | {"pid": 8})) != first
+    assert pickle.loads(pickle.dumps(first)) == first
 
 
 def test_reading_imports_nothing_big() -> None:

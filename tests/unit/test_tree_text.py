@@ -8,7 +8,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from nsbox.tree import NamespaceIds, Process, ProcessTable, ProcessTree, Thread
+from nsbox.processes import NamespaceIds, Process, ProcessTable, Thread
+from nsbox.tree import ProcessTree
 
 HOST = NamespaceIds(1, 2, 3, 4, 5, 6, 7, 8)
 
@@ -215,21 +216,23 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_table() -> None:
     nobody = 4294967294
     rows = [
-        process(1, 0, "systemd", sid=1, cmdline=(b"/usr/lib/systemd/systemd", b"--switched-root"), utime=20.5, stime=1),
+        process(1, 0, "systemd", sid=1, cmdline=(b"/usr/lib/systemd/systemd", b"--switched-root"), utime=20.5, stime=1,
+                rss=13 << 20, vsize=170 << 20, locked=4096),
         process(2, 0, "kthreadd", cmdline=(), state="I", nice=-20, kernel_thread=True, sid=0),
         process(7128, 1, "bash", cmdline=(b"-bash",), tty_nr=136 << 8, tpgid=7130, start_seconds=86400, sid=7128),
         process(7130, 7128, "evil", pids=(7130, 1), cmdline=(b"evil\x1b[2J", b"caf\xc3\xa9\xff"), start_seconds=86459,
-                pgid=7130, tpgid=7130, tty_nr=136 << 8, state="R", thread_count=2, nice=5, uids=(0, nobody, 0, 0)),
+                pgid=7130, tpgid=7130, tty_nr=136 << 8, state="R", thread_count=2, nice=5, utime=35.5,
+                uids=(0, nobody, 0, 0)),
         process(7131, 7130, "gone", pids=(7131, 2, 1), cmdline=(), state="Z", start_seconds=86460, utime=4000),
     ]  # fmt: skip
-    table = ProcessTable(rows, boot=1_000_000_000, read_at=1_000_090_000)
+    table = ProcessTable(rows, boot=1_000_000_000, read_at=1_000_090_000, memory=1_000 << 20)
     expected = drawn("""
-        USER      PID INSIDE PPID TTY   STAT START  TIME COMMAND
-        root        1      -    0 ?     Ss   Sep09  0:21 /usr/lib/systemd/systemd --switched-root
-        root        2      -    0 ?     I<   Sep09  0:00 [kthreadd]
-        root     7128      -    1 pts/0 Ss   01:46  0:00 -bash
-        4294967+ 7130      1 7128 pts/0 RNl+ 01:47  0:00 evil?[2J café?
-        root     7131    2,1 7130 ?     Z    01:47 66:40 [gone] <defunct>
+        USER      PID INSIDE PPID %CPU %MEM    VSZ   RSS TTY   STAT START  TIME COMMAND
+        root        1      -    0  0.0  1.3 174080 13312 ?     SLs  Sep09  0:21 /usr/lib/systemd/systemd --switched-root
+        root        2      -    0  0.0  0.0      0     0 ?     I<   Sep09  0:00 [kthreadd]
+        root     7128      -    1  0.0  0.0      0     0 pts/0 Ss   01:46  0:00 -bash
+        4294967+ 7130      1 7128  1.0  0.0      0     0 pts/0 RNl+ 01:47  0:35 evil?[2J café?
+        root     7131    2,1 7130  112  0.0      0     0 ?     Z    01:47 66:40 [gone] <defunct>
     """)
     assert str(table) == expected
     assert table.text(width=30) == "\n".join(line[:30] for line in expected.splitlines())
@@ -241,4 +244,6 @@ def test_the_table() -> None:
 @pytest.mark.usefixtures("utc")
 def test_no_column_for_inner_pids_where_there_are_none() -> None:
     table = ProcessTable([process(1, 0, "a")], boot=0, read_at=60)
-    assert str(table) == "USER PID PPID TTY STAT START TIME COMMAND\nroot   1    0 ?   Ss   00:00 0:00 a"
+    head = "USER PID PPID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"
+    row = "root   1    0  0.0  0.0   0   0 ?   Ss   00:00 0:00 a"
+    assert str(table).splitlines() == [head, row]

@@ -19,10 +19,12 @@ from nsbox._hints.creation import CREATION
 from nsbox._hints.maps import MAPS
 from nsbox._hints.mounts import MOUNTS
 from nsbox._hints.payload import PAYLOAD
+from nsbox._hints.policy import POLICY
 
 __all__ = ["CAUSES", "SECTIONS", "Cause", "Explanation", "Failure", "explain"]
 
 SECTIONS = {
+    "What forbids namespaces from outside": POLICY,
     "Creating namespaces": CREATION,
     "Id maps": MAPS,
     "Mounts and settings": MOUNTS,

@@ -1,14 +1,14 @@
-"""Why new namespaces are refused."""
+"""Why the kernel refuses new namespaces by its own rules."""
 
 from __future__ import annotations
 
-from errno import EACCES, EAGAIN, EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM
+from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM
 
 from nsbox._evidence import Evidence
-from nsbox._hints.cause import ANY, DENIED, MAKING, MAPPING, MOUNTING, SETTING, Cause, Failure, Found
+from nsbox._hints.cause import DENIED, MAKING, Cause, Failure, Found
 from nsbox.spec import KINDS
 
-__all__ = ["CREATION", "docker_profile", "filtered", "restricted", "selinux"]
+__all__ = ["CREATION", "new_user", "unmapped"]
 
 SYSCTL = "sudo sysctl -w {settings}"
 _FIRST_NUMBERS = 300
@@ -19,72 +19,12 @@ def _asked_for(failure: Failure) -> list[str]:
     return [name for name, kind in KINDS.items() if kind.flag_name in failure.call]
 
 
-def _new_user(failure: Failure) -> bool:
+def new_user(failure: Failure) -> bool:
     return "CLONE_NEWUSER" in failure.call
 
 
-def filtered(evidence: Evidence) -> str:
-    """Say which question about namespaces a seccomp filter answers instead of the kernel; empty if none."""
-    if evidence.unshare == EPERM:
-        return "unshare(0), which asks for nothing, is refused"
-    if evidence.setns == EPERM:
-        return "setns(-1, 0), which the kernel calls a bad descriptor, is refused"
-    if evidence.clone3 == EPERM:
-        return "clone3 is refused before it looks at its arguments"
-    if evidence.clone_refused:
-        return f"clone(2) for new {', '.join(evidence.clone_refused)} namespaces is refused before it is looked at"
-    return ""
-
-
-def _filter(failure: Failure, evidence: Evidence) -> Found | None:
-    if failure.step in MOUNTING:
-        sign = "mount without a path is refused" if evidence.mount in (EPERM, ENOSYS) else ""
-    elif failure.step == "exec init":
-        sign = "execveat without a path is refused" if evidence.execveat in (EPERM, ENOSYS) else ""
-    else:
-        sign = filtered(evidence)
-    return {"sign": sign} if sign else None
-
-
-def restricted(evidence: Evidence) -> bool:
-    """Whether Ubuntu's rule takes the rights out of this caller's new user namespaces."""
-    return evidence.apparmor_restrict == "1" and not evidence.has("CAP_SYS_ADMIN")
-
-
-def _restricted(failure: Failure, evidence: Evidence) -> Found | None:
-    # Without the rule these would have failed as well, for a reason that is closer.
-    plain = failure.step == "clone" and not _new_user(failure)
-    own = evidence.uid if failure.step == "uid_map" else evidence.gid
-    foreign = failure.step in ("uid_map", "gid_map") and f" {own} 1\\n" not in failure.call
-    return {} if restricted(evidence) and not plain and not foreign else None
-
-
-def selinux(evidence: Evidence) -> bool:
-    """Whether the label has the form of SELinux: user:role:type:level."""
-    return evidence.label.count(":") >= 2
-
-
-def _selinux(failure: Failure, evidence: Evidence) -> Found | None:
-    return {"label": evidence.label} if failure.errno == EACCES and selinux(evidence) else None
-
-
-def docker_profile(evidence: Evidence) -> bool:
-    """Whether the label is that of an AppArmor profile for containers."""
-    return "(enforce)" in evidence.label and not restricted(evidence)
-
-
-def _profile(_: Failure, evidence: Evidence) -> Found | None:
-    return {"label": evidence.label} if docker_profile(evidence) else None
-
-
-def _switched_off(failure: Failure, evidence: Evidence) -> Found | None:
-    if _new_user(failure) and evidence.unprivileged_userns_clone == "0" and not evidence.has("CAP_SYS_ADMIN"):
-        return {}
-    return None
-
-
 def _no_capability(failure: Failure, evidence: Evidence) -> Found | None:
-    if _new_user(failure) or not _asked_for(failure) or evidence.has("CAP_SYS_ADMIN"):
+    if new_user(failure) or not _asked_for(failure) or evidence.has("CAP_SYS_ADMIN"):
         return None
     return {"who": "root" if evidence.uid == 0 else f"user {evidence.uid}"}
 
@@ -98,16 +38,16 @@ def unmapped(evidence: Evidence) -> str:
 
 
 def _unmapped(failure: Failure, evidence: Evidence) -> Found | None:
-    which = unmapped(evidence) if _new_user(failure) else ""
+    which = unmapped(evidence) if new_user(failure) else ""
     return {"which": which} if which else None
 
 
 def _chroot(failure: Failure, evidence: Evidence) -> Found | None:
-    return {} if _new_user(failure) and evidence.root_is_mount is False else None
+    return {} if new_user(failure) and evidence.root_is_mount is False else None
 
 
 def _undecided_chroot(failure: Failure, evidence: Evidence) -> bool:
-    return _new_user(failure) and evidence.root_is_mount is not False
+    return new_user(failure) and evidence.root_is_mount is not False
 
 
 def _limit_zero(failure: Failure, evidence: Evidence) -> Found | None:
@@ -165,119 +105,7 @@ def _memfd(_: Failure, evidence: Evidence) -> Found | None:
     return {"value": evidence.memfd_noexec} if evidence.memfd_noexec in ("1", "2") else None
 
 
-def _not_linux(_: Failure, evidence: Evidence) -> Found | None:
-    names = {"gvisor": "gVisor", "wsl1": "WSL 1"}
-    place = next((name for name in names if name in evidence.places), "")
-    return {"place": names[place]} if place else None
-
-
 CREATION = (
-    Cause(
-        name="not-linux",
-        title="This is not Linux itself, but something that imitates it",
-        steps=MAKING | MOUNTING | MAPPING | SETTING,
-        errnos=ANY,
-        find=_not_linux,
-        why="this is {place}, which imitates Linux and knows only a part of namespaces",
-        remedy="use a virtual machine or another host; nsbox doctor lists what works here",
-        places={
-            "wsl1": "in Windows: wsl --set-version DISTRIBUTION 2",
-            "colab": "Colab allows no more than this; use a virtual machine",
-        },
-        meaning="Some hosts run programs for Linux on a kernel of their own. What that kernel has not learned fails, "
-        "with error numbers that can mislead.",
-        manual="namespaces(7)",
-        example={"place": "gVisor"},
-    ),
-    Cause(
-        name="seccomp-filter",
-        title="A seccomp filter refuses the system call",
-        steps=MAKING | MOUNTING | {"exec init"},
-        errnos=frozenset({EPERM, EACCES, ENOSYS}),
-        find=_filter,
-        why="a seccomp filter answers instead of the kernel: {sign}",
-        remedy="start the container without that filter; no setting inside it can help",
-        places={
-            "kubernetes": "the pod needs securityContext.seccompProfile.type: Unconfined, or hostUsers: false with a "
-            "profile that allows it; no setting inside the pod can help",
-            "jupyterhub": "ask whoever runs the hub for a seccompProfile of type Unconfined for the user's pod; no "
-            "setting inside can help",
-            "binder": "Binder allows no namespaces, whatever you set; use another host",
-            "podman": "podman run --security-opt seccomp=unconfined; no setting inside the container can help",
-            "docker": "docker run --security-opt seccomp=unconfined (or --cap-add SYS_ADMIN); no setting inside the "
-            "container can help",
-        },
-        meaning="A filter for system calls was put on this process when its container was started. It says no before "
-        "the kernel is asked, also to root. Containers have such a filter by default.",
-        manual="seccomp(2)",
-        example={"sign": "unshare(0), which asks for nothing, is refused"},
-    ),
-    Cause(
-        name="ubuntu-apparmor",
-        title="Ubuntu takes all rights out of new user namespaces",
-        steps=MAKING | MOUNTING | MAPPING | SETTING | {"set groups", "setgid", "setuid"},
-        errnos=DENIED,
-        find=_restricted,
-        why="kernel.apparmor_restrict_unprivileged_userns is 1: an ordinary user may make a user namespace, but has no "
-        "rights in it",
-        remedy="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
-        places={
-            "github": "add a step before this one: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-            "docker": "two doors are shut: start the container with --security-opt apparmor=unconfined, and on the "
-            "host set kernel.apparmor_restrict_unprivileged_userns=0",
-        },
-        meaning="Since version 23.10 Ubuntu allows every user to make a user namespace, which succeeds, and then "
-        "denies all that it would be good for. So the failure comes a step later than its cause.",
-        manual="apparmor(7)",
-    ),
-    Cause(
-        name="apparmor-profile",
-        title="An AppArmor profile denies it",
-        steps=MAKING | MOUNTING | MAPPING | SETTING,
-        errnos=frozenset({EACCES}),
-        find=_profile,
-        why="AppArmor confines this process by the profile {label!r}",
-        remedy="run it without that profile, or with one that allows mounts and user namespaces",
-        places={
-            "docker": "docker run --security-opt apparmor=unconfined",
-            "podman": "podman run --security-opt apparmor=unconfined",
-            "kubernetes": "the pod needs securityContext.appArmorProfile.type: Unconfined",
-        },
-        meaning="AppArmor is a second set of rules beside the usual permissions. The profile for containers forbids "
-        'mounts, also to root. Its sign is EACCES, "Permission denied", where the kernel itself says EPERM.',
-        manual="apparmor(7)",
-        example={"label": "docker-default (enforce)"},
-    ),
-    Cause(
-        name="selinux",
-        title="SELinux denies it",
-        steps=MAKING | MOUNTING | MAPPING | SETTING | {"exec init"},
-        errnos=frozenset({EACCES}),
-        find=_selinux,
-        why="SELinux confines this process as {label!r}",
-        remedy="see `ausearch -m AVC -ts recent` for the rule, and have the policy extended",
-        places={
-            "docker": "docker run --security-opt label=disable",
-            "podman": "podman run --security-opt label=disable",
-            "kubernetes": "the pod needs securityContext.seLinuxOptions with a type that may create user namespaces",
-        },
-        meaning="SELinux is a second set of rules beside the usual permissions. It has a rule of its own for making "
-        "user "
-        'namespaces. Its sign is EACCES, "Permission denied", where the kernel itself says EPERM.',
-        manual="selinux(8)",
-        example={"label": "system_u:system_r:container_t:s0:c1,c2"},
-    ),
-    Cause(
-        name="userns-switched-off",
-        title="User namespaces are switched off for ordinary users",
-        steps=MAKING,
-        errnos=frozenset({EPERM}),
-        find=_switched_off,
-        why="kernel.unprivileged_userns_clone is 0",
-        remedy="sudo sysctl -w kernel.unprivileged_userns_clone=1, or run as root",
-        meaning="Older Debian kernels, and some others, have a switch that allows user namespaces to root only.",
-        manual="user_namespaces(7)",
-    ),
     Cause(
         name="no-capability",
         title="The caller lacks CAP_SYS_ADMIN, and no user namespace is asked for",
@@ -347,7 +175,7 @@ CREATION = (
         meaning="User and PID namespaces can be put into each other 32 times. From inside the depth is hard to see.",
         manual="pid_namespaces(7), user_namespaces(7)",
         traceless=lambda failure, evidence: (
-            ("CLONE_NEWPID" in failure.call or _new_user(failure))
+            ("CLONE_NEWPID" in failure.call or new_user(failure))
             and (evidence.initial_user_namespace is not True or evidence.pid_depth != 1)
         ),
     ),

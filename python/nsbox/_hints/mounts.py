@@ -164,6 +164,32 @@ MOUNTS = (
         manual="mount(2)",
     ),
     Cause(
+        name="pin-refused",
+        title="The file is on a shared mount, or the kernel takes the new mount namespace for an older one",
+        steps=frozenset({"pin"}),
+        errnos=frozenset({EINVAL}),
+        find=lambda _, __: None,
+        why="the kernel does not mount that namespace there",
+        remedy="put the file on a private mount (mount --bind DIR DIR, then mount --make-private DIR); and for a mount "
+        "namespace try once more on a single processor, with taskset -c 0",
+        meaning="A mount namespace may only be mounted in an older one, or the two could keep each other alive for "
+        "ever, and on a shared mount it would spread into itself. Linux 6.18 tells older from newer by numbers that "
+        "each processor gives out by itself, and so sometimes errs.",
+        manual="unshare(1), mount_namespaces(7)",
+        traceless=lambda _, __: True,
+    ),
+    Cause(
+        name="no-pin-file",
+        title="There is no file to mount the namespace on",
+        steps=frozenset({"pin"}),
+        errnos=frozenset({ENOENT, ENOTDIR}),
+        find=_always,
+        why="the file on which the namespace is to be mounted does not exist",
+        remedy="make it first: touch FILE",
+        meaning="A namespace that no process is in any more lives on where it is mounted on a file.",
+        manual="unshare(1)",
+    ),
+    Cause(
         name="pid-max-value",
         title="The limit is one that the kernel does not take",
         steps=frozenset({"pid_max"}),

@@ -5,6 +5,10 @@ Each command is a module of its own in this package, imported when it is used, w
     configure(parser)         adds the command's arguments to an `argparse.ArgumentParser`
     execute(options) -> int   does it, and returns the exit status
 
+or, where the syntax is that of another program, with one:
+
+    main(arguments) -> int    does both
+
 A new command is such a module and a line in `COMMANDS`.
 """
 
@@ -20,8 +24,12 @@ COMMANDS = {
     "check": "run the terminal sessions of a handout again, and compare",
     "doctor": "say what this machine, user and container allow, why not, and what to do",
     "demo": "walk through the workshop exercise, live, on this kernel",
+    "explain": "show what a command line does, step by step, and why",
+    "lsns": "list namespaces, also those without processes",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
+    "run": "run a program in new namespaces, safely: with an init, a timeout, and nothing left behind",
+    "unshare": "run a program in new namespaces, as unshare(1) does",
 }
 """The commands and what they do; each is the module `nsbox.cli.NAME`."""
 
@@ -52,19 +60,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    import argparse  # noqa: PLC0415 - not for the overview: it takes longer than that
-
-    from nsbox.errors import NsboxError  # noqa: PLC0415 - neither is this for the overview
+    from nsbox.errors import NsboxError  # noqa: PLC0415 - not for the overview, which is quicker without
 
     command = import_module(f"nsbox.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"nsbox {name}", description=COMMANDS[name], allow_abbrev=False)
-    command.configure(parser)
+    given: object = arguments
+    if hasattr(command, "main"):
+        do = command.main
+    else:
+        import argparse  # noqa: PLC0415 - takes longer than all the rest
+
+        parser = argparse.ArgumentParser(
+            prog=f"nsbox {name}",
+            description=COMMANDS[name],
+            allow_abbrev=False,
+            conflict_handler="resolve",  # -h is an option of its own for some of the commands they are named after
+        )
+        command.configure(parser)
+        try:
+            given = parser.parse_args(arguments)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 2
+        do = command.execute
     try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 2
-    try:
-        status = int(command.execute(options))
+        status = int(do(given))
         # Here, not at the interpreter's exit, where nobody could catch what it raises.
         sys.stdout.flush()
     except BrokenPipeError:

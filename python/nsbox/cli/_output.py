@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["takes_box_drawing", "width", "write"]
+__all__ = ["is_utf8", "takes_box_drawing", "terminal_width", "width", "write"]
 
 
 def width() -> int | None:
@@ -19,9 +19,19 @@ def width() -> int | None:
         return None
 
 
+def terminal_width() -> int | None:
+    """Return the width of the terminal that is written to; nothing for files and pipes."""
+    return width() if sys.stdout.isatty() else None
+
+
+def is_utf8() -> bool:
+    """Tell whether the output takes all characters."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def takes_box_drawing() -> bool:
     """Tell whether the output is a terminal that shows box drawing characters; files and pipes get ASCII."""
-    return sys.stdout.isatty() and (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return sys.stdout.isatty() and is_utf8()
 
 
 def write(text: str) -> None:

@@ -7,7 +7,7 @@ import re
 import sys
 
 from nsbox.cli import _output
-from nsbox.tree import ps
+from nsbox.processes import View, ps
 
 __all__ = ["configure", "execute"]
 
@@ -17,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("style", nargs="*", metavar="aux", help="ignored: all processes are always shown")
     parser.add_argument("-e", "-A", "-f", action="store_true", dest="all", help="ignored, too")
     parser.add_argument("-p", "--pid", action="append", default=[], metavar="PID", help="only these processes")
-    parser.add_argument("--of", type=int, metavar="PID", help="the processes that this process can see")
+    parser.add_argument("--of", type=int, metavar="PID", help="the PID namespace that this process is in")
+    parser.add_argument("--proc", action="store_true", help="with --of: what the process itself sees in its /proc")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -29,6 +30,9 @@ def execute(options: argparse.Namespace) -> int:
         if not word.isdecimal():
             print(f"nsbox ps: {word!r} is no PID", file=sys.stderr)
             return 2
-    processes = ps(of=options.of, pids=map(int, pids) if pids else None)
+    view: View = "proc" if options.proc else "namespace"
+    processes = ps(of=options.of, view=view, pids=map(int, pids) if pids else None)
     _output.write(processes.text(width=_output.width()))
+    if processes.hidden:
+        print(f"note: {len(processes.hidden)} more may not be looked at (hidepid, proc(5))", file=sys.stderr)
     return 0 if processes else 1

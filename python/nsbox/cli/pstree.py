@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 
 from nsbox.cli import _output
-from nsbox.tree import pstree
+from nsbox.processes import NamespaceIds, View
+from nsbox.tree import ProcessTree, pstree
 
 __all__ = ["configure", "execute"]
+
+_LINKS = ["mnt" if kind == "mount" else kind for kind in NamespaceIds._fields]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("-g", "--show-pgids"): "show process groups",
         ("-u", "--uid-changes"): "show the user where it differs from the parent's",
         ("-a", "--arguments"): "show arguments",
+        ("-Z", "--security-context"): "show what the Linux security module says",
         ("-c", "--compact-not"): "do not draw equal siblings as one",
         ("-n", "--numeric-sort"): "order by PID instead of name",
+        ("-s", "--show-parents"): "show the ancestors of the process, too",
         ("-T", "--hide-threads"): "hide threads",
         ("-t", "--thread-names"): "show the threads' own names",
         ("-l", "--long"): "do not cut long lines",
@@ -28,33 +35,129 @@ def configure(parser: argparse.ArgumentParser) -> None:
     }
     for names, meaning in flags.items():
         parser.add_argument(*names, action="store_true", help=meaning)
-    characters = parser.add_mutually_exclusive_group()
-    characters.add_argument("-A", "--ascii", action="store_true", help="draw with ASCII characters")
-    characters.add_argument("-U", "--unicode", action="store_true", help="draw with box drawing characters")
-    parser.add_argument("--of", type=int, metavar="PID", help="the processes that this process can see")
-    parser.add_argument("pid", nargs="?", type=int, metavar="PID", help="the process at the top, by default 1")
+    parser.add_argument("-N", "--ns-sort", choices=sorted(_LINKS), metavar="TYPE",
+                        help="draw a forest for each namespace of this type")  # fmt: skip
+    parser.add_argument("-C", "--color", choices=["age"], type=str.lower, metavar="TYPE", help="colour by: age")
+    bold = parser.add_mutually_exclusive_group()
+    bold.add_argument("-h", "--highlight-all", action="store_true", help="show this process and its ancestors in bold")
+    bold.add_argument("-H", "--highlight-pid", type=int, metavar="PID", help="show this process and its ancestors")
+    for names, characters in {
+        ("-A", "--ascii"): "ascii",
+        ("-U", "--unicode"): "utf8",
+        ("-G", "--vt100"): "vt100",
+    }.items():
+        parser.add_argument(*names, action="store_const", const=characters, dest="characters",
+                            help=f"draw with {characters} characters; the last one counts")  # fmt: skip
+    parser.add_argument("--of", type=int, metavar="PID", help="the PID namespace that this process is in")
+    parser.add_argument("--proc", action="store_true", help="with --of: what the process itself sees in its /proc")
+    parser.add_argument("what", nargs="?", metavar="PID | USER",
+                        help="the process at the top, by default 1, or the trees of a user")  # fmt: skip
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print the tree, and what could not be found out."""
-    found = pstree(options.pid, of=options.of, threads=not options.hide_threads)
-    text = found.text(
+    highlight, bold = options.highlight_pid, ("", "")
+    if options.highlight_all or highlight is not None:
+        bold_or_reason = _bold()
+        if isinstance(bold_or_reason, str) and highlight is not None:
+            print(f"nsbox pstree: {bold_or_reason}", file=sys.stderr)
+            return 1
+        if not isinstance(bold_or_reason, str):
+            bold = bold_or_reason
+            highlight = os.getpid() if options.highlight_all else highlight
+    pid, uid = None, None
+    if options.what and options.what[0].isdigit():
+        if not options.what.isdecimal():
+            print(f"nsbox pstree: {options.what!r} is neither a PID nor a user", file=sys.stderr)
+            return 2
+        pid = int(options.what)
+    elif options.what:
+        import pwd  # noqa: PLC0415 - only needed here
+
+        try:
+            uid = pwd.getpwnam(options.what).pw_uid
+        except KeyError:
+            print(f"nsbox pstree: No such user name: {options.what}", file=sys.stderr)
+            return 1
+    view: View = "proc" if options.proc else "namespace"
+    tree = pstree(of=options.of, view=view, threads=not options.hide_threads, labels=options.security_context)
+    trees = _trees(tree, pid, uid, options)
+    drawn = [_text(tree, options, highlight, bold, uid) for tree in trees]
+    if drawn:
+        _output.write("\n\n".join(drawn))
+    if options.ns_changes:
+        # Only on standard error: what pstree prints is what pstree prints.
+        for note in tree.notes:
+            print(f"note: {note}", file=sys.stderr)
+    return 0 if drawn or (pid is not None and not options.show_parents) else 1
+
+
+def _trees(tree: ProcessTree, pid: int | None, uid: int | None, options: argparse.Namespace) -> list[ProcessTree]:
+    """Choose what is drawn. As with pstree, not to find a process is a failure only with its parents."""
+    if options.ns_sort:
+        return [tree]
+    if uid is not None:
+        found = list(tree.of_user(uid))
+        if not found:
+            print("nsbox pstree: No processes found.", file=sys.stderr)
+        return found
+    if pid is None:
+        return [tree]
+    try:
+        return [tree.lineage(pid) if options.show_parents else tree.top(pid)]
+    except ProcessLookupError:
+        print(f"nsbox pstree: Process {pid} not found.", file=sys.stderr)
+        return []
+
+
+def _text(
+    tree: ProcessTree, options: argparse.Namespace, highlight: int | None, bold: tuple[str, str], uid: int | None
+) -> str:
+    characters = options.characters or ("utf8" if _output.takes_box_drawing() else "ascii")
+    return tree.text(
         ns_changes=options.ns_changes,
         show_pids=options.show_pids,
         show_pgids=options.show_pgids,
         uid_changes=options.uid_changes,
         arguments=options.arguments,
+        security_context=options.security_context,
         compact=not options.compact_not,
         threads=not options.hide_threads,
         thread_names=options.thread_names,
         numeric_sort=options.numeric_sort,
-        ascii=options.ascii or not (options.unicode or _output.takes_box_drawing()),
+        by=options.ns_sort,
+        highlight=highlight,
+        bold=bold,
+        color=options.color,
+        ascii=characters == "ascii",
+        vt100=characters == "vt100",
         width=None if options.long else _output.width(),
         mark_unknown=options.mark_unknown,
+        parent_owner=uid or 0,
     )
-    _output.write(text)
-    if options.ns_changes:
-        # Only on standard error: what pstree prints is what pstree prints.
-        for note in found.notes:
-            print(f"note: {note}", file=sys.stderr)
-    return 0
+
+
+def _bold() -> tuple[str, str] | str:
+    """Return how this terminal is told to begin and to end bold text, or why that is not known."""
+    import curses  # noqa: PLC0415 - only for bold text
+
+    if not os.environ.get("TERM"):
+        return "TERM is not set"
+    try:
+        # The descriptor only counts for what is written, and nothing is.
+        curses.setupterm(fd=sys.__stderr__.fileno() if sys.__stderr__ else 2)
+    except curses.error:
+        return "Can't get terminal capabilities"
+    begin, end = _capability("bold"), _capability("sgr0")
+    # What ends bold text does not end line drawing as well, as sgr0 may do (ncurses' tgetstr "me").
+    plain = re.sub(rb"\$<[^>]*>", b"", curses.tparm(curses.tigetstr("sgr") or b"", *[0] * 9))
+    if plain.replace(b"[0m", b"[m") == end.replace(b"[0m", b"[m"):
+        end = plain.replace(_capability("rmacs"), b"")
+    return begin.decode("latin-1"), end.decode("latin-1")
+
+
+def _capability(name: str) -> bytes:
+    """Return what is sent to this terminal, without the pauses that old ones need."""
+    import curses  # noqa: PLC0415 - only for bold text
+
+    return re.sub(rb"\$<[^>]*>", b"", curses.tigetstr(name) or b"")

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TextIO
 
 from nsbox import _pidns
+from nsbox.calls import run
 from nsbox.errors import NsboxError
 from nsbox.exercise import ipc
 from nsbox.exercise.pids import FIRST_REUSED, Story
 from nsbox.exercise.stage import Stage
-from nsbox.process import run
+from nsbox.processes import ps
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec import KINDS
-from nsbox.tree import ps, pstree
+from nsbox.tree import pstree
 
 __all__ = ["Exercise"]
 
@@ -123,7 +124,7 @@ class Exercise:
             the host; it goes on showing that one, to whoever looks."""
         )
         self.type(shell, "nsbox ps | head -n5")
-        seen = {process.pid: process for process in ps(of=shell.pid)}
+        seen = {process.pid: process for process in ps(of=shell.pid, view="proc")}
         stage.check(shell.pid in seen, f"/proc lists the shell under its outer PID, {shell.pid}")
         answer = shell.run("test -e /proc/self && readlink /proc/self").stdout.strip()
         stage.check(answer not in ("", "1"), "to /proc, the process that asks has its outer PID too")
@@ -137,7 +138,7 @@ class Exercise:
         )
         self.type(shell, "mount -t proc none /proc", check=True)
         self.type(shell, "nsbox ps | head -n5")
-        inside, outside = ([process.pid for process in table] for table in (ps(of=shell.pid), ps()))
+        inside, outside = ([process.pid for process in table] for table in (ps(of=shell.pid, view="proc"), ps()))
         stage.check(
             inside[:1] == [1] and len(inside) < len(outside), "PID 1 in /proc is the shell, and the host is gone"
         )

@@ -1,0 +1,97 @@
+"""The command that does by hand what a step does, from its call as it is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+
+from nsbox.spec import KINDS, Spec, namespace_names
+
+__all__ = ["command_for", "unshare_line"]
+
+_LONG = {kind.flag_name: f"--{name}" for name, kind in KINDS.items()}
+
+
+def command_for(name: str, call: str) -> str:
+    """Return a line for the shell; empty where no command does that.
+
+    Args:
+        name: The name of the step.
+        call: Its system call.
+    """
+    build = _COMMANDS.get(name)
+    texts = [text.encode().decode("unicode_escape") for text in re.findall(r'"((?:[^"\\]|\\.)*)"', call)]
+    return build(name, call, texts) if build else ""
+
+
+def _namespaces(name: str, call: str, _: list[str]) -> str:
+    flags = [long for flag, long in _LONG.items() if re.search(rf"\b{flag}\b", call)]
+    fork = [] if name.startswith("unshare") else ["--fork"]
+    return " ".join(["unshare", *flags, *fork, "--propagation=unchanged"]) if flags else ""
+
+
+def _file(_: str, __: str, texts: list[str]) -> str:
+    path, data = texts
+    return f"printf '%s\\n' {' '.join(map(shlex.quote, data.splitlines()))} > {path}"
+
+
+def _propagation(_: str, call: str, texts: list[str]) -> str:
+    mode = re.search(r"MS_(PRIVATE|SLAVE|SHARED)", call)
+    return f"mount --make-r{mode[1].lower()} {shlex.quote(texts[-1])}" if mode else ""
+
+
+def _pins(_: str, __: str, texts: list[str]) -> str:
+    pairs = zip(texts[::2], texts[1::2], strict=False)
+    return "; ".join(f"mount --bind {source} {shlex.quote(file)}" for source, file in pairs)
+
+
+def _ids(name: str, call: str, _: list[str]) -> str:
+    number = re.search(r"\d+", call.partition("(")[2])
+    return f"setpriv --re{name.removeprefix('set')} {number[0]} PROGRAM" if number else ""
+
+
+_COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
+    **dict.fromkeys(("clone", "fork", "unshare", "unshare time"), _namespaces),
+    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max"), _file),
+    **dict.fromkeys(("propagation", "private proc"), _propagation),
+    **dict.fromkeys(("hostname", "domainname", "chroot"), lambda name, _, texts: shlex.join([name, *texts])),
+    **dict.fromkeys(("setgid", "setuid"), _ids),
+    "mount proc": lambda _, __, texts: f"mount -t proc -o nosuid,nodev,noexec proc {shlex.quote(texts[1])}",
+    "loopback": lambda _, __, ___: "ip link set lo up",
+    "pin": _pins,
+    "chdir": lambda _, __, texts: shlex.join(["cd", *texts]),
+    "umask": lambda _, call, __: f"umask {call.removeprefix('umask(').rstrip(')').removeprefix('0o')}",
+    "setsid": lambda _, __, ___: "setsid PROGRAM",
+    "set groups": lambda _, call, __: f"setpriv {_groups(call)} PROGRAM",
+    "no_new_privs": lambda _, __, ___: "setpriv --no-new-privs PROGRAM",
+    "parent death signal": lambda _, call, __: f"setpriv --pdeathsig {call.rpartition(' ')[2].rstrip(')')[3:]} PROGRAM",
+    "exec": lambda _, __, texts: f"exec {shlex.join(texts[1:] or texts)}",
+}
+
+
+def _groups(call: str) -> str:
+    numbers = re.findall(r"\d+", call.partition("[")[2])
+    return f"--groups {','.join(numbers)}" if numbers else "--clear-groups"
+
+
+def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
+    """Return the command line of unshare(1) that comes closest to a `Spec`, and the options it has nothing for."""
+    words = [f"--{name}" for name in namespace_names(spec.unshare)]
+    words += ["--fork", "--kill-child"] if spec.fork else []
+    if isinstance(spec.mount_proc, bytes):
+        path = spec.mount_proc.decode(errors="surrogateescape")
+        words.append("--mount-proc" if path == "/proc" else f"--mount-proc={path}")
+    if spec.propagation != "private":
+        words.append(f"--propagation={spec.propagation}")
+    if spec.map_root_user is True:
+        words.append("--map-root-user")
+    for option in ("map_user", "map_group", "setgroups"):
+        if getattr(spec, option) is not None:
+            words.append(f"--{option.replace('_', '-')}={getattr(spec, option)}")
+    for clock in ("monotonic", "boottime"):
+        if isinstance(offset := getattr(spec, clock), tuple):
+            words.append(f"--{clock}={offset[0]}")
+    words += ["--keep-caps"] if spec.keep_caps else []
+    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "map_users", "map_groups"]
+    return shlex.join(["unshare", *words, *program]), [name for name in missing if getattr(spec, name)]

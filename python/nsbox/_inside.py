@@ -1,0 +1,87 @@
+"""The processes of another PID namespace, worked out from our own proc.
+
+The kernel can give a proc of that namespace only since Linux 6.17, or to those who may mount one there. But the status
+file of each process tells its PIDs in all namespaces inwards (NSpid, proc_pid_status(5)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nsbox import _core
+from nsbox import processes as _processes
+
+if TYPE_CHECKING:
+    from nsbox.processes import Process, Thread
+
+__all__ = ["read"]
+
+
+def read(
+    pid: int, sources: Sequence[str], pids: Iterable[int] | None, refused: OSError
+) -> tuple[list[Process], tuple[int, ...]]:
+    """Read the processes in the PID namespace of `pid`, with their PIDs in there.
+
+    Raises:
+        OSError: `refused`, when the namespace of the process cannot be known.
+    """
+    everything, hidden = _processes.read(list({*sources, "pids", "namespaces"}))
+    target = next((process for process in everything if process.pid == pid), None)
+    if target is None or target.namespaces.pid is None:
+        raise refused
+    depth = len(target.pids) - 1
+    deeper = [process for process in everything if len(process.pids) > depth]
+    inside = _descendants(target.namespaces.pid, deeper)
+    numbers = {process.pid: process.pids[depth] for process in deeper if process.namespaces.pid in inside}
+    found = [_renumbered(process, depth, numbers) for process in deeper if process.pid in numbers]
+    if pids is not None:
+        by_pid = {process.pid: process for process in found}
+        found = [by_pid[wanted] for wanted in pids if wanted in by_pid]
+    return found, hidden
+
+
+def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
+    """Return the namespace and those that were made in it, as far as a process is in them."""
+    members = {process.namespaces.pid: process.pid for process in processes if process.namespaces.pid is not None}
+    handles = [(id_, pid, b"ns/pid") for id_, pid in members.items()]
+    relations = _core.namespace_relations(_core.open_proc(b"/proc"), handles)
+    parents = {relation.id: relation.parent for relation in relations if relation.kind == "pid"}
+    found = {namespace}
+    for id_ in members:
+        path: list[int] = []
+        above: int | None = id_
+        while above is not None and above not in found:
+            path.append(above)
+            above = parents.get(above)
+        if above is not None:
+            found.update(path)
+    return found
+
+
+def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Process:
+    """Translate all PIDs. What is outside has none, which a proc shows as 0."""
+    values = process.to_dict()
+    values |= {
+        "pid": numbers[process.pid],
+        "pids": process.pids[depth:],
+        "ppid": numbers.get(process.ppid, 0),
+        "pgid": numbers.get(process.pgid, 0),
+        "sid": numbers.get(process.sid, 0),
+        "tpgid": -1 if process.tpgid < 0 else numbers.get(process.tpgid, 0),
+        "threads": tuple(_thread(process.pid, thread, depth) for thread in process.threads),
+    }
+    return _processes.Process(**values)
+
+
+def _thread(pid: int, thread: Thread, depth: int) -> Thread:
+    """Translate the id of a thread; 0 if it has gone meanwhile."""
+    tid = 0
+    try:
+        for line in Path(f"/proc/{pid}/task/{thread.tid}/status").read_bytes().split(b"\n"):
+            if line.startswith(b"NSpid:"):
+                tid = int(line.split()[1 + depth])
+    except (OSError, IndexError, ValueError):
+        pass
+    return _processes.Thread(tid, thread.comm, thread.namespaces)

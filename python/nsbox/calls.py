@@ -1,0 +1,215 @@
+"""The functions of `subprocess` that wait for the end, in namespaces: `run`, `call`, `check_output` and the others.
+
+The names of `subprocess` that are about no process are here as well, as they are: changing the import is enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    CompletedProcess,
+    SubprocessError,
+    TimeoutExpired,
+)
+from typing import Any, Unpack
+
+from nsbox.errors import SpecError
+from nsbox.launch import Launch, candidates, finish
+from nsbox.process import OPTIONS, Popen
+from nsbox.spec import Namespaces, Options, spec_of
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CalledProcessError",
+    "CompletedProcess",
+    "SubprocessError",
+    "TimeoutExpired",
+    "call",
+    "check_call",
+    "check_output",
+    "complete",
+    "getoutput",
+    "getstatusoutput",
+    "run",
+]
+
+
+def run(
+    *args: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **keywords: Any,
+) -> CompletedProcess[Any]:
+    """Run a program in new namespaces and return when nothing of it is alive: `subprocess.run` with namespaces.
+
+    Args:
+        *args: As for `subprocess.run`.
+        input: Bytes or text for its standard input.
+        capture_output: Whether standard output and error are captured.
+        timeout: Seconds after which everything is killed.
+        check: Whether a return code other than 0 is an error.
+        **keywords: As for `subprocess.run`, and the options of `Spec`.
+
+    Raises:
+        subprocess.TimeoutExpired: with the output so far.
+        subprocess.CalledProcessError: with `check`, for a return code other than 0.
+        SpecError: for arguments that make no sense.
+        OSError: as `subprocess.run`.
+        SpawnError: when setting up the namespaces failed.
+    """
+    if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS:
+        returncode = _run_unattended(args[0], **keywords)
+        if check and returncode:
+            raise CalledProcessError(returncode, args[0])
+        return CompletedProcess(args[0], returncode)
+    return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
+
+
+def complete(
+    kind: type[Popen],
+    *args: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **keywords: Any,
+) -> CompletedProcess[Any]:
+    """Do what `run` does by a `Popen` of this kind, all other arguments being its own."""
+    if input is not None:
+        if keywords.get("stdin") is not None:
+            raise SpecError("input: cannot be combined with stdin")
+        keywords["stdin"] = PIPE
+    if capture_output:
+        if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
+            raise SpecError("capture_output: cannot be combined with stdout or stderr")
+        keywords["stdout"] = keywords["stderr"] = PIPE
+    with ended(kind, *args, **keywords) as process:
+        stdout, stderr = process.communicate(input, timeout=timeout)
+    if check and process.returncode:
+        raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
+    return CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@contextlib.contextmanager
+def ended(kind: type[Popen], *args: Any, **keywords: Any) -> Iterator[Popen]:
+    """Start a process; when the block is left, everything is over, and when an exception leaves it, everything killed.
+
+    The object exists before anything is started: wherever a handler of a signal raises, what has been started is ended.
+    """
+    process = kind.__new__(kind)
+    try:
+        process.__init__(*args, **keywords)  # type: ignore[misc]
+        with process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+    finally:
+        process._end()
+
+
+def call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
+    """Run a program in new namespaces and return its return code: `subprocess.call` with namespaces.
+
+    Args:
+        *args: As for `Popen`.
+        timeout: Seconds after which everything is killed.
+        **keywords: As for `Popen`. What a pipe delivers is not read: do not use one.
+
+    Raises:
+        subprocess.TimeoutExpired: when that has passed.
+        SpecError: for arguments that make no sense.
+        OSError: as `subprocess.call`.
+        SpawnError: when setting up the namespaces failed.
+    """
+    with ended(Popen, *args, **keywords) as process:
+        return process.wait(timeout)
+
+
+def check_call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
+    """Run a program in new namespaces and return 0: `subprocess.check_call` with namespaces.
+
+    Args:
+        *args: As for `run`.
+        timeout: Seconds after which everything is killed.
+        **keywords: As for `call`.
+
+    Raises:
+        subprocess.CalledProcessError: for a return code other than 0.
+        Otherwise as `call`.
+    """
+    returncode = call(*args, timeout=timeout, **keywords)
+    if returncode:
+        raise CalledProcessError(returncode, args[0] if args else keywords["args"])
+    return 0
+
+
+def check_output(*args: Any, timeout: float | None = None, **keywords: Any) -> Any:
+    """Run a program in new namespaces and return its standard output: `subprocess.check_output` with namespaces.
+
+    Args:
+        *args: As for `run`.
+        timeout: Seconds after which everything is killed.
+        **keywords: As for `run`, but for `stdout` and `check`. ``input=None`` is empty input.
+
+    Raises:
+        subprocess.CalledProcessError: for a return code other than 0, with the output.
+        SpecError: for `stdout` or `check`.
+        Otherwise as `run`.
+    """
+    for keyword in ("stdout", "check"):
+        if keyword in keywords:
+            raise SpecError(f"{keyword} argument not allowed, it will be overridden")
+    if "input" in keywords and keywords["input"] is None:
+        text = any(map(keywords.get, ("text", "universal_newlines", "encoding", "errors")))
+        keywords["input"] = "" if text else b""
+    return run(*args, stdout=PIPE, timeout=timeout, check=True, **keywords).stdout
+
+
+def getstatusoutput(
+    cmd: str | bytes, *, encoding: str | None = None, errors: str | None = None, **options: Any
+) -> tuple[int, str]:
+    """Run a command of the shell in new namespaces: `subprocess.getstatusoutput` with namespaces.
+
+    Args:
+        cmd: The command.
+        encoding: The encoding of its output; the locale's by default.
+        errors: How what cannot be decoded is treated.
+        **options: The options of `Spec`.
+
+    Returns:
+        The return code; standard output and error together, without a newline at the end.
+
+    Raises:
+        SpecError: for arguments that make no sense.
+        SpawnError: when setting up the namespaces failed.
+    """
+    shell: Any = {"shell": True, "text": True, "encoding": encoding, "errors": errors}
+    result = run(cmd, stdout=PIPE, stderr=STDOUT, **shell, **options)
+    return result.returncode, result.stdout.removesuffix("\n")
+
+
+def getoutput(cmd: str | bytes, *, encoding: str | None = None, errors: str | None = None, **options: Any) -> str:
+    """Return the second part of what `getstatusoutput` returns for the same arguments."""
+    return getstatusoutput(cmd, encoding=encoding, errors=errors, **options)[1]
+
+
+def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
+    """Run a program that needs nothing from us while it runs: what `Popen` does for it is then half of the work."""
+    argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
+    program = argv[0]
+    sys.audit("subprocess.Popen", program, argv, None, None)
+    launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
+    return finish(spec_of(unshare, options), launch, program=program).returncode

@@ -1,0 +1,38 @@
+"""``nsbox explain``: what a command line does, step by step, and why. Nothing is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from nsbox.cli import _output
+from nsbox.command.options import Option, UsageError, help_text, parse
+from nsbox.explanation import explain
+
+__all__ = ["main"]
+
+_OPTIONS = (Option("json", meaning="print the steps as JSON"), Option("help", "h", meaning="display this help"))
+_USAGE = """\
+Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
+       nsbox explain [--json] [--] nsbox run [options] program [argument...]
+
+Show what a command line does: each system call, the command for the same by hand, the manual page, and why. Nothing is
+done.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Explain what follows the options."""
+    try:
+        found, words = parse(_OPTIONS, arguments)
+        names = {option.name for option, _ in found}
+        if "help" in names:
+            print(f"{_USAGE}\n{help_text(_OPTIONS)}")
+            return 0
+        explanation = explain(words)
+    except UsageError as error:
+        print(f"nsbox explain: {error}\nTry 'nsbox explain --help' for more information.", file=sys.stderr)
+        return 1
+    _output.write(json.dumps(explanation.data(), indent=2) if "json" in names else str(explanation))
+    return 0

@@ -1,0 +1,131 @@
+"""``nsbox lsns``: the namespaces there are, with the flags of lsns(8)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from nsbox.cli import _output
+from nsbox.errors import SpecError
+from nsbox.inventory import NamespaceTable, lsns
+from nsbox.processes import NamespaceIds, View, open_proc, read_from
+from nsbox.views import namespace_table
+
+__all__ = ["configure", "execute"]
+
+_KINDS = {"mnt" if kind == "mount" else kind: kind for kind in NamespaceIds._fields}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of lsns(8)."""
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("-J", "--json", action="store_true", help="print JSON")
+    forms.add_argument("-r", "--raw", action="store_true", help="print columns without alignment, blanks escaped")
+    trees = parser.add_mutually_exclusive_group()
+    trees.add_argument("-l", "--list", action="store_true", help="print a list instead of a tree")
+    trees.add_argument("-T", "--tree", nargs="?", const="owner", metavar="RELATION",
+                       help="print a tree of this relation: process, parent or owner (the default)")  # fmt: skip
+    parser.add_argument("-n", "--noheadings", action="store_true", help="print no headings")
+    parser.add_argument("-o", "--output", metavar="LIST", help="print these columns; +LIST, too")
+    parser.add_argument("--output-all", action="store_true", help="print all columns")
+    parser.add_argument("-u", "--notruncate", action="store_true", help="do not cut commands")
+    parser.add_argument("-W", "--nowrap", action="store_true", help="print all mount points on one line")
+    parser.add_argument("-t", "--type", action="append", default=[], metavar="TYPE",
+                        help=f"only namespaces of this type ({', '.join(_KINDS)})")  # fmt: skip
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("-P", "--persistent", action="store_true", help="only namespaces without processes")
+    which.add_argument("-p", "--task", type=int, metavar="PID", help="only the namespaces of this process")
+    parser.add_argument("--of", type=int, metavar="PID", help="look at the PID namespace that this process is in")
+    parser.add_argument("--proc", action="store_true", help="with --of: what the process itself sees in its /proc")
+    parser.add_argument("namespace", nargs="?", type=int, metavar="NAMESPACE", help="the processes in this namespace")
+    columns = "\n".join(f"  {name:8} {meaning}" for name, meaning in namespace_table.COLUMNS.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"columns:\n{columns}"
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Print the table."""
+    tree = (options.tree or "").removeprefix("=") or None
+    problem = None
+    if tree not in (None, "process", "parent", "owner"):
+        problem = f"unknown tree type: {tree}"
+    elif unknown := [name for name in options.type if name not in _KINDS]:
+        problem = f"unknown namespace type: {unknown[0]}"
+    elif options.task is not None and options.namespace is not None:
+        problem = "--task is mutually exclusive with <namespace>"
+    if problem:
+        print(f"nsbox lsns: {problem}", file=sys.stderr)
+        return 1
+    view: View = "proc" if options.proc else "namespace"
+    found = lsns(of=options.of, view=view)
+    if options.type:
+        found = found.of_kind([_KINDS[name] for name in options.type])
+    columns = _columns(options)
+    if tree is None and not options.list and (options.namespace is not None or not options.output_all):
+        tree = "process"
+    relation: Any = tree
+    drawing: dict[str, Any] = {
+        "columns": columns,
+        "form": "json" if options.json else "raw" if options.raw else "human",
+        "headings": not options.noheadings,
+        "ascii": not _output.is_utf8(),
+        "one_line": options.nowrap,
+        "width": None if options.notruncate else _output.terminal_width(),
+        "network_ids": _network_ids(found, view, options) if "NETNSID" in columns else None,
+    }
+    if options.namespace is not None:
+        return _print_members(found, options, view, drawing, tree is not None)
+    related = {namespace.id: namespace for namespace in found}
+    if options.task is not None:
+        found = found.of_process(options.task)
+    shown = [namespace for namespace in found if not options.persistent or not namespace.process_count]
+    text = namespace_table.table(shown, tree=relation, related=related, **drawing)
+    if text:
+        _output.write(text)
+    return 0
+
+
+def _columns(options: argparse.Namespace) -> list[str]:
+    if options.output_all:
+        return list(namespace_table.COLUMNS)
+    if options.namespace is not None:
+        columns = list(namespace_table.PROCESS_COLUMNS)
+    else:
+        columns = list(namespace_table.DEFAULT_COLUMNS)
+        if "net" in options.type:
+            columns[-1:-1] = ["NETNSID", "NSFS"]
+    if options.output:
+        wanted = options.output.removeprefix("+").upper().split(",")
+        columns = columns + wanted if options.output.startswith("+") else wanted
+    for column in columns:
+        if column not in namespace_table.COLUMNS:
+            raise SpecError(f"unknown column: {column}")
+    return columns
+
+
+def _print_members(
+    found: NamespaceTable, options: argparse.Namespace, view: View, drawing: dict[str, Any], tree: bool
+) -> int:
+    namespace = found.find(options.namespace)
+    if namespace is None:
+        print(f"nsbox lsns: not found namespace: {options.namespace}", file=sys.stderr)
+        return 1
+    pids = [process.pid for process in found.processes_in(namespace.id)]
+    members, _ = read_from(open_proc(options.of, view, None), ["cmdline"], pids)
+    text = namespace_table.members(members, namespace, tree=tree, **drawing)
+    if text:
+        _output.write(text)
+    return 0
+
+
+def _network_ids(found: NamespaceTable, view: View, options: argparse.Namespace) -> Mapping[int, str]:
+    from nsbox import _netnsid  # noqa: PLC0415 - only this column needs it
+
+    handles = {
+        namespace.id: b"%d/ns/net" % namespace.pid
+        for namespace in found
+        if namespace.kind == "net" and namespace.pid is not None
+    }
+    return _netnsid.of(open_proc(options.of, view, None), handles)

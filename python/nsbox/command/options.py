@@ -1,0 +1,99 @@
+"""The grammar of options, as getopt_long(3) has it: one table, read by the parser, by help and by `explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nsbox.errors import SpecError
+
+__all__ = ["Option", "UsageError", "help_text", "parse"]
+
+
+class UsageError(SpecError):
+    """A command line that cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option.
+
+    Attributes:
+        name: The long name, without its dashes.
+        letter: The short name; empty if there is none.
+        value: What its value is called; empty if it takes none.
+        optional: Whether the value may be left out; then it can only be given as ``--name=value``.
+        meaning: What it does, in a line.
+    """
+
+    name: str
+    letter: str = ""
+    value: str = ""
+    optional: bool = False
+    meaning: str = ""
+
+
+def parse(table: Sequence[Option], words: Sequence[str]) -> tuple[list[tuple[Option, str | None]], list[str]]:
+    """Split a command line into options with their values, and the rest from the first word that is no option.
+
+    Raises:
+        UsageError: in the words of getopt_long(3).
+    """
+    found: list[tuple[Option, str | None]] = []
+    left = list(words)
+    while left and left[0].startswith("-") and left[0] != "-":
+        word = left.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            found.append(_long(table, word[2:], left))
+        else:
+            found.extend(_short(table, word[1:], left))
+    return found, left
+
+
+def _long(table: Sequence[Option], word: str, left: list[str]) -> tuple[Option, str | None]:
+    name, equals, value = word.partition("=")
+    options = [option for option in table if option.name == name] or [
+        option for option in table if option.name.startswith(name)
+    ]
+    if not options:
+        raise UsageError(f"unrecognized option '--{name}'")
+    if len(options) > 1:
+        names = " ".join(f"'--{option.name}'" for option in options)
+        raise UsageError(f"option '--{name}' is ambiguous; possibilities: {names}")
+    (option,) = options
+    if equals:
+        if not option.value:
+            raise UsageError(f"option '--{option.name}' doesn't allow an argument")
+        return option, value
+    if option.value and not option.optional:
+        if not left:
+            raise UsageError(f"option '--{option.name}' requires an argument")
+        return option, left.pop(0)
+    return option, None
+
+
+def _short(table: Sequence[Option], letters: str, left: list[str]) -> Iterator[tuple[Option, str | None]]:
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        option = next((option for option in table if option.letter == letter), None)
+        if option is None:
+            raise UsageError(f"invalid option -- '{letter}'")
+        if not option.value or option.optional:
+            yield option, None
+            continue
+        if not letters and not left:
+            raise UsageError(f"option requires an argument -- '{letter}'")
+        yield option, letters or left.pop(0)
+        return
+
+
+def help_text(table: Sequence[Option]) -> str:
+    """Return a line or two for each option."""
+    lines = []
+    for option in table:
+        value = f"[={option.value}]" if option.optional else f" {option.value}" if option.value else ""
+        names = f" {f'-{option.letter},' if option.letter else '   '} --{option.name}{value}"
+        lines.append(f"{names:<30} {option.meaning}" if len(names) < 30 else f"{names}\n{'':30} {option.meaning}")
+    return "\n".join(lines)

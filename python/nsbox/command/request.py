@@ -1,0 +1,257 @@
+"""What a command line of unshare(1) asks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nsbox.command.options import Option, UsageError, parse
+from nsbox.spec import KINDS
+
+__all__ = ["OPTIONS", "Request", "request_from", "request_of"]
+
+_NAMESPACES = {"mount": "mount", "uts": "uts", "ipc": "ipc", "net": "net", "pid": "pid", "user": "user",
+               "cgroup": "cgroup", "time": "time"}  # fmt: skip
+
+OPTIONS = (
+    *(
+        Option(name, KINDS[kind].letter, "FILE", optional=True, meaning=f"new {kind} namespace, kept alive at FILE")
+        for name, kind in _NAMESPACES.items()
+    ),
+    Option("fork", "f", meaning="start the program as a child"),
+    Option("map-user", "", "USER", meaning="map the caller's user to this one (implies --user)"),
+    Option("map-group", "", "GROUP", meaning="map the caller's group to this one (implies --user)"),
+    Option("map-root-user", "r", meaning="map the caller to root (implies --user)"),
+    Option("map-current-user", "c", meaning="map the caller to itself (implies --user)"),
+    Option("map-auto", meaning="not supported yet"),
+    Option("map-users", "", "RANGE", meaning="not supported yet"),
+    Option("map-groups", "", "RANGE", meaning="not supported yet"),
+    Option("kill-child", "", "SIGNAL", optional=True, meaning="for the child when unshare dies (implies --fork)"),
+    Option("mount-proc", "", "DIR", optional=True, meaning="mount a new proc on DIR (implies --mount)"),
+    Option("propagation", "", "MODE", meaning="of all mounts: private, shared, slave or unchanged"),
+    Option("setgroups", "", "allow|deny", meaning="whether setgroups(2) can be used in the user namespace"),
+    Option("keep-caps", meaning="keep the capabilities of the new user namespace over the exec"),
+    Option("root", "R", "DIR", meaning="change the root directory"),
+    Option("wd", "w", "DIR", meaning="change the working directory"),
+    Option("setuid", "S", "UID", meaning="become this user in the namespaces"),
+    Option("setgid", "G", "GID", meaning="become this group, and drop all others"),
+    Option("monotonic", "", "SECONDS", meaning="offset of CLOCK_MONOTONIC in a time namespace"),
+    Option("boottime", "", "SECONDS", meaning="offset of CLOCK_BOOTTIME in a time namespace"),
+    Option("help", "h", meaning="display this help"),
+    Option("version", "V", meaning="display the version"),
+)
+"""The options of unshare(1), util-linux 2.38."""
+
+
+@dataclass(slots=True)
+class Request:
+    """What is asked for. Numbers are what the command line said, not yet what the kernel takes.
+
+    Attributes:
+        kinds: The new namespaces, in nsbox's order.
+        pins: Files that keep namespaces alive, by kind.
+        fork: Whether the program is a child.
+        map_user: What the caller's user is mapped to.
+        map_group: What its group is mapped to.
+        setgroups: ``"allow"``, ``"deny"`` or empty.
+        mount_proc: Where a proc is mounted; empty for nowhere.
+        propagation: The propagation of all mounts.
+        kill_child: The signal for the child when its parent dies; 0 for none.
+        keep_caps: Whether capabilities are kept.
+        root: The root directory; empty for the caller's.
+        wd: The working directory; empty for the caller's.
+        uid: The user to become.
+        gid: The group to become.
+        monotonic: Seconds.
+        boottime: Seconds.
+        show: ``"help"``, ``"version"`` or empty.
+        program: The program and its arguments; empty for a shell.
+    """
+
+    kinds: tuple[str, ...] = ()
+    pins: dict[str, str] = field(default_factory=dict)
+    fork: bool = False
+    map_user: int | None = None
+    map_group: int | None = None
+    setgroups: str = ""
+    mount_proc: str = ""
+    propagation: str = "private"
+    kill_child: int = 0
+    keep_caps: bool = False
+    root: str = ""
+    wd: str = ""
+    uid: int | None = None
+    gid: int | None = None
+    monotonic: int | None = None
+    boottime: int | None = None
+    show: str = ""
+    program: tuple[str, ...] = ()
+
+    def add(self, kind: str) -> None:
+        """Ask for a new namespace."""
+        self.kinds = tuple(name for name in KINDS if name in (*self.kinds, kind))
+
+    def spec_options(self) -> dict[str, Any]:
+        """Return the same as options of `Spec`, as far as they differ from its defaults."""
+        options: dict[str, Any] = {
+            "unshare": "".join(KINDS[kind].letter for kind in self.kinds),
+            "mount_proc": self.mount_proc == "/proc" or self.mount_proc or False,
+            "propagation": self.propagation,
+            "map_root_user": (self.map_user, self.map_group) == (0, 0),
+            "setgroups": self.setgroups or None,
+            "boottime": self.boottime,
+            "monotonic": self.monotonic,
+            "keep_caps": self.keep_caps,
+        }
+        if not options["map_root_user"]:
+            options |= {"map_user": self.map_user, "map_group": self.map_group}
+        usual = {"propagation": "private"}
+        return {name: value for name, value in options.items() if value not in (None, False, usual.get(name))}
+
+
+def request_of(words: Sequence[str]) -> Request:
+    """Read a command line, without the name of the command.
+
+    Raises:
+        UsageError: for what cannot be understood, in the words of unshare(1).
+    """
+    return request_from(*parse(OPTIONS, words))
+
+
+def request_from(found: Sequence[tuple[Option, str | None]], program: Sequence[str]) -> Request:
+    """Return what options and a program ask for.
+
+    Raises:
+        UsageError: for values and combinations that make no sense, in the words of unshare(1).
+    """
+    request = Request(program=tuple(program))
+    for option, value in found:
+        if option.name in ("help", "version"):
+            request.show = option.name
+            return request
+        _READ.get(option.name, _namespace)(request, option, value or "")
+    if (request.monotonic, request.boottime) != (None, None) and "time" not in request.kinds:
+        raise UsageError("options --monotonic and --boottime require unsharing of a time namespace (-T)")
+    if request.setgroups == "allow" and request.map_group is not None:
+        raise UsageError("options --setgroups=allow and --map-group are mutually exclusive")
+    return request
+
+
+def _namespace(request: Request, option: Option, value: str) -> None:
+    kind = _NAMESPACES[option.name]
+    request.add(kind)
+    if value:
+        request.pins[kind] = value
+
+
+def _fork(request: Request, _: Option, __: str) -> None:
+    request.fork = True
+
+
+def _mount_proc(request: Request, _: Option, value: str) -> None:
+    request.add("mount")
+    request.mount_proc = value or "/proc"
+
+
+def _map(request: Request, user: int | None, group: int | None) -> None:
+    request.add("user")
+    request.map_user = request.map_user if user is None else user
+    request.map_group = request.map_group if group is None else group
+
+
+def _setgroups(request: Request, _: Option, value: str) -> None:
+    if value not in ("allow", "deny"):
+        raise UsageError(f"unsupported --setgroups argument '{value}'")
+    request.setgroups = value
+
+
+def _propagation(request: Request, _: Option, value: str) -> None:
+    if value not in ("private", "shared", "slave", "unchanged"):
+        raise UsageError(f"unsupported propagation mode: {value}")
+    request.propagation = value
+
+
+def _kill_child(request: Request, _: Option, value: str) -> None:
+    request.fork = True
+    request.kill_child = _signal(value) if value else signal.SIGKILL
+
+
+def _signal(text: str) -> int:
+    name = text.upper().removeprefix("SIG")
+    first, plus, offset = name.partition("+")
+    if first == "RTMIN" and plus and offset.isdecimal() and signal.SIGRTMIN + int(offset) <= signal.SIGRTMAX:
+        return signal.SIGRTMIN + int(offset)
+    try:
+        return signal.Signals[f"SIG{name}"]
+    except KeyError:
+        raise UsageError(f"unknown signal: {text}") from None
+
+
+def _not_yet(_: Request, option: Option, __: str) -> None:
+    raise UsageError(f"--{option.name} is not supported yet; nsbox.run takes ranges as map_users and map_groups")
+
+
+def _keep_caps(request: Request, _: Option, __: str) -> None:
+    request.keep_caps = True
+
+
+def _text(attribute: str) -> Callable[[Request, Option, str], None]:
+    return lambda request, _, value: setattr(request, attribute, value)
+
+
+def _number(attribute: str, what: str) -> Callable[[Request, Option, str], None]:
+    def read(request: Request, _: Option, value: str) -> None:
+        setattr(request, attribute, _whole(value, what))
+
+    return read
+
+
+def _whole(text: str, what: str) -> int:
+    digits = text.strip().removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdecimal()):
+        raise UsageError(f"failed to parse {what}: '{text}'")
+    return int(text)
+
+
+def _user(name: str) -> int:
+    import pwd  # noqa: PLC0415 - only names need it
+
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):
+        return _whole(name, "uid")
+
+
+def _group(name: str) -> int:
+    import grp  # noqa: PLC0415 - only names need it
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        return _whole(name, "gid")
+
+
+_READ: Mapping[str, Callable[[Request, Option, str], None]] = {
+    "fork": _fork,
+    "map-user": lambda request, _, value: _map(request, _user(value), None),
+    "map-group": lambda request, _, value: _map(request, None, _group(value)),
+    "map-root-user": lambda request, _, __: _map(request, 0, 0),
+    "map-current-user": lambda request, _, __: _map(request, os.geteuid(), os.getegid()),
+    "map-auto": _not_yet,
+    "map-users": _not_yet,
+    "map-groups": _not_yet,
+    "kill-child": _kill_child,
+    "mount-proc": _mount_proc,
+    "propagation": _propagation,
+    "setgroups": _setgroups,
+    "keep-caps": _keep_caps,
+    "root": _text("root"),
+    "wd": _text("wd"),
+    "setuid": _number("uid", "uid"),
+    "setgid": _number("gid", "gid"),
+    "monotonic": _number("monotonic", "monotonic offset"),
+    "boottime": _number("boottime", "boottime offset"),
+}

@@ -1,0 +1,284 @@
+"""The steps of a plan or a command line: what is called, how to do it by hand, where it is described, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+import shlex
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from nsbox import _core
+from nsbox._equivalents import command_for, unshare_line
+from nsbox.command.options import UsageError
+from nsbox.command.request import Request, request_of
+from nsbox.command.steps import steps_of
+from nsbox.errors import SpecError
+from nsbox.launch import Launch, candidates
+from nsbox.spec import Spec, spec_of
+
+__all__ = ["ExplainedStep", "Explanation", "explain"]
+
+_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedStep:
+    """A step.
+
+    Attributes:
+        index: Its number.
+        actor: Who does it.
+        name: Its name, as errors have it.
+        call: The system call with its arguments, as strace(1) would print it.
+        command: The command that does the same by hand; empty if there is none.
+        manual: The manual page that describes it.
+        why: Why it is done.
+        errno: What it ended with, where it has been done: 0 for success; None where that is not known.
+        microseconds: How long it took; None where that was not measured.
+    """
+
+    index: int
+    actor: str
+    name: str
+    call: str
+    command: str
+    manual: str
+    why: str
+    errno: int | None = None
+    microseconds: float | None = None
+
+    @property
+    def result(self) -> str:
+        """What came of it in words; empty where that is not known."""
+        if self.errno is None:
+            return ""
+        result = "succeeded" if self.errno == 0 else f"failed: {os.strerror(self.errno)}"
+        return result if self.microseconds is None else f"{result}, {self.microseconds:.0f} us"
+
+
+class _Step(Protocol):
+    """What steps of plans and of command lines have in common."""
+
+    @property
+    def actor(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def call(self) -> str: ...
+    @property
+    def manual(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What happens, in order. `str()` is a text, `data()` what JSON takes; a notebook shows a table.
+
+    Attributes:
+        title: What is explained.
+        steps: The steps.
+        command: The command line that comes closest; empty if that is not known.
+        python: The call of nsbox that comes closest; empty if that is not known.
+        notes: What else should be known.
+    """
+
+    title: str
+    steps: tuple[ExplainedStep, ...]
+    command: str = ""
+    python: str = ""
+    notes: tuple[str, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """Return everything as dictionaries, lists, texts and numbers."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        """Return a text to read."""
+        lines = [self.title, ""]
+        for step in self.steps:
+            lines.append(f"{step.index:2}  {step.name}, by {'the ' if step.actor != 'unshare' else ''}{step.actor}")
+            lines += _labelled("", step.call)
+            lines += _labelled("by hand  ", step.command)
+            lines += _labelled("result   ", step.result)
+            lines += _labelled("why      ", f"{step.why}: {step.manual}")
+        lines += [""] if self.command or self.python or self.notes else []
+        lines += _labelled("command  ", self.command, "") + _labelled("Python   ", self.python, "")
+        for note in self.notes:
+            lines += _labelled("note     ", note, "")
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        del include, exclude
+        return {"text/plain": str(self), "text/html": self.html()}
+
+    def html(self) -> str:
+        """Return a table."""
+        heads = ("", "who", "step", "system call", "by hand", "result", "why")
+        rows = "".join(
+            f"<tr><td>{step.index}</td><td>{html.escape(step.actor)}</td><td>{html.escape(step.name)}</td>"
+            f"<td><code>{html.escape(step.call)}</code></td><td><code>{html.escape(step.command)}</code></td>"
+            f"<td>{html.escape(step.result)}</td>"
+            f"<td>{html.escape(step.why)} <i>({html.escape(step.manual)})</i></td></tr>"
+            for step in self.steps
+        )
+        below = [f"<p>{label} <code>{html.escape(text)}</code></p>"
+                 for label, text in (("As a command:", self.command), ("In Python:", self.python)) if text]  # fmt: skip
+        below += [f"<p>{html.escape(note)}</p>" for note in self.notes]
+        head = "".join(f'<th style="text-align: left">{name}</th>' for name in heads)
+        return (
+            f'<table class="nsbox-steps"><caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead>'
+            f'<tbody style="text-align: left">{rows}</tbody></table>{"".join(below)}'
+        )
+
+    def __repr__(self) -> str:
+        """Say it in a line."""
+        return f"<explanation of {self.title!r}: {len(self.steps)} steps>"
+
+
+def explain(what: object = None, /, **options: Any) -> Explanation:
+    """Explain what would be done, or has been: namespaces(7), unshare(1).
+
+    Args:
+        what: A command line of unshare(1) or of ``nsbox run``, as a text or as words; with options, the program as for
+            `run`; a `Spec`; a plan, or anything that has one, such as a `Popen` or a `Box`.
+        **options: The options of `Spec`.
+
+    Raises:
+        SpecError: for what makes no sense, or is nothing that can be explained.
+    """
+    plan = getattr(what, "plan", what)
+    if isinstance(plan, _core.Plan) and not options:
+        # A box knows what came of its steps.
+        steps = getattr(what, "steps", plan.steps)
+        return Explanation(repr(plan)[1:-1], _explained(steps), notes=_added(plan))
+    if isinstance(what, Spec) and not options:
+        return _of_spec(what, ["PROGRAM"])
+    if what is None:
+        return _of_spec(spec_of(options.pop("unshare", "mip"), cast("Any", options)), ["PROGRAM"])
+    words = _words(what, split=not options)
+    if options:
+        return _of_spec(spec_of(options.pop("unshare", "mip"), cast("Any", options)), words)
+    return _of_command(words)
+
+
+def _words(what: object, *, split: bool) -> list[str]:
+    if isinstance(what, str):
+        try:
+            return shlex.split(what) if split else [what]
+        except ValueError as error:
+            raise UsageError(f"explain: {error}") from None
+    if isinstance(what, Sequence) and all(isinstance(word, str | bytes | os.PathLike) for word in what):
+        return [os.fsdecode(word) for word in what]
+    raise SpecError(f"explain: expected a command line, a program with options, a Spec or a plan, got {what!r}")
+
+
+def _of_command(words: list[str]) -> Explanation:
+    match words:
+        case ["nsbox", "run", *rest]:
+            return _of_run(rest)
+        case ["nsbox", "unshare", *rest] | ["unshare", *rest]:
+            request = request_of(rest)
+            notes = list(_hints_for(request))
+            return Explanation(
+                shlex.join(words), _explained(steps_of(request)), python=_python(request), notes=tuple(notes)
+            )
+    raise UsageError(f"explain: only unshare and nsbox run can be explained, not {' '.join(words[:1]) or 'nothing'!r}")
+
+
+def _of_run(words: list[str]) -> Explanation:
+    from nsbox.cli.run import RUN_OPTIONS, popen_options  # noqa: PLC0415 - only this command needs it
+    from nsbox.command.options import parse  # noqa: PLC0415
+    from nsbox.command.request import request_from  # noqa: PLC0415
+
+    found, program = parse(RUN_OPTIONS, words)
+    request = request_from([pair for pair in found if pair[0].name != "timeout"], program)
+    options = popen_options(request)
+    others = {name: options.pop(name) for name in ("cwd", "group", "extra_groups", "user") if name in options}
+    spec = spec_of(options.pop("unshare"), cast("Any", options))
+    launch = _launch(program or ["PROGRAM"])
+    launch.cwd = os.fsencode(others["cwd"]) if "cwd" in others else None
+    launch.groups, launch.gid, launch.uid = others.get("extra_groups"), others.get("group"), others.get("user")
+    plan = _core.compile(spec, launch, _core.facts())
+    return Explanation(shlex.join(["nsbox", "run", *words]), _explained(plan.steps), notes=_added(plan))
+
+
+def _of_spec(spec: Spec, program: list[str]) -> Explanation:
+    plan = _core.compile(spec, _launch(program), _core.facts())
+    command, missing = unshare_line(spec, program)
+    notes = [f"unshare(1) has no option for {', '.join(missing)}"] if missing else []
+    return Explanation(repr(plan)[1:-1], _explained(plan.steps), command, notes=(*_added(plan), *notes))
+
+
+def _launch(program: list[str]) -> Launch:
+    return Launch(paths=candidates(program[0], None), argv=tuple(map(os.fsencode, program)))
+
+
+def _explained(steps: Iterable[_Step]) -> tuple[ExplainedStep, ...]:
+    return tuple(
+        ExplainedStep(
+            index=index,
+            actor=step.actor,
+            name=step.name,
+            call=step.call,
+            command=command_for(step.name, step.call),
+            manual=step.manual,
+            why=step.why,
+            errno=getattr(step, "errno", None),
+            microseconds=getattr(step, "microseconds", None),
+        )
+        for index, step in enumerate(steps)
+    )
+
+
+def _added(plan: _core.Plan) -> tuple[str, ...]:
+    return tuple(f"a new {namespace} namespace was added: {reason}" for namespace, reason in plan.added)
+
+
+def _python(request: Request) -> str:
+    """Return the call that comes closest; empty where there is none."""
+    options = request.spec_options()
+    if not request.fork:
+        options["fork"] = False
+    elif request.program:
+        options["init"] = False
+    if request.root or request.pins:
+        return ""
+    others = {"cwd": request.wd or None, "group": request.gid, "user": request.uid}
+    options |= {name: value for name, value in others.items() if value is not None}
+    options |= {"extra_groups": []} if request.gid is not None else {}
+    text = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    if request.program:
+        return f"nsbox.run({list(request.program)!r}, {text})"
+    return f"nsbox.Shell({text})"
+
+
+def _hints_for(request: Request) -> Iterable[str]:
+    """Say what surprises most people about these options."""
+    if "pid" in request.kinds and not request.fork:
+        yield (
+            "without --fork the program stays outside of the new PID namespace. Its first child becomes PID 1 there, "
+            "and "
+            'when that ends nothing more can be started: "Cannot allocate memory"'
+        )
+    if "pid" in request.kinds and not request.mount_proc:
+        yield "ps and /proc still show the old PID namespace, until a new proc is mounted (--mount-proc)"
+    if request.mount_proc and "pid" not in request.kinds:
+        yield "without --pid the new proc shows the same processes as the old one"
+    if "net" in request.kinds:
+        yield "the new network namespace has nothing but a loopback interface, which is down (ip link set lo up)"
+    if "user" in request.kinds and request.map_user is None:
+        yield "without a map the program sees itself as nobody, 65534, and an exec drops its capabilities"
+    if "ipc" in request.kinds:
+        yield "shared memory of POSIX lies in /dev/shm, which is a mount and not a part of the IPC namespace"
+
+
+def _labelled(label: str, text: str, indent: str = "      ") -> list[str]:
+    head = indent + label
+    blank = " " * len(head)
+    wrapper = textwrap.TextWrapper(_WIDTH, head, blank, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(text)

@@ -1,0 +1,357 @@
+"""The namespaces there are, whoever or whatever keeps them: `lsns`, and who shares which.
+
+A namespace lives as long as something refers to it (namespaces(7)): a process or thread in it, a process whose children
+will be born into it, an open descriptor, a bind mount of its file, or another namespace of which it is an ancestor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, overload
+
+from nsbox import _core
+from nsbox.errors import SpecError
+from nsbox.mountinfo import nsfs_mounts
+from nsbox.processes import NamespaceIds, Process, Target, View, open_proc, pid_of, read_from
+from nsbox.spec import Namespaces, namespace_names
+from nsbox.views import namespace_table as _view
+
+__all__ = ["NamespaceRecord", "NamespaceTable", "TreeOf", "lsns", "namespaces_of", "same_namespace"]
+
+TreeOf: TypeAlias = Literal["process", "parent", "owner"]
+"""Which relation makes a tree of namespaces: of their lowest processes, their parents or their owners."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceRecord:
+    """A namespace at the moment of reading.
+
+    Attributes:
+        id: Its inode number, which the links in /proc/PID/ns show.
+        kind: What kind it is: ``"user"``, ``"mount"``, ``"pid"``, ``"ipc"``, ``"uts"``, ``"net"``, ``"cgroup"``,
+            ``"time"``.
+        parent: The namespace that it was made in, for user and PID namespaces; None for the first one, and where it may
+            not be known (NS_GET_PARENT, ioctl_nsfs(2)).
+        owner: The user namespace whose root has power over it (NS_GET_USERNS).
+        owner_uid: The user who made that user namespace, or this one if it is one (NS_GET_OWNER_UID).
+        process_count: How many processes are in it, by their first threads.
+        pid: The lowest PID of them; None without any.
+        ppid: The parent of that process.
+        uid: The owner of that process.
+        command: Its command line, or its name if it has none.
+        creator: The parent of that process if that one is not in this namespace: most likely, one of the two made it.
+        threads: Threads in it whose processes are in others: PID and thread id of each.
+        for_children: Processes that are not in it, but whose children will be.
+        descriptors: Open descriptors of it: PID and number of each.
+        mounts: Where it is mounted, as a path in the mount namespace where that was found.
+    """
+
+    id: int
+    kind: str
+    parent: int | None = None
+    owner: int | None = None
+    owner_uid: int | None = None
+    process_count: int = 0
+    pid: int | None = None
+    ppid: int | None = None
+    uid: int | None = None
+    command: bytes | None = None
+    creator: int | None = None
+    threads: tuple[tuple[int, int], ...] = ()
+    for_children: tuple[int, ...] = ()
+    descriptors: tuple[tuple[int, int], ...] = ()
+    mounts: tuple[str, ...] = ()
+
+    @property
+    def link(self) -> str:
+        """What the links in /proc/PID/ns call it, as ``mnt:[4026531832]``."""
+        return f"{_LINKS[self.kind]}:[{self.id}]"
+
+    @property
+    def kept_by(self) -> tuple[str, ...]:
+        """By what it is kept alive; ``"ancestry"`` if all that was found are namespaces that descend from it."""
+        held = {
+            "processes": self.process_count,
+            "threads": self.threads,
+            "for children": self.for_children,
+            "descriptors": self.descriptors,
+            "mounts": self.mounts,
+        }
+        return tuple(what for what, there in held.items() if there) or ("ancestry",)
+
+    def __repr__(self) -> str:
+        """Say which one it is, and who is in it."""
+        count = f"{self.process_count} process{'es' * (self.process_count != 1)}"
+        return f"<{self.kind} namespace {self.id}, {count}, kept by {' and '.join(self.kept_by)}>"
+
+
+class NamespaceTable(Sequence[NamespaceRecord]):
+    """Namespaces in the order of their ids; `str()` shows them as ``lsns`` does."""
+
+    def __init__(self, namespaces: Iterable[NamespaceRecord], processes: Iterable[Process] = ()) -> None:
+        """Keep what was read.
+
+        Args:
+            namespaces: In any order.
+            processes: The processes that were found in them.
+        """
+        self._namespaces = tuple(sorted(namespaces, key=lambda namespace: namespace.id))
+        self._processes = tuple(processes)
+
+    @overload
+    def __getitem__(self, index: int) -> NamespaceRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> NamespaceTable: ...
+    def __getitem__(self, index: int | slice) -> NamespaceRecord | NamespaceTable:
+        """Return the namespace at a position, not the one with an id; that is `find`."""
+        if isinstance(index, slice):
+            return NamespaceTable(self._namespaces[index], self._processes)
+        return self._namespaces[index]
+
+    def __len__(self) -> int:
+        """Count the namespaces."""
+        return len(self._namespaces)
+
+    def find(self, id: int) -> NamespaceRecord | None:
+        """Return the namespace with this id, if it is there."""
+        return next((namespace for namespace in self._namespaces if namespace.id == id), None)
+
+    def of_kind(self, kinds: Namespaces) -> NamespaceTable:
+        """Return those of some kinds, named as for `run`.
+
+        Raises:
+            SpecError: for anything that is no kind.
+        """
+        names = namespace_names(kinds)
+        return NamespaceTable((n for n in self._namespaces if n.kind in names), self._processes)
+
+    def of_process(self, pid: int) -> NamespaceTable:
+        """Return those that a process is in; none for one that was not there."""
+        ids = {id_ for process in self._processes if process.pid == pid for id_ in process.namespaces}
+        return NamespaceTable((n for n in self._namespaces if n.id in ids), self._processes)
+
+    def processes_in(self, id: int) -> tuple[Process, ...]:
+        """Return the processes in a namespace."""
+        return tuple(process for process in self._processes if id in process.namespaces)
+
+    def text(
+        self,
+        *,
+        tree: TreeOf | None = "process",
+        columns: Sequence[str] | None = None,
+        ascii: bool = False,
+        width: int | None = None,
+    ) -> str:
+        """Draw the table as lsns(8).
+
+        Args:
+            tree: The relation that makes it a tree; None for a list.
+            columns: The columns by their names in lsns.
+            ascii: Draw the tree with ASCII characters, not with box drawing ones.
+            width: Cut the commands so that no line is longer, if possible.
+
+        Raises:
+            SpecError: for a column that there is not.
+        """
+        return _view.table(self._namespaces, tree=tree, columns=columns, ascii=ascii, width=width)
+
+    def json(self, *, tree: TreeOf | None = None, columns: Sequence[str] | None = None) -> str:
+        """Return the table as JSON with lsns's names; with `tree`, rows have ``"children"``.
+
+        Raises:
+            SpecError: for a column that there is not.
+        """
+        return _view.table(self._namespaces, tree=tree, columns=columns, form="json")
+
+    def __str__(self) -> str:
+        """Draw the table, uncut."""
+        return self.text()
+
+    def __repr__(self) -> str:
+        """Say how much there is."""
+        return f"<table of {len(self)} namespaces of {len(self._processes)} processes>"
+
+
+_LINKS = {kind.name: kind.link for kind in _core.kinds()}
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a namespace is kept by, and where it can be opened: a PID, and a path below it in /proc or in its root."""
+
+    kind: str
+    handle: tuple[int, bytes]
+    count: int = 0
+    lowest: Process | None = None
+    threads: list[tuple[int, int]] = field(default_factory=list)
+    for_children: list[int] = field(default_factory=list)
+    descriptors: list[tuple[int, int]] = field(default_factory=list)
+    mounts: dict[str, None] = field(default_factory=dict)
+
+
+def lsns(
+    *,
+    of: Target | None = None,
+    view: View = "namespace",
+    proc: str | bytes | os.PathLike[str] | None = None,
+    kinds: Namespaces | None = None,
+) -> NamespaceTable:
+    """Return all namespaces that can be found, or those that can be found from a PID namespace.
+
+    Namespaces without processes are among them. What the caller may not know stays unknown: without the permission to
+    trace a process (ptrace(2)) none of its namespaces is found through it.
+
+    Args:
+        of: Look at the processes of the PID namespace that this process is in, or anything with a `pid`.
+        view: As for `ps`.
+        proc: The proc directory to read instead of ``/proc``.
+        kinds: Only namespaces of these kinds, named as for `run`.
+
+    Raises:
+        SpecError: for an argument that makes no sense.
+        OSError: when the proc directory cannot be read; with `of` before Linux 6.17, also when no proc of that
+            namespace is mounted there.
+    """
+    opened = open_proc(of, view, proc)
+    processes, _ = read_from(opened, ["namespaces", "for_children", "descriptors", "threads"])
+    found = dict(_in_processes(processes))
+    by_pid = {process.pid: process for process in processes}
+    for id_, kept in list(found.items()):
+        if kept.kind == "mount" and kept.lowest is not None:
+            _add_mounts(opened, id_, kept.lowest.pid, found)
+    relations = {r.id: r for r in _core.namespace_relations(opened, [(i, *k.handle) for i, k in found.items()])}
+    lowest = {kept.lowest.pid for kept in found.values() if kept.lowest}
+    commands = {
+        process.identity: b" ".join(process.cmdline) or process.comm
+        for process in read_from(opened, ["cmdline"], sorted(lowest))[0]
+    }
+    records = []
+    for id_ in found.keys() | relations.keys():
+        relation = relations.get(id_)
+        # What nothing was found to keep has come up as a parent or an owner.
+        ancestor = _Found(relation.kind if relation else "", (0, b""))
+        records.append(_record(id_, found.get(id_, ancestor), relation, by_pid, commands))
+    table = NamespaceTable(records, processes)
+    return table if kinds is None else table.of_kind(kinds)
+
+
+def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
+    found: dict[int, _Found] = {}
+    for kind, position in zip(NamespaceIds._fields, range(len(NamespaceIds._fields)), strict=True):
+        path = b"ns/" + _LINKS[kind].encode()
+        for process in processes:
+            id_ = process.namespaces[position]
+            if id_ is None:
+                continue
+            kept = found.get(id_)
+            if kept is None:
+                kept = found[id_] = _Found(kind, (process.pid, path))
+            kept.count += 1
+            if kept.lowest is None or process.pid < kept.lowest.pid:
+                kept.lowest = process
+                kept.handle = (process.pid, path)
+    for process in processes:
+        _add_others(process, found)
+    return iter(found.items())
+
+
+def _add_others(process: Process, found: dict[int, _Found]) -> None:
+    """Add what else a process keeps: through its threads, for its children, by its descriptors."""
+    own, pid = process.namespaces, process.pid
+    for thread in process.threads:
+        if thread.namespaces != own:
+            for kind, id_, first in zip(NamespaceIds._fields, thread.namespaces, own, strict=True):
+                if id_ is not None and id_ != first:
+                    handle = (pid, b"task/%d/ns/%b" % (thread.tid, _LINKS[kind].encode()))
+                    found.setdefault(id_, _Found(kind, handle)).threads.append((pid, thread.tid))
+    for kind, id_, first in (("pid", process.pid_for_children, own.pid), ("time", process.time_for_children, own.time)):
+        if id_ is not None and id_ != first:
+            found.setdefault(id_, _Found(kind, (pid, b"ns/%b_for_children" % kind.encode()))).for_children.append(pid)
+    for fd, kind, id_ in process.namespace_descriptors or ():
+        found.setdefault(id_, _Found(kind, (pid, b"fd/%d" % fd))).descriptors.append((pid, fd))
+
+
+def _add_mounts(proc: _core.Proc, namespace: int, pid: int, found: dict[int, _Found]) -> None:
+    """Add the namespaces whose files are mounted in a mount namespace, in which this process is."""
+    try:
+        text = proc.file(b"%d/mountinfo" % pid)
+    except OSError:
+        return
+    for link, id_, point in nsfs_mounts(text):
+        kind = next((name for name, known in _LINKS.items() if known == link), None)
+        if kind is not None:
+            found.setdefault(id_, _Found(kind, (pid, os.fsencode(point)))).mounts[point] = None
+
+
+def _record(
+    id_: int,
+    kept: _Found,
+    relation: _core.Relation | None,
+    by_pid: dict[int, Process],
+    commands: dict[tuple[int, int], bytes],
+) -> NamespaceRecord:
+    lowest, creator = kept.lowest, None
+    if lowest is not None and (parent := by_pid.get(lowest.ppid)) is not None and id_ not in parent.namespaces:
+        # A parent whose namespaces are unknown may be in it.
+        creator = parent.pid if getattr(parent.namespaces, kept.kind) is not None else None
+    return NamespaceRecord(
+        id=id_,
+        kind=kept.kind,
+        parent=relation.parent if relation else None,
+        owner=relation.owner if relation else None,
+        owner_uid=relation.owner_uid if relation else None,
+        process_count=kept.count,
+        pid=lowest.pid if lowest else None,
+        ppid=lowest.ppid if lowest else None,
+        uid=lowest.owner if lowest else None,
+        command=commands.get(lowest.identity, lowest.comm) if lowest else None,
+        creator=creator,
+        threads=tuple(kept.threads),
+        for_children=tuple(kept.for_children),
+        descriptors=tuple(kept.descriptors),
+        mounts=tuple(kept.mounts),
+    )
+
+
+def namespaces_of(target: Target) -> NamespaceIds:
+    """Return the namespaces of a process, by its PID or anything with a `pid`.
+
+    Raises:
+        ProcessLookupError: when there is no such process.
+        PermissionError: when none of its namespaces may be known (ptrace(2), PTRACE_MODE_READ).
+    """
+    pid = pid_of(target, "target")
+    processes, hidden = read_from(_core.open_proc(b"/proc"), ["namespaces"], [pid])
+    if hidden or (processes and processes[0].state not in "ZX" and not any(processes[0].namespaces)):
+        raise PermissionError(
+            1, f"the namespaces of process {pid} may only be known by those who may trace it (ptrace(2))"
+        )
+    if not processes:
+        raise ProcessLookupError(3, f"no process has the PID {pid}")
+    return processes[0].namespaces
+
+
+def same_namespace(a: Target, b: Target, kinds: Namespaces) -> bool:
+    """Tell whether two processes are in the same namespace of a kind; of several kinds, whether of all of them.
+
+    Args:
+        a: A process, by its PID or anything with a `pid`.
+        b: Another one.
+        kinds: The kinds, named as for `run`: ``"ipc"``, ``"mip"``, ``"pid mount"``.
+
+    Raises:
+        SpecError: for anything that is no kind of namespace.
+        ProcessLookupError: when there is no such process, or it is over.
+        PermissionError: when it may not be known.
+    """
+    names = namespace_names(kinds)
+    if not names:
+        raise SpecError("kinds: name at least one kind of namespace")
+    both = namespaces_of(a), namespaces_of(b)
+    for namespaces, target in zip(both, (a, b), strict=True):
+        for name in names:
+            if getattr(namespaces, name) is None:
+                raise ProcessLookupError(3, f"process {pid_of(target, 'target')} has no {name} namespace (any more)")
+    return all(getattr(both[0], name) == getattr(both[1], name) for name in names)

@@ -1,0 +1,201 @@
+"""What is in an IPC namespace: `ipcs`, System V objects and POSIX message queues (ipc_namespaces(7)).
+
+Nothing is entered by the caller: a throw-away child opens what the kernel shows of another namespace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, overload
+
+from nsbox import _core
+from nsbox.processes import Target, pid_of
+from nsbox.views import ipc_table as _view
+
+__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse"]
+
+IpcKind: TypeAlias = Literal["shm", "sem", "msg", "mqueue"]
+"""System V shared memory, semaphores and message queues (sysvipc(7)), and POSIX message queues (mq_overview(7))."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IpcObject:
+    """An object at the moment of reading.
+
+    Attributes:
+        kind: What it is.
+        id: Its System V identifier; None for a POSIX queue.
+        key: Its System V key, 0 for IPC_PRIVATE; None for a POSIX queue.
+        name: The name of a POSIX queue, without the slash at its beginning; None for others.
+        uid: Its owner, as the caller's user namespace has it; None where it has no id there.
+        gid: Its group, likewise.
+        mode: Its permissions.
+        size: Bytes: of a segment, or of the messages in a queue; None for semaphores, and for a queue that the caller
+            may not read.
+        count: How many attachments, semaphores, or messages; None for a POSIX queue, which does not tell.
+        creator: The PID that made a segment, or last sent to a queue, in the caller's PID namespace; 0 if it is outside
+            or over, None where the kernel does not tell.
+    """
+
+    kind: IpcKind
+    id: int | None = None
+    key: int | None = None
+    name: str | None = None
+    uid: int | None
+    gid: int | None
+    mode: int
+    size: int | None = None
+    count: int | None = None
+    creator: int | None = None
+
+
+class IpcTable(Sequence[IpcObject]):
+    """Objects by their kinds; `str()` shows them as a table.
+
+    Attributes:
+        unknown: The kinds that could not be read, with the reason in the text of the table.
+    """
+
+    def __init__(self, objects: Iterable[IpcObject], unknown: Iterable[IpcKind] = ()) -> None:
+        """Keep what was read."""
+        self._objects = tuple(objects)
+        self.unknown = tuple(unknown)
+
+    @overload
+    def __getitem__(self, index: int) -> IpcObject: ...
+    @overload
+    def __getitem__(self, index: slice) -> IpcTable: ...
+    def __getitem__(self, index: int | slice) -> IpcObject | IpcTable:
+        """Return the object at a position."""
+        return IpcTable(self._objects[index], self.unknown) if isinstance(index, slice) else self._objects[index]
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self._objects)
+
+    def of_kind(self, kind: IpcKind) -> tuple[IpcObject, ...]:
+        """Return the objects of a kind."""
+        return tuple(one for one in self._objects if one.kind == kind)
+
+    def __str__(self) -> str:
+        """Draw the table."""
+        return _view.table(self._objects, self.unknown)
+
+    def __repr__(self) -> str:
+        """Say how much there is, and what is not known."""
+        unknown = f", {', '.join(self.unknown)} unknown" if self.unknown else ""
+        return f"<table of {len(self)} ipc objects{unknown}>"
+
+
+def ipcs(of: Target | None = None) -> IpcTable:
+    """Return what is in the IPC namespace of a process, or of the calling thread.
+
+    POSIX queues are found through an mqueue that is mounted for the purpose, but nowhere. That takes CAP_SYS_ADMIN over
+    the namespace, as root has it and the owner of a user namespace over everything made in there; else they are
+    unknown.
+
+    Args:
+        of: The process, by its PID or anything with a `pid`.
+
+    Raises:
+        ProcessLookupError: when there is no such process.
+        PermissionError: when its namespaces may not be known, or not be entered.
+    """
+    try:
+        files = _core.read_ipc(None if of is None else pid_of(of, "of"))
+    except FileNotFoundError as error:
+        raise ProcessLookupError(3, "no such process, or it is over", error.filename) from error
+    to_uid: _Translation = _same
+    to_gid: _Translation = _same
+    if files.ids_inside and of is not None:
+        to_uid, to_gid = (_translation(pid_of(of, "of"), file) for file in ("uid_map", "gid_map"))
+    found: list[IpcObject] = []
+    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
+    for kind, text in texts.items():
+        found += parse(kind, text or b"", to_uid, to_gid)
+    for name, uid, gid, mode, contents in sorted(files.queues or []):
+        size = None if contents is None else _queue_size(contents)
+        found.append(IpcObject(kind="mqueue", name=os.fsdecode(name), uid=uid, gid=gid, mode=mode, size=size))
+    unknown = [kind for kind, text in texts.items() if text is None]
+    if files.queues is None:
+        unknown.append("mqueue")
+    return IpcTable(found, unknown)
+
+
+_Translation: TypeAlias = Callable[[int], "int | None"]
+
+
+def _same(id_: int) -> int | None:
+    return id_
+
+
+def _translation(pid: int, file: str) -> _Translation:
+    """Return what translates ids of the user namespace of a process into ours; its maps read from here are that."""
+    ranges = []
+    try:
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            inside, outside, count = map(int, line.split())
+            ranges.append((inside, outside, count))
+    except OSError:
+        pass
+
+    def translate(id_: int) -> int | None:
+        return next((outside + id_ - inside for inside, outside, n in ranges if inside <= id_ < inside + n), None)
+
+    return translate
+
+
+_FIELDS: dict[str, tuple[str, str | None, str | None, str | None]] = {
+    "shm": ("shmid", "size", "nattch", "cpid"),
+    "sem": ("semid", None, "nsems", None),
+    "msg": ("msqid", "cbytes", "qnum", "lspid"),
+}
+"""Which columns of /proc/sysvipc say the id, the size, the count and the process of a kind."""
+
+
+def parse(
+    kind: IpcKind,
+    text: bytes,
+    to_uid: _Translation = _same,
+    to_gid: _Translation = _same,
+) -> list[IpcObject]:
+    """Parse a file of /proc/sysvipc (proc_sysvipc(5)): a line of names, and one for each object.
+
+    Lines that do not fit are left out.
+    """
+    names, *lines = text.decode("ascii", "replace").split("\n")
+    columns = names.split()
+    found = []
+    for line in lines:
+        row = dict(zip(columns, line.split(), strict=False))
+        id_, size, count, creator = (None if name is None else row.get(name) for name in _FIELDS[kind])
+        try:
+            found.append(
+                IpcObject(
+                    kind=kind,
+                    id=int(id_ or ""),
+                    # The kernel prints it with a sign; it has none (ipcs shows it in hexadecimal).
+                    key=int(row["key"]) & 0xFFFFFFFF,
+                    uid=to_uid(int(row["uid"])),
+                    gid=to_gid(int(row["gid"])),
+                    mode=int(row["perms"], 8) & 0o7777,
+                    size=None if size is None else int(size),
+                    count=None if count is None else int(count),
+                    creator=None if creator is None else int(creator),
+                )
+            )
+        except (KeyError, ValueError):
+            continue
+    return found
+
+
+def _queue_size(contents: bytes) -> int | None:
+    """The number behind ``QSIZE:``, the bytes of all messages in a queue (mq_overview(7))."""
+    for word in contents.split():
+        name, _, value = word.partition(b":")
+        if name == b"QSIZE" and value.isdigit():
+            return int(value)
+    return None

@@ -1,0 +1,273 @@
+"""What a PID namespace teaches, done in a box and told as records (pid_namespaces(7)).
+
+Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import IO
+
+from nsbox import _core
+from nsbox.box import Box
+from nsbox.errors import SpawnError, SpecError
+from nsbox.processes import ps
+
+__all__ = ["Adoption", "Exhaustion", "Reuse", "SignalsToInit", "adopt", "exhaust_pids", "reuse_a_pid", "signal_init"]
+
+_LARGEST = 5000
+"""With more PIDs than this the lesson would strain the machine."""
+_SLEEP = ["sleep", "1000"]
+# After the numbers have been handed out once, the kernel begins again here (kernel/pid.c, RESERVED_PIDS).
+_RESERVED = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Exhaustion:
+    """All PIDs of a namespace in use.
+
+    Attributes:
+        pid_max: The limit (proc_sys_kernel(5)).
+        started: How many processes could be started.
+        highest: The highest PID any of them had.
+        errno: The number of the error by which the next one was refused (errno(3)).
+        freed: The PID of a process that was then ended.
+        next: The PID of the process that was started after that.
+    """
+
+    pid_max: int
+    started: int
+    highest: int
+    errno: int
+    freed: int
+    next: int
+
+    def __str__(self) -> str:
+        """Tell it."""
+        name = errno.errorcode.get(self.errno, str(self.errno))
+        return (
+            f"{self.started} processes were started, up to PID {self.highest}: pid_max is {self.pid_max}.\n"
+            f"The next one was refused with {name}: there was no number left.\n"
+            f"Then process {self.freed} was ended; the next process got the number {self.next}.\n"
+            "Numbers are used again. Who remembers a PID may find another process under it."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Two processes that had the same PID, one after the other.
+
+    Attributes:
+        pid: The number.
+        between: How many other processes were started until it came back.
+        by_number: Whom a signal by that number reaches: ``"the second"``.
+        by_pidfd: What a signal by a pidfd of the first leads to: the name of an error number.
+    """
+
+    pid: int
+    between: int
+    by_number: str
+    by_pidfd: str
+
+    def __str__(self) -> str:
+        """Tell it."""
+        return (
+            f"PID {self.pid} came back after {self.between} other processes, for another process.\n"
+            f"kill({self.pid}, SIGTERM) ended {self.by_number}. The same by a pidfd of the first: {self.by_pidfd}.\n"
+            "A pidfd stands for one process, for ever; a number only as long as nobody reaps it (pidfd_open(2))."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsToInit:
+    """What became of signals that were sent to PID 1 from inside.
+
+    Attributes:
+        sent: The signals.
+        survived: Whether PID 1 is still there.
+    """
+
+    sent: tuple[signal.Signals, ...]
+    survived: bool
+
+    def __str__(self) -> str:
+        """Tell it."""
+        names = ", ".join(one.name for one in self.sent)
+        return (
+            f"Sent to PID 1 from inside: {names}. It {'is still there' if self.survived else 'is gone'}.\n"
+            "From inside, PID 1 gets only signals for which it has a handler, and SIGKILL and SIGSTOP never.\n"
+            "From the parent namespace SIGKILL works, and takes the whole namespace along."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """A process before and after its parent's end.
+
+    Attributes:
+        pid: Its PID in the box.
+        before: The PID of its parent while that was there.
+        after: The PID of its parent since.
+    """
+
+    pid: int
+    before: int
+    after: int
+
+    def __str__(self) -> str:
+        """Tell it."""
+        return (
+            f"Process {self.pid} was started by process {self.before}. That ended; now the parent is {self.after}.\n"
+            "An orphan is given to the init of its PID namespace, which has to wait for it, or it stays a zombie."
+        )
+
+
+def exhaust_pids(box: Box) -> Exhaustion:
+    """Start processes until no PID is left; end one, and see which number comes back. All are ended afterwards.
+
+    Raises:
+        SpecError: unless the box has a PID namespace of its own with a pid_max of at most 5000.
+        ClosedError: when the box has ended.
+    """
+    pid_max = _small(box)
+    with _Crowd(box) as crowd:
+        refusal = crowd.grow(pid_max)
+        numbers = [child.pid_inside for child in crowd.children]
+        # Below this the kernel gives no number out a second time.
+        freed = next(number for number in numbers if number > _RESERVED)
+        crowd.end(freed)
+        following = crowd.start().pid_inside
+        return Exhaustion(pid_max, len(numbers), max(numbers), refusal, freed, following)
+
+
+def reuse_a_pid(box: Box) -> Reuse:
+    """End a process and start others until one has its number; then signal both, by number and by pidfd.
+
+    Raises:
+        SpecError: unless the box has a PID namespace of its own with a pid_max of at most 5000.
+        ClosedError: when the box has ended.
+    """
+    _small(box)
+    with _Crowd(box) as crowd:
+        first = crowd.start()
+        while first.pid_inside <= _RESERVED:
+            crowd.end(first.pid_inside)
+            first = crowd.start()
+        number = first.pid_inside
+        # A number of its own: that of the handle is closed with the process.
+        kept = os.dup(first.pidfd)
+        try:
+            crowd.end(number)
+            second, between = crowd.start(), 0
+            while second.pid_inside != number:
+                crowd.end(second.pid_inside)
+                second, between = crowd.start(), between + 1
+            try:
+                signal.pidfd_send_signal(kept, signal.SIGTERM)
+                by_pidfd = "no error"
+            except OSError as error:
+                by_pidfd = errno.errorcode.get(error.errno or 0, str(error))
+            _kill(box, signal.SIGTERM, number)
+            end = second.wait(5)
+            ended = end is not None and end.returncode == -signal.SIGTERM
+            return Reuse(number, between, "the second" if ended else "nobody", by_pidfd)
+        finally:
+            os.close(kept)
+
+
+def signal_init(box: Box) -> SignalsToInit:
+    """Send PID 1 the signals that would end any other process, SIGKILL included, from inside.
+
+    Raises:
+        SpecError: unless the box has a PID namespace of its own.
+        ClosedError: when the box has ended.
+    """
+    _own_pids("signal_init", box)
+    sent = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL)
+    for one in sent:
+        _kill(box, one, 1)
+    return SignalsToInit(sent, box.alive)
+
+
+def adopt(box: Box) -> Adoption:
+    """Start a process whose parent ends, and see who its parent is then. It is ended afterwards.
+
+    Raises:
+        SpecError: unless the box has a PID namespace of its own.
+        ClosedError: when the box has ended.
+    """
+    _own_pids("adopt", box)
+    script = "sleep 1000 > /dev/null & echo $! $$; read line; exit"
+    with box.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        pid, before = map(int, _line(parent.stdout).split())
+        orphan = next(process for process in ps() if process.ppid == parent.pid and process.pids[-1] == pid)
+        # The end of its input is what it waits for; that it has ended is what we do.
+        parent.communicate()
+        after = ps(pids=[orphan.pid])[0].ppid
+        _kill(box, signal.SIGKILL, pid)
+    return Adoption(pid, before, 1 if after == box.pid else after)
+
+
+def _kill(box: Box, number: signal.Signals, pid: int) -> None:
+    """Send a signal from inside, by the number a process has there."""
+    box.run(["sh", "-c", f"kill -{number.value} {pid}"], check=True)
+
+
+def _line(stream: IO[str] | None) -> str:
+    return stream.readline() if stream is not None else ""
+
+
+def _own_pids(lesson: str, box: Box) -> None:
+    if "pid" not in box.namespaces:
+        raise SpecError(f"box: {lesson} needs one with a PID namespace of its own")
+
+
+def _small(box: Box) -> int:
+    _own_pids("the lesson", box)
+    if box.pid_max > _LARGEST:
+        raise SpecError(f"box: its pid_max is {box.pid_max}; make it with pid_max=400, or at most {_LARGEST}")
+    return box.pid_max
+
+
+class _Crowd:
+    """Processes that sleep in a box, each known by its PID there; all end with the ``with`` block."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self.children: list[_core.Child] = []
+
+    def __enter__(self) -> _Crowd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self.children:
+            child.kill()
+        for child in self.children:
+            child.wait(5)
+
+    def start(self) -> _core.Child:
+        child = self._box.fork_exec(_SLEEP)
+        self.children.append(child)
+        return child
+
+    def grow(self, limit: int) -> int:
+        """Start until the kernel refuses, and return the error number."""
+        with contextlib.suppress(SpawnError):
+            while len(self.children) <= limit:
+                self.start()
+        try:
+            self.start()
+        except SpawnError as error:
+            return error.errno or 0
+        return 0
+
+    def end(self, pid: int) -> None:
+        child = next(child for child in self.children if child.pid_inside == pid)
+        self.children.remove(child)
+        child.kill()
+        child.wait(5)

@@ -1,0 +1,162 @@
+"""The mounts that a process sees: `mounts`, from its mountinfo (proc_pid_mountinfo(5))."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+from nsbox import _core
+from nsbox.processes import Target, pid_of
+from nsbox.views import mount_table as _view
+
+__all__ = ["Mount", "MountTable", "mounts", "nsfs_mounts", "parse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A mount.
+
+    Attributes:
+        id: Its number, unique in the machine at a time.
+        parent: The number of the mount that it is on; itself or an unseen one at the very top.
+        device: The device number of the file system: major and minor.
+        root: Which directory of the file system is mounted.
+        point: Where it is mounted, below the root directory of the process.
+        options: Options of this mount, as ``"nosuid"``.
+        propagation: The fields that say so: ``"shared:2"``, ``"master:1"``, ``"propagate_from:3"``, ``"unbindable"``;
+            none for a private mount (mount_namespaces(7)).
+        fstype: The type of the file system.
+        source: What is mounted, which depends on the type.
+        super_options: Options of the file system.
+        pid_namespace: The PID namespace that a proc shows; None for everything else, and where it may not be known.
+    """
+
+    id: int
+    parent: int
+    device: tuple[int, int]
+    root: str
+    point: str
+    options: tuple[str, ...]
+    propagation: tuple[str, ...]
+    fstype: str
+    source: str
+    super_options: tuple[str, ...]
+    pid_namespace: int | None = None
+
+
+class MountTable(Sequence[Mount]):
+    """Mounts in the order in which they are listed; later ones may hide earlier ones. `str()` shows a table."""
+
+    def __init__(self, mounts: Iterable[Mount]) -> None:
+        """Keep what was read."""
+        self._mounts = tuple(mounts)
+
+    @overload
+    def __getitem__(self, index: int) -> Mount: ...
+    @overload
+    def __getitem__(self, index: slice) -> MountTable: ...
+    def __getitem__(self, index: int | slice) -> Mount | MountTable:
+        """Return the mount at a position, not the one with a number."""
+        return MountTable(self._mounts[index]) if isinstance(index, slice) else self._mounts[index]
+
+    def __len__(self) -> int:
+        """Count the mounts."""
+        return len(self._mounts)
+
+    def at(self, point: str | os.PathLike[str]) -> Mount | None:
+        """Return the mount that is seen at a mount point: the last one there."""
+        wanted = os.fspath(point)
+        return next((mount for mount in reversed(self._mounts) if mount.point == wanted), None)
+
+    def __str__(self) -> str:
+        """Draw the table, uncut."""
+        return _view.table(self._mounts)
+
+    def __repr__(self) -> str:
+        """Say how much there is."""
+        return f"<table of {len(self)} mounts>"
+
+
+def mounts(of: Target | None = None) -> MountTable:
+    """Return the mounts that a process sees.
+
+    Args:
+        of: The process, by its PID or anything with a `pid`; by default the caller.
+
+    Raises:
+        ProcessLookupError: when there is no such process.
+        PermissionError: when its mounts may not be known.
+    """
+    proc = _core.open_proc(b"/proc")
+    pid = os.getpid() if of is None else pid_of(of, "of")
+    directory = b"thread-self" if of is None else b"%d" % pid
+    try:
+        found = parse(proc.file(directory + b"/mountinfo"))
+    except FileNotFoundError as error:
+        raise ProcessLookupError(3, f"no process has the PID {pid}") from error
+    except OSError as error:
+        if error.errno == 22:  # EINVAL: a zombie has no mount namespace any more
+            raise ProcessLookupError(3, f"process {pid} is over") from error
+        raise
+    return MountTable(_with_namespace(proc, None if of is None else pid, mount) for mount in found)
+
+
+def _with_namespace(proc: _core.Proc, pid: int | None, mount: Mount) -> Mount:
+    """Ask a proc to which PID namespace it belongs, if it can be reached, that is, if nothing is mounted over it."""
+    if mount.fstype != "proc" or mount.root != "/":
+        return mount
+    path = os.fsencode(mount.point)
+    try:
+        opened = _core.open_proc(path) if pid is None else proc.seen_by(pid, path)
+    except OSError:
+        return mount
+    if opened.mount_id() != mount.id:
+        return mount
+    return replace(mount, pid_namespace=opened.namespace())
+
+
+def _unescaped(word: str) -> str:
+    """Blanks, newlines and backslashes come as octal numbers. The bytes are those of a path."""
+    if "\\" not in word:
+        return word
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), os.fsencode(word)))
+
+
+def parse(text: bytes) -> list[Mount]:
+    """Parse a mountinfo. Lines that are none are left out."""
+    return [mount for line in text.split(b"\n") if (mount := _parse_line(os.fsdecode(line))) is not None]
+
+
+def _parse_line(line: str) -> Mount | None:
+    words = line.split(" ")
+    try:
+        end = words.index("-", 6)
+        major, minor = words[2].split(":")
+        # The source may be an empty word, and the last field is missing in some old kernels.
+        fstype, source, *rest = [*words[end + 1 :], ""]
+        return Mount(
+            id=int(words[0]),
+            parent=int(words[1]),
+            device=(int(major), int(minor)),
+            root=_unescaped(words[3]),
+            point=_unescaped(words[4]),
+            options=tuple(words[5].split(",")),
+            propagation=tuple(words[6:end]),
+            fstype=_unescaped(fstype),
+            source=_unescaped(source),
+            super_options=tuple(filter(None, " ".join(rest).strip(" ").split(","))),
+        )
+    except ValueError:
+        return None
+
+
+_NSFS = re.compile(rb"^\d+ \d+ \d+:\d+ (\w+):\[(\d+)\] (\S+) .* - nsfs ", re.MULTILINE)
+
+
+def nsfs_mounts(text: bytes) -> Iterator[tuple[str, int, str]]:
+    """Find the namespaces whose files are mounted in a mountinfo: the link, the id and the mount point of each."""
+    for link, id_, point in _NSFS.findall(text):
+        yield link.decode(), int(id_), _unescaped(os.fsdecode(point))

@@ -1,0 +1,447 @@
+"""The processes there are, as a table: `ps`, with the namespaces.
+
+One pass over a proc finds everything (proc(5)); no external tool is run. What a pass found is plain frozen data: it
+does not change when the processes do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol, TypeAlias, overload
+
+from nsbox import _core
+from nsbox.errors import SpecError
+from nsbox.views import names as _names
+from nsbox.views import process_table as _view
+
+__all__ = [
+    "Capabilities",
+    "NamespaceIds",
+    "Process",
+    "ProcessTable",
+    "Target",
+    "Thread",
+    "View",
+    "open_proc",
+    "pid_of",
+    "ps",
+    "read",
+    "read_from",
+]
+
+
+class _HasPid(Protocol):
+    @property
+    def pid(self) -> int: ...
+
+
+Target: TypeAlias = "int | _HasPid"
+"""A process: its PID as the caller sees it, or anything with such a ``pid`` (`Process`, a box, a Popen object)."""
+
+View: TypeAlias = Literal["namespace", "proc"]
+"""From where a process is looked at: its PID namespace, or the proc that it has mounted."""
+
+
+class NamespaceIds(NamedTuple):
+    """The namespaces of a process or thread, as inode numbers (namespaces(7)).
+
+    None where it could not be read: without the permission to trace the process (ptrace(2), PTRACE_MODE_READ), and for
+    most namespaces of a zombie. Unknown is never the same as unchanged.
+    """
+
+    user: int | None = None
+    mount: int | None = None
+    pid: int | None = None
+    ipc: int | None = None
+    uts: int | None = None
+    net: int | None = None
+    cgroup: int | None = None
+    time: int | None = None
+
+
+class Capabilities(NamedTuple):
+    """The capability sets of a process, a bit for each capability (capabilities(7))."""
+
+    inheritable: int
+    permitted: int
+    effective: int
+    bounding: int
+    ambient: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread besides the first one of its process.
+
+    Attributes:
+        tid: Its id, in the PID namespace of the proc that was read.
+        comm: Its own name, any bytes (proc_pid_comm(5)).
+        namespaces: Its namespaces: a thread can unshare most kinds alone.
+    """
+
+    tid: int
+    comm: bytes
+    namespaces: NamespaceIds
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
+class Process:
+    """A process at the moment of reading.
+
+    An attribute that was not asked for (`ps`, `fields`) raises AttributeError. One that could not be found out is
+    None.
+
+    Attributes:
+        pid: Its PID, in the PID namespace of the proc that was read.
+        ppid: Its parent's PID; 0 if the parent is outside of that namespace.
+        pgid: Its process group.
+        sid: Its session.
+        tty_nr: Its controlling terminal as a device number, 0 without one.
+        tpgid: The foreground process group of that terminal, -1 without one.
+        state: One letter: R running, S sleeping, D in an uninterruptible wait, T stopped, t traced, Z zombie, I idle.
+        nice: From -20 to 19.
+        owner: The owner of its directory in /proc: the effective user, or root while it is not dumpable (proc(5)).
+        thread_count: How many threads it has, the first one included.
+        comm: Its name, any bytes, at most 15 for a user's process (proc_pid_comm(5)).
+        kernel_thread: Whether it is a thread of the kernel.
+        start_ticks: When it was started, in clock ticks after boot (sysconf(3), _SC_CLK_TCK).
+        start_seconds: The same in seconds.
+        utime: CPU time in user mode, in seconds.
+        stime: CPU time in kernel mode, in seconds.
+        rss: Bytes in memory.
+        vsize: Bytes of virtual memory.
+        pids: Its PIDs from the namespace of the proc inwards; the last is the one it knows itself (NSpid,
+            proc_pid_status(5)).
+        uids: Its real, effective, saved and file system user id, as the caller's user namespace has them.
+        gids: Its group ids, likewise.
+        groups: Its supplementary groups.
+        locked: Bytes locked into memory (mlock(2)).
+        capabilities: What it may do, in the user namespace that it is in.
+        no_new_privs: Whether an exec can give it no more privileges (PR_SET_NO_NEW_PRIVS(2const)).
+        seccomp: 0 without, 1 in strict mode, 2 with a filter (seccomp(2)).
+        cmdline: Its arguments; none for a thread of the kernel and for a zombie.
+        namespaces: Its namespaces.
+        pid_for_children: The PID namespace that its children are born into, if that exists already.
+        time_for_children: The time namespace that its children are born into.
+        namespace_descriptors: Its open descriptors of namespaces: number, kind and id of each.
+        exe: The file it executes, as a path in its own mount namespace.
+        cwd: Its working directory.
+        cgroup: Its control group, as the caller's cgroup namespace names it (cgroups(7)).
+        label: What the Linux security module says about it (proc_pid_attr(5)).
+        threads: Its other threads; empty if they were not asked for.
+    """
+
+    pid: int
+    ppid: int
+    pgid: int
+    sid: int
+    tty_nr: int
+    tpgid: int
+    state: str
+    nice: int
+    owner: int
+    thread_count: int
+    comm: bytes
+    kernel_thread: bool
+    start_ticks: int
+    start_seconds: float
+    utime: float
+    stime: float
+    rss: int
+    vsize: int
+    pids: tuple[int, ...]
+    uids: tuple[int, int, int, int] | None
+    gids: tuple[int, int, int, int] | None
+    groups: tuple[int, ...]
+    locked: int
+    capabilities: Capabilities | None
+    no_new_privs: bool | None
+    seccomp: int | None
+    cmdline: tuple[bytes, ...]
+    namespaces: NamespaceIds
+    pid_for_children: int | None
+    time_for_children: int | None
+    namespace_descriptors: tuple[tuple[int, str, int], ...] | None
+    exe: bytes | None
+    cwd: bytes | None
+    cgroup: bytes | None
+    label: bytes | None
+    threads: tuple[Thread, ...]
+
+    def __init__(self, **values: Any) -> None:
+        """Take what is known; the rest counts as not asked for."""
+        for name, value in ({"threads": ()} | values).items():
+            object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, which would take every misspelt name for one that this could provide.
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say why an attribute is not there. This is only called for what is unset."""
+            if name in Process.__slots__:
+                raise AttributeError(f"{name} was not asked for: ps(fields=...)", name=name, obj=self)
+            raise AttributeError(f"a process has no attribute {name!r}", name=name, obj=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes that were asked for."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if hasattr(self, field.name)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy what is known."""
+        return _restored, (self.to_dict(),)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that is known is the same."""
+        return self.to_dict() == other.to_dict() if isinstance(other, Process) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Agree with equality."""
+        return hash(self.identity)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """PID and start: two processes with the same PID differ in the second."""
+        return self.pid, self.start_ticks
+
+    @property
+    def uid(self) -> int:
+        """Its real user; the owner of its directory where that is not known."""
+        uids = getattr(self, "uids", None)
+        return uids[0] if uids else self.owner
+
+    @property
+    def user(self) -> str:
+        """The name of its effective user; the number if it has none."""
+        uids = getattr(self, "uids", None)
+        return _names.user(uids[1] if uids else self.owner)
+
+    @property
+    def tty(self) -> str | None:
+        """The name of its controlling terminal, as ``pts/0``."""
+        return _names.terminal(self.tty_nr)
+
+    @property
+    def name(self) -> str:
+        """Its name as text, unprintable bytes escaped as pstree does."""
+        return _names.printable(self.comm)
+
+    @property
+    def command(self) -> str:
+        """Its command line on one line, as the last column of ps."""
+        return _names.command(self)
+
+    def __repr__(self) -> str:
+        """Say which one it is."""
+        return f"<process {self.pid} {self.name} ({self.state})>"
+
+
+def _restored(values: dict[str, Any]) -> Process:
+    return Process(**values)
+
+
+_CLASSES = (Process, Thread, NamespaceIds, Capabilities)
+
+_SOURCES = {
+    "pids": ("pids",),
+    "status": ("uids", "gids", "groups", "locked", "capabilities", "no_new_privs", "seccomp", "uid", "user"),
+    "cmdline": ("cmdline", "command"),
+    "namespaces": ("namespaces",),
+    "for_children": ("pid_for_children", "time_for_children"),
+    "descriptors": ("namespace_descriptors",),
+    "exe": ("exe",),
+    "cwd": ("cwd",),
+    "cgroup": ("cgroup",),
+    "label": ("label",),
+    "threads": ("threads",),
+}
+"""What is read besides stat, and which attributes come from there: one file, link or directory each."""
+
+_DEFAULT = ("pids", "status", "cmdline", "namespaces")
+_SOURCE_OF = {name: source for source, names in _SOURCES.items() for name in names}
+_ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - _SOURCE_OF.keys() - {"to_dict"}
+
+
+def _sources(wanted: str | Iterable[str] | None) -> list[str]:
+    if wanted is None:
+        return list(_DEFAULT)
+    words = wanted.replace(",", " ").split() if isinstance(wanted, str) else list(wanted)
+    if words == ["all"]:
+        return list(_SOURCES)
+    for word in words:
+        if word not in _SOURCE_OF and word not in _ALWAYS:
+            raise SpecError(
+                f"fields: a process has no {word!r}; it has {', '.join(sorted(_SOURCE_OF.keys() | _ALWAYS))}"
+            )
+    return list(dict.fromkeys(_SOURCE_OF[word] for word in words if word in _SOURCE_OF))
+
+
+def pid_of(target: Target, name: str) -> int:
+    """Return the PID of a target; `name` is what the argument is called in an error.
+
+    Raises:
+        SpecError: when it is none.
+    """
+    pid = target if isinstance(target, int) else getattr(target, "pid", None)
+    # The kernel's pid_t; no process has a PID beyond.
+    if isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 1 << 31:
+        raise SpecError(f"{name}: expected a PID or something with a pid, got {target!r}")
+    return pid
+
+
+def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str] | None) -> _core.Proc:
+    """Open the proc that is to be read; `ps` says what the arguments mean.
+
+    Raises:
+        SpecError: for arguments that make no sense.
+        OSError: when it cannot be opened.
+    """
+    if view not in ("namespace", "proc"):
+        raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
+    if of is None:
+        return _core.open_proc(os.fsencode("/proc" if proc is None else proc))
+    if proc is not None:
+        raise TypeError("of and proc both say which /proc to read; give one of them")
+    if view == "namespace":
+        return _core.open_proc_of(pid_of(of, "of"))
+    return _core.open_proc(b"/proc").seen_by(pid_of(of, "of"), b"/proc")
+
+
+def read(
+    sources: Sequence[str],
+    *,
+    of: Target | None = None,
+    view: View = "namespace",
+    proc: str | bytes | os.PathLike[str] | None = None,
+    pids: Iterable[int] | None = None,
+) -> tuple[list[Process], tuple[int, ...]]:
+    """Read processes, and the PIDs of those that may not be looked at; `ps` says what the arguments mean.
+
+    Raises:
+        OSError: when the proc cannot be read, or none is mounted there.
+    """
+    wanted = None if pids is None else [pid for pid in pids if 0 < pid < 1 << 31]
+    try:
+        opened = open_proc(of, view, proc)
+    except OSError as error:
+        if of is None or view == "proc":
+            raise
+        from nsbox import _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
+
+        return _inside.read(pid_of(of, "of"), sources, wanted, error)
+    records, hidden = read_from(opened, sources, wanted)
+    if not records and not hidden and pids is None:
+        # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
+        path = "/proc" if proc is None else os.fsdecode(proc)
+        raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
+    return records, hidden
+
+
+def read_from(
+    proc: _core.Proc, sources: Sequence[str], pids: Sequence[int] | None = None
+) -> tuple[list[Process], tuple[int, ...]]:
+    """Read processes of an open proc, and the PIDs of those that may not be looked at.
+
+    Raises:
+        OSError: when it cannot be read.
+    """
+    records, hidden = _core.read_processes(proc, _CLASSES, list(sources), pids=None if pids is None else list(pids))
+    return records, tuple(hidden)
+
+
+class ProcessTable(Sequence[Process]):
+    """Processes in the order in which they were read; `str()` shows them as `ps aux` does.
+
+    Attributes:
+        boot: When this machine was booted, in seconds since the epoch.
+        read_at: When the processes were read, in seconds since the epoch.
+        memory: How many bytes of memory this machine has.
+        hidden: PIDs of processes that are there, but that the caller may not look at (hidepid, proc(5)).
+    """
+
+    def __init__(
+        self,
+        processes: Iterable[Process],
+        *,
+        boot: float,
+        read_at: float,
+        memory: int = 0,
+        hidden: Iterable[int] = (),
+    ) -> None:
+        """Keep what was read."""
+        self._processes = tuple(processes)
+        self.boot = boot
+        self.read_at = read_at
+        self.memory = memory
+        self.hidden = tuple(hidden)
+
+    @overload
+    def __getitem__(self, index: int) -> Process: ...
+    @overload
+    def __getitem__(self, index: slice) -> ProcessTable: ...
+    def __getitem__(self, index: int | slice) -> Process | ProcessTable:
+        """Return the process at a position, not the one with a PID; that is `find`."""
+        if isinstance(index, slice):
+            return ProcessTable(
+                self._processes[index], boot=self.boot, read_at=self.read_at, memory=self.memory, hidden=self.hidden
+            )
+        return self._processes[index]
+
+    def __len__(self) -> int:
+        """Count the processes."""
+        return len(self._processes)
+
+    def find(self, pid: int) -> Process | None:
+        """Return the process with this PID, if it is there."""
+        return next((process for process in self._processes if process.pid == pid), None)
+
+    def text(self, *, width: int | None = None) -> str:
+        """Draw the table.
+
+        Args:
+            width: Cut the lines after so many characters.
+        """
+        return _view.table(self._processes, boot=self.boot, now=self.read_at, memory=self.memory, width=width)
+
+    def __str__(self) -> str:
+        """Draw the table, uncut."""
+        return self.text()
+
+    def __repr__(self) -> str:
+        """Say how much there is."""
+        hidden = f", and {len(self.hidden)} that may not be looked at" if self.hidden else ""
+        return f"<table of {len(self)} processes{hidden}>"
+
+
+def ps(
+    *,
+    of: Target | None = None,
+    view: View = "namespace",
+    proc: str | bytes | os.PathLike[str] | None = None,
+    pids: Iterable[int] | None = None,
+    fields: str | Iterable[str] | None = None,
+) -> ProcessTable:
+    """Return all processes, or those of the PID namespace that a process is in.
+
+    Args:
+        of: Look from inside: a process, or anything with a `pid`. Nothing is entered or mounted for it, and it works
+            before a proc is mounted in there.
+        view: With `of`: ``"namespace"`` is the PID namespace of the process, with the PIDs that it has inside;
+            ``"proc"`` what its ``/proc`` has, that is, what a ``ps`` in there would show.
+        proc: The proc directory to read instead of ``/proc``.
+        pids: Only these processes, in this order, as far as they are there.
+        fields: The attributes of `Process` that are wanted, as words in a string or an iterable; ``"all"`` for all.
+            Files that none of them comes from are not read. By default everything from stat, status and cmdline, and
+            the namespaces.
+
+    Raises:
+        SpecError: for an argument that makes no sense.
+        OSError: when the proc directory cannot be read, or none is mounted there.
+    """
+    processes, hidden = read(_sources(fields), of=of, view=view, proc=proc, pids=pids)
+    now = time.time()
+    # Start times are on this clock, offsets of time namespaces included (time_namespaces(7)).
+    boot = now - time.clock_gettime(time.CLOCK_BOOTTIME)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+    return ProcessTable(processes, boot=boot, read_at=now, memory=memory, hidden=hidden)

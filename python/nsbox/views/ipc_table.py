@@ -1,0 +1,45 @@
+"""The table of the objects in an IPC namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nsbox.views import grid
+from nsbox.views.names import Users
+
+if TYPE_CHECKING:
+    from nsbox.ipc import IpcObject
+
+__all__ = ["table"]
+
+_COLUMNS = (
+    grid.Column("KIND"), grid.Column("ID", right=True), grid.Column("KEY"), grid.Column("OWNER"), grid.Column("PERMS"),
+    grid.Column("SIZE", right=True), grid.Column("COUNT", right=True), grid.Column("PID", right=True),
+)  # fmt: skip
+
+
+def table(objects: Sequence[IpcObject], unknown: Sequence[str] = ()) -> str:
+    """Draw objects in this order; kinds that could not be read are named below."""
+    users = Users()
+    rows = [
+        grid.Row([
+            one.kind,
+            _number(one.id),
+            f"/{one.name}" if one.name is not None else f"0x{one.key or 0:08x}",
+            "?" if one.uid is None else users[one.uid],
+            f"{one.mode:o}",
+            "?" if one.kind == "mqueue" and one.size is None else _number(one.size),
+            _number(one.count),
+            _number(one.creator),
+        ])
+        for one in objects
+    ]  # fmt: skip
+    parts = [grid.human(_COLUMNS, rows)] if rows else []
+    if unknown:
+        parts.append(f"({', '.join(unknown)}: could not be read)")
+    return "\n".join(parts)
+
+
+def _number(number: int | None) -> str:
+    return "-" if number is None else str(number)

@@ -1,0 +1,35 @@
+"""The table of mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nsbox.views import grid
+
+if TYPE_CHECKING:
+    from nsbox.mountinfo import Mount
+
+__all__ = ["table"]
+
+_COLUMNS = (
+    grid.Column("ID", right=True), grid.Column("PARENT", right=True), grid.Column("TARGET"), grid.Column("SOURCE"),
+    grid.Column("FSTYPE"), grid.Column("ROOT"), grid.Column("PROPAGATION"), grid.Column("PIDNS", right=True),
+    grid.Column("OPTIONS"),
+)  # fmt: skip
+
+
+def table(mounts: Sequence[Mount]) -> str:
+    """Draw mounts in this order. The options are those of the mount; the PID namespace is that of a proc."""
+    rows = []
+    for mount in mounts:
+        pid_namespace = "" if mount.pid_namespace is None else str(mount.pid_namespace)
+        if mount.fstype == "proc" and mount.pid_namespace is None:
+            pid_namespace = "?"
+        propagation = ",".join(mount.propagation) or "private"
+        cells = [
+            str(mount.id), str(mount.parent), mount.point, mount.source, mount.fstype, mount.root, propagation,
+            pid_namespace, ",".join(mount.options),
+        ]  # fmt: skip
+        rows.append(grid.Row(cells))
+    return grid.human(_COLUMNS, rows)

@@ -1,0 +1,66 @@
+"""Names of processes, users and terminals as text."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nsbox.processes import Process
+
+__all__ = ["Users", "command", "printable", "terminal", "user"]
+
+_ESCAPES = {byte: f"\\{byte:03o}" for byte in range(256) if not 0x20 <= byte < 0x7F} | {0x5C: "\\\\"}
+
+
+def printable(name: bytes) -> str:
+    """Return a name with every byte outside of printable ASCII as three octal digits, and backslashes doubled."""
+    text = name.decode("latin-1")
+    return text if text.isascii() and text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
+
+
+def command(process: Process) -> str:
+    """Return the command line of a process on one line: ``[name]`` if it has none, as ps does."""
+    if process.state == "Z":
+        return f"[{_readable(process.comm)}] <defunct>"
+    cmdline = getattr(process, "cmdline", ())
+    if not cmdline:
+        return f"[{_readable(process.comm)}]"
+    return _readable(b" ".join(cmdline)).rstrip()
+
+
+def _readable(line: bytes) -> str:
+    """Whatever would not be one visible character becomes a question mark: a name must not move the cursor."""
+    text = line.decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
+def user(uid: int) -> str:
+    """Return the name of a user; the number if there is none."""
+    import pwd  # noqa: PLC0415 - only text with user names needs it
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+class Users(dict[int, str]):
+    """Names of users, each asked for once: it may go over a network (nsswitch.conf(5))."""
+
+    def __missing__(self, uid: int) -> str:
+        """Ask."""
+        name = self[uid] = user(uid)
+        return name
+
+
+def terminal(device: int) -> str | None:
+    """Name a terminal by its number (admin-guide/devices.txt of the kernel)."""
+    if device == 0:
+        return None
+    # The number has 32 bits and may come as a negative one.
+    major, minor = os.major(device & 0xFFFFFFFF), os.minor(device & 0xFFFFFFFF)
+    if major in range(136, 144):
+        return f"pts/{(major - 136) * 256 + minor}"
+    names = {4: f"tty{minor}" if minor < 64 else f"ttyS{minor - 64}", 5: "console" if minor == 1 else "tty"}
+    return names.get(major, f"{major}:{minor}")

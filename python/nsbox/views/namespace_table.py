@@ -1,0 +1,228 @@
+"""The table of namespaces, as lsns(8) shows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from nsbox.errors import SpecError
+from nsbox.views import grid
+from nsbox.views.names import Users
+
+if TYPE_CHECKING:
+    from nsbox.inventory import NamespaceRecord, TreeOf
+    from nsbox.processes import Process
+
+__all__ = ["COLUMNS", "PROCESS_COLUMNS", "members", "table"]
+
+COLUMNS = {
+    "NS": "its id, an inode number",
+    "TYPE": "its kind",
+    "PATH": "a link to it",
+    "NPROCS": "how many processes are in it",
+    "PID": "the lowest PID in it",
+    "PPID": "the parent of that process",
+    "COMMAND": "the command line of that process",
+    "UID": "the user of that process",
+    "USER": "the name of that user",
+    "NETNSID": "what the network subsystem calls it",
+    "NSFS": "where it is mounted",
+    "PNS": "the namespace it was made in",
+    "ONS": "the user namespace that owns it",
+}
+"""The columns of lsns in its order, and what they say."""
+
+DEFAULT_COLUMNS = ("NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND")
+PROCESS_COLUMNS = ("PID", "PPID", "USER", "COMMAND")
+
+Form = Literal["human", "raw", "json"]
+_RIGHT = {"NS", "NPROCS", "PID", "PPID", "UID", "NETNSID", "PNS", "ONS"}
+_ROOM = {"NS": 10, "TYPE": 5, "PID": 5, "PPID": 5}
+_NUMBERS = _RIGHT - {"NETNSID"}
+
+
+def columns_of(names: Sequence[str], tree: TreeOf | None, *, cut: bool = True) -> list[grid.Column]:
+    """Return the columns of these names.
+
+    Raises:
+        SpecError: for a column that there is not.
+    """
+    found = []
+    for name in names:
+        upper = name.upper()
+        if upper not in COLUMNS:
+            raise SpecError(f"columns: there is no {name!r}; there are {', '.join(COLUMNS)}")
+        of_relations = tree in ("parent", "owner")
+        column = grid.Column(
+            upper, upper in _RIGHT, upper in _NUMBERS, room=_ROOM.get(upper, 0), cut=cut and upper == "COMMAND"
+        )
+        if upper == "NSFS":
+            column = replace(column, wrap=True)
+        if upper == "COMMAND" and tree == "process":
+            column = replace(column, tree=True)
+        if upper == "NS" and of_relations:
+            column = replace(column, tree=True, right=False)
+        found.append(column)
+    return found
+
+
+def table(
+    namespaces: Sequence[NamespaceRecord],
+    *,
+    tree: TreeOf | None,
+    columns: Sequence[str] | None = None,
+    form: Form = "human",
+    headings: bool = True,
+    ascii: bool = False,
+    one_line: bool = False,
+    width: int | None = None,
+    network_ids: Mapping[int, str] | None = None,
+    related: Mapping[int, NamespaceRecord] | None = None,
+) -> str:
+    """Draw namespaces.
+
+    Args:
+        namespaces: In the order of their ids.
+        tree: The relation that makes them a tree.
+        columns: The names of the columns.
+        form: As aligned columns, as raw ones, or as JSON.
+        headings: Whether the first line names the columns.
+        ascii: Draw the tree with ASCII characters.
+        one_line: Several mount points on one line, with commas, instead of a line for each.
+        width: Cut the commands so that no line is longer.
+        network_ids: What the network subsystem calls network namespaces, by their ids.
+        related: Where parents and owners are found that are not among the namespaces.
+
+    Raises:
+        SpecError: for a column that there is not.
+    """
+    chosen = columns_of(columns or DEFAULT_COLUMNS, tree, cut=width is not None)
+    if not any(column.tree for column in chosen):
+        # The column that it would be drawn in is not among them.
+        tree = None
+    users, separator = Users(), "," if one_line or form == "raw" else "\n"
+    rows: list[grid.Row] = []
+    of_process: dict[int, grid.Row] = {}
+    of_namespace: dict[int, grid.Row] = {}
+    known = dict(related or {}) | {namespace.id: namespace for namespace in namespaces}
+
+    def add(namespace: NamespaceRecord, above: grid.Row | None) -> None:
+        cells = [_cell(namespace, column.name, users, separator, network_ids or {}) for column in chosen]
+        row = grid.Row(cells)
+        (rows if above is None else above.children).append(row)
+        of_namespace[namespace.id] = row
+        if namespace.pid is not None:
+            of_process[namespace.pid] = row
+
+    for namespace in namespaces:
+        if tree == "process":
+            # Below the row of the process that started the lowest one, as far as that is the lowest of another row.
+            add(namespace, of_process.get(namespace.ppid) if namespace.ppid is not None else None)
+        elif tree is None:
+            add(namespace, None)
+        else:
+            for one in reversed(_upwards(namespace, tree, known, of_namespace)):
+                above = one.parent if tree == "parent" else one.owner
+                add(one, of_namespace.get(above) if above is not None else None)
+    return _formed("namespaces", chosen, rows, form=form, headings=headings, ascii=ascii, width=width)
+
+
+def _upwards(
+    namespace: NamespaceRecord, tree: TreeOf, known: Mapping[int, NamespaceRecord], shown: Mapping[int, grid.Row]
+) -> list[NamespaceRecord]:
+    """Return a namespace and what is above it and not shown yet: lsns shows an owner where there is no parent."""
+    found: list[NamespaceRecord] = []
+    one: NamespaceRecord | None = namespace
+    while one is not None and one.id not in shown:
+        found.append(one)
+        above = (
+            known.get(one.owner or 0) if tree == "owner" else (known.get(one.parent or 0) or known.get(one.owner or 0))
+        )
+        one = above
+    return found
+
+
+def _formed(
+    name: str,
+    columns: Sequence[grid.Column],
+    rows: Sequence[grid.Row],
+    *,
+    form: Form,
+    headings: bool,
+    ascii: bool,
+    width: int | None,
+) -> str:
+    if form == "json":
+        return grid.json(name, columns, rows)
+    if form == "raw":
+        return grid.raw(columns, rows, headings=headings, ascii=ascii)
+    return grid.human(columns, rows, headings=headings, ascii=ascii, width=width)
+
+
+def _cell(
+    namespace: NamespaceRecord, column: str, users: Users, separator: str, network_ids: Mapping[int, str]
+) -> str | None:
+    kind, _, _ = namespace.link.partition(":")
+    owner = namespace.uid if namespace.uid is not None else namespace.owner_uid or 0
+    values: dict[str, Callable[[], str | None]] = {
+        "NS": lambda: str(namespace.id),
+        "TYPE": lambda: kind,
+        "PATH": lambda: f"/proc/{namespace.pid}/ns/{kind}" if namespace.pid else None,
+        "NPROCS": lambda: str(namespace.process_count),
+        "PID": lambda: _number(namespace.pid),
+        "PPID": lambda: _number(namespace.ppid),
+        "COMMAND": lambda: None if namespace.command is None else os.fsdecode(namespace.command),
+        "UID": lambda: str(owner),
+        "USER": lambda: users[owner],
+        "NETNSID": lambda: network_ids.get(namespace.id) if kind == "net" else None,
+        "NSFS": lambda: separator.join(namespace.mounts) or None,
+        "PNS": lambda: str(namespace.parent or 0),
+        "ONS": lambda: str(namespace.owner or 0),
+    }
+    return values[column]()
+
+
+def _number(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def members(
+    processes: Sequence[Process],
+    namespace: NamespaceRecord,
+    *,
+    tree: bool,
+    columns: Sequence[str] | None = None,
+    form: Form = "human",
+    headings: bool = True,
+    ascii: bool = False,
+    one_line: bool = False,
+    width: int | None = None,
+    network_ids: Mapping[int, str] | None = None,
+) -> str:
+    """Draw the processes of a namespace, as ``lsns NAMESPACE`` does. They need their arguments.
+
+    Raises:
+        SpecError: for a column that there is not.
+    """
+    chosen = columns_of(columns or PROCESS_COLUMNS, "process" if tree else None, cut=width is not None)
+    users, separator = Users(), "," if one_line or form == "raw" else "\n"
+    tree = any(column.tree for column in chosen)
+    by_pid = {process.pid: process for process in processes}
+    shown: dict[int, grid.Row] = {}
+    rows: list[grid.Row] = []
+    for process in processes:
+        path: list[Process] = []
+        one: Process | None = process
+        while one is not None and one.pid not in shown and one not in path:
+            path.append(one)
+            one = by_pid.get(one.ppid) if tree else None
+        for member in reversed(path):
+            command = b" ".join(member.cmdline) or member.comm
+            seen = replace(namespace, pid=member.pid, ppid=member.ppid, uid=member.owner, command=command)
+            row = grid.Row([_cell(seen, column.name, users, separator, network_ids or {}) for column in chosen])
+            above = shown.get(member.ppid) if tree else None
+            (rows if above is None else above.children).append(row)
+            shown[member.pid] = row
+    return _formed("namespaces", chosen, rows, form=form, headings=headings, ascii=ascii, width=width)

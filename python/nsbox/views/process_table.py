@@ -1,0 +1,89 @@
+"""The table of processes, as ``ps aux`` shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nsbox.views.names import Users, command, terminal
+
+if TYPE_CHECKING:
+    from nsbox.processes import Process
+
+__all__ = ["table"]
+
+_DAY = 24 * 60 * 60
+_USER_WIDTH = 8
+_LEFT = ("USER", "TTY", "STAT")
+
+
+def table(processes: Sequence[Process], *, boot: float, now: float, memory: int, width: int | None = None) -> str:
+    """Draw a table of processes.
+
+    Args:
+        processes: The rows, in this order.
+        boot: When the machine was booted, in seconds since the epoch.
+        now: When the processes were read, in seconds since the epoch.
+        memory: How many bytes of memory the machine has.
+        width: Cut the lines after so many characters.
+    """
+    inner = any(len(getattr(process, "pids", ())) > 1 for process in processes)
+    inside = ["INSIDE"] if inner else []
+    rows = [["USER", "PID", *inside, "PPID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"]]
+    users = Users()
+    for process in processes:
+        uids = getattr(process, "uids", None)
+        user = users[uids[1] if uids else process.owner]
+        cpu = process.utime + process.stime
+        started = boot + process.start_seconds
+        rows.append([
+            user if len(user) <= _USER_WIDTH else user[: _USER_WIDTH - 1] + "+",
+            str(process.pid),
+            *([",".join(map(str, getattr(process, "pids", ())[1:])) or "-"] if inner else []),
+            str(process.ppid),
+            _share(cpu, now - started, 10_000),
+            _share(process.rss, memory, 999),
+            str(process.vsize // 1024),
+            str(process.rss // 1024),
+            terminal(process.tty_nr) or "?",
+            _stat(process),
+            _start(started, now),
+            f"{int(cpu) // 60}:{int(cpu) % 60:02}",
+            command(process),
+        ])  # fmt: skip
+    left = {column for column, name in enumerate(rows[0]) if name in _LEFT}
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(size) if column in left else cell.rjust(size)
+                 for column, (cell, size) in enumerate(zip(row, widths, strict=False))]  # fmt: skip
+        lines.append(" ".join([*cells, row[-1]])[:width])
+    return "\n".join(lines)
+
+
+def _share(part: float, whole: float, most: int) -> str:
+    """Per cent with one digit, rounded down; of a process's whole life, as ps has it."""
+    thousandths = min(int(part * 1000 / whole), most) if whole > 0 else 0
+    return f"{thousandths // 10}.{thousandths % 10}" if thousandths < 1000 else str(thousandths // 10)
+
+
+def _stat(process: Process) -> str:
+    """Return the state with the flags that ps(1) explains under PROCESS STATE CODES."""
+    flags = [
+        (process.nice < 0, "<"),
+        (process.nice > 0, "N"),
+        (getattr(process, "locked", 0) > 0, "L"),
+        (process.sid == process.pid, "s"),
+        (process.thread_count > 1, "l"),
+        (process.tpgid == process.pgid, "+"),
+    ]
+    return process.state + "".join(letter for is_set, letter in flags if is_set)
+
+
+def _start(started: float, now: float) -> str:
+    """Hour and minute of the last day, month and day before, or the year before this one."""
+    then, today = time.localtime(started), time.localtime(now)
+    if now - started < _DAY:
+        return time.strftime("%H:%M", then)
+    return time.strftime("%b%d" if then.tm_year == today.tm_year else "%Y", then)

@@ -1,0 +1,349 @@
+"""nsbox in the place of `subprocess`: each result is compared with that of the plain module."""
+
+from __future__ import annotations
+
+import codecs
+import gc
+import os
+import signal
+import subprocess
+import threading
+import time
+import types
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support.callers import nobody_left
+from tests.support.census import Census, reap_adopted
+from tests.support.forked import Who, in_child
+from tests.support.threads import busy
+
+for name in ("utf-16", "latin-1", "ascii"):
+    codecs.lookup(name)  # a user who cannot read Python's directories cannot import them either
+
+Module = types.ModuleType
+Outcome = tuple[object, ...]
+
+
+def outcome(function: Callable[..., Any], *args: Any, **keywords: Any) -> Outcome:
+    """Return what comes of a call: the result, or the exception with all it says."""
+    try:
+        result = function(*args, **keywords)
+    except OSError as error:
+        return _kind(error), error.errno, error.filename
+    except subprocess.TimeoutExpired as error:
+        # What remained of the time when there was nothing but to wait, and so never the same twice.
+        return type(error), error.cmd, round(error.timeout, 1), error.output, error.stderr
+    except subprocess.CalledProcessError as error:
+        return type(error), error.cmd, error.returncode, error.output, error.stderr
+    except Exception as error:
+        return (_kind(error),)
+    return type(result), vars(result) if isinstance(result, subprocess.CompletedProcess) else result
+
+
+def _kind(error: Exception) -> type:
+    """Return the class; for one of nsbox, that of Python which it is."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ != "nsbox.errors")
+
+
+def both(function: Callable[[Module], Any]) -> tuple[Any, Any]:
+    """Return what a function makes of nsbox, and what it makes of `subprocess`."""
+    return function(nsbox), function(subprocess)
+
+
+SH = ["sh", "-c", 'cat; echo out; echo err >&2; exit "${1:-0}"', "sh"]
+CASES: dict[str, dict[str, Any]] = {
+    "nothing": {"args": ["true"]},
+    "a status": {"args": ["sh", "-c", "exit 5"]},
+    "a signal": {"args": ["sh", "-c", "kill -TERM $$"]},
+    "captured": {"args": SH, "capture_output": True, "input": b"in\n"},
+    "checked": {"args": [*SH, "9"], "capture_output": True, "stdin": subprocess.DEVNULL, "check": True},
+    "checked, no pipes": {"args": ["sh", "-c", "exit 9"], "check": True},
+    "checked, a signal": {"args": ["sh", "-c", "kill -KILL $$"], "check": True},
+    "errors with the output": {"args": SH, "stdout": -1, "stderr": subprocess.STDOUT, "input": b""},
+    "text": {"args": SH, "capture_output": True, "text": True, "input": "ünï\n"},
+    "universal_newlines": {"args": ["printf", "a\\r\\nb\\r"], "stdout": -1, "universal_newlines": True},
+    "encoding": {"args": SH, "capture_output": True, "encoding": "latin-1", "input": "ü"},
+    "encoding of two bytes": {"args": ["cat"], "stdout": -1, "encoding": "utf-16", "input": "ü"},
+    "errors": {"args": ["printf", "\\377"], "stdout": -1, "encoding": "ascii", "errors": "replace"},
+    "text that is none": {"args": ["printf", "\\377"], "stdout": -1, "encoding": "ascii"},
+    "bufsize": {"args": SH, "capture_output": True, "bufsize": 0, "input": b"x" * 100_000},
+    "bufsize 1, text": {"args": SH, "capture_output": True, "bufsize": 1, "text": True, "input": "line\n"},
+    "pipesize": {"args": SH, "capture_output": True, "pipesize": 4096, "input": b"x" * 100_000},
+    "shell": {"args": "echo $0 $HOME; exit 3", "shell": True, "capture_output": True},
+    "shell with arguments": {"args": ["echo $1", "zero", "one"], "shell": True, "capture_output": True},
+    "another shell": {"args": "echo $0", "shell": True, "executable": "/bin/bash", "stdout": -1},
+    "executable": {"args": ["other name", "-c", "echo $0"], "executable": "sh", "stdout": -1},
+    "a string": {"args": "true"},
+    "a path": {"args": Path("/bin/true")},
+    "bytes": {"args": [b"echo", b"\xff"], "stdout": -1},
+    "paths among the arguments": {"args": ["echo", Path("/x")], "stdout": -1},
+    "cwd": {"args": ["pwd"], "cwd": "/usr", "stdout": -1},
+    "a relative program": {"args": ["./true"], "cwd": "/bin"},
+    "env": {"args": ["sh", "-c", "echo $A"], "env": {"A": "b", "PATH": os.environ["PATH"]}, "stdout": -1},
+    "env in bytes": {"args": ["/bin/sh", "-c", "echo $A"], "env": {b"A": b"\xff"}, "stdout": -1},
+    "umask": {"args": ["sh", "-c", "umask"], "umask": 0o27, "stdout": -1},
+    "start_new_session": {"args": ["sh", "-c", "kill -0 -$$"], "start_new_session": True},
+    "process_group": {"args": ["sh", "-c", "kill -0 -$$"], "process_group": 0},
+    "the caller's process group": {"args": ["sh", "-c", "kill -0 -$$"], "stderr": subprocess.DEVNULL},
+    "restore_signals": {"args": ["grep", "SigIgn", "/proc/self/status"], "restore_signals": False, "stdout": -1},
+    "close_fds": {"args": ["true"], "close_fds": False},
+    "everything in place": {"args": ["cat"], "bufsize": None, "pipesize": None, "stdin": subprocess.DEVNULL},
+    "timeout": {"args": ["sh", "-c", "echo early; echo warning >&2; exec sleep 60"], "capture_output": True,
+                "timeout": 0.4},
+    "timeout, text": {"args": ["sh", "-c", "echo early; exec sleep 60"], "stdout": -1, "text": True, "timeout": 0.4},
+    "timeout, no pipes": {"args": ["sleep", "60"], "timeout": 0.1},
+    "timeout in time": {"args": ["echo"], "stdout": -1, "timeout": 30},
+    "no program": {"args": ["/nonexistent/program"]},
+    "no such command": {"args": "no such command", "shell": True, "capture_output": True},
+    "no directory": {"args": ["true"], "cwd": "/nonexistent"},
+    "a file for a directory": {"args": ["true"], "cwd": Path("/etc/passwd")},
+    "not to be executed": {"args": ["/etc/passwd"]},
+    "a directory": {"args": ["/"]},
+    "no arguments": {"args": []},
+    "a number": {"args": 5},
+    "NUL in an argument": {"args": ["echo", "a\0b"]},
+    "NUL in the environment": {"args": ["true"], "env": {"A": "a\0b"}},
+    "= in a name": {"args": ["true"], "env": {"A=B": "c"}},
+    "a path for the shell": {"args": Path("/bin/true"), "shell": True},
+    "input and stdin": {"args": ["cat"], "input": b"", "stdin": subprocess.DEVNULL},
+    "captured and stdout": {"args": ["cat"], "capture_output": True, "stdout": subprocess.DEVNULL},
+    "both kinds of text": {"args": ["cat"], "text": True, "universal_newlines": False},
+    "unknown": {"args": ["true"], "no_such_keyword": 1},
+    "for Windows": {"args": ["true"], "creationflags": 1},
+    "for Windows too": {"args": ["true"], "startupinfo": 1},
+    "bufsize is no number": {"args": ["true"], "bufsize": "1"},
+    "no such user": {"args": ["true"], "user": "no such user"},
+    "no such id": {"args": ["true"], "user": 2**40},
+    "negative group": {"args": ["true"], "group": -3},
+    "extra_groups is no list": {"args": ["true"], "extra_groups": "adm"},
+    "no such descriptor": {"args": ["true"], "stdin": 999},
+}  # fmt: skip
+AS_ROOT: dict[str, dict[str, Any]] = {
+    "user": {"args": ["id", "-u"], "user": "nobody", "stdout": -1},
+    "group": {"args": ["id", "-g"], "group": 1234, "stdout": -1},
+    "groups": {"args": ["id", "-G"], "extra_groups": [5, "adm"], "stdout": -1},
+    "all of them": {"args": ["id"], "user": 1, "group": 2, "extra_groups": [], "stdout": -1},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_run(who: Who, case: str) -> None:
+    """Every keyword of `subprocess.run`, in every form: the same result, or the same exception."""
+    ours, theirs = who(lambda: both(lambda module: outcome(module.run, **CASES[case])))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("case", AS_ROOT)
+def test_run_as_somebody_else(case: str) -> None:
+    """Those that need privilege."""
+    ours, theirs = both(lambda module: outcome(module.run, **AS_ROOT[case]))
+    assert ours == theirs
+    assert ours[1]["returncode"] == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "keywords"),
+    [
+        ("call", [["sh", "-c", "exit 4"]], {}),
+        ("call", [["sleep", "60"]], {"timeout": 0.1}),
+        ("call", [["true"]], {"stdout": subprocess.DEVNULL}),
+        ("check_call", [["true"]], {}),
+        ("check_call", [["sh", "-c", "exit 4"]], {}),
+        ("check_call", [], {"args": ["false"]}),
+        ("check_output", [["echo", "x"]], {}),
+        ("check_output", [["echo", "x"]], {"text": True}),
+        ("check_output", ["echo x; exit 3"], {"shell": True}),
+        ("check_output", [["cat"]], {"input": b"x"}),
+        ("check_output", [["cat"]], {"input": None}),
+        ("check_output", [["cat"]], {"input": None, "encoding": "ascii"}),
+        ("check_output", [["sh", "-c", "echo x; exec sleep 60"]], {"timeout": 0.3}),
+        ("check_output", [["echo"]], {"stdout": -1}),
+        ("check_output", [["echo"]], {"check": False}),
+        ("getoutput", ["echo x; echo y >&2; exit 5"], {}),
+        ("getoutput", ["printf '\\377'"], {"encoding": "latin-1"}),
+        ("getstatusoutput", ["echo x; echo; exit 5"], {}),
+        ("getstatusoutput", ["kill -9 $$"], {}),
+        ("getstatusoutput", ["no such command"], {}),
+        ("getstatusoutput", ["printf '\\377'"], {"encoding": "ascii", "errors": "replace"}),
+    ],
+)
+def test_functions(who: Who, function: str, args: list[Any], keywords: dict[str, Any]) -> None:
+    """The other functions."""
+    ours, theirs = who(lambda: both(lambda module: outcome(getattr(module, function), *args, **keywords)))
+    assert ours == theirs
+
+
+def test_names() -> None:
+    """Changing the import is enough: every public name is there, and what is only data is the very same."""
+    assert set(subprocess.__all__) <= set(nsbox.__all__)
+    for name in set(subprocess.__all__) - {"Popen"}:
+        ours, theirs = getattr(nsbox, name), getattr(subprocess, name)
+        assert ours is theirs or (callable(ours) and not isinstance(ours, type))
+    assert issubclass(nsbox.Popen, subprocess.Popen)
+
+
+def test_redirections(who: Who, place: Path) -> None:
+    """Files and descriptors, for input, output and errors."""
+
+    def redirect(module: Module) -> list[bytes]:
+        source, target, other = (place / f"{name} {module.__name__} {who.name}" for name in ("in", "out", "err"))
+        source.write_bytes(b"in\n")
+        with source.open() as stdin, target.open("wb", buffering=0) as stdout, other.open("w") as stderr:
+            module.run(SH, stdin=stdin, stdout=stdout, stderr=stderr.fileno())
+            stdin.seek(0)
+            module.run(SH, stdin=stdin.fileno(), stdout=stdout.fileno(), stderr=subprocess.STDOUT)
+        return [target.read_bytes(), other.read_bytes()]
+
+    ours, theirs = who(lambda: both(redirect))
+    assert ours == theirs == [b"in\nout\nin\nout\nerr\n", b"err\n"]
+
+
+def test_conversation(who: Who) -> None:
+    """A Popen with three pipes in text mode, spoken to line by line."""
+
+    def speak(module: Module) -> list[object]:
+        with module.Popen(["sh", "-c", "while read a; do echo got $a; done; echo bye >&2; exit 7"],
+                          stdin=-1, stdout=-1, stderr=-1, text=True, bufsize=1) as process:  # fmt: skip
+            said: list[object] = []
+            for line in ("one\n", "two\n"):
+                process.stdin.write(line)
+                said.append(process.stdout.readline())
+            said.append(process.poll())
+            return [*said, process.communicate(), process.wait(), process.poll(), process.universal_newlines]
+
+    ours, theirs = who(lambda: both(speak))
+    assert ours == theirs
+    assert ours[0] == "got one\n"
+
+
+def test_partial_output_and_going_on(who: Who) -> None:
+    """A `communicate` that ran out of time can be called again, and nothing is lost."""
+
+    def twice(module: Module) -> list[object]:
+        with module.Popen(["sh", "-c", "cat; sleep 1; echo late"], stdin=-1, stdout=-1) as process:
+            with pytest.raises(subprocess.TimeoutExpired) as caught:
+                process.communicate(b"early\n", timeout=0.5)
+            return [caught.value.output, caught.value.timeout, process.communicate()]
+
+    ours, theirs = who(lambda: both(twice))
+    assert ours == theirs
+    assert ours[0] == b"early\n"
+
+
+def test_what_is_said_of_the_forgotten() -> None:
+    """The same ResourceWarning; without one there is nothing to say about a process that is over."""
+
+    def forget(module: Module) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            process = module.Popen(["sleep", "0.05"])
+            number, process = str(process.pid), None
+            over = module.Popen(["true"])
+            over.wait()
+            del over
+            gc.collect()
+        nobody_left(2, root=os.getpid())
+        subprocess._cleanup()  # type: ignore[attr-defined]
+        return [f"{one.category.__name__}: {one.message}".replace(number, "PID") for one in caught]
+
+    ours, theirs = in_child(lambda: both(forget))
+    assert ours == theirs == ["ResourceWarning: subprocess PID is still running"]
+
+
+LOOP = "echo ready >&3; while :; do sleep 0.01; done"
+
+
+@pytest.mark.parametrize("captured", [True, False], ids=["with pipes", "without pipes"])
+@pytest.mark.parametrize("trap", ["trap 'sleep 0.05; echo cleaned up >&3; exit' INT", "trap '' INT"])
+def test_ctrl_c(captured: bool, trap: str) -> None:
+    """The program, which gets it as well, has a moment for its own end; then everything is killed."""
+
+    def interrupted(module: Module) -> tuple[bool, bytes, list[int]]:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        reader, writer = os.pipe()
+        os.dup2(writer, 3, inheritable=True)
+
+        def press() -> None:
+            os.read(reader, 6)
+            time.sleep(0.3)  # until it is waited for
+            os.killpg(0, signal.SIGINT)
+
+        thread = threading.Thread(target=press)
+        thread.start()
+        keywords: dict[str, Any] = {"capture_output": True, "pass_fds": (3,)} if captured else {"close_fds": False}
+        try:
+            module.run(["sh", "-c", f"{trap}; {LOOP}"], **keywords)
+            raised = False
+        except KeyboardInterrupt:
+            raised = True
+        thread.join()
+        os.close(3)
+        os.close(writer)
+        return raised, os.read(reader, 100), nobody_left(2, root=os.getpid())
+
+    ours, theirs = in_child(lambda: interrupted(nsbox)), in_child(lambda: interrupted(subprocess))
+    reap_adopted()  # what the plain module has killed, but not waited for
+    assert ours == theirs
+    assert ours == (True, b"cleaned up\n" if "cleaned" in trap else b"", [])
+
+
+def test_preexec_fn_is_refused(census: Census) -> None:
+    """With the reason, and with what to use instead, before anything is started."""
+    for start in (nsbox.run, nsbox.Popen, nsbox.call):
+        with pytest.raises(nsbox.SpecError, match=r"^preexec_fn: there is no Python between .* start_new_session"):
+            start(["true"], preexec_fn=os.setsid)
+    assert not census.left_behind()
+
+
+def test_a_process_group_of_the_caller(census: Census) -> None:
+    """Cannot be named in a new PID namespace; without one it is joined."""
+    with pytest.raises(nsbox.SpecError, match=r"^process_group: .* \(setpgid\(2\)\); 0 makes a new one"):
+        nsbox.run(["true"], process_group=os.getpgrp())
+    assert not census.left_behind()
+    group = os.getpgrp()
+    command = ["sh", "-c", "ps -o pgid= -p $$"]
+    ours = nsbox.run(command, process_group=group, stdout=-1, unshare="mi").stdout
+    theirs = subprocess.run(command, process_group=group, stdout=-1, check=True).stdout
+    assert int(ours) == int(theirs) == group
+
+
+def test_pid_1_is_deaf() -> None:
+    """With init=False a program ignores what it has no handler for, and its repr says so; SIGKILL ends it."""
+    with nsbox.Popen(["sleep", "60"], init=False) as process:
+        assert "as PID 1 deaf to all signals it has no handler for but SIGKILL and SIGSTOP" in repr(process)
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert "deaf" not in repr(process)
+    with nsbox.Popen(["sleep", "60"]) as process:
+        assert "deaf" not in repr(process)
+        process.terminate()
+        assert process.wait() == -signal.SIGTERM
+
+
+def test_threads_that_end_before_their_processes(who: Who) -> None:
+    """Eight busy threads, and eight more whose pool is gone while what they started goes on."""
+
+    def check() -> list[Any]:
+        with busy(8):
+            pool = ThreadPoolExecutor(8)
+            start = lambda n: nsbox.Popen(["sh", "-c", f"read x; echo $x; exit {n}"], stdin=-1, stdout=-1)  # noqa: E731
+            started = list(pool.map(start, range(40)))
+            more = [pool.submit(nsbox.run, ["sh", "-c", f"exit {n}"]) for n in range(200)]
+            pool.shutdown(wait=True, cancel_futures=True)
+            time.sleep(0.05)
+            ends = [(process.poll(), process.communicate(b"hello\n")[0], process.returncode) for process in started]
+            assert all(future.cancelled() or future.result().returncode == n for n, future in enumerate(more))
+        return ends
+
+    assert who(check) == [(None, b"hello\n", n) for n in range(40)]

@@ -1,0 +1,170 @@
+"""The list of namespaces against the real lsns(8) of util-linux, byte for byte, in a box where nothing moves."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from nsbox.inventory import lsns
+
+from tests.support.real_box import ancestor_box, plain_box
+
+__all__ = ["ancestor_box", "plain_box"]
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("lsns") is None, reason="lsns is not installed (Debian package util-linux)"
+)
+
+ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+LSNS, OURS = ["lsns"], [sys.executable, "-m", "nsbox", "lsns"]
+
+
+def run(box: int, command: list[str], *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run it in the box, where it sees itself, as every lsns does: one process more, and never the lowest."""
+    entered = ["nsenter", f"--target={box}", "--mount", "--pid", *command, *arguments]
+    result = subprocess.run(entered, capture_output=True, env=ENVIRONMENT | environment, check=False)
+    return result.returncode, result.stdout.decode("utf-8", "surrogateescape")
+
+
+KINDS = ["mnt", "net", "ipc", "user", "pid", "uts", "cgroup", "time"]
+FLAGS = [
+    (), ("-l",), ("-r",), ("-J",), ("-n",), ("-u",), ("-W",), ("-n", "-r"), ("-J", "-l"), ("-r", "-l"), ("-J", "-n"),
+    ("-T",), ("--tree=owner",), ("--tree=parent",), ("--tree=process",), ("-Tparent",), ("-Tprocess",),
+    ("-T", "-J"), ("-T", "-r"), ("-T", "-n"), ("--tree=parent", "-J"), ("--tree=parent", "-r"), ("-Tprocess", "-J"),
+    *[("-t", kind) for kind in KINDS], ("-t", "user", "-T"), ("-t", "user", "-t", "net", "-T"),
+    *[("-t", a, "-t", b, "-l") for a, b in pairwise(KINDS)], ("-t", "user", "-t", "pid", "--tree=parent"),
+    *[("-p", pid) for pid in ("1", "5", "30")], ("-p", "1", "-J"), ("-p", "1", "-T"), ("-p", "40", "--tree=parent"),
+    ("-p", "99999"), ("-p", "99999", "-J"), ("-p", "99999", "-r"),
+    ("-o", "NS"), ("-o", "TYPE,NS,COMMAND"), ("-o", "command,pid,ns"), ("-o", "NS,PATH,PPID,UID", "-l"),
+    ("-o", "+PPID,PNS,ONS"), ("-o", "+NSFS,UID", "-J"), ("-o", "NS,NETNSID", "-t", "net"), ("-o", "+PATH", "-T"),
+    ("--output-all",), ("--output-all", "-J"), ("--output-all", "-r"), ("--output-all", "-T"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
+def test_the_same_output(plain_box: int, flags: tuple[str, ...]) -> None:
+    assert run(plain_box, OURS, *flags) == run(plain_box, LSNS, *flags)
+
+
+@pytest.mark.parametrize("form", [(), ("-J",), ("-r",), ("-t", "user"), ("-t", "pid", "-t", "user")], ids=" ".join)
+@pytest.mark.parametrize("relation", ["owner", "parent"])
+def test_ancestors_without_processes(ancestor_box: int, form: tuple[str, ...], relation: str) -> None:
+    """lsns shows them in a tree of relations."""
+    arguments = (*form, f"--tree={relation}", "-o", "+PNS,ONS")
+    assert run(ancestor_box, OURS, *arguments) == run(ancestor_box, LSNS, *arguments)
+    hidden = [namespace for namespace in lsns(of=ancestor_box) if namespace.kept_by == ("ancestry",)]
+    # And, as seen from out here, the PID namespace that this one was made in.
+    assert [namespace.kind for namespace in hidden] == ["pid", "user"]
+    assert str(hidden[1].id) in run(ancestor_box, LSNS, *arguments)[1]
+
+
+@pytest.mark.parametrize("flags", [(), ("-T",), ("-J",)], ids=" ".join)
+def test_the_same_output_in_ascii(plain_box: int, flags: tuple[str, ...]) -> None:
+    ours = run(plain_box, OURS, *flags, LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert ours == run(plain_box, LSNS, *flags, LC_ALL="C")
+
+
+@pytest.mark.parametrize("flags", [(), ("-l",), ("-J",), ("-r",), ("-n",), ("-o", "PID,NS,COMMAND"), ("-o", "+PPID")],
+                         ids=" ".join)  # fmt: skip
+def test_the_processes_of_a_namespace(plain_box: int, flags: tuple[str, ...]) -> None:
+    """Without the command itself, which differs: in namespaces that it is not in."""
+    namespaces = lsns(of=plain_box)
+    own = {namespace.id for namespace in namespaces.of_process(1) if namespace.kind not in ("pid", "mount")}
+    others = [namespace for namespace in namespaces if namespace.id not in own and namespace.process_count]
+    inside = [namespace for namespace in others if 1 not in [p.pid for p in namespaces.processes_in(namespace.id)]]
+    assert len(inside) > 12
+    for namespace in inside[:: 1 if not flags else 4]:
+        arguments = (*flags, str(namespace.id))
+        assert run(plain_box, OURS, *arguments) == run(plain_box, LSNS, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("5",), ("-t", "nonsense"), ("-o", "nonsense"), ("-p", "1", "5"), ("-Tnonsense",)],
+    ids=" ".join,
+)
+def test_what_it_refuses(plain_box: int, arguments: tuple[str, ...]) -> None:
+    assert run(plain_box, OURS, *arguments) == run(plain_box, LSNS, *arguments) == (1, "")
+
+
+def on_terminal(box: int, command: list[str], columns: int, *arguments: str) -> str:
+    """Run it on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        entered = ["nsenter", f"--target={box}", "--mount", "--pid", *command, *arguments]
+        with subprocess.Popen(entered, stdout=theirs, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as running:
+            os.close(theirs)
+            theirs = -1
+            parts = []
+            while True:
+                try:
+                    parts.append(os.read(ours, 65536))
+                except OSError:  # EIO: nobody has the other end any more
+                    break
+            assert running.wait() == 0
+        return b"".join(parts).decode().replace("\r\n", "\n")
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 300])
+@pytest.mark.parametrize("flags", [(), ("-l",), ("-u",), ("-T",), ("-J",), ("-r",)], ids=" ".join)
+def test_the_same_on_a_terminal(plain_box: int, flags: tuple[str, ...], columns: int) -> None:
+    assert on_terminal(plain_box, OURS, columns, *flags) == on_terminal(plain_box, LSNS, columns, *flags)
+
+
+def test_json_is_json(plain_box: int) -> None:
+    """Also where lsns writes bytes that are none."""
+    table = lsns(of=plain_box)
+    rows = json.loads(table.json())["namespaces"]
+    assert [row["ns"] for row in rows] == [namespace.id for namespace in table]
+    rows = json.loads(table.json(tree="owner", columns=["ns", "ons"]))["namespaces"]
+
+    def count(rows: list[Any]) -> int:
+        return sum(1 + count(row.get("children", [])) for row in rows)
+
+    assert count(rows) == len(table)
+
+
+def test_mounted_namespaces() -> None:
+    """The mount points of a network namespace, on one line and on several."""
+    script = (
+        "mount -t tmpfs none /mnt; touch /mnt/a /mnt/b '/mnt/a blank'; unshare --net=/mnt/a true; "
+        "mount --bind /mnt/a /mnt/b; mount --bind /mnt/a '/mnt/a blank'; "
+        "nsenter --net=/mnt/a sleep 60 & child=$!; sleep 0.1; "
+        'for form in "" -W -r -J "-o NSFS,NS,COMMAND" "-o+NSFS"; do '
+        "nsenter --net=/mnt/a $LSNS -t net $form; done; kill $child"
+    )
+    if os.geteuid() != 0:
+        pytest.skip("only root can make namespaces and mounts without a user namespace")
+    answers = [
+        subprocess.run(
+            ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script],
+            capture_output=True, env=ENVIRONMENT | {"LSNS": " ".join(command)}, check=False, stdin=subprocess.DEVNULL,
+        ).stdout.decode()
+        for command in (LSNS, OURS)
+    ]  # fmt: skip
+    assert "/mnt/a,/mnt/b" in answers[0]
+    # The numbers of the new namespaces differ.
+    first, second = (sorted_numbers(answer) for answer in answers)
+    assert first == second
+
+
+def sorted_numbers(text: str) -> str:
+    """Replace each id of a namespace by its rank."""
+    ids = sorted(set(re.findall(r"\b40265\d{5}\b", text)))
+    return re.sub(r"\b40265\d{5}\b", lambda found: f"{ids.index(found[0]):010}", text)

@@ -1,0 +1,85 @@
+"""`nsbox run`: the safe command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+RUN = [sys.executable, "-m", "nsbox", "run"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it."""
+    return subprocess.run([*RUN, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def test_default() -> None:
+    """New mount, ipc and pid namespaces, with a proc that shows them, and an init."""
+    done = run("sh", "-c", "echo $$ $PPID; tr '\\0' ' ' < /proc/1/cmdline; exit 7")
+    assert done.returncode == 7
+    pid, parent = done.stdout.splitlines()[0].split()
+    assert (parent, pid != "1") == ("1", True)
+    assert "nsbox-init" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["true"], 0), (["false"], 1), (["/nonexistent"], 127), (["/etc/passwd"], 126), ([], 1), (["--bogus"], 1),
+        (["--fork", "true"], 1), (["-m", "--root=/srv", "true"], 1), (["--uts=/tmp/x", "true"], 1),
+        (["--timeout=abc", "true"], 1), (["--timeout=-1", "true"], 1), (["--help"], 0), (["--version"], 0),
+        (["sh", "-c", "kill -TERM $$"], -signal.SIGTERM), (["sh", "-c", "kill -KILL $$"], -signal.SIGKILL),
+        (["--timeout=0.2", "sleep", "30"], 124), (["-r", "-w", "/usr", "sh", "-c", 'test "$(id -u):$PWD" = 0:/usr'], 0),
+        (["-S", "5", "-G", "6", "sh", "-c", 'test "$(id -u):$(id -G)" = 5:6'], 0),
+        (["-u", "sh", "-c", "test ! -e /proc/1/root/nonexistent"], 0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_status(arguments: list[str], status: int) -> None:
+    """The program's own status, or 1, 124, 126, 127; a signal ends the command too."""
+    done = run(*arguments)
+    assert done.returncode == status, done.stderr
+    assert bool(done.stderr) is (status in (1, 126, 127) and arguments != ["false"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_are_passed_on(number: signal.Signals) -> None:
+    """And the program decides what becomes of it."""
+    script = f"trap 'echo had it; exit 9' {number.name[3:]}; echo ready; while :; do sleep 0.1; done"
+    with subprocess.Popen([*RUN, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.read() == "had it\n"
+    assert process.returncode == 9
+
+
+def test_a_signal_while_it_starts() -> None:
+    """It is passed on as soon as there is a program."""
+    for delay in (0.02, 0.05, 0.08, 0.11):
+        with subprocess.Popen([*RUN, "sleep", "30"]) as process:
+            time.sleep(delay)
+            process.send_signal(signal.SIGTERM)
+        # Of the signal itself before Python has read its own files, of the program's death by it afterwards.
+        assert process.returncode == -signal.SIGTERM
+
+
+def test_nothing_is_left_behind() -> None:
+    """Not when the command is killed either."""
+    script = "setsid sleep 1000 & echo ready; sleep 1000"
+    with subprocess.Popen([*RUN, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        # The daemon holds the pipe as well: its end is the end of everything.
+        assert process.stdout.read() == ""
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            break

@@ -1,0 +1,100 @@
+"""Run the real unshare(1) and `nsbox unshare` in the same surroundings, and say what became of each."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from nsbox.cli import main
+
+from tests.support import libc
+from tests.support.forked import USER, Who, fork
+
+__all__ = ["Ended", "ours", "theirs"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: The exit status, negative for a signal.
+        output: What it printed, with the numbers that differ every time replaced.
+        error: What it printed to standard error.
+    """
+
+    status: int
+    output: str
+    error: str
+
+
+def theirs(who: Who, *arguments: str) -> Ended:
+    """Return what became of the real one."""
+
+    def run() -> NoReturn:
+        # As the other one does before its exec.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        os.execvp("unshare", ["unshare", *arguments])
+
+    return _ended(who, run)
+
+
+def ours(who: Who, *arguments: str) -> Ended:
+    """Return what became of ours, in this interpreter: another user could not start it."""
+    return _ended(who, lambda: main(["unshare", *arguments]))
+
+
+def _ended(who: Who, run: Callable[[], int]) -> Ended:
+    (reader, writer), (error_reader, error_writer) = os.pipe(), os.pipe()
+    pid = fork()
+    if pid == 0:
+        _child(who, run, writer, error_writer)
+    os.close(writer)
+    os.close(error_writer)
+    with open(reader, "rb") as out, open(error_reader, "rb") as err:
+        output, error = out.read().decode(), err.read().decode()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return Ended(status, _steady(output, pid), error)
+
+
+def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> NoReturn:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(writer, 1)
+    os.dup2(error_writer, 2)
+    # Not where pytest would have it.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    status = 99
+    try:
+        if not who.is_root:
+            os.setgroups([])
+            os.setresgid(USER, USER, USER)
+            os.setresuid(USER, USER, USER)
+        # As after an exec.
+        libc.prctl(libc.PR_SET_DUMPABLE, 1)
+        status = run()
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 98
+    except BaseException as error:
+        os.write(2, repr(error).encode())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(status)
+
+
+def _steady(text: str, pid: int) -> str:
+    """Replace numbers that differ every time by what they are."""
+    text = re.sub(rf"\b{pid}\b", "UNSHARE", text)
+    text = re.sub(rf"\b{os.getpid()}\b", "RUNNER", text)
+    text = re.sub(r"^pids: \d{2,}", "pids: CHILD", text)
+    return re.sub(r"(pipe|socket):\[\d+\]", r"\1", text)

@@ -63,6 +63,16 @@ class Within:
 
     def __enter__(self) -> Self:
         """Start the child."""
+        try:
+            self._start()
+        except BaseException:
+            # A handler of a signal has raised. What the keeper waits for is closed by now.
+            if self.keeper:
+                self._reap()
+            raise
+        return self
+
+    def _start(self) -> None:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours, contextlib.ExitStack() as word:
             links = {kind: theirs.enter_context(self._box.open(path)).fileno() for kind, path in self._paths().items()}
             self._told, tell = os.pipe()
@@ -75,12 +85,15 @@ class Within:
             # What is in a buffer at the fork would be written twice.
             sys.stdout.flush()
             sys.stderr.flush()
-            self.keeper = _fork()
-            if self.keeper == 0:
-                _close(self._told, hold)
-                _Keeper(links, self._function, tell, held, caller, self._where).run()
+            # Nothing may raise in the keeper before it is prepared: it would go on as a second caller.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                self.keeper = _fork()
+                if self.keeper == 0:
+                    _Keeper(links, self._function, tell, held, caller, self._where).run((self._told, hold), mask)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._fds, self._word = ours.pop_all(), word.pop_all()
-        return self
 
     def _paths(self) -> dict[str, str]:
         """Return where nsbox-init finds its namespaces; it is outside of its time namespace (time_namespaces(7))."""
@@ -140,19 +153,18 @@ class _Keeper:
         self.caller = caller
         self.where = where
 
-    def run(self) -> NoReturn:
+    def run(self, others: tuple[int, ...], mask: set[int]) -> NoReturn:
+        """Do all of it, with signals blocked: Ctrl-C is for the caller and the child."""
         status = 1
         try:
+            _close(*others)
             # What the caller left unreferenced is not this process's business.
             gc.freeze()
-            # Ctrl-C is for the caller and the child.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT})
             _prctl(_PR_SET_CHILD_SUBREAPER, 1)
             self.enter("user", "pid")
             child = _fork()
             if child == 0:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                self.be_child()
+                self.be_child(mask)
             self.watch(child)
             status = 0
         except OSError as error:
@@ -169,7 +181,7 @@ class _Keeper:
         with contextlib.suppress(OSError):
             os.write(self.tell, json.dumps(what).encode() + b"\n")
 
-    def be_child(self) -> NoReturn:
+    def be_child(self, mask: set[int]) -> NoReturn:
         status = 1
         try:
             directory = os.getcwd()
@@ -185,6 +197,7 @@ class _Keeper:
         try:
             faulthandler.register(_WHERE, file=self.where, all_threads=True)
             _close(self.tell, self.held, self.caller)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self.function()
             status = 0
         finally:

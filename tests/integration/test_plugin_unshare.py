@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -320,6 +321,34 @@ def test_pytest_is_killed(inner: Inner) -> None:
             running.kill()
         assert wait_until(lambda: not _running("sleep 4712"), 10)
         reap_adopted()
+
+
+@pytest.mark.parametrize("kinds", ["pid", "uts"])
+def test_ctrl_c(as_root: Inner, kinds: str) -> None:
+    """It reaches everybody on the terminal; the run ends, and so does the test with all it has started."""
+    as_root.write(
+        test_it=f"""
+        import pytest, subprocess, time
+
+        @pytest.mark.unshare({kinds!r})
+        def test_hangs():
+            subprocess.Popen(["sleep", "4715"], start_new_session=True)
+            subprocess.Popen(["sleep", "4716"], start_new_session=True)
+            time.sleep(4715)
+    """
+    )
+    command = [*as_root.command, "-p", "no:cacheprovider", "test_it.py"]
+    log = as_root.path / "output"
+    with log.open("w") as file, subprocess.Popen(
+        command, cwd=as_root.path, stdout=file, stderr=file, env=as_root.environment, start_new_session=True
+    ) as running:  # fmt: skip
+        assert wait_until(lambda: _running("sleep 4716"), 20)
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(20) == pytest.ExitCode.INTERRUPTED
+    assert log.read_text().count("KeyboardInterrupt") >= 1
+    assert log.read_text().count("test session starts") == 1
+    assert wait_until(lambda: not _running("sleep 4715") and not _running("sleep 4716"), 10)
+    reap_adopted()
 
 
 def test_debugger(as_root: Inner) -> None:

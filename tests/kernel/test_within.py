@@ -11,7 +11,7 @@ import nsbox
 import pytest
 from nsbox._within import Within
 
-from tests.support.census import wait_until
+from tests.support.census import descendants, reap_adopted, wait_until
 from tests.support.forked import Who
 
 KINDS = ("mount", "ipc", "pid", "uts", "net", "cgroup", "time", "user")
@@ -90,6 +90,13 @@ def test_keeper_is_killed() -> None:
         os.kill(within.keeper, 9)
         with pytest.raises(nsbox.NsboxError, match="was killed"):
             within.wait()
+    # The child died as an orphan, which this process has adopted.
+    assert wait_until(_all_reaped)
+
+
+def _all_reaped() -> bool:
+    reap_adopted()
+    return not descendants()
 
 
 def _sleeping(seconds: int) -> bool:

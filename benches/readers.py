@@ -2,7 +2,8 @@
 
     python benches/readers.py [--processes N] [--rounds N] [--tasks] [--json FILE] [--check]
 
-A crowd of idle processes is there to be read (`crowd.c`). Every round runs each candidate once, in an order drawn anew,
+A crowd of idle processes is there to be read (`crowd.c`), in a PID namespace of its own, where nothing else comes and
+goes. Every round runs each candidate once, in an order drawn anew,
 all in this one process; only the ratios mean anything. The floor is C in one thread (`table_floor.c`). With --tasks the
 crowd then grows to 30,000 processes and threads, to see whether the cost grows along.
 """
@@ -38,6 +39,8 @@ PSUTIL_FIELDS = [
     "pid", "ppid", "name", "username", "status", "cmdline", "num_threads", "create_time", "cpu_times", "memory_info",
     "uids", "gids", "nice", "terminal",
 ]  # fmt: skip
+
+INSIDE = "NSBOX_BENCH_INSIDE"
 
 Candidate = Callable[[], object]
 
@@ -195,6 +198,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    if os.environ.get(INSIDE) is None:
+        environment = os.environ | {INSIDE: "yes"}
+        inside = [sys.executable, __file__, *sys.argv[1:]]
+        return int(nsbox.run(inside, unshare="mp", mount_proc=True, env=environment).returncode)
     with built() as programs:
         with crowd(programs, options.processes):
             times = measure(candidates(programs), options.rounds)

@@ -5,9 +5,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::error::{Error, Result};
+use crate::join;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
-use crate::spec::{Facts, Launch, Maps, Spec};
+use crate::spec::{Facts, Join, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
@@ -18,7 +19,7 @@ const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
 const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
 
 /// The steps being collected.
-struct Builder {
+pub struct Builder {
     steps: Vec<Step>,
 }
 
@@ -27,7 +28,8 @@ impl Builder {
         self.steps.push(Step { name, actor: Actor::Caller, action: Action::Caller(action), manual, why });
     }
 
-    fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
+    /// Add a step that travels.
+    pub fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
         self.steps.push(Step { name, actor, action: Action::Op(op), manual, why });
     }
 }
@@ -37,7 +39,8 @@ impl Builder {
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
 pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, carry } = beginning(spec, facts)?;
+    let Beginning { mut plan, flags, joined, added, arrangement, carry } =
+        beginning(spec, launch.join.as_ref(), facts)?;
     let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -50,6 +53,11 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
             Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
         },
     );
+    if let Some(join) = &launch.join
+        && arrangement == Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Payload, join, facts)?;
+    }
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
             Actor::Payload,
@@ -62,9 +70,10 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
     if arrangement != Arrangement::InitInside {
         world(&mut plan, Actor::Payload, spec, flags, facts);
     }
-    payload(&mut plan, spec, launch, facts, flags, carry, layout(launch))?;
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep, close_fds: launch.close_fds })
+    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
+    let join_fds = launch.join.iter().flat_map(join::descriptors);
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(join_fds).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds: launch.close_fds })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
@@ -72,7 +81,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, facts)?;
+    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, None, facts)?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
         plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
@@ -84,7 +93,8 @@ pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Resu
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for what is to be done or started here",
     );
-    Ok(Plan { steps: plan.steps, namespaces: flags, added, arrangement, keep: Vec::new(), close_fds: true })
+    let keep = Vec::new();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true })
 }
 
 /// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
@@ -106,19 +116,21 @@ pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan,
     payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
-    Ok(Plan { steps: plan.steps, namespaces: flags, added: Vec::new(), arrangement, keep, close_fds: true })
+    let added = Vec::new();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true })
 }
 
 /// What all plans begin with, up to the point where the payload's process is made.
 struct Beginning {
     plan: Builder,
     flags: u64,
+    joined: u64,
     added: Vec<(&'static str, &'static str)>,
     arrangement: Arrangement,
     carry: bool,
 }
 
-fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
+fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -129,15 +141,26 @@ fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
         flags |= ns::MOUNT;
         added.push(("mount", "mount_proc is set, and must not change the caller's own mounts"));
     }
+    let joined = join.map_or(Ok(0), join::flags)?;
+    if join.is_some_and(|join| join.user_added) {
+        added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
+    }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
     if flags & ns::USER == 0 {
         if mapped {
             flags |= ns::USER;
             added.push(("user", "an id map is given"));
-        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 {
+        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 && joined & ns::USER == 0 {
             flags |= ns::USER;
             added.push(("user", "the caller lacks CAP_SYS_ADMIN"));
         }
+    }
+    if joined & flags & ns::USER != 0 && (mapped || spec.maps.auto) {
+        return Err(Error::Spec(
+            "unshare: the maps of a new user namespace inside one that is joined could only be written from in there; \
+             leave user out, or set map_root_user=False"
+                .into(),
+        ));
     }
     if spec.pid_max.is_some() && facts.kernel < PID_MAX_PER_NAMESPACE {
         let (major, minor) = facts.kernel;
@@ -154,6 +177,12 @@ fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
         (true, false) => Arrangement::Guarded,
     };
 
+    if joined & flags & ns::PID != 0 && arrangement == Arrangement::Unforked {
+        return Err(Error::Spec(
+            "unshare: with fork=False the payload is not in the joined PID namespace, and cannot make another in it"
+                .into(),
+        ));
+    }
     if flags & ns::TIME != 0 && arrangement != Arrangement::InitInside && facts.kernel < TIME_ENTERED_BY_EXEC {
         let (major, minor) = facts.kernel;
         return Err(Error::Unsupported(format!(
@@ -163,11 +192,13 @@ fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
 
     let mut plan = Builder { steps: Vec::with_capacity(16) };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
-    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0);
+    // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
+    let joins = join.is_some();
+    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0 && !joins);
     // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
     // (time_namespaces(7)): so it is unshared, not cloned.
     let cloned = flags & !ns::TIME;
-    let outer = if arrangement == Arrangement::InitInside { cloned } else { 0 };
+    let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     plan.caller(
         "clone",
         CallerAction::Clone(outer),
@@ -180,10 +211,16 @@ fn beginning(spec: &Spec, facts: &Facts) -> Result<Beginning> {
         "execveat(2)",
         "leave the caller's memory at once: nsbox-init takes over",
     );
+    if let Some(join) = join
+        && arrangement != Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Init, join, facts)?;
+        join::inside(&mut plan, joined, cloned, arrangement);
+    }
     if arrangement == Arrangement::InitInside {
         world(&mut plan, Actor::Init, spec, flags, facts);
     }
-    Ok(Beginning { plan, flags, added, arrangement, carry })
+    Ok(Beginning { plan, flags, joined, added, arrangement, carry })
 }
 
 /// What makes the new namespaces usable.

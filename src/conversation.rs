@@ -11,9 +11,8 @@ use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
 use crate::boxes::Home;
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
-use crate::ns;
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
-use crate::plan::{Arrangement, Plan};
+use crate::plan::Plan;
 use crate::report::{Message, receive};
 
 /// How long a set-up that is given up may take to end by itself.
@@ -31,8 +30,8 @@ pub struct Conversation<'a> {
     pub socket: OwnedFd,
     /// The system call that made it.
     pub method: Method,
-    /// The payload's process, once it has said that it exists: its PID as the kernel translated it, and a pidfd.
-    pub payload: Option<(i32, Option<OwnedFd>)>,
+    /// The payload's process, once it has said that it exists.
+    pub payload: Option<Announced>,
     /// Whether the maps are written.
     pub maps_written: bool,
     /// The box in which it is, and its PID there: then it is that box's child, not ours.
@@ -51,6 +50,16 @@ pub enum Ending {
     Of(OwnedFd),
     /// nsbox-init has told it.
     Told(Exit),
+}
+
+/// What the payload's process has said of itself.
+pub struct Announced {
+    /// Its PID, as the kernel translated it for us.
+    pid: i32,
+    /// Its PID in its own namespace.
+    pid_inside: i32,
+    /// A pidfd of it.
+    pidfd: Option<OwnedFd>,
 }
 
 impl Conversation<'_> {
@@ -79,7 +88,7 @@ impl Conversation<'_> {
     fn act_on(&mut self, message: &Message) -> Result<()> {
         match message.kind {
             ReportKind::Forked => self.forked(message),
-            ReportKind::MapsWanted => self.write_maps()?,
+            ReportKind::MapsWanted => self.write_maps(message.sender)?,
             ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
             ReportKind::Refused => return Err(refused(&message.report)),
             ReportKind::Performed => self.times.push((message.report.step as u16, message.report.value)),
@@ -132,7 +141,7 @@ impl Conversation<'_> {
         let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
         drop(self.socket);
         if !self.plan.init_is_pid_1() {
-            if let Some((_, Some(payload))) = &self.payload {
+            if let Some(Announced { pidfd: Some(payload), .. }) = &self.payload {
                 let _ = pidfd::send_signal(payload, libc::SIGKILL);
             }
             let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
@@ -147,33 +156,26 @@ impl Conversation<'_> {
 
     fn forked(&mut self, message: &Message) {
         // It may have ended again: then there is nothing to open, and nothing to end.
-        self.payload = Some((message.sender, pidfd::open(message.sender).ok()));
+        let (pid, pid_inside) = (message.sender, message.report.value as i32);
+        self.payload = Some(Announced { pid, pid_inside, pidfd: pidfd::open(pid).ok() });
     }
 
     fn started(&self, message: Message) -> Result<(Parts, OwnedFd)> {
         // The kernel leaves the descriptor out when the limit of open ones is reached.
         let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
-        let init_inside = message.report.value as i32;
-        let pid_inside = match self.plan.arrangement {
-            Arrangement::Guarded if self.plan.namespaces & ns::PID != 0 => 1,
-            _ => init_inside,
-        };
-        // Only where init is in another PID namespace than we are does the number need the kernel's translation.
-        let pid = match &self.payload {
-            Some((pid, _)) => *pid,
-            None if self.plan.init_is_pid_1() => message.sender,
-            None => init_inside,
+        // A payload that has not announced itself is in the namespace of its init, which sent this in its name.
+        let (pid, pid_inside) = match self.payload {
+            Some(Announced { pid, pid_inside, .. }) => (pid, pid_inside),
+            None => (message.sender, message.report.value as i32),
         };
         let init_is_pid_1 = self.plan.init_is_pid_1();
         Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
     }
 
-    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2).
-    fn write_maps(&mut self) -> Result<()> {
-        let member = match (self.plan.arrangement, &self.payload) {
-            (Arrangement::Guarded | Arrangement::Unforked, Some((_, Some(payload)))) => payload,
-            _ => &self.pidfd,
-        };
+    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). Its first process is the one that
+    /// asks, which waits for them.
+    fn write_maps(&mut self, member: i32) -> Result<()> {
+        let Ok(member) = pidfd::open(member) else { return Err(self.gone()) };
         for (index, file, text) in self.plan.maps() {
             let failed = |errno| failure(self.plan, index as u16, errno, String::new());
             match &self.outer {
@@ -182,7 +184,7 @@ impl Conversation<'_> {
                     Error::Step(other) if other.step == "write map" => failed(other.errno),
                     error => error,
                 })?,
-                None => number_in_proc(member)
+                None => number_in_proc(&member)
                     .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
                     .map_err(failed)?,
             }

@@ -14,6 +14,7 @@ fn plan(name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static
     Plan {
         steps: vec![Step { name, actor: Actor::Init, action: Action::Op(op), manual, why }],
         namespaces: 0,
+        joined: 0,
         added: Vec::new(),
         arrangement: Arrangement::InitInside,
         keep: Vec::new(),

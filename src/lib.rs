@@ -10,13 +10,16 @@ mod error;
 mod here;
 mod image;
 mod ipc;
+mod join;
 mod ns;
 mod pidfd;
 pub mod plan;
 mod probe;
 mod proc;
+mod raw;
 mod relations;
 mod report;
+mod scope;
 mod spawn;
 pub mod spec;
 mod text;
@@ -47,7 +50,11 @@ mod _core {
     #[pymodule_export]
     use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
     #[pymodule_export]
+    use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
     use crate::relations::{Relation, namespace_relations};
+    #[pymodule_export]
+    use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]

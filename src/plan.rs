@@ -112,6 +112,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// CLONE_NEW* of everything that is new.
     pub namespaces: u64,
+    /// CLONE_NEW* of everything that is joined before.
+    pub joined: u64,
     /// Namespaces that were not asked for, and why they are there.
     pub added: Vec<(&'static str, &'static str)>,
     /// Who is where.
@@ -140,8 +142,14 @@ impl Plan {
 
     /// The names of the new namespaces.
     #[getter(namespaces)]
-    fn namespace_names(&self) -> Vec<&'static str> {
+    pub fn namespace_names(&self) -> Vec<&'static str> {
         kinds_of(self.namespaces).map(|kind| kind.name).collect()
+    }
+
+    /// The names of the namespaces that are joined.
+    #[getter(joined)]
+    fn joined_names(&self) -> Vec<&'static str> {
+        kinds_of(self.joined).map(|kind| kind.name).collect()
     }
 
     /// Namespaces that were not asked for, with the reason why they are there.
@@ -160,9 +168,11 @@ impl Plan {
     }
 
     fn __repr__(&self) -> String {
-        let names: Vec<_> = self.namespace_names();
+        let names = self.namespace_names();
+        let joined =
+            if self.joined == 0 { String::new() } else { format!("joined {}, ", self.joined_names().join(", ")) };
         format!(
-            "<plan of {} steps for {}>",
+            "<plan of {} steps for {joined}{}>",
             self.steps.len(),
             if names.is_empty() { "no new namespaces".into() } else { names.join(", ") }
         )
@@ -204,9 +214,10 @@ impl Plan {
         encode([STEP_CLONE, STEP_INIT].into_iter().zip(&ops))
     }
 
-    /// Whether nsbox-init is PID 1 of a new namespace, so that its death is the death of everything.
+    /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace, so that its death is the death of
+    /// everything. Where something is joined first, it stays outside of a new PID namespace.
     pub fn init_is_pid_1(&self) -> bool {
-        self.arrangement == Arrangement::InitInside && self.namespaces & ns::PID != 0
+        self.clone_flags() & ns::PID != 0
     }
 
     /// The text for one of the files of the user namespace, if it is to be written.

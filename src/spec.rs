@@ -84,6 +84,23 @@ pub struct Launch {
     pub gid: Option<u32>,
     /// User id.
     pub uid: Option<u32>,
+    /// What is joined before anything new is made.
+    pub join: Option<Join>,
+}
+
+/// Namespaces to join, as open descriptors (`nsbox.join.Opened`).
+#[derive(Debug, FromPyObject)]
+pub struct Join {
+    /// Names from the table in `ns.rs`, each with a descriptor of the namespace.
+    pub namespaces: Vec<(String, i32)>,
+    /// A directory that becomes the root directory.
+    pub root: Option<i32>,
+    /// A directory that becomes the working directory.
+    pub wd: Option<i32>,
+    /// Whether the ids are left alone when a user namespace is joined.
+    pub preserve_credentials: bool,
+    /// Whether the user namespace is joined only because the others belong to it.
+    pub user_added: bool,
 }
 
 /// What the plan depends on besides the wish: the caller's own situation.

@@ -27,7 +27,11 @@ impl fmt::Display for Plan {
             writeln!(out, "{index:2}  {:<8} {:<20} {}", step.actor.name(), step.name, step.call())?;
         }
         for (namespace, reason) in &self.added {
-            writeln!(out, "    a new {namespace} namespace was added: {reason}")?;
+            if self.namespace_names().contains(namespace) {
+                writeln!(out, "    a new {namespace} namespace was added: {reason}")?;
+            } else {
+                writeln!(out, "    the {namespace} namespace is joined as well: {reason}")?;
+            }
         }
         Ok(())
     }
@@ -103,6 +107,11 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
                 format!("capset(inheritable {inheritable:#x}); prctl(PR_CAP_AMBIENT, {ambient:#x})")
             }
         },
+        Op::Setns { fd, flags } => format!("setns({fd}, {})", flag_names(*flags, "")),
+        Op::BecomeRoot {} => "setgroups([]); setresgid(0, 0, 0); setresuid(0, 0, 0)".into(),
+        Op::Chroot { fd } => format!("fchdir({fd}); chroot(\".\")"),
+        Op::Fchdir { fd } => format!("fchdir({fd})"),
+        Op::Descend { flags } => format!("clone({})", flag_names(*flags, "CLONE_PIDFD")),
         Op::Serve {} => "poll(requests, the caller's pidfd, signals)".into(),
         Op::Start { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
         Op::Received { stdio, pass } => {

@@ -118,7 +118,8 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     let child = unsafe { &mut *data.cast::<Child<'_, '_>>() };
     die_with_init(child.parent);
     if child.order.announce {
-        let _ = child.order.channel.send(Report::new(ReportKind::Forked), None);
+        let inside = i64::from(sys::getpid());
+        let _ = child.order.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
     }
     if child.order.directory >= 0 {
         let _ = sys::fchdir(child.order.directory);

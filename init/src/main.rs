@@ -12,6 +12,7 @@
 #![no_main]
 
 mod descriptors;
+mod join;
 mod launch;
 mod mem;
 mod perform;

@@ -4,6 +4,7 @@
 use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY};
 
 use crate::descriptors;
+use crate::join::{become_root, descend, used};
 use crate::launch::{Launcher, Order};
 use crate::report::Channel;
 use crate::serve::Server;
@@ -14,7 +15,9 @@ use nsbox_init::wire::{Op, Ops, Plan, Shape};
 /// Carry out `plan`: returns only as the exit of this process.
 pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
-    let mut time_namespace = false;
+    // The payload may have to join one, which a process that shares its memory with another cannot (setns(2)).
+    let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
+    let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     // Our program can be executed, but not read. For the kernel we then belong to the user namespace of the caller, so
     // that root of a new one cannot trace us (ptrace(2)). Until there is a payload, our files in /proc shall be ours.
@@ -37,6 +40,13 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             Op::AwaitMaps {} => maps_ahead = false,
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
+            // Those who are in there already shall not be able to trace us.
+            Op::Setns { .. } => sys::set_dumpable(maps_ahead),
+            Op::Descend { flags } => {
+                if let Err(errno) = descend(channel, flags) {
+                    channel.fail(step, errno, 0);
+                }
+            }
             _ => {}
         }
         if let Err((errno, value)) = operation(channel, &op) {
@@ -110,10 +120,15 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
         Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
+        Op::Setns { fd, flags } => plain(used(*fd, sys::setns(*fd, *flags))),
+        Op::BecomeRoot {} => plain(become_root()),
+        Op::Chroot { fd } => plain(used(*fd, sys::fchdir(*fd).and_then(|()| sys::chroot(c".".as_ptr().cast())))),
+        Op::Fchdir { fd } => plain(used(*fd, sys::fchdir(*fd))),
         // Those that shape the flow, and those of a box, are dealt with where they belong: launch.rs, serve.rs.
         Op::Fork { .. }
         | Op::Signals { .. }
         | Op::Exec { .. }
+        | Op::Descend { .. }
         | Op::Serve {}
         | Op::Start { .. }
         | Op::Received { .. }

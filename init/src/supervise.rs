@@ -199,7 +199,7 @@ fn open_children() -> Result<(i32, i32)> {
 }
 
 /// Close all descriptors but these; negative ones are ignored.
-fn close_others<const N: usize>(mut kept: [i32; N]) {
+pub fn close_others<const N: usize>(mut kept: [i32; N]) {
     kept.sort_unstable();
     let mut next = 0;
     for fd in kept.into_iter().filter(|&fd| fd >= 0) {

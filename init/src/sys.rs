@@ -20,6 +20,7 @@ pub const ENOENT: Errno = errno::ENOENT as Errno;
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
 pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
+pub const EINVAL: Errno = errno::EINVAL as Errno;
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
 /// CLOSE_RANGE_CLOEXEC (close_range(2)).
@@ -212,6 +213,10 @@ pub fn fchdir(directory: i32) -> Result<()> {
     call!(fchdir, directory).map(drop)
 }
 
+pub fn chroot(path: *const u8) -> Result<()> {
+    call!(chroot, path).map(drop)
+}
+
 pub fn umask(mask: u32) {
     let _ = call!(umask, mask);
 }
@@ -249,6 +254,19 @@ pub fn setuid(id: u32) -> Result<()> {
 
 pub fn unshare(flags: u64) -> Result<()> {
     call!(unshare, flags).map(drop)
+}
+
+pub fn setns(fd: i32, flags: u64) -> Result<()> {
+    call!(setns, fd, flags).map(drop)
+}
+
+/// A child with a copy of our memory: its PID and a pidfd of it, or nothing in the child itself. clone(2) knows all
+/// CLONE_NEW* but CLONE_NEWTIME; its first three arguments are the same on every machine.
+pub fn fork(flags: u64) -> Result<Option<(i32, i32)>> {
+    let mut pidfd = -1_i32;
+    let flags = flags | u64::from(k::CLONE_PIDFD) | u64::from(k::SIGCHLD);
+    let pid = call!(clone, flags, 0, &raw mut pidfd, 0, 0)? as i32;
+    Ok((pid != 0).then_some((pid, pidfd)))
 }
 
 /// `None` is a NULL pointer.

@@ -352,6 +352,17 @@ operations! {
     50 Abort { /** which */ token: u32 }
     /// Whether orphans are reaped as soon as they end, and whether those that wait are reaped now.
     49 Reap { /** from now on */ always: u32, /** once */ now: u32 }
+    /// setns(2); the descriptor is closed.
+    60 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
+    /// Root's ids in the user namespace that has been joined, as far as it has them.
+    61 BecomeRoot {}
+    /// chroot(2) to an open directory, which is closed.
+    62 Chroot { /** the directory */ fd: i32 }
+    /// fchdir(2); the descriptor is closed.
+    63 Fchdir { /** the directory */ fd: i32 }
+    /// What follows, but for this process's own end, is done by a child: only children are in a PID namespace that has
+    /// been joined or unshared.
+    64 Descend { /** CLONE_NEW* for the child */ flags: u64 }
 }
 
 /// FNV-1a on 64-bit words: enough to tell a damaged plan from a whole one, and two dozen instructions long.
@@ -451,6 +462,7 @@ impl<'a> Plan<'a> {
                 Op::Fork { .. } => forks += 1,
                 Op::Start { .. } if seen == 0 => starts += 1,
                 Op::Start { .. } => return refuse(Fault::Order, ops.reader.at),
+                Op::Descend { .. } if forks != 0 => return refuse(Fault::Order, ops.reader.at),
                 Op::Exec { .. } | Op::ExecInit { .. } => last = Last::Exec,
                 Op::Serve {} => last = Last::Serve,
                 _ => {}
@@ -540,7 +552,8 @@ pub enum ReportKind {
     /// The payload ended: `value` is its wait status, `rusage` what it and its reaped children used.
     Exited = 5,
     /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
-    /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race.
+    /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race. `value` is its PID
+    /// in its own namespace.
     Forked = 6,
     /// An operation of a box was carried out: `value` is the time it took, in nanoseconds. `Open` and `Detached` attach
     /// a descriptor; `Read` puts bytes into `rusage` and their number into `errno`.

@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(27) {
+        match self.below(31) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -91,6 +91,10 @@ impl Random {
             23 => Op::Unmount { target: Text(self.text()), flags: self.next() as u32 },
             24 => Op::Abort { token: self.next() as u32 },
             25 => Op::Reap { always: self.next() as u32, now: self.next() as u32 },
+            26 => Op::Setns { fd: self.next() as i32, flags: self.next() },
+            27 => Op::BecomeRoot {},
+            28 => Op::Chroot { fd: self.next() as i32 },
+            29 => Op::Fchdir { fd: self.next() as i32 },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -98,6 +102,9 @@ impl Random {
     fn plan(&mut self) -> Steps {
         let (before, after) = (self.below(8), self.below(8));
         let mut steps: Steps = (0..before).map(|_| (self.next() as u16, self.op())).collect();
+        if self.below(4) == 0 {
+            steps.push((self.next() as u16, Op::Descend { flags: self.next() }));
+        }
         steps.push((self.next() as u16, Op::Fork { flags: self.next(), quiet: self.next() as u32 }));
         steps.extend((0..after).map(|_| (self.next() as u16, self.op())));
         steps.push((self.next() as u16, self.exec()));
@@ -136,7 +143,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but those that make the shape of a request or a box.
-    assert_eq!(tags, (1..=21).chain([42]).chain(44..=50).collect::<Vec<u16>>());
+    assert_eq!(tags, (1..=21).chain([42]).chain(44..=50).chain(60..=64).collect::<Vec<u16>>());
 }
 
 #[test]
@@ -187,11 +194,13 @@ fn what_does_not_add_up_is_refused_whatever_the_checksum() {
 fn the_operations_make_the_shape() {
     let exec = || (0, Random(7).exec());
     let fork = || (0, Op::Fork { flags: 0, quiet: 0 });
+    let descend = || (0, Op::Descend { flags: 0 });
     let start = || (0, Op::Start { flags: 0, token: 0 });
     let serve = || (0, Op::Serve {});
     let other = || (0, Op::Setsid {});
     let init = || (0, Op::ExecInit { carry: 0 });
-    let wrong: [Steps; 12] = [
+    let wrong: [Steps; 13] = [
+        vec![fork(), descend(), exec()],
         vec![],
         vec![fork()],
         vec![exec()],
@@ -209,7 +218,8 @@ fn the_operations_make_the_shape() {
         let fault = Plan::parse(&encode(&steps)).map(|_| ()).unwrap_err().fault;
         assert_eq!(fault, Fault::Order, "{steps:?}");
     }
-    let right: [(Steps, Shape); 5] = [
+    let right: [(Steps, Shape); 6] = [
+        (vec![descend(), descend(), fork(), exec()], Shape::Program),
         (vec![other(), fork(), other(), exec()], Shape::Program),
         (vec![other(), serve()], Shape::Box),
         (vec![start(), other(), exec()], Shape::Process),

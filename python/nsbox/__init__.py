@@ -23,7 +23,10 @@
 # checkers follow the imports below, which never run. (typing's own constant would cost as much as all the rest here.)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nsbox import lessons as lessons
+    from nsbox import raw as raw
     from nsbox._core import __version__
+    from nsbox._target import Pidfd
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
     from nsbox.calls import (
@@ -42,21 +45,35 @@ if TYPE_CHECKING:
         run,
     )
     from nsbox.diagnosis import Diagnosis, doctor
-    from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+    from nsbox.errors import (
+        ClosedError,
+        NsboxError,
+        ScopeError,
+        SpawnError,
+        SpawnPermissionError,
+        SpecError,
+        UnsupportedError,
+    )
     from nsbox.explanation import Explanation, explain
     from nsbox.handle import fork_exec
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
+    from nsbox.join import Join
     from nsbox.mountinfo import Mount, MountTable, mounts
+    from nsbox.namespaces import Namespace
+    from nsbox.nsenter import enter
     from nsbox.process import Popen
     from nsbox.processes import Process, ProcessTable, ps
+    from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
     from nsbox.spec import Spec
+    from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
+    "_target": ("Pidfd",),
     "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
     "calls": (
@@ -64,18 +81,28 @@ _NAMES = {
         "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "diagnosis": ("Diagnosis", "doctor"),
-    "errors": ("ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"),
+    "errors": (
+        "ClosedError", "NsboxError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
+        "UnsupportedError",
+    ),
     "explanation": ("Explanation", "explain"),
     "handle": ("fork_exec",),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
+    "join": ("Join",),
     "mountinfo": ("Mount", "MountTable", "mounts"),
+    "namespaces": ("Namespace",),
+    "nsenter": ("enter",),
     "process": ("Popen",),
     "processes": ("Process", "ProcessTable", "ps"),
+    "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
     "spec": ("Spec",),
+    "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
 }  # fmt: skip
+# Modules that are public as such.
+_MODULES = ("lessons", "raw")
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
@@ -90,15 +117,20 @@ __all__ = [
     "Explanation",
     "IpcObject",
     "IpcTable",
+    "Join",
     "Mount",
     "MountTable",
+    "Namespace",
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Pidfd",
     "Popen",
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "Scope",
+    "ScopeError",
     "Shell",
     "ShellResult",
     "SpawnError",
@@ -115,18 +147,23 @@ __all__ = [
     "create_subprocess_exec",
     "create_subprocess_shell",
     "doctor",
+    "enter",
     "explain",
     "fork_exec",
     "getoutput",
     "getstatusoutput",
     "ipcs",
     "lsns",
+    "mount_proc",
     "mounts",
     "namespaces_of",
     "ps",
     "pstree",
     "run",
     "same_namespace",
+    "setns",
+    "translate_pid",
+    "unshare",
 ]
 
 
@@ -134,10 +171,12 @@ if not TYPE_CHECKING:
     # Hidden from type checkers, which would take every misspelt name for one that this could provide.
     def __getattr__(name: str) -> object:
         """Import a public name when it is first used."""
-        if name not in _HOMES:
+        if name not in _HOMES and name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
 
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
@@ -145,4 +184,4 @@ if not TYPE_CHECKING:
 
 def __dir__() -> list[str]:
     """List what can be used, imported or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,5 +1,6 @@
 from _typeshed import Incomplete, SupportsGetItem
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
+from typing_extensions import disjoint_base
 
 __all__ = [
     "__version__",
@@ -18,24 +19,34 @@ __all__ = [
     "ProcFile",
     "Relation",
     "Step",
+    "ThreadScope",
+    "clone3",
     "compile",
     "compile_box",
     "compile_process",
     "die_with_parent",
     "facts",
+    "forget_scopes",
     "keep_capabilities",
     "kinds",
     "landlock_layers",
+    "mount",
     "mount_here",
     "namespace_relations",
     "open_box",
     "open_proc",
     "open_proc_of",
+    "pivot_root",
     "probe",
     "read_ipc",
     "read_processes",
     "run",
+    "setdomainname",
+    "sethostname",
+    "setns",
     "spawn",
+    "umount2",
+    "unshare",
     "unshare_here",
 ]
 
@@ -455,6 +466,11 @@ class Plan:
         The bytes nsbox-init is given.
         """
     @property
+    def joined(self, /) -> list[str]:
+        """
+        The names of the namespaces that are joined.
+        """
+    @property
     def namespaces(self, /) -> list[str]:
         """
         The names of the new namespaces.
@@ -607,6 +623,54 @@ class Step:
         Why it is done.
         """
 
+@disjoint_base
+class ThreadScope:
+    """
+    Other namespaces for the calling thread, as a context manager.
+    """
+    def __enter__(self, /) -> ThreadScope:
+        """
+        Go.
+        """
+    def __exit__(self, _kind: Any | None, value: BaseException | None, _traceback: Any | None, /) -> None:
+        """
+        Go back.
+        """
+    def __new__(
+        cls,
+        /,
+        *,
+        unshare: SupportsGetItem[int, str] = ...,
+        join: SupportsGetItem[int, tuple[str, SupportsIndex]] = ...,
+        mount_proc: bytes | bytearray | None = None,
+        private: bool = True,
+        loopback: bool = True,
+    ) -> ThreadScope:
+        """
+        One of `unshare` (names), `join` (names with descriptors, which stay the caller's), or `mount_proc`.
+        """
+    @property
+    def active(self, /) -> bool:
+        """
+        Whether a thread is in it.
+        """
+    @property
+    def thread(self, /) -> int | None:
+        """
+        The thread that has entered it; nothing before.
+        """
+    @property
+    def tried(self, /) -> bool:
+        """
+        Whether a thread has entered it, or has tried to.
+        """
+
+def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsIndex = 0) -> tuple[int, int]:
+    """
+    clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
+    -1 where CLONE_PIDFD is not among the flags. What the flags may be is decided in `nsbox.raw`.
+    """
+
 def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
     """
     Make a plan.
@@ -632,6 +696,11 @@ def facts() -> Facts:
     The calling thread's situation.
     """
 
+def forget_scopes() -> None:
+    """
+    In a child of os.fork: its scopes were those of the parent.
+    """
+
 def keep_capabilities() -> None:
     """
     Put every permitted capability into the inheritable and ambient sets, so that they survive an exec
@@ -649,6 +718,17 @@ def landlock_layers() -> int | None:
     kernel has no Landlock.
 
     It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
+def mount(
+    source: bytes | bytearray | None,
+    target: bytes | bytearray,
+    fstype: bytes | bytearray | None = None,
+    flags: SupportsIndex = 0,
+    data: bytes | bytearray | None = None,
+) -> None:
+    """
+    mount(2).
     """
 
 def mount_here(
@@ -684,6 +764,11 @@ def open_proc_of(pid: SupportsIndex) -> Proc:
     Open a proc of the PID namespace of process `pid` of our /proc, whatever it has mounted itself.
     """
 
+def pivot_root(new_root: bytes | bytearray, put_old: bytes | bytearray) -> None:
+    """
+    pivot_root(2).
+    """
+
 def probe() -> Probe:
     """
     Ask.
@@ -714,11 +799,36 @@ def run(plan: Plan) -> Exit:
     between.
     """
 
+def setdomainname(name: bytes | bytearray) -> None:
+    """
+    setdomainname(2).
+    """
+
+def sethostname(name: bytes | bytearray) -> None:
+    """
+    sethostname(2).
+    """
+
+def setns(fd: SupportsIndex, nstype: SupportsIndex = 0) -> None:
+    """
+    setns(2): move the calling thread into a namespace, or into those of a process.
+    """
+
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:
     """
     Carry out `plan` until its payload runs.
 
     `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    """
+
+def umount2(target: bytes | bytearray, flags: SupportsIndex = 0) -> None:
+    """
+    umount2(2).
+    """
+
+def unshare(flags: SupportsIndex) -> None:
+    """
+    unshare(2): move the calling thread.
     """
 
 def unshare_here(flags: SupportsIndex) -> None:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 from nsbox import _core, resident
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, UnsupportedError
@@ -17,6 +17,9 @@ from nsbox.launch import Argument, Environment, bare
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
 from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
+
+if TYPE_CHECKING:
+    from nsbox.namespaces import Namespace
 
 __all__ = ["Box", "Event", "StepResult"]
 
@@ -386,6 +389,29 @@ class Box:
         """
         return os.fdopen(self._fetch(_core.Errand.open(_path("path", path))), "rb")
 
+    def namespace(self, kind: str) -> Namespace:
+        """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.
+
+        A box is also a target itself, for `nsbox.enter`, `nsbox.setns` and the option ``join``.
+
+        Args:
+            kind: A kind of namespace, such as ``"net"``.
+
+        Returns:
+            A new handle, which belongs to the caller.
+
+        Raises:
+            SpecError: for what is no kind.
+            SpawnError: when it cannot be opened.
+            ClosedError: when the box has ended.
+        """
+        if kind not in KINDS:
+            raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
+        # Not for everybody: it brings what hands descriptors to other processes.
+        from nsbox.namespaces import Namespace  # noqa: PLC0415
+
+        return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
+
     def reap(self) -> StepResult:
         """Reap the orphans that have ended by now: the duty of PID 1 (wait(2)).
 
@@ -529,6 +555,8 @@ def _spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
         raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
     if not (spec.fork and spec.init):
         raise SpecError("init: nsbox-init is what makes a box; Popen and Shell start a program as PID 1")
+    if spec.join is not None:
+        raise SpecError("join: a box is made of new namespaces; the method Box of a box makes one inside of it")
     return spec
 
 

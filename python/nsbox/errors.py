@@ -3,6 +3,7 @@
     NsboxError
     ├── SpecError(ValueError)                the request itself makes no sense: which argument, and why
     ├── ClosedError                          the object has ended before
+    ├── ScopeError(RuntimeError)             a thread did not leave a scope as it should
     ├── UnsupportedError                     this kernel or this machine lacks something
     └── SpawnError(OSError)                  a step of the plan failed
         └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES
@@ -19,7 +20,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nsbox._evidence import Evidence
 
-__all__ = ["ClosedError", "NsboxError", "SpawnError", "SpawnPermissionError", "SpecError", "UnsupportedError"]
+__all__ = [
+    "ClosedError",
+    "NsboxError",
+    "ScopeError",
+    "SpawnError",
+    "SpawnPermissionError",
+    "SpecError",
+    "UnsupportedError",
+]
 
 
 class NsboxError(Exception):
@@ -32,6 +41,13 @@ class SpecError(NsboxError, ValueError):
 
 class ClosedError(NsboxError):
     """The shell or the box that was asked has ended before."""
+
+
+class ScopeError(NsboxError, RuntimeError):
+    """A scope of a thread (`nsbox.unshare`, `nsbox.setns`, `nsbox.mount_proc`) was not entered or left as it should.
+
+    The message says in which state which thread is.
+    """
 
 
 class UnsupportedError(NsboxError):
@@ -107,3 +123,32 @@ def spawn_error(
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
         cause, why, hint = "", detail, ""
     return cls(errno, step, actor, call, why, hint, cause)
+
+
+def scope_error(problem: str, entered_in: int | None, here: int, failures: list[tuple[str, str, int]]) -> ScopeError:
+    """Make the exception for a scope that is misused, or cannot be undone. Called by the core."""
+    if problem == "not undone":
+        lines = [f"thread {here} could not go back to where it was:"]
+        lines += [f"{step}: {call}: {os.strerror(number)} (errno {number})" for step, call, number in failures]
+        lines.append(
+            "it stays there, for all else that it does; everything not named here is undone. "
+            "next: end the thread, or the process if this is its main thread"
+        )
+        return ScopeError("\n".join(lines))
+    return ScopeError(_MISUSES[problem].format(entered=entered_in, here=here))
+
+
+_MISUSES = {
+    "never entered": "the scope that is to be left was never entered",
+    "entered twice": "a scope can be entered once; make another one",
+    "left twice": "the scope has been left before",
+    "left in another thread": (
+        "the scope was entered in thread {entered} and left in thread {here}, as happens with generators and "
+        "coroutines that change threads. Thread {here} is where it was; thread {entered} stays in the other namespaces "
+        "until it leaves an outer scope, or ends"
+    ),
+    "left out of turn": (
+        "thread {here} is still in a scope that was entered after the one that is left, as happens when generators or "
+        "coroutines take turns. Both are undone when it leaves that one"
+    ),
+}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from nsbox import _core
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec import Spec
+
+if TYPE_CHECKING:
+    from nsbox.join import Opened
 
 __all__ = [
     "Argument",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+T = TypeVar("T")
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
 
 
@@ -48,6 +52,7 @@ class Launch:
         groups: The supplementary groups; None for the caller's.
         gid: The group id; None for the caller's.
         uid: The user id; None for the caller's.
+        join: What is joined first, open; filled in when it is started.
     """
 
     paths: tuple[bytes, ...]
@@ -65,6 +70,7 @@ class Launch:
     groups: tuple[int, ...] | None = None
     gid: int | None = None
     uid: int | None = None
+    join: Opened | None = None
 
 
 def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
@@ -143,7 +149,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         UnsupportedError: when this kernel lacks something.
     """
     try:
-        return _core.spawn(_core.compile(spec, launch, _core.facts()))
+        return _carry_out(_core.spawn, spec, launch)
     except SpawnError as error:
         raise subprocess_says(error, program, cwd) from None
 
@@ -155,9 +161,19 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
         As `start`.
     """
     try:
-        return _core.run(_core.compile(spec, launch, _core.facts()))
+        return _carry_out(_core.run, spec, launch)
     except SpawnError as error:
         raise subprocess_says(error, program, None) from None
+
+
+def _carry_out(how: Callable[[_core.Plan], T], spec: Spec, launch: Launch) -> T:
+    if spec.join is None:
+        return how(_core.compile(spec, launch, _core.facts()))
+    # Not for everybody: it brings what hands descriptors to other processes.
+    from nsbox.join import opened  # noqa: PLC0415
+
+    with opened(spec.join) as launch.join:
+        return how(_core.compile(spec, launch, _core.facts()))
 
 
 def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:

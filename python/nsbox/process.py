@@ -197,7 +197,9 @@ class Popen(subprocess.Popen[Any]):
         if self._nsbox_child is None:
             return super().__repr__()
         args = repr(list(self.args) if not isinstance(self.args, str | bytes | os.PathLike) else self.args)
-        where = f"in new {', '.join(self.namespaces)} namespaces" if self.namespaces else "in the caller's namespaces"
+        joined = f"in joined {', '.join(self.plan.joined)} namespaces" if self.plan.joined else ""
+        new = f"in new {', '.join(self.namespaces)} namespaces" if self.namespaces else ""
+        where = " and ".join(filter(None, (joined, new))) or "in the caller's namespaces"
         if self.returncode is not None:
             state = f"ended with {self.returncode}"
         elif self.pid_inside == 1:

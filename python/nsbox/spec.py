@@ -108,6 +108,7 @@ class Options(TypedDict, total=False):
     monotonic: float | tuple[int, int] | None
     keep_caps: bool
     no_new_privs: bool
+    join: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,8 @@ class Spec:
         monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
         keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
         no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+        join: Namespaces that exist already and are joined first, so that the new ones are made inside of them: a
+            `Join`, a target as in `Join`, a pair ``(target, kinds)``, or a list of these.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -164,6 +167,7 @@ class Spec:
     monotonic: float | tuple[int, int] | None = None
     keep_caps: bool = False
     no_new_privs: bool = False
+    join: Any = None
     maps: Maps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -178,6 +182,11 @@ class Spec:
         put(self, "monotonic", _offset("monotonic", self.monotonic))
         put(self, "map_users", _ranges("map_users", self.map_users))
         put(self, "map_groups", _ranges("map_groups", self.map_groups))
+        if self.join is not None:
+            # The readers of handles and targets import what is defined here.
+            from nsbox.join import joins_of  # noqa: PLC0415
+
+            put(self, "join", joins_of(self.join) or None)
         put(self, "maps", self._maps())
         self._check()
 
@@ -247,6 +256,9 @@ def _remembered(**options: Any) -> Spec:
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
     """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
+    if options.get("join") is not None:
+        # It would keep alive what is joined.
+        return Spec(unshare=unshare, **options)
     try:
         return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **options}))
     except TypeError:

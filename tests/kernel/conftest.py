@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from tests.support.threads import busy
 def _adopted() -> None:
     """Let no orphan escape the census, and have once what every process has once: the descriptor of nsbox-init."""
     adopt_orphans()
+    # A child that is another user, or in a chroot, finds no module any more.
+    for name in (*nsbox.__all__, *nsbox._MODULES):
+        getattr(nsbox, name)
+    importlib.import_module("nsbox._hints")
     nsbox.run(["true"], unshare="")
 
 

@@ -20,6 +20,8 @@ from errno import (
     EPERM,
     ERANGE,
     EROFS,
+    ESRCH,
+    EUSERS,
 )  # fmt: skip
 
 import pytest
@@ -27,6 +29,7 @@ from nsbox import _core
 from nsbox._evidence import Evidence, ProcMount
 from nsbox._hints import CAUSES, Failure, explain
 from nsbox._place import PLACES
+from nsbox.spec import KINDS
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
 from tests.support.start import plan_for
@@ -107,6 +110,28 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("user-process-limit", Failure(EAGAIN, "setuid", ""), ROOT),
     ("foreign-group", Failure(EPERM, "setpgid", ""), ROOT),
     ("bug", Failure(EINVAL, "plan", ""), ROOT),
+    ("clock-file-hidden", Failure(EACCES, "clock offsets", ""), USER),
+    ("pidns-option", Failure(EINVAL, "mount proc", 'fsconfig("pidns", 5)'), ROOT),
+    ("no-such-process", Failure(ESRCH, "open target", "pidfd_open(7)"), ROOT),
+    ("namespace-outside", Failure(EPERM, "open target", "ioctl(3, NS_GET_PARENT)"), ROOT),
+    ("not-traceable", Failure(EACCES, "open target", 'open("/proc/1/ns/net")'), USER),
+    ("no-namespace-file", Failure(ENOENT, "open target", 'open("/run/ns")'), ROOT),
+    ("open-file-limit", Failure(EMFILE, "open own", ""), ROOT),
+    ("kind-unknown", Failure(ENOTTY, "open target", "ioctl(3, NS_GET_USERNS)"), ROOT),
+    ("no-way-back", Failure(ENOENT, "open own", ""), ROOT),
+    ("dead-pid-namespace-joined", Failure(ESRCH, "join pid", "setns(5, CLONE_NEWPID)"), ROOT),
+    ("dead-pid-namespace-entered", Failure(ENOMEM, "descend", "clone3()"), ROOT),
+    ("not-owner", Failure(EPERM, "join user", "setns(5, CLONE_NEWUSER)"), USER),
+    ("join-needs-capability", Failure(EPERM, "join net", "setns(5, CLONE_NEWNET)"), USER),
+    ("not-below", Failure(EPERM, "join net", "setns(5, CLONE_NEWNET)"), ROOT),
+    ("pid-not-below", Failure(EINVAL, "join pid", "setns(5, CLONE_NEWPID)"), ROOT),
+    ("user-in-already", Failure(EINVAL, "join user", "setns(5, CLONE_NEWUSER)"), ROOT),
+    ("shared-root", Failure(EINVAL, "join mount", "setns(5, CLONE_NEWNS)"), ROOT),
+    ("time-with-threads", Failure(EUSERS, "join time", "setns(5, CLONE_NEWTIME)"), ROOT),
+    ("keep-needs-capability", Failure(EPERM, "persist", "mount()", "mount"), USER),
+    ("keep-in-a-loop", Failure(EINVAL, "persist", "mount()", "mount"), ROOT),
+    ("not-kept", Failure(EINVAL, "unpersist", "umount()"), ROOT),
+    ("kept-in-use", Failure(EBUSY, "unpersist", "umount()"), ROOT),
 ]  # fmt: skip
 
 UNDECIDED: list[tuple[set[str], Failure, Evidence]] = [
@@ -193,7 +218,7 @@ def test_remedies_of_places(evidence: Evidence, failure: Failure, words: str) ->
 
 def test_written_down_well() -> None:
     """Every cause has all its words; steps and places are ones that exist."""
-    steps = {"prepare", "exec init", "plan", "pin", *_all_steps()}
+    steps = {"prepare", "exec init", "plan", "pin", *_steps_of_joining(), *_all_steps()}
     for cause in CAUSES.values():
         assert cause.steps <= steps, cause.name
         assert set(cause.places) <= set(PLACES), cause.name
@@ -202,6 +227,13 @@ def test_written_down_well() -> None:
         for text in (cause.why, cause.remedy, *cause.places.values()):
             assert text.format(**cause.example), cause.name
             assert not text.endswith("."), cause.name
+
+
+def _steps_of_joining() -> set[str]:
+    """Those of a plan that joins, of a thread's scope, and of a handle."""
+    return {"clone init", "descend", "open own", "open target", "persist", "unpersist"} | {
+        f"join {kind}" for kind in KINDS
+    }
 
 
 def _all_steps() -> set[str]:

@@ -56,9 +56,11 @@ def test_every_name_is_there() -> None:
     source = ast.parse(Path(nsbox.__file__).read_text())
     imports = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     seen = {(name.name, node.module) for node in imports for name in node.names if node.module != "importlib"}
+    seen -= {(module, "nsbox") for module in nsbox._MODULES}
     assert seen == {(name, f"nsbox.{module}") for name, module in nsbox._HOMES.items()}
     assert set(nsbox.__all__) == set(nsbox._HOMES)
     assert set(nsbox.__all__) <= set(dir(nsbox))
+    assert all(getattr(nsbox, module) is sys.modules[f"nsbox.{module}"] for module in nsbox._MODULES)
     for name, module in seen:
         assert getattr(nsbox, name) is getattr(sys.modules[module or ""], name)
     assert not {module.name for module in pkgutil.iter_modules(nsbox.__path__)} & set(nsbox.__all__)

@@ -11,8 +11,10 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import _core
+from nsbox.join import Opened
 from nsbox.launch import Launch
 
+ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.KINDS))
 GOLDENS = Path(__file__).parent / "goldens"
 EVERYTHING = 2**41 - 1
 ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)
@@ -34,6 +36,13 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "ranges": (ROOT, {"unshare": "U", "map_users": [(0, 10, 5), (5, 0, 1)], "map_groups": [(0, 10, 5)]}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
+    "join": (ROOT, {"unshare": ""}, {"join": Opened(ALL)}),
+    "join-rootless": (USER, {"unshare": ""}, {"join": Opened(ALL, root=20, wd=21)}),
+    "join-added": (USER, {"unshare": ""}, {"join": Opened(ALL[:2], user_added=True)}),
+    "join-no-pid": (ROOT, {"unshare": "mu"}, {"join": Opened((("net", 7),), preserve_credentials=True)}),
+    "join-nested": (ROOT, {"mount_proc": True}, {"join": Opened((("pid", 7), ("user", 8)), preserve_credentials=True)}),
+    "join-no-init": (ROOT, {"init": False}, {"join": Opened((("pid", 7), ("ipc", 8)))}),
+    "join-no-fork": (USER, {"unshare": "i", "fork": False}, {"join": Opened(ALL)}),
     "everything": (
         USER,
         {
@@ -97,6 +106,21 @@ def test_unsupported() -> None:
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
     with pytest.raises(nsbox.UnsupportedError, match=r"6\.14"):
         _core.compile(nsbox.Spec(unshare="p", pid_max=400), launch, old)
+
+
+@pytest.mark.parametrize(
+    ("options", "joined", "reason"),
+    [
+        ({"unshare": "U"}, "user", "maps of a new user namespace"),
+        ({"unshare": "p", "fork": False}, "pid", "cannot make another in it"),
+        ({"unshare": ""}, "nothing", "no namespace is called"),
+    ],
+)
+def test_joins_that_cannot_be(options: dict[str, Any], joined: str, reason: str) -> None:
+    """What the kernel could never do is refused before anything is started."""
+    launch = Launch(paths=(b"/bin/true",), argv=(b"true",), join=Opened(((joined, 7),)))
+    with pytest.raises(nsbox.SpecError, match=reason):
+        _core.compile(nsbox.Spec(**options), launch, ROOT)
 
 
 @pytest.mark.parametrize("field", ["argv", "paths", "env"])

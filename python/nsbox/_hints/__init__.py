@@ -16,6 +16,7 @@ from typing import NamedTuple
 from nsbox._evidence import Evidence, gather
 from nsbox._hints.cause import Cause, Failure
 from nsbox._hints.creation import CREATION
+from nsbox._hints.joining import JOINING
 from nsbox._hints.maps import MAPS
 from nsbox._hints.mounts import MOUNTS
 from nsbox._hints.payload import PAYLOAD
@@ -26,6 +27,7 @@ __all__ = ["CAUSES", "SECTIONS", "Cause", "Explanation", "Failure", "explain"]
 SECTIONS = {
     "What forbids namespaces from outside": POLICY,
     "Creating namespaces": CREATION,
+    "Namespaces that exist": JOINING,
     "Id maps": MAPS,
     "Mounts and settings": MOUNTS,
     "The program and its surroundings": PAYLOAD,

@@ -1,0 +1,230 @@
+"""Whose namespaces are meant: from a PID, a pidfd, a path, or an object that has one of these, to open descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+from nsbox import raw
+from nsbox.errors import SpawnError, SpecError, spawn_error
+from nsbox.spec import KINDS
+
+__all__ = [
+    "Pidfd",
+    "Target",
+    "is_dead_pid_namespace",
+    "is_process",
+    "of_this_thread",
+    "open_directory",
+    "open_namespace",
+    "open_path_directory",
+]
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Pidfd:
+    """A descriptor of a process (pidfd_open(2)) as a target, where a bare number would be a PID. It stays the caller's.
+
+    Attributes:
+        fd: The descriptor.
+    """
+
+    fd: int
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self.fd
+
+
+Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
+"""A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
+``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""
+
+
+def open_namespace(target: Target, kind: str | None) -> int:
+    """Return a new descriptor of a namespace, above those of standard input, output and error.
+
+    Raises:
+        SpecError: when the target is none, or `kind` is needed.
+        SpawnError: when it cannot be opened.
+    """
+    if isinstance(target, str | bytes | os.PathLike):
+        return _above_stdio(_open_path(os.fsencode(target)))
+    if kind is not None and (giver := _giver(target)):
+        with giver(kind) as handle:
+            return fcntl.fcntl(handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+    if (fd := _namespace_fd(target)) is not None:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    with _process(target) as pidfd:
+        if kind is None:
+            raise SpecError(f"kind: is needed, as {target!r} is a process with a namespace of each kind")
+        return _above_stdio(_of_process(pidfd, kind, target))
+
+
+def is_process(target: Target) -> bool:
+    """Whether the target has a namespace of each kind, or is a single one itself."""
+    if isinstance(target, str | bytes | os.PathLike):
+        return False
+    return _giver(target) is not None or _namespace_fd(target) is None
+
+
+def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
+    """Return a new descriptor of a directory.
+
+    Raises:
+        SpawnError: when it cannot be opened.
+    """
+    try:
+        return _above_stdio(os.open(path, _DIRECTORY))
+    except OSError as error:
+        _refuse(error, f'open("{os.fsdecode(path)}")', path)
+
+
+def open_directory(target: Target, which: str) -> int:
+    """Return a new descriptor of the ``root`` or the ``cwd`` of a process (proc_pid_root(5), proc_pid_cwd(5)).
+
+    Raises:
+        SpecError: when the target is no process.
+        SpawnError: when it cannot be opened.
+    """
+    with _process(target) as pidfd:
+        path = f"/proc/{_number_in_proc(pidfd, target)}/{which}"
+        try:
+            return _above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
+        except OSError as error:
+            _refuse(error, f'open("{path}")', target)
+
+
+def of_this_thread(kind: str) -> tuple[int, int] | None:
+    """Return device and inode of a namespace of the calling thread; None where they cannot be read."""
+    try:
+        status = os.stat(f"/proc/thread-self/ns/{KINDS[kind].link}")
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_dead_pid_namespace(fd: int) -> bool:
+    """Whether PID 1 of a PID namespace has ended. Not known before Linux 6.11, nor for one outside the caller's own."""
+    try:
+        # Only those below the caller's own have a parent that it may know.
+        os.close(raw.ns_get_parent(fd))
+        raw.ns_get_pid_from_pidns(fd, 1)
+    except OSError as error:
+        return error.errno == errno.ESRCH
+    return False
+
+
+def _giver(target: Target) -> Callable[[str], Any] | None:
+    """The method by which the target, such as a box, gives handles of its namespaces; they belong to whoever asks."""
+    method = getattr(target, "namespace", None)
+    return method if callable(method) else None
+
+
+def _namespace_fd(target: Target) -> int | None:
+    """The descriptor of the open namespace that the target is; None if it is a process."""
+    if isinstance(target, Pidfd) or not callable(method := getattr(target, "fileno", None)):
+        return None
+    fd = int(method())
+    try:
+        raw.ns_get_nstype(fd)
+    except OSError:
+        return None
+    return fd
+
+
+@contextlib.contextmanager
+def _process(target: Target) -> Iterator[int]:
+    """A pidfd of a process, open meanwhile."""
+    if isinstance(fd := target.fd if isinstance(target, Pidfd) else getattr(target, "pidfd", None), int):
+        if fd < 0:
+            raise SpecError(f"target: {target!r} has ended")
+        yield fd
+        return
+    pid = target if isinstance(target, int) else getattr(target, "pid", None)
+    if not isinstance(pid, int) or isinstance(pid, bool):
+        raise SpecError(f"target: {target!r} is neither a process nor a namespace")
+    if getattr(target, "returncode", None) is not None:
+        raise SpecError(f"target: {target!r} has ended")
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError as error:
+        _refuse(error, f"pidfd_open({pid})", target)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _of_process(pidfd: int, kind: str, target: Target) -> int:
+    try:
+        return raw.pidfd_get_namespace(pidfd, kind)
+    except OSError as error:
+        # ENOTTY, and EINVAL from a pidfd that knows other requests: a kernel before 6.11.
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):
+            _refuse(error, f"ioctl(PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE)", target)
+    path = f"/proc/{_number_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
+    try:
+        return _still_alive(os.open(path, os.O_RDONLY | os.O_CLOEXEC), pidfd)
+    except OSError as error:
+        _refuse(error, f'open("{path}")', target)
+
+
+def _number_in_proc(pidfd: int, target: Target) -> int:
+    """The number of a process in this /proc, which may be another's than the caller's (proc_pid_fdinfo(5))."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}") as lines:
+            fields = dict(line.split(":", 1) for line in lines)
+        number = int(fields["Pid"])
+    except (OSError, KeyError, ValueError) as error:
+        raise SpecError(f"target: {target!r} is no process, as far as /proc can tell") from error
+    if number <= 0:
+        _refuse(ProcessLookupError(errno.ESRCH, ""), f"read(/proc/self/fdinfo/{pidfd})", target)
+    return number
+
+
+def _still_alive(fd: int, pidfd: int) -> int:
+    """What was opened by number is that process's only if it has not ended meanwhile."""
+    if select.select([pidfd], [], [], 0)[0]:
+        os.close(fd)
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return fd
+
+
+def _open_path(path: bytes) -> int:
+    call = f'open("{os.fsdecode(path)}")'
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            _refuse(error, call, path)
+        raise SpecError(f"target: {path!r} is no path") from error
+    try:
+        raw.ns_get_nstype(fd)
+    except OSError:
+        os.close(fd)
+        raise SpecError(f"target: {os.fsdecode(path)} is no namespace") from None
+    return fd
+
+
+def _above_stdio(fd: int) -> int:
+    """A descriptor that lives on must not take the number of a standard stream that the program has closed."""
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
+def _refuse(error: OSError, call: str, target: Target) -> NoReturn:
+    failure: SpawnError = spawn_error(error.errno or 0, "open target", "caller", call, f"the target is {target!r}")
+    raise failure from None

@@ -1,0 +1,203 @@
+"""Namespaces that exist already, to be joined by what is started: from what the caller asks for to open descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import EPERM, ESRCH
+from typing import Any, TypeAlias
+
+from nsbox import _core, _target
+from nsbox._target import Target
+from nsbox.errors import SpecError, spawn_error
+from nsbox.namespaces import Namespace
+from nsbox.spec import KINDS, Namespaces, namespace_names
+
+__all__ = ["Join", "Joins", "Opened", "joined_kinds", "joins_of", "opened"]
+
+_SYS_ADMIN = 1 << 21
+
+
+def joined_kinds(argument: str, wanted: Namespaces) -> tuple[str, ...]:
+    """Return the names of the wanted kinds.
+
+    Raises:
+        SpecError: for anything that is none, naming the argument.
+    """
+    try:
+        return namespace_names(wanted)
+    except SpecError as error:
+        raise SpecError(f"{argument}: {str(error).removeprefix('unshare: ')}") from None
+
+
+@dataclass(frozen=True)
+class Join:
+    """Which namespaces of a target are joined, as nsenter(1) joins them.
+
+    Args:
+        target: Whose namespaces: a PID, a `Pidfd`, or anything with a ``pidfd`` or a ``pid``; a namespace's path,
+            handle or open file; anything with a method ``namespace(kind)``.
+        kinds: Which of them, in the forms of `unshare`; by default all in which the target differs from the caller, or
+            the one that the target is.
+        root: True for the target's root directory, or a directory to become the root (``--root``).
+        wd: True for the target's working directory, or a directory (``--wd``). By default a joined mount namespace
+            starts at its root.
+        preserve_credentials: Whether the ids are left alone when a user namespace is joined. Otherwise they become
+            root's there, if it has a root, since an exec takes the capabilities away from everybody else.
+
+    Raises:
+        SpecError: for a value that makes no sense.
+    """
+
+    target: Target
+    kinds: Namespaces | None = None
+    root: bool | str | bytes | os.PathLike[str] = False
+    wd: bool | str | bytes | os.PathLike[str] = False
+    preserve_credentials: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is opened."""
+        if self.kinds is not None:
+            object.__setattr__(self, "kinds", joined_kinds("join", self.kinds))
+        if isinstance(self.target, bool) or self.target is None:
+            raise SpecError(f"join: {self.target!r} is neither a process nor a namespace")
+        if isinstance(self.target, int) and self.target <= 0:
+            raise SpecError(f"join: {self.target} is no PID")
+        for name in ("root", "wd"):
+            if not isinstance(value := getattr(self, name), bool | str | bytes | os.PathLike) or value in ("", b""):
+                raise SpecError(f"{name}: expected True, False or a directory, got {value!r}")
+        if not isinstance(self.preserve_credentials, bool):
+            raise SpecError(f"preserve_credentials: expected True or False, got {self.preserve_credentials!r}")
+
+
+Joins: TypeAlias = "Join | Target | tuple[Target, Namespaces] | list[Any] | None"
+"""A `Join`, a target, a pair of a target and kinds, or a list of these."""
+
+
+def joins_of(wanted: Joins) -> tuple[Join, ...]:
+    """Bring what the caller wants to join into its one form.
+
+    Raises:
+        SpecError: for what makes no sense.
+    """
+    if wanted is None:
+        return ()
+    if isinstance(wanted, list):
+        return tuple(join for part in wanted for join in joins_of(part))
+    if isinstance(wanted, tuple) and wanted and all(isinstance(part, Join) for part in wanted):
+        return wanted
+    if isinstance(wanted, tuple):
+        if len(wanted) != 2:
+            raise SpecError(f"join: expected a target and kinds of namespaces, got {wanted!r}; several go into a list")
+        return (Join(*wanted),)
+    return (wanted if isinstance(wanted, Join) else Join(wanted),)
+
+
+@dataclass(slots=True)
+class Opened:
+    """What is joined, as open descriptors; the core reads it by attribute."""
+
+    namespaces: tuple[tuple[str, int], ...]
+    root: int | None = None
+    wd: int | None = None
+    preserve_credentials: bool = False
+    user_added: bool = False
+
+
+@contextlib.contextmanager
+def opened(joins: tuple[Join, ...]) -> Iterator[Opened | None]:
+    """Open everything that is joined, and close it afterwards. None if there is nothing to do.
+
+    Raises:
+        SpecError: when two joins are about the same thing.
+        SpawnError: when something cannot be opened, and for a PID namespace in which nothing can be started any more.
+    """
+    with contextlib.ExitStack() as kept:
+        found: dict[str, Namespace] = {}
+        directories: dict[str, int] = {}
+        for join in joins:
+            for kind, namespace in _namespaces(join, kept):
+                if kind in found:
+                    raise SpecError(f"join: two {kind} namespaces are to be joined")
+                found[kind] = namespace
+            for name, which in (("root", "root"), ("wd", "cwd")):
+                if (wanted := getattr(join, name)) is False:
+                    continue
+                if name in directories:
+                    raise SpecError(f"{name}: is given twice")
+                directories[name] = fd = _directory(join.target, wanted, which)
+                kept.callback(os.close, fd)
+        _check(found)
+        user_added = _add_user(found, kept)
+        if not found and not directories:
+            yield None
+            return
+        yield Opened(
+            namespaces=tuple((kind, found[kind].fileno()) for kind in KINDS if kind in found),
+            preserve_credentials=any(join.preserve_credentials for join in joins),
+            user_added=user_added,
+            **directories,
+        )
+
+
+def _namespaces(join: Join, kept: contextlib.ExitStack) -> Iterator[tuple[str, Namespace]]:
+    """The namespaces of one target. That of the users is left out where the caller is in it: the kernel refuses it."""
+    if join.kinds is None and (single := _single(join.target)) is not None:
+        namespace = kept.enter_context(single)
+        if not _is_own_user(namespace):
+            yield namespace.kind, namespace
+        return
+    wanted = KINDS if join.kinds is None else joined_kinds("join", join.kinds)
+    for kind in wanted:
+        if join.kinds is None and not os.path.lexists(f"/proc/self/ns/{KINDS[kind].link}"):
+            continue
+        namespace = kept.enter_context(Namespace.of(join.target, kind))
+        own = _is_own(namespace) if join.kinds is None else _is_own_user(namespace)
+        if not own:
+            yield kind, namespace
+
+
+def _single(target: Target) -> Namespace | None:
+    """The namespace that the target itself is, if it is one."""
+    if _target.is_process(target):
+        return None
+    return Namespace.of(target)
+
+
+def _is_own(namespace: Namespace) -> bool:
+    return _target.of_this_thread(namespace.kind) == namespace.identity
+
+
+def _is_own_user(namespace: Namespace) -> bool:
+    return namespace.kind == "user" and _is_own(namespace)
+
+
+def _directory(target: Target, wanted: bool | str | bytes | os.PathLike[str], which: str) -> int:
+    if isinstance(wanted, bool):
+        return _target.open_directory(target, which)
+    return _target.open_path_directory(wanted)
+
+
+def _check(found: dict[str, Namespace]) -> None:
+    if "pid" in found and found["pid"].is_dead:
+        call = "ioctl(NS_GET_PID_FROM_PIDNS, 1)"
+        raise spawn_error(ESRCH, "join pid", "caller", call, f"PID namespace {found['pid'].id}")
+
+
+def _add_user(found: dict[str, Namespace], kept: contextlib.ExitStack) -> bool:
+    """Without rights outside, the namespaces can only be joined from the user namespace they belong to: add that."""
+    if not found or "user" in found or _core.facts().effective & _SYS_ADMIN:
+        return False
+    try:
+        owner = next(iter(found.values())).owner
+    except OSError as error:
+        if error.errno == EPERM:
+            return False  # it is outside of the caller's own; joining fails, and says why
+        raise
+    kept.enter_context(owner)
+    if _is_own(owner):
+        return False
+    found["user"] = owner
+    return True

@@ -1,0 +1,245 @@
+"""A handle of a namespace: an open descriptor, which keeps it alive and can be joined, kept in a file, handed over."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Callable
+from multiprocessing import reduction
+from types import TracebackType
+from typing import Any, Self
+
+from nsbox import _target, raw
+from nsbox._target import Target
+from nsbox.errors import ClosedError, NsboxError, SpecError, spawn_error
+from nsbox.spec import KINDS, namespace_names
+
+__all__ = ["Namespace", "Target"]
+
+_NAMES = {kind.flag: name for name, kind in KINDS.items()}
+
+
+class Namespace:
+    """An open namespace (namespaces(7)). As long as it is open the namespace exists, with or without processes.
+
+    Two handles are equal when they are of the same namespace. Usable as a context manager, which closes it. Handed to
+    another process by `multiprocessing`, which sends a duplicate of the descriptor, or by `socket.send_fds`.
+
+    Attributes:
+        kind: The name of its kind, such as ``"net"``.
+        id: Its inode number, which is in the text of the links in ``/proc/PID/ns``.
+    """
+
+    __slots__ = ("__weakref__", "_device", "_fd", "id", "kind")
+
+    kind: str
+    id: int
+
+    def __init__(self, fd: int) -> None:
+        """Take over a descriptor; it belongs to this object from now on.
+
+        Raises:
+            SpecError: when it is no namespace; it is left open.
+        """
+        self._fd = -1
+        try:
+            self.kind = _NAMES[raw.ns_get_nstype(fd)]
+        except (OSError, TypeError, ValueError) as error:
+            raise SpecError(f"fd: {fd!r} is no open namespace") from error
+        status = os.fstat(fd)
+        self.id, self._device = status.st_ino, status.st_dev
+        self._fd = fd
+
+    @classmethod
+    def of(cls, target: Target, kind: str | None = None) -> Self:
+        """Open a namespace.
+
+        Args:
+            target: A PID; a pidfd, as `Pidfd`, or as anything with ``pidfd``; anything with a ``pid``; the path of a
+                namespace; an open file or another handle of one; anything with a method ``namespace(kind)``.
+            kind: Which of a process's namespaces; not needed where the target is a namespace itself.
+
+        Raises:
+            SpecError: when the target is none, or of another kind.
+            SpawnError: when it cannot be opened.
+        """
+        name = None if kind is None else _one(kind)
+        handle = cls(_target.open_namespace(target, name))
+        if name not in (None, handle.kind):
+            found = handle.kind
+            handle.close()
+            raise SpecError(f"kind: {target!r} is a {found} namespace, not a {name} namespace")
+        return handle
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode, by which namespaces are compared (namespaces(7))."""
+        return self._device, self.id
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._fd < 0
+
+    def fileno(self) -> int:
+        """Return the descriptor, which belongs to this object.
+
+        Raises:
+            ClosedError: when it is closed.
+        """
+        if self._fd < 0:
+            raise ClosedError(f"this handle of a {self.kind} namespace is closed")
+        return self._fd
+
+    def close(self) -> None:
+        """Close it. The namespace ends when nothing else keeps it."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    @property
+    def owner(self) -> Namespace:
+        """The user namespace it belongs to, whose root has the rights over it (ioctl_nsfs(2), NS_GET_USERNS).
+
+        Raises:
+            SpawnError: when that is outside of the caller's own user namespace.
+        """
+        return self._ask(raw.ns_get_userns, "NS_GET_USERNS")
+
+    @property
+    def parent(self) -> Namespace:
+        """The PID or user namespace in which it was made (ioctl_nsfs(2), NS_GET_PARENT).
+
+        Raises:
+            SpecError: for the other kinds, which have no parent.
+            SpawnError: when that is outside of the caller's own namespace.
+        """
+        if self.kind not in ("pid", "user"):
+            raise SpecError(f"parent: only PID and user namespaces have one, not {self.kind} namespaces")
+        return self._ask(raw.ns_get_parent, "NS_GET_PARENT")
+
+    def _ask(self, request: Callable[[int], int], name: str) -> Namespace:
+        try:
+            return Namespace(request(self.fileno()))
+        except OSError as error:
+            raise spawn_error(error.errno or 0, "open target", "caller", f"ioctl({name})", "") from None
+
+    @property
+    def owner_uid(self) -> int:
+        """The user who made it, or the user namespace it belongs to, as the caller's user namespace numbers users."""
+        if self.kind == "user":
+            return raw.ns_get_owner_uid(self.fileno())
+        with self.owner as owner:
+            return owner.owner_uid
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is a PID namespace whose PID 1 has ended, in which nothing can be started (pid_namespaces(7))."""
+        return self.kind == "pid" and _target.is_dead_pid_namespace(self.fileno())
+
+    def persist(self, path: str | os.PathLike[str]) -> None:
+        """Keep it in a file: bind-mount it there, as ``ip netns`` does below ``/run/netns`` (mount(2), MS_BIND).
+
+        The file is made if there is none. The mount is one of the caller's own mount namespace, and lasts until
+        `unpersist`. Needs CAP_SYS_ADMIN; a mount namespace can only be kept in one that is older than itself.
+
+        Raises:
+            SpawnError: when it cannot be mounted; a file made for it is removed again.
+        """
+        source = f"/proc/self/fd/{self.fileno()}"
+        made = False
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+            made = True
+        except FileExistsError:
+            pass
+        try:
+            raw.mount(source, path, None, raw.MS_BIND)
+        except BaseException as error:
+            if made:
+                os.unlink(path)
+            if isinstance(error, OSError):
+                call = f'mount("{source}", "{os.fspath(path)}", NULL, MS_BIND, NULL)'
+                raise spawn_error(error.errno or 0, "persist", "caller", call, self.kind) from None
+            raise
+
+    @staticmethod
+    def unpersist(path: str | os.PathLike[str]) -> None:
+        """Undo `persist`: unmount the namespace that is kept in a file, and remove the empty file (umount2(2)).
+
+        Raises:
+            SpecError: when no namespace is mounted there; nothing is changed.
+            SpawnError: when it cannot be unmounted.
+        """
+        with Namespace.of(path):
+            pass
+        try:
+            raw.umount2(path, raw.MNT_DETACH | raw.UMOUNT_NOFOLLOW)
+        except OSError as error:
+            call = f'umount2("{os.fspath(path)}", MNT_DETACH|UMOUNT_NOFOLLOW)'
+            raise spawn_error(error.errno or 0, "unpersist", "caller", call, "") from None
+        status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            os.unlink(path)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Close it, and say that somebody has forgotten to."""
+        if getattr(self, "_fd", -1) >= 0:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of the same namespace."""
+        if not isinstance(other, Namespace):
+            return NotImplemented
+        return self.identity == other.identity
+
+    def __hash__(self) -> int:
+        """Fit `__eq__`."""
+        return hash(self.identity)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse: only `multiprocessing` can hand it over, and asks elsewhere.
+
+        Raises:
+            NsboxError: always.
+        """
+        raise NsboxError(
+            f"{self!r} cannot be pickled but by multiprocessing: a descriptor has no meaning elsewhere. "
+            "socket.send_fds hands it to another process, persist() keeps it in a file"
+        )
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        if self.closed:
+            return f"<closed handle of {self.kind} namespace {self.id}>"
+        return f"<{self.kind} namespace {self.id}, open as descriptor {self._fd}>"
+
+
+def _one(kind: str) -> str:
+    names = namespace_names(kind)
+    if len(names) != 1:
+        raise SpecError(f"kind: expected the name of one kind of namespace, got {kind!r}")
+    return names[0]
+
+
+def _handed_over(namespace: Namespace) -> tuple[Callable[[Any], Namespace], tuple[Any]]:
+    return _received, (reduction.DupFd(namespace.fileno()),)
+
+
+def _received(duplicate: Any) -> Namespace:
+    return Namespace(duplicate.detach())
+
+
+reduction.ForkingPickler.register(Namespace, _handed_over)

@@ -1,0 +1,49 @@
+"""Run a program in namespaces that exist already, as nsenter(1) does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+from nsbox._target import Target
+from nsbox.calls import run
+from nsbox.join import Join
+from nsbox.spec import Namespaces
+
+__all__ = ["enter"]
+
+
+def enter(
+    target: Target,
+    kinds: Namespaces | None,
+    *args: Any,
+    root: bool | str | bytes | os.PathLike[str] = False,
+    wd: bool | str | bytes | os.PathLike[str] = False,
+    preserve_credentials: bool = False,
+    **keywords: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a program in namespaces of a process and return when nothing of it is alive (setns(2)).
+
+    ``nsbox.enter(4711, "ipc net", ["ip", "address"])`` is ``nsenter --target 4711 --ipc --net ip address`` with the
+    result, the exceptions and the lifetime rules of `run`. The form that does not wait is
+    ``nsbox.Popen(args, unshare="", join=nsbox.Join(target, kinds))``.
+
+    Args:
+        target: Whose namespaces; see `Join`.
+        kinds: Which of them, as for `unshare`; None for all in which the target differs from the caller.
+        *args: As for `subprocess.run`.
+        root: Whether the target's root directory becomes the root, or the directory that does.
+        wd: Whether the target's working directory becomes the working directory, or the directory that does.
+        preserve_credentials: Whether the ids are left alone when a user namespace is joined.
+        **keywords: As for `run`. New namespaces, with `unshare`, are made inside of those that are joined.
+
+    Raises:
+        SpecError: for arguments that make no sense.
+        SpawnError: when something cannot be opened or joined.
+        OSError: as `subprocess.run`.
+        subprocess.TimeoutExpired: as `subprocess.run`.
+        subprocess.CalledProcessError: as `subprocess.run`.
+    """
+    join = Join(target, kinds, root, wd, preserve_credentials)
+    return run(*args, unshare=keywords.pop("unshare", ""), join=join, **keywords)

@@ -1,0 +1,291 @@
+"""The system calls themselves, as if writing C: nothing is checked, nothing is undone, errors are the kernel's numbers.
+
+Every function moves or changes what the manual page says: with `unshare` and `setns` the calling *thread*. Each raises
+`OSError` with the kernel's ``errno``, and nothing else is done about it. For everything but lessons and experiments
+there is something that cleans up after itself: `nsbox.run`, `nsbox.enter`, `nsbox.unshare`, `nsbox.setns`.
+
+The requests that ask a namespace are in ioctl_nsfs(2), those that ask a process in ioctl_pidfd(2).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+
+from nsbox import _core
+from nsbox.errors import SpecError
+from nsbox.spec import KINDS
+
+__all__ = [
+    "CLONE_CLEAR_SIGHAND",
+    "CLONE_FS",
+    "CLONE_INTO_CGROUP",
+    "CLONE_NEWCGROUP",
+    "CLONE_NEWIPC",
+    "CLONE_NEWNET",
+    "CLONE_NEWNS",
+    "CLONE_NEWPID",
+    "CLONE_NEWTIME",
+    "CLONE_NEWUSER",
+    "CLONE_NEWUTS",
+    "CLONE_PARENT",
+    "CLONE_PIDFD",
+    "MNT_DETACH",
+    "MS_BIND",
+    "MS_NODEV",
+    "MS_NOEXEC",
+    "MS_NOSUID",
+    "MS_PRIVATE",
+    "MS_RDONLY",
+    "MS_REC",
+    "MS_REMOUNT",
+    "MS_SHARED",
+    "MS_SLAVE",
+    "UMOUNT_NOFOLLOW",
+    "clone3",
+    "mount",
+    "ns_get_id",
+    "ns_get_nstype",
+    "ns_get_owner_uid",
+    "ns_get_parent",
+    "ns_get_pid_from_pidns",
+    "ns_get_pid_in_pidns",
+    "ns_get_tgid_from_pidns",
+    "ns_get_tgid_in_pidns",
+    "ns_get_userns",
+    "pidfd_get_namespace",
+    "pidfd_open",
+    "pidfd_send_signal",
+    "pivot_root",
+    "setdomainname",
+    "sethostname",
+    "setns",
+    "umount2",
+    "unshare",
+]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+CLONE_FS = 0x200
+CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
+CLONE_NEWTIME = 0x80
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_CLEAR_SIGHAND = 0x100000000
+CLONE_INTO_CGROUP = 0x200000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
+MNT_DETACH = 0x2
+UMOUNT_NOFOLLOW = 0x8
+
+_SURVIVABLE = (
+    sum(kind.flag for kind in KINDS.values()) | CLONE_PIDFD | CLONE_PARENT | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP
+)
+
+# linux/nsfs.h: _IO(0xb7, n), or _IOR(0xb7, n, type) where a number is asked for or answered.
+_GET_USERNS, _GET_PARENT, _GET_NSTYPE, _GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
+_PID_FROM_PIDNS, _TGID_FROM_PIDNS, _PID_IN_PIDNS, _TGID_IN_PIDNS = 0x8004B706, 0x8004B707, 0x8004B708, 0x8004B709
+_GET_ID = 0x8008B70D
+# linux/pidfd.h: _IO(0xff, n).
+_PIDFD_NAMESPACES = {
+    "cgroup": 0xFF01, "ipc": 0xFF02, "mount": 0xFF03, "net": 0xFF04, "pid": 0xFF05, "pid_for_children": 0xFF06,
+    "time": 0xFF07, "time_for_children": 0xFF08, "user": 0xFF09, "uts": 0xFF0A,
+}  # fmt: skip
+
+
+def unshare(flags: int) -> None:
+    """Put the calling thread into new namespaces (unshare(2)); a new PID or time namespace is for its children.
+
+    Not undone. In a process with threads the others stay where they were; `CLONE_NEWUSER` is refused there (EINVAL),
+    and after `CLONE_NEWPID` the calling thread can start no threads until ``setns`` on ``/proc/self/ns/pid``.
+
+    Raises:
+        OSError: as unshare(2).
+    """
+    _core.unshare(flags)
+
+
+def setns(fd: int, nstype: int = 0) -> None:
+    """Put the calling thread into the namespace `fd` refers to, or into those of a process if it is a pidfd (setns(2)).
+
+    Args:
+        fd: A namespace or a pidfd.
+        nstype: The kind it must be of, or the kinds to join (CLONE_NEW*); 0 for any.
+
+    Raises:
+        OSError: as setns(2).
+    """
+    _core.setns(fd, nstype)
+
+
+def mount(
+    source: Path | None, target: Path, fstype: str | None = None, flags: int = 0, data: str | bytes | None = None
+) -> None:
+    """Mount, remount, bind, or change the propagation of a mount (mount(2)). None is a null pointer.
+
+    Raises:
+        OSError: as mount(2).
+    """
+    _core.mount(
+        None if source is None else os.fsencode(source),
+        os.fsencode(target),
+        None if fstype is None else os.fsencode(fstype),
+        flags,
+        None if data is None else os.fsencode(data),
+    )
+
+
+def umount2(target: Path, flags: int = 0) -> None:
+    """Unmount (umount2(2)).
+
+    Raises:
+        OSError: as umount2(2).
+    """
+    _core.umount2(os.fsencode(target), flags)
+
+
+def pivot_root(new_root: Path, put_old: Path) -> None:
+    """Make `new_root` the root of the mount namespace, and the old root appear at `put_old` (pivot_root(2)).
+
+    The kernel moves every process and thread whose root or working directory was the old root.
+
+    Raises:
+        OSError: as pivot_root(2).
+    """
+    _core.pivot_root(os.fsencode(new_root), os.fsencode(put_old))
+
+
+def sethostname(name: str | bytes) -> None:
+    """Set the host name of the UTS namespace the calling thread is in (sethostname(2)).
+
+    Raises:
+        OSError: as sethostname(2).
+    """
+    _core.sethostname(os.fsencode(name))
+
+
+def setdomainname(name: str | bytes) -> None:
+    """Set the NIS domain name of the UTS namespace the calling thread is in (setdomainname(2)).
+
+    Raises:
+        OSError: as setdomainname(2).
+    """
+    _core.setdomainname(os.fsencode(name))
+
+
+def clone3(flags: int = 0, *, exit_signal: int = signal.SIGCHLD, cgroup: int = 0) -> tuple[int, int]:
+    """Fork into new namespaces (clone3(2)); like `os.fork` it returns twice.
+
+    Only what a Python interpreter survives can be asked for: nothing that shares memory, a stack or threads. The C
+    library does not learn of this fork (pthread_atfork(3)), so it is refused while the process has a second thread,
+    which might hold a lock of malloc; the child should soon exec or call `os._exit`. Where there are threads,
+    `nsbox.fork_exec` does it without these dangers.
+
+    Args:
+        flags: ``CLONE_NEW*``, ``CLONE_PIDFD``, ``CLONE_PARENT``, ``CLONE_CLEAR_SIGHAND``, ``CLONE_INTO_CGROUP``.
+        exit_signal: The signal the parent gets at the child's end; 0 for none (then it is waited for with ``__WALL``).
+        cgroup: With ``CLONE_INTO_CGROUP`` a descriptor of the cgroup's directory.
+
+    Returns:
+        The PID (0 in the child) and, in the parent and with ``CLONE_PIDFD``, a pidfd; else -1.
+
+    Raises:
+        SpecError: for other flags, and when there are threads.
+        OSError: as clone3(2).
+    """
+    if flags & ~_SURVIVABLE:
+        raise SpecError(f"flags: {flags & ~_SURVIVABLE:#x} would share with the child what Python cannot share")
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise SpecError("clone3: this process has several threads, and a lock that one of them holds would stay locked")
+    pid, pidfd = _core.clone3(flags, exit_signal, cgroup)
+    return pid, pidfd if pid else -1
+
+
+def pidfd_open(pid: int, flags: int = 0) -> int:
+    """Return a descriptor of a process (pidfd_open(2)).
+
+    Raises:
+        OSError: as pidfd_open(2).
+    """
+    return os.pidfd_open(pid, flags)
+
+
+def pidfd_send_signal(pidfd: int, sig: int, flags: int = 0) -> None:
+    """Send a signal through a pidfd (pidfd_send_signal(2)).
+
+    Raises:
+        OSError: as pidfd_send_signal(2).
+    """
+    signal.pidfd_send_signal(pidfd, sig, None, flags)
+
+
+def ns_get_userns(fd: int) -> int:
+    """Return a new descriptor of the user namespace that a namespace belongs to."""
+    return fcntl.ioctl(fd, _GET_USERNS)
+
+
+def ns_get_parent(fd: int) -> int:
+    """Return a new descriptor of the parent of a PID or user namespace."""
+    return fcntl.ioctl(fd, _GET_PARENT)
+
+
+def ns_get_nstype(fd: int) -> int:
+    """Return the CLONE_NEW* of a namespace."""
+    return fcntl.ioctl(fd, _GET_NSTYPE)
+
+
+def ns_get_owner_uid(fd: int) -> int:
+    """Return the user who made a user namespace, as the caller's user namespace numbers it."""
+    return int(struct.unpack("I", fcntl.ioctl(fd, _GET_OWNER_UID, bytes(4)))[0])
+
+
+def ns_get_id(fd: int) -> int:
+    """Return the number of a namespace, which unlike its inode is never used again (Linux 6.18)."""
+    return int(struct.unpack("Q", fcntl.ioctl(fd, _GET_ID, bytes(8)))[0])
+
+
+def ns_get_pid_from_pidns(fd: int, pid: int) -> int:
+    """Return the number that the process or thread `pid` of PID namespace `fd` has for the caller (Linux 6.11)."""
+    return fcntl.ioctl(fd, _PID_FROM_PIDNS, pid)
+
+
+def ns_get_tgid_from_pidns(fd: int, pid: int) -> int:
+    """Return the number that the process of thread `pid` of PID namespace `fd` has for the caller (Linux 6.11)."""
+    return fcntl.ioctl(fd, _TGID_FROM_PIDNS, pid)
+
+
+def ns_get_pid_in_pidns(fd: int, pid: int) -> int:
+    """Return the number that `pid`, as the caller numbers it, has in PID namespace `fd` (Linux 6.11)."""
+    return fcntl.ioctl(fd, _PID_IN_PIDNS, pid)
+
+
+def ns_get_tgid_in_pidns(fd: int, pid: int) -> int:
+    """Return the number that the process of `pid`, as the caller numbers it, has in PID namespace `fd` (Linux 6.11)."""
+    return fcntl.ioctl(fd, _TGID_IN_PIDNS, pid)
+
+
+def pidfd_get_namespace(pidfd: int, kind: str) -> int:
+    """Return a new descriptor of a namespace of a process (Linux 6.11).
+
+    Args:
+        pidfd: The process.
+        kind: A kind of namespace, or ``pid_for_children`` or ``time_for_children``.
+    """
+    return fcntl.ioctl(pidfd, _PIDFD_NAMESPACES[kind])

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from nsbox import raw
 from nsbox.errors import NsboxError
 from nsbox.spec import KINDS
 
@@ -175,7 +176,10 @@ class _Keeper:
     def enter(self, *kinds: str) -> None:
         for kind in kinds:
             if kind in self.links:
-                _setns(self.links.pop(kind), f"setns into the {kind} namespace")
+                try:
+                    raw.setns(self.links.pop(kind))
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, f"setns into the {kind} namespace") from None
 
     def say(self, what: str | int) -> None:
         with contextlib.suppress(OSError):
@@ -253,17 +257,7 @@ def _close(*fds: int) -> None:
         os.close(fd)
 
 
-def _setns(fd: int, what: str) -> None:
-    if _libc().setns(fd, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error), what)
-
-
 def _prctl(option: int, value: int) -> None:
-    if _libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), f"prctl({option}, {value})")
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)

@@ -20,6 +20,8 @@
 #   recording.py records to plain data and back
 #   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
+#   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
+#   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #

@@ -40,7 +40,8 @@ def _descendants(roots: set[int], known: Callable[[Process], bool]) -> list[Proc
     found: list[Process] = []
     pending = list(roots)
     while pending:
-        for process in children.get(pending.pop(), []):
+        # A root may be below another one, so each family is taken out as it is seen.
+        for process in children.pop(pending.pop(), []):
             pending.append(process.pid)
             if process.state not in "ZX" and process.pid not in roots and not known(process):
                 found.append(process)

@@ -11,7 +11,7 @@
     │   ├── WorkerDiedError                  the process that carried it out ended
     │   └── RemoteError                      it raised something that cannot travel
     └── SpawnError(OSError)                  a step of the plan failed
-        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES
+        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES, or an id without a meaning
 
 A program that cannot be executed and a working directory that does not exist raise what `subprocess` raises for
 them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their relatives.
@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from errno import EINVAL
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class SpawnError(NsboxError, OSError):
 
 
 class SpawnPermissionError(SpawnError, PermissionError):
-    """A step was refused with EPERM or EACCES."""
+    """A step was refused with EPERM or EACCES; or an id was asked for that is not mapped, which is EINVAL."""
 
 
 def spawn_error(
@@ -176,7 +177,10 @@ def spawn_error(
         detail: What else was reported about it.
         evidence: What is known about the machine; by default it is gathered now.
     """
-    cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
+    # In a user namespace an id that is not mapped is no argument (EINVAL); outside, it is one the caller may not take.
+    unmapped = errno == EINVAL and step in ("set groups", "setgid", "setuid")
+    denied = unmapped or isinstance(OSError(errno, ""), PermissionError)
+    cls = SpawnPermissionError if denied else SpawnError
     try:
         # Only needed when something fails, and its readers import what is imported from here.
         from nsbox import _hints  # noqa: PLC0415

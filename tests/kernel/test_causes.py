@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -217,10 +218,10 @@ def test_task_limit() -> None:
 
 
 def test_maps() -> None:
-    """Somebody else, nobody, everybody twice, and a namespace whose setgroups is given up."""
-    assert as_user(lambda: cause(unshare="U", map_users=[(0, 0, 1)])) == "map-of-somebody-else"
-    assert as_user(lambda: cause(unshare="U", map_groups=[(0, 0, 2)])) == "map-of-somebody-else"
-    assert cause(unshare="U", map_groups=[(0, 0, 10), (5, 100, 10)]) == "map-shape"
+    """Somebody else, nobody, and a namespace whose setgroups is given up."""
+    # What an ordinary user may not write goes to newuidmap(1), where that is installed.
+    expected = "helper-refuses" if shutil.which("newuidmap") else "no-helper"
+    assert as_user(lambda: cause(unshare="U", map_users=[(0, 0, 1)])) == expected
     nested = {"unshare": "U", "map_users": [(0, 100000, 65536)]}
     assert after(enter_user_namespace, **nested) == "map-of-nobody"
     given_up = {"unshare": "U", "setgroups": "allow", "map_users": [(0, 0, 1)]}

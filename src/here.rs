@@ -1,40 +1,13 @@
-//! What unshare(1) does to its own process, call by call: for `nsbox unshare`, which becomes the program it starts.
+//! What unshare(1) does to its own process beside the calls of `raw.rs`: for `nsbox unshare`, which becomes the program
+//! it starts.
 
-use std::ffi::CString;
-
-use libc::{c_int, c_ulong};
+use libc::c_int;
 use pyo3::prelude::*;
 
-use crate::error::{Error, Result, last};
-
-fn text(bytes: Option<Vec<u8>>) -> Result<Option<CString>> {
-    bytes.map(CString::new).transpose().map_err(|_| Error::Spec("embedded null byte".into()))
-}
+use crate::error::{Result, last};
 
 fn checked(call: &'static str, result: c_int) -> Result<()> {
     if result == 0 { Ok(()) } else { Err(last(call)) }
-}
-
-/// unshare(2) for the calling thread.
-#[pyfunction]
-pub fn unshare_here(flags: c_int) -> Result<()> {
-    // SAFETY: a plain number.
-    checked("unshare", unsafe { libc::unshare(flags) })
-}
-
-/// mount(2).
-#[pyfunction]
-#[pyo3(signature = (source, target, fstype, flags))]
-pub fn mount_here(
-    source: Option<Vec<u8>>,
-    target: Option<Vec<u8>>,
-    fstype: Option<Vec<u8>>,
-    flags: c_ulong,
-) -> Result<()> {
-    let texts = [text(source)?, text(target)?, text(fstype)?];
-    let [source, target, fstype] = texts.each_ref().map(|text| text.as_ref().map_or(std::ptr::null(), |t| t.as_ptr()));
-    // SAFETY: NULL or live C strings; no data.
-    checked("mount", unsafe { libc::mount(source, target, fstype, flags, std::ptr::null()) })
 }
 
 /// Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).

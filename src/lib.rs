@@ -45,7 +45,7 @@ mod _core {
     #[pymodule_export]
     use crate::errand::Errand;
     #[pymodule_export]
-    use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
+    use crate::here::{die_with_parent, keep_capabilities};
     #[pymodule_export]
     use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]

@@ -35,7 +35,6 @@ __all__ = [
     "landlock_layers",
     "list_queues",
     "mount",
-    "mount_here",
     "namespace_relations",
     "open_box",
     "open_proc",
@@ -52,7 +51,6 @@ __all__ = [
     "spawn",
     "umount2",
     "unshare",
-    "unshare_here",
 ]
 
 __version__: Final[str]
@@ -765,16 +763,6 @@ def mount(
     mount(2).
     """
 
-def mount_here(
-    source: SupportsGetItem[int, SupportsIndex] | None,
-    target: SupportsGetItem[int, SupportsIndex] | None,
-    fstype: SupportsGetItem[int, SupportsIndex] | None,
-    flags: SupportsIndex,
-) -> None:
-    """
-    mount(2).
-    """
-
 def namespace_relations(
     proc: Proc, handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]]
 ) -> list[Relation]:
@@ -870,9 +858,4 @@ def umount2(target: bytes | bytearray, flags: SupportsIndex = 0) -> None:
 def unshare(flags: SupportsIndex) -> None:
     """
     unshare(2): move the calling thread.
-    """
-
-def unshare_here(flags: SupportsIndex) -> None:
-    """
-    unshare(2) for the calling thread.
     """

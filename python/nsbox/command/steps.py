@@ -75,7 +75,7 @@ def _namespaces(request: Request, pins: _Pins) -> Iterator[CommandStep]:
         yield CommandStep(
             "unshare", f"unshare({'|'.join(kind.flag_name for kind in flags)})", "unshare(2)",
             "this process leaves the namespaces it shares with others; a new PID or time namespace is for its children",
-            lambda: _core.unshare_here(sum(kind.flag for kind in flags)),
+            lambda: _core.unshare(sum(kind.flag for kind in flags)),
         )  # fmt: skip
     offsets = {"monotonic": request.monotonic, "boottime": request.boottime}
     for clock, seconds in offsets.items():
@@ -111,7 +111,7 @@ def _mounts(request: Request) -> Iterator[CommandStep]:
         yield CommandStep(
             "propagation", f'mount("none", "/", NULL, MS_REC|{kind}, NULL)', "mount_namespaces(7)",
             "a new mount namespace starts as a copy; this decides whether mounts still spread between the two",
-            lambda: _core.mount_here(b"none", b"/", None, _MS_REC | _PROPAGATION[request.propagation]),
+            lambda: _core.mount(b"none", b"/", None, _MS_REC | _PROPAGATION[request.propagation]),
         )  # fmt: skip
     if request.root:
         yield CommandStep("chroot", f"chroot({_c(request.root)})", "chroot(2)", "as asked",
@@ -132,13 +132,13 @@ def _mounts(request: Request) -> Iterator[CommandStep]:
             "mount proc",
             f'mount("proc", {_c(request.mount_proc)}, "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)', "proc(5)",
             "a proc that shows the PID namespace of whoever mounts it",
-            lambda: _core.mount_here(b"proc", target, b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC),
+            lambda: _core.mount(b"proc", target, b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC),
         )  # fmt: skip
 
 
 def _private(target: bytes) -> None:
     try:
-        _core.mount_here(b"none", target, None, _MS_REC | _MS_PRIVATE)
+        _core.mount(b"none", target, None, _MS_REC | _MS_PRIVATE)
     except OSError as error:
         # Nothing is mounted there yet, so there is nothing to change.
         if error.errno != errno.EINVAL:
@@ -286,7 +286,7 @@ class _Pins:
 
     def _mount(self) -> None:
         for kind, file in self.files.items():
-            _core.mount_here(f"/proc/{self._owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, _MS_BIND)
+            _core.mount(f"/proc/{self._owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, _MS_BIND)
 
 
 def _link(kind: str) -> str:

@@ -17,6 +17,7 @@ pub mod mounts;
 mod ns;
 mod pidfd;
 pub mod plan;
+mod privileges;
 mod probe;
 mod proc;
 mod raw;
@@ -46,11 +47,13 @@ mod _core {
     #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
     #[pymodule_export]
-    use crate::ipc::{IpcFiles, read_ipc};
+    use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
+    #[pymodule_export]
+    use crate::privileges::shed_privileges;
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]

@@ -2,9 +2,6 @@
 
 # General layout, along the way of the data:
 #
-#   mount.py     what is mounted: Bind, Tmpfs, Overlay, Proc
-#   limit.py     limits for a process, and for all together: Limits
-#   cgroup.py    where the latter can be made
 #   spec.py      what the caller asks for, validated: Spec
 #   launch.py    the program and its surroundings; the one place where something is started
 #   process.py   subprocess in namespaces: Popen
@@ -12,9 +9,19 @@
 #   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
 #   handle.py    the bare handle without pipes: fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
-#   tree.py      the process table and its tree: ps, pstree
-#   views/       records to text
+#   processes.py the process table: ps
+#   tree.py      the tree of processes: pstree
+#   inventory.py the namespaces there are: lsns, namespaces_of, same_namespace
+#   mountinfo.py the mounts that a process sees: mounts
+#   ipc.py       what is in an IPC namespace: ipcs
+#   snapshots.py all of that at a moment: snapshot, observe
+#   changes.py   what became of it between two moments: diff
+#   comparison.py    inside and outside side by side: compare
+#   recording.py records to plain data and back
+#   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
+#   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
+#   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -24,8 +31,6 @@
 # checkers follow the imports below, which never run. (typing's own constant would cost as much as all the rest here.)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsbox import lessons as lessons
-    from nsbox import raw as raw
     from nsbox._core import __version__
     from nsbox._target import Pidfd
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
@@ -45,17 +50,26 @@ if TYPE_CHECKING:
         getstatusoutput,
         run,
     )
+    from nsbox.changes import Change, Changes, Diff, diff
+    from nsbox.comparison import Comparison, compare
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
+        CallError,
+        CallTimeoutError,
         ClosedError,
         NsboxError,
+        RemoteError,
         ScopeError,
         SpawnError,
         SpawnPermissionError,
         SpecError,
+        TransferError,
         UnsupportedError,
+        WorkerDiedError,
     )
+    from nsbox.executor import Executor
     from nsbox.explanation import Explanation, explain
+    from nsbox.function import boxed
     from nsbox.handle import fork_exec
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
@@ -65,10 +79,12 @@ if TYPE_CHECKING:
     from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
+    from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
+    from nsbox.snapshots import Observation, Snapshot, observe, snapshot
     from nsbox.spec import Spec
     from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
@@ -83,12 +99,16 @@ _NAMES = {
         "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
         "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
+    "changes": ("Change", "Changes", "Diff", "diff"),
+    "comparison": ("Comparison", "compare"),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
-        "ClosedError", "NsboxError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
-        "UnsupportedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
+        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
+    "executor": ("Executor",),
     "explanation": ("Explanation", "explain"),
+    "function": ("boxed",),
     "handle": ("fork_exec",),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
@@ -98,10 +118,12 @@ _NAMES = {
     "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
+    "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
     "processes": ("Process", "ProcessTable", "ps"),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
+    "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
     "spec": ("Spec",),
     "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
@@ -116,10 +138,17 @@ __all__ = [
     "STDOUT",
     "Bind",
     "Box",
+    "CallError",
+    "CallTimeoutError",
     "CalledProcessError",
+    "Change",
+    "Changes",
     "ClosedError",
+    "Comparison",
     "CompletedProcess",
     "Diagnosis",
+    "Diff",
+    "Executor",
     "Explanation",
     "IpcObject",
     "IpcTable",
@@ -131,6 +160,8 @@ __all__ = [
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Observation",
+    "Outcome",
     "Overlay",
     "Pidfd",
     "Popen",
@@ -138,10 +169,12 @@ __all__ = [
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "RemoteError",
     "Scope",
     "ScopeError",
     "Shell",
     "ShellResult",
+    "Snapshot",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",
@@ -149,13 +182,19 @@ __all__ = [
     "SubprocessError",
     "TimeoutExpired",
     "Tmpfs",
+    "TransferError",
     "UnsupportedError",
+    "Verdict",
+    "WorkerDiedError",
     "__version__",
+    "boxed",
     "call",
     "check_call",
     "check_output",
+    "compare",
     "create_subprocess_exec",
     "create_subprocess_shell",
+    "diff",
     "doctor",
     "enter",
     "explain",
@@ -167,11 +206,13 @@ __all__ = [
     "mount_proc",
     "mounts",
     "namespaces_of",
+    "observe",
     "ps",
     "pstree",
     "run",
     "same_namespace",
     "setns",
+    "snapshot",
     "translate_pid",
     "unshare",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "keep_capabilities",
     "kinds",
     "landlock_layers",
+    "list_queues",
     "mount",
     "mount_here",
     "namespace_relations",
@@ -47,6 +48,7 @@ __all__ = [
     "setdomainname",
     "sethostname",
     "setns",
+    "shed_privileges",
     "spawn",
     "umount2",
     "unshare",
@@ -746,6 +748,12 @@ def landlock_layers() -> int | None:
     It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
     """
 
+def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
+    """
+    The POSIX message queues in an mqueue that is mounted somewhere; nothing if it cannot be listed. The descriptor stays
+    the caller's.
+    """
+
 def mount(
     source: bytes | bytearray | None,
     target: bytes | bytearray,
@@ -838,6 +846,13 @@ def sethostname(name: bytes | bytearray) -> None:
 def setns(fd: SupportsIndex, nstype: SupportsIndex = 0) -> None:
     """
     setns(2): move the calling thread into a namespace, or into those of a process.
+    """
+
+def shed_privileges(keep_caps: bool, no_new_privs: bool) -> None:
+    """
+    Give up what a payload does not have: with `no_new_privs` the prospect of more rights, and unless it is root or is to
+    keep them the capabilities. Entering a user namespace gives all of them, and an exec by root lets them pass; kept ones
+    pass any exec (capabilities(7)).
     """
 
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:

@@ -17,7 +17,18 @@ from nsbox.errors import SpecError
 from nsbox.limit import Limits, Rlimits, limits_of, rlimits_of
 from nsbox.mount import Bind, Mount, Overlay, Proc, Tmpfs
 
-__all__ = ["KINDS", "IdRange", "IdRanges", "Maps", "Namespaces", "Options", "Spec", "namespace_names", "spec_of"]
+__all__ = [
+    "KINDS",
+    "IdRange",
+    "IdRanges",
+    "Maps",
+    "Namespaces",
+    "Options",
+    "Spec",
+    "box_spec",
+    "namespace_names",
+    "spec_of",
+]
 
 KINDS = {kind.name: kind for kind in _core.kinds()}
 """The kinds of namespaces by name, in the order in which nsbox names them (namespaces(7))."""
@@ -308,6 +319,23 @@ def spec_of(unshare: Namespaces, options: Options) -> Spec:
     except TypeError:
         # Something unhashable, such as a set of namespaces; or no option at all, which this says as well.
         return Spec(unshare=unshare, **options)
+
+
+def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
+    """Return what was asked for by a `Spec` or by options, if it can be a box.
+
+    Raises:
+        SpecError: when it cannot.
+    """
+    if spec is None:
+        spec = spec_of(unshare, options)
+    elif options:
+        raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
+    if not (spec.fork and spec.init):
+        raise SpecError("init: nsbox-init is what makes a box; Popen and Shell start a program as PID 1")
+    if spec.join is not None:
+        raise SpecError("join: a box is made of new namespaces; the method Box of a box makes one inside of it")
+    return spec
 
 
 def _is_id(value: object) -> bool:

@@ -246,7 +246,6 @@ def test_verdicts_do_not_end_the_batch(place: Path) -> None:
         (callees.locked, Verdict.TIMEOUT, nsbox.CallTimeoutError),
         (callees.exit_with_3, Verdict.ERROR, nsbox.WorkerDiedError),
         (callees.kill_itself, Verdict.KILLED, nsbox.WorkerDiedError),
-        (callees.kill_everything, Verdict.KILLED, nsbox.WorkerDiedError),
         (callees.too_much, Verdict.OOM, MemoryError),
         (callees.crowd, Verdict.PIDS, BlockingIOError),
         (callees.threads, Verdict.PIDS, RuntimeError),

@@ -217,13 +217,6 @@ def kill_itself() -> None:
     die(signal.SIGTERM)
 
 
-def kill_everything() -> None:
-    """End all that can be reached."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)
-    die(signal.SIGKILL)
-
-
 def too_much() -> bytearray:
     """Ask for more memory than there can be."""
     return bytearray(1 << 60)

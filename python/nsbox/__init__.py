@@ -9,8 +9,16 @@
 #   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
 #   handle.py    the bare handle without pipes: fork_exec
 #   shell.py     an interactive shell as PID 1: Shell
-#   tree.py      the process table and its tree: ps, pstree
-#   views/       records to text
+#   processes.py the process table: ps
+#   tree.py      the tree of processes: pstree
+#   inventory.py the namespaces there are: lsns, namespaces_of, same_namespace
+#   mountinfo.py the mounts that a process sees: mounts
+#   ipc.py       what is in an IPC namespace: ipcs
+#   snapshots.py all of that at a moment: snapshot, observe
+#   changes.py   what became of it between two moments: diff
+#   comparison.py    inside and outside side by side: compare
+#   recording.py records to plain data and back
+#   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
 #   transcript/  terminal sessions of handouts, run again and compared
@@ -23,8 +31,6 @@
 # checkers follow the imports below, which never run. (typing's own constant would cost as much as all the rest here.)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsbox import lessons as lessons
-    from nsbox import raw as raw
     from nsbox._core import __version__
     from nsbox._target import Pidfd
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
@@ -44,28 +50,41 @@ if TYPE_CHECKING:
         getstatusoutput,
         run,
     )
+    from nsbox.changes import Change, Changes, Diff, diff
+    from nsbox.comparison import Comparison, compare
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
+        CallError,
+        CallTimeoutError,
         ClosedError,
         NsboxError,
+        RemoteError,
         ScopeError,
         SpawnError,
         SpawnPermissionError,
         SpecError,
+        TransferError,
         UnsupportedError,
+        WorkerDiedError,
     )
+    from nsbox.executor import Executor
     from nsbox.explanation import Explanation, explain
+    from nsbox.function import boxed
     from nsbox.handle import fork_exec
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.join import Join
+    from nsbox.limit import Limits
+    from nsbox.mount import Bind, Overlay, Proc, Tmpfs
     from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
+    from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
+    from nsbox.snapshots import Observation, Snapshot, observe, snapshot
     from nsbox.spec import Spec
     from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
@@ -80,23 +99,31 @@ _NAMES = {
         "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
         "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
+    "changes": ("Change", "Changes", "Diff", "diff"),
+    "comparison": ("Comparison", "compare"),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
-        "ClosedError", "NsboxError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
-        "UnsupportedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
+        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
+    "executor": ("Executor",),
     "explanation": ("Explanation", "explain"),
+    "function": ("boxed",),
     "handle": ("fork_exec",),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "join": ("Join",),
+    "limit": ("Limits",),
+    "mount": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
+    "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
     "processes": ("Process", "ProcessTable", "ps"),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
+    "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
     "spec": ("Spec",),
     "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
@@ -109,43 +136,65 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Bind",
     "Box",
+    "CallError",
+    "CallTimeoutError",
     "CalledProcessError",
+    "Change",
+    "Changes",
     "ClosedError",
+    "Comparison",
     "CompletedProcess",
     "Diagnosis",
+    "Diff",
+    "Executor",
     "Explanation",
     "IpcObject",
     "IpcTable",
     "Join",
+    "Limits",
     "Mount",
     "MountTable",
     "Namespace",
     "NamespaceRecord",
     "NamespaceTable",
     "NsboxError",
+    "Observation",
+    "Outcome",
+    "Overlay",
     "Pidfd",
     "Popen",
+    "Proc",
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "RemoteError",
     "Scope",
     "ScopeError",
     "Shell",
     "ShellResult",
+    "Snapshot",
     "SpawnError",
     "SpawnPermissionError",
     "Spec",
     "SpecError",
     "SubprocessError",
     "TimeoutExpired",
+    "Tmpfs",
+    "TransferError",
     "UnsupportedError",
+    "Verdict",
+    "WorkerDiedError",
     "__version__",
+    "boxed",
     "call",
     "check_call",
     "check_output",
+    "compare",
     "create_subprocess_exec",
     "create_subprocess_shell",
+    "diff",
     "doctor",
     "enter",
     "explain",
@@ -157,11 +206,13 @@ __all__ = [
     "mount_proc",
     "mounts",
     "namespaces_of",
+    "observe",
     "ps",
     "pstree",
     "run",
     "same_namespace",
     "setns",
+    "snapshot",
     "translate_pid",
     "unshare",
 ]

@@ -16,7 +16,7 @@ from nsbox import processes as _processes
 if TYPE_CHECKING:
     from nsbox.processes import Process, Thread
 
-__all__ = ["read"]
+__all__ = ["both", "read"]
 
 
 def read(
@@ -27,19 +27,56 @@ def read(
     Raises:
         OSError: `refused`, when the namespace of the process cannot be known.
     """
-    everything, hidden = _processes.read(list({*sources, "pids", "namespaces"}))
-    target = next((process for process in everything if process.pid == pid), None)
-    if target is None or target.namespaces.pid is None:
-        raise refused
-    depth = len(target.pids) - 1
-    deeper = [process for process in everything if len(process.pids) > depth]
-    inside = _descendants(target.namespaces.pid, deeper)
-    numbers = {process.pid: process.pids[depth] for process in deeper if process.namespaces.pid in inside}
-    found = [_renumbered(process, depth, numbers) for process in deeper if process.pid in numbers]
+    _, pairs, hidden = both(pid, sources, refused)
+    found = [inner for _, inner in pairs]
     if pids is not None:
         by_pid = {process.pid: process for process in found}
         found = [by_pid[wanted] for wanted in pids if wanted in by_pid]
     return found, hidden
+
+
+def both(
+    pid: int, sources: Sequence[str], refused: OSError
+) -> tuple[list[Process], list[tuple[Process, Process]], tuple[int, ...]]:
+    """Read all processes, and pair those in the PID namespace of `pid` with themselves as they are seen in there.
+
+    Returns:
+        All of them as seen from here, the pairs (outside, inside), and the PIDs of those that may not be looked at.
+
+    Raises:
+        OSError: `refused`, when the namespace of the process cannot be known.
+    """
+    everything, hidden = _processes.read(list({*sources, "pids", "namespaces"}))
+    target = next((process for process in everything if process.pid == pid), None)
+    is_init = target is not None and target.pids[-1:] == (1,)
+    if target is None or (target.namespaces.pid is None and not is_init):
+        raise refused
+    depth = len(target.pids) - 1
+    deeper = [process for process in everything if len(process.pids) > depth]
+    inside = set() if target.namespaces.pid is None else _descendants(target.namespaces.pid, deeper)
+    members = {process.pid for process in deeper if process.namespaces.pid in inside}
+    if is_init:
+        members |= _below(pid, deeper)
+    numbers = {process.pid: process.pids[depth] for process in deeper if process.pid in members}
+    pairs = [(process, _renumbered(process, depth, numbers)) for process in deeper if process.pid in numbers]
+    return everything, pairs, hidden
+
+
+def _below(pid: int, processes: Sequence[Process]) -> set[int]:
+    """Return a process and its descendants: those of PID 1 are in its namespace, or in one that was made in there.
+
+    Also where nobody may know their namespaces, as those of the init of a box (ptrace(2)).
+    """
+    children: dict[int, list[int]] = {}
+    for process in processes:
+        children.setdefault(process.ppid, []).append(process.pid)
+    found = {pid}
+    waiting = [pid]
+    while waiting:
+        new = [child for child in children.get(waiting.pop(), ()) if child not in found]
+        found.update(new)
+        waiting.extend(new)
+    return found
 
 
 def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
@@ -62,7 +99,7 @@ def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
 
 def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Process:
     """Translate all PIDs. What is outside has none, which a proc shows as 0."""
-    values = process.to_dict()
+    values = process._asdict()
     values |= {
         "pid": numbers[process.pid],
         "pids": process.pids[depth:],

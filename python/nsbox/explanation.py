@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import os
 import shlex
 import textwrap
@@ -17,8 +16,10 @@ from nsbox.command.options import UsageError
 from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
-from nsbox.launch import Launch, candidates
+from nsbox.launch import Launch, candidates, plan_for
 from nsbox.spec import Spec, spec_of
+from nsbox.views import display
+from nsbox.views import step_table as _view
 
 __all__ = ["ExplainedStep", "Explanation", "explain"]
 
@@ -76,7 +77,7 @@ class _Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(display.Table):
     """What happens, in order. `str()` is a text, `data()` what JSON takes; a notebook shows a table.
 
     Attributes:
@@ -112,28 +113,9 @@ class Explanation:
             lines += _labelled("note     ", note, "")
         return "\n".join(lines)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        del include, exclude
-        return {"text/plain": str(self), "text/html": self.html()}
-
     def html(self) -> str:
-        """Return a table."""
-        heads = ("", "who", "step", "system call", "by hand", "result", "why")
-        rows = "".join(
-            f"<tr><td>{step.index}</td><td>{html.escape(step.actor)}</td><td>{html.escape(step.name)}</td>"
-            f"<td><code>{html.escape(step.call)}</code></td><td><code>{html.escape(step.command)}</code></td>"
-            f"<td>{html.escape(step.result)}</td>"
-            f"<td>{html.escape(step.why)} <i>({html.escape(step.manual)})</i></td></tr>"
-            for step in self.steps
-        )
-        below = [f"<p>{label} <code>{html.escape(text)}</code></p>"
-                 for label, text in (("As a command:", self.command), ("In Python:", self.python)) if text]  # fmt: skip
-        below += [f"<p>{html.escape(note)}</p>" for note in self.notes]
-        head = "".join(f'<th style="text-align: left">{name}</th>' for name in heads)
-        return (
-            f'<table class="nsbox-steps"><caption>{html.escape(self.title)}</caption><thead><tr>{head}</tr></thead>'
-            f'<tbody style="text-align: left">{rows}</tbody></table>{"".join(below)}'
-        )
+        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.explained(self)
 
     def __repr__(self) -> str:
         """Say it in a line."""
@@ -203,12 +185,12 @@ def _of_run(words: list[str]) -> Explanation:
     launch = _launch(program or ["PROGRAM"])
     launch.cwd = os.fsencode(others["cwd"]) if "cwd" in others else None
     launch.groups, launch.gid, launch.uid = others.get("extra_groups"), others.get("group"), others.get("user")
-    plan = _core.compile(spec, launch, _core.facts())
+    plan = plan_for(spec, launch)
     return Explanation(shlex.join(["nsbox", "run", *words]), _explained(plan.steps), notes=_added(plan))
 
 
 def _of_spec(spec: Spec, program: list[str]) -> Explanation:
-    plan = _core.compile(spec, _launch(program), _core.facts())
+    plan = plan_for(spec, _launch(program))
     command, missing = unshare_line(spec, program)
     notes = [f"unshare(1) has no option for {', '.join(missing)}"] if missing else []
     return Explanation(repr(plan)[1:-1], _explained(plan.steps), command, notes=(*_added(plan), *notes))

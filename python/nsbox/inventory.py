@@ -7,16 +7,21 @@ will be born into it, an open descriptor, a bind mount of its file, or another n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
-from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.mountinfo import nsfs_mounts
 from nsbox.processes import NamespaceIds, Process, Target, View, open_proc, pid_of, read_from
-from nsbox.spec import Namespaces, namespace_names
+from nsbox.recording import opened, recorded
+from nsbox.views import display
 from nsbox.views import namespace_table as _view
+from nsbox.views.names import Users
+
+if TYPE_CHECKING:
+    from nsbox import _core
+    from nsbox.spec import Namespaces
 
 __all__ = ["NamespaceRecord", "NamespaceTable", "TreeOf", "lsns", "namespaces_of", "same_namespace"]
 
@@ -87,18 +92,29 @@ class NamespaceRecord:
         return f"<{self.kind} namespace {self.id}, {count}, kept by {' and '.join(self.kept_by)}>"
 
 
-class NamespaceTable(Sequence[NamespaceRecord]):
-    """Namespaces in the order of their ids; `str()` shows them as ``lsns`` does."""
+class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
+    """Namespaces in the order of their ids; `str()` shows them as ``lsns`` does.
 
-    def __init__(self, namespaces: Iterable[NamespaceRecord], processes: Iterable[Process] = ()) -> None:
+    Attributes:
+        users: The names of users, by their ids.
+    """
+
+    def __init__(
+        self,
+        namespaces: Iterable[NamespaceRecord],
+        processes: Iterable[Process] = (),
+        users: Mapping[int, str] | None = None,
+    ) -> None:
         """Keep what was read.
 
         Args:
             namespaces: In any order.
             processes: The processes that were found in them.
+            users: The names of users, by their ids; others are asked of the system.
         """
         self._namespaces = tuple(sorted(namespaces, key=lambda namespace: namespace.id))
         self._processes = tuple(processes)
+        self.users = Users(users or {})
 
     @overload
     def __getitem__(self, index: int) -> NamespaceRecord: ...
@@ -107,7 +123,7 @@ class NamespaceTable(Sequence[NamespaceRecord]):
     def __getitem__(self, index: int | slice) -> NamespaceRecord | NamespaceTable:
         """Return the namespace at a position, not the one with an id; that is `find`."""
         if isinstance(index, slice):
-            return NamespaceTable(self._namespaces[index], self._processes)
+            return self._with(self._namespaces[index])
         return self._namespaces[index]
 
     def __len__(self) -> int:
@@ -124,17 +140,32 @@ class NamespaceTable(Sequence[NamespaceRecord]):
         Raises:
             SpecError: for anything that is no kind.
         """
+        from nsbox.spec import namespace_names  # noqa: PLC0415 - what was read can be shown without it
+
         names = namespace_names(kinds)
-        return NamespaceTable((n for n in self._namespaces if n.kind in names), self._processes)
+        return self._with(n for n in self._namespaces if n.kind in names)
 
     def of_process(self, pid: int) -> NamespaceTable:
         """Return those that a process is in; none for one that was not there."""
         ids = {id_ for process in self._processes if process.pid == pid for id_ in process.namespaces}
-        return NamespaceTable((n for n in self._namespaces if n.id in ids), self._processes)
+        return self._with(n for n in self._namespaces if n.id in ids)
+
+    @property
+    def members(self) -> dict[int, set[tuple[int, int]]]:
+        """The identities of the processes in each namespace, by its id."""
+        found: dict[int, set[tuple[int, int]]] = {}
+        for process in self._processes:
+            for id_ in process.namespaces:
+                if id_ is not None:
+                    found.setdefault(id_, set()).add(process.identity)
+        return found
 
     def processes_in(self, id: int) -> tuple[Process, ...]:
         """Return the processes in a namespace."""
         return tuple(process for process in self._processes if id in process.namespaces)
+
+    def _with(self, namespaces: Iterable[NamespaceRecord]) -> NamespaceTable:
+        return NamespaceTable(namespaces, self._processes, self.users)
 
     def text(
         self,
@@ -155,7 +186,7 @@ class NamespaceTable(Sequence[NamespaceRecord]):
         Raises:
             SpecError: for a column that there is not.
         """
-        return _view.table(self._namespaces, tree=tree, columns=columns, ascii=ascii, width=width)
+        return _view.table(self._namespaces, tree=tree, columns=columns, ascii=ascii, width=width, users=self.users)
 
     def json(self, *, tree: TreeOf | None = None, columns: Sequence[str] | None = None) -> str:
         """Return the table as JSON with lsns's names; with `tree`, rows have ``"children"``.
@@ -163,7 +194,31 @@ class NamespaceTable(Sequence[NamespaceRecord]):
         Raises:
             SpecError: for a column that there is not.
         """
-        return _view.table(self._namespaces, tree=tree, columns=columns, form="json")
+        return _view.table(self._namespaces, tree=tree, columns=columns, form="json", users=self.users)
+
+    def html(self, *, tree: TreeOf | None = "process", columns: Sequence[str] | None = None) -> str:
+        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
+
+        Raises:
+            SpecError: for a column that there is not.
+        """
+        return _view.table(self._namespaces, tree=tree, columns=columns, form="html", users=self.users)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as data that JSON takes."""
+        uids = {uid for one in self for uid in (one.uid, one.owner_uid, 0) if uid is not None}
+        users = {uid: self.users[uid] for uid in sorted(uids)}
+        return recorded("namespaces", users=users, namespaces=self._namespaces, processes=self._processes)
+
+    @classmethod
+    def from_dict(cls, data: object) -> NamespaceTable:
+        """Return the table that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        types = {"users": dict[int, str], "namespaces": tuple[NamespaceRecord, ...], "processes": tuple[Process, ...]}
+        return cls(**opened(data, "namespaces", **types))
 
     def __str__(self) -> str:
         """Draw the table, uncut."""
@@ -174,7 +229,7 @@ class NamespaceTable(Sequence[NamespaceRecord]):
         return f"<table of {len(self)} namespaces of {len(self._processes)} processes>"
 
 
-_LINKS = {kind.name: kind.link for kind in _core.kinds()}
+_LINKS = {kind: "mnt" if kind == "mount" else kind for kind in NamespaceIds._fields}
 
 
 @dataclass(slots=True)
@@ -214,6 +269,8 @@ def lsns(
         OSError: when the proc directory cannot be read; with `of` before Linux 6.17, also when no proc of that
             namespace is mounted there.
     """
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     opened = open_proc(of, view, proc)
     processes, _ = read_from(opened, ["namespaces", "for_children", "descriptors", "threads"])
     found = dict(_in_processes(processes))
@@ -323,8 +380,13 @@ def namespaces_of(target: Target) -> NamespaceIds:
         PermissionError: when none of its namespaces may be known (ptrace(2), PTRACE_MODE_READ).
     """
     pid = pid_of(target, "target")
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     processes, hidden = read_from(_core.open_proc(b"/proc"), ["namespaces"], [pid])
     if hidden or (processes and processes[0].state not in "ZX" and not any(processes[0].namespaces)):
+        # The init of a box may not be traced by an ordinary user, but the box can ask it.
+        if isinstance(told := getattr(target, "namespace_ids", None), NamespaceIds):
+            return told
         raise PermissionError(
             1, f"the namespaces of process {pid} may only be known by those who may trace it (ptrace(2))"
         )
@@ -346,6 +408,8 @@ def same_namespace(a: Target, b: Target, kinds: Namespaces) -> bool:
         ProcessLookupError: when there is no such process, or it is over.
         PermissionError: when it may not be known.
     """
+    from nsbox.spec import namespace_names  # noqa: PLC0415 - what was read can be shown without it
+
     names = namespace_names(kinds)
     if not names:
         raise SpecError("kinds: name at least one kind of namespace")

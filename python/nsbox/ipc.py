@@ -6,16 +6,18 @@ Nothing is entered by the caller: a throw-away child opens what the kernel shows
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
-from nsbox import _core
 from nsbox.processes import Target, pid_of
+from nsbox.recording import opened, recorded
+from nsbox.views import display
 from nsbox.views import ipc_table as _view
+from nsbox.views.names import Users
 
-__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse"]
+__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse", "table_of"]
 
 IpcKind: TypeAlias = Literal["shm", "sem", "msg", "mqueue"]
 """System V shared memory, semaphores and message queues (sysvipc(7)), and POSIX message queues (mq_overview(7))."""
@@ -52,17 +54,24 @@ class IpcObject:
     creator: int | None = None
 
 
-class IpcTable(Sequence[IpcObject]):
+class IpcTable(display.Table, Sequence[IpcObject]):
     """Objects by their kinds; `str()` shows them as a table.
 
     Attributes:
         unknown: The kinds that could not be read, with the reason in the text of the table.
+        users: The names of users, by their ids.
     """
 
-    def __init__(self, objects: Iterable[IpcObject], unknown: Iterable[IpcKind] = ()) -> None:
-        """Keep what was read."""
+    def __init__(
+        self,
+        objects: Iterable[IpcObject],
+        unknown: Iterable[IpcKind] = (),
+        users: Mapping[int, str] | None = None,
+    ) -> None:
+        """Keep what was read. Names of users that are not given are asked of the system."""
         self._objects = tuple(objects)
         self.unknown = tuple(unknown)
+        self.users = Users(users or {})
 
     @overload
     def __getitem__(self, index: int) -> IpcObject: ...
@@ -70,7 +79,9 @@ class IpcTable(Sequence[IpcObject]):
     def __getitem__(self, index: slice) -> IpcTable: ...
     def __getitem__(self, index: int | slice) -> IpcObject | IpcTable:
         """Return the object at a position."""
-        return IpcTable(self._objects[index], self.unknown) if isinstance(index, slice) else self._objects[index]
+        if isinstance(index, slice):
+            return IpcTable(self._objects[index], self.unknown, self.users)
+        return self._objects[index]
 
     def __len__(self) -> int:
         """Count the objects."""
@@ -80,9 +91,28 @@ class IpcTable(Sequence[IpcObject]):
         """Return the objects of a kind."""
         return tuple(one for one in self._objects if one.kind == kind)
 
+    def html(self) -> str:
+        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.html(self._objects, self.users, self.unknown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as data that JSON takes."""
+        users = {one.uid: self.users[one.uid] for one in self if one.uid is not None}
+        return recorded("ipc objects", users=users, unknown=self.unknown, objects=self._objects)
+
+    @classmethod
+    def from_dict(cls, data: object) -> IpcTable:
+        """Return the table that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        types = {"users": dict[int, str], "unknown": tuple[IpcKind, ...], "objects": tuple[IpcObject, ...]}
+        return cls(**opened(data, "ipc objects", **types))
+
     def __str__(self) -> str:
         """Draw the table."""
-        return _view.table(self._objects, self.unknown)
+        return _view.table(self._objects, self.users, self.unknown)
 
     def __repr__(self) -> str:
         """Say how much there is, and what is not known."""
@@ -104,23 +134,46 @@ def ipcs(of: Target | None = None) -> IpcTable:
         ProcessLookupError: when there is no such process.
         PermissionError: when its namespaces may not be known, or not be entered.
     """
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     try:
         files = _core.read_ipc(None if of is None else pid_of(of, "of"))
     except FileNotFoundError as error:
         raise ProcessLookupError(3, "no such process, or it is over", error.filename) from error
+    except PermissionError:
+        # The init of a box may not be traced by an ordinary user, but it can open these files for the box.
+        if of is None or not hasattr(of, "ipcs"):
+            raise
+        table: IpcTable = of.ipcs()
+        return table
+    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
+    return table_of(texts, files.queues, pid_of(of, "of") if files.ids_inside and of is not None else None)
+
+
+def table_of(
+    texts: Mapping[IpcKind, bytes | None],
+    queues: Sequence[tuple[bytes, int, int, int, bytes | None]] | None,
+    member: int | None,
+) -> IpcTable:
+    """Make the table.
+
+    Args:
+        texts: The files of /proc/sysvipc, by kind; None for what could not be read.
+        queues: POSIX queues: name, uid, gid, mode, text; None if they could not be listed.
+        member: A process in the user namespace whose ids the files have; None if it is the caller's.
+    """
     to_uid: _Translation = _same
     to_gid: _Translation = _same
-    if files.ids_inside and of is not None:
-        to_uid, to_gid = (_translation(pid_of(of, "of"), file) for file in ("uid_map", "gid_map"))
+    if member is not None:
+        to_uid, to_gid = (_translation(member, file) for file in ("uid_map", "gid_map"))
     found: list[IpcObject] = []
-    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
     for kind, text in texts.items():
         found += parse(kind, text or b"", to_uid, to_gid)
-    for name, uid, gid, mode, contents in sorted(files.queues or []):
+    for name, uid, gid, mode, contents in sorted(queues or []):
         size = None if contents is None else _queue_size(contents)
         found.append(IpcObject(kind="mqueue", name=os.fsdecode(name), uid=uid, gid=gid, mode=mode, size=size))
     unknown = [kind for kind, text in texts.items() if text is None]
-    if files.queues is None:
+    if queues is None:
         unknown.append("mqueue")
     return IpcTable(found, unknown)
 

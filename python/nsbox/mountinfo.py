@@ -6,11 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
-from nsbox import _core
 from nsbox.processes import Target, pid_of
+from nsbox.recording import opened, recorded
+from nsbox.views import display
 from nsbox.views import mount_table as _view
+
+if TYPE_CHECKING:
+    from nsbox import _core
 
 __all__ = ["Mount", "MountTable", "mounts", "nsfs_mounts", "parse"]
 
@@ -47,7 +51,7 @@ class Mount:
     pid_namespace: int | None = None
 
 
-class MountTable(Sequence[Mount]):
+class MountTable(display.Table, Sequence[Mount]):
     """Mounts in the order in which they are listed; later ones may hide earlier ones. `str()` shows a table."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
@@ -71,6 +75,23 @@ class MountTable(Sequence[Mount]):
         wanted = os.fspath(point)
         return next((mount for mount in reversed(self._mounts) if mount.point == wanted), None)
 
+    def html(self) -> str:
+        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.html(self._mounts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as data that JSON takes."""
+        return recorded("mounts", mounts=self._mounts)
+
+    @classmethod
+    def from_dict(cls, data: object) -> MountTable:
+        """Return the table that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        return cls(**opened(data, "mounts", mounts=tuple[Mount, ...]))
+
     def __str__(self) -> str:
         """Draw the table, uncut."""
         return _view.table(self._mounts)
@@ -90,6 +111,8 @@ def mounts(of: Target | None = None) -> MountTable:
         ProcessLookupError: when there is no such process.
         PermissionError: when its mounts may not be known.
     """
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     proc = _core.open_proc(b"/proc")
     pid = os.getpid() if of is None else pid_of(of, "of")
     directory = b"thread-self" if of is None else b"%d" % pid
@@ -108,6 +131,8 @@ def _with_namespace(proc: _core.Proc, pid: int | None, mount: Mount) -> Mount:
     """Ask a proc to which PID namespace it belongs, if it can be reached, that is, if nothing is mounted over it."""
     if mount.fstype != "proc" or mount.root != "/":
         return mount
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     path = os.fsencode(mount.point)
     try:
         opened = _core.open_proc(path) if pid is None else proc.seen_by(pid, path)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol, TypeAlias, overload
 
-from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.recording import opened, recorded
+from nsbox.views import display
 from nsbox.views import names as _names
 from nsbox.views import process_table as _view
+
+if TYPE_CHECKING:
+    from nsbox import _core
 
 __all__ = [
     "Capabilities",
@@ -25,6 +29,7 @@ __all__ = [
     "Target",
     "Thread",
     "View",
+    "completed",
     "open_proc",
     "pid_of",
     "ps",
@@ -184,17 +189,17 @@ class Process:
                 raise AttributeError(f"{name} was not asked for: ps(fields=...)", name=name, obj=self)
             raise AttributeError(f"a process has no attribute {name!r}", name=name, obj=self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all attributes that were asked for."""
+    def _asdict(self) -> dict[str, Any]:
+        """Return all attributes that were asked for, as they are."""
         return {field.name: getattr(self, field.name) for field in fields(self) if hasattr(self, field.name)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy what is known."""
-        return _restored, (self.to_dict(),)
+        return _restored, (self._asdict(),)
 
     def __eq__(self, other: object) -> bool:
         """Whether all that is known is the same."""
-        return self.to_dict() == other.to_dict() if isinstance(other, Process) else NotImplemented
+        return self._asdict() == other._asdict() if isinstance(other, Process) else NotImplemented
 
     def __hash__(self) -> int:
         """Agree with equality."""
@@ -260,7 +265,7 @@ _SOURCES = {
 
 _DEFAULT = ("pids", "status", "cmdline", "namespaces")
 _SOURCE_OF = {name: source for source, names in _SOURCES.items() for name in names}
-_ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - _SOURCE_OF.keys() - {"to_dict"}
+_ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - _SOURCE_OF.keys()
 
 
 def _sources(wanted: str | Iterable[str] | None) -> list[str]:
@@ -297,6 +302,8 @@ def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str
         SpecError: for arguments that make no sense.
         OSError: when it cannot be opened.
     """
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     if view not in ("namespace", "proc"):
         raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
     if of is None:
@@ -329,13 +336,30 @@ def read(
             raise
         from nsbox import _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
 
-        return _inside.read(pid_of(of, "of"), sources, wanted, error)
+        records, hidden = _inside.read(pid_of(of, "of"), sources, wanted, error)
+        return completed(records, of, 1), hidden
     records, hidden = read_from(opened, sources, wanted)
     if not records and not hidden and pids is None:
         # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
         path = "/proc" if proc is None else os.fsdecode(proc)
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
     return records, hidden
+
+
+def completed(processes: list[Process], box: Target | None, pid: int | None) -> list[Process]:
+    """Fill in the namespaces of the init of a box, which an ordinary user may not trace: the box can ask it.
+
+    Args:
+        processes: What was read.
+        box: The box; nothing is done for anything else.
+        pid: The PID of its init there.
+    """
+    if not any(one.pid == pid and not any(one.namespaces) for one in processes):
+        return processes
+    told = getattr(box, "namespace_ids", None)
+    if not isinstance(told, NamespaceIds):
+        return processes
+    return [Process(**one._asdict() | {"namespaces": told}) if one.pid == pid else one for one in processes]
 
 
 def read_from(
@@ -346,11 +370,13 @@ def read_from(
     Raises:
         OSError: when it cannot be read.
     """
+    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+
     records, hidden = _core.read_processes(proc, _CLASSES, list(sources), pids=None if pids is None else list(pids))
     return records, tuple(hidden)
 
 
-class ProcessTable(Sequence[Process]):
+class ProcessTable(display.Table, Sequence[Process]):
     """Processes in the order in which they were read; `str()` shows them as `ps aux` does.
 
     Attributes:
@@ -358,6 +384,7 @@ class ProcessTable(Sequence[Process]):
         read_at: When the processes were read, in seconds since the epoch.
         memory: How many bytes of memory this machine has.
         hidden: PIDs of processes that are there, but that the caller may not look at (hidepid, proc(5)).
+        users: The names of users, by their ids.
     """
 
     def __init__(
@@ -368,13 +395,15 @@ class ProcessTable(Sequence[Process]):
         read_at: float,
         memory: int = 0,
         hidden: Iterable[int] = (),
+        users: Mapping[int, str] | None = None,
     ) -> None:
-        """Keep what was read."""
+        """Keep what was read. Names of users that are not given are asked of the system."""
         self._processes = tuple(processes)
         self.boot = boot
         self.read_at = read_at
         self.memory = memory
         self.hidden = tuple(hidden)
+        self.users = _names.Users(users or {})
 
     @overload
     def __getitem__(self, index: int) -> Process: ...
@@ -383,9 +412,7 @@ class ProcessTable(Sequence[Process]):
     def __getitem__(self, index: int | slice) -> Process | ProcessTable:
         """Return the process at a position, not the one with a PID; that is `find`."""
         if isinstance(index, slice):
-            return ProcessTable(
-                self._processes[index], boot=self.boot, read_at=self.read_at, memory=self.memory, hidden=self.hidden
-            )
+            return self._with(self._processes[index])
         return self._processes[index]
 
     def __len__(self) -> int:
@@ -396,13 +423,45 @@ class ProcessTable(Sequence[Process]):
         """Return the process with this PID, if it is there."""
         return next((process for process in self._processes if process.pid == pid), None)
 
+    def _with(self, processes: Iterable[Process]) -> ProcessTable:
+        return ProcessTable(
+            processes, boot=self.boot, read_at=self.read_at, memory=self.memory, hidden=self.hidden, users=self.users
+        )
+
     def text(self, *, width: int | None = None) -> str:
         """Draw the table.
 
         Args:
             width: Cut the lines after so many characters.
         """
-        return _view.table(self._processes, boot=self.boot, now=self.read_at, memory=self.memory, width=width)
+        return _view.table(
+            self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users, width=width
+        )
+
+    def html(self) -> str:
+        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.html(self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as data that JSON takes."""
+        users = {uid: self.users[uid] for one in self for uid in (one.owner, *(getattr(one, "uids", None) or ()))}
+        return recorded(
+            "processes", boot=self.boot, read_at=self.read_at, memory=self.memory, hidden=self.hidden, users=users,
+            processes=self._processes,
+        )  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, data: object) -> ProcessTable:
+        """Return the table that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        parts = opened(
+            data, "processes", boot=float, read_at=float, memory=int, hidden=tuple[int, ...], users=dict[int, str],
+            processes=tuple[Process, ...],
+        )  # fmt: skip
+        return cls(parts.pop("processes"), **parts)
 
     def __str__(self) -> str:
         """Draw the table, uncut."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from nsbox.errors import SpecError
-from nsbox.processes import NamespaceIds, Process, Target, Thread, View, pid_of, read
+from nsbox.processes import NamespaceIds, Process, Target, Thread, View, completed, pid_of, read
+from nsbox.recording import opened, recorded
+from nsbox.views import display
 from nsbox.views import names as _names
+from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view
 
 __all__ = ["Node", "ProcessTree", "pstree"]
@@ -56,7 +59,7 @@ class Node:
         return f"<node {self.pid} {self.name}{changes}, {len(self.children)} children>"
 
 
-class ProcessTree:
+class ProcessTree(display.Picture):
     """Processes as a tree; `str()` draws it as ``pstree -S`` does.
 
     Attributes:
@@ -79,7 +82,7 @@ class ProcessTree:
         Raises:
             ProcessLookupError: when there is no such PID.
         """
-        processes = tuple(processes)
+        self._processes = processes = tuple(processes)
         self._nodes, self._parents = _grow({process.pid: process for process in processes})
         self._ns_changes = ns_changes
         top = (1 if 1 in self._nodes else 0) if root is None else root
@@ -274,6 +277,50 @@ class ProcessTree:
             parts += [f"[{id_ or 0}]", *(_view.tree(node, options) for node in nodes)]
         return "\n".join(parts)
 
+    def svg(
+        self,
+        *,
+        compact: bool | None = None,
+        marks: Mapping[tuple[int, int], _picture.Mark] | None = None,
+        width: int = 1000,
+    ) -> str:
+        """Draw the tree as an SVG document, with presentation attributes only.
+
+        Namespaces are coloured boxes, where they differ from those of the parent, around the processes in them. Each
+        process has the PID that it knows itself, and those by which it is known further out.
+
+        Args:
+            compact: Whether siblings that are alike are drawn once, with their number; by default if there are more
+                than forty processes.
+            marks: What became of some processes, by their identity: ``"came"``, ``"went"`` or ``"changed"``.
+            width: How wide the picture may become, in pixels, before it becomes higher. Deep trees can be wider.
+        """
+        return _picture.picture(self.root, compact=compact, marks=marks, width=width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tree as data that JSON takes."""
+        pids = {node.process.pid for node in self.walk() if node.process is not None}
+        # What changed at its top is told by the process above.
+        pids.add(self._parents.get(self.root.pid, 0))
+        processes = [process for process in self._processes if process.pid in pids]
+        return recorded(
+            "tree", root=self.root.pid, ns_changes=self._ns_changes, uptime=self.uptime, processes=processes
+        )
+
+    @classmethod
+    def from_dict(cls, data: object) -> ProcessTree:
+        """Return the tree that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        types = {"root": int, "ns_changes": bool, "uptime": float, "processes": tuple[Process, ...]}
+        parts = opened(data, "tree", **types)
+        try:
+            return cls(parts.pop("processes"), **parts)
+        except ProcessLookupError as error:
+            raise SpecError(f"data: damaged tree: {error.strerror}") from None
+
     def __str__(self) -> str:
         """Draw the tree with box drawing characters, uncut."""
         return self.text()
@@ -313,6 +360,7 @@ def pstree(
     processes, _ = read(sources, of=of, view=view, proc=proc)
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     top = None if root is None else pid_of(root, "root")
+    processes = completed(processes, root, top)
     return ProcessTree(processes, root=top, ns_changes=ns_changes, uptime=uptime)
 
 

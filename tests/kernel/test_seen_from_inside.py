@@ -106,7 +106,7 @@ def test_link_stays_inside() -> None:
 def comparable(processes: nsbox.ProcessTable) -> list[dict[str, Any]]:
     """Return all that does not change by itself."""
     moving = ("utime", "stime", "rss", "locked")
-    return [{name: value for name, value in p.to_dict().items() if name not in moving} for p in processes]
+    return [{name: value for name, value in p._asdict().items() if name not in moving} for p in processes]
 
 
 @pytest.mark.parametrize("fields", [None, "all", "pid ppid", "threads comm namespaces"])

@@ -285,7 +285,7 @@ def test_records_are_frozen_and_can_be_compared(proc: FakeProc) -> None:
     assert hash(first) == hash(second)
     with pytest.raises(AttributeError):
         first.pid = 8  # type: ignore[misc]
-    assert Process(**(first.to_dict() | {"pid": 8})) != first
+    assert Process(**(first._asdict() | {"pid": 8})) != first
     assert pickle.loads(pickle.dumps(first)) == first
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Column", "Row", "human", "json", "raw"]
+__all__ = ["BOX", "Column", "Row", "cut", "downwards", "human", "json", "raw", "safe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Row:
 
 
 _ASCII = ("|-", "`-", "| ", "  ")
-_BOX = ("├─", "└─", "│ ", "  ")
+BOX = ("├─", "└─", "│ ", "  ")
 
 
 def human(
@@ -59,7 +59,7 @@ def human(
 ) -> str:
     """Align the columns. The last one is not filled up."""
     lines: list[list[str]] = []
-    for row, own, below in _downwards(rows, _ASCII if ascii else _BOX):
+    for row, own, below in downwards(rows, _ASCII if ascii else BOX):
         cells = [
             [safe(line) for line in ((cell or "").split("\n") if column.wrap else [cell or ""])]
             for column, cell in zip(columns, row.cells, strict=True)
@@ -80,7 +80,7 @@ def human(
     for line in lines:
         parts = []
         for position, (column, size, cell) in enumerate(zip(columns, sizes, line, strict=True)):
-            shown = _cut(cell, size) if column.cut else cell
+            shown = cut(cell, size) if column.cut else cell
             blank = " " * (size - _columns(shown))
             is_last = position == len(columns) - 1
             parts.append(blank + shown if column.right else shown if is_last else shown + blank)
@@ -88,7 +88,7 @@ def human(
     return "\n".join(drawn)
 
 
-def _downwards(rows: Sequence[Row], pieces: tuple[str, str, str, str]) -> Iterator[tuple[Row, str, str]]:
+def downwards(rows: Sequence[Row], pieces: tuple[str, str, str, str]) -> Iterator[tuple[Row, str, str]]:
     """Visit all rows, with what the tree draws before the first line of each, and before others."""
     waiting = [(row, "", "") for row in reversed(rows)]
     while waiting:
@@ -114,7 +114,8 @@ def _shrink(columns: Sequence[Column], sizes: list[int], width: int) -> None:
             excess -= less
 
 
-def _cut(text: str, size: int) -> str:
+def cut(text: str, size: int) -> str:
+    """Return as much of a text as fits into so many columns of a terminal."""
     while _columns(text) > size:
         text = text[:-1]
     return text
@@ -142,7 +143,7 @@ def _escaped(char: str) -> str:
 def raw(columns: Sequence[Column], rows: Sequence[Row], *, headings: bool = True, ascii: bool = False) -> str:
     """One line for each row, a blank between cells; blanks in them, backslashes and non-ASCII bytes are escaped."""
     lines = [" ".join(column.name for column in columns)] if headings and rows else []
-    for row, own, _ in _downwards(rows, _ASCII if ascii else _BOX):
+    for row, own, _ in downwards(rows, _ASCII if ascii else BOX):
         cells = [own * column.tree + (cell or "") for column, cell in zip(columns, row.cells, strict=True)]
         lines.append(" ".join("".join(map(_raw, cell)) for cell in cells))
     return "\n".join(lines)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nsbox.views import grid
+from nsbox.views import html as _html
 from nsbox.views.names import Users
 
 if TYPE_CHECKING:
     from nsbox.ipc import IpcObject
 
-__all__ = ["table"]
+__all__ = ["html", "table"]
 
 _COLUMNS = (
     grid.Column("KIND"), grid.Column("ID", right=True), grid.Column("KEY"), grid.Column("OWNER"), grid.Column("PERMS"),
@@ -19,10 +20,23 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def table(objects: Sequence[IpcObject], unknown: Sequence[str] = ()) -> str:
+def table(objects: Sequence[IpcObject], users: Users, unknown: Sequence[str] = ()) -> str:
     """Draw objects in this order; kinds that could not be read are named below."""
-    users = Users()
-    rows = [
+    rows = _rows(objects, users)
+    return "\n".join([*([grid.human(_COLUMNS, rows)] if rows else []), *_notes(unknown)])
+
+
+def html(objects: Sequence[IpcObject], users: Users, unknown: Sequence[str] = ()) -> str:
+    """Return the same as an HTML table."""
+    return _html.table(_COLUMNS, _rows(objects, users), notes=_notes(unknown))
+
+
+def _notes(unknown: Sequence[str]) -> list[str]:
+    return [f"({', '.join(unknown)}: could not be read)"] if unknown else []
+
+
+def _rows(objects: Sequence[IpcObject], users: Users) -> list[grid.Row]:
+    return [
         grid.Row([
             one.kind,
             _number(one.id),
@@ -35,10 +49,6 @@ def table(objects: Sequence[IpcObject], unknown: Sequence[str] = ()) -> str:
         ])
         for one in objects
     ]  # fmt: skip
-    parts = [grid.human(_COLUMNS, rows)] if rows else []
-    if unknown:
-        parts.append(f"({', '.join(unknown)}: could not be read)")
-    return "\n".join(parts)
 
 
 def _number(number: int | None) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nsbox.views import grid
+from nsbox.views import html as _html
 
 if TYPE_CHECKING:
     from nsbox.mountinfo import Mount
 
-__all__ = ["table"]
+__all__ = ["html", "table"]
 
 _COLUMNS = (
     grid.Column("ID", right=True), grid.Column("PARENT", right=True), grid.Column("TARGET"), grid.Column("SOURCE"),
@@ -21,6 +22,15 @@ _COLUMNS = (
 
 def table(mounts: Sequence[Mount]) -> str:
     """Draw mounts in this order. The options are those of the mount; the PID namespace is that of a proc."""
+    return grid.human(_COLUMNS, _rows(mounts))
+
+
+def html(mounts: Sequence[Mount]) -> str:
+    """Return the same as an HTML table."""
+    return _html.table(_COLUMNS, _rows(mounts))
+
+
+def _rows(mounts: Sequence[Mount]) -> list[grid.Row]:
     rows = []
     for mount in mounts:
         pid_namespace = "" if mount.pid_namespace is None else str(mount.pid_namespace)
@@ -32,4 +42,4 @@ def table(mounts: Sequence[Mount]) -> str:
             pid_namespace, ",".join(mount.options),
         ]  # fmt: skip
         rows.append(grid.Row(cells))
-    return grid.human(_COLUMNS, rows)
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,11 +36,11 @@ def _readable(line: bytes) -> str:
 
 def user(uid: int) -> str:
     """Return the name of a user; the number if there is none."""
-    import pwd  # noqa: PLC0415 - only text with user names needs it
-
     try:
+        import pwd  # noqa: PLC0415 - only text with user names needs it
+
         return pwd.getpwuid(uid).pw_name
-    except KeyError:
+    except (KeyError, ModuleNotFoundError):  # what was recorded on Linux is shown on any system
         return str(uid)
 
 
@@ -58,8 +57,8 @@ def terminal(device: int) -> str | None:
     """Name a terminal by its number (admin-guide/devices.txt of the kernel)."""
     if device == 0:
         return None
-    # The number has 32 bits and may come as a negative one.
-    major, minor = os.major(device & 0xFFFFFFFF), os.minor(device & 0xFFFFFFFF)
+    # It has 32 bits and may come as a negative one. os.major and os.minor are those of the system this is shown on.
+    major, minor = device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00
     if major in range(136, 144):
         return f"pts/{(major - 136) * 256 + minor}"
     names = {4: f"tty{minor}" if minor < 64 else f"ttyS{minor - 64}", 5: "console" if minor == 1 else "tty"}

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from nsbox.errors import SpecError
 from nsbox.views import grid
+from nsbox.views import html as _html
 from nsbox.views.names import Users
+from nsbox.views.palette import KINDS
 
 if TYPE_CHECKING:
     from nsbox.inventory import NamespaceRecord, TreeOf
@@ -37,7 +39,8 @@ COLUMNS = {
 DEFAULT_COLUMNS = ("NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND")
 PROCESS_COLUMNS = ("PID", "PPID", "USER", "COMMAND")
 
-Form = Literal["human", "raw", "json"]
+Form = Literal["human", "raw", "json", "html"]
+_COLOURS = {"mnt" if kind == "mount" else kind: colour for kind, (colour, _) in KINDS.items()}
 _RIGHT = {"NS", "NPROCS", "PID", "PPID", "UID", "NETNSID", "PNS", "ONS"}
 _ROOM = {"NS": 10, "TYPE": 5, "PID": 5, "PPID": 5}
 _NUMBERS = _RIGHT - {"NETNSID"}
@@ -80,6 +83,7 @@ def table(
     width: int | None = None,
     network_ids: Mapping[int, str] | None = None,
     related: Mapping[int, NamespaceRecord] | None = None,
+    users: Users | None = None,
 ) -> str:
     """Draw namespaces.
 
@@ -87,13 +91,14 @@ def table(
         namespaces: In the order of their ids.
         tree: The relation that makes them a tree.
         columns: The names of the columns.
-        form: As aligned columns, as raw ones, or as JSON.
+        form: As aligned columns, as raw ones, as JSON, or as an HTML table.
         headings: Whether the first line names the columns.
         ascii: Draw the tree with ASCII characters.
         one_line: Several mount points on one line, with commas, instead of a line for each.
         width: Cut the commands so that no line is longer.
         network_ids: What the network subsystem calls network namespaces, by their ids.
         related: Where parents and owners are found that are not among the namespaces.
+        users: The names of users.
 
     Raises:
         SpecError: for a column that there is not.
@@ -102,14 +107,14 @@ def table(
     if not any(column.tree for column in chosen):
         # The column that it would be drawn in is not among them.
         tree = None
-    users, separator = Users(), "," if one_line or form == "raw" else "\n"
+    names, separator = Users() if users is None else users, "," if one_line or form == "raw" else "\n"
     rows: list[grid.Row] = []
     of_process: dict[int, grid.Row] = {}
     of_namespace: dict[int, grid.Row] = {}
     known = dict(related or {}) | {namespace.id: namespace for namespace in namespaces}
 
     def add(namespace: NamespaceRecord, above: grid.Row | None) -> None:
-        cells = [_cell(namespace, column.name, users, separator, network_ids or {}) for column in chosen]
+        cells = [_cell(namespace, column.name, names, separator, network_ids or {}) for column in chosen]
         row = grid.Row(cells)
         (rows if above is None else above.children).append(row)
         of_namespace[namespace.id] = row
@@ -156,6 +161,8 @@ def _formed(
 ) -> str:
     if form == "json":
         return grid.json(name, columns, rows)
+    if form == "html":
+        return _html.table(columns, rows, colours={"TYPE": _COLOURS})
     if form == "raw":
         return grid.raw(columns, rows, headings=headings, ascii=ascii)
     return grid.human(columns, rows, headings=headings, ascii=ascii, width=width)

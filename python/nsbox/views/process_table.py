@@ -6,19 +6,23 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nsbox.views import grid
+from nsbox.views import html as _html
 from nsbox.views.names import Users, command, terminal
 
 if TYPE_CHECKING:
     from nsbox.processes import Process
 
-__all__ = ["table"]
+__all__ = ["html", "table"]
 
 _DAY = 24 * 60 * 60
 _USER_WIDTH = 8
 _LEFT = ("USER", "TTY", "STAT")
 
 
-def table(processes: Sequence[Process], *, boot: float, now: float, memory: int, width: int | None = None) -> str:
+def table(
+    processes: Sequence[Process], *, boot: float, now: float, memory: int, users: Users, width: int | None = None
+) -> str:
     """Draw a table of processes.
 
     Args:
@@ -26,12 +30,32 @@ def table(processes: Sequence[Process], *, boot: float, now: float, memory: int,
         boot: When the machine was booted, in seconds since the epoch.
         now: When the processes were read, in seconds since the epoch.
         memory: How many bytes of memory the machine has.
+        users: The names of users.
         width: Cut the lines after so many characters.
     """
+    rows = _rows(processes, boot, now, memory, users)
+    left = {column for column, name in enumerate(rows[0]) if name in _LEFT}
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(size) if column in left else cell.rjust(size)
+                 for column, (cell, size) in enumerate(zip(row, widths, strict=False))]  # fmt: skip
+        lines.append(" ".join([*cells, row[-1]])[:width])
+    return "\n".join(lines)
+
+
+def html(processes: Sequence[Process], *, boot: float, now: float, memory: int, users: Users) -> str:
+    """Return the same as an HTML table."""
+    head, *rows = _rows(processes, boot, now, memory, users)
+    columns = [grid.Column(name, right=name not in {*_LEFT, "COMMAND"}) for name in head]
+    return _html.table(columns, [grid.Row(row) for row in rows])
+
+
+def _rows(processes: Sequence[Process], boot: float, now: float, memory: int, users: Users) -> list[list[str]]:
+    """Return the heads and the cells of all rows."""
     inner = any(len(getattr(process, "pids", ())) > 1 for process in processes)
     inside = ["INSIDE"] if inner else []
     rows = [["USER", "PID", *inside, "PPID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"]]
-    users = Users()
     for process in processes:
         uids = getattr(process, "uids", None)
         user = users[uids[1] if uids else process.owner]
@@ -52,14 +76,7 @@ def table(processes: Sequence[Process], *, boot: float, now: float, memory: int,
             f"{int(cpu) // 60}:{int(cpu) % 60:02}",
             command(process),
         ])  # fmt: skip
-    left = {column for column, name in enumerate(rows[0]) if name in _LEFT}
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(size) if column in left else cell.rjust(size)
-                 for column, (cell, size) in enumerate(zip(row, widths, strict=False))]  # fmt: skip
-        lines.append(" ".join([*cells, row[-1]])[:width])
-    return "\n".join(lines)
+    return rows
 
 
 def _share(part: float, whole: float, most: int) -> str:

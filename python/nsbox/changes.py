@@ -1,0 +1,266 @@
+"""What came, what went and what changed between two snapshots: `diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from nsbox.errors import SpecError
+from nsbox.inventory import NamespaceRecord, NamespaceTable
+from nsbox.ipc import IpcObject
+from nsbox.mountinfo import Mount
+from nsbox.processes import Process
+from nsbox.recording import opened, recorded
+from nsbox.tree import ProcessTree
+from nsbox.views import change_table as _view
+from nsbox.views import display
+from nsbox.views.legend import Mark
+
+if TYPE_CHECKING:
+    from nsbox.snapshots import Snapshot
+
+__all__ = ["Change", "Changes", "Diff", "compared", "diff"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[_T]):
+    """Something that was and still is there, but not as it was.
+
+    Attributes:
+        before: As it was.
+        after: As it is.
+        what: The attributes that differ.
+    """
+
+    before: _T
+    after: _T
+    what: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(Generic[_T]):
+    """What became of everything of a sort.
+
+    Attributes:
+        came: What was not there before.
+        went: What is not there any more.
+        changed: What is not as it was.
+    """
+
+    came: tuple[_T, ...] = ()
+    went: tuple[_T, ...] = ()
+    changed: tuple[Change[_T], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.came or self.went or self.changed)
+
+
+def compared(
+    before: Iterable[_T], after: Iterable[_T], key: Callable[[_T], Hashable], what: Callable[[_T, _T], tuple[str, ...]]
+) -> Changes[_T]:
+    """Compare what there was with what there is.
+
+    Args:
+        before: What there was.
+        after: What there is.
+        key: What makes two of them the same.
+        what: In which attributes the same one differs.
+    """
+    old, new = {key(one): one for one in before}, {key(one): one for one in after}
+    differing = ((old[one], new[one], what(old[one], new[one])) for one in new if one in old)
+    return Changes(
+        tuple(new[one] for one in new if one not in old),
+        tuple(old[one] for one in old if one not in new),
+        tuple(Change(was, now, attributes) for was, now, attributes in differing if attributes),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Diff(display.Table):
+    """What became of everything between two snapshots; `str()` lists it. It is true if anything did.
+
+    Attributes:
+        before: The first snapshot.
+        after: The second one.
+        processes: Of processes. The same one has the same PID and start; what a running one uses of the machine, and
+            whether it sleeps, counts for nothing.
+        namespaces: Of namespaces; a change is that one is kept by something else.
+        mounts: Of mounts.
+        ipc: Of ipc objects.
+    """
+
+    before: Snapshot
+    after: Snapshot
+    processes: Changes[Process]
+    namespaces: Changes[NamespaceRecord]
+    mounts: Changes[Mount]
+    ipc: Changes[IpcObject]
+
+    def __bool__(self) -> bool:
+        """Whether anything is different."""
+        return bool(self.processes or self.namespaces or self.mounts or self.ipc)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be compared."""
+        parts = dict.fromkeys((*self.before.unknown, *self.after.unknown))
+        kinds = dict.fromkeys((*self.before.ipc.unknown, *self.after.ipc.unknown))
+        return tuple(f"{part}: unknown" for part in (*parts, *kinds))
+
+    @property
+    def tree(self) -> ProcessTree:
+        """The tree of the processes that came, went or changed, with those above them."""
+        processes = {one.pid: one for one in (*self.before.processes, *self.after.processes)}
+        wanted: set[int] = set()
+        for process in self._marked():
+            above: Process | None = process
+            while above is not None and above.pid not in wanted:
+                wanted.add(above.pid)
+                above = processes.get(above.ppid)
+        return ProcessTree([one for pid, one in sorted(processes.items()) if pid in wanted or pid == 1])
+
+    def _marked(self) -> dict[Process, Mark]:
+        marks: dict[Process, Mark] = dict.fromkeys(self.processes.went, "went")
+        marks |= dict.fromkeys(self.processes.came, "came")
+        marks |= dict.fromkeys((change.after for change in self.processes.changed), "changed")
+        return marks
+
+    def text(self, *, width: int | None = 80, color: bool | None = None) -> str:
+        """List everything.
+
+        Args:
+            width: Cut the lines after so many columns.
+            color: Whether lines are green, red and yellow; by default if standard output is a terminal, and NO_COLOR is
+                not set.
+        """
+        return _view.text(self, width=width, color=_view.is_colored() if color is None else color)
+
+    def html(self) -> str:
+        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.html(self)
+
+    def svg(self, *, compact: bool | None = None, width: int = 1000) -> str:
+        """Draw the tree of what came, went or changed; see `ProcessTree.svg`."""
+        marks = {process.identity: mark for process, mark in self._marked().items()}
+        return self.tree.svg(compact=compact, marks=marks, width=width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both snapshots as data that JSON takes."""
+        return recorded("diff", before=self.before.to_dict(), after=self.after.to_dict())
+
+    @classmethod
+    def from_dict(cls, data: object) -> Diff:
+        """Return the difference of the snapshots that were made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        from nsbox.snapshots import Snapshot  # noqa: PLC0415 - snapshots can be compared, so that module needs this one
+
+        parts = opened(data, "diff", before=dict, after=dict)
+        return diff(Snapshot.from_dict(parts["before"]), Snapshot.from_dict(parts["after"]))
+
+    def __str__(self) -> str:
+        """List everything in 80 columns."""
+        return self.text(color=False)
+
+    def __repr__(self) -> str:
+        """Say how much is different."""
+        parts = ("processes", self.processes), ("namespaces", self.namespaces), ("mounts", self.mounts), (
+            "ipc objects", self.ipc
+        )  # fmt: skip
+        said = [f"{name} +{len(one.came)} -{len(one.went)} ~{len(one.changed)}" for name, one in parts if one]
+        return f"<diff: {', '.join(said) or 'nothing changed'}>"
+
+
+def diff(before: Snapshot, after: Snapshot) -> Diff:
+    """Compare two snapshots that were taken from the same place.
+
+    What is unknown in one of them is not compared: it would look as if it had come or gone.
+
+    Raises:
+        SpecError: when they were taken from different places.
+    """
+    if before.of != after.of:
+        raise SpecError("after: the snapshots show different places")
+    unknown = {*before.unknown, *after.unknown}
+    kinds = {*before.ipc.unknown, *after.ipc.unknown}
+    old_ipc, new_ipc = ([one for one in taken.ipc if one.kind not in kinds] for taken in (before, after))
+    namespaces = _namespaces(before.namespaces, after.namespaces)
+    mounts = compared(before.mounts, after.mounts, _mount_key, _MOUNT)
+    ipc = compared(old_ipc, new_ipc, _ipc_key, _IPC)
+    return Diff(
+        before,
+        after,
+        compared(before.processes, after.processes, lambda one: one.identity, _process),
+        Changes() if "namespaces" in unknown else namespaces,
+        Changes() if "mounts" in unknown else mounts,
+        Changes() if "ipc" in unknown else ipc,
+    )
+
+
+def _namespaces(before: NamespaceTable, after: NamespaceTable) -> Changes[NamespaceRecord]:
+    """Compare by ids. These are given out anew at once: where all processes are others, so is the namespace.
+
+    Unless it is mounted where it was, which keeps it.
+    """
+    old, new = before.members, after.members
+    mounted = {one.id: set(one.mounts) for one in before}
+    others = {
+        one.id
+        for one in after
+        if old.get(one.id) and new.get(one.id) and old[one.id].isdisjoint(new[one.id])
+        and mounted.get(one.id, set()).isdisjoint(one.mounts)
+    }  # fmt: skip
+    found = compared(before, after, lambda one: one.id, _by("kept_by"))
+    return Changes(
+        (*found.came, *(one for one in after if one.id in others)),
+        (*found.went, *(one for one in before if one.id in others)),
+        tuple(change for change in found.changed if change.after.id not in others),
+    )
+
+
+def _by(*attributes: str) -> Callable[[Any, Any], tuple[str, ...]]:
+    def what(before: object, after: object) -> tuple[str, ...]:
+        return tuple(name for name in attributes if getattr(before, name) != getattr(after, name))
+
+    return what
+
+
+_RELATIONS = _by("ppid", "pgid", "sid")
+_KNOWN = ("uids", "gids", "groups", "capabilities", "no_new_privs", "seccomp")
+_MOUNT = _by("point", "options", "propagation", "super_options")
+_IPC = _by("uid", "gid", "mode", "size", "count")
+
+
+def _process(before: Process, after: Process) -> tuple[str, ...]:
+    """Say what is different, as far as both are known. A zombie has lost most of it; that it is one says so."""
+    if after.state in "ZX":
+        return ("state",) if before.state not in "ZX" else ()
+    found = [*_RELATIONS(before, after)]
+    if (before.state in "Tt") != (after.state in "Tt"):
+        found.append("state")
+    for name in _KNOWN:
+        was, now = getattr(before, name), getattr(after, name)
+        if was is not None and now is not None and was != now:
+            found.append(name)
+    pairs = zip(before.namespaces, after.namespaces, strict=True)
+    if any(was and now and was != now for was, now in pairs):
+        found.append("namespaces")
+    # Threads of the kernel are named after what they do.
+    if (before.comm, before.cmdline) != (after.comm, after.cmdline) and not after.kernel_thread:
+        found.append("command")
+    return tuple(found)
+
+
+def _mount_key(mount: Mount) -> Hashable:
+    """The number alone is given out anew at once."""
+    return mount.id, mount.device, mount.root
+
+
+def _ipc_key(one: IpcObject) -> Hashable:
+    return one.kind, one.id, one.key, one.name

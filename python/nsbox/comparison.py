@@ -1,0 +1,195 @@
+"""The same things from inside and from outside, side by side: `compare`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nsbox.changes import Changes, compared
+from nsbox.ipc import IpcObject, ipcs
+from nsbox.mountinfo import Mount, mounts
+from nsbox.processes import NamespaceIds, Process, Target, pid_of
+from nsbox.recording import opened, recorded
+from nsbox.views import comparison_picture as _picture
+from nsbox.views import comparison_table as _view
+from nsbox.views import display
+
+__all__ = ["Comparison", "Pair", "compare"]
+
+_SOURCES = ("pids", "cmdline", "namespaces")
+
+
+class Pair(NamedTuple):
+    """A process, seen twice.
+
+    Attributes:
+        outside: As the caller sees it.
+        inside: As it is seen in the PID namespace that is compared.
+    """
+
+    outside: Process
+    inside: Process
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Comparison(display.Picture):
+    """The caller's view and that of a process, side by side; `str()` shows tables, a notebook a picture.
+
+    Attributes:
+        pid: The process from which it looks like inside; its PID as the caller sees it.
+        outside: The namespaces of the caller.
+        inside: The namespaces of that process.
+        pairs: The processes that are seen on both sides.
+        others: The processes that are only seen outside.
+        only_outside: The mounts that only the caller sees.
+        only_inside: The mounts that only that process sees.
+        ipc_only_outside: The ipc objects that only the caller sees.
+        ipc_only_inside: The ipc objects that only that process sees.
+        unknown: What could not be read, and so is not compared.
+    """
+
+    pid: int
+    outside: NamespaceIds
+    inside: NamespaceIds
+    pairs: tuple[Pair, ...]
+    others: tuple[Process, ...]
+    only_outside: tuple[Mount, ...] = ()
+    only_inside: tuple[Mount, ...] = ()
+    ipc_only_outside: tuple[IpcObject, ...] = ()
+    ipc_only_inside: tuple[IpcObject, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The kinds of namespaces in which the two are known to differ."""
+        pairs = zip(NamespaceIds._fields, self.outside, self.inside, strict=True)
+        return tuple(kind for kind, out, inner in pairs if out and inner and out != inner)
+
+    def text(self, *, width: int | None = 80) -> str:
+        """Show tables.
+
+        Args:
+            width: Cut the lines after so many columns.
+        """
+        return _view.text(self, width=width)
+
+    def html(self) -> str:
+        """Return tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.html(self)
+
+    def svg(self) -> str:
+        """Draw both sides as an SVG document, with presentation attributes only: each process with both PIDs."""
+        return _picture.picture(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as data that JSON takes."""
+        return recorded("comparison", **{name: getattr(self, name) for name in _TYPES})
+
+    @classmethod
+    def from_dict(cls, data: object) -> Comparison:
+        """Return the comparison that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        return cls(**opened(data, "comparison", **_TYPES))
+
+    def __str__(self) -> str:
+        """Show tables in 80 columns."""
+        return self.text()
+
+    def __repr__(self) -> str:
+        """Say how much is seen on both sides."""
+        own = f"own {', '.join(self.own)}" if self.own else "no namespaces of its own"
+        return f"<comparison with process {self.pid}, {own}: {len(self.pairs)} processes on both sides>"
+
+
+_TYPES: dict[str, Any] = {
+    "pid": int, "outside": NamespaceIds, "inside": NamespaceIds, "pairs": tuple[Pair, ...],
+    "others": tuple[Process, ...], "only_outside": tuple[Mount, ...], "only_inside": tuple[Mount, ...],
+    "ipc_only_outside": tuple[IpcObject, ...], "ipc_only_inside": tuple[IpcObject, ...], "unknown": tuple[str, ...],
+}  # fmt: skip
+
+
+def compare(box: Target) -> Comparison:
+    """Put what the caller sees and what is seen in a box side by side; nothing is entered for it.
+
+    Processes are read once and have both PIDs from the kernel (NSpid, proc_pid_status(5)), so it is the same process
+    that is on both sides.
+
+    Args:
+        box: The box, or any other process or thing with a `pid`.
+
+    Raises:
+        SpecError: when it is no process.
+        ProcessLookupError: when there is no such process.
+        PermissionError: when its namespaces may not be known (ptrace(2), PTRACE_MODE_READ).
+    """
+    from nsbox import _inside  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox.inventory import namespaces_of  # noqa: PLC0415
+
+    pid = pid_of(box, "box")
+    inside, outside = namespaces_of(box), _own()
+    everything, pairs, _ = _inside.both(pid, _SOURCES, ProcessLookupError(3, f"no process has the PID {pid}"))
+    seen = {outer.pid for outer, _ in pairs}
+    unknown: list[str] = []
+    mounted = _mounts(unknown, box)
+    objects = Changes[IpcObject]() if inside.ipc == outside.ipc else _objects(unknown, box)
+    return Comparison(
+        pid,
+        outside,
+        inside,
+        tuple(Pair(*pair) for pair in pairs),
+        tuple(process for process in everything if process.pid not in seen),
+        mounted.went,
+        mounted.came,
+        objects.went,
+        objects.came,
+        tuple(unknown),
+    )
+
+
+def _own() -> NamespaceIds:
+    """Return the namespaces of the calling thread: a thread can unshare most kinds alone."""
+    found = {}
+    for kind in NamespaceIds._fields:
+        with contextlib.suppress(OSError):  # this kernel has none of that kind
+            found[kind] = os.stat(f"/proc/thread-self/ns/{'mnt' if kind == 'mount' else kind}").st_ino
+    return NamespaceIds(**found)
+
+
+def _mounts(unknown: list[str], box: Target) -> Changes[Mount]:
+    try:
+        return compared(mounts(), mounts(box), _mount_key, _alike)
+    except PermissionError:
+        unknown.append("mounts")
+        return Changes()
+
+
+def _objects(unknown: list[str], box: Target) -> Changes[IpcObject]:
+    """Compare the kinds that are known on both sides."""
+    try:
+        outside, inside = ipcs(), ipcs(box)
+    except PermissionError:
+        unknown.append("ipc objects")
+        return Changes()
+    kinds = {*outside.unknown, *inside.unknown}
+    unknown.extend(sorted(kinds))
+    out, inner = ([one for one in table if one.kind not in kinds] for table in (outside, inside))
+    return compared(out, inner, _ipc_key, _alike)
+
+
+def _alike(_outside: object, _inside: object) -> tuple[str, ...]:
+    return ()
+
+
+def _mount_key(mount: Mount) -> Hashable:
+    """A copy of a mount in another mount namespace has another number."""
+    return mount.point, mount.device, mount.root, mount.options
+
+
+def _ipc_key(one: IpcObject) -> Hashable:
+    return one.kind, one.id, one.key, one.name

@@ -1,0 +1,117 @@
+"""Records as plain data, and back: what was seen on one machine can be shown on another, which need not have Linux.
+
+The form is what JSON takes: dictionaries, lists, texts, numbers and None. Which text stands for bytes is known from the
+types of the attributes, so there are no tags; bytes that are no text are ``{"hex": ...}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from nsbox.errors import SpecError
+
+__all__ = ["VERSION", "opened", "plain", "recorded"]
+
+VERSION = 1
+"""The version of the form. It grows when a reader of the one before would misunderstand."""
+
+
+def recorded(kind: str, **parts: object) -> dict[str, Any]:
+    """Return the data of a whole: what it is, the version, and its parts, which are made plain here."""
+    return {"nsbox": kind, "version": VERSION} | {name: plain(part) for name, part in parts.items()}
+
+
+def opened(data: object, kind: str, **types: Any) -> dict[str, Any]:
+    """Return the parts of a whole that was recorded.
+
+    Args:
+        data: The plain data.
+        kind: What it has to be.
+        **types: The types of its parts.
+
+    Raises:
+        SpecError: when it is something else, or of a version that is not known here.
+    """
+    if not isinstance(data, dict) or data.get("nsbox") != kind:
+        raise SpecError(f"data: no recorded {kind}")
+    if data.get("version") != VERSION:
+        raise SpecError(f"data: recorded in version {data.get('version')!r} of the form; {VERSION} is known here")
+    try:
+        return {name: _restored(data[name], each) for name, each in types.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SpecError(f"data: damaged {kind}: {error}") from error
+
+
+def plain(value: object) -> Any:
+    """Return a value as plain data. Records become dictionaries of the attributes that they have."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes):
+        return _text(value.decode("utf-8", "surrogateescape"))
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if is_dataclass(value):
+        known = ((field.name, getattr(value, field.name, _NONE)) for field in fields(value))
+        return {name: plain(one) for name, one in known if one is not _NONE}
+    if hasattr(value, "_asdict"):
+        return {name: plain(one) for name, one in value._asdict().items()}
+    if isinstance(value, Iterable):
+        return [plain(one) for one in value]
+    raise TypeError(f"{type(value).__name__} cannot be recorded")
+
+
+_NONE = object()
+
+
+def _text(text: str) -> Any:
+    """Bytes that are no UTF-8 are lone surrogates in a text: most that read JSON refuse them, and so do notebooks."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {"hex": text.encode("utf-8", "surrogateescape").hex()}
+    return text
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _restored(data: Any, kind: Any) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if data is None:
+            return None
+        (kind,) = (one for one in arguments if one is not type(None))
+        return _restored(data, kind)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise TypeError(f"a list was expected, not {data!r}")
+        kinds = [arguments[0]] * len(data) if arguments[-1] is Ellipsis else arguments
+        return tuple(_restored(one, each) for one, each in zip(data, kinds, strict=True))
+    if origin is dict:
+        return {arguments[0](key): _restored(one, arguments[1]) for key, one in data.items()}
+    if origin is Literal:
+        if data not in arguments:
+            raise ValueError(f"{data!r} is none of {arguments}")
+        return data
+    if kind is dict:
+        return dict(data)
+    if kind in (bytes, str):
+        raw = bytes.fromhex(data["hex"]) if isinstance(data, dict) else str(data).encode()
+        return raw if kind is bytes else raw.decode("utf-8", "surrogateescape")
+    if kind is float and type(data) is int:
+        return float(data)
+    if kind in (bool, int, float):
+        if type(data) is not kind:
+            raise TypeError(f"{kind.__name__} was expected, not {data!r}")
+        return data
+    # Attributes that the class does not have any more are left out.
+    hints = _hints(kind)
+    return kind(**{name: _restored(value, hints[name]) for name, value in data.items() if name in hints})

@@ -1,0 +1,187 @@
+"""Everything there is at a moment, to be compared with another moment: `snapshot` and `observe`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from nsbox.changes import Diff, diff
+from nsbox.inventory import NamespaceTable, lsns
+from nsbox.ipc import IpcTable, ipcs
+from nsbox.mountinfo import MountTable, mounts
+from nsbox.processes import ProcessTable, Target, pid_of, ps
+from nsbox.recording import opened, recorded
+from nsbox.tree import ProcessTree
+from nsbox.views import display
+from nsbox.views import html as _html
+
+__all__ = ["Observation", "Snapshot", "observe", "snapshot"]
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Snapshot(display.Table):
+    """What there was at a moment; `str()` shows all of it.
+
+    Nothing stood still while it was read, part by part.
+
+    Attributes:
+        processes: The processes.
+        namespaces: The namespaces of these, and what else is found through them.
+        mounts: The mounts that the process sees from which it was taken.
+        ipc: What was in its IPC namespace.
+        unknown: The parts that could not be read; they are empty.
+        of: The PID of that process; None for the caller.
+    """
+
+    processes: ProcessTable
+    namespaces: NamespaceTable
+    mounts: MountTable
+    ipc: IpcTable
+    unknown: tuple[str, ...] = ()
+    of: int | None = None
+
+    @property
+    def tree(self) -> ProcessTree:
+        """The tree of the processes."""
+        return ProcessTree(self.processes)
+
+    def html(self) -> str:
+        """Return all tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        parts = [f"<p><b>{_html.cell(title)}</b></p>\n{part.html()}" for title, part in self._titled()]
+        return "\n".join([*parts, *(f"<p>{_html.cell(note)}</p>" for note in self._notes())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as data that JSON takes."""
+        parts = {name: getattr(self, name).to_dict() for name in _PARTS}
+        return recorded("snapshot", of=self.of, unknown=self.unknown, **parts)
+
+    @classmethod
+    def from_dict(cls, data: object) -> Snapshot:
+        """Return the snapshot that was made into data.
+
+        Raises:
+            SpecError: when the data are something else.
+        """
+        parts = opened(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
+        return cls(**parts | {name: kind.from_dict(parts[name]) for name, kind in _PARTS.items()})
+
+    def _titled(self) -> list[tuple[str, ProcessTable | NamespaceTable | MountTable | IpcTable]]:
+        return [
+            (f"{len(self.processes)} processes", self.processes),
+            (f"{len(self.namespaces)} namespaces", self.namespaces),
+            (f"{len(self.mounts)} mounts", self.mounts),
+            (f"{len(self.ipc)} ipc objects", self.ipc),
+        ]
+
+    def _notes(self) -> list[str]:
+        return [f"({', '.join(self.unknown)}: could not be read)"] if self.unknown else []
+
+    def __str__(self) -> str:
+        """Show all tables."""
+        return "\n\n".join([*(f"{title}\n{part}".rstrip() for title, part in self._titled()), *self._notes()])
+
+    def __repr__(self) -> str:
+        """Say how much there was."""
+        of = "" if self.of is None else f" from process {self.of}"
+        return f"<snapshot{of}: {', '.join(title for title, _ in self._titled())}>"
+
+
+_PARTS: dict[str, Any] = {
+    "processes": ProcessTable, "namespaces": NamespaceTable, "mounts": MountTable, "ipc": IpcTable,
+}  # fmt: skip
+
+
+def snapshot(of: Target | None = None) -> Snapshot:
+    """Read everything: processes, namespaces, mounts and ipc objects.
+
+    Args:
+        of: Look from inside: a process, or anything with a `pid`, such as a box. By default as the caller sees it.
+
+    Raises:
+        SpecError: when `of` is no process.
+        ProcessLookupError: when there is no such process.
+        OSError: when the processes cannot be read.
+    """
+    pid = None if of is None else pid_of(of, "of")
+    unknown: list[str] = []
+
+    def part(name: str, read: Callable[[], _Part], empty: _Part) -> _Part:
+        try:
+            return read()
+        except ProcessLookupError:
+            raise
+        except OSError:
+            unknown.append(name)
+            return empty
+
+    try:
+        processes = ps(of=of)
+    except FileNotFoundError as error:
+        if pid is None or os.path.exists(f"/proc/{pid}"):
+            raise
+        raise ProcessLookupError(3, f"no process has the PID {pid}") from error
+    return Snapshot(
+        processes,
+        part("namespaces", lambda: lsns(of=of), NamespaceTable(())),
+        part("mounts", lambda: mounts(of), MountTable(())),
+        part("ipc", lambda: ipcs(of), IpcTable(())),
+        tuple(unknown),
+        pid,
+    )
+
+
+class Observation:
+    """What happens in the block of `observe`.
+
+    Attributes:
+        before: What there was at its beginning.
+    """
+
+    def __init__(self, of: Target | None, before: Snapshot) -> None:
+        """Begin with what there is."""
+        self._of = of
+        self._after: Snapshot | None = None
+        self.before = before
+
+    @property
+    def after(self) -> Snapshot:
+        """What there was at the end of the block; before that, what there is now."""
+        return self._after or snapshot(self._of)
+
+    @property
+    def diff(self) -> Diff:
+        """What came, what went and what changed."""
+        return diff(self.before, self.after)
+
+    def __repr__(self) -> str:
+        """Say whether it is over."""
+        return f"<observation, {'over' if self._after else 'going on'}>"
+
+
+@contextlib.contextmanager
+def observe(of: Target | None = None) -> Iterator[Observation]:
+    """Take a snapshot at the beginning and at the end of a block, also when it raises.
+
+    >>> with observe() as seen:
+    ...     ...
+    >>> print(seen.diff)
+
+    Args:
+        of: From where, as for `snapshot`.
+
+    Raises:
+        OSError: when the processes cannot be read.
+    """
+    seen = Observation(of, snapshot(of))
+    try:
+        yield seen
+    except BaseException:
+        with contextlib.suppress(OSError):
+            seen._after = snapshot(of)
+        raise
+    seen._after = snapshot(of)

@@ -1,0 +1,122 @@
+"""What came, went and changed, line by line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nsbox.views import grid
+from nsbox.views import html as _html
+from nsbox.views.names import command
+from nsbox.views.palette import AMBER, GREEN, RED
+
+if TYPE_CHECKING:
+    from nsbox.changes import Changes, Diff
+    from nsbox.inventory import NamespaceRecord
+    from nsbox.ipc import IpcObject
+    from nsbox.mountinfo import Mount
+    from nsbox.processes import NamespaceIds, Process
+
+__all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
+
+_COLUMNS = (grid.Column(" "), grid.Column("WHAT"), grid.Column("WHICH"), grid.Column("", cut=True))
+# A column is as wide as its head, also where that is not shown.
+_BARE = tuple(replace(column, name="") for column in _COLUMNS)
+_COLOURS = {"+": GREEN, "-": RED, "~": AMBER}
+_ESCAPES = {"+": "\033[32m", "-": "\033[31m", "~": "\033[33m"}
+_LABELS = {"kept_by": "kept by", "pgid": "process group", "ppid": "parent", "sid": "session"}
+_NOTHING = "nothing changed"
+
+
+def is_colored() -> bool:
+    """Tell whether standard output takes colours, and the user wants them (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and sys.stdout.isatty()
+
+
+def text(diff: Diff, *, width: int | None, color: bool) -> str:
+    """Return a line for everything that is different."""
+    lines = grid.human(_BARE, list(_rows(diff)), width=width, headings=False).split("\n")
+    lines = [_colored(line.rstrip()) if color else line.rstrip() for line in lines if line] or [_NOTHING]
+    return "\n".join([*lines, *_notes(diff)])
+
+
+def html(diff: Diff) -> str:
+    """Return the same as an HTML table."""
+    rows = list(_rows(diff))
+    notes = [*([] if rows else [_NOTHING]), *_notes(diff)]
+    return _html.table(_COLUMNS, rows, colours={" ": _COLOURS}, notes=notes)
+
+
+def _colored(line: str) -> str:
+    escape = _ESCAPES.get(line[:1])
+    return f"{escape}{line}\033[0m" if escape else line
+
+
+def _notes(diff: Diff) -> list[str]:
+    return [f"({note})" for note in diff.notes]
+
+
+def _rows(diff: Diff) -> Iterator[grid.Row]:
+    yield from _of("process", diff.processes, _process)
+    yield from _of("namespace", diff.namespaces, _namespace)
+    yield from _of("mount", diff.mounts, lambda one: (one.point, mount(one)))
+    yield from _of("ipc", diff.ipc, ipc_object)
+
+
+def _of(what: str, changes: Changes[Any], show: Callable[[Any], tuple[str, str]]) -> Iterator[grid.Row]:
+    for sign, ones in (("-", changes.went), ("+", changes.came)):
+        for one in ones:
+            yield grid.Row([sign, what, *show(one)])
+    for change in changes.changed:
+        which, shown = show(change.after)
+        details = ", ".join(_detail(name, change.before, change.after) for name in change.what)
+        yield grid.Row(["~", what, which, f"{shown}: {details}"])
+
+
+def _process(process: Process) -> tuple[str, str]:
+    inner = getattr(process, "pids", ())[1:]
+    return f"{process.pid}/{'/'.join(map(str, inner))}" if inner else str(process.pid), command(process)
+
+
+def _namespace(namespace: NamespaceRecord) -> tuple[str, str]:
+    if namespace.pid is None:
+        return namespace.link, f"kept by {', '.join(namespace.kept_by)}"
+    name = (namespace.command or b"").decode("utf-8", "surrogateescape")
+    return namespace.link, f"of {namespace.pid} {name}"
+
+
+def mount(mount: Mount) -> str:
+    """Say what is mounted."""
+    root = "" if mount.root == "/" else f"{mount.root} of "
+    return f"{root}{mount.source or 'none'} ({mount.fstype}; {','.join(mount.propagation) or 'private'})"
+
+
+def ipc_object(one: IpcObject) -> tuple[str, str]:
+    """Say which one it is, and how big."""
+    which = f"{one.kind} /{one.name}" if one.name is not None else f"{one.kind} {one.id}"
+    size = "" if one.size is None else f"{one.size} bytes"
+    key = "" if one.key is None else f"key 0x{one.key:08x}"
+    return which, ", ".join(filter(None, (key, size)))
+
+
+def _detail(name: str, before: object, after: object) -> str:
+    was, now = getattr(before, name), getattr(after, name)
+    if name == "namespaces":
+        return f"other {', '.join(_other(was, now))}"
+    if name == "command":
+        return f"was {was}"
+    return f"{_LABELS.get(name, name)} {_value(was)} -> {_value(now)}"
+
+
+def _other(before: NamespaceIds, after: NamespaceIds) -> list[str]:
+    pairs = zip(before._fields, before, after, strict=True)
+    return [kind for kind, was, now in pairs if was and now and was != now]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,36 @@
+"""What notebooks ask objects for (IPython, "Integrating your objects with IPython")."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+__all__ = ["Picture", "Table"]
+
+
+class Table:
+    """Something that is text in a terminal, and a table on a page."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def html(self) -> str:
+        """Return it as an HTML table, with attributes only: no styles, classes, ids or scripts."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        del include, exclude
+        return {"text/plain": str(self), "text/html": self.html()}
+
+
+class Picture:
+    """Something that is text in a terminal, and a picture on a page."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def svg(self) -> str:
+        """Return it as an SVG document, with presentation attributes only."""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        del include, exclude
+        # Without HTML: most pages would show that instead.
+        return {"text/plain": str(self), "image/svg+xml": self.svg()}

@@ -1,0 +1,57 @@
+"""Tables of steps: those that were carried out, and those that are explained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nsbox.views import grid
+from nsbox.views import html as _html
+from nsbox.views.palette import GREEN, RED
+
+if TYPE_CHECKING:
+    from nsbox.explanation import ExplainedStep, Explanation
+    from nsbox.surroundings import StepResult
+
+__all__ = ["done", "explained"]
+
+_DONE = (
+    grid.Column("RESULT"), grid.Column("WHO"), grid.Column("STEP"), grid.Column("SYSTEM CALL"),
+    grid.Column("TIME", right=True), grid.Column("WHY"),
+)  # fmt: skip
+_EXPLAINED = (
+    grid.Column("", right=True), grid.Column("WHO"), grid.Column("STEP"), grid.Column("SYSTEM CALL"),
+    grid.Column("BY HAND"), grid.Column("RESULT"), grid.Column("WHY"),
+)  # fmt: skip
+
+
+def done(steps: Sequence[StepResult]) -> str:
+    """Return an HTML table of steps that were carried out."""
+    results = ["done" if step.errno == 0 else os.strerror(step.errno) for step in steps]
+    rows = [
+        grid.Row([result, step.actor, step.name, step.call, _time(step.microseconds), _why(step)])
+        for result, step in zip(results, steps, strict=True)
+    ]
+    return _html.table(_DONE, rows, colours={"RESULT": {one: GREEN if one == "done" else RED for one in results}})
+
+
+def explained(explanation: Explanation) -> str:
+    """Return an HTML table of steps with what does the same by hand."""
+    rows = [
+        grid.Row([str(step.index), step.actor, step.name, step.call, step.command, step.result, _why(step)])
+        for step in explanation.steps
+    ]
+    closest = [("As a command", explanation.command), ("In Python", explanation.python)]
+    notes = [f"{label}: {text}" for label, text in closest if text]
+    title = f"<p><b>{_html.cell(explanation.title)}</b></p>"
+    below = [f"<p>{_html.cell(note)}</p>" for note in [*notes, *explanation.notes]]
+    return "\n".join([title, _html.table(_EXPLAINED, rows), *below])
+
+
+def _why(step: StepResult | ExplainedStep) -> str:
+    return f"{step.why}: {step.manual}"
+
+
+def _time(microseconds: float | None) -> str:
+    return "" if microseconds is None else f"{microseconds:.0f} us"

@@ -1,0 +1,127 @@
+"""Tables as HTML, from made-up records: the same cells as in text, and no name breaks them."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nsbox.box import StepResult, Steps
+from nsbox.explanation import ExplainedStep, Explanation
+from nsbox.inventory import NamespaceRecord, NamespaceTable
+from nsbox.ipc import IpcObject, IpcTable
+from nsbox.mountinfo import Mount, MountTable
+from nsbox.processes import Process, ProcessTable
+from nsbox.views import grid, html
+
+from tests.support import records
+from tests.support.pages import page
+
+ROOT = {0: "root"}
+
+
+def cells(part: str) -> list[list[str]]:
+    """Return the texts of all cells."""
+    root = page(part)
+    return [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
+
+
+def table(processes: list[Process]) -> ProcessTable:
+    return ProcessTable(processes, boot=0.0, read_at=9000.0, memory=1 << 30, users=ROOT)
+
+
+def test_processes() -> None:
+    """The columns of ps, the user under the name that was recorded."""
+    one = records.process(7, 1, "sh", cmdline=(b"sh", b"-c", b"a  <b>\t&"), pids=(7, 2), rss=1 << 20, vsize=2 << 20)
+    head, row = cells(table([one]).html())
+    assert " ".join(head) == "USER PID INSIDE PPID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"
+    assert row[:9] == ["root", "7", "2", "1", "0.0", "0.0", "2048", "1024", "?"]
+    assert row[-1] == "sh -c a\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}<b>?&"
+
+
+def test_namespaces() -> None:
+    """A square in the colour of the kind, and the tree."""
+    namespaces = [
+        NamespaceRecord(id=10, kind="pid", process_count=2, pid=1, ppid=0, uid=0, command=b"init"),
+        NamespaceRecord(id=11, kind="mount", process_count=1, pid=5, ppid=1, uid=0, command=b"sh"),
+    ]
+    text = NamespaceTable(namespaces, users=ROOT).html()
+    assert cells(text)[1:] == [
+        ["10", "\N{BLACK SQUARE}\N{NO-BREAK SPACE}pid", "2", "1", "root", "init"],
+        ["11", "\N{BLACK SQUARE}\N{NO-BREAK SPACE}mnt", "1", "5", "root", "└─sh"],
+    ]
+    assert [font.get("color") for font in page(text).iter("font")] == ["#0b5fb0", "#0a7a55"]
+
+
+def test_steps() -> None:
+    """What was done, with the failure in words."""
+    steps = Steps([
+        StepResult("mount proc", "init", 'mount("proc")', "mount(2)", "for ps", 0, 12.3),
+        StepResult("hostname", "init", "sethostname()", "sethostname(2)", "to have one", 1),
+    ])  # fmt: skip
+    assert [row[0] for row in cells(steps.html())[1:]] == [
+        "\N{BLACK SQUARE}\N{NO-BREAK SPACE}done", "\N{BLACK SQUARE}\N{NO-BREAK SPACE}Operation not permitted"
+    ]  # fmt: skip
+    assert "12 us" in cells(steps.html())[1]
+    assert str(steps).splitlines()[0].endswith("= 0 <12 us>")
+
+
+@given(st.lists(records.names, max_size=5))
+def test_any_name(names: list[bytes]) -> None:
+    """Rows and cells stay what they are."""
+    processes = [records.process(number, 0, name) for number, name in enumerate(names, 1)]
+    assert [len(row) for row in cells(table(processes).html())] == [12] * (1 + len(names))
+
+
+@given(st.lists(records.mounts, max_size=3), st.lists(records.namespaces, max_size=3),
+       st.lists(records.ipc_objects, max_size=3))  # fmt: skip
+def test_any_record(mounts: list[Mount], namespaces: list[NamespaceRecord], objects: list[IpcObject]) -> None:
+    """In text, every row of a table is as long as its head says; in HTML it is a row."""
+    users = dict.fromkeys(range(13), "somebody")
+    for shown, count in (
+        (MountTable(mounts), len(mounts)),
+        (NamespaceTable(namespaces, users=users), len(namespaces)),
+        (IpcTable(objects, users=users), len(objects)),
+    ):
+        bundle = shown._repr_mimebundle_()
+        assert bundle.keys() == {"text/plain", "text/html"}
+        assert len(cells(bundle["text/html"])) == 1 + count
+        assert all(char.isprintable() or char == "\n" for char in bundle["text/plain"])
+
+
+def test_notes_and_too_many_rows() -> None:
+    """A page stays small, and says what is left out."""
+    rows = [grid.Row([str(number)]) for number in range(html.MOST_ROWS + 7)]
+    found = cells(html.table([grid.Column("N")], rows, notes=["<note>"]))
+    assert found[-3:] == [[str(html.MOST_ROWS - 1)], ["… and 7 more"], ["<note>"]]
+    assert len(found) == html.MOST_ROWS + 3
+
+
+def test_several_lines_and_long_ones() -> None:
+    """A column that says so has lines; elsewhere a newline is escaped."""
+    columns = [grid.Column("A", wrap=True), grid.Column("B")]
+    root = page(html.table(columns, [grid.Row(["x\ny", "x\ny"]), grid.Row(["z" * 200, None])]))
+    first, second = list(root.iter("tr"))[1:]
+    assert ET.tostring(first[0]).startswith(b'<td align="left">x<br />y')
+    assert first[1].text == "x\\x0ay"
+    assert second[0].text == "z" * 159 + "…"
+    assert not second[1].text
+
+
+@pytest.mark.parametrize("shown", [table([]), NamespaceTable([]), MountTable([]), IpcTable([], ["mqueue"]), Steps()],
+                         ids=lambda shown: type(shown).__name__)  # fmt: skip
+def test_nothing(shown: ProcessTable | NamespaceTable | MountTable | IpcTable | Steps) -> None:
+    """A head is left."""
+    assert len(cells(shown.html())) == 1 + isinstance(shown, IpcTable)
+
+
+def test_an_explanation() -> None:
+    """Its steps, and what comes closest as a command."""
+    steps = (ExplainedStep(0, "init", "mount proc", "mount(<...>)", "mount -t proc", "mount(2)", "for ps", 13),)
+    shown = Explanation("run <it>", steps, command="unshare -m", notes=("mind & think",))._repr_mimebundle_()
+    assert page(shown["text/html"])[0][0].text == "run <it>"
+    assert cells(shown["text/html"])[1:] == [
+        ["0", "init", "mount proc", "mount(<...>)", "mount -t proc", "failed: Permission denied", "for ps: mount(2)"],
+    ]
+    assert [one.text for one in page(shown["text/html"]).iter("p")][1:] == ["As a command: unshare -m", "mind & think"]

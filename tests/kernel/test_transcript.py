@@ -238,10 +238,14 @@ def test_command(written: Callable[..., Path], capsys: pytest.CaptureFixture[str
 
 
 def test_killed(written: Callable[..., Path]) -> None:
-    """SIGKILL of the command leaves nothing."""
-    path = written("```console\n$ (setsid sleep 4724 &) ; sleep 4725\n```\n")
-    with subprocess.Popen([sys.executable, "-m", "nsbox", "check", str(path)], stdout=subprocess.DEVNULL) as running:
+    """SIGKILL of the command leaves an empty directory, which nobody is there to remove, and nothing else."""
+    path = written("```console\n$ touch file; (setsid sleep 4724 &) ; sleep 4725\n```\n")
+    command = [sys.executable, "-m", "nsbox", "check", str(path)]
+    environment = {**os.environ, "TMPDIR": str(path.parent)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as running:
         assert wait_until(lambda: "sleep 4725" in {process.command for process in nsbox.ps()}, 20)
         running.send_signal(signal.SIGKILL)
     assert wait_until(lambda: not {"sleep 4724", "sleep 4725"} & {process.command for process in nsbox.ps()}, 10)
     reap_adopted()
+    (directory,) = path.parent.glob("nsbox-check-*")
+    assert not list(directory.iterdir())

@@ -110,13 +110,12 @@ class Session:
         self._masks = check_masks(masks)
         self._commands_only = commands_only
         with contextlib.ExitStack() as stack:
-            # In it may be mount points, and files of other users; both go with the box, which ends first.
-            directory = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="nsbox-check-", ignore_cleanup_errors=True)
-            )
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="nsbox-check-"))
             box = stack.enter_context(
                 Box([unshare, "mount"] if isinstance(unshare, str | int) else [*unshare, "mount"], **options)
             )
+            # What is written there goes with the box, even if nobody is left to remove it.
+            box.mount("none", directory, "tmpfs", "nosuid,nodev")
             self._shell: Shell = stack.enter_context(
                 box.shell(cwd=directory, env=_environment(directory), timeout=timeout)
             )

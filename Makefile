@@ -43,6 +43,7 @@ bench: $(VENV)/built  ## Measure spawning and reading against floors in C and th
 	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
 	$(BIN)/python benches/readers.py
+	$(BIN)/python benches/call.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist

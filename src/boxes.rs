@@ -254,11 +254,11 @@ pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Re
     let handle = plan;
     let plan = handle.get();
     let encoded = plan.to_bytes();
-    let outer = outer.map(|outer| Arc::clone(&outer.home));
-    let mut conversation = match &outer {
+    let mut conversation = match outer {
         None => py.detach(|| launch(plan, &encoded))?,
-        Some(home) => nested(py, plan, &encoded, home)?,
+        Some(outer) => nested(py, plan, &encoded, &outer.home, outer.plan.get())?,
     };
+    let outer = outer.map(|outer| Arc::clone(&outer.home));
     let ready = converse(py, &mut conversation, Conversation::settle);
     match ready.and_then(|times| py.check_signals().map(|()| times).map_err(Error::from)) {
         Ok(times) => {
@@ -283,7 +283,13 @@ pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Re
 }
 
 /// Have the nsbox-init of `home` start another one.
-fn nested<'a>(py: Python<'_>, plan: &'a Plan, encoded: &[u8], home: &Arc<Home>) -> Result<Conversation<'a>> {
+fn nested<'a>(
+    py: Python<'_>,
+    plan: &'a Plan,
+    encoded: &[u8],
+    home: &Arc<Home>,
+    outer: &Plan,
+) -> Result<Conversation<'a>> {
     let image = image::init()?;
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;
@@ -292,7 +298,7 @@ fn nested<'a>(py: Python<'_>, plan: &'a Plan, encoded: &[u8], home: &Arc<Home>) 
     let lifeline = pidfd::open(std::process::id() as i32)?;
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     nix::sys::socket::send(ours.as_raw_fd(), encoded, flags).map_err(os("send(plan)"))?;
-    let bytes = plan.nested_start();
+    let bytes = plan.nested_start(outer);
     let fds = [&image, &theirs, &lifeline].map(AsRawFd::as_raw_fd);
     let (parts, pidfd) = begin(py, home, plan, &bytes, &fds)?.0;
     Ok(Conversation {
@@ -302,7 +308,10 @@ fn nested<'a>(py: Python<'_>, plan: &'a Plan, encoded: &[u8], home: &Arc<Home>) 
         socket: ours,
         method: parts.method,
         payload: None,
+        member: None,
+        maps: 0,
         maps_written: false,
+        helper: None,
         outer: Some((Arc::clone(home), parts.pid_inside as u32)),
         times: Vec::new(),
         ending: Ending::Ahead,
@@ -488,6 +497,9 @@ impl BoxHandle {
 
     fn ended(&self) -> Exit {
         let mut exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        if exit.is_none() {
+            self.plan.get().remove_cgroup();
+        }
         // A box inside another one is reaped by that one's nsbox-init.
         let reaped = || if self.home.outer.is_none() { reap(&self.home.pidfd, false) } else { None };
         exit.get_or_insert_with(|| {

@@ -126,6 +126,7 @@ impl Child {
 
     /// Everything is over: learn how the payload ended. One thread does it, the others find the answer.
     fn collect(&self, lines: &Lines) -> Exit {
+        self.plan.get().remove_cgroup();
         let status = {
             let mut state = self.state();
             if let State::Over(exit) = &*state {

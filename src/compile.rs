@@ -1,13 +1,19 @@
 //! From a wish to a plan. [`compile`] looks at nothing but its arguments, so that what nsbox would do can be printed
 //! and tested without a kernel.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
+use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
+use crate::idmap;
 use crate::join;
+use crate::mounts::Place;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
+use crate::rlimit;
 use crate::spec::{Facts, Join, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
@@ -17,6 +23,10 @@ const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
 
 /// A process enters the time namespace made for its children by an exec, too, since this version.
 const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
+
+/// Capabilities to write any gid_map and uid_map (capabilities(7)).
+const SETGID: u64 = 1 << 6;
+const SETUID: u64 = 1 << 7;
 
 /// The steps being collected.
 pub struct Builder {
@@ -38,9 +48,9 @@ impl Builder {
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
-pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
+pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<Directory>>) -> Result<Plan> {
     let Beginning { mut plan, flags, joined, added, arrangement, carry } =
-        beginning(spec, launch.join.as_ref(), facts)?;
+        beginning(spec, launch.join.as_ref(), facts, cgroup.as_deref())?;
     let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -53,6 +63,9 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
             Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
         },
     );
+    if let Some(cgroup) = &cgroup {
+        enter(&mut plan, cgroup);
+    }
     if let Some(join) = &launch.join
         && arrangement == Arrangement::Unforked
     {
@@ -68,20 +81,26 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts) -> Result<Plan> {
         );
     }
     if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts);
+        world(&mut plan, Actor::Payload, spec, flags, facts)?;
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
-    let join_fds = launch.join.iter().flat_map(join::descriptors);
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(join_fds).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds: launch.close_fds })
+    let others = launch.join.iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
+    let close_fds = launch.close_fds;
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, None, facts)?;
+pub fn compile_box(
+    spec: &Spec,
+    facts: &Facts,
+    directory: Option<&[u8]>,
+    cgroup: Option<Arc<Directory>>,
+) -> Result<Plan> {
+    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, None, facts, cgroup.as_deref())?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
         plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
@@ -93,8 +112,8 @@ pub fn compile_box(spec: &Spec, facts: &Facts, directory: Option<&[u8]>) -> Resu
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for what is to be done or started here",
     );
-    let keep = Vec::new();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true })
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
 
 /// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
@@ -111,13 +130,16 @@ pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan,
         "clone(2)",
         "another process here; nsbox-init is its parent",
     );
+    if let Some(cgroup) = &home.cgroup {
+        enter(&mut plan, cgroup);
+    }
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
     payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
-    let added = Vec::new();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true })
+    let (added, steps) = (Vec::new(), plan.steps);
+    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
 }
 
 /// What all plans begin with, up to the point where the payload's process is made.
@@ -130,16 +152,21 @@ struct Beginning {
     carry: bool,
 }
 
-fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts) -> Result<Beginning> {
+fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Directory>) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
             .ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
     })?;
     let mut added = Vec::new();
-    if spec.mount_proc.is_some() && flags & ns::MOUNT == 0 {
+    let mounting = [
+        (spec.mount_proc.is_some(), "mount_proc is set, and must not change the caller's own mounts"),
+        (spec.root.is_some(), "root is set, and must not change the caller's own"),
+        (!spec.mounts.is_empty(), "mounts are given, and must not change the caller's own"),
+    ];
+    if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & ns::MOUNT == 0) {
         flags |= ns::MOUNT;
-        added.push(("mount", "mount_proc is set, and must not change the caller's own mounts"));
+        added.push(("mount", why));
     }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
@@ -199,6 +226,9 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts) -> Result<Beginnin
     // (time_namespaces(7)): so it is unshared, not cloned.
     let cloned = flags & !ns::TIME;
     let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
+    if let Some(cgroup) = cgroup {
+        plan.caller("cgroup", cgroup.action(), "cgroups(7)", "the limits hold before anything runs under them");
+    }
     plan.caller(
         "clone",
         CallerAction::Clone(outer),
@@ -211,6 +241,9 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts) -> Result<Beginnin
         "execveat(2)",
         "leave the caller's memory at once: nsbox-init takes over",
     );
+    if let Some(cgroup) = cgroup {
+        plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
+    }
     if let Some(join) = join
         && arrangement != Arrangement::Unforked
     {
@@ -218,13 +251,17 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts) -> Result<Beginnin
         join::inside(&mut plan, joined, cloned, arrangement);
     }
     if arrangement == Arrangement::InitInside {
-        world(&mut plan, Actor::Init, spec, flags, facts);
+        world(&mut plan, Actor::Init, spec, flags, facts)?;
     }
     Ok(Beginning { plan, flags, joined, added, arrangement, carry })
 }
 
+fn enter(plan: &mut Builder, cgroup: &Directory) {
+    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
+}
+
 /// What makes the new namespaces usable.
-fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) {
+fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
     if flags & ns::USER != 0 {
         id_maps(plan, actor, spec, facts);
     }
@@ -293,7 +330,20 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "a new network namespace has nothing but lo, and lo is down",
         );
     }
-    if let Some(target) = &spec.mount_proc {
+    let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & ns::USER != 0, facts };
+    if let Some(root) = &spec.root {
+        place.check("root")?;
+        let op = Op::NewRoot { path: Text(c_bytes(root)) };
+        plan.op(actor, "root", op, "pivot_root(2)", "only a mount point can become the root");
+    }
+    for mount in &spec.mounts {
+        place.check("mounts")?;
+        place.mount(plan, mount)?;
+    }
+    // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
+    if let Some(target) = spec.mount_proc.as_ref().filter(|_| place.inside) {
+        place.proc(plan, "mount proc", Text(c_bytes(target)));
+    } else if let Some(target) = &spec.mount_proc {
         let proc = Op::Mount {
             source: MaybeText(c_bytes(b"proc")),
             target: Text(c_bytes(target)),
@@ -311,22 +361,28 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "the limit of this PID namespace alone",
         );
     }
+    if place.inside {
+        let why = "from here on nothing of the old root can be reached by a path";
+        plan.op(actor, "pivot root", Op::PivotRoot {}, "pivot_root(2)", why);
+    }
+    Ok(())
 }
 
 /// The files of a user namespace, written by the caller while `actor` waits.
 fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let Maps { auto, users, groups } = &spec.maps;
-    let root = vec![(0, None, 1)];
+    let root = vec![(Some(0), None, 1)];
     let given = !users.is_empty() || !groups.is_empty();
     let (users, groups) = if *auto && !given { (&root, &root) } else { (users, groups) };
-    let text = |map: &[(u32, Option<u32>, u32)], own: u32| -> String {
-        map.iter().map(|(inside, outside, count)| format!("{inside} {} {count}\n", outside.unwrap_or(own))).collect()
-    };
-    // Without CAP_SETGID outside, gid_map may only be written once setgroups(2) is given up (user_namespaces(7));
-    // unshare(1) gives it up for every map to a single id.
-    let single = |map: &[(u32, Option<u32>, u32)]| map.iter().any(|(_, outside, _)| outside.is_none());
-    const SETGID: u64 = 1 << 6;
-    let deny = !groups.is_empty() && (single(groups) || facts.effective & SETGID == 0);
+    let asked_own_group = groups.iter().any(|(_, outside, _)| outside.is_none());
+    let (users, groups) = (idmap::lines(users, facts.euid), idmap::lines(groups, facts.egid));
+    // Without the capability outside, a map may hold one id, the caller's own; beyond that, setuid programs help.
+    let (own_user, own_group) = (idmap::is_own_alone(&users, facts.euid), idmap::is_own_alone(&groups, facts.egid));
+    let helped_users = !users.is_empty() && !own_user && facts.effective & SETUID == 0;
+    let helped_groups = !groups.is_empty() && !own_group && facts.effective & SETGID == 0;
+    // For an unprivileged caller gid_map can only be written once setgroups(2) is given up (user_namespaces(7));
+    // unshare(1) gives it up for every map to a single id. newgidmap(1) decides for itself.
+    let deny = own_group && (asked_own_group || facts.effective & SETGID == 0);
     let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;
@@ -346,19 +402,28 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
             "given up, or else a group map could drop a group that forbids something",
         );
     }
+    let write = |file, program, lines: &[[u32; 3]], helped| {
+        let texts: Vec<String> =
+            lines.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}")).collect();
+        if helped {
+            CallerAction::MapBy(program, texts.join(" "))
+        } else {
+            CallerAction::Map(file, texts.iter().flat_map(|line| [line, "\n"]).collect())
+        }
+    };
     if !groups.is_empty() {
         plan.caller(
             "gid_map",
-            CallerAction::Map("gid_map", text(groups, facts.egid)),
-            "user_namespaces(7)",
+            write("gid_map", "newgidmap", &groups, helped_groups),
+            if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
             "which group outside each group inside stands for",
         );
     }
     if !users.is_empty() {
         plan.caller(
             "uid_map",
-            CallerAction::Map("uid_map", text(users, facts.euid)),
-            "user_namespaces(7)",
+            write("uid_map", "newuidmap", &users, helped_users),
+            if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
             "which user outside each user inside stands for",
         );
     }
@@ -408,6 +473,13 @@ fn payload(
             "the supplementary groups asked for",
         );
     }
+    for (name, (soft, hard)) in &spec.rlimits {
+        let resource =
+            rlimit::number(name).ok_or_else(|| Error::Spec(format!("rlimits: no resource is called {name:?}")))?;
+        // What came before opens and maps; raising a limit needs the rights that go next.
+        let rlimit = Op::Rlimit { resource, soft: *soft as u64, hard: *hard as u64 };
+        op("rlimit", rlimit, "prlimit(2)", "as asked, while the rights to do it are still there");
+    }
     if let Some(id) = launch.gid {
         op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");
     }
@@ -453,7 +525,8 @@ fn packed(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
     numbers.flat_map(u32::to_ne_bytes).collect()
 }
 
-fn c_bytes(bytes: &[u8]) -> Vec<u8> {
+/// As a C string.
+pub fn c_bytes(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0"].concat()
 }
 
@@ -500,9 +573,9 @@ fn own_environment() -> Texts<Vec<u8>> {
 
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
-#[pyo3(signature = (spec, facts, directory=None))]
-pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>) -> Result<Plan> {
-    compile_box(&spec, facts, directory)
+#[pyo3(signature = (spec, facts, directory=None, cgroup=None))]
+pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>, cgroup: Option<&Cgroup>) -> Result<Plan> {
+    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
 }
 
 /// Make a plan for another process in the box that `home` made.
@@ -514,6 +587,7 @@ pub fn compile_process_plan(spec: Spec, launch: Launch, facts: &Facts, home: &Pl
 
 /// Make a plan.
 #[pyfunction(name = "compile")]
-pub fn compile_plan(spec: Spec, launch: Launch, facts: &Facts) -> Result<Plan> {
-    compile(&spec, &launch, facts)
+#[pyo3(signature = (spec, launch, facts, cgroup=None))]
+pub fn compile_plan(spec: Spec, launch: Launch, facts: &Facts, cgroup: Option<&Cgroup>) -> Result<Plan> {
+    compile(&spec, &launch, facts, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::{END, Fault, GO, Report, ReportKind};
+use nsbox_init::wire::{END, Fault, GO, MountPart, Report, ReportKind};
 
 use crate::boxes::Home;
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
+use crate::idmap::Helper;
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
-use crate::plan::Plan;
+use crate::plan::{CallerAction, Plan};
 use crate::report::{Message, receive};
 
 /// How long a set-up that is given up may take to end by itself.
@@ -32,8 +33,12 @@ pub struct Conversation<'a> {
     pub method: Method,
     /// The payload's process, once it has said that it exists.
     pub payload: Option<Announced>,
-    /// Whether the maps are written.
+    /// The process that waits for its maps, how many of them are written, and whether it knows that all are.
+    pub member: Option<OwnedFd>,
+    pub maps: usize,
     pub maps_written: bool,
+    /// The program that writes the next one, and the step that is, while it runs.
+    pub helper: Option<(u16, Helper)>,
     /// The box in which it is, and its PID there: then it is that box's child, not ours.
     pub outer: Option<(Arc<Home>, u32)>,
     /// How long the steps took that it has carried out, in nanoseconds.
@@ -77,6 +82,9 @@ impl Conversation<'_> {
     }
 
     fn hear(&mut self) -> Result<Option<Message>> {
+        if self.is_helped()? {
+            return Ok(None);
+        }
         let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
         let Some(message) = receive(&self.socket)? else {
             return if heard || ended { Err(self.gone()) } else { Ok(None) };
@@ -85,10 +93,28 @@ impl Conversation<'_> {
         Ok(Some(message))
     }
 
+    /// Whether a program is writing a map: then it is that which has been listened to, for a while.
+    fn is_helped(&mut self) -> Result<bool> {
+        let Some((step, helper)) = &mut self.helper else { return Ok(false) };
+        if poll_readable([helper.fd()], Some(SIGNAL_SLICE))? == [true]
+            && let Some(outcome) = helper.hear()
+        {
+            outcome.map_err(|(errno, words)| failure(self.plan, *step, errno, words))?;
+            self.helper = None;
+            self.maps += 1;
+            self.write_maps()?;
+        }
+        Ok(true)
+    }
+
     fn act_on(&mut self, message: &Message) -> Result<()> {
         match message.kind {
             ReportKind::Forked => self.forked(message),
-            ReportKind::MapsWanted => self.write_maps(message.sender)?,
+            ReportKind::MapsWanted => {
+                // The first process of the user namespace is the one that asks, and waits.
+                self.member = pidfd::open(message.sender).ok();
+                self.write_maps()?;
+            }
             ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
             ReportKind::Refused => return Err(refused(&message.report)),
             ReportKind::Performed => self.times.push((message.report.step as u16, message.report.value)),
@@ -100,6 +126,9 @@ impl Conversation<'_> {
     /// Wait for the end of everything: for the report of it, and then for nsbox-init itself. For both the kernel runs the
     /// one that waits where the other ends; for a poll of a pidfd it would wake another CPU.
     pub fn wait(&mut self) -> Result<Option<Exit>> {
+        if self.is_helped()? {
+            return Ok(None);
+        }
         if !matches!(self.ending, Ending::Told(_)) {
             let [heard] = poll_readable([self.socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
             match receive(&self.socket)? {
@@ -152,6 +181,7 @@ impl Conversation<'_> {
         if pidfd::wait_bounded(&self.pidfd, GRACE) {
             reap(&self.pidfd, false);
         }
+        self.plan.remove_cgroup();
     }
 
     fn forked(&mut self, message: &Message) {
@@ -172,22 +202,33 @@ impl Conversation<'_> {
         Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
     }
 
-    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). Its first process is the one that
-    /// asks, which waits for them.
-    fn write_maps(&mut self, member: i32) -> Result<()> {
-        let Ok(member) = pidfd::open(member) else { return Err(self.gone()) };
-        for (index, file, text) in self.plan.maps() {
-            let failed = |errno| failure(self.plan, index as u16, errno, String::new());
-            match &self.outer {
+    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). Where a program does it, this
+    /// returns, and is called again when that has ended.
+    fn write_maps(&mut self) -> Result<()> {
+        let Some(member) = &self.member else { return Err(self.gone()) };
+        for (index, action) in self.plan.maps().skip(self.maps) {
+            let failed = |errno| failure(self.plan, index, errno, String::new());
+            match (action, &self.outer) {
                 // Only a member of the parent namespace may, and that is not us.
-                Some((home, pid)) => home.write_map(*pid, file, text).map_err(|error| match error {
-                    Error::Step(other) if other.step == "write map" => failed(other.errno),
-                    error => error,
-                })?,
-                None => number_in_proc(&member)
+                (CallerAction::Map(file, text), Some((home, pid))) => {
+                    home.write_map(*pid, file, text).map_err(|error| match error {
+                        Error::Step(other) if other.step == "write map" => failed(other.errno),
+                        error => error,
+                    })?;
+                }
+                (CallerAction::Map(file, text), None) => number_in_proc(member)
                     .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
                     .map_err(failed)?,
+                // The program would run out here, for a member of a namespace that is not its own's child.
+                (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
+                (CallerAction::MapBy(program, ranges), None) => {
+                    let helper = number_in_proc(member).and_then(|pid| Helper::start(program, pid, ranges));
+                    self.helper = Some((index, helper.map_err(failed)?));
+                    return Ok(());
+                }
+                _ => {}
             }
+            self.maps += 1;
         }
         send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
         self.maps_written = true;
@@ -213,7 +254,11 @@ impl Conversation<'_> {
 /// A step that nsbox-init reports as failed.
 pub fn step_failed(plan: &Plan, report: &Report) -> Error {
     let step = report.step as usize;
+    let part = MountPart::ALL.into_iter().find(|(part, _)| *part as i64 == report.value);
     let detail = match plan.steps.get(step).map(|step| step.name) {
+        Some("root" | "bind" | "tmpfs" | "overlay" | "proc" | "mount proc" | "pivot root") => {
+            part.map(|(_, words)| words.to_string()).unwrap_or_default()
+        }
         Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
         Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
         _ => String::new(),

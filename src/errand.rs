@@ -19,6 +19,7 @@ fn plan(name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static
         arrangement: Arrangement::InitInside,
         keep: Vec::new(),
         close_fds: true,
+        cgroup: None,
     }
 }
 

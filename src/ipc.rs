@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use nix::sys::stat::fstat;
 use pyo3::prelude::*;
@@ -40,6 +40,15 @@ pub fn read_ipc(py: Python<'_>, pid: Option<i32>) -> Result<IpcFiles> {
     py.detach(|| read(&path)).map_err(|errno| os_error(errno, format!("{path}/ns/ipc").into_bytes()))
 }
 
+/// The POSIX message queues in an mqueue that is mounted somewhere; nothing if it cannot be listed. The descriptor stays
+/// the caller's.
+#[pyfunction]
+pub fn list_queues(py: Python<'_>, fd: RawFd) -> Option<Vec<Queue>> {
+    // What fsmount(2) returns is no more than a place (O_PATH); it has to be opened to be read.
+    let path = CString::new(format!("/proc/self/fd/{fd}")).ok()?;
+    py.detach(|| list(&Dir::open(&path).ok()?))
+}
+
 fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     let process = Dir::open(&CString::new(path).map_err(|_| libc::EINVAL)?)?;
     // Opened here: the process may have no proc mounted, but these files know who opens them.
@@ -49,7 +58,13 @@ fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     let own = process.inode(c"ns/ipc")? == Dir::open(c"/proc/thread-self")?.inode(c"ns/ipc")?;
     let enter = if own { &[][..] } else { &[c"ns/ipc"] };
     let ([shm, sem, msg, queues], ids_inside) = Namespaces { process: &process }.visit(enter, wanted)?;
-    Ok(IpcFiles { shm: text(shm), sem: text(sem), msg: text(msg), queues: list(queues), ids_inside })
+    Ok(IpcFiles {
+        shm: text(shm),
+        sem: text(sem),
+        msg: text(msg),
+        queues: queues.ok().and_then(|fd| list(&Dir::from(fd))),
+        ids_inside,
+    })
 }
 
 /// A file that the kernel makes bit by bit, to its end.
@@ -59,8 +74,7 @@ fn text(file: Opened) -> Option<Vec<u8>> {
     Some(text)
 }
 
-fn list(directory: Opened) -> Option<Vec<Queue>> {
-    let directory = Dir::from(directory.ok()?);
+fn list(directory: &Dir) -> Option<Vec<Queue>> {
     let mut found = Vec::new();
     for name in directory.names().ok()? {
         let Ok(path) = CString::new(&*name) else { continue };

@@ -2,23 +2,28 @@
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
 mod boxes;
+mod cgroup;
 mod child;
 pub mod compile;
 mod conversation;
 mod errand;
 mod error;
 mod here;
+mod idmap;
 mod image;
 mod ipc;
 mod join;
+pub mod mounts;
 mod ns;
 mod pidfd;
 pub mod plan;
+mod privileges;
 mod probe;
 mod proc;
 mod raw;
 mod relations;
 mod report;
+mod rlimit;
 mod scope;
 mod spawn;
 pub mod spec;
@@ -32,6 +37,8 @@ mod _core {
     #[pymodule_export]
     use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
     #[pymodule_export]
+    use crate::cgroup::Cgroup;
+    #[pymodule_export]
     use crate::child::{Child, Exit};
     #[pymodule_export]
     use crate::compile::{compile_box_plan, compile_plan, compile_process_plan};
@@ -40,11 +47,13 @@ mod _core {
     #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities, mount_here, unshare_here};
     #[pymodule_export]
-    use crate::ipc::{IpcFiles, read_ipc};
+    use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::ns::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
+    #[pymodule_export]
+    use crate::privileges::shed_privileges;
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]

@@ -4,9 +4,12 @@
 //! exec; the last two kinds travel as operations (`wire.rs`).
 
 use std::borrow::{Borrow, Cow};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::cgroup::Directory;
 use crate::ns::{self, kinds_of};
 use nsbox_init::wire::{self, Op, Sink};
 
@@ -41,6 +44,10 @@ pub enum CallerAction {
     ExecInit(bool),
     /// Write this to the new user namespace's file of that name.
     Map(&'static str, String),
+    /// Have this program write these ranges.
+    MapBy(&'static str, String),
+    /// Make this cgroup, and write these files in it.
+    Cgroup(PathBuf, Vec<(String, String)>),
 }
 
 /// What a step does.
@@ -122,6 +129,8 @@ pub struct Plan {
     pub keep: Vec<i32>,
     /// Whether all others are closed.
     pub close_fds: bool,
+    /// The cgroup of what is started.
+    pub cgroup: Option<Arc<Directory>>,
 }
 
 #[pymethods]
@@ -206,12 +215,12 @@ impl Plan {
     }
 
     /// The request by which the nsbox-init of a box starts another one, which then carries this plan out.
-    pub fn nested_start(&self) -> Vec<u8> {
-        let ops: [Op<Vec<u8>>; 2] = [
-            Op::Start { flags: self.clone_flags(), token: 0 },
-            Op::ExecInit { carry: u32::from(self.carries_capabilities()) },
-        ];
-        encode([STEP_CLONE, STEP_INIT].into_iter().zip(&ops))
+    pub fn nested_start(&self, outer: &Plan) -> Vec<u8> {
+        let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token: 0 }];
+        ops.extend(outer.cgroup.as_ref().map(|cgroup| cgroup.join()));
+        ops.push(Op::ExecInit { carry: u32::from(self.carries_capabilities()) });
+        let steps = [self.clone_step(), self.init_step(), self.init_step()];
+        encode(steps.into_iter().zip(&ops))
     }
 
     /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace, so that its death is the death of
@@ -220,17 +229,34 @@ impl Plan {
         self.clone_flags() & ns::PID != 0
     }
 
-    /// The text for one of the files of the user namespace, if it is to be written.
-    pub fn maps(&self) -> impl Iterator<Item = (usize, &'static str, &str)> {
+    /// The steps that write the files of the user namespace, with their numbers.
+    pub fn maps(&self) -> impl Iterator<Item = (u16, &CallerAction)> {
         self.steps.iter().enumerate().filter_map(|(index, step)| match &step.action {
-            Action::Caller(CallerAction::Map(file, text)) => Some((index, *file, text.as_str())),
+            Action::Caller(action @ (CallerAction::Map(..) | CallerAction::MapBy(..))) => Some((index as u16, action)),
             _ => None,
         })
     }
 
+    /// The step that makes nsbox-init; the first one, unless there is a cgroup to be made before.
+    pub fn clone_step(&self) -> u16 {
+        u16::from(self.cgroup.is_some())
+    }
+
+    /// The step after that.
+    pub fn init_step(&self) -> u16 {
+        self.clone_step() + 1
+    }
+
+    /// Everything has ended: remove the cgroup, if there is one.
+    pub fn remove_cgroup(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.remove();
+        }
+    }
+
     /// The flags for the caller's clone.
     pub fn clone_flags(&self) -> u64 {
-        match self.steps[usize::from(STEP_CLONE)].action {
+        match self.steps[usize::from(self.clone_step())].action {
             Action::Caller(CallerAction::Clone(flags)) => flags,
             _ => 0,
         }
@@ -238,14 +264,9 @@ impl Plan {
 
     /// Whether capabilities are carried over the exec of nsbox-init.
     pub fn carries_capabilities(&self) -> bool {
-        matches!(self.steps[usize::from(STEP_INIT)].action, Action::Caller(CallerAction::ExecInit(true)))
+        matches!(self.steps[usize::from(self.init_step())].action, Action::Caller(CallerAction::ExecInit(true)))
     }
 }
-
-/// The first step of every plan.
-pub const STEP_CLONE: u16 = 0;
-/// The second step of every plan.
-pub const STEP_INIT: u16 = 1;
 
 struct Buffer(Vec<u8>);
 

@@ -22,7 +22,7 @@ use crate::conversation::{Conversation, Ending, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, above_stdio, poll_readable, reap};
-use crate::plan::{Plan, STEP_CLONE, STEP_INIT};
+use crate::plan::Plan;
 
 /// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
 /// from the allocator would be given back each time, and its pages made anew.
@@ -75,6 +75,8 @@ pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
             }
             conversation.abandon();
         });
+    } else if plan.cgroup.is_some() {
+        py.detach(|| plan.remove_cgroup());
     }
     end
 }
@@ -107,7 +109,13 @@ struct ExecInit<'a> {
 
 /// Clone, and exec nsbox-init, which then has its plan.
 pub fn launch<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
-    start(plan, encoded).map_err(|error| match error {
+    let started = start(plan, encoded);
+    match (&started, &plan.cgroup) {
+        (Ok(_), Some(cgroup)) => cgroup.close(),
+        (Err(_), _) => plan.remove_cgroup(),
+        _ => {}
+    }
+    started.map_err(|error| match error {
         Error::Os(call, errno) => {
             let (step, actor, call) = ("prepare", "caller", call.to_string());
             Error::Step(Box::new(StepFailure { errno, step, actor, call, detail: String::new() }))
@@ -165,12 +173,12 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     // or exit_group; `stack` is its alone.
     let born = unsafe { vfork(plan.clone_flags(), true, &mut stack, exec_init, (&raw mut request).cast()) };
     drop(blocked);
-    let Born { pid, pidfd, method } = born.map_err(|errno| failure(plan, STEP_CLONE, errno, String::new()))?;
+    let Born { pid, pidfd, method } = born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
     // SAFETY: the kernel just made this descriptor for us.
     let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
     if request.errno != 0 {
         reap(&pidfd, true);
-        return Err(failure(plan, STEP_INIT, request.errno, String::new()));
+        return Err(failure(plan, plan.init_step(), request.errno, String::new()));
     }
     Ok(Conversation {
         plan,
@@ -179,7 +187,10 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         socket: ours,
         method,
         payload: None,
+        member: None,
+        maps: 0,
         maps_written: false,
+        helper: None,
         outer: None,
         times: Vec::new(),
         ending: Ending::Ahead,

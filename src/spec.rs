@@ -5,6 +5,9 @@
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
+use crate::idmap::Wanted;
+use crate::mounts::Mount;
+
 /// Which namespaces, and how they are set up (`nsbox.Spec`).
 #[derive(Debug, FromPyObject)]
 pub struct Spec {
@@ -16,6 +19,10 @@ pub struct Spec {
     pub init: bool,
     /// Where a new proc is mounted.
     pub mount_proc: Option<PyBackedBytes>,
+    /// The directory that becomes the root.
+    pub root: Option<PyBackedBytes>,
+    /// What is mounted, in order.
+    pub mounts: Vec<Mount>,
     /// `private`, `shared`, `slave` or `unchanged`.
     pub propagation: String,
     /// The id maps, or how to choose them.
@@ -36,19 +43,21 @@ pub struct Spec {
     pub monotonic: Option<(i64, i64)>,
     /// Whether the payload keeps the capabilities of the new user namespace.
     pub keep_caps: bool,
+    /// Names of resources with the soft and the hard limit; -1 is unlimited.
+    pub rlimits: Vec<(String, (i64, i64))>,
     /// Whether exec can no longer grant privileges.
     pub no_new_privs: bool,
 }
 
-/// Id maps for a new user namespace: `(inside, outside, count)` each; `outside` nothing means the caller's own.
+/// Id maps for a new user namespace, as `idmap.rs` takes them.
 #[derive(Debug, FromPyObject)]
 pub struct Maps {
     /// Add a user namespace with a map to root when the caller may not make namespaces without one.
     pub auto: bool,
     /// uid_map.
-    pub users: Vec<(u32, Option<u32>, u32)>,
+    pub users: Vec<Wanted>,
     /// gid_map.
-    pub groups: Vec<(u32, Option<u32>, u32)>,
+    pub groups: Vec<Wanted>,
 }
 
 /// What is run, and with which surroundings (`nsbox.spec.Launch`).

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use crate::ns::kinds_of;
 use crate::plan::{Action, CallerAction, Plan, Step};
+use crate::rlimit;
 use nsbox_init::wire::{MaybeText, Op};
 
 /// mount(2).
@@ -46,6 +48,11 @@ impl Step {
             }
             Action::Caller(CallerAction::ExecInit(carry)) => exec_init(*carry),
             Action::Caller(CallerAction::Map(file, text)) => format!("write(\"/proc/PID/{file}\", {text:?})"),
+            Action::Caller(CallerAction::Cgroup(path, files)) => {
+                let writes: String = files.iter().map(|(file, text)| format!("; write({file:?}, {text:?})")).collect();
+                format!("mkdir({path:?}){writes}")
+            }
+            Action::Caller(CallerAction::MapBy(program, ranges)) => format!("{program} PID {ranges}"),
             Action::Op(op) => op_call(op),
         }
     }
@@ -136,6 +143,43 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         },
         Op::NoNewPrivs {} => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
         Op::Signals { mask, reset } => format!("sigprocmask(SIG_SETMASK, {mask:#x}); reset {reset:#x}"),
+        Op::NewRoot { path } => {
+            format!(
+                "open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|AT_RECURSIVE); move_mount(on itself); fchdir",
+                quoted(&path.0)
+            )
+        }
+        Op::Bind { source, target, inside, recursive, attributes } => {
+            let all = if *recursive != 0 { "|AT_RECURSIVE" } else { "" };
+            let (source, target) = (quoted(&source.0), mount_target(&target.0, *inside));
+            let attributes = attribute_names(*attributes);
+            format!(
+                "open_tree(AT_FDCWD, {source}, OPEN_TREE_CLONE{all}); mount_setattr({attributes}); move_mount({target})"
+            )
+        }
+        Op::NewMount { fstype, options, attributes, target, inside } => {
+            let texts: Vec<&[u8]> = options.iter().collect();
+            let options: String = texts
+                .chunks(2)
+                .map(|pair| match pair {
+                    [name, b"\0"] => format!("fsconfig({}); ", quoted(name)),
+                    _ => format!("fsconfig({}); ", pair.iter().map(quoted).collect::<Vec<_>>().join(", ")),
+                })
+                .collect();
+            let (fstype, target) = (quoted(&fstype.0), mount_target(&target.0, *inside));
+            format!("fsopen({fstype}); {options}fsmount({}); move_mount({target})", attribute_names(*attributes))
+        }
+        Op::Cgroup { name, .. } => format!("at the end: unlinkat(CGROUP, {}, AT_REMOVEDIR)", quoted(&name.0)),
+        Op::JoinCgroup { .. } => "write(\"cgroup.procs\", \"0\")".into(),
+        Op::Rlimit { resource, soft, hard } => {
+            format!(
+                "prlimit(0, {}, {{{}, {}}}, NULL)",
+                rlimit::constant(*resource),
+                rlimit::limit(*soft),
+                rlimit::limit(*hard)
+            )
+        }
+        Op::PivotRoot {} => "pivot_root(\".\", \".\"); umount2(\".\", MNT_DETACH); chdir(\"/\")".into(),
         Op::Exec { paths, argv, envp } => {
             let argv: Vec<String> = argv.iter().map(quoted).collect();
             let first = paths.iter().next().map(quoted).unwrap_or_default();
@@ -144,6 +188,21 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             format!("execve({first}{more}, [{}], {} {variables})", argv.join(", "), envp.count)
         }
     }
+}
+
+/// A path as it is looked up (openat2(2), RESOLVE_IN_ROOT).
+fn mount_target(path: &[u8], inside: u32) -> String {
+    format!("{}{}", quoted(path), if inside != 0 { " in the new root" } else { "" })
+}
+
+fn attribute_names(attributes: u64) -> String {
+    const NAMES: [(u64, &str); 4] = [
+        (ATTR_RDONLY, "MOUNT_ATTR_RDONLY"),
+        (ATTR_NOSUID, "MOUNT_ATTR_NOSUID"),
+        (ATTR_NODEV, "MOUNT_ATTR_NODEV"),
+        (ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"),
+    ];
+    NAMES.iter().filter(|(flag, _)| attributes & flag != 0).map(|(_, name)| *name).collect::<Vec<_>>().join("|")
 }
 
 fn mount_flags(flags: u64) -> String {

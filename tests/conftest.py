@@ -18,6 +18,8 @@ settings.load_profile("nsbox")
 
 _LIMIT = 60
 
+pytest_plugins = ["pytester"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""

@@ -169,7 +169,8 @@ fn die_with_init(init: i32) {
         return;
     }
     sys::die_with_parent();
-    if sys::poll([init], Some(0)) != Ok([false]) {
+    // A payload that may have no descriptors cannot poll either.
+    if sys::poll([init], Some(0)) == Ok([true]) {
         sys::exit(NOT_STARTED);
     }
 }

@@ -11,10 +11,12 @@
 #![no_std]
 #![no_main]
 
+mod cgroup;
 mod descriptors;
 mod join;
 mod launch;
 mod mem;
+mod mounts;
 mod perform;
 mod report;
 mod serve;

@@ -1,20 +1,23 @@
 //! The interpreter: one operation after the other, up to the fork in this process, beyond it in the payload
 //! (`launch.rs`), or up to the point where init begins to serve a box (`serve.rs`).
 
-use linux_raw_sys::general::{CLONE_NEWTIME, O_WRONLY};
+use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH, O_WRONLY};
 
+use crate::cgroup::{self, Cgroup};
 use crate::descriptors;
 use crate::join::{become_root, descend, used};
 use crate::launch::{Launcher, Order};
+use crate::mounts;
 use crate::report::Channel;
 use crate::serve::Server;
-use crate::supervise::{Payload, Supervisor};
+use crate::supervise::{Kept, Payload, Supervisor};
 use crate::sys::{self, Errno, Result};
 use nsbox_init::wire::{Op, Ops, Plan, Shape};
 
 /// Carry out `plan`: returns only as the exit of this process.
 pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut ops = plan.ops();
+    let mut kept = Kept { proc: -1, cgroup: None };
     // The payload may have to join one, which a process that shares its memory with another cannot (setns(2)).
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
@@ -29,16 +32,19 @@ pub fn plan(channel: &Channel, plan: Plan<'static>) -> ! {
                 // Nobody else's business any more, least of all the payload's, which shares our memory until its
                 // exec. But as long as maps are awaited, the caller has to open our files in /proc.
                 sys::set_dumpable(maps_ahead);
-                fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace }, plan, ops)
+                fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace, kept }, plan, ops)
             }
             Op::Serve {} => {
                 sys::set_dumpable(false);
-                match Server::new(channel, time_namespace) {
+                match Server::new(channel, time_namespace, kept) {
                     Ok(server) => server.serve(),
                     Err(errno) => channel.fail(step, errno, 0),
                 }
             }
             Op::AwaitMaps {} => maps_ahead = false,
+            Op::Cgroup { parent, procs, ref name } => kept.cgroup = Some(Cgroup::new(parent, procs, name.0)),
+            // Outside a PID namespace we look for descendants in a proc; the new root may have none.
+            Op::PivotRoot {} => kept.proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1),
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
             // Those who are in there already shall not be able to trace us.
             Op::Setns { .. } => sys::set_dumpable(maps_ahead),
@@ -66,11 +72,12 @@ struct Fork {
     /// Whether the caller does not want to be told that the payload runs.
     quiet: bool,
     time_namespace: bool,
+    kept: Kept,
 }
 
 fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) -> ! {
-    let Fork { step, flags, quiet, time_namespace } = how;
-    let prepared = Supervisor::new(channel)
+    let Fork { step, flags, quiet, time_namespace, kept } = how;
+    let prepared = Supervisor::new(channel, kept)
         .and_then(|supervisor| Ok((Launcher::new(supervisor.is_pid_1(), time_namespace)?, supervisor)));
     let (launcher, supervisor) = match prepared {
         Ok(prepared) => prepared,
@@ -120,12 +127,23 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
         Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
+        Op::NewRoot { path } => mounts::root(path.0),
+        Op::Bind { source, target, inside, recursive, attributes } => {
+            mounts::bind(source.0, target.0, *inside != 0, *recursive != 0, *attributes)
+        }
+        Op::NewMount { fstype, options, attributes, target, inside } => {
+            mounts::mount(fstype.0, options, *attributes, target.0, *inside != 0)
+        }
+        Op::PivotRoot {} => mounts::pivot(),
+        Op::JoinCgroup { procs } => plain(cgroup::join(*procs)),
+        Op::Rlimit { resource, soft, hard } => plain(sys::limit(*resource, [*soft, *hard])),
         Op::Setns { fd, flags } => plain(used(*fd, sys::setns(*fd, *flags))),
         Op::BecomeRoot {} => plain(become_root()),
         Op::Chroot { fd } => plain(used(*fd, sys::fchdir(*fd).and_then(|()| sys::chroot(c".".as_ptr().cast())))),
         Op::Fchdir { fd } => plain(used(*fd, sys::fchdir(*fd))),
         // Those that shape the flow, and those of a box, are dealt with where they belong: launch.rs, serve.rs.
         Op::Fork { .. }
+        | Op::Cgroup { .. }
         | Op::Signals { .. }
         | Op::Exec { .. }
         | Op::Descend { .. }

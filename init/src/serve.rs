@@ -9,7 +9,7 @@ use nsbox_init::wire::{END, Event, FILED, Op, Plan, Report, ReportKind, Shape};
 use crate::launch::{Failure, Launcher, Order};
 use crate::perform::{operation, write_and_close};
 use crate::report::{Channel, performed};
-use crate::supervise::Supervisor;
+use crate::supervise::{Kept, Supervisor};
 use crate::sys::{self, Attached, Errno, Result};
 
 /// The state of a box.
@@ -36,8 +36,8 @@ struct Resident {
 
 impl Server {
     /// Prepare.
-    pub fn new(channel: &Channel, time_namespace: bool) -> Result<Self> {
-        let supervisor = Supervisor::new(channel)?;
+    pub fn new(channel: &Channel, time_namespace: bool, kept: Kept) -> Result<Self> {
+        let supervisor = Supervisor::new(channel, kept)?;
         let launcher = Launcher::new(supervisor.is_pid_1(), time_namespace)?;
         let directory = sys::open(c".".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1);
         Ok(Server { supervisor, launcher, directory, residents: Residents::new()?, reaping: true, events: 0 })

@@ -6,6 +6,7 @@
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, SIGCHLD, SIGKILL};
 use nsbox_init::wire::{Report, ReportKind};
 
+use crate::cgroup::Cgroup;
 use crate::report::{Channel, Heard};
 use crate::sys::{self, Attached, EPERM, Result};
 
@@ -21,6 +22,15 @@ pub struct Payload {
     pub quiet: bool,
 }
 
+/// What was set up before and is needed to the end.
+#[derive(Clone, Copy)]
+pub struct Kept {
+    /// A descriptor of /proc; -1 where /proc itself is still there.
+    pub proc: i32,
+    /// The cgroup of what is started.
+    pub cgroup: Option<Cgroup>,
+}
+
 /// All that supervising needs, made before the payload exists: a failure is then one of set-up, with a step and an
 /// error number, and the payload cannot tamper with what we look at.
 pub struct Supervisor {
@@ -33,6 +43,8 @@ pub struct Supervisor {
     /// /proc, and the list of our children in it; neither is there when we are PID 1, or without a /proc.
     proc: i32,
     children: i32,
+    /// The cgroup of what has been started.
+    cgroup: Option<Cgroup>,
 }
 
 /// How long to wait for descendants that have just been killed before looking for more, in milliseconds.
@@ -40,16 +52,16 @@ const SWEEP: u32 = 5;
 
 impl Supervisor {
     /// Prepare.
-    pub fn new(channel: &Channel) -> Result<Self> {
+    pub fn new(channel: &Channel, kept: Kept) -> Result<Self> {
         let pid_1 = sys::getpid() == 1;
         let (mut proc, mut children) = (-1, -1);
         if !pid_1 {
             // Orphans come to the nearest subreaper instead of to the init of the caller's namespace.
             sys::become_subreaper()?;
-            (proc, children) = open_children().unwrap_or((-1, -1));
+            (proc, children) = open_children(kept.proc).unwrap_or((-1, -1));
         }
         let channel = Channel { socket: channel.socket, lifeline: channel.lifeline };
-        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children })
+        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children, cgroup: kept.cgroup })
     }
 
     /// Whether we are PID 1 of a namespace.
@@ -116,7 +128,7 @@ impl Supervisor {
                 let report = Report { value: i64::from(status), rusage, ..Report::new(ReportKind::Exited) };
                 let _ = self.channel.send(report, None);
                 // Our own status says the same in the shell's way (128 + signal), for whoever waits for us instead.
-                sys::exit(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
+                self.leave(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
             }
         }
     }
@@ -134,14 +146,23 @@ impl Supervisor {
         if !self.pid_1 {
             self.sweep();
         }
-        sys::exit(128 + SIGKILL as i32)
+        self.leave(128 + SIGKILL as i32)
+    }
+
+    /// Remove what our end would leave, and end.
+    fn leave(&self, status: i32) -> ! {
+        if let Some(cgroup) = self.cgroup {
+            cgroup.remove(self.pid_1);
+        }
+        sys::exit(status)
     }
 
     /// Close all descriptors but our own and these. Nobody shall wait in vain for the end of a pipe that we merely
     /// inherited.
     pub fn close_others(&self, kept: [i32; 2]) {
         let Supervisor { channel, signals, proc, children, .. } = self;
-        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, kept[0], kept[1]]);
+        let [one, other] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
+        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, one, other, kept[0], kept[1]]);
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. We give up on
@@ -188,14 +209,13 @@ impl Supervisor {
 
 /// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves, whichever
 /// PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
-fn open_children() -> Result<(i32, i32)> {
+fn open_children(given: i32) -> Result<(i32, i32)> {
     let children_in = |proc: i32| {
         let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), O_RDONLY)?;
         if sys::is_proc(children) { Ok((proc, children)) } else { Err(sys::ENOENT) }
     };
-    sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY)
-        .and_then(children_in)
-        .or_else(|_| sys::detached_proc().and_then(children_in))
+    let proc = if given < 0 { sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY) } else { Ok(given) };
+    proc.and_then(children_in).or_else(|_| sys::detached_proc().and_then(children_in))
 }
 
 /// Close all descriptors but these; negative ones are ignored.

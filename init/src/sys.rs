@@ -18,6 +18,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub const EIO: Errno = errno::EIO as Errno;
 pub const ENOENT: Errno = errno::ENOENT as Errno;
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
+pub const EBUSY: Errno = errno::EBUSY as Errno;
 pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
 pub const EINVAL: Errno = errno::EINVAL as Errno;
@@ -213,6 +214,10 @@ pub fn fchdir(directory: i32) -> Result<()> {
     call!(fchdir, directory).map(drop)
 }
 
+pub fn remove_directory(parent: i32, name: &[u8]) -> Result<()> {
+    call!(unlinkat, parent, name.as_ptr(), k::AT_REMOVEDIR).map(drop)
+}
+
 pub fn chroot(path: *const u8) -> Result<()> {
     call!(chroot, path).map(drop)
 }
@@ -250,6 +255,11 @@ pub fn setgid(id: u32) -> Result<()> {
 
 pub fn setuid(id: u32) -> Result<()> {
     call!(setresuid, id, id, id).map(drop)
+}
+
+/// The soft and the hard limit of our own (prlimit(2)).
+pub fn limit(resource: u32, limits: [u64; 2]) -> Result<()> {
+    call!(prlimit64, 0, resource, limits.as_ptr(), 0).map(drop)
 }
 
 pub fn unshare(flags: u64) -> Result<()> {

@@ -326,6 +326,36 @@ operations! {
     20 Signals { /** blocked */ mask: u64, /** reset from ignored to default */ reset: u64 }
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
+    /// Make a directory a mount of its own and the working directory, for [`Op::PivotRoot`].
+    30 NewRoot { /** the directory */ path: Text<S> }
+    /// Mount on `target` what is at `source` (open_tree(2), move_mount(2)).
+    31 Bind {
+        /** what is mounted */ source: Text<S>,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+        /** whether the mounts below come along */ recursive: u32,
+        /** MOUNT_ATTR_*, set on all of them */ attributes: u64,
+    }
+    /// Make a file system (fsopen(2)) and mount it on `target`.
+    32 NewMount {
+        /** its type */ fstype: Text<S>,
+        /** names and values of its options, in turn; no value makes a flag */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+    }
+    /// Make the working directory the root, and unmount the old one (pivot_root(2)).
+    33 PivotRoot {}
+    /// prlimit(2) of the payload itself.
+    34 Rlimit { /** RLIMIT_* */ resource: u32, /** the soft limit */ soft: u64, /** the hard limit */ hard: u64 }
+    /// There is a cgroup for what will be started. init removes it before it ends.
+    35 Cgroup {
+        /** a descriptor of the directory above */ parent: i32,
+        /** a descriptor of its cgroup.procs */ procs: i32,
+        /** its name there */ name: Text<S>,
+    }
+    /// Enter that cgroup (cgroups(7)).
+    36 JoinCgroup { /** a descriptor of its cgroup.procs */ procs: i32 }
     /// Stay, as the init of a box, and do what is asked over the socket. The last operation of a box's plan.
     40 Serve {}
     /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a request.
@@ -577,6 +607,39 @@ pub enum Event {
     Reaped = 3,
     /// init got a signal.
     Signalled = 4,
+}
+
+/// Which part of a mount went wrong: the `value` of a [`ReportKind::Failed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i64)]
+pub enum MountPart {
+    /// Finding or copying the source.
+    Source = 1,
+    /// Setting attributes.
+    Attributes = 2,
+    /// Finding the target.
+    Target = 3,
+    /// An option of a file system.
+    Options = 4,
+    /// The file system itself.
+    FileSystem = 5,
+    /// Mounting it there.
+    Attach = 6,
+    /// Unmounting what was there before.
+    Detach = 7,
+}
+
+impl MountPart {
+    /// Every part, with the words for it.
+    pub const ALL: [(MountPart, &str); 7] = [
+        (MountPart::Source, "looking up the source"),
+        (MountPart::Attributes, "setting its attributes"),
+        (MountPart::Target, "looking up the target"),
+        (MountPart::Options, "an option"),
+        (MountPart::FileSystem, "making the file system"),
+        (MountPart::Attach, "mounting it there"),
+        (MountPart::Detach, "letting go of the old root"),
+    ];
 }
 
 /// One fixed-size record.

@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(31) {
+        match self.below(38) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -95,6 +95,25 @@ impl Random {
             27 => Op::BecomeRoot {},
             28 => Op::Chroot { fd: self.next() as i32 },
             29 => Op::Fchdir { fd: self.next() as i32 },
+            30 => Op::NewRoot { path: Text(self.text()) },
+            31 => Op::Bind {
+                source: Text(self.text()),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+                recursive: self.next() as u32,
+                attributes: self.next(),
+            },
+            32 => Op::NewMount {
+                fstype: Text(self.text()),
+                options: self.texts(),
+                attributes: self.next(),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+            },
+            33 => Op::PivotRoot {},
+            34 => Op::Rlimit { resource: self.next() as u32, soft: self.next(), hard: self.next() },
+            35 => Op::Cgroup { parent: self.next() as i32, procs: self.next() as i32, name: Text(self.text()) },
+            36 => Op::JoinCgroup { procs: self.next() as i32 },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -143,7 +162,8 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but those that make the shape of a request or a box.
-    assert_eq!(tags, (1..=21).chain([42]).chain(44..=50).chain(60..=64).collect::<Vec<u16>>());
+    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=50).chain(60..=64);
+    assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 
 #[test]

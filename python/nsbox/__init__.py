@@ -20,6 +20,8 @@
 #   recording.py records to plain data and back
 #   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
+#   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
+#   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
 #   cli/         the nsbox command
 #
@@ -29,8 +31,6 @@
 # checkers follow the imports below, which never run. (typing's own constant would cost as much as all the rest here.)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nsbox import lessons as lessons
-    from nsbox import raw as raw
     from nsbox._core import __version__
     from nsbox._target import Pidfd
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
@@ -54,22 +54,32 @@ if TYPE_CHECKING:
     from nsbox.comparison import Comparison, compare
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
+        CallError,
+        CallTimeoutError,
         ClosedError,
         NsboxError,
+        RemoteError,
         ScopeError,
         SpawnError,
         SpawnPermissionError,
         SpecError,
+        TransferError,
         UnsupportedError,
+        WorkerDiedError,
     )
+    from nsbox.executor import Executor
     from nsbox.explanation import Explanation, explain
+    from nsbox.function import boxed
     from nsbox.handle import fork_exec
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.join import Join
+    from nsbox.limit import Limits
+    from nsbox.mount import Bind, Overlay, Proc, Tmpfs
     from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
+    from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
     from nsbox.processes import Process, ProcessTable, ps
     from nsbox.scope import Scope, mount_proc, setns, unshare
@@ -93,17 +103,22 @@ _NAMES = {
     "comparison": ("Comparison", "compare"),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
-        "ClosedError", "NsboxError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
-        "UnsupportedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
+        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
+    "executor": ("Executor",),
     "explanation": ("Explanation", "explain"),
+    "function": ("boxed",),
     "handle": ("fork_exec",),
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "join": ("Join",),
+    "limit": ("Limits",),
+    "mount": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
+    "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
     "processes": ("Process", "ProcessTable", "ps"),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
@@ -121,7 +136,10 @@ __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
+    "Bind",
     "Box",
+    "CallError",
+    "CallTimeoutError",
     "CalledProcessError",
     "Change",
     "Changes",
@@ -130,10 +148,12 @@ __all__ = [
     "CompletedProcess",
     "Diagnosis",
     "Diff",
+    "Executor",
     "Explanation",
     "IpcObject",
     "IpcTable",
     "Join",
+    "Limits",
     "Mount",
     "MountTable",
     "Namespace",
@@ -141,11 +161,15 @@ __all__ = [
     "NamespaceTable",
     "NsboxError",
     "Observation",
+    "Outcome",
+    "Overlay",
     "Pidfd",
     "Popen",
+    "Proc",
     "Process",
     "ProcessTable",
     "ProcessTree",
+    "RemoteError",
     "Scope",
     "ScopeError",
     "Shell",
@@ -157,8 +181,13 @@ __all__ = [
     "SpecError",
     "SubprocessError",
     "TimeoutExpired",
+    "Tmpfs",
+    "TransferError",
     "UnsupportedError",
+    "Verdict",
+    "WorkerDiedError",
     "__version__",
+    "boxed",
     "call",
     "check_call",
     "check_output",

@@ -1,10 +1,13 @@
 from _typeshed import Incomplete, SupportsGetItem
+from os import PathLike
+from pathlib import Path
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import disjoint_base
 
 __all__ = [
     "__version__",
     "Box",
+    "Cgroup",
     "Child",
     "Errand",
     "Event",
@@ -30,6 +33,7 @@ __all__ = [
     "keep_capabilities",
     "kinds",
     "landlock_layers",
+    "list_queues",
     "mount",
     "mount_here",
     "namespace_relations",
@@ -44,6 +48,7 @@ __all__ = [
     "setdomainname",
     "sethostname",
     "setns",
+    "shed_privileges",
     "spawn",
     "umount2",
     "unshare",
@@ -121,6 +126,29 @@ class Box:
         """
         Wait for its end: with a new PID namespace, of every process in it. `timeout` is in seconds; nothing is returned
         when it passes first.
+        """
+
+@final
+class Cgroup:
+    """
+    A cgroup of one's own.
+    """
+    def __new__(cls, /, path: str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str, bool]]) -> Cgroup:
+        """
+        Nothing is made yet. The settings are files, their texts, and whether they may be missing.
+        """
+    def make(self, /) -> None:
+        """
+        Make it.
+        """
+    @property
+    def path(self, /) -> Path:
+        """
+        Its directory.
+        """
+    def remove(self, /) -> None:
+        """
+        End what is in it, and remove it.
         """
 
 @final
@@ -671,12 +699,12 @@ def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsInd
     -1 where CLONE_PIDFD is not among the flags. What the flags may be is decided in `nsbox.raw`.
     """
 
-def compile(spec: Incomplete, launch: Incomplete, facts: Facts) -> Plan:
+def compile(spec: Incomplete, launch: Incomplete, facts: Facts, cgroup: Cgroup | None = None) -> Plan:
     """
     Make a plan.
     """
 
-def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None) -> Plan:
+def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None, cgroup: Cgroup | None = None) -> Plan:
     """
     Make a plan for a box.
     """
@@ -718,6 +746,12 @@ def landlock_layers() -> int | None:
     kernel has no Landlock.
 
     It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    """
+
+def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
+    """
+    The POSIX message queues in an mqueue that is mounted somewhere; nothing if it cannot be listed. The descriptor stays
+    the caller's.
     """
 
 def mount(
@@ -812,6 +846,13 @@ def sethostname(name: bytes | bytearray) -> None:
 def setns(fd: SupportsIndex, nstype: SupportsIndex = 0) -> None:
     """
     setns(2): move the calling thread into a namespace, or into those of a process.
+    """
+
+def shed_privileges(keep_caps: bool, no_new_privs: bool) -> None:
+    """
+    Give up what a payload does not have: with `no_new_privs` the prospect of more rights, and unless it is root or is to
+    keep them the capabilities. Entering a user namespace gives all of them, and an exec by root lets them pass; kept ones
+    pass any exec (capabilities(7)).
     """
 
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:

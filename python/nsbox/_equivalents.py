@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -31,7 +32,10 @@ def _namespaces(name: str, call: str, _: list[str]) -> str:
     return " ".join(["unshare", *flags, *fork, "--propagation=unchanged"]) if flags else ""
 
 
-def _file(_: str, __: str, texts: list[str]) -> str:
+def _file(_: str, call: str, texts: list[str]) -> str:
+    if not texts:
+        # newuidmap(1) and newgidmap(1) are commands themselves.
+        return call
     path, data = texts
     return f"printf '%s\\n' {' '.join(map(shlex.quote, data.splitlines()))} > {path}"
 
@@ -46,6 +50,36 @@ def _pins(_: str, __: str, texts: list[str]) -> str:
     return "; ".join(f"mount --bind {source} {shlex.quote(file)}" for source, file in pairs)
 
 
+def _bind(_: str, call: str, texts: list[str]) -> str:
+    how = "--rbind" if "AT_RECURSIVE" in call else "--bind"
+    words = re.findall("MOUNT_ATTR_([A-Z]+)", call)
+    options = ["ro" if word == "RDONLY" else word.lower() for word in words]
+    return f"mount {how} -o {','.join(options)} {shlex.join(texts[:2])}"
+
+
+def _new_mount(_: str, call: str, __: list[str]) -> str:
+    (fstype,) = re.findall(r'fsopen\("(\w+)"', call)
+    settings = re.findall(r'fsconfig\("([^"]*)"(?:, "((?:[^"\\]|\\.)*)")?\)', call)
+    options = [word.lower() for word in re.findall("MOUNT_ATTR_([A-Z]+)", call)]
+    options += [f"{name}={value}" if value else name for name, value in settings if name not in ("source", "lowerdir+")]
+    if layers := [value for name, value in settings if name == "lowerdir+"]:
+        options.append(f"lowerdir={':'.join(layers)}")
+    (target,) = re.findall(r'move_mount\("((?:[^"\\]|\\.)*)"', call)
+    return f"mount -t {fstype} -o {shlex.quote(','.join(options))} {fstype} {shlex.quote(target)}"
+
+
+def _rlimit(_: str, call: str, __: list[str]) -> str:
+    name, soft, hard = re.findall(r"RLIMIT_(\w+), \{(\w+), (\w+)\}", call)[0]
+    limits = ":".join("unlimited" if limit == "RLIM_INFINITY" else limit for limit in (soft, hard))
+    return f"prlimit --{name.lower()}={limits} PROGRAM"
+
+
+def _cgroup(_: str, __: str, texts: list[str]) -> str:
+    path = shlex.quote(texts[0])
+    writes = [f"echo {shlex.quote(text)} > {path}/{file}" for file, text in zip(texts[1::2], texts[2::2], strict=True)]
+    return "; ".join([f"mkdir {path}", *writes])
+
+
 def _ids(name: str, call: str, _: list[str]) -> str:
     number = re.search(r"\d+", call.partition("(")[2])
     return f"setpriv --re{name.removeprefix('set')} {number[0]} PROGRAM" if number else ""
@@ -57,7 +91,18 @@ _COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
     **dict.fromkeys(("propagation", "private proc"), _propagation),
     **dict.fromkeys(("hostname", "domainname", "chroot"), lambda name, _, texts: shlex.join([name, *texts])),
     **dict.fromkeys(("setgid", "setuid"), _ids),
-    "mount proc": lambda _, __, texts: f"mount -t proc -o nosuid,nodev,noexec proc {shlex.quote(texts[1])}",
+    "mount proc": lambda name, call, texts: (
+        _new_mount(name, call, texts)
+        if call.startswith("fsopen")
+        else f"mount -t proc -o nosuid,nodev,noexec proc {shlex.quote(texts[1])}"
+    ),
+    **dict.fromkeys(("tmpfs", "overlay", "proc"), _new_mount),
+    "bind": _bind,
+    "root": lambda _, __, texts: f"mount --rbind {texts[0]} {texts[0]}; cd {texts[0]}",
+    "pivot root": lambda _, __, ___: "pivot_root . .; umount --lazy .",
+    "rlimit": _rlimit,
+    "cgroup": _cgroup,
+    "join cgroup": lambda _, __, ___: "echo $$ > CGROUP/cgroup.procs",
     "loopback": lambda _, __, ___: "ip link set lo up",
     "pin": _pins,
     "chdir": lambda _, __, texts: shlex.join(["cd", *texts]),
@@ -86,6 +131,14 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         words.append(f"--propagation={spec.propagation}")
     if spec.map_root_user is True:
         words.append("--map-root-user")
+    if spec.map_current_user:
+        words.append("--map-current-user")
+    for option in ("map_users", "map_groups"):
+        value = getattr(spec, option)
+        ranges = [value] if isinstance(value, str) else [":".join(map(str, item)) for item in value]
+        words += [f"--{option.replace('_', '-')}={item}" for item in ranges]
+    if isinstance(spec.root, bytes):
+        words.append(f"--root={os.fsdecode(spec.root)}")
     for option in ("map_user", "map_group", "setgroups"):
         if getattr(spec, option) is not None:
             words.append(f"--{option.replace('_', '-')}={getattr(spec, option)}")
@@ -93,5 +146,7 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         if isinstance(offset := getattr(spec, clock), tuple):
             words.append(f"--{clock}={offset[0]}")
     words += ["--keep-caps"] if spec.keep_caps else []
-    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "map_users", "map_groups"]
-    return shlex.join(["unshare", *words, *program]), [name for name in missing if getattr(spec, name)]
+    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "mounts", "rlimits", "limits"]
+    return shlex.join(["unshare", *words, *program]), [
+        name for name in missing if getattr(spec, name) not in (None, (), False)
+    ]

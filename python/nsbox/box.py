@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from nsbox import _core, resident
-from nsbox.errors import ClosedError, NsboxError, SpawnError, SpecError, UnsupportedError
-from nsbox.launch import Argument, Environment, bare
-from nsbox.processes import NamespaceIds
+from nsbox.errors import ClosedError, SpawnError, SpecError, WorkerDiedError
+from nsbox.idmap import resolve
+from nsbox.launch import Argument, Environment, bare, cgroup_for
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
-from nsbox.spec import KINDS, Namespaces, Options, Spec, spec_of
-from nsbox.views import display
-from nsbox.views import step_table as _view
-
-if TYPE_CHECKING:
-    from nsbox.namespaces import Namespace
+from nsbox.spec import Namespaces, Options, Spec, box_spec
+from nsbox.surroundings import StepResult, Steps, Surroundings, path_of
 
 __all__ = ["Box", "Event", "StepResult", "Steps"]
 
@@ -30,57 +26,13 @@ Event = _core.Event
 AnyBox: TypeAlias = "Box"
 """`Box` where that name means its method."""
 
-_PID_MAX_PER_NAMESPACE = (6, 14)
-_MOUNT_FLAGS = {
-    "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
-    "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
-}  # fmt: skip
+T = TypeVar("T")
+
+_DYING = 0.2
+"""Seconds within which a box that is being killed is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """A step that was carried out for a box.
-
-    Attributes:
-        name: Its name, such as ``"mount proc"``.
-        actor: Who carried it out: ``"caller"`` or ``"init"``.
-        call: The system call with its arguments.
-        manual: The manual page that describes it.
-        why: Why it was done.
-        errno: 0, or the number of the error by which it failed (errno(3)).
-        microseconds: How long it took; None where nsbox-init did not measure it.
-    """
-
-    name: str
-    actor: str
-    call: str
-    manual: str
-    why: str
-    errno: int = 0
-    microseconds: float | None = None
-
-    def __str__(self) -> str:
-        """Say what was done, how it ended, and how long it took."""
-        result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
-        took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
-        return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
-
-
-class Steps(display.Table, list[StepResult]):
-    """Steps in their order; `str()` shows a line for each."""
-
-    __slots__ = ()
-
-    def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.done(self)
-
-    def __str__(self) -> str:
-        """Show what was done, line by line."""
-        return "\n".join(map(str, self))
-
-
-class Box:
+class Box(Surroundings):
     r"""A living set of namespaces with nsbox-init as its init, in which programs are started, and which can be changed.
 
     >>> with Box("mip") as box:
@@ -124,13 +76,15 @@ class Box:
             SpawnError: when a step failed.
             UnsupportedError: when this kernel lacks something.
         """
-        self._open(None, _spec(unshare, spec, options), cwd, reap)
+        self._open(None, box_spec(unshare, spec, options), cwd, reap)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
-        self.spec = spec
-        directory = None if cwd is None else _path("cwd", cwd)
+        spec = self.spec = resolve(spec, nested=outer is not None)
+        directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
-        plan = _core.compile_box(spec, facts, directory)
+        if outer is not None and spec.limits is not None:
+            raise SpecError("limits: a box inside another one has that one's; give them to the outer one")
+        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec))
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._house = House(self._handle, spec)
         self._ended: int | None = None
@@ -163,19 +117,6 @@ class Box:
     def namespaces(self) -> tuple[str, ...]:
         """The names of its new namespaces."""
         return tuple(self._handle.plan.namespaces)
-
-    @property
-    def namespace_ids(self) -> NamespaceIds:
-        """Its namespaces, new or not, by their ids; None where there is no proc in which nsbox-init finds them.
-
-        Raises:
-            ClosedError: when the box has ended.
-        """
-        found = {}
-        for kind in KINDS.values():
-            with contextlib.suppress(SpawnError), self.open(f"/proc/self/ns/{kind.link}") as file:
-                found[kind.name] = os.fstat(file.fileno()).st_ino
-        return NamespaceIds(**found)
 
     @property
     def alive(self) -> bool:
@@ -277,6 +218,57 @@ class Box:
         """
         return Shell._within(self.fork_exec, shell=shell, cwd=cwd, env=env, columns=columns, timeout=timeout)
 
+    def call(
+        self,
+        function: Callable[..., T],
+        /,
+        *args: Any,
+        fresh: bool = False,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> T:
+        """Call a Python function in the box, and return what it returns.
+
+        A Python like this one carries it out, with this one's ``sys.path``, in the directory where the box starts its
+        programs. It is started for the first call and kept for the next, so modules stay imported; calls from several
+        threads have one each. What the function prints, and what its programs write, is printed here while it runs.
+        What it starts and leaves behind lives on in the box.
+
+        The function, its arguments and the result travel by pickle; functions of a notebook and lambdas need
+        cloudpickle. So the result is as trustworthy as the function: unpickling can run any code (pickle, "Warning").
+
+        Args:
+            function: What to call.
+            *args: Its arguments.
+            fresh: Whether a Python is started for this call alone.
+            timeout: Seconds after which the Python that carries it out is killed.
+            **kwargs: Its keyword arguments; `functools.partial` gives it those that have a meaning here.
+
+        Raises:
+            Exception: what the function raises, with the traceback from inside as its cause.
+            SpecError: for arguments that make no sense.
+            TransferError: when the function, an argument or the result does not pickle or unpickle.
+            CallTimeoutError: when the time is over.
+            WorkerDiedError: when the Python that carries it out ends.
+            ClosedError: when the box has ended.
+        """
+        # Only those who call functions pay for what that takes.
+        from nsbox.exchange import result_of  # noqa: PLC0415
+        from nsbox.remote import check_call  # noqa: PLC0415
+        from nsbox.workers import Workers  # noqa: PLC0415
+
+        check_call(function, timeout)
+        workers: Workers = self.__dict__.setdefault("_workers", Workers())
+        with self._in_use():
+            try:
+                answer = workers.call(self, function, args, kwargs, fresh, timeout)
+            except WorkerDiedError as error:
+                if error.returncode == -signal.SIGKILL and self._is_ending():
+                    raise ClosedError(f"{self!r} ended meanwhile") from None
+                raise
+        result: T = result_of(function, answer)
+        return result
+
     def Box(  # noqa: N802 - the name everyone knows
         self,
         unshare: Namespaces = "mip",
@@ -296,151 +288,8 @@ class Box:
         """
         inner = Box.__new__(Box)
         with self._in_use():
-            inner._open(self, _spec(unshare, spec, options), cwd, reap)
+            inner._open(self, box_spec(unshare, spec, options), cwd, reap)
         return inner
-
-    # Changing it
-
-    def mount_proc(self, target: Argument = "/proc") -> StepResult:
-        """Mount a new proc, which shows the PID namespace of the box (proc(5)).
-
-        Raises:
-            SpecError: without a mount namespace of its own: the proc would cover the caller's.
-            SpawnError: when the kernel refuses.
-            ClosedError: when the box has ended.
-        """
-        self._needs("mount_proc", "mount")
-        return self._errand(_core.Errand.mount_proc(_path("target", target)))
-
-    def mount(
-        self,
-        source: Argument | None,
-        target: Argument,
-        fstype: str | None = None,
-        flags: str = "",
-    ) -> StepResult:
-        """Mount something in the box (mount(2)).
-
-        Args:
-            source: What to mount; for a bind mount a path in the box.
-            target: Where.
-            fstype: The type of the file system.
-            flags: Words with commas between: ``ro``, ``nosuid``, ``nodev``, ``noexec``, ``remount``, ``bind``,
-                ``rbind``, ``move``, ``private``, ``slave``, ``shared``, ``rec``.
-
-        Raises:
-            SpecError: for unknown flags, and without a mount namespace of its own.
-            SpawnError: when the kernel refuses.
-            ClosedError: when the box has ended.
-        """
-        self._needs("mount", "mount")
-        number = 0
-        for word in flags.replace(",", " ").split():
-            if word not in _MOUNT_FLAGS:
-                raise SpecError(f"flags: {word!r} is none of {', '.join(_MOUNT_FLAGS)}")
-            number |= _MOUNT_FLAGS[word]
-        kind = None if fstype is None else _path("fstype", fstype)
-        return self._errand(
-            _core.Errand.mount(
-                None if source is None else _path("source", source), _path("target", target), kind, number
-            )
-        )
-
-    def unmount(self, target: Argument, *, detach: bool = False) -> StepResult:
-        """Unmount something in the box (umount(2)).
-
-        Args:
-            target: Where it is mounted.
-            detach: Whether it goes away at once, even if it is in use (MNT_DETACH).
-
-        Raises:
-            SpecError: without a mount namespace of its own.
-            SpawnError: when the kernel refuses.
-            ClosedError: when the box has ended.
-        """
-        self._needs("unmount", "mount")
-        return self._errand(_core.Errand.unmount(_path("target", target), 2 if detach else 0))
-
-    @property
-    def hostname(self) -> str:
-        """The host name in the box (uts_namespaces(7)). It can be set if the box has a UTS namespace of its own."""
-        return self._read(b"/proc/sys/kernel/hostname")
-
-    @hostname.setter
-    def hostname(self, name: str) -> None:
-        self._needs("hostname", "uts")
-        self._errand(_core.Errand.hostname(os.fsencode(name)))
-
-    @property
-    def domainname(self) -> str:
-        """The NIS domain name in the box. It can be set if the box has a UTS namespace of its own."""
-        return self._read(b"/proc/sys/kernel/domainname")
-
-    @domainname.setter
-    def domainname(self, name: str) -> None:
-        self._needs("domainname", "uts")
-        self._errand(_core.Errand.domainname(os.fsencode(name)))
-
-    @property
-    def pid_max(self) -> int:
-        """One more than the highest PID (proc_sys_kernel(5)). It can be set in a PID namespace of its own."""
-        return int(self._read(b"/proc/sys/kernel/pid_max"))
-
-    @pid_max.setter
-    def pid_max(self, value: int) -> None:
-        self._needs("pid_max", "pid")
-        if _core.facts().kernel < _PID_MAX_PER_NAMESPACE:
-            raise UnsupportedError(
-                "pid_max: each PID namespace has its own since Linux 6.14; this one is the machine's"
-            )
-        if type(value) is not int:
-            raise SpecError(f"pid_max: expected a number, got {value!r}")
-        self._errand(_core.Errand.write(b"/proc/sys/kernel/pid_max", str(value).encode()))
-
-    @property
-    def loopback(self) -> bool:
-        """Whether the loopback interface is up. It can be brought up in a network namespace of its own."""
-        with self.open("/proc/self/net/fib_trie") as file:
-            return b"127.0.0.1" in file.read()
-
-    @loopback.setter
-    def loopback(self, up: bool) -> None:
-        self._needs("loopback", "net")
-        if up is not True:
-            raise SpecError("loopback: can only be brought up, by True")
-        self._errand(_core.Errand.loopback())
-
-    def open(self, path: Argument) -> Any:
-        """Open a file for reading, as a binary file; nsbox-init opens it, so /proc shows the view of the box.
-
-        Raises:
-            SpawnError: when it cannot be opened.
-            ClosedError: when the box has ended.
-        """
-        return os.fdopen(self._fetch(_core.Errand.open(_path("path", path))), "rb")
-
-    def namespace(self, kind: str) -> Namespace:
-        """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.
-
-        A box is also a target itself, for `nsbox.enter`, `nsbox.setns` and the option ``join``.
-
-        Args:
-            kind: A kind of namespace, such as ``"net"``.
-
-        Returns:
-            A new handle, which belongs to the caller.
-
-        Raises:
-            SpecError: for what is no kind.
-            SpawnError: when it cannot be opened.
-            ClosedError: when the box has ended.
-        """
-        if kind not in KINDS:
-            raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
-        # Not for everybody: it brings what hands descriptors to other processes.
-        from nsbox.namespaces import Namespace  # noqa: PLC0415
-
-        return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
 
     def reap(self) -> StepResult:
         """Reap the orphans that have ended by now: the duty of PID 1 (wait(2)).
@@ -481,6 +330,8 @@ class Box:
         if self._handle.is_own:
             self.kill()
             self.wait()
+        if (workers := self.__dict__.get("_workers")) is not None:
+            workers.close()
 
     def __enter__(self) -> Self:
         """Return the box itself."""
@@ -515,6 +366,13 @@ class Box:
 
     # Within
 
+    def _perform(self, plan: _core.Plan) -> _core.Outcome:
+        with self._in_use():
+            return self._handle.perform(plan)
+
+    def _note(self, step: StepResult) -> None:
+        self._later.append(step)
+
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
         """Turn the failures of a box that has ended into the error that says so."""
@@ -531,6 +389,12 @@ class Box:
                 raise ClosedError(f"{self!r} ended meanwhile") from None
             raise
 
+    def _is_ending(self) -> bool:
+        """Whether the box has ended or is about to: what runs in it dies before its PID 1 is gone."""
+        with contextlib.suppress(TimeoutError):
+            self.wait(_DYING)
+        return not self.alive
+
     def _facts(self) -> _core.Facts:
         """Return the situation of nsbox-init, as far as it matters to what it starts."""
         with self.open("/proc/self/status") as file:
@@ -544,54 +408,3 @@ class Box:
             sigmask=ours.sigmask,
             kernel=ours.kernel,
         )
-
-    def _needs(self, argument: str, kind: str) -> None:
-        if kind not in self.namespaces:
-            raise SpecError(f"{argument}: the box has no {kind} namespace of its own; Box({KINDS[kind].letter!r}) has")
-
-    def _perform(self, plan: _core.Plan) -> _core.Outcome:
-        with self._in_use():
-            return self._handle.perform(plan)
-
-    def _errand(self, plan: _core.Plan) -> StepResult:
-        (step,) = plan.steps
-
-        def result(errno: int, microseconds: float | None) -> StepResult:
-            done = StepResult(step.name, step.actor, step.call, step.manual, step.why, errno, microseconds)
-            self._later.append(done)
-            return done
-
-        try:
-            return result(0, self._perform(plan).nanoseconds / 1000)
-        except SpawnError as error:
-            result(error.errno or 0, None)
-            raise
-
-    def _read(self, path: bytes) -> str:
-        data = self._perform(_core.Errand.read(path)).data
-        return bytes(data or b"").decode(errors="surrogateescape").rstrip("\n")
-
-    def _fetch(self, plan: _core.Plan) -> int:
-        fd = self._perform(plan).fd
-        if fd is None:
-            raise NsboxError("nsbox-init sent no descriptor: the limit of open ones may be reached (RLIMIT_NOFILE)")
-        return fd
-
-
-def _spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
-    if spec is None:
-        spec = spec_of(unshare, options)
-    elif options:
-        raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
-    if not (spec.fork and spec.init):
-        raise SpecError("init: nsbox-init is what makes a box; Popen and Shell start a program as PID 1")
-    if spec.join is not None:
-        raise SpecError("join: a box is made of new namespaces; the method Box of a box makes one inside of it")
-    return spec
-
-
-def _path(argument: str, value: Argument) -> bytes:
-    path = os.fsencode(value)
-    if not path or b"\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path

@@ -5,8 +5,13 @@
     ├── ClosedError                          the object has ended before
     ├── ScopeError(RuntimeError)             a thread did not leave a scope as it should
     ├── UnsupportedError                     this kernel or this machine lacks something
+    ├── CallError                            a function inside could not be called, or did not come back
+    │   ├── TransferError                    its arguments or its result cannot travel by pickle
+    │   ├── CallTimeoutError(TimeoutError)   it took too long, and was killed
+    │   ├── WorkerDiedError                  the process that carried it out ended
+    │   └── RemoteError                      it raised something that cannot travel
     └── SpawnError(OSError)                  a step of the plan failed
-        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES
+        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES, or an id without a meaning
 
 A program that cannot be executed and a working directory that does not exist raise what `subprocess` raises for
 them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their relatives.
@@ -14,20 +19,29 @@ them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their rel
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from errno import EINVAL
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nsbox._evidence import Evidence
 
 __all__ = [
+    "CallError",
+    "CallTimeoutError",
     "ClosedError",
     "NsboxError",
+    "RemoteError",
+    "RemoteTraceback",
     "ScopeError",
     "SpawnError",
     "SpawnPermissionError",
     "SpecError",
+    "TransferError",
     "UnsupportedError",
+    "WorkerDiedError",
 ]
 
 
@@ -52,6 +66,56 @@ class ScopeError(NsboxError, RuntimeError):
 
 class UnsupportedError(NsboxError):
     """This kernel or this machine lacks something that was asked for. Nothing has been started."""
+
+
+class CallError(NsboxError):
+    """A function that was to be called inside could not be called, or did not come back."""
+
+
+class TransferError(CallError):
+    """A function, an argument or a result cannot travel: it does not pickle here, or does not unpickle there."""
+
+
+class CallTimeoutError(CallError, TimeoutError):
+    """A function inside took too long, and was killed."""
+
+
+class WorkerDiedError(CallError):
+    """The process that carried out a function inside has ended before the function did.
+
+    Attributes:
+        returncode: Its exit status, negative for a signal.
+        out_of_memory: Whether the kernel has meanwhile killed for want of memory, which then is the likely reason.
+    """
+
+    def __init__(self, name: str, returncode: int, out_of_memory: bool = False) -> None:
+        """Keep the facts; `str()` makes the words."""
+        super().__init__(name, returncode, out_of_memory)
+        self.name = name
+        self.returncode = returncode
+        self.out_of_memory = out_of_memory
+
+    def __str__(self) -> str:
+        """Say what ended, and how."""
+        how = f"exited with {self.returncode}"
+        if self.returncode < 0:
+            how = f"was ended by signal {-self.returncode}"
+            with contextlib.suppress(ValueError):
+                how += f" ({signal.Signals(-self.returncode).name})"
+        why = "; meanwhile the kernel has killed for want of memory" if self.out_of_memory else ""
+        return f"the process that carried out {self.name} {how}{why}"
+
+
+class RemoteError(CallError):
+    """A function inside raised an exception that cannot travel; this stands for it."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it is the cause of an error, and no error
+    """The cause of an exception that was raised inside: where it was raised there, as text."""
+
+    def __str__(self) -> str:
+        """Show the traceback as Python shows one, below whatever is printed before it."""
+        return f'\n"""\n{self.args[0]}"""'
 
 
 class SpawnError(NsboxError, OSError):
@@ -97,7 +161,7 @@ class SpawnError(NsboxError, OSError):
 
 
 class SpawnPermissionError(SpawnError, PermissionError):
-    """A step was refused with EPERM or EACCES."""
+    """A step was refused with EPERM or EACCES; or an id was asked for that is not mapped, which is EINVAL."""
 
 
 def spawn_error(
@@ -113,7 +177,10 @@ def spawn_error(
         detail: What else was reported about it.
         evidence: What is known about the machine; by default it is gathered now.
     """
-    cls = SpawnPermissionError if isinstance(OSError(errno, ""), PermissionError) else SpawnError
+    # In a user namespace an id that is not mapped is no argument (EINVAL); outside, it is one the caller may not take.
+    unmapped = errno == EINVAL and step in ("set groups", "setgid", "setuid")
+    denied = unmapped or isinstance(OSError(errno, ""), PermissionError)
+    cls = SpawnPermissionError if denied else SpawnError
     try:
         # Only needed when something fails, and its readers import what is imported from here.
         from nsbox import _hints  # noqa: PLC0415

@@ -16,7 +16,7 @@ from nsbox.command.options import UsageError
 from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
-from nsbox.launch import Launch, candidates
+from nsbox.launch import Launch, candidates, plan_for
 from nsbox.spec import Spec, spec_of
 from nsbox.views import display
 from nsbox.views import step_table as _view
@@ -185,12 +185,12 @@ def _of_run(words: list[str]) -> Explanation:
     launch = _launch(program or ["PROGRAM"])
     launch.cwd = os.fsencode(others["cwd"]) if "cwd" in others else None
     launch.groups, launch.gid, launch.uid = others.get("extra_groups"), others.get("group"), others.get("user")
-    plan = _core.compile(spec, launch, _core.facts())
+    plan = plan_for(spec, launch)
     return Explanation(shlex.join(["nsbox", "run", *words]), _explained(plan.steps), notes=_added(plan))
 
 
 def _of_spec(spec: Spec, program: list[str]) -> Explanation:
-    plan = _core.compile(spec, _launch(program), _core.facts())
+    plan = plan_for(spec, _launch(program))
     command, missing = unshare_line(spec, program)
     notes = [f"unshare(1) has no option for {', '.join(missing)}"] if missing else []
     return Explanation(repr(plan)[1:-1], _explained(plan.steps), command, notes=(*_added(plan), *notes))

@@ -17,7 +17,7 @@ from nsbox.views import display
 from nsbox.views import ipc_table as _view
 from nsbox.views.names import Users
 
-__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse"]
+__all__ = ["IpcKind", "IpcObject", "IpcTable", "ipcs", "parse", "table_of"]
 
 IpcKind: TypeAlias = Literal["shm", "sem", "msg", "mqueue"]
 """System V shared memory, semaphores and message queues (sysvipc(7)), and POSIX message queues (mq_overview(7))."""
@@ -142,35 +142,40 @@ def ipcs(of: Target | None = None) -> IpcTable:
         raise ProcessLookupError(3, "no such process, or it is over", error.filename) from error
     except PermissionError:
         # The init of a box may not be traced by an ordinary user, but it can open these files for the box.
-        if of is None or not hasattr(of, "open"):
+        if of is None or not hasattr(of, "ipcs"):
             raise
-        return _told(of)
+        table: IpcTable = of.ipcs()
+        return table
+    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
+    return table_of(texts, files.queues, pid_of(of, "of") if files.ids_inside and of is not None else None)
+
+
+def table_of(
+    texts: Mapping[IpcKind, bytes | None],
+    queues: Sequence[tuple[bytes, int, int, int, bytes | None]] | None,
+    member: int | None,
+) -> IpcTable:
+    """Make the table.
+
+    Args:
+        texts: The files of /proc/sysvipc, by kind; None for what could not be read.
+        queues: POSIX queues: name, uid, gid, mode, text; None if they could not be listed.
+        member: A process in the user namespace whose ids the files have; None if it is the caller's.
+    """
     to_uid: _Translation = _same
     to_gid: _Translation = _same
-    if files.ids_inside and of is not None:
-        to_uid, to_gid = (_translation(pid_of(of, "of"), file) for file in ("uid_map", "gid_map"))
+    if member is not None:
+        to_uid, to_gid = (_translation(member, file) for file in ("uid_map", "gid_map"))
     found: list[IpcObject] = []
-    texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
     for kind, text in texts.items():
         found += parse(kind, text or b"", to_uid, to_gid)
-    for name, uid, gid, mode, contents in sorted(files.queues or []):
+    for name, uid, gid, mode, contents in sorted(queues or []):
         size = None if contents is None else _queue_size(contents)
         found.append(IpcObject(kind="mqueue", name=os.fsdecode(name), uid=uid, gid=gid, mode=mode, size=size))
     unknown = [kind for kind, text in texts.items() if text is None]
-    if files.queues is None:
+    if queues is None:
         unknown.append("mqueue")
     return IpcTable(found, unknown)
-
-
-def _told(box: Any) -> IpcTable:
-    """Read what the init of a box sees. The ids are those of its user namespace."""
-    to_uid, to_gid = (_translation(box.pid, file) for file in ("uid_map", "gid_map"))
-    found: list[IpcObject] = []
-    kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")
-    for kind in kinds:
-        with box.open(f"/proc/sysvipc/{kind}") as file:
-            found += parse(kind, file.read(), to_uid, to_gid)
-    return IpcTable(found, ("mqueue",))
 
 
 _Translation: TypeAlias = Callable[[int], "int | None"]

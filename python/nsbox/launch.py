@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
-from nsbox import _core
+from nsbox import _core, idmap
 from nsbox.errors import SpawnError, SpecError
+from nsbox.limit import Limits
 from nsbox.spec import Spec
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ __all__ = [
     "Launch",
     "bare",
     "candidates",
+    "cgroup_for",
     "environment",
     "finish",
     "inheritable",
+    "plan_for",
     "start",
     "subprocess_says",
 ]
@@ -168,12 +171,46 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
 
 def _carry_out(how: Callable[[_core.Plan], T], spec: Spec, launch: Launch) -> T:
     if spec.join is None:
-        return how(_core.compile(spec, launch, _core.facts()))
+        return how(_plan(spec, launch))
     # Not for everybody: it brings what hands descriptors to other processes.
     from nsbox.join import opened  # noqa: PLC0415
 
     with opened(spec.join) as launch.join:
-        return how(_core.compile(spec, launch, _core.facts()))
+        return how(_plan(spec, launch))
+
+
+def _plan(spec: Spec, launch: Launch) -> _core.Plan:
+    return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup_for(spec))
+
+
+def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
+    """Return the plan that would be carried out, to be looked at. Nothing is made: a cgroup is only called CGROUP.
+
+    Raises:
+        SpecError: for what cannot be expressed.
+        UnsupportedError: when this kernel lacks something, or no ids are granted.
+    """
+    cgroup = cgroup_for(spec, only_planned=True)
+    return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup)
+
+
+def cgroup_for(spec: Spec, *, only_planned: bool = False) -> _core.Cgroup | None:
+    """Make the cgroup for what is to be started, if it shall have one.
+
+    Args:
+        spec: What is to be started.
+        only_planned: Whether it is not made.
+
+    Raises:
+        UnsupportedError: when there is no place for it.
+        SpawnError: when it cannot be made.
+    """
+    if spec.limits is None:
+        return None
+    from nsbox import cgroup  # noqa: PLC0415 - few need it
+
+    limits = cast("Limits", spec.limits)
+    return _core.Cgroup("CGROUP", cgroup.settings(limits)) if only_planned else cgroup.make(limits)
 
 
 def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:

@@ -161,7 +161,7 @@ class Namespace:
                 os.unlink(path)
             if isinstance(error, OSError):
                 call = f'mount("{source}", "{os.fspath(path)}", NULL, MS_BIND, NULL)'
-                raise spawn_error(error.errno or 0, "persist", "caller", call, self.kind) from None
+                raise spawn_error(error.errno or 0, "pin", "caller", call, "") from None
             raise
 
     @staticmethod
@@ -178,7 +178,7 @@ class Namespace:
             raw.umount2(path, raw.MNT_DETACH | raw.UMOUNT_NOFOLLOW)
         except OSError as error:
             call = f'umount2("{os.fspath(path)}", MNT_DETACH|UMOUNT_NOFOLLOW)'
-            raise spawn_error(error.errno or 0, "unpersist", "caller", call, "") from None
+            raise spawn_error(error.errno or 0, "unpin", "caller", call, "") from None
         status = os.lstat(path)
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             os.unlink(path)

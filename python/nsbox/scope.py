@@ -154,7 +154,7 @@ def mount_proc(target: str | bytes | os.PathLike[str] = "/proc") -> Scope:
     """A new proc for the calling thread, until the end of the block (proc(5)).
 
     It shows the PID namespace that children of the thread are born into; where that is another than the thread's own,
-    the thread has no entry in there, and Linux 6.18 is needed. Only in a scope that has a new mount
+    the thread has no entry in there, and Linux 6.17 is needed. Only in a scope that has a new mount
     namespace: anywhere else it would cover what other processes see there, and entering it raises `SpecError`.
 
     Args:

@@ -7,14 +7,28 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.limit import Limits, Rlimits, limits_of, rlimits_of
+from nsbox.mount import Bind, Mount, Overlay, Proc, Tmpfs
 
-__all__ = ["KINDS", "IdRange", "Maps", "Namespaces", "Options", "Spec", "namespace_names", "spec_of"]
+__all__ = [
+    "KINDS",
+    "IdRange",
+    "IdRanges",
+    "Maps",
+    "Namespaces",
+    "Options",
+    "Spec",
+    "box_spec",
+    "namespace_names",
+    "spec_of",
+]
 
 KINDS = {kind.name: kind for kind in _core.kinds()}
 """The kinds of namespaces by name, in the order in which nsbox names them (namespaces(7))."""
@@ -25,11 +39,18 @@ Namespaces: TypeAlias = "str | int | Iterable[str | int]"
 IdRange: TypeAlias = "tuple[int, int, int]"
 """``(inside, outside, count)``, the fields of a line of uid_map (user_namespaces(7))."""
 
+IdRanges: TypeAlias = "Sequence[IdRange] | Literal['auto', 'subids', 'all']"
+"""Ranges, or a word of unshare(1) for them: ``"auto"`` is the caller's line of subuid(5) or subgid(5), from 0 on
+inside; ``"subids"`` the same line with the ids as they are; ``"all"`` is every id the caller can name, as it is, which
+takes privileges."""
+
 _WORDS = KINDS | {kind.link: kind for kind in KINDS.values()}
 _LETTERS = {kind.letter: kind for kind in KINDS.values()}
 _PROPAGATIONS = ("private", "shared", "slave", "unchanged")
 _ALL_FLAGS = sum(kind.flag for kind in KINDS.values())
 _LARGEST_ID = 2**32 - 2
+_RANGE_WORDS = ("auto", "subids", "all")
+_MOST_RANGES = 340
 _PID_MAX = range(301, 2**22 + 1)
 _LONGEST_NAME = 64
 
@@ -80,11 +101,14 @@ def _unknown(word: str, letter: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """How the ids inside a user namespace stand for ids outside; `None` outside is the caller's own id."""
+    """How the ids inside a user namespace stand for ids outside; `None` is the caller's own id.
+
+    A word instead of a range is not resolved yet; the core does not take it.
+    """
 
     auto: bool = True
-    users: tuple[tuple[int, int | None, int], ...] = ()
-    groups: tuple[tuple[int, int | None, int], ...] = ()
+    users: tuple[tuple[int | None, int | None, int] | str, ...] = ()
+    groups: tuple[tuple[int | None, int | None, int] | str, ...] = ()
 
 
 class Options(TypedDict, total=False):
@@ -93,12 +117,15 @@ class Options(TypedDict, total=False):
     fork: bool
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
+    root: str | bytes | os.PathLike[str] | None
+    mounts: Sequence[Mount]
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
+    map_current_user: bool
     map_user: int | None
     map_group: int | None
-    map_users: Sequence[IdRange]
-    map_groups: Sequence[IdRange]
+    map_users: IdRanges
+    map_groups: IdRanges
     setgroups: Literal["allow", "deny"] | None
     hostname: str | bytes | None
     domainname: str | bytes | None
@@ -108,6 +135,8 @@ class Options(TypedDict, total=False):
     monotonic: float | tuple[int, int] | None
     keep_caps: bool
     no_new_privs: bool
+    rlimits: Rlimits
+    limits: Limits | Mapping[str, float | None] | None
     join: Any
 
 
@@ -124,14 +153,20 @@ class Spec:
         init: Whether nsbox-init is the payload's parent inside: it reaps orphans, forwards signals, and is PID 1 of
             a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
         mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
+        root: The directory that becomes the root (pivot_root(2)); adds a mount namespace. Programs, ``cwd`` and targets
+            are looked up in it, and the working directory is its root unless ``cwd`` says otherwise.
+        mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
+            mount namespace.
         propagation: What happens to all mounts first: ``"private"``, ``"slave"``, ``"shared"`` or ``"unchanged"``
             (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
             namespace and no other map is given, and adds one when the caller lacks CAP_SYS_ADMIN.
+        map_current_user: Map the caller's user and group to themselves.
         map_user: Map the caller's user to this id.
         map_group: Map the caller's group to this id.
-        map_users: Ranges ``(inside, outside, count)`` for uid_map.
-        map_groups: Ranges ``(inside, outside, count)`` for gid_map.
+        map_users: Ranges ``(inside, outside, count)`` for uid_map, or a word for them; see `IdRanges`. They make room
+            for the id that another option maps. Where the caller may not write them, newuidmap(1) does.
+        map_groups: The same for gid_map and newgidmap(1).
         setgroups: ``"allow"`` or ``"deny"``; see user_namespaces(7).
         hostname: The host name in a new UTS namespace.
         domainname: The NIS domain name in a new UTS namespace.
@@ -141,6 +176,10 @@ class Spec:
         monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
         keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
         no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+        rlimits: Limits of getrlimit(2) for the program and each of its children: ``{"nofile": 64, "cpu": (1, 2)}``; see
+            `Rlimits`. Above the caller's own hard limits they take CAP_SYS_RESOURCE.
+        limits: Limits for the program and all it starts together, by a cgroup: `Limits`, or a mapping of its arguments.
+            They take a cgroup of version 2 that the caller may change.
         join: Namespaces that exist already and are joined first, so that the new ones are made inside of them: a
             `Join`, a target as in `Join`, a pair ``(target, kinds)``, or a list of these.
 
@@ -152,12 +191,15 @@ class Spec:
     fork: bool = True
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
+    root: str | bytes | os.PathLike[str] | None = None
+    mounts: Sequence[Mount] = ()
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
+    map_current_user: bool = False
     map_user: int | None = None
     map_group: int | None = None
-    map_users: Sequence[IdRange] = ()
-    map_groups: Sequence[IdRange] = ()
+    map_users: IdRanges = ()
+    map_groups: IdRanges = ()
     setgroups: Literal["allow", "deny"] | None = None
     hostname: str | bytes | None = None
     domainname: str | bytes | None = None
@@ -167,6 +209,8 @@ class Spec:
     monotonic: float | tuple[int, int] | None = None
     keep_caps: bool = False
     no_new_privs: bool = False
+    rlimits: Rlimits = ()
+    limits: Limits | Mapping[str, float | None] | None = None
     join: Any = None
     maps: Maps = field(init=False, repr=False)
 
@@ -176,12 +220,16 @@ class Spec:
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
         put(self, "mount_proc", _path("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
+        put(self, "root", _path("root", self.root))
+        put(self, "mounts", _mounts(self.mounts))
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
         put(self, "monotonic", _offset("monotonic", self.monotonic))
         put(self, "map_users", _ranges("map_users", self.map_users))
         put(self, "map_groups", _ranges("map_groups", self.map_groups))
+        put(self, "rlimits", rlimits_of(self.rlimits))
+        put(self, "limits", limits_of(self.limits))
         if self.join is not None:
             # The readers of handles and targets import what is defined here.
             from nsbox.join import joins_of  # noqa: PLC0415
@@ -197,19 +245,23 @@ class Spec:
                 raise SpecError(f"{name}: expected an id from 0 to {_LARGEST_ID}, got {value!r}")
         if not isinstance(self.map_root_user, bool) and self.map_root_user != "auto":
             raise SpecError(f"map_root_user: expected True, False or 'auto', got {self.map_root_user!r}")
-        user, group = self.map_user, self.map_group
-        if self.map_root_user is True:
-            if user is not None or group is not None:
-                raise SpecError("map_root_user: cannot be combined with map_user or map_group, which map the same id")
-            user = group = 0
+        same = [name for name in ("map_root_user", "map_current_user") if getattr(self, name) is True]
+        same += [name for name in ("map_user", "map_group") if getattr(self, name) is not None]
+        if len(same) > 1 and same != ["map_user", "map_group"]:
+            raise SpecError(f"{same[0]}: cannot be combined with {' or '.join(same[1:])}, which maps the same id")
+        own: dict[str, tuple[tuple[int | None, None, int], ...]] = {}
+        for name in ("map_user", "map_group"):
+            inside = 0 if self.map_root_user is True else getattr(self, name)
+            own[name] = () if inside is None and not self.map_current_user else ((inside, None, 1),)
+        words = [(value,) if isinstance(value, str) else value for value in (self.map_users, self.map_groups)]
         return Maps(
             auto=self.map_root_user == "auto",
-            users=(*_own(user), *self.map_users),
-            groups=(*_own(group), *self.map_groups),
+            users=(*own["map_user"], *words[0]),
+            groups=(*own["map_group"], *words[1]),
         )
 
     def _check(self) -> None:
-        for option in ("fork", "init", "keep_caps", "no_new_privs", "loopback"):
+        for option in ("fork", "init", "map_current_user", "keep_caps", "no_new_privs", "loopback"):
             if not isinstance(value := getattr(self, option), bool | None):
                 raise SpecError(f"{option}: expected True or False, got {value!r}")
         new = set(namespace_names(self.unshare))
@@ -217,7 +269,7 @@ class Spec:
             raise SpecError(f"propagation: expected one of {', '.join(_PROPAGATIONS)}, got {self.propagation!r}")
         if self.setgroups not in (None, "allow", "deny"):
             raise SpecError(f"setgroups: expected 'allow' or 'deny', got {self.setgroups!r}")
-        if self.setgroups == "allow" and self.maps.groups and self.maps.groups[0][1] is None:
+        if self.setgroups == "allow" and [line[1] for line in self.maps.groups] == [None]:
             raise SpecError("setgroups: a map to the caller's own group needs 'deny' (user_namespaces(7))")
         if self.pid_max is not None and (type(self.pid_max) is not int or self.pid_max not in _PID_MAX):
             raise SpecError(f"pid_max: expected {_PID_MAX.start} to {_PID_MAX.stop - 1}, got {self.pid_max!r}")
@@ -228,11 +280,12 @@ class Spec:
         for option, kind in needs.items():
             if getattr(self, option) is not None and kind not in new:
                 raise SpecError(f"{option}: needs a new {kind} namespace; unshare has {', '.join(new) or 'none'}")
-        if self.mount_proc is not None and self.propagation in ("shared", "unchanged"):
-            raise SpecError(
-                f"mount_proc: with propagation={self.propagation!r} the new proc could also appear outside, over the "
-                "host's own; use 'private' or 'slave'"
-            )
+        for option in ("mount_proc", "root", "mounts"):
+            if getattr(self, option) and self.propagation in ("shared", "unchanged"):
+                raise SpecError(
+                    f"{option}: with propagation={self.propagation!r} what is mounted could also appear outside, over "
+                    "what the host has there; use 'private' or 'slave'"
+                )
         if not self.fork:
             self._check_unforked(new)
 
@@ -241,12 +294,10 @@ class Spec:
             raise SpecError("init: with fork=False there is no new process that could be init")
         if "pid" in new and self.mount_proc is not None:
             raise SpecError("mount_proc: with fork=False the new PID namespace has no process yet to mount its proc")
+        if "pid" in new and any(isinstance(mount, Proc) for mount in self.mounts):
+            raise SpecError("mounts: with fork=False the new PID namespace has no process yet to mount its Proc")
         if self.pid_max is not None:
             raise SpecError("pid_max: with fork=False nothing runs in the new PID namespace yet")
-
-
-def _own(inside: int | None) -> tuple[tuple[int, None, int], ...]:
-    return () if inside is None else ((inside, None, 1),)
 
 
 @functools.lru_cache(maxsize=64, typed=True)
@@ -259,11 +310,32 @@ def spec_of(unshare: Namespaces, options: Options) -> Spec:
     if options.get("join") is not None:
         # It would keep alive what is joined.
         return Spec(unshare=unshare, **options)
+    hashable = {
+        name: tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+    }
     try:
-        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **options}))
+        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
     except TypeError:
-        # Something unhashable, such as a list of ranges; or no option at all, which this says as well.
+        # Something unhashable, such as a set of namespaces; or no option at all, which this says as well.
         return Spec(unshare=unshare, **options)
+
+
+def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
+    """Return what was asked for by a `Spec` or by options, if it can be a box.
+
+    Raises:
+        SpecError: when it cannot.
+    """
+    if spec is None:
+        spec = spec_of(unshare, options)
+    elif options:
+        raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
+    if not (spec.fork and spec.init):
+        raise SpecError("init: nsbox-init is what makes a box; Popen and Shell start a program as PID 1")
+    if spec.join is not None:
+        raise SpecError("join: a box is made of new namespaces; the method Box of a box makes one inside of it")
+    return spec
 
 
 def _is_id(value: object) -> bool:
@@ -279,6 +351,16 @@ def _path(argument: str, value: object) -> bytes | None:
     if not path or b"\0" in path:
         raise SpecError(f"{argument}: {value!r} is no path")
     return path
+
+
+def _mounts(value: object) -> tuple[Mount, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise SpecError(f"mounts: expected Bind, Tmpfs, Overlay and Proc, got {value!r}")
+    mounts = tuple(value)
+    for mount in mounts:
+        if not isinstance(mount, Bind | Tmpfs | Overlay | Proc):
+            raise SpecError(f"mounts: expected Bind, Tmpfs, Overlay or Proc, got {mount!r}")
+    return mounts
 
 
 def _name(argument: str, value: object) -> bytes | None:
@@ -304,14 +386,31 @@ def _offset(argument: str, value: object) -> tuple[int, int] | None:
     raise SpecError(f"{argument}: expected seconds, or (seconds, nanoseconds), got {value!r}")
 
 
-def _ranges(argument: str, value: object) -> tuple[IdRange, ...]:
+def _ranges(argument: str, value: object) -> IdRanges:
+    if isinstance(value, str) and value in _RANGE_WORDS:
+        return cast("Literal['auto', 'subids', 'all']", value)
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise SpecError(f"{argument}: expected ranges (inside, outside, count), got {value!r}")
+        words = ", ".join(map(repr, _RANGE_WORDS))
+        raise SpecError(f"{argument}: expected ranges (inside, outside, count), or one of {words}, got {value!r}")
     ranges: list[IdRange] = []
     for item in value:
         match item:
-            case (inside, outside, count) if all(map(_is_id, item)) and count > 0:
+            case (int(inside), int(outside), int(count)) if all(map(_is_id, (inside, outside, count - 1))):
                 ranges.append((inside, outside, count))
             case _:
                 raise SpecError(f"{argument}: {item!r} is no range (inside, outside, count)")
+    _check_ranges(argument, ranges)
     return tuple(ranges)
+
+
+def _check_ranges(argument: str, ranges: list[IdRange]) -> None:
+    """The kernel says the same in one number, EINVAL (user_namespaces(7))."""
+    if len(ranges) > _MOST_RANGES:
+        raise SpecError(f"{argument}: the kernel takes {_MOST_RANGES} ranges, not {len(ranges)}")
+    for side in (0, 1):
+        runs = sorted((item[side], item[2]) for item in ranges)
+        if any(first + count > _LARGEST_ID + 1 for first, count in runs):
+            raise SpecError(f"{argument}: the largest id is {_LARGEST_ID}")
+        for (first, count), (following, _) in pairwise(runs):
+            if first + count > following:
+                raise SpecError(f"{argument}: {('inside', 'outside')[side]}, {following} is in two ranges")

@@ -16,7 +16,8 @@ from typing import Any
 import nsbox
 import nsbox._hints
 import pytest
-from nsbox import _core
+from nsbox import Bind, Overlay, Tmpfs, _core
+from nsbox.launch import Launch
 
 from tests.kernel.test_failures import (
     CLONE_NEWNS,
@@ -30,6 +31,7 @@ from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.inside import status
 from tests.support.seccomp import Deny
 from tests.support.start import failure
+from tests.support.subids import granted
 
 DOCKERS_FILTER = (
     Deny("clone3", errno.ENOSYS),
@@ -217,14 +219,65 @@ def test_task_limit() -> None:
 
 
 def test_maps() -> None:
-    """Somebody else, nobody, everybody twice, and a namespace whose setgroups is given up."""
-    assert as_user(lambda: cause(unshare="U", map_users=[(0, 0, 1)])) == "map-of-somebody-else"
-    assert as_user(lambda: cause(unshare="U", map_groups=[(0, 0, 2)])) == "map-of-somebody-else"
-    assert cause(unshare="U", map_groups=[(0, 0, 10), (5, 100, 10)]) == "map-shape"
+    """Somebody else, nobody, too many, and a namespace whose setgroups is given up."""
+    assert as_user(lambda: as_if_privileged(map_users=[(0, 0, 1)])) == "map-of-somebody-else"
+    assert as_user(lambda: as_if_privileged(map_groups=[(0, 0, 2)])) == "map-of-somebody-else"
+    many = [(first, first, 1) for first in range(1, 681, 2)]
+    assert cause(unshare="U", map_group=0, map_groups=many) == "map-shape"
     nested = {"unshare": "U", "map_users": [(0, 100000, 65536)]}
     assert after(enter_user_namespace, **nested) == "map-of-nobody"
     given_up = {"unshare": "U", "setgroups": "allow", "map_users": [(0, 0, 1)]}
     assert after(enter_user_namespace, **given_up) == "setgroups-given-up"
+
+
+def as_if_privileged(**maps: Any) -> str:
+    """Return the cause for a caller that is taken for one that may write any map, so that no program is asked."""
+    facts = _core.Facts(euid=USER, egid=USER, effective=1 << 6 | 1 << 7)
+    launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
+    with pytest.raises(nsbox.SpawnError) as caught:
+        _core.spawn(_core.compile(nsbox.Spec(unshare="U", **maps), launch, facts))
+    return caught.value.cause
+
+
+def test_maps_by_programs() -> None:
+    """newuidmap(1) and newgidmap(1): not there, without power, without a grant, without a name for the user."""
+
+    def check() -> str:
+        return cause(unshare="U", map_users=[(0, 0, 2)])
+
+    assert granted(lambda: as_user(check)) == "ids-not-granted"
+    assert as_user(check) == "helper-refuses"
+
+    def powerless() -> str:
+        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+        return check()
+
+    assert granted(lambda: as_user(powerless)) == "powerless-helper"
+
+    def without() -> str:
+        os.environ["PATH"] = "/nonexistent"
+        return check()
+
+    assert as_user(without) == "no-helper"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"root": "/nonexistent"}, "no-root"),
+        ({"mounts": [Bind("/nonexistent", "/tmp")]}, "no-source"),
+        ({"mounts": [Tmpfs("/nonexistent")]}, "no-target"),
+        ({"mounts": [Bind("/etc/passwd", "/tmp")]}, "unlike"),
+        ({"mounts": [Tmpfs("/proc/self/cwd")]}, "no-path"),
+        ({"mounts": [Overlay("/mnt", ["/nonexistent", "/etc"])]}, "no-layer"),
+        ({"mounts": [Overlay("/mnt", ["/etc"], "/tmp", "/tmp")]}, "unfit-layers"),
+        ({"rlimits": {"nofile": 1 << 40}}, "limit-too-high"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_worlds(who: Who, options: dict[str, Any], expected: str) -> None:
+    """A root, mounts and limits."""
+    assert who(lambda: cause(**options)) == expected
 
 
 def test_map_of_root() -> None:

@@ -53,7 +53,9 @@ def test_failures_leave_nothing(who: Who) -> None:
             for command, options in (
                 (["/nonexistent"], {"unshare": "mip"}),
                 (["true"], {"unshare": "mip", "mount_proc": "/nonexistent"}),
-                (["true"], {"unshare": "Um", "map_users": [(0, 0, 1), (0, 5, 1)]}),
+                (["true"], {"unshare": "Um", "map_user": 0, "map_users": [(n, n, 1) for n in range(1, 681, 2)]}),
+                (["true"], {"mounts": [nsbox.Tmpfs("/tmp"), nsbox.Bind("/nonexistent", "/tmp")]}),
+                (["true"], {"root": "/", "rlimits": {"nofile": 1 << 40}}),
             ):
                 with pytest.raises(OSError):  # noqa: PT011 - which one is not the question
                     nsbox.run(command, capture_output=True, **options)

@@ -246,12 +246,13 @@ def test_controlling_terminal() -> None:
     master, slave = os.openpty()
     try:
         launch = Launch(
-            paths=(b"/usr/bin/stat", b"/bin/stat"), argv=(b"stat", b"/dev/tty"), stdio=(slave, slave, slave),
+            paths=(b"/bin/sh",), argv=(b"sh", b"-c", b"stat /dev/tty && read line"), stdio=(slave, slave, slave),
             start_new_session=True, controlling_terminal=True,
         )  # fmt: skip
         plan = _core.compile(nsbox.Spec(unshare="mip"), launch, _core.facts())
         child = _core.spawn(plan)
         number = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[4]
+        os.write(master, b"\n")
         end = child.wait()
     finally:
         os.close(master)

@@ -11,10 +11,13 @@ from errno import (
     EBUSY,
     EINVAL,
     EIO,
+    ELOOP,
     EMFILE,
+    ENODEV,
     ENOENT,
     ENOMEM,
     ENOSPC,
+    ENOSYS,
     ENOTDIR,
     ENOTTY,
     EPERM,
@@ -23,12 +26,16 @@ from errno import (
     ESRCH,
     EUSERS,
 )  # fmt: skip
+from typing import Any
 
+import nsbox
 import pytest
-from nsbox import _core
+from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox._evidence import Evidence, ProcMount
 from nsbox._hints import CAUSES, Failure, explain
 from nsbox._place import PLACES
+from nsbox.join import Opened
+from nsbox.launch import Launch
 from nsbox.spec import KINDS
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
@@ -38,6 +45,10 @@ CLONE = "clone3(CLONE_NEWNS|CLONE_NEWPID|CLONE_VM)"
 CLONE_USER = "clone3(CLONE_NEWUSER|CLONE_NEWPID|CLONE_VM)"
 PROC = 'mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)'
 PRIVATE = 'mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)'
+
+NEWUIDMAP = "newuidmap PID 0 100000 65536"
+BIND = 'open_tree(AT_FDCWD, "/a", OPEN_TREE_CLONE); mount_setattr(MOUNT_ATTR_NOSUID); move_mount("/b")'
+SOURCE, TARGET = "looking up the source", "looking up the target"
 
 
 def uid_map(*rows: str) -> Failure:
@@ -99,6 +110,23 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("read-only-sysctl", Failure(EROFS, "pid_max", ""), ROOT),
     ("clock-range", Failure(ERANGE, "clock offsets", ""), ROOT),
     ("no-clock-file", Failure(ENOENT, "clock offsets", ""), ROOT),
+    ("target-gone", Failure(ESRCH, "open target", "pidfd_open(4711)"), ROOT),
+    ("outside-own-namespace", Failure(EPERM, "open target", "ioctl(NS_GET_PARENT)"), ROOT),
+    ("target-hidden", Failure(EACCES, "open target", "ioctl(PIDFD_GET_NET_NAMESPACE)"), USER),
+    ("no-namespace-file", Failure(ENOENT, "open target", 'open("/run/netns/a")'), ROOT),
+    ("dead-target", Failure(ESRCH, "join pid", "ioctl(NS_GET_PID_FROM_PIDNS, 1)"), ROOT),
+    ("dead-target", Failure(ENOMEM, "descend", "clone(CLONE_PIDFD)"), ROOT),
+    ("not-the-owner", Failure(EPERM, "join user", "setns(7, CLONE_NEWUSER)"), USER),
+    ("no-right-to-join", Failure(EPERM, "join net", "setns(7, CLONE_NEWNET)"), USER),
+    ("foreign-owner", Failure(EPERM, "join net", "setns(7, CLONE_NEWNET)"), ROOT),
+    ("not-below", Failure(EINVAL, "join pid", "setns(7, CLONE_NEWPID)"), ROOT),
+    ("cannot-change-users", Failure(EINVAL, "join user", "setns(7, CLONE_NEWUSER)"), ROOT),
+    ("shared-directories", Failure(EINVAL, "join mount", "setns(7, CLONE_NEWNS)"), ROOT),
+    ("time-and-threads", Failure(EUSERS, "join time", "setns(7, CLONE_NEWTIME)"), ROOT),
+    ("proc-of-other-pids", Failure(EINVAL, "mount proc", 'fsconfig(FSCONFIG_SET_FD, "pidns")'), ROOT),
+    ("init-hides", Failure(EACCES, "clock offsets", 'write("/proc/self/timens_offsets", "")'), USER),
+    ("no-right-to-pin", Failure(EPERM, "pin", 'mount("/proc/self/fd/7", "/run/a", NULL, MS_BIND, NULL)'), USER),
+    ("cannot-unpin", Failure(EINVAL, "unpin", 'umount2("/run/a", MNT_DETACH)'), ROOT),
     ("descriptor-limit", Failure(EMFILE, "prepare", "socketpair"), ROOT),
     ("descriptor-closed", Failure(EBADF, "descriptors", ""), ROOT),
     ("too-long", Failure(E2BIG, "exec init", ""), ROOT),
@@ -110,28 +138,30 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("user-process-limit", Failure(EAGAIN, "setuid", ""), ROOT),
     ("foreign-group", Failure(EPERM, "setpgid", ""), ROOT),
     ("bug", Failure(EINVAL, "plan", ""), ROOT),
-    ("clock-file-hidden", Failure(EACCES, "clock offsets", ""), USER),
-    ("pidns-option", Failure(EINVAL, "mount proc", 'fsconfig("pidns", 5)'), ROOT),
-    ("no-such-process", Failure(ESRCH, "open target", "pidfd_open(7)"), ROOT),
-    ("namespace-outside", Failure(EPERM, "open target", "ioctl(3, NS_GET_PARENT)"), ROOT),
-    ("not-traceable", Failure(EACCES, "open target", 'open("/proc/1/ns/net")'), USER),
-    ("no-namespace-file", Failure(ENOENT, "open target", 'open("/run/ns")'), ROOT),
-    ("open-file-limit", Failure(EMFILE, "open own", ""), ROOT),
-    ("kind-unknown", Failure(ENOTTY, "open target", "ioctl(3, NS_GET_USERNS)"), ROOT),
-    ("no-way-back", Failure(ENOENT, "open own", ""), ROOT),
-    ("dead-pid-namespace-joined", Failure(ESRCH, "join pid", "setns(5, CLONE_NEWPID)"), ROOT),
-    ("dead-pid-namespace-entered", Failure(ENOMEM, "descend", "clone3()"), ROOT),
-    ("not-owner", Failure(EPERM, "join user", "setns(5, CLONE_NEWUSER)"), USER),
-    ("join-needs-capability", Failure(EPERM, "join net", "setns(5, CLONE_NEWNET)"), USER),
-    ("not-below", Failure(EPERM, "join net", "setns(5, CLONE_NEWNET)"), ROOT),
-    ("pid-not-below", Failure(EINVAL, "join pid", "setns(5, CLONE_NEWPID)"), ROOT),
-    ("user-in-already", Failure(EINVAL, "join user", "setns(5, CLONE_NEWUSER)"), ROOT),
-    ("shared-root", Failure(EINVAL, "join mount", "setns(5, CLONE_NEWNS)"), ROOT),
-    ("time-with-threads", Failure(EUSERS, "join time", "setns(5, CLONE_NEWTIME)"), ROOT),
-    ("keep-needs-capability", Failure(EPERM, "persist", "mount()", "mount"), USER),
-    ("keep-in-a-loop", Failure(EINVAL, "persist", "mount()", "mount"), ROOT),
-    ("not-kept", Failure(EINVAL, "unpersist", "umount()"), ROOT),
-    ("kept-in-use", Failure(EBUSY, "unpersist", "umount()"), ROOT),
+    ("no-helper", Failure(ENOENT, "uid_map", NEWUIDMAP), USER),
+    ("powerless-helper", Failure(EPERM, "uid_map", NEWUIDMAP, "newuidmap: write to uid_map failed"),
+     replace(USER, no_new_privs=True)),
+    ("ids-not-granted", Failure(EPERM, "gid_map", "newgidmap PID 0 5 1", "gid range [0-1) -> [5-6) not allowed"), USER),
+    ("helper-refuses", Failure(EPERM, "uid_map", NEWUIDMAP, "Cannot determine your user name."), USER),
+    ("old-mount-calls", Failure(ENOSYS, "bind", BIND, SOURCE), ROOT),
+    ("no-source", Failure(ENOENT, "bind", BIND, SOURCE), ROOT),
+    ("locked-below", Failure(EINVAL, "bind", BIND, SOURCE), USER),
+    ("no-root", Failure(ENOENT, "root", "", TARGET), ROOT),
+    ("no-target", Failure(ENOENT, "bind", BIND, TARGET), ROOT),
+    ("no-target", Failure(ENOENT, "mount proc", "", TARGET), ROOT),
+    ("unreachable", Failure(EACCES, "bind", BIND, SOURCE), USER),
+    ("unreachable", Failure(EACCES, "tmpfs", "", TARGET), USER),
+    ("no-path", Failure(ELOOP, "tmpfs", "", TARGET), ROOT),
+    ("moving-target", Failure(EAGAIN, "tmpfs", "", TARGET), ROOT),
+    ("unlike", Failure(EINVAL, "bind", BIND, "mounting it there"), ROOT),
+    ("no-file-system", Failure(ENODEV, "overlay", "", "making the file system"), ROOT),
+    ("no-layer", Failure(ENOENT, "overlay", "", "an option"), ROOT),
+    ("unfit-layers", Failure(EINVAL, "overlay", "", "making the file system"), ROOT),
+    ("root-stays", Failure(EINVAL, "pivot root", "", "mounting it there"), ROOT),
+    ("foreign-pid-namespace", Failure(EPERM, "proc", "", "making the file system"), USER),
+    ("limit-too-high", Failure(EPERM, "rlimit", "prlimit(0, RLIMIT_NOFILE, {9, 9}, NULL)"), USER),
+    ("too-many-cgroups", Failure(EAGAIN, "cgroup", "mkdir"), ROOT),
+    ("foreign-cgroup", Failure(EACCES, "join cgroup", "write"), USER),
 ]  # fmt: skip
 
 UNDECIDED: list[tuple[set[str], Failure, Evidence]] = [
@@ -218,7 +248,7 @@ def test_remedies_of_places(evidence: Evidence, failure: Failure, words: str) ->
 
 def test_written_down_well() -> None:
     """Every cause has all its words; steps and places are ones that exist."""
-    steps = {"prepare", "exec init", "plan", "pin", *_steps_of_joining(), *_all_steps()}
+    steps = {"prepare", "exec init", "plan", "pin", "unpin", "open target", "open own", *_all_steps()}
     for cause in CAUSES.values():
         assert cause.steps <= steps, cause.name
         assert set(cause.places) <= set(PLACES), cause.name
@@ -229,18 +259,13 @@ def test_written_down_well() -> None:
             assert not text.endswith("."), cause.name
 
 
-def _steps_of_joining() -> set[str]:
-    """Those of a plan that joins, of a thread's scope, and of a handle."""
-    return {"clone init", "descend", "open own", "open target", "persist", "unpersist"} | {
-        f"join {kind}" for kind in KINDS
-    }
-
-
 def _all_steps() -> set[str]:
-    options = [
+    options: list[dict[str, Any]] = [
         {"unshare": "UmpiunCT", "mount_proc": True, "hostname": "a", "domainname": "b", "pid_max": 400, "boottime": 1,
          "no_new_privs": True},
         {"unshare": "m", "fork": False},
+        {"root": "/srv", "mounts": [Bind("/a", "/b"), Tmpfs("/c"), Overlay("/d", ["/e", "/f"]), Proc("/g")],
+         "rlimits": {"cpu": 1}},
         {"unshare": "U", "map_users": [(0, 0, 1)], "map_groups": [(0, 0, 1)], "setgroups": "allow", "keep_caps": True},
     ]  # fmt: skip
     launch = {
@@ -248,4 +273,8 @@ def _all_steps() -> set[str]:
         "groups": (), "gid": 0, "uid": 0,
     }  # fmt: skip
     plans: list[_core.Plan] = [plan_for(launch, **option) for option in options]
+    cgroup = _core.Cgroup("CGROUP", [])
+    plans.append(_core.compile(nsbox.Spec(), Launch(paths=(b"/a",), argv=(b"a",)), _core.facts(), cgroup))
+    joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
+    plans.append(plan_for({"join": joined}, unshare="p"))
     return {step.name for plan in plans for step in plan.steps}

@@ -10,9 +10,11 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox import _core
+from nsbox import Bind, Overlay, Proc, Tmpfs, _core
+from nsbox.cgroup import settings
 from nsbox.join import Opened
 from nsbox.launch import Launch
+from nsbox.limit import limits_of
 
 ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.KINDS))
 GOLDENS = Path(__file__).parent / "goldens"
@@ -20,6 +22,12 @@ EVERYTHING = 2**41 - 1
 ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)
 USER = _core.Facts(euid=1000, egid=100, sigmask=0x4000)
 CAPABLE = _core.Facts(euid=1000, egid=100, effective=EVERYTHING, permitted=EVERYTHING, inheritable=0x1, ambient=0x1)
+
+OLD = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(6, 7))
+MOUNTS = (
+    Bind("/usr", "/usr", read_only=True), Bind("/dev", "/dev", dev=True, recursive=False), Tmpfs("/tmp", size=1 << 20),
+    Tmpfs("/run", mode=0o755), Overlay("/etc", ["/etc"], "/u", "/w"), Overlay("/opt", ["/a:b", "/c"]), Proc("/proc2"),
+)  # fmt: skip
 
 CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "nothing": (ROOT, {"unshare": ""}, {}),
@@ -34,6 +42,15 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "time-no-fork": (ROOT, {"unshare": "T", "boottime": 5, "fork": False}, {}),
     "keep-caps": (USER, {"unshare": "m", "map_user": 7, "map_group": 8, "keep_caps": True}, {}),
     "ranges": (ROOT, {"unshare": "U", "map_users": [(0, 10, 5), (5, 0, 1)], "map_groups": [(0, 10, 5)]}, {}),
+    "ranges-rootless": (
+        USER, {"unshare": "U", "map_user": 7, "map_users": [(0, 10, 9)], "map_groups": [(3, 5, 1)]}, {},
+    ),
+    "own-ids": (USER, {"unshare": "U", "map_current_user": True, "setgroups": "deny"}, {}),
+    "root-and-mounts": (ROOT, {"unshare": "p", "root": "/srv/\"box\"", "mounts": MOUNTS, "mount_proc": True}, {}),
+    "mounts-rootless": (USER, {"unshare": "p", "mounts": MOUNTS, "init": False, "pid_max": 400}, {}),
+    "overlay-in-one": (OLD, {"mounts": [Overlay("/mnt", ["/a:b", "/c\\d"], "/u", "/w")]}, {}),
+    "limits": (ROOT, {"limits": nsbox.Limits(memory=1 << 20, pids=9, cpu=1.5)}, {}),
+    "limits-no-fork": (USER, {"limits": nsbox.Limits(), "fork": False}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
     "join": (ROOT, {"unshare": ""}, {"join": Opened(ALL)}),
@@ -48,6 +65,7 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
         {
             "unshare": "UmpiunCT", "mount_proc": True, "propagation": "slave", "hostname": "box",
             "domainname": b"example\xff", "pid_max": 1000, "boottime": 100, "no_new_privs": True,
+            "rlimits": {"nofile": 64, "cpu": (1, 2), "core": (0, None)},
         },
         {
             "env": (b"A=1", b"B=2"), "cwd": b"/tmp/\"quoted\"", "stdio": (5, 6, 6), "pass_fds": (7, 9),
@@ -61,7 +79,10 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
 def _plan(case: str) -> _core.Plan:
     facts, options, launch = CASES[case]
     usual: dict[str, Any] = {"paths": (b"/usr/bin/make", b"/bin/make"), "argv": (b"make", b"check"), "env": (b"A=1",)}
-    return _core.compile(nsbox.Spec(**options), Launch(**usual | launch), facts)
+    spec = nsbox.Spec(**options)
+    limits = limits_of(spec.limits)
+    cgroup = None if limits is None else _core.Cgroup("/sys/fs/cgroup/nsbox-1-0", settings(limits))
+    return _core.compile(spec, Launch(**usual | launch), facts, cgroup)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -86,7 +107,8 @@ def test_every_step_explains_itself(case: str) -> None:
     for step in steps:
         assert step.actor in ("caller", "init", "payload")
         assert all((step.name, step.call, step.manual, step.why))
-    assert len({(step.actor, step.name) for step in steps}) == len(steps)
+    # Of some kinds there can be several: what they do tells them apart.
+    assert len({(step.actor, step.name, step.call) for step in steps}) == len(steps)
 
 
 def test_order_of_what_would_be_dangerous() -> None:
@@ -94,8 +116,8 @@ def test_order_of_what_would_be_dangerous() -> None:
     names = [step.name for step in _plan("everything").steps]
     for earlier, later in (
         ("uid_map", "propagation"), ("setgroups", "gid_map"), ("propagation", "mount proc"), ("unshare time", "fork"),
-        ("clock offsets", "fork"), ("mount proc", "fork"), ("setgid", "setuid"), ("setuid", "drop capabilities"),
-        ("drop capabilities", "exec"), ("signals", "exec"),
+        ("clock offsets", "fork"), ("mount proc", "fork"), ("descriptors", "rlimit"), ("rlimit", "setuid"),
+        ("setgid", "setuid"), ("setuid", "drop capabilities"), ("drop capabilities", "exec"), ("signals", "exec"),
     ):  # fmt: skip
         assert names.index(earlier) < names.index(later), (earlier, later)
 
@@ -106,6 +128,23 @@ def test_unsupported() -> None:
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
     with pytest.raises(nsbox.UnsupportedError, match=r"6\.14"):
         _core.compile(nsbox.Spec(unshare="p", pid_max=400), launch, old)
+
+
+@pytest.mark.parametrize("options", [{"root": "/mnt"}, {"mounts": [Proc("/proc")]}])
+def test_mounts_by_descriptor_are_wanted(options: dict[str, Any]) -> None:
+    """Attributes cannot be set before anybody sees the mount on kernels before mount_setattr(2)."""
+    old = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(5, 11))
+    with pytest.raises(nsbox.UnsupportedError, match=rf"^{next(iter(options))}: .*5\.12"):
+        _core.compile(nsbox.Spec(**options), Launch(paths=(b"/bin/true",), argv=(b"true",)), old)
+
+
+def test_options_too_long_for_the_kernel() -> None:
+    """fsconfig(2) takes 255 bytes, and would say no more than EINVAL."""
+    launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
+    for lower, facts in ((["/" + "x" * 255, "/b"], ROOT), (["/" + "x" * 130, "/" + "y" * 130], OLD)):
+        with pytest.raises(nsbox.SpecError, match=r"^mounts: lowerdir.* 255 bytes"):
+            _core.compile(nsbox.Spec(mounts=[Overlay("/mnt", lower)]), launch, facts)
+    _core.compile(nsbox.Spec(mounts=[Overlay("/mnt", ["/" + "x" * 254, "/b"])]), launch, ROOT)
 
 
 @pytest.mark.parametrize(

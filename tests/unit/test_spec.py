@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.launch import Launch
-from nsbox.spec import KINDS, namespace_names
+from nsbox.spec import KINDS, namespace_names, spec_of
 
 NAMES = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
 LARGEST_ID = 2**32 - 2
@@ -134,6 +135,16 @@ def test_defaults() -> None:
         ({"mount_proc": True, "propagation": "shared"}, "mount_proc"),
         ({"mount_proc": True, "propagation": "unchanged"}, "mount_proc"),
         ({"mount_proc": True, "fork": False}, "mount_proc"),
+        ({"root": ""}, "root"),
+        ({"root": "a\0b"}, "root"),
+        ({"root": 5}, "root"),
+        ({"root": "/mnt", "propagation": "unchanged"}, "root"),
+        ({"mounts": "/mnt"}, "mounts"),
+        ({"mounts": 5}, "mounts"),
+        ({"mounts": ["/mnt"]}, "mounts"),
+        ({"mounts": nsbox.Tmpfs("/mnt")}, "mounts"),
+        ({"mounts": [nsbox.Tmpfs("/mnt")], "propagation": "shared"}, "mounts"),
+        ({"mounts": [nsbox.Proc("/mnt")], "fork": False}, "mounts"),
         ({"pid_max": 400, "fork": False}, "pid_max"),
         ({"fork": False, "init": True}, "init"),
         ({"propagation": "rprivate"}, "propagation"),
@@ -141,11 +152,44 @@ def test_defaults() -> None:
         ({"setgroups": "allow", "map_group": 0}, "setgroups"),
         ({"setgroups": "allow", "map_root_user": True}, "setgroups"),
         ({"map_root_user": "yes"}, "map_root_user"),
+        ({"limits": 5}, "limits"),
+        ({"limits": "memory"}, "limits"),
+        ({"limits": {"disk": 5}}, "limits"),
+        ({"limits": {"memory": 0}}, "memory"),
+        ({"limits": {"memory": "1m"}}, "memory"),
+        ({"limits": {"pids": True}}, "pids"),
+        ({"limits": {"pids": 1.5}}, "pids"),
+        ({"limits": {"cpu": 0}}, "cpu"),
+        ({"limits": {"cpu": float("nan")}}, "cpu"),
+        ({"limits": {"cpu": "1"}}, "cpu"),
+        ({"rlimits": 5}, "rlimits"),
+        ({"rlimits": "nofile"}, "rlimits"),
+        ({"rlimits": ["nofile"]}, "rlimits"),
+        ({"rlimits": {"files": 5}}, "rlimits"),
+        ({"rlimits": {99: 5}}, "rlimits"),
+        ({"rlimits": {True: 5}}, "rlimits"),
+        ({"rlimits": {"nofile": "5"}}, "rlimits"),
+        ({"rlimits": {"nofile": True}}, "rlimits"),
+        ({"rlimits": {"nofile": 2**63}}, "rlimits"),
+        ({"rlimits": {"nofile": -5}}, "rlimits"),
+        ({"rlimits": {"nofile": (1, 2, 3)}}, "rlimits"),
+        ({"rlimits": {"nofile": (3, 2)}}, "rlimits"),
+        ({"rlimits": {"nofile": (None, 2)}}, "rlimits"),
+        ({"rlimits": {"nofile": 1, "RLIMIT_NOFILE": 1}}, "rlimits"),
         ({"map_root_user": True, "map_user": 5}, "map_root_user"),
         ({"map_user": -1}, "map_user"),
         ({"map_user": LARGEST_ID + 1}, "map_user"),
         ({"map_group": "root"}, "map_group"),
+        ({"map_root_user": True, "map_current_user": True}, "map_root_user"),
+        ({"map_current_user": True, "map_group": 1}, "map_current_user"),
+        ({"map_current_user": 1}, "map_current_user"),
+        ({"setgroups": "allow", "map_current_user": True}, "setgroups"),
         ({"map_users": "0 0 1"}, "map_users"),
+        ({"map_users": "everything"}, "map_users"),
+        ({"map_users": [(0, 0, 5), (4, 9, 1)]}, "map_users"),
+        ({"map_users": [(0, 5, 5), (9, 0, 6)]}, "map_users"),
+        ({"map_users": [(1, 0, 2**32 - 1)]}, "map_users"),
+        ({"map_groups": [(n, n, 1) for n in range(341)]}, "map_groups"),
         ({"map_users": 5}, "map_users"),
         ({"map_users": [(0, 0)]}, "map_users"),
         ({"map_users": [(0, 0, 0)]}, "map_users"),
@@ -184,6 +228,37 @@ def test_offsets_of_any_size(seconds: float) -> None:
     assert abs(offset[0] + offset[1] / 1e9 - seconds) < 1e-6
 
 
+def test_rlimits() -> None:
+    """Every way to say it is one."""
+    expected = (("cpu", (1, 2)), ("core", (0, -1)), ("nofile", (64, 64)))
+    for rlimits in (
+        {"nofile": 64, "cpu": (1, 2), "core": (0, None)},
+        {"RLIMIT_NOFILE": 64, "CPU": (1, 2), "Rlimit_Core": (0, resource.RLIM_INFINITY)},
+        {resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CPU: (1, 2), resource.RLIMIT_CORE: (0, None)},
+        [("nofile", (64, 64)), ("cpu", (1, 2)), ("core", (0, None))],
+        expected,
+    ):
+        assert nsbox.Spec(rlimits=rlimits).rlimits == expected  # type: ignore[arg-type]
+
+
+def test_limits() -> None:
+    """A mapping is as good as the class."""
+    limits = nsbox.Limits(memory=1 << 20, cpu=0.5)
+    assert nsbox.Spec(limits={"memory": 1 << 20, "cpu": 0.5}).limits == limits == nsbox.Spec(limits=limits).limits
+    assert nsbox.Spec(limits={}).limits == nsbox.Limits()
+    assert pickle.loads(pickle.dumps(limits)) == limits
+    assert spec_of("m", {"limits": {"pids": 5}}) is spec_of("m", {"limits": {"pids": 5}})
+
+
+def test_words_for_ranges_are_not_for_the_core() -> None:
+    """They stand for what is found when something is started; a plan made without looking would lack the ranges."""
+    spec = nsbox.Spec(unshare="U", map_users="auto", map_root_user=True)
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    facts = _core.Facts(euid=0, egid=0)
+    with pytest.raises(TypeError):
+        _core.compile(spec, Launch(paths=(b"/bin/true",), argv=(b"true",)), facts)
+
+
 @pytest.mark.parametrize("path", ["/proc", b"/proc", Path("/proc"), True])
 def test_paths(path: Any) -> None:
     """Paths of any kind."""
@@ -197,8 +272,16 @@ OPTIONS = st.fixed_dictionaries(
         "fork": st.booleans(),
         "init": st.none() | st.booleans(),
         "mount_proc": st.booleans() | st.sampled_from(["/proc", "/mnt"]),
+        "root": st.none() | st.sampled_from(["/srv", b"/\xff"]),
+        "mounts": st.lists(
+            st.sampled_from(
+                [nsbox.Bind("/a", "/b"), nsbox.Tmpfs("/c"), nsbox.Overlay("/d", ["/l", "/m"]), nsbox.Proc("/e")]
+            ),
+            max_size=3,
+        ),
         "propagation": st.sampled_from(["private", "shared", "slave", "unchanged"]),
         "map_root_user": st.sampled_from([True, False, "auto"]),
+        "map_current_user": st.booleans(),
         "map_user": st.none() | st.integers(0, LARGEST_ID),
         "map_group": st.none() | st.integers(0, LARGEST_ID),
         "map_users": st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(1, 9)), max_size=2),
@@ -211,6 +294,8 @@ OPTIONS = st.fixed_dictionaries(
         "boottime": st.none() | st.integers(-1000, 1000),
         "monotonic": st.none() | st.floats(-10, 10),
         "keep_caps": st.booleans(),
+        "limits": st.none() | st.builds(nsbox.Limits, pids=st.none() | st.integers(1, 99)),
+        "rlimits": st.dictionaries(st.sampled_from(["cpu", "nofile", "as"]), st.none() | st.integers(0, 2**63 - 1)),
         "no_new_privs": st.booleans(),
     },
 )
@@ -254,6 +339,16 @@ def test_replace(unshare: str) -> None:
     spec = nsbox.Spec(unshare=unshare)
     assert dataclasses.replace(spec) == spec
     assert dataclasses.replace(spec, no_new_privs=True) == nsbox.Spec(unshare=unshare, no_new_privs=True)
+
+
+def test_remembered() -> None:
+    """What is asked for again is checked once, in lists and dictionaries too."""
+    options: Any = {"mounts": [nsbox.Tmpfs("/tmp")], "map_users": [(0, 0, 1)]}
+    again: Any = {name: list(value) for name, value in options.items()}
+    assert spec_of("m", options) is spec_of("m", again)
+    assert spec_of("m", {"rlimits": {"cpu": 1}}) is spec_of("m", {"rlimits": {"cpu": 1}})
+    assert spec_of("m", options) == nsbox.Spec(unshare="m", **options)
+    assert spec_of({"mount"}, options) == nsbox.Spec(unshare="m", **options)
 
 
 def test_frozen() -> None:

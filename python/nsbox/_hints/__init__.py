@@ -21,6 +21,8 @@ from nsbox._hints.maps import MAPS
 from nsbox._hints.mounts import MOUNTS
 from nsbox._hints.payload import PAYLOAD
 from nsbox._hints.policy import POLICY
+from nsbox._hints.subids import SUBIDS
+from nsbox._hints.world import WORLD
 
 __all__ = ["CAUSES", "SECTIONS", "Cause", "Explanation", "Failure", "explain"]
 
@@ -28,7 +30,9 @@ SECTIONS = {
     "What forbids namespaces from outside": POLICY,
     "Creating namespaces": CREATION,
     "Namespaces that exist": JOINING,
+    "Id maps by newuidmap": SUBIDS,
     "Id maps": MAPS,
+    "A root, mounts and limits": WORLD,
     "Mounts and settings": MOUNTS,
     "The program and its surroundings": PAYLOAD,
 }

@@ -9,7 +9,7 @@ from nsbox._hints.cause import DENIED, MOUNTING, SETTING, Cause, Failure, Found
 
 __all__ = ["MOUNTS", "hidden_proc"]
 
-_PROC = frozenset({"mount proc"})
+_PROC = frozenset({"mount proc", "proc"})
 
 
 def hidden_proc(evidence: Evidence) -> tuple[str, ...]:
@@ -225,28 +225,6 @@ MOUNTS = (
         remedy="choose a smaller offset",
         meaning="The offset is added to the time since the machine was started, and that sum may not be below zero.",
         manual="time_namespaces(7)",
-    ),
-    Cause(
-        name="clock-file-hidden",
-        title="The clocks cannot be set below a user namespace that is joined",
-        steps=frozenset({"clock offsets"}),
-        errnos=frozenset({EACCES}),
-        find=_always,
-        why="where a user namespace is joined nsbox-init hides from those inside, and does not own that file then",
-        remedy="make the time namespace without joining a user namespace, or from a program inside",
-        meaning="The files of a process in /proc belong to root while it may not be traced.",
-        manual="time_namespaces(7), proc(5)",
-    ),
-    Cause(
-        name="pidns-option",
-        title="This kernel mounts a proc only for the caller's own PID namespace",
-        steps=frozenset({"mount proc"}),
-        errnos=frozenset({EINVAL}),
-        find=lambda failure, _: {} if "pidns" in failure.call else None,
-        why="before Linux 6.18 a proc can be mounted only for the PID namespace that the thread itself is in",
-        remedy="start a program in there: nsbox.run(..., mount_proc=True)",
-        meaning="A proc shows one PID namespace, by default that of whoever mounts it.",
-        manual="proc(5)",
     ),
     Cause(
         name="no-clock-file",

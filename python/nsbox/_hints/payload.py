@@ -25,7 +25,7 @@ PAYLOAD = (
     Cause(
         name="descriptor-limit",
         title="The limit of open files is reached",
-        steps=frozenset({"prepare", "clone", "descriptors"}),
+        steps=frozenset({"prepare", "clone", "descriptors", "open target", "open own"}),
         errnos=frozenset({EMFILE, ENFILE}),
         find=_always,
         why="the limit of open descriptors is reached",

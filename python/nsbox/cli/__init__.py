@@ -21,6 +21,7 @@ from importlib import import_module
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "check": "run the terminal sessions of a handout again, and compare",
     "doctor": "say what this machine, user and container allow, why not, and what to do",
     "demo": "walk through the workshop exercise, live, on this kernel",
     "explain": "show what a command line does, step by step, and why",

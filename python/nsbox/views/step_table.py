@@ -11,8 +11,8 @@ from nsbox.views import html as _html
 from nsbox.views.palette import GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox.box import StepResult
     from nsbox.explanation import ExplainedStep, Explanation
+    from nsbox.surroundings import StepResult
 
 __all__ = ["done", "explained"]
 

@@ -1,0 +1,44 @@
+"""What the fixtures of `nsbox.pytest_plugin` do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from nsbox import Box, Process, Shell, _plugin_leaks
+from nsbox._leftovers import leftovers
+
+__all__ = ["boxes", "shell"]
+
+
+def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
+    """Give out a function that makes boxes; close them all, and report what was left in them."""
+    made: list[Box] = []
+    with contextlib.ExitStack() as stack:
+
+        def make(*unshare: Any, **options: Any) -> Box:
+            box = stack.enter_context(Box(unshare or "mip", **options))
+            made.append(box)
+            return box
+
+        yield make
+        leaked = leftovers([box.pid for box in made if box.alive]) if made else []
+    _report(request, leaked)
+
+
+def shell(request: pytest.FixtureRequest, unshare: Any, options: dict[str, Any]) -> Iterator[Shell]:
+    """Give out a shell; end it, and report what it left behind."""
+    with Shell(unshare, **options) as shell:
+        yield shell
+        leaked = leftovers([shell.init_pid, shell.pid]) if shell.alive else []
+    _report(request, leaked)
+
+
+def _report(request: pytest.FixtureRequest, leaked: list[Process]) -> None:
+    if leaked:
+        _plugin_leaks.note(request.node, leaked)
+        if request.config.getoption("fail_on_leak"):
+            pytest.fail(_plugin_leaks.complaint(leaked), pytrace=False)

@@ -1,0 +1,65 @@
+"""Processes that tests leave behind: for `nsbox.pytest_plugin`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Collection, Generator
+
+import pytest
+
+from nsbox import Process
+from nsbox._leftovers import describe, is_helper, leftovers
+from nsbox.pytest_plugin import LEAKED
+
+__all__ = ["Watch", "complaint", "note"]
+
+_PR_SET_CHILD_SUBREAPER = 36
+_STARTED = pytest.StashKey[set[tuple[int, int]]]()
+
+
+def note(item: pytest.Item, leaked: Collection[Process]) -> None:
+    """Write down in the test's reports what it has left behind."""
+    item.user_properties.extend((LEAKED, describe(process)) for process in leaked)
+
+
+def complaint(leaked: Collection[Process]) -> str:
+    """Say it as the reason of a failure."""
+    lines = "".join(f"\n    {describe(process)}" for process in leaked)
+    return f"the test left {len(leaked)} process{'es' * (len(leaked) > 1)} behind, ended now:{lines}"
+
+
+class Watch:
+    """What ``--fail-on-leak`` adds: a look at what every test leaves below pytest itself.
+
+    Only what was started during the test proper and is there after its teardown counts: a fixture of a wider scope may
+    keep what it starts.
+    """
+
+    def pytest_sessionstart(self) -> None:
+        """Let daemons become children of pytest, where they are found."""
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
+        """Remember what is new after the test."""
+        before = {_identity(process) for process in leftovers([os.getpid()], patience=0)}
+        try:
+            return (yield)
+        finally:
+            after = {_identity(process) for process in leftovers([os.getpid()], is_helper, patience=0)}
+            item.stash[_STARTED] = after - before
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None]:
+        """Fail when some of it is still there."""
+        yield
+        started = item.stash.get(_STARTED, set())
+        leaked = started and leftovers([os.getpid()], lambda process: _identity(process) not in started)
+        if leaked:
+            note(item, leaked)
+            pytest.fail(complaint(leaked).replace(", ended now", ""), pytrace=False)
+
+
+def _identity(process: Process) -> tuple[int, int]:
+    return process.pid, process.start_ticks

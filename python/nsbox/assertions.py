@@ -1,0 +1,272 @@
+"""Assertions on kernel state, for tests and grading: each says what was expected, what was seen, and the likely cause.
+
+>>> with Shell("mip") as shell:
+...     assert_isolated(shell, "pid ipc")
+...     assert_init(shell, comm="bash")
+...     assert_proc_matches(shell)
+AssertionError: a /proc that shows the PID namespace of process 28207 (bash)
+    expected: /proc lists it under its own number, 1
+    seen:     /proc belongs to an outer PID namespace, where its number is 28207
+    likely:   no proc was mounted after the PID namespace was made: mount -t proc proc /proc
+
+Nothing is run inside: it is read from /proc of the caller, or by the nsbox-init of a box.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from nsbox import Box, SpecError, _pidns
+from nsbox._leftovers import describe, leftovers
+from nsbox.spec import KINDS, Namespaces, namespace_names
+
+__all__ = [
+    "Target",
+    "assert_init",
+    "assert_isolated",
+    "assert_mounted",
+    "assert_no_leftovers",
+    "assert_proc_matches",
+    "assert_shared",
+]
+
+
+class _HasPid(Protocol):
+    @property
+    def pid(self) -> int: ...
+
+
+Target: TypeAlias = "int | _HasPid"
+"""A process: its PID as the caller sees it, or anything with a ``pid``, such as a `Shell`, `Popen`, `Process` or `Box`.
+The process of a box is its nsbox-init."""
+
+
+class _View:
+    """What is known of a process, read only when it is asked for."""
+
+    def __init__(self, target: Target) -> None:
+        self._box = target if isinstance(target, Box) else None
+        self.pid = target if isinstance(target, int) else target.pid
+        if not isinstance(self.pid, int) or self.pid <= 0:
+            raise SpecError(f"target: {target!r} is no process")
+
+    def read(self, name: str) -> bytes:
+        """Return a file of the process in /proc, as the caller's /proc has it, or for a box as its own has it."""
+        if self._box is not None:
+            # nsbox-init cannot be traced, so that its files are its own.
+            with self._box.open(f"/proc/self/{name}") as file:
+                return bytes(file.read())
+        try:
+            return Path(f"/proc/{self.pid}/{name}").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            raise AssertionError(f"process {self.pid} has ended") from None
+
+    def namespace(self, kind: str) -> int:
+        """Return the inode number of a namespace (namespaces(7))."""
+        link = f"ns/{KINDS[kind].link}"
+        if self._box is not None:
+            with self._box.open(f"/proc/self/{link}") as file:
+                return os.fstat(file.fileno()).st_ino
+        try:
+            return os.stat(f"/proc/{self.pid}/{link}").st_ino
+        except (FileNotFoundError, ProcessLookupError):
+            raise AssertionError(f"process {self.pid} has ended") from None
+
+    def status(self, path: Path | None = None) -> dict[str, list[str]]:
+        """Return the fields of its status (proc_pid_status(5)), read by this path."""
+        text = (self.read("status") if path is None else path.read_bytes()).decode(errors="replace")
+        return {name: rest.split() for name, _, rest in (line.partition(":") for line in text.splitlines())}
+
+    def numbers(self) -> list[int]:
+        """Return its PIDs, from the PID namespace of the proc that was read inwards."""
+        return [int(pid) for pid in self.status()["NSpid"]]
+
+    @property
+    def comm(self) -> str:
+        return self.read("comm").decode(errors="replace").rstrip("\n")
+
+    def __str__(self) -> str:
+        return "the box" if self._box is not None else f"process {self.pid} ({self.comm})"
+
+    def seen_by_its_own_proc(self) -> list[int]:
+        """Return its PIDs as the /proc that it has itself shows them; none if that shows no such process."""
+        if self._box is not None:
+            return self.numbers()
+        inner = self.numbers()[-1]
+        try:
+            status = self.status(Path(f"/proc/{self.pid}/root/proc/{inner}/status"))
+            own = Path(f"/proc/{self.pid}/root/proc/{inner}/stat").read_bytes().rpartition(b")")[2].split()[19]
+        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
+            return []
+        # Another process may have this number there. When it was started tells them apart (proc_pid_stat(5)).
+        if own != self.read("stat").rpartition(b")")[2].split()[19]:
+            return []
+        return [int(pid) for pid in status["NSpid"]]
+
+
+def assert_isolated(target: Target, kinds: Namespaces, since: Target | None = None) -> None:
+    """Assert that a process has namespaces of its own, of all these kinds.
+
+    Args:
+        target: The process.
+        kinds: The namespaces, in any form that ``unshare`` takes.
+        since: The process whose namespaces they are not; by default the caller.
+
+    Raises:
+        AssertionError: when one is the same, with the likely cause.
+        SpecError: for what is no namespace or process.
+    """
+    __tracebackhide__ = True
+    view, other = _View(target), _View(os.getpid() if since is None else since)
+    names = namespace_names(kinds)
+    shared = [kind for kind in names if view.namespace(kind) == other.namespace(kind)]
+    if shared:
+        numbers = ", ".join(f"{kind}:[{view.namespace(kind)}]" for kind in shared)
+        whose = "the caller" if since is None else str(other)
+        _fail(
+            f"{view} isolated by new {', '.join(names)} namespaces",
+            f"namespaces other than those of {whose}",
+            f"{numbers} {'is' if len(shared) == 1 else 'are'} the same",
+            " ".join(_why_shared(kind, view, names) for kind in shared),
+        )
+
+
+def _why_shared(kind: str, view: _View, names: Iterable[str]) -> str:
+    option = f"--{kind} (-{KINDS[kind].letter})"
+    if kind == "pid" and view._box is None:
+        match _pidns.for_children(view.pid):
+            case "alive" | "dead" | "unborn":
+                return "a PID namespace was unshared without a fork, for the children only: unshare needs --fork (-f)."
+    rest = "; what is mounted now is mounted outside, too" if kind == "mount" and set(names) != {"mount"} else ""
+    return f"unshare without {option}{rest}."
+
+
+def assert_shared(target: Target, kinds: Namespaces, since: Target | None = None) -> None:
+    """Assert that a process has the same namespaces as another one, of all these kinds; see `assert_isolated`.
+
+    Raises:
+        AssertionError: when one is another.
+        SpecError: for what is no namespace or process.
+    """
+    __tracebackhide__ = True
+    view, other = _View(target), _View(os.getpid() if since is None else since)
+    new = [kind for kind in namespace_names(kinds) if view.namespace(kind) != other.namespace(kind)]
+    if new:
+        _fail(
+            f"{view} in the same {', '.join(namespace_names(kinds))} namespaces as {other}",
+            ", ".join(f"{kind}:[{other.namespace(kind)}]" for kind in new),
+            ", ".join(f"{kind}:[{view.namespace(kind)}]" for kind in new),
+            "unshare with an option too many, or a target that had not been joined.",
+        )
+
+
+def assert_init(target: Target, comm: str | None = None) -> None:
+    """Assert that a process is the first one of a PID namespace of its own (pid_namespaces(7)).
+
+    Args:
+        target: The process.
+        comm: The name it has, if that matters (proc_pid_comm(5)).
+
+    Raises:
+        AssertionError: when it is not, with the likely cause.
+        SpecError: for what is no process.
+    """
+    __tracebackhide__ = True
+    view = _View(target)
+    number = view.numbers()[-1]
+    if view.namespace("pid") == _View(os.getpid()).namespace("pid"):
+        _fail(f"{view} as PID 1", "PID 1 of a new PID namespace", f"PID {number} in the caller's own PID namespace",
+              _why_shared("pid", view, ["pid"]))  # fmt: skip
+    if number != 1:
+        _fail(f"{view} as PID 1", "number 1 in its PID namespace", f"number {number} there",
+              "the PID namespace had its first process already: something else was started in it before.")  # fmt: skip
+    if comm is not None and view.comm != comm:
+        _fail(f"{comm} as PID 1", f"the name {comm!r}", f"the name {view.comm!r}",
+              f"another program was started as PID 1, or {comm} has executed one in its own place (exec).")  # fmt: skip
+
+
+def assert_proc_matches(target: Target) -> None:
+    """Assert that what a process sees in /proc is its own PID namespace (proc(5)).
+
+    Raises:
+        AssertionError: when it is not, with the likely cause.
+        SpecError: for what is no process.
+    """
+    __tracebackhide__ = True
+    view = _View(target)
+    seen = view.seen_by_its_own_proc()
+    if len(seen) == 1:
+        return
+    numbers = view.numbers()
+    outer = seen[0] if seen else numbers[0]
+    own_mounts = view.namespace("mount") != _View(os.getpid()).namespace("mount")
+    remedy = "mount -t proc proc /proc" if own_mounts else "a mount namespace of its own first (-m), then a proc"
+    _fail(
+        f"a /proc that shows the PID namespace of {view}",
+        f"/proc lists it under its own number, {numbers[-1]}",
+        f"/proc belongs to an outer PID namespace, where its number is {outer}",
+        f"no proc was mounted after the PID namespace was made: {remedy}.",
+    )
+
+
+def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | None = None) -> None:
+    """Assert that something is mounted in the mount namespace of a process (proc_pid_mountinfo(5)).
+
+    Args:
+        target: The process.
+        path: Where.
+        fstype: The type of the file system, if that matters.
+
+    Raises:
+        AssertionError: when it is not.
+        SpecError: for what is no process.
+    """
+    __tracebackhide__ = True
+    view = _View(target)
+    wanted = os.fspath(path)
+    types: list[str] = []
+    for line in view.read("mountinfo").decode(errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[4].replace("\\040", " ") == wanted:
+            types.append(after.split()[0])
+    # The last one covers the others.
+    if not types or (fstype is not None and types[-1] != fstype):
+        _fail(
+            f"{fstype or 'something'} on {wanted} for {view}",
+            f"a mount of {fstype or 'any type'}",
+            f"{types[-1]} is mounted there" if types else "nothing is mounted there",
+            "it was mounted in another mount namespace, or not at all.",
+        )
+
+
+def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
+    """Assert that a process, or a box, has no living descendants, orphans that it has adopted included.
+
+    Args:
+        target: The process.
+        patience: Seconds in which they may still end.
+
+    Raises:
+        AssertionError: with those that are there.
+        SpecError: for what is no process.
+    """
+    __tracebackhide__ = True
+    view = _View(target)
+    if left := leftovers([view.pid], patience=patience):
+        daemons = any(process.sid == process.pid for process in left)
+        _fail(
+            f"nothing left behind below {view}",
+            "no process",
+            "; ".join(map(describe, left)),
+            "a daemon was started (setsid), which ends only with its PID namespace."
+            if daemons
+            else "something was started in the background, and neither ended nor waited for.",
+        )
+
+
+def _fail(title: str, expected: str, seen: str, likely: str) -> None:
+    __tracebackhide__ = True
+    raise AssertionError(f"{title}\n    expected: {expected}\n    seen:     {seen}\n    likely:   {likely.rstrip('.')}")

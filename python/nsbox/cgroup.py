@@ -1,0 +1,165 @@
+"""Where a cgroup of one's own may be made (cgroups(7)), and why not.
+
+Only what has been set up already is used: a directory of cgroup version 2 that the caller may change, and that hands
+the controllers on to its children. Neither is a controller enabled nor a process moved but the one that is started. A
+directory that holds processes hands nothing on, so the caller's own seldom serves, and one above it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nsbox import _core
+from nsbox.errors import UnsupportedError
+from nsbox.limit import Limits
+
+__all__ = ["Hierarchy", "make", "settings"]
+
+_PREFIX = "nsbox-"
+_PERIOD = 100_000
+
+_counter = itertools.count()
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """The cgroups of this process, as /proc tells.
+
+    Attributes:
+        directory: Its directory in version 2, if it can be seen.
+        top: The uppermost directory that can be seen.
+        first: The controllers that belong to version 1, and where.
+    """
+
+    directory: str | None
+    top: str
+    first: dict[str, str]
+
+    @classmethod
+    def read(cls, process: str = "/proc/self") -> Hierarchy:
+        """Read them from a directory of /proc.
+
+        Raises:
+            UnsupportedError: when there is no proc to read.
+        """
+        try:
+            with open(f"{process}/cgroup") as file:
+                own = [line.rstrip("\n").split(":", 2) for line in file]
+            with open(f"{process}/mountinfo") as file:
+                mounts = [line.split() for line in file]
+        except OSError as error:
+            raise UnsupportedError(f"limits: the cgroups of this process cannot be read: {error}") from None
+        first = {name: path for _, names, path in own for name in names.split(",") if name}
+        path = next((path for _, names, path in own if not names), None)
+        for fields in mounts:
+            root, top = fields[3], fields[4]
+            if fields[fields.index("-") + 1] == "cgroup2" and path is not None and not path.startswith("/.."):
+                below = os.path.relpath(path, root)
+                if not below.startswith(".."):
+                    return cls(os.path.normpath(f"{top}/{below}"), top, first)
+        return cls(None, "", first)
+
+    def place(self, needed: frozenset[str]) -> str:
+        """Return the directory in which a cgroup with these controllers can be made.
+
+        Raises:
+            UnsupportedError: when there is none; it says what was found.
+        """
+        found = []
+        for directory in self._upwards():
+            if not _writable(directory):
+                found.append(f"{directory} may not be changed by this user")
+                continue
+            missing = needed - _words(f"{directory}/cgroup.subtree_control")
+            if not missing:
+                return directory
+            unknown = missing - _words(f"{directory}/cgroup.controllers")
+            verb = "does not have" if unknown else "does not hand on"
+            found.append(f"{directory} {verb} {', '.join(sorted(unknown or missing))}")
+        if self.directory is None:
+            found.append("no cgroup of version 2 can be seen")
+        if old := sorted(needed & self.first.keys()):
+            found.append(f"{', '.join(old)} {'is' if len(old) == 1 else 'are'} with version 1 on this machine")
+        wish = f"no cgroup for {', '.join(sorted(needed))}" if needed else "no cgroup"
+        raise UnsupportedError(
+            f"limits: {wish} can be made: {'; '.join(found)}. A program that is started by systemd-run --user --scope "
+            "-p Delegate=yes can; a container needs a writable cgroup of its own"
+        )
+
+    def _upwards(self) -> Iterator[str]:
+        directory = self.directory
+        while directory is not None:
+            yield directory
+            directory = os.path.dirname(directory) if directory != self.top else None
+
+
+def settings(limits: Limits) -> list[tuple[str, str, bool]]:
+    """Return the files of a cgroup for these limits, what goes into them, and whether they may be missing."""
+    found = []
+    if limits.memory is not None:
+        found += [("memory.max", str(limits.memory), False), ("memory.swap.max", "0", True)]
+    if limits.pids is not None:
+        found.append(("pids.max", str(limits.pids), False))
+    if limits.cpu is not None:
+        found.append(("cpu.max", f"{round(limits.cpu * _PERIOD)} {_PERIOD}", False))
+    return found
+
+
+def make(limits: Limits) -> _core.Cgroup:
+    """Make a cgroup with these limits. It is removed when what is started in it has ended, or when it is forgotten.
+
+    Raises:
+        UnsupportedError: when there is no place for it.
+        SpawnError: when it cannot be made there.
+    """
+    found = settings(limits)
+    place = Hierarchy.read().place(frozenset(file.split(".")[0] for file, _, _ in found))
+    maker = _maker()
+    _sweep(place, maker)
+    made = _core.Cgroup(f"{place}/{_PREFIX}{maker}-{next(_counter)}", found)
+    made.make()
+    return made
+
+
+def _maker() -> str:
+    """Return what tells this process from all others, those that have its number later included (proc_pid_stat(5))."""
+    number = os.readlink("/proc/self")
+    return f"{os.stat('/proc/self/ns/pid').st_ino}-{number}-{_start_time(number)}"
+
+
+def _start_time(number: str) -> str:
+    try:
+        with open(f"/proc/{number}/stat", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return "gone"
+
+
+def _sweep(place: str, ours: str) -> None:
+    """Remove what was left by those who were killed when their nsbox-init was, too. Only what is empty can be.
+
+    Of makers in other PID namespaces it cannot be told here whether they are alive.
+    """
+    namespace = ours.partition("-")[0]
+    for name in os.listdir(place):
+        match name.removeprefix(_PREFIX).split("-"):
+            case [theirs, number, start, _] if theirs == namespace and start != _start_time(number):
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{place}/{name}")
+
+
+def _writable(directory: str) -> bool:
+    """Whether a directory can be made there, and a process moved from there (cgroups(7), Delegation)."""
+    return all(os.access(path, os.W_OK, effective_ids=True) for path in (directory, f"{directory}/cgroup.procs"))
+
+
+def _words(path: str) -> set[str]:
+    try:
+        with open(path) as file:
+            return set(file.read().split())
+    except OSError:
+        return set()

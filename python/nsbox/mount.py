@@ -1,0 +1,173 @@
+"""What can be mounted in a new mount namespace: frozen, checked, picklable.
+
+Each is mounted by nsbox-init in the order given, after all mounts were made private. A target must be there already;
+nothing is created, so nothing is left. It is looked up in the new root if there is one: symbolic links and ``..``
+cannot lead out of it, and what was found is what is mounted on, even if the path is changed meanwhile (openat2(2),
+RESOLVE_IN_ROOT). Everything is mounted nosuid and nodev; see each class for more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from nsbox.errors import SpecError
+
+__all__ = ["Bind", "Mount", "Overlay", "Path", "Proc", "Tmpfs"]
+
+Path: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+
+_LARGEST_SIZE = 2**63 - 1
+_PERMISSIONS = 0o7777
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """What is at `source` is at `target` too (mount(2), MS_BIND).
+
+    Args:
+        source: A file or directory outside. A relative path is relative to the working directory at this moment.
+        target: An absolute path to a file or directory, as `source` is.
+        read_only: Whether nothing can be written there; with `recursive`, to no mount below either (mount_setattr(2)).
+        recursive: Whether the mounts below `source` come along. In a user namespace they must.
+        dev: Whether device nodes work there, as for a bind of ``/dev``.
+
+    Raises:
+        SpecError: for a path that is none.
+    """
+
+    source: Path
+    target: Path
+    read_only: bool = False
+    recursive: bool = True
+    dev: bool = False
+
+    def __post_init__(self) -> None:
+        """Bring every value into its one form."""
+        _put(self, source=_source("source", self.source), target=_target(self.target))
+        _check_flags(self, "read_only", "recursive", "dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """An empty file system in memory, which ends with the namespace (tmpfs(5)).
+
+    Args:
+        target: An absolute path to a directory.
+        size: How many bytes it may hold; by default half of the memory.
+        mode: The permissions of its root.
+
+    Raises:
+        SpecError: for a value that makes no sense.
+    """
+
+    target: Path
+    size: int | None = None
+    mode: int = 0o1777
+
+    def __post_init__(self) -> None:
+        """Bring every value into its one form."""
+        _put(self, target=_target(self.target))
+        if self.size is not None and not (_is_number(self.size) and 0 < self.size <= _LARGEST_SIZE):
+            # 0 would mean no limit at all.
+            raise SpecError(f"size: expected a positive number of bytes, got {self.size!r}")
+        if not (_is_number(self.mode) and 0 <= self.mode <= _PERMISSIONS):
+            raise SpecError(f"mode: expected permissions such as 0o755, got {self.mode!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Directories on top of each other, of which only the upper one is written to (overlayfs, mount(8)).
+
+    Args:
+        target: An absolute path to a directory.
+        lower: The directories that are only read, the topmost first: one or more, or two or more without `upper`.
+        upper: The directory that takes what is written; without it nothing can be.
+        work: An empty directory on the same file system as `upper`.
+
+    Raises:
+        SpecError: for a value or a combination that makes no sense.
+    """
+
+    target: Path
+    lower: Sequence[Path]
+    upper: Path | None = None
+    work: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Bring every value into its one form."""
+        if isinstance(self.lower, str | bytes | os.PathLike) or not isinstance(self.lower, Iterable):
+            raise SpecError(f"lower: expected directories, got {self.lower!r}")
+        _put(
+            self,
+            target=_target(self.target),
+            lower=tuple(_source("lower", layer) for layer in self.lower),
+            upper=None if self.upper is None else _source("upper", self.upper),
+            work=None if self.work is None else _source("work", self.work),
+        )
+        if (self.upper is None) is not (self.work is None):
+            raise SpecError("work: belongs to upper; give both or neither")
+        if len(self.lower) < (1 if self.upper is not None else 2):
+            raise SpecError(f"lower: {len(self.lower)} is too few; without upper it takes two, with it one")
+
+
+@dataclass(frozen=True, slots=True)
+class Proc:
+    """A new proc, for the new PID namespace (proc(5)). It is also noexec.
+
+    Args:
+        target: An absolute path to a directory.
+
+    Raises:
+        SpecError: for a path that is none.
+    """
+
+    target: Path
+
+    def __post_init__(self) -> None:
+        """Bring the value into its one form."""
+        _put(self, target=_target(self.target))
+
+
+Mount: TypeAlias = "Bind | Tmpfs | Overlay | Proc"
+
+
+def _put(mount: Mount, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(mount, name, value)
+
+
+def _path(argument: str, value: object) -> str:
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise SpecError(f"{argument}: expected a path, got {value!r}")
+    path = os.fsdecode(value)
+    if not path or "\0" in path:
+        raise SpecError(f"{argument}: {value!r} is no path")
+    return path
+
+
+def _source(argument: str, value: object) -> str:
+    # Joined, not normalized: after a symbolic link `..` is not what stands before it.
+    path = _path(argument, value)
+    return path if path.startswith("/") else os.path.join(os.getcwd(), path)
+
+
+def _target(value: object) -> str:
+    path = _path("target", value)
+    if not path.startswith("/"):
+        raise SpecError(f"target: expected an absolute path, got {path!r}")
+    if os.path.normpath(path).strip("/") == "":
+        raise SpecError("target: is the root itself; a new root is what the option root is for")
+    return path
+
+
+def _check_flags(mount: Mount, *names: str) -> None:
+    for name in names:
+        if not isinstance(value := getattr(mount, name), bool):
+            raise SpecError(f"{name}: expected True or False, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,206 @@
+"""The pytest plugin: fixtures that make boxes and shells, and tests that run in namespaces of their own.
+
+    @pytest.mark.unshare("pid mount net", mount_proc=True)
+    def test_port_80_is_free():
+        ...                             # runs in a child, inside new namespaces
+
+    def test_daemon(box):
+        box.run(["my-daemon", "--background"], check=True)
+        assert box.run(["pgrep", "my-daemon"]).returncode == 0
+
+pytest loads it in every run, so it imports nothing of nsbox before a test needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+    from nsbox.box import Box
+    from nsbox.shell import Shell
+
+__all__ = ["box", "box_factory", "netns", "shell"]
+
+_MARKERS = (
+    "unshare(*namespaces, **options): run the test itself inside new namespaces, those of nsbox.Box(..., **options)",
+    "box(*namespaces, **options): what the fixture box makes; by default mount, ipc and pid namespaces and a new proc",
+    "shell(*namespaces, **options): what the fixture shell makes; by default mount, ipc and pid namespaces",
+    "needs_namespaces(*namespaces, **options): skip the test, with the reason, where these cannot be made; "
+    "by default those of its other markers",
+)
+_FIXTURES = {"box", "box_factory", "shell", "netns"}
+_MARKS = ("unshare", "box", "shell", "needs_namespaces")
+
+LEAKED = "nsbox_leaked"
+"""The name of the property (record_property) by which a report names a process that a test left behind."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    group = parser.getgroup("nsbox", "Linux namespaces")
+    group.addoption(
+        "--nsbox",
+        choices=("skip", "require"),
+        help="what becomes of tests whose namespaces cannot be made here (needs_namespaces): by default they are "
+        "skipped; with 'require' they fail",
+    )
+    group.addoption(
+        "--fail-on-leak",
+        action="store_true",
+        help="fail tests that leave processes behind; without it, those left in namespaces of nsbox are only reported",
+    )
+
+    parser.addini(
+        "nsbox_transcripts",
+        "files with terminal sessions that are run as tests, a test for each command (nsbox check): patterns",
+        type="args",
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the terminal sessions that the configuration names."""
+    patterns = parent.config.getini("nsbox_transcripts")
+    if not any(map(file_path.match, patterns)):
+        return None
+    from nsbox import _plugin_transcripts  # noqa: PLC0415 - nothing is imported before it is needed
+
+    return _plugin_transcripts.TranscriptFile.from_parent(parent, path=file_path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce our markers."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+    if config.getoption("fail_on_leak"):
+        from nsbox import _plugin_leaks  # noqa: PLC0415 - nothing is imported before it is needed
+
+        config.pluginmanager.register(_plugin_leaks.Watch(), "nsbox-leaks")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what this machine allows, where namespaces are asked for on the command line."""
+    return _verdict() if config.getoption("nsbox") else None
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
+    """Say it once it is known that tests use namespaces. Where none does, nothing is looked into."""
+    return None if config.getoption("nsbox") or not any(map(_is_ours, items)) else _verdict()
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    return any(map(item.get_closest_marker, _MARKS)) or not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _verdict() -> str:
+    from nsbox.diagnosis import doctor  # noqa: PLC0415 - nothing is imported before it is needed
+
+    return f"nsbox: {doctor().verdict}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose namespaces cannot be made here."""
+    marker = item.get_closest_marker("needs_namespaces")
+    if marker is None:
+        return
+    from nsbox import _plugin_needs  # noqa: PLC0415 - nothing is imported before it is needed
+
+    if not marker.args and not marker.kwargs:
+        marker = next(filter(None, map(item.get_closest_marker, _MARKS[:3])), marker)
+    reason = _plugin_needs.refusal(marker)
+    if reason and item.config.getoption("nsbox") == "require":
+        pytest.fail(f"{reason}\n(a failure because of --nsbox=require)", pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Run a test with the marker ``unshare`` elsewhere."""
+    __tracebackhide__ = True
+    marker = item.get_closest_marker("unshare")
+    if marker is None:
+        return (yield)
+    from nsbox import _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
+
+    with _plugin_unshare.replaced(item, marker):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
+    """Return the report that such a test has sent, if it has."""
+    if call.when != "call" or item.get_closest_marker("unshare") is None:
+        return None
+    from nsbox import _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
+
+    return _plugin_unshare.report_of(item)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the processes that tests have left behind."""
+    leaks: dict[str, dict[str, None]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == LEAKED:
+                    leaks.setdefault(report.nodeid, {})[value] = None
+    if leaks:
+        terminalreporter.section("processes left behind")
+    for nodeid, processes in leaks.items():
+        terminalreporter.line(nodeid)
+        for process in processes:
+            terminalreporter.line(f"    {process}")
+
+
+@pytest.fixture
+def box_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
+    """Make any number of boxes by ``box_factory("pid mount net", hostname="a", ...)``; see `nsbox.Box`.
+
+    They end with the test, the last one first.
+    """
+    from nsbox import _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+
+    yield from _plugin_fixtures.boxes(request)
+
+
+@pytest.fixture
+def box(request: pytest.FixtureRequest, box_factory: Callable[..., Box]) -> Box:
+    """A living set of new namespaces (`nsbox.Box`), by default ``Box("mip", mount_proc=True)``.
+
+    The marker ``box`` says otherwise: ``@pytest.mark.box("pid net", loopback=False)``.
+    """
+    args, options = _asked(request, "box", mount_proc=True)
+    return box_factory(args, **options)
+
+
+@pytest.fixture
+def netns(box_factory: Callable[..., Box]) -> Box:
+    """A box with a network of its own, in which only the loopback interface is there, and up.
+
+    It has a PID namespace too, so that no server outlives the test.
+    """
+    return box_factory("mpn", mount_proc=True)
+
+
+@pytest.fixture
+def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
+    """A shell that is PID 1 (`nsbox.Shell`), by default ``Shell("mip")``, which is ``unshare -mipf``.
+
+    The marker ``shell`` says otherwise: ``@pytest.mark.shell("mip", fork=False)``.
+    """
+    from nsbox import _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+
+    args, options = _asked(request, "shell")
+    yield from _plugin_fixtures.shell(request, args, options)
+
+
+def _asked(request: pytest.FixtureRequest, name: str, **default: Any) -> tuple[Any, dict[str, Any]]:
+    marker = request.node.get_closest_marker(name)
+    if marker is None:
+        return "mip", default
+    return marker.args or "mip", dict(marker.kwargs)

@@ -1,0 +1,379 @@
+"""The surroundings of a box: what can be changed there, and what can be seen, through its nsbox-init."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nsbox import _core
+from nsbox.errors import NsboxError, SpawnError, SpecError, UnsupportedError
+from nsbox.launch import Argument
+from nsbox.processes import NamespaceIds
+from nsbox.spec import KINDS, Namespaces
+from nsbox.views import display
+from nsbox.views import step_table as _view
+
+if TYPE_CHECKING:
+    from nsbox.inventory import NamespaceTable
+    from nsbox.ipc import IpcTable
+    from nsbox.mountinfo import MountTable
+    from nsbox.namespaces import Namespace
+    from nsbox.processes import ProcessTable, View
+    from nsbox.tree import ProcessTree
+
+__all__ = ["StepResult", "Steps", "Surroundings", "path_of"]
+
+_PID_MAX_PER_NAMESPACE = (6, 14)
+_MOUNT_FLAGS = {
+    "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
+    "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A step that was carried out for a box.
+
+    Attributes:
+        name: Its name, such as ``"mount proc"``.
+        actor: Who carried it out: ``"caller"`` or ``"init"``.
+        call: The system call with its arguments.
+        manual: The manual page that describes it.
+        why: Why it was done.
+        errno: 0, or the number of the error by which it failed (errno(3)).
+        microseconds: How long it took; None where nsbox-init did not measure it.
+    """
+
+    name: str
+    actor: str
+    call: str
+    manual: str
+    why: str
+    errno: int = 0
+    microseconds: float | None = None
+
+    def __str__(self) -> str:
+        """Say what was done, how it ended, and how long it took."""
+        result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
+        took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
+        return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
+
+
+class Steps(display.Table, list[StepResult]):
+    """Steps in their order; `str()` shows a line for each."""
+
+    __slots__ = ()
+
+    def html(self) -> str:
+        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.done(self)
+
+    def __str__(self) -> str:
+        """Show what was done, line by line."""
+        return "\n".join(map(str, self))
+
+
+class Surroundings(ABC):
+    """The namespaces of a box. What is asked for here is done by nsbox-init, which is in them."""
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """The PID of nsbox-init as the caller sees it."""
+
+    @property
+    @abstractmethod
+    def namespaces(self) -> tuple[str, ...]:
+        """The names of the new namespaces."""
+
+    @abstractmethod
+    def _perform(self, plan: _core.Plan) -> _core.Outcome:
+        """Have nsbox-init carry out a plan of one step."""
+
+    @abstractmethod
+    def _note(self, step: StepResult) -> None:
+        """Remember a step among those of the box."""
+
+    # Changing it
+
+    def mount_proc(self, target: Argument = "/proc") -> StepResult:
+        """Mount a new proc, which shows the PID namespace of the box (proc(5)).
+
+        Raises:
+            SpecError: without a mount namespace of its own: the proc would cover the caller's.
+            SpawnError: when the kernel refuses.
+            ClosedError: when the box has ended.
+        """
+        self._needs("mount_proc", "mount")
+        return self._errand(_core.Errand.mount_proc(path_of("target", target)))
+
+    def mount(
+        self,
+        source: Argument | None,
+        target: Argument,
+        fstype: str | None = None,
+        flags: str = "",
+    ) -> StepResult:
+        """Mount something in the box (mount(2)).
+
+        Args:
+            source: What to mount; for a bind mount a path in the box.
+            target: Where.
+            fstype: The type of the file system.
+            flags: Words with commas between: ``ro``, ``nosuid``, ``nodev``, ``noexec``, ``remount``, ``bind``,
+                ``rbind``, ``move``, ``private``, ``slave``, ``shared``, ``rec``.
+
+        Raises:
+            SpecError: for unknown flags, and without a mount namespace of its own.
+            SpawnError: when the kernel refuses.
+            ClosedError: when the box has ended.
+        """
+        self._needs("mount", "mount")
+        number = 0
+        for word in flags.replace(",", " ").split():
+            if word not in _MOUNT_FLAGS:
+                raise SpecError(f"flags: {word!r} is none of {', '.join(_MOUNT_FLAGS)}")
+            number |= _MOUNT_FLAGS[word]
+        kind = None if fstype is None else path_of("fstype", fstype)
+        return self._errand(
+            _core.Errand.mount(
+                None if source is None else path_of("source", source), path_of("target", target), kind, number
+            )
+        )
+
+    def unmount(self, target: Argument, *, detach: bool = False) -> StepResult:
+        """Unmount something in the box (umount(2)).
+
+        Args:
+            target: Where it is mounted.
+            detach: Whether it goes away at once, even if it is in use (MNT_DETACH).
+
+        Raises:
+            SpecError: without a mount namespace of its own.
+            SpawnError: when the kernel refuses.
+            ClosedError: when the box has ended.
+        """
+        self._needs("unmount", "mount")
+        return self._errand(_core.Errand.unmount(path_of("target", target), 2 if detach else 0))
+
+    @property
+    def hostname(self) -> str:
+        """The host name in the box (uts_namespaces(7)). It can be set if the box has a UTS namespace of its own."""
+        return self._read(b"/proc/sys/kernel/hostname")
+
+    @hostname.setter
+    def hostname(self, name: str) -> None:
+        self._needs("hostname", "uts")
+        self._errand(_core.Errand.hostname(os.fsencode(name)))
+
+    @property
+    def domainname(self) -> str:
+        """The NIS domain name in the box. It can be set if the box has a UTS namespace of its own."""
+        return self._read(b"/proc/sys/kernel/domainname")
+
+    @domainname.setter
+    def domainname(self, name: str) -> None:
+        self._needs("domainname", "uts")
+        self._errand(_core.Errand.domainname(os.fsencode(name)))
+
+    @property
+    def pid_max(self) -> int:
+        """One more than the highest PID (proc_sys_kernel(5)). It can be set in a PID namespace of its own."""
+        return int(self._read(b"/proc/sys/kernel/pid_max"))
+
+    @pid_max.setter
+    def pid_max(self, value: int) -> None:
+        self._needs("pid_max", "pid")
+        if _core.facts().kernel < _PID_MAX_PER_NAMESPACE:
+            raise UnsupportedError(
+                "pid_max: each PID namespace has its own since Linux 6.14; this one is the machine's"
+            )
+        if type(value) is not int:
+            raise SpecError(f"pid_max: expected a number, got {value!r}")
+        self._errand(_core.Errand.write(b"/proc/sys/kernel/pid_max", str(value).encode()))
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the loopback interface is up. It can be brought up in a network namespace of its own."""
+        with self.open("/proc/self/net/fib_trie") as file:
+            return b"127.0.0.1" in file.read()
+
+    @loopback.setter
+    def loopback(self, up: bool) -> None:
+        self._needs("loopback", "net")
+        if up is not True:
+            raise SpecError("loopback: can only be brought up, by True")
+        self._errand(_core.Errand.loopback())
+
+    def open(self, path: Argument) -> Any:
+        """Open a file for reading, as a binary file; nsbox-init opens it, so /proc shows the view of the box.
+
+        Raises:
+            SpawnError: when it cannot be opened.
+            ClosedError: when the box has ended.
+        """
+        return os.fdopen(self._fetch(_core.Errand.open(path_of("path", path))), "rb")
+
+    def namespace(self, kind: str) -> Namespace:
+        """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.
+
+        A box is also a target itself, for `nsbox.enter`, `nsbox.setns` and the option ``join``.
+
+        Args:
+            kind: A kind of namespace, such as ``"net"``.
+
+        Returns:
+            A new handle, which belongs to the caller.
+
+        Raises:
+            SpecError: for what is no kind.
+            SpawnError: when it cannot be opened.
+            ClosedError: when the box has ended.
+        """
+        if kind not in KINDS:
+            raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
+        # Not for everybody: it brings what hands descriptors to other processes.
+        from nsbox.namespaces import Namespace  # noqa: PLC0415
+
+        return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
+
+    # Looking at it
+
+    @property
+    def namespace_ids(self) -> NamespaceIds:
+        """Its namespaces, new or not, by their ids; None where there is no proc in which nsbox-init finds them.
+
+        Raises:
+            ClosedError: when the box has ended.
+        """
+        found = {}
+        for kind in KINDS.values():
+            with contextlib.suppress(SpawnError), self.open(f"/proc/self/ns/{kind.link}") as file:
+                found[kind.name] = os.fstat(file.fileno()).st_ino
+        return NamespaceIds(**found)
+
+    def ps(self, *, view: View = "namespace", fields: str | Iterable[str] | None = None) -> ProcessTable:
+        """Return the processes of its PID namespace, with the PIDs they have in there; see `nsbox.ps`.
+
+        Args:
+            view: ``"namespace"`` works before a proc is mounted in there, too; ``"proc"`` shows what a ``ps`` in there
+                would show, which is what its ``/proc`` has.
+            fields: The attributes that are wanted.
+
+        Raises:
+            SpawnError: when no proc can be had.
+            ClosedError: when the box has ended.
+        """
+        from nsbox.processes import ps  # noqa: PLC0415 - only for those who look
+
+        with self._proc(view) as proc:
+            return ps(proc=proc, fields=fields)
+
+    def pstree(self, *, view: View = "namespace", threads: bool = True) -> ProcessTree:
+        """Return the tree of the same; see `nsbox.pstree`.
+
+        Raises:
+            SpawnError: when no proc can be had.
+            ClosedError: when the box has ended.
+        """
+        from nsbox.tree import pstree  # noqa: PLC0415 - only for those who look
+
+        with self._proc(view) as proc:
+            return pstree(proc=proc, threads=threads)
+
+    def lsns(self, *, kinds: Namespaces | None = None) -> NamespaceTable:
+        """Return the namespaces that can be found from its processes; see `nsbox.lsns`.
+
+        Raises:
+            SpawnError: when no proc can be had.
+            ClosedError: when the box has ended.
+        """
+        from nsbox.inventory import lsns  # noqa: PLC0415 - only for those who look
+
+        with self._proc("namespace") as proc:
+            return lsns(proc=proc, kinds=kinds)
+
+    def mounts(self) -> MountTable:
+        """Return what is mounted in it; see `nsbox.mounts`."""
+        from nsbox.mountinfo import mounts  # noqa: PLC0415 - only for those who look
+
+        return mounts(self.pid)
+
+    def ipcs(self) -> IpcTable:
+        """Return what is in its IPC namespace, System V objects and POSIX queues; see `nsbox.ipcs`.
+
+        Creators are PIDs of the box; owners are ids of the caller's user namespace.
+
+        Raises:
+            SpawnError: when nsbox-init cannot look.
+            ClosedError: when the box has ended.
+        """
+        from nsbox.ipc import IpcKind, table_of  # noqa: PLC0415 - only for those who look
+
+        texts: dict[IpcKind, bytes | None] = {}
+        kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")
+        for kind in kinds:
+            with self.open(f"/proc/sysvipc/{kind}") as file:
+                texts[kind] = file.read()
+        queues = self._fetch(_core.Errand.detached(b"mqueue"))
+        try:
+            return table_of(texts, _core.list_queues(queues), self.pid)
+        finally:
+            os.close(queues)
+
+    @contextlib.contextmanager
+    def _proc(self, view: View) -> Iterator[str]:
+        """Name a proc as a path that is good in the ``with`` block: nsbox-init opens it, or mounts one nowhere."""
+        if view not in ("namespace", "proc"):
+            raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
+        fd = self._fetch(_core.Errand.open(b"/proc") if view == "proc" else _core.Errand.detached(b"proc"))
+        try:
+            yield f"/proc/self/fd/{fd}"
+        finally:
+            os.close(fd)
+
+    # Within
+
+    def _needs(self, argument: str, kind: str) -> None:
+        if kind not in self.namespaces:
+            raise SpecError(f"{argument}: the box has no {kind} namespace of its own; Box({KINDS[kind].letter!r}) has")
+
+    def _errand(self, plan: _core.Plan) -> StepResult:
+        (step,) = plan.steps
+
+        def result(errno: int, microseconds: float | None) -> StepResult:
+            done = StepResult(step.name, step.actor, step.call, step.manual, step.why, errno, microseconds)
+            self._note(done)
+            return done
+
+        try:
+            return result(0, self._perform(plan).nanoseconds / 1000)
+        except SpawnError as error:
+            result(error.errno or 0, None)
+            raise
+
+    def _read(self, path: bytes) -> str:
+        data = self._perform(_core.Errand.read(path)).data
+        return bytes(data or b"").decode(errors="surrogateescape").rstrip("\n")
+
+    def _fetch(self, plan: _core.Plan) -> int:
+        fd = self._perform(plan).fd
+        if fd is None:
+            raise NsboxError("nsbox-init sent no descriptor: the limit of open ones may be reached (RLIMIT_NOFILE)")
+        return fd
+
+
+def path_of(argument: str, value: Argument) -> bytes:
+    """Return a path as the kernel takes it.
+
+    Raises:
+        SpecError: for what is none, naming the argument.
+    """
+    path = os.fsencode(value)
+    if not path or b"\0" in path:
+        raise SpecError(f"{argument}: {value!r} is no path")
+    return path

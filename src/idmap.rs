@@ -1,0 +1,130 @@
+//! Id maps of a user namespace (user_namespaces(7)): their lines, who may write them, and the programs that write what
+//! the caller may not.
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+/// A line as it is asked for: inside, outside, count. Nothing inside or outside is the caller's own id.
+pub type Wanted = (Option<u32>, Option<u32>, u32);
+
+/// The lines of a map, for a caller with the id `own`. A range makes room for the caller's own id, on both sides, as
+/// unshare(1) has it: no id may occur twice.
+pub fn lines(wanted: &[Wanted], own: u32) -> Vec<[u32; 3]> {
+    let single =
+        wanted.iter().find(|(_, outside, _)| outside.is_none()).map(|(inside, ..)| (inside.unwrap_or(own), own));
+    let mut lines: Vec<[u32; 3]> = single.iter().map(|&(inside, outside)| [inside, outside, 1]).collect();
+    for &(inside, outside, count) in wanted {
+        let (Some(inside), Some(outside)) = (inside, outside) else { continue };
+        match single {
+            None => lines.push([inside, outside, count]),
+            Some((taken_inside, taken_outside)) => {
+                let (mut left, mut right) = (runs(inside, count, taken_inside), runs(outside, count, taken_outside));
+                while let (Some(inner), Some(outer)) = (left.last_mut(), right.last_mut()) {
+                    let length = inner.1.min(outer.1);
+                    lines.push([inner.0, outer.0, length]);
+                    for (run, side) in [(*inner, &mut left), (*outer, &mut right)] {
+                        side.pop();
+                        if run.1 > length {
+                            side.push((run.0 + length, run.1 - length));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// The ids from `first` on without the one that is taken, as runs (first, count), the last one first.
+fn runs(first: u32, count: u32, taken: u32) -> Vec<(u32, u32)> {
+    match taken.checked_sub(first) {
+        Some(before) if before < count => [(taken.saturating_add(1), count - before - 1), (first, before)]
+            .into_iter()
+            .filter(|run| run.1 > 0)
+            .collect(),
+        _ => vec![(first, count)],
+    }
+}
+
+/// Whether the kernel lets an unprivileged caller write these lines: its own id alone.
+pub fn is_own_alone(lines: &[[u32; 3]], own: u32) -> bool {
+    matches!(lines, [[_, outside, 1]] if *outside == own)
+}
+
+/// newuidmap(1) or newgidmap(1), running: privileged programs that write what subuid(5) and subgid(5) grant.
+pub struct Helper {
+    child: Child,
+    /// Its standard error. That ends with it, which is how its end is noticed: the children of a caller that ignores
+    /// SIGCHLD are gone before anybody could look at them.
+    errors: ChildStderr,
+    words: Vec<u8>,
+}
+
+impl Helper {
+    /// Start it for a process that /proc shows as `pid`.
+    pub fn start(program: &str, pid: i32, ranges: &str) -> Result<Self, i32> {
+        let mut command = Command::new(program);
+        command.arg(pid.to_string()).args(ranges.split_whitespace());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| errno(&error))?;
+        let errors = child.stderr.take().expect("asked for above");
+        Ok(Helper { child, errors, words: Vec::new() })
+    }
+
+    /// Readable when there is something to [`hear`](Self::hear).
+    pub fn fd(&self) -> RawFd {
+        self.errors.as_raw_fd()
+    }
+
+    /// Take in what it says; what came of it, once it has ended: nothing, or an error number and its own words.
+    pub fn hear(&mut self) -> Option<Result<(), (i32, String)>> {
+        let mut more = [0; 512];
+        match self.errors.read(&mut more) {
+            Ok(0) => {}
+            Ok(length) => {
+                self.words.extend_from_slice(&more[..length]);
+                return None;
+            }
+            Err(error) => return Some(Err((errno(&error), String::new()))),
+        }
+        // A status that the kernel has thrown away makes no difference: a refusal has a reason.
+        let succeeded = self.child.wait().map_or(self.words.is_empty(), |status| status.success());
+        let words = || String::from_utf8_lossy(&self.words).trim().replace('\n', "; ");
+        Some(if succeeded { Ok(()) } else { Err((libc::EPERM, words())) })
+    }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+
+    #[test]
+    fn no_id_occurs_twice_and_as_many_as_possible_are_mapped() {
+        let auto = (Some(0), Some(100_000), 10);
+        for (single, own, expected) in [
+            ((Some(0), None, 1), 1000, vec![[0, 1000, 1], [1, 100_000, 9]]),
+            ((Some(5), None, 1), 1000, vec![[5, 1000, 1], [0, 100_000, 5], [6, 100_005, 4]]),
+            ((Some(9), None, 1), 1000, vec![[9, 1000, 1], [0, 100_000, 9]]),
+            ((Some(10), None, 1), 1000, vec![[10, 1000, 1], [0, 100_000, 10]]),
+            ((None, None, 1), 1000, vec![[1000, 1000, 1], [0, 100_000, 10]]),
+            ((Some(0), None, 1), 100_000, vec![[0, 100_000, 1], [1, 100_001, 9]]),
+            ((Some(2), None, 1), 100_005, vec![[2, 100_005, 1], [0, 100_000, 2], [3, 100_002, 3], [6, 100_006, 4]]),
+        ] {
+            assert_eq!(lines(&[single, auto], own), expected, "{single:?} {own}");
+        }
+        assert_eq!(lines(&[auto], 0), vec![[0, 100_000, 10]]);
+        assert_eq!(lines(&[(Some(0), None, 1), (Some(0), Some(0), u32::MAX)], 0), [[0, 0, 1], [1, 1, u32::MAX - 1]]);
+    }
+}

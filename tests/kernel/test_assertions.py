@@ -1,0 +1,120 @@
+"""Assertions on kernel state: what they accept, and what they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import nsbox
+import pytest
+from nsbox.assertions import (
+    assert_init,
+    assert_isolated,
+    assert_mounted,
+    assert_no_leftovers,
+    assert_proc_matches,
+    assert_shared,
+)
+
+from tests.support.forked import Who
+
+
+def said(function: Callable[[], None]) -> str:
+    """Return what a failing assertion says."""
+    try:
+        function()
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def test_as_the_exercise_has_it(who: Who) -> None:
+    """A shell after unshare -mipf, before and after the mount of /proc."""
+
+    def check() -> list[str]:
+        with nsbox.Shell("mip", shell="/bin/bash") as shell:
+            assert_isolated(shell, "mount pid ipc")
+            assert_shared(shell, "net uts")
+            assert_init(shell, comm="bash")
+            assert_no_leftovers(shell)
+            texts = [said(lambda: assert_proc_matches(shell)), str(shell.pid)]
+            shell.run("mount -t proc none /proc", check=True)
+            assert_proc_matches(shell)
+            assert_mounted(shell, "/proc", "proc")
+            shell.run("sleep 4731 &")
+            texts.append(said(lambda: assert_no_leftovers(shell)))
+            texts.append(said(lambda: assert_isolated(shell, "ipc uts net")))
+            texts.append(said(lambda: assert_init(shell, comm="dash")))
+            texts.append(said(lambda: assert_mounted(shell, "/proc", "tmpfs")))
+        return texts
+
+    proc, pid, left, isolated, init, mounted = who(check)
+    assert proc == (
+        f"a /proc that shows the PID namespace of process {pid} (bash)\n"
+        "    expected: /proc lists it under its own number, 1\n"
+        f"    seen:     /proc belongs to an outer PID namespace, where its number is {pid}\n"
+        "    likely:   no proc was mounted after the PID namespace was made: mount -t proc proc /proc"
+    )
+    assert "sleep 4731 (process" in left
+    assert "in the background" in left
+    assert "uts:[" in isolated
+    assert "net:[" in isolated
+    assert "ipc:[" not in isolated
+    assert "unshare without --uts (-u). unshare without --net (-n)" in isolated
+    assert "seen:     the name 'bash'" in init
+    assert "proc is mounted there" in mounted
+
+
+def test_without_fork(who: Who) -> None:
+    """The broken shell has not entered its PID namespace, and that is what is said."""
+
+    def check() -> list[str]:
+        with nsbox.Shell("mip", fork=False) as shell:
+            shell.run("uname")
+            assert_isolated(shell, "mount ipc")
+            return [said(lambda: assert_isolated(shell, "pid")), said(lambda: assert_init(shell))]
+
+    for text in who(check):
+        assert "likely:   a PID namespace was unshared without a fork" in text
+        assert "unshare needs --fork (-f)" in text
+
+
+def test_boxes(who: Who) -> None:
+    """Their nsbox-init cannot be traced, so it is asked."""
+
+    def check() -> list[str]:
+        with nsbox.Box("mip") as box, box.Box("pid uts") as inner:
+            assert_isolated(box, "mip")
+            assert_isolated(inner, "pid uts", since=box)
+            assert_shared(inner, "mount ipc", since=box)
+            assert_init(box, comm="nsbox-init")
+            texts = [said(lambda: assert_proc_matches(box)), said(lambda: assert_shared(inner, "uts", since=box))]
+            box.mount_proc()
+            assert_proc_matches(box)
+            texts.append(said(lambda: assert_isolated(inner, "ipc", since=box)))
+            return texts
+
+    proc, shared, isolated = who(check)
+    assert "a /proc that shows the PID namespace of the box" in proc
+    assert "in the same uts namespaces as the box" in shared
+    assert "namespaces other than those of the box" in isolated
+
+
+def test_second_in_its_namespace() -> None:
+    """Not every process of a new PID namespace is its init."""
+    with nsbox.Popen(["sleep", "20"], unshare="pid") as process:
+        text = said(lambda: assert_init(process))
+        process.kill()
+    assert "seen:     number 2 there" in text
+
+
+def test_ended_and_wrong() -> None:
+    """A process that has ended is a failure; what is no process is an error of the caller."""
+    with nsbox.Popen(["true"], unshare="pid") as process:
+        process.wait()
+    with pytest.raises(AssertionError, match=r"process \d+ has ended"):
+        assert_isolated(process, "pid")
+    with pytest.raises(nsbox.SpecError, match="target: 0 is no process"):
+        assert_init(0)
+    with pytest.raises(nsbox.SpecError, match="is no namespace"):
+        assert_isolated(os.getpid(), "nonsense")

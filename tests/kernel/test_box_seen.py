@@ -1,0 +1,97 @@
+"""What can be seen of a box from outside, without entering it: as root, and as an ordinary user."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support.forked import Who
+
+MAKE_OBJECTS = """
+import ctypes, os, sys
+library = ctypes.CDLL(None)
+assert library.shmget(4711, 4096, 0o1600) >= 0
+queue = library.mq_open(b"/inside", os.O_CREAT | os.O_RDWR, 0o600, None)
+assert queue >= 0
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_processes(who: Who) -> None:
+    """With their PIDs inside, before a proc is mounted; through /proc the host's are seen until then."""
+
+    def look() -> tuple[Any, ...]:
+        with nsbox.Box("mp") as box, box.Popen(["sleep", "1000"]) as process:
+            seen = [(one.pid, one.ppid, one.comm) for one in box.ps()]
+            many = len(box.ps(view="proc"))
+            box.mount_proc()
+            few = [one.pid for one in box.ps(view="proc")]
+            tree = str(box.pstree())
+            process.kill()
+            return seen, many > 2, few, tree.split("\n", maxsplit=1)[0]
+
+    assert who(look) == ([(1, 0, b"nsbox-init"), (2, 1, b"sleep")], True, [1, 2], "nsbox-init───sleep")
+
+
+def test_mounts_and_namespaces(who: Who) -> None:
+    """Its own proc is among its mounts; its namespaces are found from its processes."""
+
+    def look() -> tuple[bool, set[str]]:
+        with nsbox.Box("mpiu", mount_proc=True) as box, box.Popen(["sleep", "1000"]) as process:
+            proc = [mount for mount in box.mounts() if mount.point == "/proc" and mount.fstype == "proc"]
+            kinds = {one.kind for one in box.lsns()}
+            process.kill()
+            return len(proc) >= 2, kinds
+
+    proc, kinds = who(look)
+    assert proc
+    assert {"mount", "pid", "ipc", "uts"} <= kinds
+
+
+def test_ipc_objects(who: Who) -> None:
+    """A segment and a queue of the box are seen with owner, size and creator; those outside are not."""
+
+    def look() -> tuple[list[tuple[Any, ...]], int, int]:
+        with nsbox.Box("mpi") as box:
+            before = len(box.ipcs())
+            command = ["/usr/bin/python3", "-c", MAKE_OBJECTS]
+            with box.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "made\n"
+                found = [(one.kind, one.key, one.name, one.uid, one.size, one.creator) for one in box.ipcs()]
+                process.communicate()
+            return found, before, os.geteuid()
+
+    with _segment_outside():
+        found, before, uid = who(look)
+    assert before == 0
+    assert found == [("shm", 4711, None, uid, 4096, 2), ("mqueue", None, "inside", uid, 0, None)]
+
+
+@contextlib.contextmanager
+def _segment_outside() -> Any:
+    library = ctypes.CDLL(None)
+    segment = library.shmget(0, 4096, 0o1600)
+    assert segment >= 0
+    try:
+        yield
+    finally:
+        library.shmctl(segment, 0, None)
+
+
+def test_a_box_is_a_target() -> None:
+    """The readers of the package take a box where they take a process; a wrong view is named."""
+    with nsbox.Box("mp") as box:
+        assert [one.pid for one in nsbox.ps(of=box)] == [1]
+        assert nsbox.same_namespace(box, os.getpid(), "net")
+        assert not nsbox.same_namespace(box, os.getpid(), "pid")
+        with pytest.raises(nsbox.SpecError, match=r"^view: "):
+            box.ps(view="wrong")  # type: ignore[arg-type]
+    with pytest.raises(nsbox.ClosedError):
+        box.ps()

@@ -1,0 +1,435 @@
+"""Functions in a box: what they get and give, what they print, and how they and their Python end."""
+
+from __future__ import annotations
+
+import gc
+import io
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support import callees
+from tests.support.callers import Caller, caller, nobody_left
+from tests.support.census import wait_until
+from tests.support.far import run_as
+from tests.support.forked import Who, in_child
+from tests.support.inside import own_links
+
+KINDS = ["mnt", "pid", "ipc"]
+
+
+def test_arguments_and_result(who: Who, place: Path) -> None:
+    """They travel, in new namespaces, to a child of PID 1."""
+
+    def calls() -> list[Any]:
+        offset = 5
+        with nsbox.Box("mip") as box:
+            return [
+                box.call(math.sqrt, 4.0),
+                box.call(callees.identity, 1, b"2", three=[3]),
+                box.call(callees.numbers),
+                box.call(callees.links, KINDS),
+                box.call(lambda number: number + offset, 2),
+                len(box.call(bytes, 20_000_000)),
+            ]
+
+    root, echo, numbers, links, sum_, length = run_as(who, place, calls)
+    assert (root, echo, numbers, sum_, length) == (2.0, ((1, b"2"), {"three": [3]}), (2, 1), 7, 20_000_000)
+    assert not set(links.values()) & set(own_links().values())
+
+
+def test_one_python_for_all_calls_unless_fresh() -> None:
+    """It keeps its state; a fresh one has none, and is gone afterwards."""
+    with nsbox.Box("p") as box:
+        assert [box.call(callees.state, number) for number in range(2)] == [[0], [0, 1]]
+        assert box.call(callees.state, 7, fresh=True) == [7]
+        assert box.call(callees.state, 2) == [0, 1, 2]
+        kinds = [event.kind for event in box.events]
+        assert kinds == ["started", "started", "exited"]
+
+
+def test_large_arguments() -> None:
+    """More than any buffer holds, in both directions, while something is printed."""
+    with nsbox.Box("p") as box:
+        data = os.urandom(1 << 20) * 20
+        assert box.call(callees.identity, data) == ((data,), {})
+
+
+SAID = """{0} print
+{0} without newline {0} write
+{0} program
+{0} ünïcödé \U0001f40d
+"""
+
+
+def test_what_is_printed_arrives_here(capsys: pytest.CaptureFixture[str]) -> None:
+    """In `sys.stdout` and `sys.stderr` as they are now, however it was written, before the call returns."""
+    with nsbox.Box("mp") as box:
+        for word in ("one", "two"):
+            box.call(callees.say, word)
+            out, err = capsys.readouterr()
+            assert out == SAID.format(word)
+            assert err == f"{word} error\n{word} program error\n"
+
+
+def test_what_is_printed_arrives_at_once(place: Path) -> None:
+    """Not only at the end."""
+
+    class Listener(io.StringIO):
+        def write(self, text: str) -> int:
+            if "hear" in text:
+                (place / "heard").touch()
+            return super().write(text)
+
+    with nsbox.Box("p") as box, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", Listener())
+        assert box.call(callees.listen, str(place / "heard"), timeout=30) == "it is there"
+
+
+def test_a_function_confuses_nobody_but_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it does to its streams and its directory, the next one finds them in order."""
+    with nsbox.Box("mp", cwd="/usr") as box:
+        for _ in range(2):
+            box.call(callees.confuse)
+            assert capsys.readouterr().out == "before\n"
+            box.call(callees.say, "then")
+            assert capsys.readouterr().out == SAID.format("then")
+            assert box.call(os.getcwd) == "/usr"
+        assert box.call(callees.fork_twice) == "parent"
+        assert box.call(callees.identity) == ((), {})
+
+
+def test_modules_are_found_as_here(place: Path) -> None:
+    """By the path of now, not of the first call."""
+    (place / "late_module.py").write_text("def answer(): return 42\n")
+    with nsbox.Box("p") as box, pytest.MonkeyPatch.context() as patch:
+        box.call(callees.numbers)
+        patch.syspath_prepend(str(place))
+        import late_module  # type: ignore[import-not-found]
+
+        assert box.call(late_module.answer) == 42
+    del sys.modules["late_module"]
+
+
+def test_exceptions_are_the_original_ones(who: Who, place: Path) -> None:
+    """With their type, their attributes, and the traceback from inside as the cause."""
+
+    def failures() -> list[tuple[type, str, str]]:
+        found = []
+        with nsbox.Box("mip") as box:
+            raised = [KeyError("key"), FileNotFoundError(2, "text", "name"), SystemExit(3), nsbox.SpecError("x: y")]
+            for error in raised:
+                with pytest.raises(BaseException) as caught:  # noqa: PT011 - that is the question
+                    box.call(callees.raise_it, error)
+                found.append((type(caught.value), str(caught.value), str(caught.value.__cause__)))
+        return found
+
+    found = run_as(who, place, failures)
+    assert [kind for kind, _, _ in found] == [KeyError, FileNotFoundError, SystemExit, nsbox.SpecError]
+    assert [text for _, text, _ in found] == ["'key'", "[Errno 2] text: 'name'", "3", "x: y"]
+    for _, _, cause in found:
+        assert "in raise_it" in cause
+        assert "carry_out" not in cause
+
+
+def test_what_does_not_pickle() -> None:
+    """Is an error that says what it is; the Python inside lives on."""
+    with nsbox.Box("p") as box:
+        pid, _ = box.call(callees.numbers)
+        attempts: dict[str, Callable[[], object]] = {
+            "call does not pickle with its arguments: cannot pickle '_thread.lock'": lambda: box.call(
+                threading.Thread(target=None).__class__.__call__, threading.Lock()
+            ),
+            "<lambda> returned a generator, which does not pickle: ": lambda: box.call(lambda: (_ for _ in ())),
+        }
+        for problem, attempt in attempts.items():
+            with pytest.raises(nsbox.TransferError) as caught:
+                attempt()
+            assert problem.partition(" ")[2] in str(caught.value)
+        with pytest.raises(nsbox.RemoteError, match=r"^OddError: 1 and 2 ") as odd:
+            box.call(_raise_odd)
+        assert "_raise_odd" in str(odd.value.__cause__)
+        assert box.call(callees.numbers)[0] == pid
+
+
+def _raise_odd() -> None:
+    raise callees.OddError(1, 2)
+
+
+def test_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions of modules travel; for others the error says what to install."""
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    script = FunctionType(callees.numbers.__code__, {}, "script")
+    script.__module__ = script.__qualname__ = "__main__"
+    with nsbox.Box("p") as box:
+        assert box.call(callees.identity, "__main__") == (("__main__",), {})
+        for function in (lambda: None, script):
+            with pytest.raises(nsbox.TransferError, match="pip install cloudpickle"):
+                box.call(function)
+
+
+def test_what_cannot_be_found_inside() -> None:
+    """A module that is only here."""
+    module = type(sys)("only_here")
+    exec("def function(): pass", module.__dict__)
+    sys.modules["only_here"] = module
+    try:
+        with nsbox.Box("p") as box, pytest.raises(nsbox.TransferError, match="No module named 'only_here'"):
+            box.call(module.function)
+    finally:
+        del sys.modules["only_here"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, -3])
+def test_a_python_that_dies(who: Who, place: Path, how: int) -> None:
+    """Is an error that says how; the next call has another one."""
+
+    def deaths() -> tuple[int, str, int]:
+        with nsbox.Box("mip") as box:
+            with pytest.raises(nsbox.WorkerDiedError) as caught:
+                box.call(callees.die, how)
+            return caught.value.returncode, str(caught.value), box.call(callees.numbers)[1]
+
+    returncode, text, parent = run_as(who, place, deaths)
+    assert returncode == -how
+    assert "die" in text
+    assert (signal.Signals(how).name if how > 0 else "exited with 3") in text
+    assert parent == 1
+
+
+def test_a_death_is_noticed_even_if_somebody_holds_the_line() -> None:
+    """A child that was forked has all descriptors, and lives on."""
+    with nsbox.Box("p") as box:
+        with pytest.raises(nsbox.WorkerDiedError):
+            box.call(callees.leave_behind, signal.SIGKILL)
+        assert box.call(callees.numbers)[1] == 1
+
+
+def test_a_python_that_hangs_up_and_goes_on() -> None:
+    """It is ended: nobody can hear from it any more."""
+
+    def hang_up() -> None:
+        os.closerange(3, 1000)
+        time.sleep(1000)
+
+    with nsbox.Box("p") as box:
+        with pytest.raises(nsbox.WorkerDiedError):
+            box.call(hang_up)
+        assert wait_until(lambda: [event.kind for event in box.events] == ["started", "exited"])
+
+
+def test_one_that_died_while_idle_is_replaced() -> None:
+    """Nobody learns of it."""
+    with nsbox.Box("p") as box:
+        pid, _ = box.call(callees.numbers)
+        box.run(["kill", "-KILL", str(pid)])
+        assert wait_until(lambda: [event.status for event in box.events if event.kind == "exited"].count(-9) == 1)
+        assert box.call(callees.numbers)[0] != pid
+
+
+@pytest.mark.parametrize("function", [callees.chatter, callees.locked])
+def test_timeout(function: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
+    """It holds for what prints all the time, and for what ignores signals."""
+    with nsbox.Box("mp", mount_proc=True) as box:
+        with pytest.raises(nsbox.CallTimeoutError, match=function.__name__):
+            box.call(function, timeout=0.5)
+        assert box.call(_programs) == ["nsbox-init", "python"]
+        assert (capsys.readouterr().out != "") == (function is callees.chatter)
+
+
+def _programs() -> list[str]:
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in os.listdir("/proc") if pid.isdigit()]
+    return sorted("python" if name.startswith("python") else name for name in names)
+
+
+def test_interrupted() -> None:
+    """KeyboardInterrupt ends the call and its Python."""
+
+    def check() -> tuple[list[str], bool]:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        with nsbox.Box("mp", mount_proc=True) as box:
+            box.call(callees.numbers)
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            before = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                box.call(callees.locked)
+            return box.call(_programs), time.monotonic() - before < 20
+
+    assert in_child(check) == (["nsbox-init", "python"], True)
+
+
+def test_signals_are_handled_meanwhile() -> None:
+    """A handler runs during the call, which goes on."""
+
+    def check() -> tuple[Any, int]:
+        count = 0
+
+        def handler(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        signal.signal(signal.SIGUSR1, handler)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        with nsbox.Box("p") as box:
+            value = box.call(_sleep, 0.5)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return value, count
+
+    value, count = in_child(check)
+    assert value == "slept"
+    assert count > 1
+
+
+def _sleep(seconds: float) -> str:
+    time.sleep(seconds)
+    return "slept"
+
+
+def test_many_threads(who: Who, place: Path) -> None:
+    """Each gets its own answers; there are no more Pythons than threads."""
+
+    def use(box: nsbox.Box, number: int) -> bool:
+        return all(box.call(callees.identity, number, turn) == ((number, turn), {}) for turn in range(50))
+
+    def all_of_them() -> tuple[list[bool], int]:
+        with nsbox.Box("mip") as box, ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(use, [box] * 4, range(4)))
+            return answers, sum(event.kind == "started" for event in box.events)
+
+    answers, pythons = run_as(who, place, all_of_them)
+    assert answers == [True] * 4
+    assert 1 <= pythons <= 4
+
+
+def test_busy_threads(busy_threads: None) -> None:
+    """From a process whose other threads never rest."""
+    with nsbox.Box("mip") as box:
+        assert [box.call(abs, -number) for number in range(20)] == list(range(20))
+        assert box.call(abs, -1, fresh=True) == 1
+
+
+def test_close_during_a_call() -> None:
+    """The call ends with the error that says so."""
+    with nsbox.Box("p") as box, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(box.call, callees.locked)
+        wait_until(lambda: len(box.events) == 1)
+        box.close()
+        assert isinstance(call.exception(20), nsbox.ClosedError)
+        with pytest.raises(nsbox.ClosedError):
+            box.call(callees.numbers)
+
+
+def test_a_box_of_another_process() -> None:
+    """After os.fork it cannot be called in, and its Python still serves the parent."""
+    with nsbox.Box("p") as box:
+        pid, _ = box.call(callees.numbers)
+
+        def child() -> None:
+            with pytest.raises(nsbox.ClosedError, match=r"child of os\.fork"):
+                box.call(callees.numbers)
+
+        in_child(child)
+        assert box.call(callees.numbers)[0] == pid
+
+
+def test_forgotten() -> None:
+    """A box that is forgotten takes its Pythons along, and their connections are closed."""
+    box = nsbox.Box("p")
+    box.call(callees.leave_behind)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del box
+        gc.collect()
+    assert [warning.category for warning in caught] == [ResourceWarning]
+
+
+def test_the_caller_is_killed() -> None:
+    """SIGKILL of the caller in the middle of a call: nothing survives."""
+
+    def function(tell: Callable[[object], None]) -> object:
+        box = nsbox.Box("mip")
+        box.call(callees.leave_behind)
+        tell("ready")
+        return box.call(callees.locked)
+
+    with caller(function) as dying:
+        assert isinstance(dying, Caller)
+        assert dying.tells() == "ready"
+        dying.kill()
+        assert nobody_left() == []
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    """Before anything is started."""
+    with nsbox.Box("p") as box:
+        with pytest.raises(nsbox.SpecError, match=r"^function: "):
+            box.call("not a function")  # type: ignore[arg-type]
+        for timeout in (-1, "1", True):
+            with pytest.raises(nsbox.SpecError, match=r"^timeout: "):
+                box.call(abs, -1, timeout=timeout)  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "executable", "")
+            with pytest.raises(nsbox.SpecError, match=r"^sys\.executable: "):
+                box.call(abs, -1)
+            patch.setattr(sys, "executable", "/does/not/exist")
+            with pytest.raises(FileNotFoundError):
+                box.call(abs, -1)
+        assert box.events == []
+
+
+@nsbox.boxed(unshare="mipu", hostname="boxed", timeout=20)
+def described(word: str, *, timeout: str) -> tuple[str, str, tuple[int, int]]:
+    """Return what is to be seen inside."""
+    return word + timeout, os.uname().nodename, callees.numbers()
+
+
+@nsbox.boxed
+def plain() -> int:
+    """Return the PID."""
+    return os.getpid()
+
+
+def test_boxed(who: Who, place: Path) -> None:
+    """Each call has a box of its own; functions of modules and local ones, with options and without."""
+
+    def calls() -> list[Any]:
+        local = nsbox.boxed(unshare="p")(lambda: callees.numbers()[1])
+        return [described("a", timeout="b"), plain(), local()]
+
+    assert run_as(who, place, calls) == [("ab", "boxed", (2, 1)), 2, 1]
+    assert described.__name__ == "described"
+    assert described.__wrapped__("a", timeout="c")[0] == "ac"  # type: ignore[attr-defined]
+
+
+def test_boxed_is_checked_when_it_is_decorated() -> None:
+    """Not when it is called."""
+    wrong: dict[str, Any] = {"init": {"init": False}, "timeout": {"timeout": -1}, "unshare": {"unshare": "?"}}
+    for argument, options in wrong.items():
+        with pytest.raises(nsbox.SpecError, match=rf"^{argument}: "):
+            nsbox.boxed(**options)(plain)
+
+
+def test_boxed_leaves_nothing() -> None:
+    """Nor when it takes too long."""
+
+    @nsbox.boxed(unshare="p", timeout=0.5)
+    def late() -> None:
+        callees.leave_behind()
+        time.sleep(1000)
+
+    with pytest.raises(nsbox.CallTimeoutError):
+        late()
+    assert nobody_left() == []

@@ -1,0 +1,103 @@
+"""A function called in a forked child inside a box. (What tests see of it is in tests/integration.)"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+import nsbox
+import pytest
+from nsbox._within import Within
+
+from tests.support.census import descendants, reap_adopted, wait_until
+from tests.support.forked import Who
+
+KINDS = ("mount", "ipc", "pid", "uts", "net", "cgroup", "time", "user")
+
+
+def call(function: Callable[[], object], *kinds: str, **options: object) -> int:
+    """Call it in a new box and return the status."""
+    with nsbox.Box(kinds, **options) as box, Within(box, function) as within:  # type: ignore[arg-type]
+        return within.wait()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "all"])
+def test_is_inside(who: Who, kind: str) -> None:
+    """Of one kind or all, as the box is."""
+    kinds = KINDS if kind == "all" else (kind,)
+
+    def check() -> int:
+        links = {name: "mnt" if name == "mount" else name for name in KINDS}
+        own = {name: os.readlink(f"/proc/self/ns/{links[name]}") for name in KINDS}
+
+        def inside() -> None:
+            new = {name for name in KINDS if os.readlink(f"/proc/self/ns/{links[name]}") != own[name]}
+            os._exit(7 if set(kinds) <= new <= {*kinds, "user"} else 8)
+
+        return call(inside, *kinds)
+
+    assert who(check) == 7
+
+
+def test_status() -> None:
+    """As of any child: its exit status, a signal, 1 for an exception."""
+
+    def fails() -> None:
+        raise OSError(9, "on purpose")
+
+    assert call(lambda: None) == 0
+    assert call(fails) == 1
+    assert call(lambda: os.kill(os.getpid(), 15), "pid") == -15
+
+
+@pytest.mark.parametrize("kind", ["pid", "uts"])
+def test_nothing_is_left(who: Who, kind: str) -> None:
+    """Not the child, and not its daemons: neither when it has ended nor when it is given up."""
+
+    def daemon() -> None:
+        subprocess.Popen(["sleep", "4713"], start_new_session=True)
+
+    def hangs() -> None:
+        daemon()
+        time.sleep(4713)
+
+    def check() -> str:
+        assert call(daemon, kind) == 0
+        with nsbox.Box(kind) as box, Within(box, hangs) as within:
+            assert wait_until(lambda: _sleeping(4713))
+        assert not _sleeping(4713)
+        return within.stack
+
+    assert "in hangs" in who(check)
+
+
+def test_busy_threads(busy_threads: None) -> None:
+    """The other threads of the caller are no obstacle."""
+    del busy_threads
+    for _ in range(10):
+        assert call(lambda: os._exit(os.getpid()), "pid") == 2
+
+
+def test_keeper_is_killed() -> None:
+    """It takes the child along, and the caller is told."""
+
+    def hangs() -> None:
+        time.sleep(4714)
+
+    with nsbox.Box("uts") as box, Within(box, hangs) as within:
+        os.kill(within.keeper, 9)
+        with pytest.raises(nsbox.NsboxError, match="was killed"):
+            within.wait()
+    # The child died as an orphan, which this process has adopted.
+    assert wait_until(_all_reaped)
+
+
+def _all_reaped() -> bool:
+    reap_adopted()
+    return not descendants()
+
+
+def _sleeping(seconds: int) -> bool:
+    return any(process.command == f"sleep {seconds}" for process in nsbox.ps())

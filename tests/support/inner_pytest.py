@@ -1,0 +1,69 @@
+"""pytest, run by a test: as root through pytester, or as an ordinary user in a directory that everybody may enter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support.forked import USER, Who
+
+__all__ = ["Inner"]
+
+_LIMIT = 50
+
+
+class Inner:
+    """A directory with tests, and what runs them in a pytest of their own."""
+
+    def __init__(self, path: Path, who: Who) -> None:
+        self.path = path
+        self.who = who
+        self.command = [sys.executable, "-m", "pytest"]
+        self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PY_COLORS": "0", "COLUMNS": "100"}
+        # Whether the inner run was started by us must make no difference.
+        for name in [name for name in self.environment if name.startswith("PYTEST_")]:
+            del self.environment[name]
+
+    def write(self, **files: str) -> None:
+        """Write Python files."""
+        for name, text in files.items():
+            path = self.path / f"{name}.py"
+            path.write_text(textwrap.dedent(text))
+            path.chmod(0o644)
+
+    def run(self, *arguments: str, limit: float = _LIMIT) -> pytest.RunResult:
+        """Run the tests and return what came of it."""
+        command = [*self.command, "-p", "no:cacheprovider", f"--basetemp={self.path / 'tmp'}", *arguments]
+        if not self.who.is_root:
+            command = [*self.privileges(), *command]
+        out = self.path / "output"
+        # Into a file: a process that is left behind and holds a pipe would hold up this test.
+        with out.open("w") as file:
+            result = subprocess.run(
+                command, cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL, stdout=file,
+                stderr=subprocess.STDOUT, timeout=limit, check=False,
+            )  # fmt: skip
+        shutil.rmtree(self.path / "tmp", ignore_errors=True)
+        output = out.read_text()
+        print(output)  # for whoever reads why a test has failed
+        return pytest.RunResult(result.returncode, output.splitlines(), [], 0)
+
+    @staticmethod
+    def privileges() -> list[str]:
+        """Return how a command is run as an ordinary user, if that one can execute this Python at all."""
+        drop = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        try:
+            result = subprocess.run(
+                [*drop, sys.executable, "-c", "import pytest, nsbox._core"], cwd="/", capture_output=True, check=False
+            )
+        except FileNotFoundError:
+            pytest.skip("setpriv (util-linux) is not there")
+        if result.returncode:
+            pytest.skip(f"an ordinary user cannot run {sys.executable} with what is installed for it")
+        return drop

@@ -1,0 +1,68 @@
+"""The commands that do by hand what the steps for maps, mounts and limits do."""
+
+from __future__ import annotations
+
+import nsbox
+import pytest
+from nsbox import Bind, Limits, Overlay, Proc, Spec, Tmpfs, _core
+from nsbox._equivalents import command_for, unshare_line
+from nsbox.launch import Launch, plan_for
+
+ROOT = _core.Facts(euid=0, egid=0, effective=2**41 - 1, permitted=2**41 - 1)
+USER = _core.Facts(euid=1000, egid=1000)
+
+
+def commands(spec: Spec, facts: _core.Facts, cgroup: _core.Cgroup | None = None) -> dict[str, str]:
+    """Return the command of each step."""
+    plan = _core.compile(spec, Launch(paths=(b"/bin/true",), argv=(b"true",)), facts, cgroup)
+    return {step.name: command_for(step.name, step.call) for step in plan.steps}
+
+
+@pytest.mark.parametrize(
+    ("mount", "command"),
+    [
+        (Bind("/usr", "/my usr", read_only=True), "mount --rbind -o ro,nosuid,nodev /usr '/my usr'"),
+        (Bind("/a", "/b", recursive=False, dev=True), "mount --bind -o nosuid /a /b"),
+        (Tmpfs("/tmp", size=4096, mode=0o755), "mount -t tmpfs -o nosuid,nodev,mode=755,size=4096 tmpfs /tmp"),
+        (Proc("/p"), "mount -t proc -o nosuid,nodev,noexec proc /p"),
+        (Overlay("/o", ["/a", "/b"], "/u", "/w"),
+         "mount -t overlay -o nosuid,nodev,upperdir=/u,workdir=/w,lowerdir=/a:/b overlay /o"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_mounts(mount: nsbox.mount.Mount, command: str) -> None:
+    """As mount(8) takes it."""
+    assert commands(Spec(mounts=[mount]), ROOT)[type(mount).__name__.lower()] == command
+
+
+def test_root() -> None:
+    """The steps of pivot_root(8)."""
+    found = commands(Spec(root="/srv", mount_proc=True), ROOT)
+    assert found["root"] == "mount --rbind /srv /srv; cd /srv"
+    assert found["mount proc"] == "mount -t proc -o nosuid,nodev,noexec proc /proc"
+    assert found["pivot root"] == "pivot_root . .; umount --lazy ."
+
+
+def test_limits() -> None:
+    """As prlimit(1), and by hand in the cgroup."""
+    found = commands(Spec(rlimits={"core": (0, None)}), ROOT)
+    assert found["rlimit"] == "prlimit --core=0:unlimited PROGRAM"
+    found = commands(Spec(), ROOT, _core.Cgroup("/c/d", [("pids.max", "5", False)]))
+    assert found["cgroup"] == "mkdir /c/d; echo 5 > /c/d/pids.max"
+    plan = plan_for(Spec(limits=Limits(pids=5)), Launch(paths=(b"/bin/true",), argv=(b"true",)))
+    assert plan.steps[0].call == 'mkdir("CGROUP"); write("pids.max", "5")'
+
+
+def test_helpers() -> None:
+    """They are commands."""
+    assert commands(Spec(map_users=[(0, 100, 9)]), USER)["uid_map"] == "newuidmap PID 0 100 9"
+
+
+def test_unshare_line() -> None:
+    """What unshare(1) has an option for, and what it has none for."""
+    spec = Spec(map_users="auto", map_groups=[(0, 5, 1)], root="/srv", map_current_user=True, rlimits={"cpu": 1},
+                mounts=[Tmpfs("/tmp")], limits={})  # fmt: skip
+    line, missing = unshare_line(spec, ["sh"])
+    for word in ("--map-users=auto", "--map-groups=0:5:1", "--root=/srv", "--map-current-user"):
+        assert word in line.split()
+    assert missing == ["mounts", "rlimits", "limits"]

@@ -193,6 +193,10 @@ class Process:
         """Return all attributes that were asked for, as they are."""
         return {field.name: getattr(self, field.name) for field in fields(self) if hasattr(self, field.name)}
 
+    def _missing(self) -> list[str]:
+        """Return what every pass finds out, but is not there."""
+        return [field.name for field in fields(self) if field.name in _ALWAYS and not hasattr(self, field.name)]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy what is known."""
         return _restored, (self._asdict(),)

@@ -112,6 +112,14 @@ def _restored(data: Any, kind: Any) -> Any:
         if type(data) is not kind:
             raise TypeError(f"{kind.__name__} was expected, not {data!r}")
         return data
-    # Attributes that the class does not have any more are left out.
+    return _record(data, kind)
+
+
+def _record(data: Any, kind: Any) -> Any:
+    """Make a record. Attributes that the class does not have any more are left out."""
     hints = _hints(kind)
-    return kind(**{name: _restored(value, hints[name]) for name, value in data.items() if name in hints})
+    record = kind(**{name: _restored(value, hints[name]) for name, value in data.items() if name in hints})
+    missing: list[str] = getattr(record, "_missing", list)()
+    if missing:
+        raise KeyError(f"{kind.__name__} without {', '.join(missing)}")
+    return record

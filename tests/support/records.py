@@ -60,7 +60,7 @@ def trees(draw: st.DrawFn, most: int = 60) -> list[Process]:
             pids = (*pids, 1) if kind == "pid" and len(pids) < 5 else pids
         state = draw(st.sampled_from("SSSSSZT"))
         threads: tuple[Thread, ...] = ()
-        if draw(st.integers(0, 9)) == 0:
+        if own.uts and draw(st.integers(0, 9)) == 0:
             threads = (Thread(1000 + pid, draw(st.sampled_from(some)), own._replace(uts=draw(_ids))),)
         others: dict[str, Any] = {"namespaces": own, "pids": pids, "state": state, "threads": threads}
         name = draw(st.sampled_from(some))

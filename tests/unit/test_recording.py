@@ -191,3 +191,11 @@ def test_of_another_kind() -> None:
             {"nsbox": "tree", "version": 1, "root": 5, "ns_changes": True, "uptime": 0, "processes": []}
         )
     assert opened({"nsbox": "x", "version": 1, "a": [1]}, "x", a=tuple[int, ...]) == {"a": (1,)}
+
+
+def test_a_process_that_lacks_something() -> None:
+    """Every pass finds out what stat says, so a process without is damaged."""
+    data = ProcessTable([records.process(1, 0)], boot=0.0, read_at=1.0).to_dict()
+    del data["processes"][0]["ppid"]
+    with pytest.raises(SpecError, match="Process without ppid"):
+        ProcessTable.from_dict(data)

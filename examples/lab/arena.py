@@ -97,7 +97,7 @@ class Arena:
     def _disperse(self) -> None:
         if self._crowded():
             self.problem = f"more than {CROWD} processes were started"
-            self.box.kill()
+            self.box.close()
 
     def _crowded(self) -> bool:
         """Tell whether too many live, or have been orphaned and died: a bomb that found no more PIDs burns out."""

@@ -220,6 +220,8 @@ class _Keeper:
         else:
             self.ask_where(pidfd)
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            # Before anything else, as its PID namespace cannot end while it has not been reaped (pid_namespaces(7)).
+            os.waitpid(child, 0)
         _end_children()
 
     def ask_where(self, pidfd: int) -> None:
@@ -236,7 +238,8 @@ def _end_children() -> None:
     """Kill the children until there are none: their own children are adopted and become ours."""
     deadline = time.monotonic() + _END_GRACE
     while time.monotonic() < deadline:
-        with open("/proc/thread-self/children", encoding="ascii") as file:
+        # As bytes: a codec may have to be imported, from where this user cannot read.
+        with open("/proc/thread-self/children", "rb") as file:
             for pid in map(int, file.read().split()):
                 os.kill(pid, signal.SIGKILL)
         try:

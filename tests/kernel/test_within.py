@@ -63,10 +63,6 @@ def test_nothing_is_left(who: Who, kind: str) -> None:
         daemon()
         time.sleep(4713)
 
-    if not who.is_root:
-        # By hand it does not happen. Here a daemon is left, and with a PID namespace the box hangs in its end.
-        pytest.xfail("not solved: what a test inside an ordinary user's box leaves behind may outlive its keeper")
-
     def check() -> str:
         assert call(daemon, kind) == 0
         with nsbox.Box(kind) as box, Within(box, hangs) as within:

@@ -95,14 +95,13 @@ class _View:
         """Return its PIDs as the /proc that it has itself shows them; none if that shows no such process."""
         if self._box is not None:
             return self.numbers()
-        inner = self.numbers()[-1]
+        there = Path(f"/proc/{self.pid}/root/proc/{self.numbers()[-1]}")
         try:
-            status = self.status(Path(f"/proc/{self.pid}/root/proc/{inner}/status"))
-            own = Path(f"/proc/{self.pid}/root/proc/{inner}/stat").read_bytes().rpartition(b")")[2].split()[19]
-        except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
-            return []
-        # Another process may have this number there. When it was started tells them apart (proc_pid_stat(5)).
-        if own != self.read("stat").rpartition(b")")[2].split()[19]:
+            status = self.status(there / "status")
+            # Another process may have this number there.
+            if os.stat(there / "ns/pid").st_ino != self.namespace("pid"):
+                return []
+        except (FileNotFoundError, ProcessLookupError, NotADirectoryError, PermissionError):
             return []
         return [int(pid) for pid in status["NSpid"]]
 

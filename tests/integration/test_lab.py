@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.census import reap_adopted
+from tests.support.census import reaped_all, wait_until
 from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
 
@@ -48,7 +48,7 @@ def test_forty_submissions(place: Path) -> None:
     assert _scores(result) == _expected(40), f"after {time.monotonic() - before:.0f} s"
     assert not [path for path in WAS_HERE if path.exists()]
     assert sorted(os.listdir(place / "lab" / "class")) == sorted(f"{name}.txt" for name in _expected(40))
-    reap_adopted()
+    assert wait_until(reaped_all)
 
 
 @pytest.mark.limit(120)
@@ -61,7 +61,7 @@ def test_as_a_user(place: Path) -> None:
     assert not [path for path in WAS_HERE if path.exists()]
     points = re.findall(r'<property name="points" value="(\d+)"', (place / "tmp.xml").read_text())
     assert sum(map(int, points)) == sum(SCORES.values())
-    reap_adopted()
+    assert wait_until(reaped_all)
 
 
 def test_what_is_wrong_is_said(place: Path) -> None:

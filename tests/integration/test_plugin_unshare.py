@@ -11,7 +11,7 @@ from pathlib import Path
 import nsbox
 import pytest
 
-from tests.support.census import reap_adopted, wait_until
+from tests.support.census import reaped_all, wait_until
 from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
 
@@ -297,7 +297,7 @@ def test_timeout(inner: Inner, method: str) -> None:
         ] * 2)  # fmt: skip
         assert "_within.py" not in result.stdout.str()
     assert wait_until(lambda: not _running("sleep 4711"), 10)
-    reap_adopted()
+    assert wait_until(reaped_all)
 
 
 def test_pytest_is_killed(inner: Inner) -> None:
@@ -320,7 +320,7 @@ def test_pytest_is_killed(inner: Inner) -> None:
             assert wait_until(lambda: _running("sleep 4712"), 20)
             running.kill()
         assert wait_until(lambda: not _running("sleep 4712"), 10)
-        reap_adopted()
+        assert wait_until(reaped_all)
 
 
 @pytest.mark.parametrize("kinds", ["pid", "uts"])
@@ -348,7 +348,7 @@ def test_ctrl_c(as_root: Inner, kinds: str) -> None:
     assert log.read_text().count("KeyboardInterrupt") >= 1
     assert log.read_text().count("test session starts") == 1
     assert wait_until(lambda: not _running("sleep 4715") and not _running("sleep 4716"), 10)
-    reap_adopted()
+    assert wait_until(reaped_all)
 
 
 def test_debugger(as_root: Inner) -> None:

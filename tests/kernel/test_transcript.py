@@ -15,7 +15,7 @@ import pytest
 from nsbox.cli import main
 from nsbox.transcript import Checked, check, read, updated
 
-from tests.support.census import reap_adopted, wait_until
+from tests.support.census import reaped_all, wait_until
 from tests.support.forked import Who
 
 ROOT = Path(__file__).parents[2]
@@ -169,7 +169,7 @@ def test_nothing_is_left(who: Who, written: Callable[..., Path], unshare: str) -
     assert not Path(note.read_text().strip()).exists()
     note.unlink()
     assert wait_until(lambda: not {"sleep 4722", "sleep 4723"} & {process.command for process in nsbox.ps()})
-    reap_adopted()
+    assert wait_until(reaped_all)
 
 
 def test_mounts_stay_inside(who: Who, written: Callable[..., Path]) -> None:
@@ -246,6 +246,6 @@ def test_killed(written: Callable[..., Path]) -> None:
         assert wait_until(lambda: "sleep 4725" in {process.command for process in nsbox.ps()}, 20)
         running.send_signal(signal.SIGKILL)
     assert wait_until(lambda: not {"sleep 4724", "sleep 4725"} & {process.command for process in nsbox.ps()}, 10)
-    reap_adopted()
+    assert wait_until(reaped_all)
     (directory,) = path.parent.glob("nsbox-check-*")
     assert not list(directory.iterdir())

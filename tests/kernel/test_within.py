@@ -11,7 +11,7 @@ import nsbox
 import pytest
 from nsbox._within import Within
 
-from tests.support.census import descendants, reap_adopted, wait_until
+from tests.support.census import descendants, reaped_all, wait_until
 from tests.support.forked import Who
 
 KINDS = ("mount", "ipc", "pid", "uts", "net", "cgroup", "time", "user")
@@ -91,12 +91,7 @@ def test_keeper_is_killed() -> None:
         with pytest.raises(nsbox.NsboxError, match="was killed"):
             within.wait()
     # The child died as an orphan, which this process has adopted.
-    assert wait_until(_all_reaped)
-
-
-def _all_reaped() -> bool:
-    reap_adopted()
-    return not descendants()
+    assert wait_until(reaped_all)
 
 
 def _sleeping(seconds: int) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.support import libc
 
-__all__ = ["Census", "adopt_orphans", "descendants", "reap_adopted", "wait_until"]
+__all__ = ["Census", "adopt_orphans", "descendants", "reap_adopted", "reaped_all", "wait_until"]
 
 PATIENCE = 2.0
 """Seconds after which what is still there counts as left behind: the kernel takes namespaces down in its own time."""
@@ -74,6 +74,12 @@ def reap_adopted() -> None:
             return
         if pid == 0:
             return
+
+
+def reaped_all() -> bool:
+    """Reap what was adopted; tell whether no child is left. For `wait_until`, as what was killed takes its time."""
+    reap_adopted()
+    return not descendants()
 
 
 def descendants(root: int | None = None) -> list[int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError, WorkerDiedError
 from nsbox.exchange import deadline_after, failure_in, result_of, to_stderr, to_stdout
+from nsbox.limit import rlimits_of
 from nsbox.outcome import Outcome, Verdict
 from nsbox.remote import FAILED, check_call, pack_call, pack_request, title
 from nsbox.spec import Namespaces, Options, Spec, box_spec, namespace_names
@@ -30,9 +31,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FOR_TASKS = {
-    "unshare", "fork", "init", "mount_proc", "propagation", "map_root_user", "map_user", "map_group", "map_users",
-    "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime", "monotonic",  # by the init
-    "keep_caps", "no_new_privs",  # by the task itself
+    "unshare", "fork", "init", "mount_proc", "mounts", "propagation", "map_root_user", "map_current_user", "map_user",
+    "map_group", "map_users", "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime",
+    "monotonic",  # by the init
+    "keep_caps", "no_new_privs", "rlimits",  # by the task itself
 }  # fmt: skip
 """The fields of `nsbox.Spec` that hold for tasks."""
 
@@ -210,7 +212,7 @@ class Executor(concurrent.futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown") from None
             future._end(Outcome(Verdict.ERROR, error=error))
             return future
-        surroundings = search_path(), os.getcwd()
+        surroundings = search_path(), os.getcwd(), rlimits_of(self._spec.rlimits)
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Call: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
     Frame: TypeAlias = tuple[bytes, bytes]
-    Surroundings: TypeAlias = tuple[list[str], str | None]
+    Surroundings: TypeAlias = tuple[list[str], str | None, tuple[tuple[str, tuple[int, int]], ...]]
 
 HEADER = struct.Struct("=cQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
@@ -137,8 +137,8 @@ _NEEDS_CLOUDPICKLE = (
 def pack_request(surroundings: Surroundings | None, call: bytes) -> bytes:
     """Return a request, as a frame.
 
-    Surroundings are ``sys.path``, and the working directory or None for the one in which the interpreter was started.
-    Without them it is carried out in those of the one before.
+    Surroundings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
+    limits of resources. Without them it is carried out in those of the one before.
     """
     return frame(REQUEST, pickle.dumps((surroundings, call), pickle.HIGHEST_PROTOCOL))
 

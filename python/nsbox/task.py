@@ -118,6 +118,9 @@ class Task:
         # reach to the server and to other tasks.
         if spec.map_root_user is not False and "user" in server.box.namespaces:
             spec = replace(spec, unshare={*namespace_names(spec.unshare), "user"})
+            if spec.map_current_user:
+                # In the box of the server the current user is root already.
+                spec = replace(spec, map_current_user=False, map_user=os.geteuid(), map_group=os.getegid())
         self._oom_kills = oom_kills()
         ends = Ends()
         self._exchange = Exchange(ends.mine)

@@ -89,12 +89,17 @@ def carry_out(request: bytes) -> Frame:
     return pack_value(function, value)
 
 
-def _settle(path: list[str], directory: str | None) -> None:
-    """Look for modules where the caller does, and go where it wants the function to be."""
+def _settle(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tuple[int, int]], ...]) -> None:
+    """Look for modules where the caller does, go where it wants the function to be, and take its limits upon us."""
     if sys.path != path:
         sys.path[:] = path
     if directory is not None:
         os.chdir(directory)
+    if rlimits:
+        import resource  # noqa: PLC0415 - rarely needed
+
+        for name, limits in rlimits:
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), limits)
 
 
 def _is_exhausted(error: BaseException) -> bool:

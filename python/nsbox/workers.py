@@ -79,7 +79,7 @@ class Worker:
 
     def call(self, name: str, call: bytes, timeout: float | None) -> Frame:
         """Return the answer. After an exception it is of no use any more."""
-        surroundings: Surroundings = (search_path(), None)
+        surroundings: Surroundings = (search_path(), None, ())
         request = pack_request(None if surroundings == self._told else surroundings, call)
         try:
             answer = self._exchange.ask(request, deadline_after(timeout))

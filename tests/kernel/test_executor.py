@@ -71,6 +71,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "user": {"unshare": "Ump", "map_user": 1000, "map_group": 1000},
     "user keeps": {"unshare": "Ump", "map_user": 1000, "map_group": 1000, "keep_caps": True},
     "root": {"unshare": "Ump", "map_root_user": True},
+    "current user": {"unshare": "Ump", "map_current_user": True},
 }
 FIELDS = ("Uid", "Gid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "SigBlk", "SigIgn")
 
@@ -90,6 +91,26 @@ def test_a_task_has_the_rights_of_a_program(who: Who, place: Path, name: str) ->
     different = {field for field in FIELDS if task[field] != program[field]}
     # Python ignores SIGPIPE and SIGXFSZ in every process of its own.
     assert different == {"SigIgn"}
+
+
+def test_limits_and_mounts_hold(who: Who, place: Path) -> None:
+    """As for a program: limits of resources, and what is mounted for it."""
+    (place / "there").mkdir()
+    options: dict[str, Any] = {
+        "rlimits": {"nofile": (60, 70), "as": 1 << 33, "core": 0},
+        "mounts": [nsbox.Tmpfs(str(place / "there"), size=1 << 20)],
+    }
+
+    def both() -> tuple[tuple[str, ...], str]:
+        with Executor(1, **options) as executor:
+            task = executor.submit(callees.read, "/proc/self/limits", "/proc/self/mounts").result()
+        return task, nsbox.run(["cat", "/proc/self/limits"], capture_output=True, text=True, **options).stdout
+
+    (limits, mounts), program = run_as(who, place, both)
+    assert limits == program
+    assert f"tmpfs {place}/there tmpfs" in mounts
+    with Executor(1, rlimits={"as": 1 << 29}) as executor:
+        assert executor.submit(callees.eat, 1000).outcome().verdict is Verdict.OOM
 
 
 def test_options_hold(who: Who, place: Path) -> None:

@@ -68,6 +68,11 @@ def links_together(kinds: list[str], place: str, count: int) -> dict[str, str]:
     return found
 
 
+def read(*paths: str) -> tuple[str, ...]:
+    """Return what is in files."""
+    return tuple(Path(path).read_text() for path in paths)
+
+
 def status() -> str:
     """Return what the kernel says of the process."""
     return Path("/proc/self/status").read_text()

@@ -505,7 +505,12 @@ fn payload(
     if spec.no_new_privs {
         op("no_new_privs", Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", "no exec grants privileges from here on");
     }
-    let reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
+    let mut reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
+    if launch.controlling_terminal {
+        // Whoever started the caller may ignore them, as for a job in the background; nobody said so on this terminal.
+        let typed = [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGHUP];
+        reset |= typed.into_iter().fold(0, |bits, signal| bits | bit(signal));
+    }
     op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", "blocked and ignored as in the caller");
     let env = match &launch.env {
         Some(env) => joined("env", env.iter())?,

@@ -17,7 +17,8 @@ class Marks:
         """Choose a word that no output will contain."""
         self._word = secrets.token_hex(8).encode()
         self._number = 0
-        self._any = re.compile(rb"%s_\d+:\d+:\d+:\r?\n" % self._word)
+        # A program that reads the terminal may show the line that was meant for the shell.
+        self._any = re.compile(rb'(?:echo ")?%s_\d+:(?:\d+:\d+:|\$\?:\$\$:")\r?\n' % self._word)
         self._partial = re.compile(rb"%s(_\d*(:\d*(:\d*(:\r?)?)?)?)?" % self._word)
 
     def next(self) -> bytes:

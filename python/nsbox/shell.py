@@ -31,13 +31,16 @@ from nsbox.handle import fork_exec
 from nsbox.launch import Environment
 from nsbox.spec import Namespaces, Options
 
-__all__ = ["Shell", "ShellResult"]
+__all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 
-_POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
+POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
 _PLAIN = {"bash": ("--norc", "--noprofile", "--noediting", "+H", "-i"), "zsh": ("-f", "+Z", "-i")}
 _LONGEST_LINE = 4095  # what a terminal in canonical mode takes (termios(3))
-_INTERRUPT_GRACE = 1.0
+# The first Ctrl-C may come when the shell has not handed the terminal to its job yet, as in any terminal.
+_INTERRUPT_GRACES = (0.3, 0.7, 1.0)
 _EXIT_GRACE = 5.0
+_LAST_WORDS = 0.05
+"""Seconds in which what a shell wrote before its end comes out of its terminal."""
 
 ENOMEM_EXPLAINED = (
     "Not memory: the new PID namespace has lost its PID 1. Without a fork the shell itself stayed in the old PID "
@@ -308,8 +311,12 @@ class Shell:
     def _read(self, deadline: float | None) -> bytes:
         """Read what is there; empty at the end, which a terminal reports as EIO once nobody holds the other side."""
         rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([self._terminal], [], [], rest)[0]:
+        ready = select.select([self._terminal, self.pidfd], [], [], rest)[0]
+        if not ready:
             raise TimeoutError
+        # Jobs in the background, if they outlive the shell, go on holding the other side.
+        if self._terminal not in ready and not select.select([self._terminal], [], [], _LAST_WORDS)[0]:
+            return b""
         try:
             return os.read(self._terminal, 65536)
         except OSError:
@@ -317,13 +324,13 @@ class Shell:
 
     def _interrupt(self, follower: _framing.Follower | None) -> str:
         """Type Ctrl-C, then kill what is in the foreground, then the shell, until it answers; return the output."""
-        for kill in (False, True):
-            if kill:
+        for grace in _INTERRUPT_GRACES:
+            if grace == _INTERRUPT_GRACES[-1]:
                 self._kill_foreground()
             # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included.
             self._type("\x03")
             with contextlib.suppress(TimeoutError):
-                found = self._read_to_mark(self._deadline(_INTERRUPT_GRACE), follower)
+                found = self._read_to_mark(self._deadline(grace), follower)
                 if found is None:
                     break
                 return self._marks.text(self._buffer[: found.start()])
@@ -347,7 +354,7 @@ class Shell:
 
 def _default_shell() -> str:
     own = os.environ.get("SHELL", "")
-    if Path(own).name in _POSIX_SHELLS and os.access(own, os.X_OK):
+    if Path(own).name in POSIX_SHELLS and os.access(own, os.X_OK):
         return own
     return shutil.which("bash") or "/bin/sh"
 

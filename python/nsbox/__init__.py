@@ -23,6 +23,7 @@
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
 #   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
+#   quiz.py      questions whose answers are read from the kernel
 #   notebook/    magics, and errors as panels: %load_ext nsbox
 #   cli/         the nsbox command
 #
@@ -130,7 +131,7 @@ _NAMES = {
     "tree": ("ProcessTree", "pstree"),
 }  # fmt: skip
 # Modules that are public as such.
-_MODULES = ("lessons", "raw")
+_MODULES = ("lessons", "quiz", "raw")
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [

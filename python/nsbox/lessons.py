@@ -1,6 +1,7 @@
 """What a PID namespace teaches, done in a box and told as records (pid_namespaces(7)).
 
-Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run.
+Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run,
+and a notebook shows that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import SpawnError, SpecError
 from nsbox.processes import ps
+from nsbox.views import display
 
 __all__ = ["Adoption", "Exhaustion", "Reuse", "SignalsToInit", "adopt", "exhaust_pids", "reuse_a_pid", "signal_init"]
 
@@ -28,7 +30,7 @@ _RESERVED = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Exhaustion:
+class Exhaustion(display.Text):
     """All PIDs of a namespace in use.
 
     Attributes:
@@ -59,7 +61,7 @@ class Exhaustion:
 
 
 @dataclass(frozen=True, slots=True)
-class Reuse:
+class Reuse(display.Text):
     """Two processes that had the same PID, one after the other.
 
     Attributes:
@@ -84,7 +86,7 @@ class Reuse:
 
 
 @dataclass(frozen=True, slots=True)
-class SignalsToInit:
+class SignalsToInit(display.Text):
     """What became of signals that were sent to PID 1 from inside.
 
     Attributes:
@@ -106,7 +108,7 @@ class SignalsToInit:
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(display.Text):
     """A process before and after its parent's end.
 
     Attributes:

@@ -85,6 +85,8 @@ WRONG = [
 def _outer(monkeypatch: pytest.MonkeyPatch) -> None:
     links = {os.readlink(f"/proc/self/ns/{kind}") for kind in os.listdir("/proc/self/ns")}
     monkeypatch.setenv("OUTER", " ".join(links))
+    # What Python sets in the C locale (PEP 538) comes from this process, and no shell would have it.
+    monkeypatch.delenv("LC_CTYPE", raising=False)
 
 
 def both(who: Who, *arguments: str) -> str:

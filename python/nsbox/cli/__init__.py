@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "walk through the workshop exercise, live, on this kernel",
     "explain": "show what a command line does, step by step, and why",
     "lsns": "list namespaces, also those without processes",
+    "nsenter": "run a program in namespaces of another process, as nsenter(1) does",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
     "run": "run a program in new namespaces, safely: with an init, a timeout, and nothing left behind",

@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": "say what this machine, user and container allow, why not, and what to do",
     "demo": "walk through the workshop exercise, live, on this kernel",
     "explain": "show what a command line does, step by step, and why",
+    "jupyter": "install a notebook kernel that runs in namespaces of its own",
     "lsns": "list namespaces, also those without processes",
     "nsenter": "run a program in namespaces of another process, as nsenter(1) does",
     "ps": "list processes, with the PIDs they have inside their namespaces",

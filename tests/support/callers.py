@@ -47,7 +47,8 @@ def caller(function: Callable[[Callable[[object], None]], object]) -> Iterator[C
         os.close(reader)
         # Whatever a test did not get to end.
         for survivor in descendants():
-            if alive(survivor):
+            # It may end by itself in between.
+            with suppress(ProcessLookupError):
                 os.kill(survivor, signal.SIGKILL)
         nobody_left()
         reap_adopted()

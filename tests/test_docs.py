@@ -26,7 +26,7 @@ COMMANDS = [
     pytest.param(line.partition("  #")[0], id=f"{page.name}: {line[:40]}")
     for page in PAGES
     for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
+    for line in block.replace("\\\n", "").splitlines()
     if line.startswith("nsbox ")
 ]
 
@@ -35,7 +35,8 @@ COMMANDS = [
 def test_commands_run(command: str, tmp_path: Path) -> None:
     """Where there is something to check, with the nsbox of this Python."""
     (tmp_path / "Makefile").write_text("check:\n\ttrue\n")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "HOME": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path / "jupyter")}
     subprocess.run(["sh", "-c", command], check=True, capture_output=True, cwd=tmp_path, env=environment)
 
 

@@ -28,15 +28,17 @@ lint: $(VENV)/linted  ## Check formatting, types and style of both languages, an
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python tools/errors.py --check
 	$(BIN)/python tools/notebooks.py --check
+	$(BIN)/python tools/reference.py --check
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, and docs/errors.md from the causes of errors
+stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, docs/errors.md and docs/reference.md
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python tools/errors.py
+	$(BIN)/python tools/reference.py
 
 notebooks: $(VENV)/tested  ## Execute the lessons and write them with what they show
 	$(BIN)/python tools/notebooks.py

@@ -506,12 +506,13 @@ fn payload(
         op("no_new_privs", Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", "no exec grants privileges from here on");
     }
     let mut reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
+    let mut why = "blocked and ignored as in the caller";
     if launch.controlling_terminal {
-        // Whoever started the caller may ignore them, as for a job in the background; nobody said so on this terminal.
-        let typed = [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGHUP];
-        reset |= typed.into_iter().fold(0, |bits, signal| bits | bit(signal));
+        // A caller in the background of a script ignores the interrupt key; whoever sits at this terminal does not.
+        reset |= TERMINAL_SIGNALS.into_iter().map(bit).sum::<u64>();
+        why = "those of the terminal have their default action; all else as in the caller";
     }
-    op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", "blocked and ignored as in the caller");
+    op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", why);
     let env = match &launch.env {
         Some(env) => joined("env", env.iter())?,
         None => own_environment(),
@@ -521,6 +522,10 @@ fn payload(
     op("exec", exec, "execve(2)", "the program asked for");
     Ok(())
 }
+
+/// What a terminal sends to those who use it, termios(3) and tty_ioctl(4).
+const TERMINAL_SIGNALS: [i32; 6] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
 fn bit(signal: i32) -> u64 {
     1 << (signal - 1)

@@ -27,7 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce our markers."""
+    """Start from the usual actions of signals, and announce our markers."""
+    # Whoever runs us in the background of a script has us, and all that we start, ignore the interrupt key.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
 
 

@@ -21,6 +21,7 @@
 #   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
+#   kernel_provisioner.py  notebook kernels in namespaces; nothing here imports it either
 #   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
 #   quiz.py      questions whose answers are read from the kernel

@@ -44,8 +44,8 @@ def fork_exec(
         stderr: The same for standard error.
         pass_fds: Further descriptors it gets, under their own numbers.
         start_new_session: Whether it leads a new session (setsid(2)).
-        controlling_terminal: Whether its standard input becomes its controlling terminal (ioctl_tty(2)). The signals
-            that are typed there then have their default actions, whatever the caller ignores.
+        controlling_terminal: Whether its standard input becomes its controlling terminal (ioctl_tty(2)); the
+            signals of a terminal then have their default action.
         **options: Further options of `Spec`.
 
     Raises:

@@ -105,7 +105,7 @@ class Shell:
             shell: The program; by default ``$SHELL`` if it is a POSIX shell, else bash or sh. Its start-up files are
                 not read.
             cwd: Its working directory.
-            env: Its environment; the caller's own by default.
+            env: Its environment; the caller's own by default. SHELL is added where it is missing.
             columns: The width of its terminal in characters.
             timeout: Seconds a command may take, unless `run` says otherwise; None for any time.
             **options: Further options of `nsbox.Spec`. ``fork=False`` is ``unshare`` without ``--fork``: the shell
@@ -368,6 +368,8 @@ def _start(
 ) -> tuple[_core.Child, int]:
     """Start the shell on a new terminal; return it and our side of the terminal."""
     variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
+    # As login(1) does: what starts a shell without naming one, as unshare(1), means this one.
+    variables.setdefault(b"SHELL", os.fsencode(program))
     # No prompts, no colours, no history; PROMPT_COMMAND would print between commands.
     variables |= {b"PS1": b"", b"PS2": b"", b"TERM": b"dumb", b"HISTFILE": b""}
     variables.pop(b"PROMPT_COMMAND", None)

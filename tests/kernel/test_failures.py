@@ -41,7 +41,8 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {
 def found(launch: dict[str, Any] | None = None, **options: Any) -> Found:
     """Return step, actor and error number of the failure."""
     error = failure(launch, **options)
-    assert isinstance(error, PermissionError) is (error.errno in (errno.EPERM, errno.EACCES))
+    nobody = (error.step, error.errno) in (("setuid", errno.EINVAL), ("setgid", errno.EINVAL))
+    assert isinstance(error, PermissionError) is (nobody or error.errno in (errno.EPERM, errno.EACCES))
     return error.step, error.actor, error.errno or 0
 
 

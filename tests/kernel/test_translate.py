@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -66,16 +67,17 @@ def test_all_pairs(who: Who, source: str) -> None:
 def test_threads_and_handles() -> None:
     """A thread has a number of its own, and a handle serves as well as a process."""
     script = "import threading, time; threading.Thread(target=time.sleep, args=(1000,)).start(); print(flush=True)"
-    with nsbox.Popen(["python3", "-c", script], unshare="p", stdout=subprocess.PIPE) as box:
+    with nsbox.Popen([sys.executable, "-c", script], unshare="p", stdout=subprocess.PIPE) as box:
         assert box.stdout
         box.stdout.readline()
         with nsbox.Namespace.of(box, "pid") as namespace:
             outside = sorted(int(tid) for tid in os.listdir(f"/proc/{box.pid}/task"))
             inside = [translate_pid(tid, to=namespace) for tid in outside]
-            assert inside == [box.pid_inside, box.pid_inside + 1]
-            assert [translate_pid(tid, namespace) for tid in inside] == outside
-            assert not namespace.closed
+            back = [translate_pid(tid, namespace) for tid in inside]
+            closed = namespace.closed
         box.kill()
+    assert inside == [box.pid_inside, box.pid_inside + 1]
+    assert (back, closed) == (outside, False)
 
 
 def test_nobody() -> None:

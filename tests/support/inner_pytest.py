@@ -26,8 +26,8 @@ class Inner:
         self.who = who
         self.command = [sys.executable, "-m", "pytest"]
         self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PY_COLORS": "0", "COLUMNS": "100"}
-        # Whether the inner run was started by us must make no difference.
-        for name in [name for name in self.environment if name.startswith("PYTEST_")]:
+        # Whether the inner run was started by us, or by a CI, must make no difference.
+        for name in [name for name in self.environment if name.startswith("PYTEST_") or name in ("CI", "BUILD_NUMBER")]:
             del self.environment[name]
 
     def write(self, **files: str) -> None:

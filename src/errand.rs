@@ -111,6 +111,13 @@ impl Errand {
         )
     }
 
+    /// A socket of the network namespace.
+    #[staticmethod]
+    fn socket(family: i32, kind: i32, protocol: i32) -> Plan {
+        let op = Op::Socket { family, kind, protocol };
+        plan("socket", op, "socket(2)", "a socket belongs to the network namespace of whoever makes it")
+    }
+
     /// Reap orphans: from now on, and those that wait.
     #[staticmethod]
     fn reap(always: bool, now: bool) -> Plan {

@@ -272,6 +272,11 @@ class Errand:
         Reap orphans: from now on, and those that wait.
         """
     @staticmethod
+    def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
+        """
+        A socket of the network namespace.
+        """
+    @staticmethod
     def unmount(target: bytes, flags: SupportsIndex) -> Plan:
         """
         umount2(2).

@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": "show what a command line does, step by step, and why",
     "jupyter": "install a notebook kernel that runs in namespaces of its own",
     "lsns": "list namespaces, also those without processes",
+    "nsenter": "run a program in namespaces of another process, as nsenter(1) does",
     "ps": "list processes, with the PIDs they have inside their namespaces",
     "pstree": "draw the tree of processes, with changes of namespaces",
     "run": "run a program in new namespaces, safely: with an init, a timeout, and nothing left behind",

@@ -27,6 +27,7 @@ THEMES = {
     "Running programs": ("calls", "process", "aio", "handle", "shell", "spec"),
     "More than namespaces": ("mount", "limit", "join"),
     "Boxes": ("box",),
+    "Networks": ("veth",),
     "Joining what exists": ("nsenter", "namespaces", "_target", "translate"),
     "The calling thread": ("scope",),
     "Python functions": ("function", "executor", "outcome"),

@@ -38,7 +38,7 @@ THEMES = {
 """The parts of the page: the modules whose names each has."""
 
 MODULES = {
-    "nsbox.lessons": "Lessons about PIDs",
+    "nsbox.lessons": "Lessons about PIDs and IPC",
     "nsbox.assertions": "Assertions for tests",
     "nsbox.testinfra": "pytest-testinfra",
     "nsbox.raw": "The bare system calls",

@@ -257,6 +257,11 @@ class Errand:
         A new proc.
         """
     @staticmethod
+    def mount_shm(target: bytes) -> Plan:
+        """
+        A new tmpfs for POSIX shared memory.
+        """
+    @staticmethod
     def open(path: bytes) -> Plan:
         """
         Open a file for reading.

@@ -113,6 +113,21 @@ class Surroundings(ABC):
         self._needs("mount_proc", "mount")
         return self._errand(_core.Errand.mount_proc(path_of("target", target)))
 
+    def mount_shm(self, target: Argument = "/dev/shm") -> StepResult:
+        """Mount an empty file system for POSIX shared memory and semaphores (shm_overview(7), tmpfs(5)).
+
+        They are files in ``/dev/shm``, and no part of an IPC namespace: a box with a new one still shares them with
+        the caller until it has a file system of its own there. `nsbox.Tmpfs` does the same for a single program, and
+        with a limit: ``nsbox.run(..., mounts=[Tmpfs("/dev/shm", size=2**26)])``.
+
+        Raises:
+            SpecError: without a mount namespace of its own.
+            SpawnError: when the kernel refuses.
+            ClosedError: when the box has ended.
+        """
+        self._needs("mount_shm", "mount")
+        return self._errand(_core.Errand.mount_shm(path_of("target", target)))
+
     def mount(
         self,
         source: Argument | None,

@@ -25,6 +25,7 @@
 #   kernel_provisioner.py  notebook kernels in namespaces; nothing here imports it either
 #   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
+#   quiz.py      questions whose answers are read from the kernel
 #   notebook/    magics, and errors as panels: %load_ext nsbox
 #   cli/         the nsbox command
 #
@@ -134,7 +135,7 @@ _NAMES = {
     "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.
-_MODULES = ("lessons", "raw")
+_MODULES = ("lessons", "quiz", "raw")
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [

@@ -1,6 +1,7 @@
 """What PID and IPC namespaces teach, done in a box and told as records (pid_namespaces(7), ipc_namespaces(7)).
 
-Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run.
+Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run,
+and a notebook shows that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import SpawnError, SpecError
 from nsbox.processes import ps
+from nsbox.views import display
 
 __all__ = [
     "Adoption",
@@ -41,7 +43,7 @@ _SHARED_MEMORY = "/dev/shm"
 
 
 @dataclass(frozen=True, slots=True)
-class Exhaustion:
+class Exhaustion(display.Text):
     """All PIDs of a namespace in use.
 
     Attributes:
@@ -72,7 +74,7 @@ class Exhaustion:
 
 
 @dataclass(frozen=True, slots=True)
-class Reuse:
+class Reuse(display.Text):
     """Two processes that had the same PID, one after the other.
 
     Attributes:
@@ -97,7 +99,7 @@ class Reuse:
 
 
 @dataclass(frozen=True, slots=True)
-class SignalsToInit:
+class SignalsToInit(display.Text):
     """What became of signals that were sent to PID 1 from inside.
 
     Attributes:
@@ -119,7 +121,7 @@ class SignalsToInit:
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(display.Text):
     """A process before and after its parent's end.
 
     Attributes:

@@ -78,6 +78,11 @@ class Steps(display.Table, list[StepResult]):
         """Show what was done, line by line."""
         return "\n".join(map(str, self))
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Be no list for IPython, which would show each record in full."""
+        del cycle
+        printer.text(str(self))
+
 
 class Surroundings(ABC):
     """The namespaces of a box. What is asked for here is done by nsbox-init, which is in them."""

@@ -30,6 +30,7 @@ __all__ = [
     "die_with_parent",
     "facts",
     "forget_scopes",
+    "id_map_lines",
     "keep_capabilities",
     "kinds",
     "landlock_layers",
@@ -735,6 +736,16 @@ def facts() -> Facts:
 def forget_scopes() -> None:
     """
     In a child of os.fork: its scopes were those of the parent.
+    """
+
+def id_map_lines(
+    single: SupportsIndex | None,
+    ranges: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex]],
+    own: SupportsIndex,
+) -> list[tuple[int, int, int]]:
+    """
+    The lines of a map (inside, outside, count) for a caller with the id `own`: at most one `single` id (inside, the
+    caller's own outside), and `ranges`, which make room for it.
     """
 
 def keep_capabilities() -> None:

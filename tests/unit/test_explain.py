@@ -59,7 +59,11 @@ def test_the_command_of_the_workshop() -> None:
         ),
         ("unshare -R /srv -w tmp -S 1 -G 2", ["chroot", "chdir", "set groups", "setgid", "setuid", "exec"]),
         ("unshare --uts=/run/a", ["unshare", "pin", "exec"]),
-        ("unshare --mount=/run/a", ["pin helper", "unshare", "pin", "propagation", "exec"]),
+        ("unshare --fork --mount=/run/a", ["bystander", "unshare", "fork", "pin", "propagation", "exec"]),
+        ("unshare --map-users=0:0:5 -r", ["bystander", "unshare", "uid_map", "setgroups", "gid_map", "exec"]),
+        ("unshare --map-users=0:0:5 --map-groups=0,0,5", ["bystander", "unshare", "uid_map", "gid_map", "exec"]),
+        ("unshare --clear-env -f --forward-signals", ["fork", "exec"]),
+        ("unshare --mount=/run/a", ["bystander", "unshare", "pin", "propagation", "exec"]),
     ],
 )
 def test_steps(line: str, steps: list[str]) -> None:

@@ -122,9 +122,8 @@ def test_a_fork_bomb(who: Who) -> None:
 
     def use() -> bool:
         box = nsbox.Box("mip", pid_max=400, mount_proc=True)
-        script = "while :; do sh -c 'while :; do sleep 1000 & done' & done"
-        bomb = box.Popen(["sh", "-c", script], stdin=-3, stdout=-3, stderr=-3)
-        # Shells that cannot fork end, so that it is full from time to time.
+        # A shell that cannot fork ends; xargs waits, and tries again.
+        bomb = box.Popen(["sh", "-c", "yes 1000 | xargs -P 0 -n 1 sleep"], stdin=-3, stdout=-3, stderr=-3)
         full = wait_until(lambda: not _can_run(box))
         bounded(box.close)
         bomb.wait()

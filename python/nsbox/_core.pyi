@@ -258,6 +258,11 @@ class Errand:
         A new proc.
         """
     @staticmethod
+    def mount_shm(target: bytes) -> Plan:
+        """
+        A new tmpfs for POSIX shared memory.
+        """
+    @staticmethod
     def open(path: bytes) -> Plan:
         """
         Open a file for reading.
@@ -271,6 +276,11 @@ class Errand:
     def reap(always: bool, now: bool) -> Plan:
         """
         Reap orphans: from now on, and those that wait.
+        """
+    @staticmethod
+    def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
+        """
+        A socket of the network namespace.
         """
     @staticmethod
     def unmount(target: bytes, flags: SupportsIndex) -> Plan:

@@ -134,7 +134,7 @@ def test_everything_has_its_command() -> None:
     assert commands["setgid"] == "setpriv --regid 3 PROGRAM"
     assert commands["setuid"] == "setpriv --reuid 4 PROGRAM"
     assert commands["unshare time"] == "unshare --time --propagation=unchanged"
-    nothing = {"exec init", "await maps", "descriptors", "signals", "drop capabilities", "fork"}
+    nothing = {"exec init", "await maps", "descriptors", "signals", "fork"}
     assert {name for name, command in commands.items() if not command} <= nothing
 
 
@@ -169,7 +169,8 @@ def test_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["mount -t proc proc /proc", "", "unshare --bogus", "unshare 'open", [], 5, "nsbox ps"]
+    "what",
+    ["mount -t proc proc /proc", "", "unshare --bogus", "nsenter -m", "nsenter -Z", "unshare 'open", [], 5, "nsbox ps"],
 )
 def test_nonsense(what: object) -> None:
     """What cannot be explained is refused, as a SpecError."""
@@ -186,7 +187,9 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--help"]) == 0
     assert main(["explain", "ls"]) == 1
     assert main(["explain"]) == 1
-    assert "only unshare" in capsys.readouterr().err
+    assert "only unshare, nsenter and nsbox run" in capsys.readouterr().err
+    assert main(["explain", "nsenter", "-t", "1", "-u"]) == 0
+    assert "setns(</proc/1/ns/uts>, CLONE_NEWUTS)" in capsys.readouterr().out
 
 
 # The grammar and the literals.

@@ -57,9 +57,11 @@ def _namespaces(request: Request, bystander: Bystander) -> Iterator[CommandStep]
         )  # fmt: skip
     if request.kinds:
         flags = [KINDS[kind] for kind in request.kinds]
+        why = "this process leaves the namespaces it shares with others"
+        if later := " or ".join(word for kind, word in (("pid", "PID"), ("time", "time")) if kind in request.kinds):
+            why += f"; a new {later} namespace is for its children"
         yield CommandStep(
-            "unshare", f"unshare({'|'.join(kind.flag_name for kind in flags)})", "unshare(2)",
-            "this process leaves the namespaces it shares with others; a new PID or time namespace is for its children",
+            "unshare", f"unshare({'|'.join(kind.flag_name for kind in flags)})", "unshare(2)", why,
             lambda: _core.unshare(sum(kind.flag for kind in flags)),
         )  # fmt: skip
 

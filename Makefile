@@ -27,8 +27,8 @@ lint: $(VENV)/linted  ## Check formatting, types and style of both languages, an
 	$(BIN)/mypy
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python tools/errors.py --check
-	$(BIN)/python tools/notebooks.py --check
 	$(BIN)/python tools/reference.py --check
+	$(BIN)/python tools/notebooks.py --check
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all

@@ -156,6 +156,7 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         | Op::Read { .. }
         | Op::Detached { .. }
         | Op::Abort { .. }
+        | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),
     }
 }

@@ -230,6 +230,9 @@ impl Server {
         match op {
             Op::Open { path } => attached = Some(sys::open(path.0.as_ptr(), O_RDONLY).map_err(plain)?),
             Op::Detached { fstype } => attached = Some(sys::detached(fstype.0).map_err(plain)?),
+            Op::Socket { family, kind, protocol } => {
+                attached = Some(sys::socket(*family, *kind, *protocol).map_err(plain)?);
+            }
             Op::Read { path } => {
                 let fd = sys::open(path.0.as_ptr(), O_RDONLY).map_err(plain)?;
                 let read = sys::read(fd, report.bytes_mut());

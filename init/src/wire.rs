@@ -382,6 +382,8 @@ operations! {
     50 Abort { /** which */ token: u32 }
     /// Whether orphans are reaped as soon as they end, and whether those that wait are reaped now.
     49 Reap { /** from now on */ always: u32, /** once */ now: u32 }
+    /// Make a socket, and attach it to the report.
+    51 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
     /// setns(2); the descriptor is closed.
     60 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
     /// Root's ids in the user namespace that has been joined, as far as it has them.
@@ -585,8 +587,8 @@ pub enum ReportKind {
     /// (unix(7), SCM_CREDENTIALS). Nothing else tells an outer PID without /proc and without a race. `value` is its PID
     /// in its own namespace.
     Forked = 6,
-    /// An operation of a box was carried out: `value` is the time it took, in nanoseconds. `Open` and `Detached` attach
-    /// a descriptor; `Read` puts bytes into `rusage` and their number into `errno`.
+    /// An operation of a box was carried out: `value` is the time it took, in nanoseconds. `Open`, `Detached` and
+    /// `Socket` attach a descriptor; `Read` puts bytes into `rusage` and their number into `errno`.
     Performed = 7,
     /// All operations of a request, or of a box's plan, were carried out.
     Done = 8,

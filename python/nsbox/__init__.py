@@ -18,6 +18,7 @@
 #   changes.py   what became of it between two moments: diff
 #   comparison.py    inside and outside side by side: compare
 #   recording.py records to plain data and back
+#   veth.py      two boxes connected by a cable: connect
 #   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from nsbox.spec import Spec
     from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
+    from nsbox.veth import VethEnd, VethPair, connect
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
@@ -130,6 +132,7 @@ _NAMES = {
     "spec": ("Spec",),
     "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
+    "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.
 _MODULES = ("lessons", "quiz", "raw")
@@ -188,6 +191,8 @@ __all__ = [
     "TransferError",
     "UnsupportedError",
     "Verdict",
+    "VethEnd",
+    "VethPair",
     "WorkerDiedError",
     "__version__",
     "boxed",
@@ -195,6 +200,7 @@ __all__ = [
     "check_call",
     "check_output",
     "compare",
+    "connect",
     "create_subprocess_exec",
     "create_subprocess_shell",
     "diff",

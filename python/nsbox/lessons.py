@@ -1,4 +1,4 @@
-"""What a PID namespace teaches, done in a box and told as records (pid_namespaces(7)).
+"""What PID and IPC namespaces teach, done in a box and told as records (pid_namespaces(7), ipc_namespaces(7)).
 
 Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run,
 and a notebook shows that.
@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from typing import IO
 
@@ -20,13 +21,25 @@ from nsbox.errors import SpawnError, SpecError
 from nsbox.processes import ps
 from nsbox.views import display
 
-__all__ = ["Adoption", "Exhaustion", "Reuse", "SignalsToInit", "adopt", "exhaust_pids", "reuse_a_pid", "signal_init"]
+__all__ = [
+    "Adoption",
+    "Exhaustion",
+    "Reuse",
+    "SharedMemory",
+    "SignalsToInit",
+    "adopt",
+    "exhaust_pids",
+    "reuse_a_pid",
+    "share_memory",
+    "signal_init",
+]
 
 _LARGEST = 5000
 """With more PIDs than this the lesson would strain the machine."""
 _SLEEP = ["sleep", "1000"]
 # After the numbers have been handed out once, the kernel begins again here (kernel/pid.c, RESERVED_PIDS).
 _RESERVED = 300
+_SHARED_MEMORY = "/dev/shm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,32 @@ class Adoption(display.Text):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """A POSIX shared memory object that was made outside, looked for inside (shm_overview(7)).
+
+    Attributes:
+        new_ipc: Whether the box has an IPC namespace of its own.
+        before: Whether it was there, under the same name, with the /dev/shm that the box had.
+        after: Whether it was there when a new file system was mounted on /dev/shm.
+    """
+
+    new_ipc: bool
+    before: bool
+    after: bool
+
+    def __str__(self) -> str:
+        """Tell it."""
+        ipc = "has" if self.new_ipc else "does not have"
+        return (
+            f"The box {ipc} an IPC namespace of its own. POSIX shared memory from outside "
+            f"{'was there all the same' if self.before else 'was not there: something else is mounted on /dev/shm'}.\n"
+            f"With a new file system on /dev/shm it {'was still there' if self.after else 'was not there any more'}.\n"
+            "An IPC namespace has the objects of System V, and POSIX message queues. POSIX shared memory and\n"
+            "semaphores are files in /dev/shm; what separates those is a mount of its own (Box.mount_shm)."
+        )
+
+
 def exhaust_pids(box: Box) -> Exhaustion:
     """Start processes until no PID is left; end one, and see which number comes back. All are ended afterwards.
 
@@ -213,6 +252,32 @@ def adopt(box: Box) -> Adoption:
         after = ps(pids=[orphan.pid])[0].ppid
         _kill(box, signal.SIGKILL, pid)
     return Adoption(pid, before, 1 if after == box.pid else after)
+
+
+def share_memory(box: Box) -> SharedMemory:
+    """Make a POSIX shared memory object outside and look for it inside, before and after `Box.mount_shm`.
+
+    Both the object and the mount are removed afterwards.
+
+    Raises:
+        SpecError: unless the box has a mount namespace of its own.
+        ClosedError: when the box has ended.
+    """
+    if "mount" not in box.namespaces:
+        raise SpecError("box: share_memory needs one with a mount namespace of its own")
+    # What shm_open(3) does in the C library, which has no function for it in Python.
+    with tempfile.NamedTemporaryFile(prefix="nsbox-", dir=_SHARED_MEMORY) as file:
+
+        def there() -> bool:
+            return box.run(["test", "-e", file.name]).returncode == 0
+
+        before = there()
+        box.mount_shm()
+        try:
+            after = there()
+        finally:
+            box.unmount(_SHARED_MEMORY)
+    return SharedMemory("ipc" in box.namespaces, before, after)
 
 
 def _kill(box: Box, number: signal.Signals, pid: int) -> None:

@@ -15,7 +15,7 @@ from tests.support.callers import alive
 from tests.support.census import descendants, reaped_all, wait_until
 from tests.support.forked import Who
 from tests.support.needs import needs
-from tests.support.notebook_kernel import Kernel, Shown, apart, kernel, open_place, python_for
+from tests.support.notebook_kernel import Kernel, Shown, apart, kernel, open_place
 from tests.support.pages import drawing, page, texts
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]
@@ -38,6 +38,7 @@ BAD_CELLS = {
     "%%unshare --name lab\n: " + "x" * 5000: ("SpecError", "a terminal takes", []),
     "%%nsenter nobody\ntrue": ("UsageError", "neither a PID nor a variable", []),
     "%%nsenter\ntrue": ("UsageError", "no target is given", []),
+    "%%nsenter -mip lab\ntrue": ("UsageError", "'ip' would be a file", []),
     "%%nsenter lab ls\ntrue": ("UsageError", "unexpected argument 'ls'", []),
     "%%nsenter taken\ntrue": ("SpecError", "neither a process nor", []),
     "%%box -mip ls\ntrue": ("UsageError", "unexpected argument 'ls'", []),
@@ -95,10 +96,9 @@ def shown(request: pytest.FixtureRequest) -> dict[str, Shown]:
     """Execute all cells, and the bad ones where they belong."""
     who = Who(request.param)
     needs(who, "mip")
-    python = python_for(who)
 
     def execute(place: Path) -> dict[str, Shown]:
-        with kernel(place, python) as running:
+        with kernel(place) as running:
             found = {WITHOUT + " unloaded": running.run(WITHOUT)}
             for name, cell in CELLS.items():
                 if name == "box":
@@ -107,7 +107,7 @@ def shown(request: pytest.FixtureRequest) -> dict[str, Shown]:
             return found
 
     with open_place() as place:
-        return apart(who, functools.partial(execute, place))
+        return apart(who, place, functools.partial(execute, place))
 
 
 def test_a_shell_goes_on_over_cells(shown: dict[str, Shown]) -> None:
@@ -220,7 +220,7 @@ def start(running: Kernel) -> list[int]:
     return found
 
 
-def end_in_all_ways(place: Path, python: str) -> Ends:
+def end_in_all_ways(place: Path) -> Ends:
     """Interrupt cells, then restart, kill and shut down the kernel."""
     left: dict[str, list[int]] = {}
 
@@ -228,7 +228,7 @@ def end_in_all_ways(place: Path, python: str) -> Ends:
         wait_until(lambda: not any(map(alive, pids)))
         left[way] = list(filter(alive, pids))
 
-    with kernel(place, python) as running:
+    with kernel(place) as running:
         found = start(running)
 
         def interrupt(shown: Shown) -> None:
@@ -236,8 +236,14 @@ def end_in_all_ways(place: Path, python: str) -> Ends:
                 shown.stdout += "|\n"
                 running.manager.interrupt_kernel()
 
-        commands = ("sleep 1000; echo not this", "sh -c 'trap \"\" INT; sleep 1000'", "cat")
-        interrupted = [running.run(f"%%unshare --name lab\necho running\n{one}", interrupt) for one in commands]
+        cells = [
+            "%%unshare --name lab\necho running\nsleep 1000; echo not this",
+            "%%unshare --name lab\necho running\nsh -c 'trap \"\" INT; sleep 1000'",
+            "%%unshare --name lab\necho running\ncat",
+            "%%box --name box\necho running\nsleep 1000",
+            "%%nsenter --name second\necho running\nsleep 1000",
+        ]
+        interrupted = [running.run(cell, interrupt) for cell in cells]
         after = [
             running.run(f"%%unshare --name lab\n{one}")
             for one in ("echo $$; pwd", "jobs -r | grep -c Running; jobs -s")
@@ -261,13 +267,12 @@ _WAYS: dict[str, Callable[[Kernel], object]] = {
 
 def test_interrupts_and_ends(who: Who, place: Path) -> None:
     """An interrupt ends what runs in the foreground, and nothing else; the end of a kernel ends everything."""
-    python = python_for(who)
-    ends = apart(who, lambda: end_in_all_ways(place, python))
+    ends = apart(who, place, lambda: end_in_all_ways(place))
     # Orphans of kernels that were killed.
     assert wait_until(reaped_all)
-    for shown in ends.interrupted:
+    for name, shown in zip(["lab", "lab", "lab", "box", "second"], ends.interrupted, strict=True):
         assert shown.stdout.replace("Killed", "").split() == ["running", "|"]
         assert shown.error == "CellInterrupt"
-        assert shown.lines == ["interrupted: what ran in the foreground has ended, and lab goes on"]
+        assert shown.lines == [f"interrupted: what ran in the foreground has ended, and {name} goes on"]
     assert [shown.stdout for shown in ends.after] == ["1\n/usr\n", "1\n"]
     assert ends.left == {"interrupt": [], "restart": [], "death": [], "shutdown": []}

@@ -18,7 +18,7 @@ from nbconvert import HTMLExporter
 
 from tests.support.census import reaped_all, wait_until
 from tests.support.forked import Who
-from tests.support.notebook_kernel import Shown, apart, kernel, python_for
+from tests.support.notebook_kernel import Shown, apart, kernel
 from tests.support.pages import drawing, page
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]
@@ -44,26 +44,25 @@ def bundles(notebook: Any) -> Iterator[dict[str, str]]:
         yield from (output.data for output in cell.get("outputs", ()) if "data" in output)
 
 
-def run(sources: list[str], place: Path, python: str) -> list[Shown]:
+def run(sources: list[str], place: Path) -> list[Shown]:
     """Execute cells in a kernel of the calling user."""
-    with kernel(place, python) as running:
+    with kernel(place) as running:
         return [running.run(source) for source in sources]
 
 
-def run_all(many: dict[str, list[str]], place: Path, python: str) -> dict[str, list[Shown]]:
+def run_all(many: dict[str, list[str]], place: Path) -> dict[str, list[Shown]]:
     """Execute several notebooks, two at a time."""
     for name in many:
         (place / name).mkdir()
     with ThreadPoolExecutor(2) as pool:
-        jobs = {name: pool.submit(run, sources, place / name, python) for name, sources in many.items()}
+        jobs = {name: pool.submit(run, sources, place / name) for name, sources in many.items()}
         return {name: job.result() for name, job in jobs.items()}
 
 
 def test_lessons(who: Who, place: Path) -> None:
     """No cell fails; every question is asked, and every answer right; nothing is left."""
-    python = python_for(who)
     many = {path.stem: cells(read(path)) for path in NOTEBOOKS}
-    for name, all_shown in apart(who, partial(run_all, many, place, python)).items():
+    for name, all_shown in apart(who, place, partial(run_all, many, place)).items():
         for source, shown in zip(many[name], all_shown, strict=True):
             assert not shown.error, (name, source, shown.lines)
             if "check(answer" in source or "confirm(" in source:
@@ -92,7 +91,7 @@ def test_wrong_answers(change: Callable[[str], str] | None, words: str, place: P
     sources = [skipped(source if change is None else change(source)) for source in sources]
     questions = [source for source in sources if "answer = " in source]
     assert len(questions) > 10
-    for source, shown in zip(sources, apart(who, partial(run, sources, place, python_for(who))), strict=True):
+    for source, shown in zip(sources, apart(who, place, partial(run, sources, place)), strict=True):
         if "answer = " in source:
             assert shown.error == "WrongAnswerError", source
             assert words in shown.lines[0]

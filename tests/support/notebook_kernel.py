@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +14,14 @@ from pathlib import Path
 from queue import Empty
 from typing import Any, TypeVar
 
-import nsbox
-import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from tests.support.forked import Who, in_child
+from tests.support.forked import Who, as_user, in_child
+from tests.support.reachable import become_reachable
 
-__all__ = ["Kernel", "Shown", "apart", "environment", "kernel", "open_place", "python_for"]
+__all__ = ["Kernel", "Shown", "apart", "kernel", "open_place"]
 
 T = TypeVar("T")
 
@@ -103,9 +99,18 @@ class Kernel:
         self._client.wait_for_ready(timeout=_LIMIT)
 
 
-def apart(who: Who, function: Callable[[], T]) -> T:
+def apart(who: Who, place: Path, function: Callable[[], T]) -> T:
     """Return what `function` returns when run by this one in a child: jupyter_client leaves event loops open."""
-    return in_child(function) if who.is_root else who(function)
+    if who.is_root:
+        return in_child(function)
+
+    def as_somebody() -> T:
+        bound = place / "bound"
+        bound.mkdir()
+        become_reachable(bound)
+        return as_user(function)
+
+    return in_child(as_somebody)
 
 
 @contextmanager
@@ -119,43 +124,16 @@ def open_place() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-@functools.cache
-def python_for(who: Who) -> str:
-    """Return a Python that this one can execute with what is installed for this one; skip where there is none."""
-    if who.is_root:
-        return sys.executable
-    env = {**os.environ, **environment(Path("/nonexistent"))}
-
-    def runs(python: str) -> bool:
-        command = [python, "-c", "import ipykernel, nsbox._core"]
-        try:
-            return subprocess.run(command, cwd="/", env=env, capture_output=True, check=False).returncode == 0
-        except OSError:
-            return False
-
-    for python in (sys.executable, "/usr/bin/python3"):
-        if who(functools.partial(runs, python)):
-            return python
-    pytest.skip(f"an ordinary user cannot run {sys.executable}, nor another Python with what is installed for it")
-
-
-def environment(place: Path) -> dict[str, str]:
-    """Return the variables with which everything is found, and nothing is written but below a directory."""
-    modules = [sysconfig.get_path("purelib"), str(Path(nsbox.__file__).parent.parent)]
-    return {
-        "PYTHONPATH": os.pathsep.join(modules), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(place),
-        "IPYTHONDIR": str(place / "ipython"), "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
-        "JUPYTER_PREFER_ENV_PATH": "0",
-    }  # fmt: skip
-
-
 @contextmanager
-def kernel(place: Path, python: str) -> Iterator[Kernel]:
+def kernel(place: Path) -> Iterator[Kernel]:
     """Run a kernel of the calling user, with all its files below a directory."""
-    variables = environment(place)
+    variables = {
+        "HOME": str(place), "IPYTHONDIR": str(place / "ipython"), "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
     spec = place / "kernels" / "tested"
     spec.mkdir(parents=True)
-    argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "", "language": "python"}))
     manager = KernelManager(
         kernel_name="tested",

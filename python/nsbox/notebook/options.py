@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nsbox.command import entry
 from nsbox.command.options import Option, UsageError, parse
 from nsbox.command.request import OPTIONS, Request, request_from
 from nsbox.spec import KINDS
@@ -32,20 +33,9 @@ BOX = (
 )
 """Those of unshare(1) that make sense where nsbox-init is PID 1."""
 
-NSENTER = (
-    Option("all", "a", meaning="enter all namespaces in which the target differs; so does giving none"),
-    *(
-        Option(kind.name, "U" if kind.name == "user" else kind.letter, meaning=f"enter the {kind.name} namespace")
-        for kind in KINDS.values()
-    ),
-    Option("target", "t", "TARGET", meaning="whose namespaces; or as an argument without an option"),
-    Option("root", "r", meaning="with the target's root directory"),
-    Option("wd", "w", meaning="in the target's working directory"),
-    Option("preserve-credentials", meaning="leave the ids alone when a user namespace is entered"),
-    Option("help", "h", meaning="display this help"),
-    *_OWN,
-)
-"""Those of nsenter(1)."""
+_ENTERED = ("all", "target", *KINDS, "preserve-credentials", "root", "wd", "help")
+NSENTER = (*(option for option in entry.OPTIONS if option.name in _ENTERED), *_OWN)
+"""Those of nsenter(1), except for what only a process that becomes the program can do."""
 
 
 @dataclass(slots=True)
@@ -136,6 +126,12 @@ def entering_of(line: str) -> Entering:
     for option, value in [*found, *more]:
         if _read_own(cell, option, value or ""):
             continue
+        if value and option.name in (*KINDS, "root", "wd"):
+            # nsenter(1) takes what is attached to such an option for a file.
+            raise UsageError(
+                f"--{option.name}: {value!r} would be a file; a cell enters a shell, a box or a process. "
+                "For several namespaces an option each: -m -i -p"
+            )
         if option.name in KINDS:
             kinds.append(option.name)
         elif option.name == "target":

@@ -36,8 +36,9 @@ __all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
 _PLAIN = {"bash": ("--norc", "--noprofile", "--noediting", "+H", "-i"), "zsh": ("-f", "+Z", "-i")}
 _LONGEST_LINE = 4095  # what a terminal in canonical mode takes (termios(3))
-# The first Ctrl-C may come when the shell has not handed the terminal to its job yet, as in any terminal.
 _INTERRUPT_GRACES = (0.3, 0.7, 1.0)
+_HANDOVER = 0.1
+"""Seconds in which a shell that has just read a command has started it."""
 _EXIT_GRACE = 5.0
 _LAST_WORDS = 0.05
 """Seconds in which what a shell wrote before its end comes out of its terminal."""
@@ -324,6 +325,7 @@ class Shell:
 
     def _interrupt(self, follower: _framing.Follower | None) -> str:
         """Type Ctrl-C, then kill what is in the foreground, then the shell, until it answers; return the output."""
+        self._await_job()
         for grace in _INTERRUPT_GRACES:
             if grace == _INTERRUPT_GRACES[-1]:
                 self._kill_foreground()
@@ -337,6 +339,16 @@ class Shell:
         output = self._marks.text(self._buffer)
         self._close()
         return output
+
+    def _await_job(self) -> None:
+        """Give the shell a moment to hand the terminal to its job.
+
+        A Ctrl-C in between may make it forget to take the terminal back, and then it reads EIO for ever (bash 5.2).
+        """
+        end = time.monotonic() + _HANDOVER
+        with contextlib.suppress(OSError):
+            while os.tcgetpgrp(self._terminal) == self.pid and time.monotonic() < end:
+                time.sleep(0.002)
 
     def _kill_foreground(self) -> None:
         """Kill the job that has the terminal, unless that is the shell itself, or has become another user."""

@@ -271,7 +271,7 @@ def test_interrupts_and_ends(who: Who, place: Path) -> None:
     # Orphans of kernels that were killed.
     assert wait_until(reaped_all)
     for name, shown in zip(["lab", "lab", "lab", "box", "second"], ends.interrupted, strict=True):
-        assert shown.stdout.replace("Killed", "").split() == ["running", "|"]
+        assert shown.stdout.replace("Killed", "").split() == ["running", "|"], (name, shown)
         assert shown.error == "CellInterrupt"
         assert shown.lines == [f"interrupted: what ran in the foreground has ended, and {name} goes on"]
     assert [shown.stdout for shown in ends.after] == ["1\n/usr\n", "1\n"]

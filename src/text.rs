@@ -82,7 +82,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::SetHostname { name } => format!("sethostname({}, {})", quoted(&name.0), name.0.len()),
         Op::SetDomainname { name } => format!("setdomainname({}, {})", quoted(&name.0), name.0.len()),
         Op::LoopbackUp {} => "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(),
-        Op::Fork { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Fork { flags, .. } => {
+            format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_CHILD_CLEARTID|CLONE_PIDFD"))
+        }
         Op::Setsid {} => "setsid()".into(),
         Op::Setpgid { group } => format!("setpgid(0, {group})"),
         Op::ControllingTerminal {} => "ioctl(0, TIOCSCTTY)".into(),
@@ -120,7 +122,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Fchdir { fd } => format!("fchdir({fd})"),
         Op::Descend { flags } => format!("clone({})", flag_names(*flags, "CLONE_PIDFD")),
         Op::Serve {} => "poll(requests, the caller's pidfd, signals)".into(),
-        Op::Start { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Start { flags, .. } => {
+            format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_CHILD_CLEARTID|CLONE_PIDFD"))
+        }
         Op::Received { stdio, pass } => {
             let standard = (0..3).filter(|&target| stdio[target as usize] != 0);
             let targets: Vec<String> = standard.chain(pass.iter()).map(|target| format!("dup2(_, {target})")).collect();

@@ -86,7 +86,7 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
     let received = &[];
     let mut order = Order { step, flags, plan, ops, channel, announce, received, directory: -1 };
-    match launcher.launch(&mut order) {
+    match launcher.launch(&supervisor, &mut order) {
         Ok(born) => {
             sys::set_dumpable(false);
             supervisor.supervise(&Payload { pid: born.pid, pidfd: born.pidfd, announced: announce, quiet })

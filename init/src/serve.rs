@@ -130,7 +130,9 @@ impl Server {
             Ok(message) => message,
             // Nothing there after all, or the other end has left reports unread.
             Err(sys::EAGAIN | sys::ECONNRESET) => return true,
-            Err(_) => return false,
+            // Without memory, of which a program of our own user can deprive us (prlimit(2)), no request can be heard any
+            // more. Those who make them shall not wait in vain.
+            Err(_) => self.supervisor.end_all(),
         };
         let fds = rights.fds();
         match (&*message, fds) {
@@ -180,7 +182,7 @@ impl Server {
             Ok(socket) => socket,
             Err(errno) => return answer.failed(Failure { step: u32::from(step), errno, value: 0 }),
         };
-        let born = match self.launcher.launch(&mut order) {
+        let born = match self.launcher.launch(&self.supervisor, &mut order) {
             Ok(born) => born,
             Err(failure) => {
                 sys::close(socket);

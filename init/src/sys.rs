@@ -23,6 +23,7 @@ pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
 pub const EINVAL: Errno = errno::EINVAL as Errno;
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
+pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
 
 /// CLOSE_RANGE_CLOEXEC (close_range(2)).
 const CLOSE_RANGE_CLOEXEC: usize = 4;
@@ -404,6 +405,16 @@ pub fn wait(pid: i32, rusage: &mut [i64; 18], block: bool) -> Result<Option<(i32
     let options = if block { 0 } else { k::WNOHANG };
     let pid = call!(wait4, pid, &raw mut status, options, rusage.as_mut_ptr())? as i32;
     Ok((pid != 0).then_some((pid, status)))
+}
+
+/// Whether a child has been stopped since this was last asked (waitid(2)).
+pub fn has_stopped(pidfd: i32) -> bool {
+    const P_PIDFD: usize = 3;
+    /// The PID is the fourth word behind the padding of `siginfo_t`: zero if there was nothing to tell.
+    const PID: usize = 4;
+    let mut info = [0_u32; 32];
+    let asked = call!(waitid, P_PIDFD, pidfd, info.as_mut_ptr(), k::WSTOPPED | k::WNOHANG, 0);
+    asked.is_ok() && info[PID] != 0
 }
 
 /// Returns the events of each descriptor; a negative descriptor is left out.

@@ -27,15 +27,17 @@ lint: $(VENV)/linted  ## Check formatting, types and style of both languages, an
 	$(BIN)/mypy
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python tools/errors.py --check
+	$(BIN)/python tools/reference.py --check
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, and docs/errors.md from the causes of errors
+stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, docs/errors.md and docs/reference.md
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python tools/errors.py
+	$(BIN)/python tools/reference.py
 
 bench: $(VENV)/built  ## Measure spawning and reading against floors in C and their peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py

@@ -276,6 +276,11 @@ impl Undo {
         }
         let mut at_home = true;
         for (flag, fd) in self.namespaces.into_iter().rev() {
+            if flag == ns::MOUNT {
+                // Threads that were started in here share root and cwd with this one, until long after their join; they
+                // keep them, and setns says what has failed if this does.
+                let _ = unshare(libc::CLONE_FS);
+            }
             let call = format!("setns({}, {})", fd.as_raw_fd(), names(flag));
             let back = attempt(join_step(flag), call, setns(fd.as_raw_fd(), flag));
             at_home &= back || flag != ns::MOUNT;

@@ -21,8 +21,10 @@
 #   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
+#   kernel_provisioner.py  notebook kernels in namespaces; nothing here imports it either
 #   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
+#   notebook/    magics, and errors as panels: %load_ext nsbox
 #   cli/         the nsbox command
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
@@ -231,6 +233,20 @@ if not TYPE_CHECKING:
         value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Answer ``%load_ext nsbox`` in a notebook: magics, and errors as panels. Needs the extra ``jupyter``."""
+    from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
+
+    import_module("nsbox.notebook.magics").load(shell)
+
+
+def unload_ipython_extension(shell: object) -> None:
+    """Answer ``%unload_ext nsbox``: what its cells have started ends."""
+    from importlib import import_module  # noqa: PLC0415 - nothing is imported before it is needed
+
+    import_module("nsbox.notebook.magics").unload(shell)
 
 
 def __dir__() -> list[str]:

@@ -108,6 +108,7 @@ _COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
     "chdir": lambda _, __, texts: shlex.join(["cd", *texts]),
     "umask": lambda _, call, __: f"umask {call.removeprefix('umask(').rstrip(')').removeprefix('0o')}",
     "setsid": lambda _, __, ___: "setsid PROGRAM",
+    "drop groups": lambda _, __, ___: "setpriv --clear-groups PROGRAM",
     "set groups": lambda _, call, __: f"setpriv {_groups(call)} PROGRAM",
     "no_new_privs": lambda _, __, ___: "setpriv --no-new-privs PROGRAM",
     "parent death signal": lambda _, call, __: f"setpriv --pdeathsig {call.rpartition(' ')[2].rstrip(')')[3:]} PROGRAM",

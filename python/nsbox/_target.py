@@ -20,6 +20,7 @@ __all__ = [
     "Target",
     "is_dead_pid_namespace",
     "is_process",
+    "number_in_proc",
     "of_this_thread",
     "open_directory",
     "open_namespace",
@@ -96,7 +97,7 @@ def open_directory(target: Target, which: str) -> int:
         SpawnError: when it cannot be opened.
     """
     with _process(target) as pidfd:
-        path = f"/proc/{_number_in_proc(pidfd, target)}/{which}"
+        path = f"/proc/{number_in_proc(pidfd, target)}/{which}"
         try:
             return _above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
         except OSError as error:
@@ -171,15 +172,20 @@ def _of_process(pidfd: int, kind: str, target: Target) -> int:
         # ENOTTY, and EINVAL from a pidfd that knows other requests: a kernel before 6.11.
         if error.errno not in (errno.ENOTTY, errno.EINVAL):
             _refuse(error, f"ioctl(PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE)", target)
-    path = f"/proc/{_number_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
+    path = f"/proc/{number_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
     try:
         return _still_alive(os.open(path, os.O_RDONLY | os.O_CLOEXEC), pidfd)
     except OSError as error:
         _refuse(error, f'open("{path}")', target)
 
 
-def _number_in_proc(pidfd: int, target: Target) -> int:
-    """The number of a process in this /proc, which may be another's than the caller's (proc_pid_fdinfo(5))."""
+def number_in_proc(pidfd: int, target: Target) -> int:
+    """Return the number of a process in this /proc, which may be another's than the caller's (proc_pid_fdinfo(5)).
+
+    Raises:
+        SpecError: when it is no process.
+        SpawnError: when it has ended, or is not in the PID namespace of that /proc.
+    """
     try:
         with open(f"/proc/self/fdinfo/{pidfd}") as lines:
             fields = dict(line.split(":", 1) for line in lines)

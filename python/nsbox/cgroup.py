@@ -40,8 +40,12 @@ class Hierarchy:
     first: dict[str, str]
 
     @classmethod
-    def read(cls, process: str = "/proc/self") -> Hierarchy:
+    def read(cls, process: str = "/proc/self", viewer: str | None = None) -> Hierarchy:
         """Read them from a directory of /proc.
+
+        Args:
+            process: Whose cgroups.
+            viewer: Who sees the directories where they are; by default the same process.
 
         Raises:
             UnsupportedError: when there is no proc to read.
@@ -49,7 +53,7 @@ class Hierarchy:
         try:
             with open(f"{process}/cgroup") as file:
                 own = [line.rstrip("\n").split(":", 2) for line in file]
-            with open(f"{process}/mountinfo") as file:
+            with open(f"{viewer or process}/mountinfo") as file:
                 mounts = [line.split() for line in file]
         except OSError as error:
             raise UnsupportedError(f"limits: the cgroups of this process cannot be read: {error}") from None

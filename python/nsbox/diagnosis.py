@@ -12,6 +12,8 @@ from nsbox._place import PLACES
 from nsbox._questions import Answer, answers
 from nsbox._trial import Trial, attempt
 from nsbox.spec import KINDS, Namespaces, namespace_names
+from nsbox.views import diagnosis_table as _view
+from nsbox.views import display
 
 __all__ = ["Allowed", "Diagnosis", "doctor"]
 
@@ -38,8 +40,8 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What `doctor` found. `str()` makes a page of it, `data()` what JSON takes.
+class Diagnosis(display.Table):
+    """What `doctor` found. `str()` makes a page of it, `data()` what JSON takes; a notebook shows tables.
 
     Attributes:
         places: What the surroundings are, the closest first.
@@ -63,6 +65,10 @@ class Diagnosis:
     def data(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists, texts and numbers."""
         return dataclasses.asdict(self)
+
+    def html(self) -> str:
+        """Return tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.page(self)
 
     def __str__(self) -> str:
         """Return a page to read."""

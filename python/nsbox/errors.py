@@ -48,6 +48,12 @@ __all__ = [
 class NsboxError(Exception):
     """What all exceptions of nsbox have in common."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows instead of a traceback."""
+        from nsbox.notebook.report import lines_of  # noqa: PLC0415 - only IPython asks
+
+        return lines_of(self)
+
 
 class SpecError(NsboxError, ValueError):
     """An argument, or a combination of arguments, that makes no sense. Nothing has been started."""

@@ -1,8 +1,8 @@
 """An interactive shell in new namespaces, driven from Python: `Shell`.
 
 The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it
-prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a random mark
-with ``$?`` and ``$$``. The mark appears when the command is over, and says how it ended and which shell answered;
+prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a mark with ``$?``
+and ``$$`` (`_framing.py`). The mark appears when the command is over, and says how it ended and which shell answered;
 nested shells are followed without further ado.
 """
 
@@ -12,9 +12,9 @@ import contextlib
 import functools
 import os
 import re
-import secrets
 import select
 import shutil
+import signal
 import subprocess
 import termios
 import time
@@ -25,19 +25,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from nsbox import _core, _pidns
+from nsbox import _core, _framing, _pidns
 from nsbox.errors import ClosedError, SpecError
 from nsbox.handle import fork_exec
 from nsbox.launch import Environment
 from nsbox.spec import Namespaces, Options
 
-__all__ = ["Shell", "ShellResult"]
+__all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 
-_POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
-_PLAIN = {"bash": ("--norc", "--noprofile", "--noediting", "-i"), "zsh": ("-f", "+Z", "-i")}
+POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
+_PLAIN = {"bash": ("--norc", "--noprofile", "--noediting", "+H", "-i"), "zsh": ("-f", "+Z", "-i")}
 _LONGEST_LINE = 4095  # what a terminal in canonical mode takes (termios(3))
-_INTERRUPT_GRACE = 1.0
+# The first Ctrl-C may come when the shell has not handed the terminal to its job yet, as in any terminal.
+_INTERRUPT_GRACES = (0.3, 0.7, 1.0)
 _EXIT_GRACE = 5.0
+_LAST_WORDS = 0.05
+"""Seconds in which what a shell wrote before its end comes out of its terminal."""
 
 ENOMEM_EXPLAINED = (
     "Not memory: the new PID namespace has lost its PID 1. Without a fork the shell itself stayed in the old PID "
@@ -77,6 +80,11 @@ class Shell:
     '1\n'
 
     Leaving the ``with`` block, or the end of the calling process, ends the shell and everything it started.
+
+    Attributes:
+        program: The shell.
+        timeout: Seconds a command may take unless `run` says otherwise; None for any time.
+        returncode: The shell's exit status; None while it runs.
     """
 
     def __init__(
@@ -131,11 +139,10 @@ class Shell:
     ) -> None:
         self.timeout = timeout
         self.returncode: int | None = None
-        self._mark = secrets.token_hex(8)
-        self._seen = re.compile(rb"%s:(\d+):(\d+):\n" % self._mark.encode())
+        self._marks = _framing.Marks()
         self._buffer = b""
-        program = os.fspath(shell) if shell is not None else _default_shell()
-        self._child, self._terminal = _start(fork_exec, program, cwd, env, columns)
+        self.program = os.fspath(shell) if shell is not None else _default_shell()
+        self._child, self._terminal = _start(fork_exec, self.program, cwd, env, columns)
         try:
             # Whatever the shell says before its first command is not part of any command's output.
             self._frame(":", self._deadline(timeout))
@@ -178,16 +185,27 @@ class Shell:
         """Whether the shell still runs."""
         return self.returncode is None
 
-    def run(self, command: str, *, timeout: float | None = -1, check: bool = False) -> ShellResult:
+    def run(
+        self,
+        command: str,
+        *,
+        timeout: float | None = -1,
+        check: bool = False,
+        output: Callable[[str], object] | None = None,
+    ) -> ShellResult:
         """Type a command and return when it is over.
 
         A command that reads the terminal would read what is typed next; give it another standard input.
 
+        An interrupt (KeyboardInterrupt) is passed on as Ctrl-C. What it does not end in the foreground is killed, and
+        the shell is ready for the next command; only if that is not so, the shell is killed.
+
         Args:
             command: One or more lines for the shell.
             timeout: Seconds it may take; None for any time; by default the shell's own limit. When they have passed
-                the command is interrupted as by Ctrl-C, and if that does not help, the shell is killed.
+                the command is interrupted as above.
             check: Whether a return code other than 0 is an error.
+            output: Is called with each piece of what the command writes, as soon as it is there.
 
         Raises:
             SpecError: for a command that cannot be typed.
@@ -200,13 +218,14 @@ class Shell:
         if "\0" in command or any(len(os.fsencode(line)) > _LONGEST_LINE for line in command.split("\n")):
             raise SpecError(f"command: a terminal takes lines of at most {_LONGEST_LINE} bytes, without NUL")
         limit = self.timeout if timeout == -1 else timeout
+        follower = None if output is None else self._marks.follow(output)
         try:
-            stdout, returncode, pid = self._frame(command, self._deadline(limit))
+            stdout, returncode, pid = self._frame(command, self._deadline(limit), follower)
         except TimeoutError:
-            output = self._interrupt()
-            raise subprocess.TimeoutExpired(command, limit or 0, output=output) from None
+            written = self._interrupt(follower)
+            raise subprocess.TimeoutExpired(command, limit or 0, output=written) from None
         except KeyboardInterrupt:
-            self._interrupt()
+            self._interrupt(follower)
             raise
         if check and returncode:
             raise subprocess.CalledProcessError(returncode, command, output=stdout)
@@ -259,51 +278,73 @@ class Shell:
     def _deadline(timeout: float | None) -> float | None:
         return None if timeout is None else time.monotonic() + timeout
 
-    def _frame(self, command: str, deadline: float | None) -> tuple[str, int, int | None]:
+    def _frame(
+        self, command: str, deadline: float | None, follower: _framing.Follower | None = None
+    ) -> tuple[str, int, int | None]:
         """Type a command and the echo of the mark; return what came before the mark, ``$?`` and ``$$``."""
         self._buffer = b""
         self._type(command)
-        found = self._read_to_mark(deadline)
+        found = self._read_to_mark(deadline, follower)
         if found is None:
             end = self._child.wait()
             self.returncode = end.returncode if end else -1
-            return _text(self._buffer), self.returncode, None
-        return _text(self._buffer[: found.start()]), int(found[1]), int(found[2])
+            return self._marks.text(self._buffer), self.returncode, None
+        return self._marks.text(self._buffer[: found.start()]), int(found[1]), int(found[2])
 
     def _type(self, command: str) -> None:
         os.write(self._terminal, os.fsencode(command) + b"\n")
-        os.write(self._terminal, f'echo "{self._mark}:$?:$$:"\n'.encode())
+        os.write(self._terminal, self._marks.next())
 
-    def _read_to_mark(self, deadline: float | None) -> re.Match[bytes] | None:
+    def _read_to_mark(self, deadline: float | None, follower: _framing.Follower | None) -> re.Match[bytes] | None:
         """Read until the mark is there, or everything ends."""
-        while (found := self._seen.search(self._buffer)) is None:
+        while (found := self._marks.seen(self._buffer)) is None:
             part = self._read(deadline)
+            if follower is not None:
+                follower.feed(part)
             if not part:
                 return None
             self._buffer += part
+        if follower is not None:
+            follower.feed(b"")
         return found
 
     def _read(self, deadline: float | None) -> bytes:
         """Read what is there; empty at the end, which a terminal reports as EIO once nobody holds the other side."""
         rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([self._terminal], [], [], rest)[0]:
+        ready = select.select([self._terminal, self.pidfd], [], [], rest)[0]
+        if not ready:
             raise TimeoutError
+        # Jobs in the background, if they outlive the shell, go on holding the other side.
+        if self._terminal not in ready and not select.select([self._terminal], [], [], _LAST_WORDS)[0]:
+            return b""
         try:
             return os.read(self._terminal, 65536)
         except OSError:
             return b""
 
-    def _interrupt(self) -> str:
-        """Type Ctrl-C; if the shell does not answer, kill it. Return the output so far."""
-        # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included.
-        self._type("\x03")
-        with contextlib.suppress(TimeoutError):
-            found = self._read_to_mark(self._deadline(_INTERRUPT_GRACE))
-            if found is not None:
-                return _text(self._buffer[: found.start()])
-        output = _text(self._buffer)
+    def _interrupt(self, follower: _framing.Follower | None) -> str:
+        """Type Ctrl-C, then kill what is in the foreground, then the shell, until it answers; return the output."""
+        for grace in _INTERRUPT_GRACES:
+            if grace == _INTERRUPT_GRACES[-1]:
+                self._kill_foreground()
+            # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included.
+            self._type("\x03")
+            with contextlib.suppress(TimeoutError):
+                found = self._read_to_mark(self._deadline(grace), follower)
+                if found is None:
+                    break
+                return self._marks.text(self._buffer[: found.start()])
+        output = self._marks.text(self._buffer)
         self._close()
         return output
+
+    def _kill_foreground(self) -> None:
+        """Kill the job that has the terminal, unless that is the shell itself, or has become another user."""
+        with contextlib.suppress(OSError):
+            # 0 for a group that is not in our PID namespace, which cannot be.
+            group = os.tcgetpgrp(self._terminal)
+            if group not in (0, self.pid):
+                os.killpg(group, signal.SIGKILL)
 
     def _explanation(self, stdout: str, pid: int | None) -> str | None:
         if pid is None or not re.search(r"fork", stdout, re.IGNORECASE):
@@ -311,13 +352,9 @@ class Shell:
         return ENOMEM_EXPLAINED if _pidns.for_children(self.pid) == "dead" else None
 
 
-def _text(output: bytes) -> str:
-    return output.replace(b"\r\n", b"\n").decode(errors="surrogateescape")
-
-
 def _default_shell() -> str:
     own = os.environ.get("SHELL", "")
-    if Path(own).name in _POSIX_SHELLS and os.access(own, os.X_OK):
+    if Path(own).name in POSIX_SHELLS and os.access(own, os.X_OK):
         return own
     return shutil.which("bash") or "/bin/sh"
 

@@ -336,6 +336,11 @@ class Surroundings(ABC):
         finally:
             os.close(fd)
 
+    def _open_proc(self, view: View) -> _core.Proc:
+        """Open one for those who have tried to look through nsbox-init, and may not."""
+        with self._proc(view) as path:
+            return _core.open_proc(path.encode())
+
     # Within
 
     def _needs(self, argument: str, kind: str) -> None:

@@ -54,6 +54,29 @@ def test_mounts_and_namespaces(who: Who) -> None:
     assert {"mount", "pid", "ipc", "uts"} <= kinds
 
 
+def test_by_the_functions(who: Who) -> None:
+    """What a box can show, the functions show of it: its init lets nobody else look through it."""
+
+    def look() -> tuple[Any, ...]:
+        with nsbox.Box("mip") as box, box.Popen(["sleep", "1000"]) as process:
+            seen = [[one.pid for one in nsbox.ps(of=box)]]
+            many = len(nsbox.ps(of=box, view="proc"))
+            box.mount_proc()
+            seen.append([one.pid for one in nsbox.ps(of=box, view="proc")])
+            kinds = {one.kind for one in nsbox.lsns(of=box)}
+            init = next(iter(nsbox.ps(of=box)))
+            tree = str(nsbox.pstree(of=box))
+            process.kill()
+            return seen, many > 2, kinds, init.namespaces == box.namespace_ids, tree
+
+    seen, many, kinds, known, tree = who(look)
+    assert seen == [[1, 2], [1, 2]]
+    assert many
+    assert {"mount", "pid", "ipc"} <= kinds
+    assert known
+    assert tree == "nsbox-init───sleep"
+
+
 def test_ipc_objects(who: Who) -> None:
     """A segment and a queue of the box are seen with owner, size and creator; those outside are not."""
 

@@ -344,6 +344,24 @@ def test_mount_proc_is_guarded(place: Path) -> None:
         assert threaded(check) == 7
 
 
+def test_a_thread_started_inside_outlives_the_scope() -> None:
+    """It stays there, with the directories that it shared until then; the one that made the scope goes back."""
+
+    def check() -> tuple[set[str], set[str]]:
+        here, go_on = place_of(), threading.Event()
+        with nsbox.unshare("mount"):
+            inside = place_of()
+            worker = threading.Thread(target=go_on.wait)
+            worker.start()
+        back, left = changed(here, place_of()), changed(inside, place_of(worker.native_id or 0))
+        go_on.set()
+        worker.join()
+        return back, left
+
+    with nothing_moves():
+        assert threaded(check) == (set(), set())
+
+
 def test_mount_proc_covered() -> None:
     """What somebody has mounted over it is not unmounted instead of it: the error says so, the rest is undone."""
 

@@ -58,6 +58,7 @@ def test_mount_proc(who: Who, program: str) -> None:
         ("echo a\necho b >&2", "a\nb\n", 0),
         ("(exit 7)", "", 7),
         ("# a comment", "", 0),
+        ('echo "no!history"', "no!history\n", 0),
         ("", "", 0),
         ("printf '\\351'", "\udce9", 0),
         ("printf 'x\\ny\\n'", "x\ny\n", 0),
@@ -203,3 +204,47 @@ def test_forgotten_or_killed(end: Callable[[nsbox.Shell], object]) -> None:
     del shell
     gc.collect()
     assert wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_output_is_passed_on_while_it_runs(who: Who, program: str) -> None:
+    """Before the command is over; whole characters, and nothing of the marks."""
+
+    def watched() -> tuple[list[str], str, bool]:
+        pieces: list[str] = []
+        with nsbox.Shell(shell=program) as shell:
+
+            def note(piece: str) -> None:
+                pieces.append(piece)
+                if "".join(pieces) == "first\n":
+                    # Only the one who listens can end it now.
+                    Path(fifo).write_text("go\n")
+
+            fifo = f"/tmp/nsbox-test-{os.getpid()}-fifo"
+            os.mkfifo(fifo)
+            try:
+                result = shell.run(
+                    f"echo first; read line < {fifo}; printf '\\303'; printf '\\244%s' $line", output=note
+                )
+            finally:
+                os.unlink(fifo)
+            return pieces, result.stdout, shell.run("echo over", output=note).stdout == "over\n"
+
+    pieces, stdout, goes_on = who(watched)
+    assert pieces[0] == "first\n"
+    assert "".join(pieces) == stdout + "over\n" == "first\nägoover\n"
+    assert goes_on
+
+
+def test_an_interrupt_kills_what_does_not_heed_it(who: Who, program: str) -> None:
+    """And the shell goes on, in the same directory; no late mark is taken for one of the next command."""
+
+    def interrupted() -> tuple[list[str], list[str]]:
+        with nsbox.Shell(shell=program) as shell:
+            shell.run("cd /usr")
+            for command in ("sleep 1000", "sh -c 'trap \"\" INT; sleep 1000; sleep 1000'", "cat"):
+                with pytest.raises(subprocess.TimeoutExpired):
+                    shell.run(command, timeout=0.3)
+            left = [process.name for process in nsbox.ps() if process.ppid == shell.pid]
+            return left, [shell.run(command).stdout for command in ("pwd", "echo a", "echo b")]
+
+    assert who(interrupted) == ([], ["/usr\n", "a\n", "b\n"])

@@ -28,34 +28,13 @@ import pytest
 
 from tests.support import libc
 from tests.support.forked import Who, in_child
+from tests.support.look import LOOK, links_of
 from tests.support.needs import needs
 from tests.support.twins import ours, theirs
 
 pytestmark = pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed (util-linux)")
 
 NSBOX = [sys.executable, "-m", "nsbox", "unshare"]
-
-LOOK = r"""
-echo "pids: $$ $PPID"
-id
-echo "maps:"; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups
-echo "status:"
-grep -E '^(Umask|Uid|Gid|Groups|NStgid|Sig(Blk|Ign|Cgt)|Cap...|NoNewPrivs|Seccomp):' /proc/self/status |
-    sed -E 's/^NStgid:\s+[0-9]+/NStgid: N/; s/^(NStgid: N\s+)[0-9]+$/\1M/'
-echo "namespaces:"
-for kind in user mnt pid pid_for_children uts ipc net cgroup time time_for_children; do
-    link=$(readlink /proc/self/ns/$kind)
-    case " $OUTER " in *" $link "*) echo "$kind same" ;; *) echo "$kind ${link:+new}" ;; esac
-done
-echo "mounts:"; sed -E 's/^[0-9]+ [0-9]+ [0-9]+:[0-9]+ //; s/(shared|master):[0-9]+/\1/' /proc/self/mountinfo
-echo "descriptors:"; for fd in /proc/self/fd/[0-9]*; do readlink $fd; done
-echo "environment:"; env | grep -v '^OUTER=' | sort
-echo "clocks:"; cat /proc/self/timens_offsets
-echo "session:"; cut -d' ' -f 5,6,7,8 < /proc/self/stat
-echo "limits:"; ulimit -a; umask; pwd
-hostname
-cat /proc/net/dev | cut -d: -f1
-"""
 
 NAMESPACES = ["", "-m", "-u", "-i", "-n", "-C", "-T", "-p", "-U", "-fp", "-mipf", "-mipunCTf", "-Um", "-Ump -f"]
 IDENTITIES = ["", "-r", "-c", "--map-user=7", "--map-user 7 --map-group=8", "-r --keep-caps", "-c --keep-caps"]
@@ -83,8 +62,9 @@ WRONG = [
 
 @pytest.fixture(autouse=True)
 def _outer(monkeypatch: pytest.MonkeyPatch) -> None:
-    links = {os.readlink(f"/proc/self/ns/{kind}") for kind in os.listdir("/proc/self/ns")}
-    monkeypatch.setenv("OUTER", " ".join(links))
+    monkeypatch.setenv("OUTER", links_of())
+    # What Python sets in the C locale (PEP 538) comes from this process, and no shell would have it.
+    monkeypatch.delenv("LC_CTYPE", raising=False)
 
 
 def both(who: Who, *arguments: str) -> str:
@@ -135,6 +115,13 @@ def test_how_it_ends(who: Who, options: str) -> None:
     """The program's status, 126, 127, or the same signal."""
     for command in ENDS:
         both(who, *options.split(), *command)
+
+
+def test_ignored_end_of_children() -> None:
+    """Somebody who ignores SIGCHLD gets the status, too."""
+    for command in (["unshare"], NSBOX):
+        line = ["env", "--ignore-signal=CHLD", *command, "-f", "sh", "-c", "exit 5"]
+        assert subprocess.run(line, check=False).returncode == 5
 
 
 def test_script_without_interpreter(who: Who, place: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -47,7 +47,8 @@ def caller(function: Callable[[Callable[[object], None]], object]) -> Iterator[C
         os.close(reader)
         # Whatever a test did not get to end.
         for survivor in descendants():
-            if alive(survivor):
+            # It may end by itself in between.
+            with suppress(ProcessLookupError):
                 os.kill(survivor, signal.SIGKILL)
         nobody_left()
         reap_adopted()

@@ -1,4 +1,4 @@
-"""Run the real unshare(1) and `nsbox unshare` in the same surroundings, and say what became of each."""
+"""Run a real command and nsbox's own of the same name in the same surroundings, and say what became of each."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Ended:
     error: str
 
 
-def theirs(who: Who, *arguments: str) -> Ended:
+def theirs(who: Who, *arguments: str, command: str = "unshare") -> Ended:
     """Return what became of the real one."""
 
     def run() -> NoReturn:
         # As the other one does before its exec.
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        os.execvp("unshare", ["unshare", *arguments])
+        os.execvp(command, [command, *arguments])
 
     return _ended(who, run)
 
 
-def ours(who: Who, *arguments: str) -> Ended:
+def ours(who: Who, *arguments: str, command: str = "unshare") -> Ended:
     """Return what became of ours, in this interpreter: another user could not start it."""
-    return _ended(who, lambda: main(["unshare", *arguments]))
+    return _ended(who, lambda: main([command, *arguments]))
 
 
 def _ended(who: Who, run: Callable[[], int]) -> Ended:
@@ -93,8 +93,12 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
 
 
 def _steady(text: str, pid: int) -> str:
-    """Replace numbers that differ every time by what they are."""
-    text = re.sub(rf"\b{pid}\b", "UNSHARE", text)
-    text = re.sub(rf"\b{os.getpid()}\b", "RUNNER", text)
-    text = re.sub(r"^pids: \d{2,}", "pids: CHILD", text)
+    """Replace numbers that differ every time by what they are, in the lines that have such numbers."""
+
+    def name(found: re.Match[str]) -> str:
+        line = re.sub(rf"\b{pid}\b", "COMMAND", found[0])
+        line = re.sub(rf"\b{os.getpid()}\b", "RUNNER", line)
+        return re.sub(r"^pids: (?!1 )\d+", "pids: CHILD", line)
+
+    text = re.sub(r"^(pids|session): .*", name, text, flags=re.MULTILINE)
     return re.sub(r"(pipe|socket):\[\d+\]", r"\1", text)

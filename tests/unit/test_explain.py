@@ -17,7 +17,7 @@ from nsbox._equivalents import command_for
 from nsbox.cli import main
 from nsbox.command.options import Option, UsageError, parse
 from nsbox.command.request import OPTIONS, request_of
-from nsbox.command.steps import _c
+from nsbox.command.step import quoted
 
 from tests.support.start import plan_for
 
@@ -214,7 +214,7 @@ def test_any_words(words: list[str]) -> None:
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_literals(text: str) -> None:
     """A literal is printable ASCII, and has all of the text."""
-    literal = _c(text)
+    literal = quoted(text)
     assert re.fullmatch(r'"[ -~]*"', literal)
     plain = re.sub(r"\\x(..)|\\(.)", lambda found: found[0], literal[1:-1])
     assert plain.encode().decode("unicode_escape").encode("latin-1") == os.fsencode(text)

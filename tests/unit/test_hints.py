@@ -34,6 +34,8 @@ from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox._evidence import Evidence, ProcMount
 from nsbox._hints import CAUSES, Failure, explain
 from nsbox._place import PLACES
+from nsbox.command.entering import entering_steps
+from nsbox.command.entry import entry_of
 from nsbox.join import Opened
 from nsbox.launch import Launch
 from nsbox.spec import KINDS
@@ -116,6 +118,7 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("no-namespace-file", Failure(ENOENT, "open target", 'open("/run/netns/a")'), ROOT),
     ("dead-target", Failure(ESRCH, "join pid", "ioctl(NS_GET_PID_FROM_PIDNS, 1)"), ROOT),
     ("dead-target", Failure(ENOMEM, "descend", "clone(CLONE_PIDFD)"), ROOT),
+    ("groups-cannot-be-dropped", Failure(EPERM, "drop groups", "setgroups(0, NULL)"), USER),
     ("not-the-owner", Failure(EPERM, "join user", "setns(7, CLONE_NEWUSER)"), USER),
     ("no-right-to-join", Failure(EPERM, "join net", "setns(7, CLONE_NEWNET)"), USER),
     ("foreign-owner", Failure(EPERM, "join net", "setns(7, CLONE_NEWNET)"), ROOT),
@@ -277,4 +280,5 @@ def _all_steps() -> set[str]:
     plans.append(_core.compile(nsbox.Spec(), Launch(paths=(b"/a",), argv=(b"a",)), _core.facts(), cgroup))
     joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
     plans.append(plan_for({"join": joined}, unshare="p"))
-    return {step.name for plan in plans for step in plan.steps}
+    names = {step.name for plan in plans for step in plan.steps}
+    return names | {step.name for step in entering_steps(entry_of(["-t", "1", "-a", "-U", "-r", "-c", "--keep-caps"]))}

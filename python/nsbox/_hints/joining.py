@@ -99,6 +99,18 @@ JOINING = (
         manual="user_namespaces(7)",
     ),
     Cause(
+        name="groups-cannot-be-dropped",
+        title="Nobody in that user namespace may change groups, and the caller may not do it outside either",
+        steps=frozenset({"drop groups"}),
+        errnos=frozenset({EPERM}),
+        find=_always,
+        why='setgroups is "deny" in the joined user namespace, and outside of it the caller lacks CAP_SETGID',
+        remedy="add --preserve-credentials, which leaves the ids and groups as they are",
+        meaning="Who joins a user namespace becomes its root and leaves all other groups, as nsenter(1) has it. "
+        "Leaving groups can be forbidden, as a group may be there to keep somebody out.",
+        manual="nsenter(1), user_namespaces(7)",
+    ),
+    Cause(
         name="no-right-to-join",
         title="The caller has no rights in the user namespace that the namespace belongs to",
         steps=_JOIN,

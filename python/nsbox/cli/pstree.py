@@ -11,7 +11,7 @@ from nsbox.cli import _output
 from nsbox.processes import NamespaceIds, View
 from nsbox.tree import ProcessTree, pstree
 
-__all__ = ["configure", "execute"]
+__all__ = ["configure", "drawn", "execute", "read"]
 
 _LINKS = ["mnt" if kind == "mount" else kind for kind in NamespaceIds._fields]
 
@@ -54,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="the process at the top, by default 1, or the trees of a user")  # fmt: skip
 
 
+def read(options: argparse.Namespace) -> ProcessTree:
+    """Read the tree of all processes that are to be looked at."""
+    view: View = "proc" if options.proc else "namespace"
+    return pstree(of=options.of, view=view, threads=not options.hide_threads, labels=options.security_context)
+
+
 def execute(options: argparse.Namespace) -> int:
     """Print the tree, and what could not be found out."""
     highlight, bold = options.highlight_pid, ("", "")
@@ -79,17 +85,16 @@ def execute(options: argparse.Namespace) -> int:
         except KeyError:
             print(f"nsbox pstree: No such user name: {options.what}", file=sys.stderr)
             return 1
-    view: View = "proc" if options.proc else "namespace"
-    tree = pstree(of=options.of, view=view, threads=not options.hide_threads, labels=options.security_context)
+    tree = read(options)
     trees = _trees(tree, pid, uid, options)
-    drawn = [_text(tree, options, highlight, bold, uid) for tree in trees]
-    if drawn:
-        _output.write("\n\n".join(drawn))
+    texts = [drawn(tree, options, highlight, bold, uid) for tree in trees]
+    if texts:
+        _output.write("\n\n".join(texts))
     if options.ns_changes:
         # Only on standard error: what pstree prints is what pstree prints.
         for note in tree.notes:
             print(f"note: {note}", file=sys.stderr)
-    return 0 if drawn or (pid is not None and not options.show_parents) else 1
+    return 0 if texts or (pid is not None and not options.show_parents) else 1
 
 
 def _trees(tree: ProcessTree, pid: int | None, uid: int | None, options: argparse.Namespace) -> list[ProcessTree]:
@@ -110,9 +115,14 @@ def _trees(tree: ProcessTree, pid: int | None, uid: int | None, options: argpars
         return []
 
 
-def _text(
-    tree: ProcessTree, options: argparse.Namespace, highlight: int | None, bold: tuple[str, str], uid: int | None
+def drawn(
+    tree: ProcessTree,
+    options: argparse.Namespace,
+    highlight: int | None = None,
+    bold: tuple[str, str] = ("", ""),
+    uid: int | None = None,
 ) -> str:
+    """Draw a tree as the options ask for."""
     characters = options.characters or ("utf8" if _output.takes_box_drawing() else "ascii")
     return tree.text(
         ns_changes=options.ns_changes,

@@ -11,8 +11,8 @@ from typing import Any
 
 from nsbox import _core
 from nsbox.command.options import Option, UsageError, help_text, parse
+from nsbox.command.program import end_by
 from nsbox.command.request import OPTIONS, Request, request_from
-from nsbox.command.steps import end_by
 from nsbox.errors import SpawnError
 from nsbox.process import Popen
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from nsbox import _core, _evidence
+from nsbox import _core
+from nsbox.cli._become import carry_out
 from nsbox.command.options import UsageError, help_text
-from nsbox.command.request import OPTIONS, Request, request_of
-from nsbox.command.steps import CommandStep, steps_of
-from nsbox.errors import spawn_error
+from nsbox.command.request import OPTIONS, request_of
+from nsbox.command.steps import steps_of
 
 __all__ = ["main"]
 
@@ -32,34 +32,6 @@ def main(arguments: Sequence[str]) -> int:
     if request.show:
         print(f"{_USAGE}\n{help_text(OPTIONS)}" if request.show == "help" else f"nsbox unshare {_core.__version__}")
         return 0
-    _restore_environment()
-    # Some of it cannot be found out any more from inside a new user namespace.
-    before = _evidence.gather(threads=False, tasks=False)
-    for step in steps_of(request):
-        try:
-            step.do()
-        except OSError as error:
-            return _failed(step, error, request, before)
-    return 1
-
-
-def _failed(step: CommandStep, error: OSError, request: Request, before: _evidence.Evidence) -> int:
-    if step.name == "exec":
-        program = request.program[0] if request.program else os.environ.get("SHELL") or "/bin/sh"
-        print(f"nsbox unshare: failed to execute {program}: {error.strerror}", file=sys.stderr)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-    evidence = _evidence.inherit(_evidence.gather(), before)
-    explained = spawn_error(error.errno or 0, step.name, step.actor, step.call, "", evidence)
-    print(f"nsbox unshare: {explained}", file=sys.stderr)
-    return 1
-
-
-def _restore_environment() -> None:
-    """Take back what Python does to its environment in the C locale (PEP 538): the program must not see it."""
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            names = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
-    except OSError:
-        return
-    if b"LC_CTYPE" not in names:
-        os.environ.pop("LC_CTYPE", None)
+    # As unshare(1): the children of a process that ignores it are nobody's to wait for (wait(2)).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return carry_out("unshare", request.program, lambda: steps_of(request))

@@ -1,1 +1,1 @@
-"""The command line of unshare(1): its options, what they ask for (`request`), and what it does (`steps`)."""
+"""The command lines of unshare(1) and nsenter(1): their options, what they ask for, and what they do, step by step."""

@@ -23,6 +23,7 @@ class Option:
         letter: The short name; empty if there is none.
         value: What its value is called; empty if it takes none.
         optional: Whether the value may be left out; then it can only be given as ``--name=value``.
+        attached: Whether an optional value can follow the letter as well: ``-lvalue``.
         meaning: What it does, in a line.
     """
 
@@ -30,6 +31,7 @@ class Option:
     letter: str = ""
     value: str = ""
     optional: bool = False
+    attached: bool = False
     meaning: str = ""
 
 
@@ -80,6 +82,9 @@ def _short(table: Sequence[Option], letters: str, left: list[str]) -> Iterator[t
         option = next((option for option in table if option.letter == letter), None)
         if option is None:
             raise UsageError(f"invalid option -- '{letter}'")
+        if option.attached:
+            yield option, letters or None
+            return
         if not option.value or option.optional:
             yield option, None
             continue

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nsbox.command.numbers import IDS, whole
 from nsbox.command.options import Option, UsageError, parse
 from nsbox.spec import KINDS
 
@@ -202,18 +203,11 @@ def _text(attribute: str) -> Callable[[Request, Option, str], None]:
     return lambda request, _, value: setattr(request, attribute, value)
 
 
-def _number(attribute: str, what: str) -> Callable[[Request, Option, str], None]:
+def _number(attribute: str, what: str, allowed: range | None = None) -> Callable[[Request, Option, str], None]:
     def read(request: Request, _: Option, value: str) -> None:
-        setattr(request, attribute, _whole(value, what))
+        setattr(request, attribute, whole(value, what, allowed))
 
     return read
-
-
-def _whole(text: str, what: str) -> int:
-    digits = text.strip().removeprefix("-").removeprefix("+")
-    if not (digits.isascii() and digits.isdecimal()):
-        raise UsageError(f"failed to parse {what}: '{text}'")
-    return int(text)
 
 
 def _user(name: str) -> int:
@@ -222,7 +216,7 @@ def _user(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid
     except (KeyError, ValueError):
-        return _whole(name, "uid")
+        return whole(name, "uid", IDS)
 
 
 def _group(name: str) -> int:
@@ -231,7 +225,7 @@ def _group(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except (KeyError, ValueError):
-        return _whole(name, "gid")
+        return whole(name, "gid", IDS)
 
 
 _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
@@ -250,8 +244,8 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "keep-caps": _keep_caps,
     "root": _text("root"),
     "wd": _text("wd"),
-    "setuid": _number("uid", "uid"),
-    "setgid": _number("gid", "gid"),
+    "setuid": _number("uid", "uid", IDS),
+    "setgid": _number("gid", "gid", IDS),
     "monotonic": _number("monotonic", "monotonic offset"),
     "boottime": _number("boottime", "boottime offset"),
 }

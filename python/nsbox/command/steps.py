@@ -10,41 +10,20 @@ import errno
 import functools
 import os
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 from nsbox import _core
+from nsbox.command.program import end_by, exec_step
 from nsbox.command.request import Request
+from nsbox.command.step import CommandStep, quoted
 from nsbox.spec import KINDS
 
-__all__ = ["CommandStep", "end_by", "steps_of"]
+__all__ = ["steps_of"]
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 0x2, 0x4, 0x8, 0x1000
 _MS_REC, _MS_PRIVATE, _MS_SLAVE, _MS_SHARED = 0x4000, 0x40000, 0x80000, 0x100000
 _PROPAGATION = {"private": _MS_PRIVATE, "slave": _MS_SLAVE, "shared": _MS_SHARED}
-
-
-@dataclass(frozen=True, slots=True)
-class CommandStep:
-    """A step, in the form of those of a plan, and what does it.
-
-    Attributes:
-        name: A stable name, the same as in a plan where that has such a step.
-        call: The system call with its arguments.
-        manual: Where it is described.
-        why: Why it is done.
-        do: Do it, in the calling process.
-    """
-
-    name: str
-    call: str
-    manual: str
-    why: str
-    do: Callable[[], None]
-
-    actor = "unshare"
 
 
 def steps_of(request: Request) -> list[CommandStep]:
@@ -60,7 +39,7 @@ def steps_of(request: Request) -> list[CommandStep]:
         why = "the child does not outlive its parent"
         do = functools.partial(_core.die_with_parent, number)
         steps.append(CommandStep("parent death signal", call, "PR_SET_PDEATHSIG(2const)", why, do))
-    steps += [*_maps(request), *_mounts(request), *_identity(request), _exec(request)]
+    steps += [*_maps(request), *_mounts(request), *_identity(request), exec_step(request.program, "unshare")]
     return steps
 
 
@@ -114,23 +93,23 @@ def _mounts(request: Request) -> Iterator[CommandStep]:
             lambda: _core.mount(b"none", b"/", None, _MS_REC | _PROPAGATION[request.propagation]),
         )  # fmt: skip
     if request.root:
-        yield CommandStep("chroot", f"chroot({_c(request.root)})", "chroot(2)", "as asked",
+        yield CommandStep("chroot", f"chroot({quoted(request.root)})", "chroot(2)", "as asked",
                           lambda: os.chroot(request.root))  # fmt: skip
     if request.root or request.wd:
         directory = request.wd or "/"
-        yield CommandStep("chdir", f"chdir({_c(directory)})", "chdir(2)", "as asked, or the new root",
+        yield CommandStep("chdir", f"chdir({quoted(directory)})", "chdir(2)", "as asked, or the new root",
                           lambda: os.chdir(directory))  # fmt: skip
     if request.mount_proc:
         target = os.fsencode(request.mount_proc)
         if not request.root and request.propagation != "private":
             yield CommandStep(
-                "private proc", f'mount("none", {_c(request.mount_proc)}, NULL, MS_REC|MS_PRIVATE, NULL)',
+                "private proc", f'mount("none", {quoted(request.mount_proc)}, NULL, MS_REC|MS_PRIVATE, NULL)',
                 "mount_namespaces(7)", "the new proc must not appear outside, over the old one",
                 lambda: _private(target),
             )  # fmt: skip
         yield CommandStep(
             "mount proc",
-            f'mount("proc", {_c(request.mount_proc)}, "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)', "proc(5)",
+            f'mount("proc", {quoted(request.mount_proc)}, "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)', "proc(5)",
             "a proc that shows the PID namespace of whoever mounts it",
             lambda: _core.mount(b"proc", target, b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC),
         )  # fmt: skip
@@ -160,34 +139,6 @@ def _identity(request: Request) -> Iterator[CommandStep]:
         )  # fmt: skip
 
 
-def _exec(request: Request) -> CommandStep:
-    shell = os.environ.get("SHELL") or "/bin/sh"
-    program, arguments = (request.program[0], request.program) if request.program else (shell, _login(shell))
-    shown = ", ".join(map(_c, arguments))
-    return CommandStep(
-        "exec", f"execve({_c(program)}, [{shown}], ...)", "execve(2)", "this process becomes the program",
-        lambda: _execute(program, arguments),
-    )  # fmt: skip
-
-
-def _login(shell: str) -> tuple[str]:
-    """Return the arguments by which a shell knows that it is a login shell."""
-    return (f"-{os.path.basename(shell)}",)
-
-
-def _execute(program: str, arguments: tuple[str, ...]) -> NoReturn:
-    # Python ignores these two for itself.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvp(program, arguments)
-    except OSError as error:
-        # As execvp(3): a file that can be executed and is no program is a script of the shell.
-        if error.errno == errno.ENOEXEC:
-            os.execv("/bin/sh", ["/bin/sh", error.filename or program, *arguments[1:]])
-        raise
-
-
 def _write(name: str, file: str, text: str, manual: str, why: str) -> CommandStep:
     path = Path("/proc/self", file)
     return CommandStep(name, f'write("{path}", "{text}")', manual, why, lambda: _put(path, text))
@@ -200,15 +151,6 @@ def _put(path: Path, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
-
-
-_ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n"}
-
-
-def _c(text: str) -> str:
-    """Return a text as a C string literal."""
-    shown = (_ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}") for byte in os.fsencode(text))
-    return f'"{"".join(shown)}"'
 
 
 def _fork(pins: _Pins) -> None:
@@ -232,14 +174,6 @@ def _fork(pins: _Pins) -> None:
     raise SystemExit(os.WEXITSTATUS(status))
 
 
-def end_by(number: int) -> None:
-    """Let a signal end this process, as it ended the child; return if it does not."""
-    if number not in (signal.SIGKILL, signal.SIGSTOP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-    os.kill(os.getpid(), number)
-
-
 class _Pins:
     """Mounts that keep namespaces alive.
 
@@ -255,7 +189,8 @@ class _Pins:
 
     def call(self) -> str:
         return "; ".join(
-            f'mount("/proc/PID/ns/{_link(kind)}", {_c(file)}, NULL, MS_BIND, NULL)' for kind, file in self.files.items()
+            f'mount("/proc/PID/ns/{_link(kind)}", {quoted(file)}, NULL, MS_BIND, NULL)'
+            for kind, file in self.files.items()
         )
 
     def start_helper(self) -> None:

@@ -1,0 +1,71 @@
+"""What `nsbox unshare` and `nsbox nsenter` have in common: they carry out steps, the last of which is the program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from nsbox import _evidence
+from nsbox.command.program import words_of
+from nsbox.command.step import CommandStep
+from nsbox.errors import NsboxError, spawn_error
+
+__all__ = ["carry_out"]
+
+_AWAY = {"chroot", "target root", "join mount"}
+"""Steps after which paths mean something else."""
+
+
+def carry_out(command: str, program: tuple[str, ...], steps: Callable[[], Sequence[CommandStep]]) -> int:
+    """Do the steps. This returns only when something failed: 1, or 126 or 127 for the program.
+
+    Args:
+        command: Its name, for messages.
+        program: What is executed; empty for a shell.
+        steps: Return the steps.
+    """
+    _as_started()
+    # Some of it cannot be found out any more from inside a new user namespace.
+    before = _evidence.gather(threads=False, tasks=False)
+    todo = steps()
+    if _AWAY.intersection(step.name for step in todo):
+        # There, none of our files may be found any more.
+        from nsbox import _hints  # noqa: F401, PLC0415 - only for errors, but too late then
+
+    for step in todo:
+        try:
+            step.do()
+        except NsboxError as error:
+            print(f"nsbox {command}: {error}", file=sys.stderr)
+            return 1
+        except OSError as error:
+            return _failed(command, program, step, error, before)
+    return 1
+
+
+def _failed(
+    command: str, program: tuple[str, ...], step: CommandStep, error: OSError, before: _evidence.Evidence
+) -> int:
+    if step.name == "exec":
+        print(f"nsbox {command}: failed to execute {words_of(program)[0]}: {error.strerror}", file=sys.stderr)
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    evidence = _evidence.inherit(_evidence.gather(), before)
+    explained = spawn_error(error.errno or 0, step.name, step.actor, step.call, "", evidence)
+    print(f"nsbox {command}: {explained}", file=sys.stderr)
+    return 1
+
+
+def _as_started() -> None:
+    """Take back what Python does to a process: nothing of it shall be seen by the program, or in how this one ends."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # In the C locale it changes its environment (PEP 538).
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            names = {entry.partition(b"=")[0] for entry in file.read().split(b"\0")}
+    except OSError:
+        return
+    if b"LC_CTYPE" not in names:
+        os.environ.pop("LC_CTYPE", None)

@@ -1,0 +1,280 @@
+"""What nsenter(1) does for a request, step by step, in its order: data that `explain` prints and `nsbox nsenter` does.
+
+As for `steps`, this is for standing in for that command: the process that was started moves itself and becomes the
+program. What is joined is opened first, all of it, since much cannot be found any more from inside.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+from nsbox import _core, _target, raw
+from nsbox._target import Pidfd
+from nsbox.cgroup import Hierarchy
+from nsbox.command.entry import FOLLOW, Entry
+from nsbox.command.program import end_by, exec_step
+from nsbox.command.step import CommandStep, quoted
+from nsbox.errors import SpawnError, UnsupportedError, spawn_error
+from nsbox.namespaces import Namespace
+from nsbox.spec import KINDS
+
+__all__ = ["entering_steps", "joined"]
+
+_ORDER = ("cgroup", "ipc", "uts", "net", "pid", "mount", "time")
+_SYS_ADMIN = 1 << 21
+_PIDFD_NAMESPACES_SINCE = (6, 11)
+_step = functools.partial(CommandStep, actor="nsenter")
+
+
+def joined(entry: Entry) -> dict[str, str | None]:
+    """Return what is joined, as `Entry.kinds`. ``--all`` leaves out the user namespace where the caller is in it."""
+    if not entry.everything:
+        return dict(entry.kinds)
+    found = dict.fromkeys(kind for kind in KINDS if os.path.lexists(f"/proc/self/ns/{KINDS[kind].link}"))
+    if "user" not in entry.kinds and _is_own_user(entry.target):
+        del found["user"]
+    return found | entry.kinds
+
+
+def _is_own_user(pid: int) -> bool:
+    """Whether a process is in the caller's user namespace; not if that cannot be seen, so that joining says why."""
+    try:
+        with Namespace.of(pid, "user") as namespace:
+            return _target.of_this_thread("user") == namespace.identity
+    except SpawnError:
+        return False
+
+
+def entering_steps(entry: Entry) -> list[CommandStep]:
+    """Return the steps for a request. Nothing is opened yet."""
+    kinds = joined(entry)
+    files = _Files(entry)
+    steps = [*_openings(entry, kinds, files), *_joins(entry, kinds, files), *_directories(entry, files)]
+    if entry.join_cgroup:
+        steps.append(_step("join cgroup", 'write(<CGROUP/cgroup.procs>, "0")', "cgroups(7)",
+                           "this process moves, and what it starts is there, too", files.join_cgroup))  # fmt: skip
+    if entry.fork is not False and "pid" in kinds:
+        why = "a child, as only children can be in the joined PID namespace; the parent waits"
+        steps.append(_step("fork", "clone(SIGCHLD)", "fork(2)", why, _fork))
+    steps += _identity(entry, "user" in kinds or entry.user_parent, files)
+    if not entry.env:
+        return [*steps, exec_step(entry.program, "nsenter")]
+    variables = f"<the environment of {entry.target}>"
+    return [*steps, exec_step(entry.program, "nsenter", lambda: files.environment, variables)]
+
+
+def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
+    open_step = functools.partial(_step, "open target")
+    if entry.target:
+        why = "a descriptor of the process: its number could become another's"
+        if entry.inode:
+            why += ", and if its inode is not the one that was named, it has"
+        yield open_step(f"pidfd_open({entry.target}, 0)", "pidfd_open(2)", why, files.open_process)
+    for kind in (*_ORDER, "user"):
+        if kind in kinds and (path := kinds[kind]) is not None:
+            why = f"the {kind} namespace that this file keeps or links to"
+            yield open_step(f"open({quoted(path)}, O_RDONLY|O_CLOEXEC)", "open(2)", why,
+                            functools.partial(files.open_namespace, kind, path))  # fmt: skip
+        elif kind in kinds:
+            call, manual = f'open("/proc/{entry.target}/ns/{KINDS[kind].link}", O_RDONLY|O_CLOEXEC)', "namespaces(7)"
+            if _core.facts().kernel >= _PIDFD_NAMESPACES_SINCE:
+                call = f"ioctl(<pid:{entry.target}>, PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE, 0)"
+                manual = "ioctl_pidfd(2)"
+            yield open_step(call, manual, f"the target's {kind} namespace",
+                            functools.partial(files.open_namespace, kind, None))  # fmt: skip
+    if entry.user_parent:
+        yield open_step("ioctl(<user>, NS_GET_USERNS)", "ioctl_nsfs(2)",
+                        "the user namespace in which that one was made", files.open_parent)  # fmt: skip
+    for name, path in (("root", entry.root), ("cwd", entry.wd)):
+        if path is not None:
+            shown = path or f"/proc/{entry.target}/{name}"
+            yield open_step(f"open({quoted(shown)}, O_PATH|O_DIRECTORY|O_CLOEXEC)", "open(2)",
+                            "before anything is joined: the path is that of the outside",
+                            functools.partial(files.open_directory, name, path))  # fmt: skip
+    if entry.env:
+        yield open_step(f'read("/proc/{entry.target}/environ")', "proc_pid_environ(5)",
+                        "the environment with which the target was started", files.read_environment)  # fmt: skip
+    if FOLLOW in (entry.uid, entry.gid):
+        yield open_step(f'open("/proc/{entry.target}", O_PATH|O_DIRECTORY|O_CLOEXEC)', "proc_pid(5)",
+                        "inside it will tell whose the target is",
+                        functools.partial(files.open_directory, "", ""))  # fmt: skip
+    if entry.join_cgroup:
+        yield open_step('open("CGROUP/cgroup.procs", O_WRONLY|O_CLOEXEC)', "cgroups(7)",
+                        f"of the cgroup that /proc/{entry.target}/cgroup names", files.open_cgroup)  # fmt: skip
+
+
+def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
+    """All the others take CAP_SYS_ADMIN: who has it has it only here, and who lacks it has it only inside."""
+    privileged = bool(_core.facts().effective & _SYS_ADMIN)
+    order = [kind for kind in _ORDER if kind in kinds]
+    if "user" in kinds or entry.user_parent:
+        order.insert(len(order) if privileged else 0, "user")
+        if not entry.preserve_credentials:
+            yield _step("drop groups", "setgroups(0, NULL)", "setgroups(2)",
+                        "no group of the outside is taken along; some may do that only here, others only inside",
+                        files.drop_groups)  # fmt: skip
+    for kind in order:
+        why = {
+            "pid": "for the children, as only they can be in it",
+            "mount": "the mounts, the root and the working directory of that namespace",
+            "user": "last: the caller's own rights reach further than those it has in there"
+            if privileged
+            else "first: only in there has the caller the right to join the others",
+        }.get(kind, "as asked")
+        path = kinds.get(kind) or f"/proc/{entry.target}/ns/{KINDS[kind].link}"
+        shown = f"parent of {path}" if kind == "user" and entry.user_parent else path
+        yield _step(f"join {kind}", f"setns(<{shown}>, {KINDS[kind].flag_name})", "setns(2)", why,
+                    functools.partial(files.join, kind))  # fmt: skip
+
+
+def _directories(entry: Entry, files: _Files) -> Iterator[CommandStep]:
+    if entry.root is not None:
+        if entry.wd is None and entry.wdns is None:
+            yield _step("remember wd", 'open(".", O_PATH|O_DIRECTORY|O_CLOEXEC)', "open(2)",
+                        "a new root does not change the working directory",
+                        lambda: files.open_directory("cwd", "."))  # fmt: skip
+        shown = entry.root or f"/proc/{entry.target}/root"
+        yield _step("target root", f'fchdir(<{shown}>); chroot("."); chdir("/")', "chroot(2)", "as asked",
+                    files.change_root)  # fmt: skip
+    if entry.wdns is not None:
+        directory = entry.wdns
+        yield _step("chdir", f"chdir({quoted(directory)})", "chdir(2)", "as it is called inside",
+                    lambda: os.chdir(directory))  # fmt: skip
+    elif entry.wd is not None or entry.root is not None:
+        shown = "." if entry.wd is None else entry.wd or f"/proc/{entry.target}/cwd"
+        why = "as asked" if entry.wd is not None else "where it was"
+        yield _step("target wd", f"fchdir(<{shown}>)", "chdir(2)", why, files.change_directory)
+
+
+def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
+    becomes_root = user and not entry.preserve_credentials
+    uid = 0 if entry.uid is None and becomes_root else entry.uid
+    gid = 0 if entry.gid is None and becomes_root else entry.gid
+    why = "root inside, as an exec takes the capabilities there away from all others"
+    if gid is not None:
+        yield _step("drop groups", "setgroups(0, NULL)", "setgroups(2)", "no supplementary group is left",
+                    functools.partial(files.drop_groups, again=True))  # fmt: skip
+        yield _step("setgid", f"setgid({_shown(gid, entry)})", "setgid(2)", why if entry.gid is None else "as asked",
+                    lambda: os.setgid(files.owner.st_gid if gid == FOLLOW else int(gid)))  # fmt: skip
+    if uid is not None:
+        yield _step("setuid", f"setuid({_shown(uid, entry)})", "setuid(2)", why if entry.uid is None else "as asked",
+                    lambda: os.setuid(files.owner.st_uid if uid == FOLLOW else int(uid)))  # fmt: skip
+    if entry.keep_caps and user:
+        yield _step("keep capabilities", "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)", "capabilities(7)",
+                    "an exec as an ordinary user would drop them", _core.keep_capabilities)  # fmt: skip
+
+
+def _shown(number: int | str, entry: Entry) -> str:
+    return f"owner of /proc/{entry.target}" if number == FOLLOW else str(number)
+
+
+class _Files:
+    """What the steps open for those after them."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._pid, self._inode = entry.target, entry.inode
+        self._opened: dict[str, int] = {}
+        self.environment: dict[str, str] = {}
+        self._kept_groups = False
+
+    def open_process(self) -> None:
+        fd = os.pidfd_open(self._pid)
+        if self._inode and os.fstat(fd).st_ino != self._inode:
+            os.close(fd)
+            detail = f"process {self._pid} has another inode than {self._inode}"
+            raise spawn_error(errno.ESRCH, "open target", "nsenter", f"pidfd_open({self._pid}, 0)", detail)
+        self._opened["process"] = fd
+
+    def open_namespace(self, kind: str, path: str | None) -> None:
+        self._opened[kind] = _target.open_namespace(self._process if path is None else path, kind)
+
+    def open_parent(self) -> None:
+        if "user" in self._opened:
+            of = self._opened["user"]
+        elif self._pid:
+            of = _target.open_namespace(self._process, "user")
+        else:
+            of = next(iter(self._opened.values()))
+        self._opened["user"] = raw.ns_get_userns(of)
+
+    def open_directory(self, name: str, path: str) -> None:
+        opened = _target.open_path_directory(path) if path else _target.open_directory(self._process, name)
+        self._opened[name] = opened
+
+    def read_environment(self) -> None:
+        with open(f"{self._directory}/environ", "rb") as file:
+            variables = [entry.partition(b"=") for entry in file.read().split(b"\0")]
+        self._see_that_it_is_alive()
+        # As setenv(3) of one after the other without overwriting: the first one counts.
+        for name, equals, value in variables:
+            if name and equals:
+                self.environment.setdefault(os.fsdecode(name), os.fsdecode(value))
+
+    def open_cgroup(self) -> None:
+        directory = Hierarchy.read(self._directory, viewer="/proc/self").directory
+        self._see_that_it_is_alive()
+        if directory is None:
+            raise UnsupportedError("--join-cgroup: no cgroup of version 2 can be seen in which the target is")
+        self._opened["cgroup.procs"] = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+
+    def join(self, kind: str) -> None:
+        _core.setns(self._opened[kind], KINDS[kind].flag)
+        os.close(self._opened.pop(kind))
+
+    def drop_groups(self, again: bool = False) -> None:
+        try:
+            os.setgroups([])
+        except PermissionError:
+            if again and self._kept_groups:
+                raise
+            self._kept_groups = True
+
+    def change_root(self) -> None:
+        os.fchdir(self._opened["root"])
+        os.chroot(".")
+        os.chdir("/")
+
+    def change_directory(self) -> None:
+        os.fchdir(self._opened["cwd"])
+
+    def join_cgroup(self) -> None:
+        os.write(self._opened["cgroup.procs"], b"0")
+
+    @property
+    def owner(self) -> os.stat_result:
+        """Who owns the directory of the target in /proc, in the ids of where this process is now."""
+        return os.fstat(self._opened[""])
+
+    @property
+    def _process(self) -> Pidfd:
+        return Pidfd(self._opened["process"])
+
+    @property
+    def _directory(self) -> str:
+        return f"/proc/{_target.number_in_proc(self._opened['process'], self._pid)}"
+
+    def _see_that_it_is_alive(self) -> None:
+        """What was read by number is that process's only if it has not ended meanwhile."""
+        if select.select([self._opened["process"]], [], [], 0)[0]:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
+def _fork() -> None:
+    """Return in the child. The parent waits, stops where the child stops, and ends as it does."""
+    # The children of a process that ignores it are nobody's to wait for (wait(2)).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        return
+    while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.kill(pid, signal.SIGCONT)
+    if os.WIFSIGNALED(status):
+        end_by(os.WTERMSIG(status))
+        raise SystemExit(1)
+    raise SystemExit(os.WEXITSTATUS(status))

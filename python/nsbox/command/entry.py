@@ -1,0 +1,198 @@
+"""What a command line of nsenter(1) asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nsbox.command.numbers import IDS, whole
+from nsbox.command.options import Option, UsageError, parse
+from nsbox.spec import KINDS
+
+__all__ = ["FOLLOW", "OPTIONS", "Entry", "entry_of"]
+
+_NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "cgroup", "user", "time")
+
+_LETTERS = {KINDS[kind].letter for kind in _NAMESPACES}
+
+FOLLOW = "follow"
+"""Instead of an id: that of the target."""
+
+OPTIONS = (
+    Option("all", "a", meaning="join all namespaces"),
+    Option("target", "t", "PID[:INODE]", meaning="whose namespaces; with the inode of its pidfd, no other process's"),
+    *(
+        Option(kind, KINDS[kind].letter, "FILE", optional=True, attached=True,
+               meaning=f"join the {kind} namespace of the target, or that of FILE")
+        for kind in _NAMESPACES
+    ),
+    Option("user-parent", meaning="join the user namespace in which the one that is named was made"),
+    Option("setuid", "S", "UID", meaning='become this user inside, or the target\'s ("follow")'),
+    Option("setgid", "G", "GID", meaning='become this group inside, or the target\'s ("follow")'),
+    Option("preserve-credentials", meaning="leave the ids as they are"),
+    Option("keep-caps", meaning="keep the capabilities of the joined user namespace over the exec"),
+    Option("root", "r", "DIR", optional=True, attached=True,
+           meaning="the root directory becomes the target's, or DIR"),
+    Option("wd", "w", "DIR", optional=True, attached=True,
+           meaning="the working directory becomes the target's, or DIR"),
+    Option("wdns", "W", "DIR", meaning="the working directory becomes DIR, as it is called inside"),
+    Option("env", "e", meaning="take the environment of the target"),
+    Option("no-fork", "F", meaning="become the program, also where a PID namespace is joined"),
+    Option("join-cgroup", "c", meaning="join the cgroup of the target (version 2)"),
+    Option("net-socket", "N", "FD", meaning="refused: name a process in that network namespace, or a file of it"),
+    Option("follow-context", "Z", meaning="refused: runcon(1) sets contexts of SELinux"),
+    Option("help", "h", meaning="display this help"),
+    Option("version", "V", meaning="display the version"),
+)  # fmt: skip
+"""The options of nsenter(1), util-linux 2.38, and of later ones what nsbox has."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is asked for.
+
+    Attributes:
+        target: The process; 0 for none.
+        inode: That of its pidfd; 0 if any will do.
+        everything: Whether all its namespaces are joined.
+        kinds: The namespaces to be joined, with the file of each; None for that of the target. In the order of options.
+        user_parent: Whether the parent of the user namespace is joined instead of itself.
+        uid: The user to become, `FOLLOW` or None.
+        gid: The group to become, `FOLLOW` or None.
+        preserve_credentials: Whether the ids are left alone where a user namespace is joined.
+        keep_caps: Whether capabilities are kept.
+        root: The root directory; empty for the target's, None for the caller's.
+        wd: The working directory; empty for the target's, None where it follows the root.
+        wdns: The working directory inside; None for none.
+        env: Whether the environment is the target's.
+        fork: Whether the program is a child; None for yes where a PID namespace is joined.
+        join_cgroup: Whether the cgroup of the target is joined.
+        show: ``"help"``, ``"version"`` or empty.
+        program: The program and its arguments; empty for a shell.
+    """
+
+    target: int = 0
+    inode: int = 0
+    everything: bool = False
+    kinds: dict[str, str | None] = field(default_factory=dict)
+    user_parent: bool = False
+    uid: int | str | None = None
+    gid: int | str | None = None
+    preserve_credentials: bool = False
+    keep_caps: bool = False
+    root: str | None = None
+    wd: str | None = None
+    wdns: str | None = None
+    env: bool = False
+    fork: bool | None = None
+    join_cgroup: bool = False
+    show: str = ""
+    program: tuple[str, ...] = ()
+
+    @property
+    def needs_target(self) -> str:
+        """For what a target is needed, in the words of nsenter(1); empty if for nothing."""
+        if self.everything:
+            return "all"
+        for kind, file in self.kinds.items():
+            if file is None:
+                return f"ns/{KINDS[kind].link}"
+        asked = {
+            "root": self.root == "", "cwd": self.wd == "", "environ": self.env, "cgroup": self.join_cgroup,
+            "setuid": self.uid == FOLLOW, "setgid": self.gid == FOLLOW,
+            "ns/user": self.user_parent and not self.kinds,
+        }  # fmt: skip
+        return next((name for name, wanted in asked.items() if wanted), "")
+
+
+def entry_of(words: Sequence[str]) -> Entry:
+    """Read a command line, without the name of the command.
+
+    Raises:
+        UsageError: for what cannot be understood or makes no sense, in the words of nsenter(1) where it has any.
+    """
+    found, program = parse(OPTIONS, words)
+    entry = Entry(program=tuple(program))
+    for option, value in found:
+        if option.name in ("help", "version"):
+            entry.show = option.name
+            return entry
+        _READ.get(option.name, _namespace)(entry, option, value)
+    if entry.wd is not None and entry.wdns is not None:
+        raise UsageError("mutually exclusive arguments: --wdns --wd")
+    if not entry.target and (name := entry.needs_target):
+        if name == "all":
+            raise UsageError("no target PID specified for --all")
+        raise UsageError(f"neither filename nor target pid supplied for {name}")
+    return entry
+
+
+def _namespace(entry: Entry, option: Option, value: str | None) -> None:
+    path = None if value is None else _path(value)
+    if path is not None and path.startswith(":"):
+        raise UsageError(f"--{option.name}={path}: namespaces cannot be named by a number; name a file or a process")
+    if path and _LETTERS.issuperset(path) and not os.path.lexists(path):
+        single = " ".join(f"-{letter}" for letter in f"{option.letter}{path}")
+        raise UsageError(f"there is no file {path!r}; the letters of namespaces cannot be joined here: {single}")
+    entry.kinds[option.name] = path
+
+
+def _path(text: str) -> str:
+    """A letter takes its value with or without a sign between them."""
+    return text.removeprefix("=")
+
+
+def _target(entry: Entry, _: Option, value: str | None) -> None:
+    if entry.target:
+        raise UsageError("option --target may be given only once")
+    pid, colon, inode = (value or "").partition(":")
+    entry.target = whole(pid, "pid", range(2**31))
+    entry.inode = whole(inode, "pidfd inode", range(2**64)) if colon else 0
+
+
+def _id(attribute: str, what: str) -> Callable[[Entry, Option, str | None], None]:
+    def read(entry: Entry, _: Option, value: str | None) -> None:
+        setattr(entry, attribute, FOLLOW if value == FOLLOW else whole(value or "", what, IDS))
+
+    return read
+
+
+def _directory(attribute: str) -> Callable[[Entry, Option, str | None], None]:
+    def read(entry: Entry, option: Option, value: str | None) -> None:
+        path = "" if value is None else _path(value)
+        if value is not None and not path:
+            raise UsageError(f"--{option.name}: the directory has no name")
+        setattr(entry, attribute, path)
+
+    return read
+
+
+def _flag(attribute: str, value: bool = True) -> Callable[[Entry, Option, str | None], None]:
+    return lambda entry, _, __: setattr(entry, attribute, value)
+
+
+def _refuse(reason: str) -> Callable[[Entry, Option, str | None], None]:
+    def read(_: Entry, option: Option, __: str | None) -> None:
+        raise UsageError(f"--{option.name} is not supported: {reason}")
+
+    return read
+
+
+_READ: Mapping[str, Callable[[Entry, Option, str | None], None]] = {
+    "all": _flag("everything"),
+    "target": _target,
+    "user-parent": _flag("user_parent"),
+    "setuid": _id("uid", "uid"),
+    "setgid": _id("gid", "gid"),
+    "preserve-credentials": _flag("preserve_credentials"),
+    "keep-caps": _flag("keep_caps"),
+    "root": _directory("root"),
+    "wd": _directory("wd"),
+    "wdns": _directory("wdns"),
+    "env": _flag("env"),
+    "no-fork": _flag("fork", False),
+    "join-cgroup": _flag("join_cgroup"),
+    "net-socket": _refuse("name a process in that network namespace with --net, or a file of it"),
+    "follow-context": _refuse("nsbox sets no context of SELinux; runcon(1) does"),
+}

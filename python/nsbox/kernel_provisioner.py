@@ -1,0 +1,159 @@
+"""A whole notebook kernel in namespaces of its own: a kernel provisioner of jupyter_client.
+
+A kernel whose kernel.json names the provisioner ``nsbox`` is started behind nsbox-init, by whatever starts kernels
+through jupyter_client: JupyterLab, nbclient, papermill, nbgrader. ``nsbox jupyter install`` writes such a file:
+
+    "metadata": {"kernel_provisioner": {"provisioner_name": "nsbox",
+                                        "config": {"unshare": "mip", "options": {"mount_proc": true}}}}
+
+What a notebook has started, daemons included, ends with its kernel; and the kernel ends with its client, however that
+dies. Importing this module takes jupyter_client (extra ``jupyter``).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from jupyter_core.paths import jupyter_runtime_dir
+from traitlets import Dict, Unicode
+
+from nsbox.errors import SpecError
+from nsbox.mount import Bind, Overlay, Proc, Tmpfs
+from nsbox.process import Popen
+from nsbox.spec import Spec, namespace_names
+
+__all__ = ["NsboxProvisioner", "spec_from"]
+
+_MOUNTS = {"bind": Bind, "overlay": Overlay, "proc": Proc, "tmpfs": Tmpfs}
+_NOT_HERE = {
+    "fork": "a kernel has an nsbox-init outside or above it, so that nothing is left of it",
+    "init": "a kernel has an nsbox-init as its parent, which reaps what the notebook leaves behind",
+    "join": "what is joined lives in one process, and cannot be named in a file",
+}
+_PIDFD_SIGNAL_PROCESS_GROUP = 4
+_LONGEST_SOCKET = 107
+"""Bytes in the name of a socket (unix(7))."""
+_PARENT_IS_INIT = "1"
+"""For the kernel's watch over its parent, which takes PID 1 for the sign that the one it had has ended, unless told."""
+
+
+def spec_from(unshare: str, options: Mapping[str, Any]) -> Spec:
+    """Return the namespaces for a kernel, as JSON has them.
+
+    Args:
+        unshare: The new namespaces; see `nsbox.Spec`.
+        options: Further options of `nsbox.Spec`. ``mounts`` are objects, with ``type`` (``"bind"``, ``"overlay"``,
+            ``"proc"`` or ``"tmpfs"``) and the arguments of that class.
+
+    Raises:
+        SpecError: for what makes no sense.
+    """
+    for name in options:
+        if name in _NOT_HERE:
+            raise SpecError(f"{name}: cannot be chosen here: {_NOT_HERE[name]}")
+        if name not in Spec.__dataclass_fields__ or name in ("unshare", "maps"):
+            raise SpecError(f"{name}: is no option of nsbox.Spec")
+    values = dict(options)
+    if "mounts" in values:
+        if not isinstance(values["mounts"], list):
+            raise SpecError(f"mounts: expected a list of objects, got {values['mounts']!r}")
+        values["mounts"] = tuple(map(_mount, values["mounts"]))
+    return Spec(unshare=unshare, **values)
+
+
+def _mount(entry: object) -> Bind | Overlay | Proc | Tmpfs:
+    if not isinstance(entry, dict) or entry.get("type") not in _MOUNTS:
+        raise SpecError(f"mounts: expected an object whose type is one of {', '.join(_MOUNTS)}, got {entry!r}")
+    arguments = {name: value for name, value in entry.items() if name != "type"}
+    try:
+        return cast("Bind | Overlay | Proc | Tmpfs", _MOUNTS[entry["type"]](**arguments))
+    except TypeError as error:
+        raise SpecError(f"mounts: {entry['type']}: {error}") from None
+
+
+class NsboxProvisioner(LocalProvisioner):
+    """Starts a kernel in new namespaces, behind nsbox-init.
+
+    Killing the kernel, and its end, end everything in its PID namespace. An interrupt reaches its process group, as
+    with a kernel without namespaces. Where a PID namespace is not new, see the arrangements in docs/architecture.md.
+
+    Attributes:
+        unshare: The new namespaces; see `nsbox.Spec`.
+        options: Further options of `nsbox.Spec`; see `spec_from`.
+    """
+
+    unshare = Unicode("mip", config=True, help="The new namespaces, as nsbox.Spec has them.")
+    options = Dict(config=True, help="Further options of nsbox.Spec, as JSON has them.")
+
+    process: Popen | None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Check everything before anything is started, and choose a transport that gets through.
+
+        Raises:
+            SpecError: for namespaces that make no sense, and for a kernel that nobody could talk to.
+        """
+        spec = spec_from(self.unshare, self.options)
+        if kwargs.get("independent"):
+            raise SpecError("independent: a kernel in namespaces ends with its client, so that nothing of it is left")
+        if "net" in namespace_names(spec.unshare):
+            self._talk_over_sockets()
+        return await super().pre_launch(**kwargs)
+
+    def _talk_over_sockets(self) -> None:
+        """Have the client talk over Unix sockets: TCP ends at the network namespace, names of files do not."""
+        client: Any = self.parent
+        if client is None or client.transport == "ipc":
+            return
+        if any(client.ports) or client.transport != "tcp":
+            raise SpecError(
+                "unshare: in a new network namespace nobody could reach the kernel over "
+                f"{client.transport}, for which ports were chosen; leave them to nsbox, or choose the transport ipc"
+            )
+        directory = Path(jupyter_runtime_dir())
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        prefix = directory / f"nsbox-{self.kernel_id}"
+        if len(os.fsencode(prefix)) + len("-9999") > _LONGEST_SOCKET:
+            raise SpecError(f"unshare: {prefix} is too long for the sockets of a kernel; set JUPYTER_RUNTIME_DIR")
+        client.transport = "ipc"
+        client.ip = str(prefix)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Start the kernel.
+
+        Raises:
+            SpawnError: when a step failed.
+            UnsupportedError: when this kernel of Linux lacks something.
+            OSError: for a program that cannot be executed.
+        """
+        keywords: dict[str, Any] = {"stdin": subprocess.DEVNULL, **self._scrub_kwargs(kwargs)}
+        keywords.pop("independent", None)
+        environment = os.environ if keywords.get("env") is None else keywords["env"]
+        keywords["env"] = {**environment, "JPY_PARENT_PID": _PARENT_IS_INIT}
+        program = [os.path.expanduser(word) for word in cmd]
+        self.process = Popen(program, spec=spec_from(self.unshare, self.options), start_new_session=True, **keywords)
+        self.pid = self.pgid = self.process.pid
+        self.cwd = kwargs.get("cwd") or Path.cwd()
+        return self.connection_info
+
+    async def send_signal(self, signum: int) -> None:
+        """Send a signal to the kernel's process group; SIGKILL ends everything in its namespaces."""
+        process = self.process
+        if process is None or process.poll() is not None:
+            return
+        if signum == signal.SIGKILL:
+            process.kill()
+            return
+        try:
+            # As killpg, but never to a stranger that got the number (pidfd_send_signal(2)).
+            signal.pidfd_send_signal(process.pidfd, signum, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+        except OSError:
+            # Before Linux 6.9, or it has left that group.
+            process.send_signal(signum)

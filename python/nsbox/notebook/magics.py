@@ -1,0 +1,154 @@
+"""The magics of a notebook, and what happens when the extension is loaded and unloaded."""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Literal
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
+
+from nsbox import _core
+from nsbox.command.options import help_text
+from nsbox.diagnosis import Diagnosis, doctor
+from nsbox.errors import NsboxError
+from nsbox.explanation import Explanation, explain
+from nsbox.inventory import NamespaceTable
+from nsbox.notebook import looking, report
+from nsbox.notebook.cells import type_cell
+from nsbox.notebook.options import BOX, NSENTER, UNSHARE, Cell, entering_of, starting_of
+from nsbox.notebook.sessions import Sessions
+from nsbox.processes import ProcessTable
+from nsbox.shell import Shell
+
+__all__ = ["Magics", "load", "unload"]
+
+_NAMES: dict[Literal["line_cell", "line"], tuple[str, ...]] = {
+    "line_cell": ("unshare", "nsenter", "box"),
+    "line": ("pstree", "lsns", "ps", "nsdoctor", "explain"),
+}
+_loaded: dict[int, Magics] = {}
+
+
+class Magics:
+    """The magics of one IPython; what the docstrings of its methods say is what ``%%unshare?`` shows."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        """Prepare them for an IPython."""
+        self._ipython = shell
+        self._sessions = Sessions(shell.user_ns)
+
+    def unshare(self, line: str, cell: str = "") -> None:
+        """Type the cell into a shell in new namespaces, with the options of the command.
+
+        ``%%unshare -mipf`` ends with the cell. With ``--name lab`` the shell stays, as the variable ``lab``, and
+        ``%%unshare --name lab`` goes on with it. Without ``-f`` a new PID namespace is for the children of the shell.
+        """
+        wanted = starting_of(UNSHARE, line)
+        if wanted.request is not None and wanted.request.show:
+            print(f"%%unshare [options] [shell]\n\n{help_text(UNSHARE)}")
+            return
+        self._type(wanted, self._sessions.unshared(wanted), cell)
+
+    def nsenter(self, line: str, cell: str = "") -> None:
+        """Type the cell into a shell in namespaces that exist, with the options of the command.
+
+        ``%%nsenter lab`` is a second terminal in the namespaces of the shell or box ``lab``. It ends with the cell,
+        unless it has a ``--name``.
+        """
+        wanted = entering_of(line)
+        if wanted.help:
+            print(f"%%nsenter [options] [target]\n\n{help_text(NSENTER)}")
+            return
+        self._type(wanted, self._sessions.entered(wanted), cell)
+
+    def box(self, line: str, cell: str = "") -> None:
+        """Type the cell into a shell in a box, where nsbox-init is PID 1.
+
+        The options are those of unshare(1); without any there are new mount, ipc and pid namespaces and a new /proc.
+        With ``--name lab`` the box stays, as the variable ``lab``, and ``%%box --name lab`` goes on in it.
+        """
+        wanted = starting_of(BOX, line)
+        if wanted.request is not None and wanted.request.show:
+            print(f"%%box [options]\n\n{help_text(BOX)}")
+            return
+        self._type(wanted, self._sessions.boxed(wanted), cell)
+
+    def pstree(self, line: str) -> looking.Drawing | None:
+        """Draw the tree of processes, with the options of the command: ``-S`` for changes of namespaces.
+
+        A PID, or the name of a shell or a box, draws what is below that.
+        """
+        return looking.tree(line, self._sessions)
+
+    def lsns(self, line: str) -> NamespaceTable | None:
+        """List namespaces, with the options of the command. The name of a shell or a box lists those of it."""
+        return looking.namespaces(line, self._sessions)
+
+    def ps(self, line: str) -> ProcessTable | None:
+        """List processes. The name of a shell or a box lists what is in its PID namespace, seen from inside."""
+        return looking.processes(line, self._sessions)
+
+    def nsdoctor(self, line: str) -> Diagnosis:
+        """Say what this machine, user and container allow, why not, and what to do."""
+        del line
+        return doctor()
+
+    def explain(self, line: str) -> Explanation:
+        """Explain what a command line of unshare(1) does, or how a shell or a box was made: each step, and why."""
+        word = line.strip()
+        return explain(self._sessions.target(word) if self._sessions.knows(word) else word)
+
+    def register(self) -> None:
+        """Make them known to IPython."""
+        for kind, names in _NAMES.items():
+            for name in names:
+                self._ipython.register_magic_function(getattr(self, name), kind, name)
+        self._ipython.set_custom_exc((NsboxError,), _show)
+        formatter = self._ipython.display_formatter
+        if formatter is not None:
+            formatter.mimebundle_formatter.for_type(_core.Plan, lambda plan, **_: explain(plan)._repr_mimebundle_())
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End what was started, and what only serves this."""
+        atexit.unregister(self.close)
+        self._sessions.close()
+
+    def unregister(self) -> None:
+        """Make IPython forget them."""
+        self.close()
+        for kind, names in _NAMES.items():
+            for name in names:
+                for table in kind.split("_"):
+                    self._ipython.magics_manager.magics[table].pop(name, None)
+        self._ipython.set_custom_exc((), None)
+
+    def _type(self, wanted: Cell, session: AbstractContextManager[Shell], cell: str) -> None:
+        with session as shell:
+            if cell.strip():
+                type_cell(shell, cell, wanted.timeout, wanted.name)
+
+
+def _show(
+    shell: InteractiveShell, kind: type[NsboxError], error: NsboxError, trace: TracebackType, tb_offset: int | None
+) -> None:
+    """Show an error that ended a cell: a panel, and what other programs take for the error (nbclient, nbgrader)."""
+    del tb_offset
+    display(report.panel_of(error))
+    setattr(error, report.PANEL_IS_SHOWN, True)
+    shell.showtraceback((kind, error, trace), running_compiled_code=True)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Load the extension."""
+    magics = _loaded[id(shell)] = Magics(shell)
+    magics.register()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Unload it: everything that cells have started ends."""
+    if (magics := _loaded.pop(id(shell), None)) is not None:
+        magics.unregister()

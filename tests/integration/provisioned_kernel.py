@@ -1,0 +1,168 @@
+"""Run notebooks in kernels that `nsbox jupyter install` has installed, as a program of its own: PLACE SCENARIO.
+
+Prints what came of it as JSON, on its last line. Not a test by itself; test_provisioner is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+PLACE = Path(sys.argv[1]) if __name__ == "__main__" else Path()
+KERNEL = "python3-nsbox"
+DAEMON = "import subprocess; subprocess.Popen(['setsid', 'sleep', '1000']).pid"
+LOOK = (
+    "import os, subprocess\n"
+    "[os.getpid(), os.getppid(), os.getpgrp() == os.getpid(),"
+    " subprocess.run(['ps', '-e', '-o', 'comm='], capture_output=True, text=True).stdout.split()]"
+)
+
+
+def settle() -> None:
+    """Let everything that Jupyter reads and writes be below one directory."""
+    for name in ("data", "config", "runtime"):
+        os.environ[f"JUPYTER_{name.upper()}_DIR"] = str(PLACE / name)
+    os.environ |= {"HOME": str(PLACE), "IPYTHONDIR": str(PLACE / "ipython"), "TMPDIR": str(PLACE)}
+    # Otherwise a kernel of that name in the virtual environment would come before ours.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "0"
+    os.chdir(PLACE)
+    warnings.simplefilter("ignore")
+
+
+def install(*arguments: str) -> None:
+    """Install the kernel."""
+    from nsbox.cli import main
+
+    assert main(["jupyter", "install", "--user", "--name", KERNEL, *arguments]) == 0
+
+
+def shown(cell: Any) -> dict[str, str]:
+    """Return the result, the name of the error, and what is printed below a cell."""
+    found: dict[str, str] = {}
+    for output in cell.outputs:
+        match output.output_type:
+            case "execute_result":
+                found["result"] = output.data["text/plain"]
+            case "error":
+                found["error"] = output.ename
+            case "stream":
+                found[output.name] = found.get(output.name, "") + output.text
+    return found
+
+
+async def notebook(
+    body: Callable[[Any, Callable[[str], Awaitable[dict[str, str]]]], Awaitable[Any]], **options: Any
+) -> Any:
+    """Call `body` with a client of nbclient whose kernel runs, and with what executes a cell there."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    client = NotebookClient(nbformat.v4.new_notebook(), kernel_name=KERNEL, timeout=30, allow_errors=True, **options)
+
+    async def execute(source: str) -> dict[str, str]:
+        cell = nbformat.v4.new_code_cell(source)
+        client.nb.cells.append(cell)
+        return shown(await client.async_execute_cell(cell, len(client.nb.cells) - 1))
+
+    async with client.async_setup_kernel():
+        return await body(client, execute)
+
+
+async def interrupted(client: Any, cell: Awaitable[dict[str, str]]) -> dict[str, str]:
+    """Interrupt the kernel while it executes a cell, which says in a file when it is about to wait."""
+    from nbclient.util import ensure_async
+
+    task = asyncio.ensure_future(cell)
+    while not Path("waiting").exists():
+        await asyncio.sleep(0.02)
+    # The program that the cell waits for may be about to be started.
+    await asyncio.sleep(0.2)
+    Path("waiting").unlink()
+    await ensure_async(client.km.interrupt_kernel())
+    return await task
+
+
+async def lesson() -> Any:
+    """Look around, leave daemons behind, be interrupted, start again."""
+    from nbclient.util import ensure_async
+
+    install()
+
+    async def body(client: Any, execute: Callable[[str], Awaitable[dict[str, str]]]) -> dict[str, Any]:
+        found: dict[str, Any] = {"first": await execute(LOOK), "transport": client.km.transport}
+        found["outer"] = client.km.provisioner.pid
+        wait = "open('waiting', 'w').close(); subprocess.run(['sleep', '1000'])"
+        found["interrupted"] = await interrupted(client, execute(wait))
+        found["daemon"] = await execute(DAEMON)
+        found["after"] = await execute(LOOK)
+        await ensure_async(client.km.restart_kernel(now=True))
+        await ensure_async(client.kc.wait_for_ready(timeout=30))
+        found["restarted"] = await execute(LOOK)
+        found["again"] = await execute(DAEMON)
+        return found
+
+    return await notebook(body)
+
+
+async def late() -> Any:
+    """Be late in a cell, with a daemon in the background: nbclient's own end of such a kernel."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError
+
+    install()
+    cells = [nbformat.v4.new_code_cell(source) for source in (DAEMON, "import time; time.sleep(1000)")]
+    client = NotebookClient(nbformat.v4.new_notebook(cells=cells), kernel_name=KERNEL, timeout=1)
+    try:
+        await client.async_execute()
+    except CellTimeoutError:
+        return {"late": True, "alive": client.km is not None and client.km.has_kernel, "daemon": shown(cells[0])}
+    return {"late": False}
+
+
+async def network() -> Any:
+    """Talk to a kernel that has no network, and to none where somebody insists on ports."""
+    import nsbox
+    from jupyter_client.manager import AsyncKernelManager
+
+    install("--unshare", "mipnu", "--option", "hostname=lab")
+
+    async def body(client: Any, execute: Callable[[str], Awaitable[dict[str, str]]]) -> dict[str, Any]:
+        look = "import os, socket; [[name for _, name in socket.if_nameindex()], os.uname().nodename]"
+        return {"look": await execute(look), "transport": client.km.transport}
+
+    found: dict[str, Any] = await notebook(body)
+    found["sockets"] = sorted(path.name for path in PLACE.rglob("*ipc*"))
+    manager = AsyncKernelManager(kernel_name=KERNEL, shell_port=45678)
+    try:
+        await manager.start_kernel()
+    except nsbox.SpecError as error:
+        found["refused"] = str(error)
+    found["started"] = manager.has_kernel
+    return found
+
+
+async def killed() -> Any:
+    """Be killed while a kernel runs and has a daemon."""
+    install()
+
+    async def body(_client: Any, execute: Callable[[str], Awaitable[dict[str, str]]]) -> None:
+        assert "result" in await execute(DAEMON)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    await notebook(body)
+
+
+if __name__ == "__main__":
+    settle()
+    print(
+        "\n"
+        + json.dumps(asyncio.run({"lesson": lesson, "late": late, "network": network, "killed": killed}[sys.argv[2]]()))
+    )

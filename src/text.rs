@@ -6,7 +6,7 @@ use crate::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use crate::ns::kinds_of;
 use crate::plan::{Action, CallerAction, Plan, Step};
 use crate::rlimit;
-use nsbox_init::wire::{MaybeText, Op};
+use nsbox_init::wire::{MaybeText, Op, Text};
 
 /// mount(2).
 pub const MS_NOSUID: u64 = 0x2;
@@ -135,7 +135,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             format!("write(\"/proc/{pid}/{}\", {})", quoted(&file.0).trim_matches('"'), quoted(&data.0))
         }
         Op::Open { path } => format!("open({}, O_RDONLY)", quoted(&path.0)),
-        Op::Read { path } => format!("read({})", quoted(&path.0)),
+        Op::Read { path } => format!("read({})", quoted(in_proc(path))),
+        Op::OpenOwn { path, .. } => format!("open({}, O_RDONLY)", quoted(in_proc(path))),
+        Op::WriteOwn { path, data } => format!("write({}, {})", quoted(in_proc(path)), quoted(&data.0)),
         Op::Detached { fstype } => format!("fsmount({})", quoted(&fstype.0)),
         Op::Unmount { target, flags: 0 } => format!("umount({})", quoted(&target.0)),
         Op::Unmount { target, flags } => format!("umount2({}, {flags:#x})", quoted(&target.0)),
@@ -223,6 +225,11 @@ fn mount_flags(flags: u64) -> String {
 }
 
 /// Bytes as a C string literal would show them, without the NUL at the end.
+/// A path from the root of a proc.
+fn in_proc(path: &Text<Vec<u8>>) -> Vec<u8> {
+    [b"/proc/", &path.0[..]].concat()
+}
+
 fn quoted(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     format!("\"{}\"", bytes.strip_suffix(b"\0").unwrap_or(bytes).escape_ascii())

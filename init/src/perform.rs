@@ -154,6 +154,8 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }
+        | Op::OpenOwn { .. }
+        | Op::WriteOwn { .. }
         | Op::Detached { .. }
         | Op::Abort { .. }
         | Op::Reap { .. } => Ok(()),
@@ -162,7 +164,7 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
 
 /// One write(2), as the files of /proc want it. The second number of an error: 0 open, 1 write.
 fn write_file(path: &[u8], data: &[u8]) -> core::result::Result<(), (Errno, i64)> {
-    let fd = sys::open(path.as_ptr(), O_WRONLY).map_err(|errno| (errno, 0))?;
+    let fd = sys::open_at_once(path.as_ptr(), O_WRONLY).map_err(|errno| (errno, 0))?;
     write_and_close(fd, data).map_err(|errno| (errno, 1))
 }
 

@@ -72,7 +72,7 @@ impl Supervisor {
 
     /// Stay until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
-        self.close_others([payload.pidfd, -1]);
+        self.close_others([payload.pidfd, -1, -1, -1]);
         // The payload started in the caller's process group, where a terminal's signals reach it. Leave that group, or
         // it would get each of them twice: from the terminal and forwarded by us.
         let _ = sys::setpgid(0);
@@ -183,10 +183,22 @@ impl Supervisor {
 
     /// Close all descriptors but our own and these. Nobody shall wait in vain for the end of a pipe that we merely
     /// inherited.
-    pub fn close_others(&self, kept: [i32; 2]) {
+    pub fn close_others(&self, kept: [i32; 4]) {
         let Supervisor { channel, signals, proc, children, .. } = self;
         let [one, other] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
-        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, one, other, kept[0], kept[1]]);
+        close_others([
+            channel.socket,
+            channel.lifeline,
+            *signals,
+            *proc,
+            *children,
+            one,
+            other,
+            kept[0],
+            kept[1],
+            kept[2],
+            kept[3],
+        ]);
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. We give up on

@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 # What a rebuild depends on. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo test lint fmt stubs bench wheel sdist clean
+.PHONY: help demo test lint fmt stubs notebooks bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/built  ## Build, install, and walk through the exercise on this kernel
 	@$(BIN)/nsbox demo
@@ -28,6 +28,7 @@ lint: $(VENV)/linted  ## Check formatting, types and style of both languages, an
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python tools/errors.py --check
 	$(BIN)/python tools/reference.py --check
+	$(BIN)/python tools/notebooks.py --check
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all
@@ -38,6 +39,9 @@ stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, docs/errors.
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python tools/errors.py
 	$(BIN)/python tools/reference.py
+
+notebooks: $(VENV)/tested  ## Execute the lessons and write them with what they show
+	$(BIN)/python tools/notebooks.py
 
 bench: $(VENV)/built  ## Measure spawning and reading against floors in C and their peers, and imports against a bare interpreter
 	$(BIN)/python benches/spawn.py

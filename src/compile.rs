@@ -241,7 +241,11 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Di
         "clone",
         CallerAction::Clone(outer),
         "clone(2)",
-        "a new process, in the new namespaces from its first instruction",
+        if outer == 0 {
+            "a new process, in which the rest begins"
+        } else {
+            "a new process, in the new namespaces from its first instruction"
+        },
     );
     plan.caller(
         "exec init",
@@ -407,7 +411,11 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
             "setgroups",
             CallerAction::Map("setgroups", word.to_string()),
             "user_namespaces(7)",
-            "given up, or else a group map could drop a group that forbids something",
+            if word == "deny" {
+                "given up, or else a group map could drop a group that forbids something"
+            } else {
+                "as asked: those inside may change their groups"
+            },
         );
     }
     let write = |file, program, lines: &[[u32; 3]], helped| {

@@ -50,6 +50,15 @@ impl Errand {
         plan("mount proc", op, "proc(5)", "a proc that shows the PID namespace of whoever mounts it")
     }
 
+    /// A new tmpfs for POSIX shared memory.
+    #[staticmethod]
+    fn mount_shm(target: &[u8]) -> Plan {
+        let tmpfs = maybe(Some(b"tmpfs"));
+        let flags = MS_NOSUID | MS_NODEV;
+        let op = Op::Mount { source: tmpfs.clone(), target: text(target), fstype: tmpfs, flags };
+        plan("mount shm", op, "shm_overview(7)", "POSIX shared memory is files there, in no IPC namespace")
+    }
+
     /// umount2(2).
     #[staticmethod]
     fn unmount(target: &[u8], flags: u32) -> Plan {
@@ -117,6 +126,13 @@ impl Errand {
             "fsmount(2)",
             "for these namespaces, and mounted nowhere",
         )
+    }
+
+    /// A socket of the network namespace.
+    #[staticmethod]
+    fn socket(family: i32, kind: i32, protocol: i32) -> Plan {
+        let op = Op::Socket { family, kind, protocol };
+        plan("socket", op, "socket(2)", "a socket belongs to the network namespace of whoever makes it")
     }
 
     /// Reap orphans: from now on, and those that wait.

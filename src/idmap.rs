@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use pyo3::prelude::*;
+
 /// A line as it is asked for: inside, outside, count. Nothing inside or outside is the caller's own id.
 pub type Wanted = (Option<u32>, Option<u32>, u32);
 
@@ -34,6 +36,15 @@ pub fn lines(wanted: &[Wanted], own: u32) -> Vec<[u32; 3]> {
         }
     }
     lines
+}
+
+/// The lines of a map (inside, outside, count) for a caller with the id `own`: at most one `single` id (inside, the
+/// caller's own outside), and `ranges`, which make room for it.
+#[pyfunction]
+pub fn id_map_lines(single: Option<u32>, ranges: Vec<(u32, u32, u32)>, own: u32) -> Vec<(u32, u32, u32)> {
+    let ranges = ranges.into_iter().map(|(inside, outside, count)| (Some(inside), Some(outside), count));
+    let wanted: Vec<Wanted> = single.map(|inside| (Some(inside), None, 1)).into_iter().chain(ranges).collect();
+    lines(&wanted, own).into_iter().map(|[inside, outside, count]| (inside, outside, count)).collect()
 }
 
 /// The ids from `first` on without the one that is taken, as runs (first, count), the last one first.

@@ -47,6 +47,8 @@ mod _core {
     #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities};
     #[pymodule_export]
+    use crate::idmap::id_map_lines;
+    #[pymodule_export]
     use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::ns::{Kind, kinds};

@@ -141,6 +141,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Detached { fstype } => format!("fsmount({})", quoted(&fstype.0)),
         Op::Unmount { target, flags: 0 } => format!("umount({})", quoted(&target.0)),
         Op::Unmount { target, flags } => format!("umount2({}, {flags:#x})", quoted(&target.0)),
+        Op::Socket { family, kind, protocol } => {
+            format!("socket({}, {}, {protocol})", name(&FAMILIES, *family), name(&SOCKETS, *kind & SOCKET_KIND))
+        }
         Op::Abort { .. } => "kill(_, SIGKILL)".into(),
         Op::Reap { always, now } => match (*always != 0, *now != 0) {
             (true, _) => "wait4(-1) whenever a child ends".into(),
@@ -194,6 +197,19 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             format!("execve({first}{more}, [{}], {} {variables})", argv.join(", "), envp.count)
         }
     }
+}
+
+/// socket(2).
+const FAMILIES: [(i32, &str); 5] =
+    [(1, "AF_UNIX"), (2, "AF_INET"), (10, "AF_INET6"), (16, "AF_NETLINK"), (17, "AF_PACKET")];
+/// socket(2).
+const SOCKETS: [(i32, &str); 4] = [(1, "SOCK_STREAM"), (2, "SOCK_DGRAM"), (3, "SOCK_RAW"), (5, "SOCK_SEQPACKET")];
+/// What is left of the type without SOCK_NONBLOCK and SOCK_CLOEXEC.
+const SOCKET_KIND: i32 = 0xf;
+
+fn name(names: &[(i32, &str)], number: i32) -> String {
+    let known = names.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_string())
 }
 
 /// A path as it is looked up (openat2(2), RESOLVE_IN_ROOT).

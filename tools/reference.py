@@ -27,6 +27,7 @@ THEMES = {
     "Running programs": ("calls", "process", "aio", "handle", "shell", "spec"),
     "More than namespaces": ("mount", "limit", "join"),
     "Boxes": ("box",),
+    "Networks": ("veth",),
     "Joining what exists": ("nsenter", "namespaces", "_target", "translate"),
     "The calling thread": ("scope",),
     "Python functions": ("function", "executor", "outcome"),
@@ -37,7 +38,7 @@ THEMES = {
 """The parts of the page: the modules whose names each has."""
 
 MODULES = {
-    "nsbox.lessons": "Lessons about PIDs",
+    "nsbox.lessons": "Lessons about PIDs and IPC",
     "nsbox.assertions": "Assertions for tests",
     "nsbox.testinfra": "pytest-testinfra",
     "nsbox.raw": "The bare system calls",

@@ -158,6 +158,7 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
         | Op::Abort { .. }
+        | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),
     }
 }

@@ -247,6 +247,9 @@ impl Server {
                 write_and_close(fd, data.0).map_err(|errno| (errno, 1))?;
             }
             Op::Detached { fstype } => attached = Some(sys::detached(fstype.0).map_err(plain)?),
+            Op::Socket { family, kind, protocol } => {
+                attached = Some(sys::socket(*family, *kind, *protocol).map_err(plain)?);
+            }
             Op::Read { path } => {
                 let fd = self.proc.open(path.0, O_RDONLY).map_err(plain)?;
                 let read = sys::read(fd, report.bytes_mut());

@@ -346,6 +346,11 @@ pub fn setdomainname(name: &[u8]) -> Result<()> {
     call!(setdomainname, name.as_ptr(), name.len()).map(drop)
 }
 
+/// socket(2): it belongs to our network namespace, whoever uses it.
+pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<i32> {
+    call!(socket, family, kind | k::O_CLOEXEC as i32, protocol).map(|fd| fd as i32)
+}
+
 /// Set the flag that `ip link set lo up` sets (netdevice(7)); the kernel adds 127.0.0.1 and ::1 by itself.
 pub fn loopback_up() -> Result<()> {
     /// The part of `struct ifreq` that SIOCSIFFLAGS reads, and its full size.

@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(40) {
+        match self.below(41) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -116,6 +116,7 @@ impl Random {
             34 => Op::Rlimit { resource: self.next() as u32, soft: self.next(), hard: self.next() },
             35 => Op::Cgroup { parent: self.next() as i32, procs: self.next() as i32, name: Text(self.text()) },
             36 => Op::JoinCgroup { procs: self.next() as i32 },
+            37 => Op::Socket { family: self.next() as i32, kind: self.next() as i32, protocol: self.next() as i32 },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -164,7 +165,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but those that make the shape of a request or a box.
-    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=52).chain(60..=64);
+    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=53).chain(60..=64);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

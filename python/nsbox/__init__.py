@@ -18,12 +18,14 @@
 #   changes.py   what became of it between two moments: diff
 #   comparison.py    inside and outside side by side: compare
 #   recording.py records to plain data and back
+#   veth.py      two boxes connected by a cable: connect
 #   views/       records to text, HTML and SVG; pure functions
 #   errors.py    everything that is raised
 #   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
 #   kernel_provisioner.py  notebook kernels in namespaces; nothing here imports it either
 #   transcript/  terminal sessions of handouts, run again and compared
 #   exercise/    the workshop exercise, live
+#   quiz.py      questions whose answers are read from the kernel
 #   notebook/    magics, and errors as panels: %load_ext nsbox
 #   cli/         the nsbox command
 #
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from nsbox.spec import Spec
     from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
+    from nsbox.veth import VethEnd, VethPair, connect
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
@@ -129,9 +132,10 @@ _NAMES = {
     "spec": ("Spec",),
     "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
+    "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.
-_MODULES = ("lessons", "raw")
+_MODULES = ("lessons", "quiz", "raw")
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
@@ -187,6 +191,8 @@ __all__ = [
     "TransferError",
     "UnsupportedError",
     "Verdict",
+    "VethEnd",
+    "VethPair",
     "WorkerDiedError",
     "__version__",
     "boxed",
@@ -194,6 +200,7 @@ __all__ = [
     "check_call",
     "check_output",
     "compare",
+    "connect",
     "create_subprocess_exec",
     "create_subprocess_shell",
     "diff",

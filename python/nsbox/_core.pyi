@@ -30,6 +30,7 @@ __all__ = [
     "die_with_parent",
     "facts",
     "forget_scopes",
+    "id_map_lines",
     "keep_capabilities",
     "kinds",
     "landlock_layers",
@@ -257,6 +258,11 @@ class Errand:
         A new proc.
         """
     @staticmethod
+    def mount_shm(target: bytes) -> Plan:
+        """
+        A new tmpfs for POSIX shared memory.
+        """
+    @staticmethod
     def open(path: bytes) -> Plan:
         """
         Open a file for reading.
@@ -275,6 +281,11 @@ class Errand:
     def reap(always: bool, now: bool) -> Plan:
         """
         Reap orphans: from now on, and those that wait.
+        """
+    @staticmethod
+    def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
+        """
+        A socket of the network namespace.
         """
     @staticmethod
     def unmount(target: bytes, flags: SupportsIndex) -> Plan:
@@ -745,6 +756,16 @@ def facts() -> Facts:
 def forget_scopes() -> None:
     """
     In a child of os.fork: its scopes were those of the parent.
+    """
+
+def id_map_lines(
+    single: SupportsIndex | None,
+    ranges: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex]],
+    own: SupportsIndex,
+) -> list[tuple[int, int, int]]:
+    """
+    The lines of a map (inside, outside, count) for a caller with the id `own`: at most one `single` id (inside, the
+    caller's own outside), and `ranges`, which make room for it.
     """
 
 def keep_capabilities() -> None:

@@ -22,8 +22,17 @@ def command_for(name: str, call: str) -> str:
         call: Its system call.
     """
     build = _COMMANDS.get(name)
-    texts = [text.encode().decode("unicode_escape") for text in re.findall(r'"((?:[^"\\]|\\.)*)"', call)]
-    return build(name, call, texts) if build else ""
+    return build(name, call, [_text(literal) for literal in re.findall(r'"((?:[^"\\]|\\.)*)"', call)]) if build else ""
+
+
+def _text(literal: str) -> str:
+    """What stands between the quotes of a literal, as a path or another text of Python."""
+    return os.fsdecode(literal.encode("latin-1").decode("unicode_escape").encode("latin-1"))
+
+
+def _inside(call: str, target: str) -> str:
+    """Until the roots are exchanged, the working directory is the new root."""
+    return f".{target}" if call.endswith(" in the new root)") else target
 
 
 def _namespaces(name: str, call: str, _: list[str]) -> str:
@@ -37,7 +46,7 @@ def _file(_: str, call: str, texts: list[str]) -> str:
         # newuidmap(1) and newgidmap(1) are commands themselves.
         return call
     path, data = texts
-    return f"printf '%s\\n' {' '.join(map(shlex.quote, data.splitlines()))} > {path}"
+    return f"printf '%s\\n' {' '.join(map(shlex.quote, data.splitlines()))} > {shlex.quote(path)}"
 
 
 def _propagation(_: str, call: str, texts: list[str]) -> str:
@@ -54,18 +63,56 @@ def _bind(_: str, call: str, texts: list[str]) -> str:
     how = "--rbind" if "AT_RECURSIVE" in call else "--bind"
     words = re.findall("MOUNT_ATTR_([A-Z]+)", call)
     options = ["ro" if word == "RDONLY" else word.lower() for word in words]
-    return f"mount {how} -o {','.join(options)} {shlex.join(texts[:2])}"
+    source, target = texts[:2]
+    return f"mount {how} -o {','.join(options)} {shlex.join([source, _inside(call, target)])}"
 
 
-def _new_mount(_: str, call: str, __: list[str]) -> str:
+def _new_mount(_: str, call: str, texts: list[str]) -> str:
     (fstype,) = re.findall(r'fsopen\("(\w+)"', call)
-    settings = re.findall(r'fsconfig\("([^"]*)"(?:, "((?:[^"\\]|\\.)*)")?\)', call)
+    settings = [
+        (name, _text(value)) for name, value in re.findall(r'fsconfig\("([^"]*)"(?:, "((?:[^"\\]|\\.)*)")?\)', call)
+    ]
     options = [word.lower() for word in re.findall("MOUNT_ATTR_([A-Z]+)", call)]
     options += [f"{name}={value}" if value else name for name, value in settings if name not in ("source", "lowerdir+")]
     if layers := [value for name, value in settings if name == "lowerdir+"]:
         options.append(f"lowerdir={':'.join(layers)}")
-    (target,) = re.findall(r'move_mount\("((?:[^"\\]|\\.)*)"', call)
+    target = _inside(call, texts[-1])
     return f"mount -t {fstype} -o {shlex.quote(','.join(options))} {fstype} {shlex.quote(target)}"
+
+
+def _root(_: str, __: str, texts: list[str]) -> str:
+    path = shlex.quote(texts[0])
+    return f"mount --rbind {path} {path}; cd {path}"
+
+
+def _join(name: str, call: str, _: list[str]) -> str:
+    if "<parent of" in call:
+        return ""
+    kind = name.removeprefix("join ")
+    others = {"pid": "--no-fork ", "user": "--preserve-credentials "}.get(kind, "")
+    return f"nsenter {others}--{kind}={_descriptor(call, 'NAMESPACE')} PROGRAM"
+
+
+def _descriptor(call: str, otherwise: str) -> str:
+    """The file behind a descriptor, if it is shown as ``<file>``."""
+    found = re.search("<([^<>]*)>", call)
+    return shlex.quote(found[1]) if found else otherwise
+
+
+def _exec(_: str, call: str, texts: list[str]) -> str:
+    path, *arguments = texts
+    if path == "$SHELL" or "<the environment" in call:
+        return ""
+    words = [shlex.join(arguments or [path])]
+    if arguments and os.path.basename(path) != os.path.basename(arguments[0]):
+        words = [f"-a {shlex.quote(arguments[0])}", shlex.join([path, *arguments[1:]])]
+    if kept := re.search(r"\], \[([^\]]*)\]\)$", call):
+        words = [
+            "env -i",
+            *(f'{name}="${name}"' for name in kept[1].split(", ") if name),
+            shlex.join([path, *arguments[1:]]),
+        ]
+    return " ".join(["exec", *words])
 
 
 def _rlimit(_: str, call: str, __: list[str]) -> str:
@@ -81,8 +128,8 @@ def _cgroup(_: str, __: str, texts: list[str]) -> str:
 
 
 def _ids(name: str, call: str, _: list[str]) -> str:
-    number = re.search(r"\d+", call.partition("(")[2])
-    return f"setpriv --re{name.removeprefix('set')} {number[0]} PROGRAM" if number else ""
+    number = re.search(r"\((\d+)\b", call)
+    return f"setpriv --re{name.removeprefix('set')} {number[1]} PROGRAM" if number else ""
 
 
 _COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
@@ -98,11 +145,19 @@ _COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
     ),
     **dict.fromkeys(("tmpfs", "overlay", "proc"), _new_mount),
     "bind": _bind,
-    "root": lambda _, __, texts: f"mount --rbind {texts[0]} {texts[0]}; cd {texts[0]}",
-    "pivot root": lambda _, __, ___: "pivot_root . .; umount --lazy .",
+    "root": _root,
+    "pivot root": lambda _, __, ___: "pivot_root . .; umount --lazy .; cd /",
+    **dict.fromkeys((f"join {kind}" for kind in KINDS if kind != "cgroup"), _join),
+    "become root": lambda _, __, ___: "setpriv --reuid 0 --regid 0 --clear-groups PROGRAM",
+    "target root": lambda _, call, __: f"chroot {_descriptor(call, 'DIRECTORY')} PROGRAM",
+    "target wd": lambda _, call, __: f"cd {_descriptor(call, 'DIRECTORY')}",
     "rlimit": _rlimit,
     "cgroup": _cgroup,
-    "join cgroup": lambda _, __, ___: "echo $$ > CGROUP/cgroup.procs",
+    # The namespace and the cgroup have the same name for that.
+    "join cgroup": lambda name, call, texts: (
+        _join(name, call, texts) if call.startswith("setns") else "echo $$ > CGROUP/cgroup.procs"
+    ),
+    "own cgroup": lambda _, __, ___: "rmdir CGROUP",
     "loopback": lambda _, __, ___: "ip link set lo up",
     "pin": _pins,
     "chdir": lambda _, __, texts: shlex.join(["cd", *texts]),
@@ -110,9 +165,13 @@ _COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
     "setsid": lambda _, __, ___: "setsid PROGRAM",
     "drop groups": lambda _, __, ___: "setpriv --clear-groups PROGRAM",
     "set groups": lambda _, call, __: f"setpriv {_groups(call)} PROGRAM",
+    "keep capabilities": lambda _, __, ___: "setpriv --inh-caps +all --ambient-caps +all PROGRAM",
+    "drop capabilities": lambda _, call, __: (
+        "setpriv --inh-caps -all --ambient-caps -all PROGRAM" if "empty" in call else ""
+    ),
     "no_new_privs": lambda _, __, ___: "setpriv --no-new-privs PROGRAM",
     "parent death signal": lambda _, call, __: f"setpriv --pdeathsig {call.rpartition(' ')[2].rstrip(')')[3:]} PROGRAM",
-    "exec": lambda _, __, texts: f"exec {shlex.join(texts[1:] or texts)}",
+    "exec": _exec,
 }
 
 
@@ -147,7 +206,7 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         if isinstance(offset := getattr(spec, clock), tuple):
             words.append(f"--{clock}={offset[0]}")
     words += ["--keep-caps"] if spec.keep_caps else []
-    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "mounts", "rlimits", "limits"]
+    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "mounts", "rlimits", "limits", "join"]
     return shlex.join(["unshare", *words, *program]), [
         name for name in missing if getattr(spec, name) not in (None, (), False)
     ]

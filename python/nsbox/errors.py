@@ -5,6 +5,8 @@
     ├── ClosedError                          the object has ended before
     ├── ScopeError(RuntimeError)             a thread did not leave a scope as it should
     ├── UnsupportedError                     this kernel or this machine lacks something
+    ├── CellTimeoutError(TimeoutError)       a cell of a notebook took longer than it was to take
+    ├── WrongAnswerError(AssertionError)     the kernel does not agree with an answer (nsbox.quiz)
     ├── CallError                            a function inside could not be called, or did not come back
     │   ├── TransferError                    its arguments or its result cannot travel by pickle
     │   ├── CallTimeoutError(TimeoutError)   it took too long, and was killed

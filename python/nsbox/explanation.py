@@ -12,10 +12,14 @@ from typing import Any, Protocol, cast
 
 from nsbox import _core
 from nsbox._equivalents import command_for, unshare_line
+from nsbox.command.entering import entering_steps
+from nsbox.command.entry import entry_of
+from nsbox.command.entry_advice import notes_of, python_of
 from nsbox.command.options import UsageError
 from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
+from nsbox.join import opened
 from nsbox.launch import Launch, candidates, plan_for
 from nsbox.spec import Spec, spec_of
 from nsbox.views import display
@@ -102,7 +106,8 @@ class Explanation(display.Table):
         """Return a text to read."""
         lines = [self.title, ""]
         for step in self.steps:
-            lines.append(f"{step.index:2}  {step.name}, by {'the ' if step.actor != 'unshare' else ''}{step.actor}")
+            article = "" if step.actor in ("unshare", "nsenter", "init") else "the "
+            lines.append(f"{step.index:2}  {step.name}, by {article}{step.actor}")
             lines += _labelled("", step.call)
             lines += _labelled("by hand  ", step.command)
             lines += _labelled("result   ", step.result)
@@ -126,12 +131,13 @@ def explain(what: object = None, /, **options: Any) -> Explanation:
     """Explain what would be done, or has been: namespaces(7), unshare(1).
 
     Args:
-        what: A command line of unshare(1) or of ``nsbox run``, as a text or as words; with options, the program as for
-            `run`; a `Spec`; a plan, or anything that has one, such as a `Popen` or a `Box`.
+        what: A command line of unshare(1), of nsenter(1) or of ``nsbox run``, as a text or as words; with options, the
+            program as for `run`; a `Spec`; a plan, or anything that has one, such as a `Popen` or a `Box`.
         **options: The options of `Spec`.
 
     Raises:
         SpecError: for what makes no sense, or is nothing that can be explained.
+        SpawnError: when what is to be joined (``join=``) cannot be opened.
     """
     plan = getattr(what, "plan", what)
     if isinstance(plan, _core.Plan) and not options:
@@ -169,7 +175,13 @@ def _of_command(words: list[str]) -> Explanation:
             return Explanation(
                 shlex.join(words), _explained(steps_of(request)), python=_python(request), notes=tuple(notes)
             )
-    raise UsageError(f"explain: only unshare and nsbox run can be explained, not {' '.join(words[:1]) or 'nothing'!r}")
+        case ["nsbox", "nsenter", *rest] | ["nsenter", *rest]:
+            entry = entry_of(rest)
+            steps = _explained(entering_steps(entry))
+            return Explanation(shlex.join(words), steps, python=python_of(entry), notes=tuple(notes_of(entry)))
+    raise UsageError(
+        f"explain: only unshare, nsenter and nsbox run can be explained, not {' '.join(words[:1]) or 'nothing'!r}"
+    )
 
 
 def _of_run(words: list[str]) -> Explanation:
@@ -190,7 +202,9 @@ def _of_run(words: list[str]) -> Explanation:
 
 
 def _of_spec(spec: Spec, program: list[str]) -> Explanation:
-    plan = plan_for(spec, _launch(program))
+    launch = _launch(program)
+    with opened(spec.join or ()) as launch.join:
+        plan = plan_for(spec, launch)
     command, missing = unshare_line(spec, program)
     notes = [f"unshare(1) has no option for {', '.join(missing)}"] if missing else []
     return Explanation(repr(plan)[1:-1], _explained(plan.steps), command, notes=(*_added(plan), *notes))
@@ -228,12 +242,16 @@ def _python(request: Request) -> str:
         options["fork"] = False
     elif request.program:
         options["init"] = False
-    if request.root or request.pins:
+    if request.root or request.pins or (request.clear_env and not request.program):
         return ""
     others = {"cwd": request.wd or None, "group": request.gid, "user": request.uid}
     options |= {name: value for name, value in others.items() if value is not None}
     options |= {"extra_groups": []} if request.gid is not None else {}
-    text = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    named = [f"{name}={value!r}" for name, value in options.items()]
+    if request.clear_env:
+        kept = ", ".join(f"{name!r}: os.environ[{name!r}]" for name in sorted(request.keep_env))
+        named.append(f"env={{{kept}}}")
+    text = ", ".join(named)
     if request.program:
         return f"nsbox.run({list(request.program)!r}, {text})"
     return f"nsbox.Shell({text})"

@@ -10,7 +10,7 @@ from typing import Any
 from nsbox.errors import SpecError, UnsupportedError
 from nsbox.spec import IdRange, Spec
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "stands_for"]
 
 # What is granted to whom (subuid(5), subgid(5)), and what this process itself can name (user_namespaces(7)).
 _GRANTS = {"map_users": "/etc/subuid", "map_groups": "/etc/subgid"}
@@ -34,8 +34,21 @@ def resolve(spec: Spec, *, nested: bool = False) -> Spec:
     if nested:
         option, word = next(iter(words.items()))
         raise SpecError(f"{option}: {word!r} stands for ids of the caller, not of a box; give ranges")
-    changes: Any = {option: _all(option) if word == "all" else _granted(option, word) for option, word in words.items()}
+    changes: Any = {option: stands_for(option, word) for option, word in words.items()}
     return replace(spec, **changes)
+
+
+def stands_for(option: str, word: str) -> tuple[IdRange, ...]:
+    """Return the ranges of the caller that a word stands for.
+
+    Args:
+        option: ``"map_users"`` or ``"map_groups"``.
+        word: See `nsbox.spec.IdRanges`.
+
+    Raises:
+        UnsupportedError: when nothing is granted to the caller.
+    """
+    return _all(option) if word == "all" else _granted(option, word)
 
 
 def _all(option: str) -> tuple[IdRange, ...]:

@@ -1,6 +1,7 @@
-"""What a PID namespace teaches, done in a box and told as records (pid_namespaces(7)).
+"""What PID and IPC namespaces teach, done in a box and told as records (pid_namespaces(7), ipc_namespaces(7)).
 
-Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run.
+Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run,
+and a notebook shows that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import os
 import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from typing import IO
 
@@ -17,18 +19,31 @@ from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import SpawnError, SpecError
 from nsbox.processes import ps
+from nsbox.views import display
 
-__all__ = ["Adoption", "Exhaustion", "Reuse", "SignalsToInit", "adopt", "exhaust_pids", "reuse_a_pid", "signal_init"]
+__all__ = [
+    "Adoption",
+    "Exhaustion",
+    "Reuse",
+    "SharedMemory",
+    "SignalsToInit",
+    "adopt",
+    "exhaust_pids",
+    "reuse_a_pid",
+    "share_memory",
+    "signal_init",
+]
 
 _LARGEST = 5000
 """With more PIDs than this the lesson would strain the machine."""
 _SLEEP = ["sleep", "1000"]
 # After the numbers have been handed out once, the kernel begins again here (kernel/pid.c, RESERVED_PIDS).
 _RESERVED = 300
+_SHARED_MEMORY = "/dev/shm"
 
 
 @dataclass(frozen=True, slots=True)
-class Exhaustion:
+class Exhaustion(display.Text):
     """All PIDs of a namespace in use.
 
     Attributes:
@@ -59,7 +74,7 @@ class Exhaustion:
 
 
 @dataclass(frozen=True, slots=True)
-class Reuse:
+class Reuse(display.Text):
     """Two processes that had the same PID, one after the other.
 
     Attributes:
@@ -84,7 +99,7 @@ class Reuse:
 
 
 @dataclass(frozen=True, slots=True)
-class SignalsToInit:
+class SignalsToInit(display.Text):
     """What became of signals that were sent to PID 1 from inside.
 
     Attributes:
@@ -106,7 +121,7 @@ class SignalsToInit:
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(display.Text):
     """A process before and after its parent's end.
 
     Attributes:
@@ -124,6 +139,32 @@ class Adoption:
         return (
             f"Process {self.pid} was started by process {self.before}. That ended; now the parent is {self.after}.\n"
             "An orphan is given to the init of its PID namespace, which has to wait for it, or it stays a zombie."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """A POSIX shared memory object that was made outside, looked for inside (shm_overview(7)).
+
+    Attributes:
+        new_ipc: Whether the box has an IPC namespace of its own.
+        before: Whether it was there, under the same name, with the /dev/shm that the box had.
+        after: Whether it was there when a new file system was mounted on /dev/shm.
+    """
+
+    new_ipc: bool
+    before: bool
+    after: bool
+
+    def __str__(self) -> str:
+        """Tell it."""
+        ipc = "has" if self.new_ipc else "does not have"
+        return (
+            f"The box {ipc} an IPC namespace of its own. POSIX shared memory from outside "
+            f"{'was there all the same' if self.before else 'was not there: something else is mounted on /dev/shm'}.\n"
+            f"With a new file system on /dev/shm it {'was still there' if self.after else 'was not there any more'}.\n"
+            "An IPC namespace has the objects of System V, and POSIX message queues. POSIX shared memory and\n"
+            "semaphores are files in /dev/shm; what separates those is a mount of its own (Box.mount_shm)."
         )
 
 
@@ -211,6 +252,32 @@ def adopt(box: Box) -> Adoption:
         after = ps(pids=[orphan.pid])[0].ppid
         _kill(box, signal.SIGKILL, pid)
     return Adoption(pid, before, 1 if after == box.pid else after)
+
+
+def share_memory(box: Box) -> SharedMemory:
+    """Make a POSIX shared memory object outside and look for it inside, before and after `Box.mount_shm`.
+
+    Both the object and the mount are removed afterwards.
+
+    Raises:
+        SpecError: unless the box has a mount namespace of its own.
+        ClosedError: when the box has ended.
+    """
+    if "mount" not in box.namespaces:
+        raise SpecError("box: share_memory needs one with a mount namespace of its own")
+    # What shm_open(3) does in the C library, which has no function for it in Python.
+    with tempfile.NamedTemporaryFile(prefix="nsbox-", dir=_SHARED_MEMORY) as file:
+
+        def there() -> bool:
+            return box.run(["test", "-e", file.name]).returncode == 0
+
+        before = there()
+        box.mount_shm()
+        try:
+            after = there()
+        finally:
+            box.unmount(_SHARED_MEMORY)
+    return SharedMemory("ipc" in box.namespaces, before, after)
 
 
 def _kill(box: Box, number: signal.Signals, pid: int) -> None:

@@ -19,6 +19,8 @@ from nsbox.views import display
 from nsbox.views import step_table as _view
 
 if TYPE_CHECKING:
+    from socket import socket as Socket  # noqa: N812 - `socket` is the method here
+
     from nsbox.inventory import NamespaceTable
     from nsbox.ipc import IpcTable
     from nsbox.mountinfo import MountTable
@@ -77,6 +79,11 @@ class Steps(display.Table, list[StepResult]):
         """Show what was done, line by line."""
         return "\n".join(map(str, self))
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Be no list for IPython, which would show each record in full."""
+        del cycle
+        printer.text(str(self))
+
 
 class Surroundings(ABC):
     """The namespaces of a box. What is asked for here is done by nsbox-init, which is in them."""
@@ -111,6 +118,21 @@ class Surroundings(ABC):
         """
         self._needs("mount_proc", "mount")
         return self._errand(_core.Errand.mount_proc(path_of("target", target)))
+
+    def mount_shm(self, target: Argument = "/dev/shm") -> StepResult:
+        """Mount an empty file system for POSIX shared memory and semaphores (shm_overview(7), tmpfs(5)).
+
+        They are files in ``/dev/shm``, and no part of an IPC namespace: a box with a new one still shares them with
+        the caller until it has a file system of its own there. `nsbox.Tmpfs` does the same for a single program, and
+        with a limit: ``nsbox.run(..., mounts=[Tmpfs("/dev/shm", size=2**26)])``.
+
+        Raises:
+            SpecError: without a mount namespace of its own.
+            SpawnError: when the kernel refuses.
+            ClosedError: when the box has ended.
+        """
+        self._needs("mount_shm", "mount")
+        return self._errand(_core.Errand.mount_shm(path_of("target", target)))
 
     def mount(
         self,
@@ -218,6 +240,33 @@ class Surroundings(ABC):
             ClosedError: when the box has ended.
         """
         return self._fetch(_core.Errand.open(path_of("path", path))).file()
+
+    def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> Socket:
+        """Make a socket in the network namespace of the box, for the caller: nsbox-init makes it.
+
+        A socket stays in the network namespace in which it was made, whoever uses it (network_namespaces(7)). So the
+        caller can talk to a server in the box, or be one there, without entering it.
+
+        Args:
+            family: As for `socket.socket`; by default AF_INET.
+            type: As there; by default SOCK_STREAM.
+            proto: As there; by default 0.
+
+        Raises:
+            SpawnError: when the kernel refuses.
+            ClosedError: when the box has ended.
+        """
+        import socket  # noqa: PLC0415 - only for those who make one
+
+        family = socket.AF_INET if family == -1 else family
+        type = socket.SOCK_STREAM if type == -1 else type
+        proto = 0 if proto == -1 else proto
+        fd = cast("int", self._fetch(_core.Errand.socket(family, type, proto)).take())
+        try:
+            return socket.socket(family, type, proto, fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def namespace(self, kind: str) -> Namespace:
         """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.

@@ -15,7 +15,7 @@ from tests.support.callers import alive
 from tests.support.census import descendants, reaped_all, wait_until
 from tests.support.forked import Who
 from tests.support.needs import needs
-from tests.support.notebook_kernel import Kernel, Shown, kernel, open_place, python_for
+from tests.support.notebook_kernel import Kernel, Shown, apart, kernel, open_place, python_for
 from tests.support.pages import drawing, page, texts
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]
@@ -107,7 +107,7 @@ def shown(request: pytest.FixtureRequest) -> dict[str, Shown]:
             return found
 
     with open_place() as place:
-        return who(functools.partial(execute, place))
+        return apart(who, functools.partial(execute, place))
 
 
 def test_a_shell_goes_on_over_cells(shown: dict[str, Shown]) -> None:
@@ -262,7 +262,7 @@ _WAYS: dict[str, Callable[[Kernel], object]] = {
 def test_interrupts_and_ends(who: Who, place: Path) -> None:
     """An interrupt ends what runs in the foreground, and nothing else; the end of a kernel ends everything."""
     python = python_for(who)
-    ends = who(lambda: end_in_all_ways(place, python))
+    ends = apart(who, lambda: end_in_all_ways(place, python))
     # Orphans of kernels that were killed.
     assert wait_until(reaped_all)
     for shown in ends.interrupted:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
+from pathlib import Path
 
 import nsbox
 import pytest
@@ -75,3 +77,51 @@ def test_what_is_refused() -> None:
                 lesson(box)
     with nsbox.Box("p") as box, pytest.raises(nsbox.SpecError, match=r"^box: its pid_max is "):
         lessons.exhaust_pids(box)
+
+
+def test_shared_memory(who: Who) -> None:
+    """POSIX shared memory is in no IPC namespace; a mount separates it, and is undone after the lesson."""
+
+    def lesson() -> list[lessons.SharedMemory]:
+        with nsbox.Box("mi") as box:
+            mounted = len(box.mounts())
+            told = [lessons.share_memory(box) for _ in range(2)]
+            assert len(box.mounts()) == mounted
+        with nsbox.Box("m") as plain:
+            plain.mount_shm()
+            return [*told, lessons.share_memory(plain)]
+
+    before = set(os.listdir("/dev/shm"))
+    first, second, covered = who(lesson)
+    assert first == second == lessons.SharedMemory(new_ipc=True, before=True, after=False)
+    assert covered == lessons.SharedMemory(new_ipc=False, before=False, after=False)
+    assert "was there all the same" in str(first)
+    assert not {name for name in os.listdir("/dev/shm") if name.startswith("nsbox-")} - before
+
+
+def test_mount_shm(who: Who) -> None:
+    """Everybody may write there, as into any /dev/shm, and nothing of it is outside."""
+
+    def check() -> tuple[str, tuple[str, ...], str, bool]:
+        with nsbox.Box("mi") as box:
+            step = box.mount_shm()
+            assert (step.name, step.errno) == ("mount shm", 0)
+            mount = next(mount for mount in reversed(box.mounts()) if mount.point == "/dev/shm")
+            mode = box.run(["stat", "-c", "%a", "/dev/shm"], stdout=-1, text=True, check=True).stdout.strip()
+            box.run(["sh", "-c", ": > /dev/shm/nsbox-test-inside"], check=True)
+            with pytest.raises(nsbox.SpawnError) as caught:
+                box.mount_shm("/nowhere")
+            assert caught.value.errno == errno.ENOENT
+            return mount.fstype, mount.options, mode, Path("/dev/shm/nsbox-test-inside").exists()
+
+    fstype, options, mode, outside = who(check)
+    assert (fstype, mode, outside) == ("tmpfs", "1777", False)
+    assert {"nosuid", "nodev"} <= set(options)
+
+
+def test_mount_shm_needs_a_mount_namespace() -> None:
+    """It would cover the caller's."""
+    with nsbox.Box("p") as box:
+        for how in (box.mount_shm, lambda: lessons.share_memory(box)):
+            with pytest.raises(nsbox.SpecError, match="mount namespace"):
+                how()

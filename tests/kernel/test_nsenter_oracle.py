@@ -333,6 +333,26 @@ def test_cgroup_of_the_target(lab: int) -> None:
         cgroup.rmdir()
 
 
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("rooted", "-m -u -W /data"), ("rooted", "-m -r -w"), ("rooted", "-m --uts=/proc/@/ns/uts"), ("all", "-a"),
+        ("all", "-p -u"), ("seven", "-U -u -S 7 -G 8"), ("seven", "-U -u --preserve-credentials"),
+        ("all", "-n -S 5 -G 6"),
+    ],
+)  # fmt: skip
+def test_the_call_that_comes_closest(kind: str, line: str) -> None:
+    """What `explain` says is the call in Python does the same."""
+    with running(kind) as pid:
+        script = "hostname; pwd; ls /; id -u; id -g; id -G; grep Cap /proc/self/status; ls /sys/class/net"
+        words = ["-t", str(pid), *line.replace("@", str(pid)).split(), "sh", "-c", script]
+        python = nsbox.explain(["nsenter", *words]).python
+        call = python.replace("nsbox.enter(", "enter(").replace("nsbox.run(", "run(")
+        known = {"enter": functools.partial(nsbox.enter, stdout=subprocess.PIPE, text=True),
+                 "run": functools.partial(nsbox.run, stdout=subprocess.PIPE, text=True), "nsbox": nsbox}  # fmt: skip
+        assert eval(call, known).stdout == ours(Who("root"), *words, command="nsenter").output, python
+
+
 def test_inode_of_a_pidfd(lab: int) -> None:
     """-t PID:INODE: another process with that number is refused."""
     fd = os.pidfd_open(lab)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from tests.support.rootfs import Rootfs
 
 RUN = [sys.executable, "-m", "nsbox", "run"]
 
@@ -31,7 +35,8 @@ def test_default() -> None:
     ("arguments", "status"),
     [
         (["true"], 0), (["false"], 1), (["/nonexistent"], 127), (["/etc/passwd"], 126), ([], 1), (["--bogus"], 1),
-        (["--fork", "true"], 1), (["-m", "--root=/srv", "true"], 1), (["--uts=/tmp/x", "true"], 1),
+        (["--fork", "true"], 1), (["-m", "--root=/srv", "true"], 127), (["--root=/nonexistent", "true"], 1),
+        (["--uts=/tmp/x", "true"], 1),
         (["--timeout=abc", "true"], 1), (["--timeout=-1", "true"], 1), (["--help"], 0), (["--version"], 0),
         (["sh", "-c", "kill -TERM $$"], -signal.SIGTERM), (["sh", "-c", "kill -KILL $$"], -signal.SIGKILL),
         (["--timeout=0.2", "sleep", "30"], 124), (["-r", "-w", "/usr", "sh", "-c", 'test "$(id -u):$PWD" = 0:/usr'], 0),
@@ -83,3 +88,31 @@ def test_nothing_is_left_behind() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
+
+
+def test_root(place: Path) -> None:
+    """--root: the program is looked up in it, and /proc is that of the new PID namespace."""
+    rootfs = Rootfs.make(place)
+    binds = "; ".join(
+        f"mount --bind {os.fsdecode(bind.source)} {rootfs.path}{os.fsdecode(bind.source)}" for bind in rootfs.mounts
+    )
+    look = "pwd; cat /etc/marker; echo /proc/[0-9]*"
+    options = [f"--root={rootfs.path}", "-mp", "--mount-proc", "-w/tmp"]
+    script = f"{binds}; {shlex.join([*RUN, *options, 'sh', '-c', look])}"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "/tmp\nin the box\n/proc/1 /proc/2\n", done.stderr
+
+
+def test_environment() -> None:
+    """--clear-env and --whitelist-env."""
+    os_path = os.environ["PATH"]
+    assert run("--clear-env", "/usr/bin/env").stdout == ""
+    assert run("--whitelist-env=PATH", "env").stdout == f"PATH={os_path}\n"
+
+
+def test_ranges() -> None:
+    """--map-users and --map-groups."""
+    done = run(
+        "-mp", "--map-users=0:0:5", "--map-groups=0:0:7", "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map"
+    )
+    assert [line.split() for line in done.stdout.splitlines()] == [["0", "0", "5"], ["0", "0", "7"]], done.stderr

@@ -4,7 +4,10 @@ Wanted differences, each with a test of its own below:
 
 - errors say why and what next, in several lines, where the real one has the kernel's words alone;
 - a child killed by SIGKILL: version 2.38 of the real one fails and returns 1, ours dies of the same signal;
-- a pinned user namespace: the real one, before version 2.42, tries to mount it from inside, which cannot work.
+- a pinned user namespace: the real one, before version 2.42, tries to mount it from inside, which cannot work;
+- id ranges as in later versions: several of them, in the form ``INSIDE:OUTSIDE:COUNT``, and root writes them itself,
+  without a grant. An id beside a range costs none of the range its place;
+- options of later versions: ``--map-subids``, ``--forward-signals``, ``--clear-env``, ``--whitelist-env``.
 
 And one that cannot be helped: Python starts with SIGPIPE and SIGXFSZ ignored and does not say whether they were before,
 so the program always gets them with their default action.
@@ -27,9 +30,10 @@ import nsbox.cli.unshare  # noqa: F401
 import pytest
 
 from tests.support import libc
-from tests.support.forked import Who, in_child
+from tests.support.forked import USER, Who, in_child
 from tests.support.look import LOOK, links_of
 from tests.support.needs import needs
+from tests.support.subids import granted
 from tests.support.twins import ours, theirs
 
 pytestmark = pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed (util-linux)")
@@ -171,6 +175,101 @@ def test_killed_child() -> None:
     for line in (["-f"], ["-rf"]):
         assert ours(Who("root"), *line, "sh", "-c", "kill -KILL $$").status == -signal.SIGKILL
         assert theirs(Who("root"), *line, "sh", "-c", "kill -KILL $$").status in (1, -signal.SIGKILL)
+
+
+RANGES = [
+    "--map-users=300000,0,10", "--map-users=300000,0,10 --map-groups=300000,0,10", "--map-auto", "--map-auto -r",
+    "--map-auto -c", "--map-users=auto --map-user=5", "--map-users=300000,5,3 -r", "-r --map-groups=300000,7,3",
+    "--map-users=auto --map-user=5 --map-groups=auto --map-group=3 --setgroups=allow", "--map-groups=auto",
+    "--map-auto -r -S 5 -G 6 --keep-caps", "--map-auto -r -fpm --mount-proc", "--map-auto -S 0 -G 0 -mipunCTf",
+    "--map-users=300000,300000,10 -r --map-groups=300000,300000,10", "--map-auto --setgroups=deny -r",
+    "--map-users=0,0,0", "--map-users=5,0,10", "--map-groups=300000,0,70000",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["root", "user"])
+def test_ranges(name: str) -> None:
+    """Maps of what subuid(5) and subgid(5) grant."""
+
+    def check() -> None:
+        for line in RANGES:
+            if name == "root" and line in _MORE_FOR_ROOT:
+                continue
+            both(Who(name), *line.split(), "sh", "-c", LOOK)
+
+    granted(check)
+
+
+_MORE_FOR_ROOT = {"--map-users=5,0,10", "--map-groups=300000,0,70000"}
+"""As version 2.40 and later, ours writes the maps of root itself, who needs no grants then."""
+
+
+def test_ranges_of_later_versions() -> None:
+    """Wanted differences: other forms, several ranges, and no id lost to the one that room is made for."""
+    script = ["sh", "-c", "cat /proc/self/uid_map; echo; cat /proc/self/gid_map"]
+
+    def maps(who: Who, line: str) -> list[list[str]]:
+        ended = ours(who, *line.split(), *script)
+        assert ended.status == 0, ended.error
+        return [[" ".join(row.split()) for row in map_.splitlines()] for map_ in ended.output.split("\n\n")]
+
+    def check() -> None:
+        for who in (Who("root"), Who("user")):
+            assert maps(who, "--map-users=0:300000:10")[0] == ["0 300000 10"]
+            assert maps(who, "--map-subids") == [["300000 300000 65536"]] * 2
+            assert maps(who, "--map-users=0:300000:10 --map-users=20:300020:5 --map-groups=subids") == [
+                ["0 300000 10", "20 300020 5"], ["300000 300000 65536"],
+            ]  # fmt: skip
+            own = 0 if who.is_root else USER
+            assert maps(who, "--map-users=0:300000:10 --map-user=10")[0] == [f"10 {own} 1", "0 300000 10"]
+        everybody = Path("/proc/self/uid_map").read_text().split()
+        assert maps(Who("root"), "--map-users=all")[0] == [f"{everybody[0]} {everybody[0]} {everybody[2]}"]
+        assert maps(Who("root"), "--map-users=5:0:1")[0] == ["5 0 1"]
+
+    granted(check)
+
+
+def test_errors_of_ranges() -> None:
+    """What is not granted, and where nothing is, is told, by the step or by newuidmap(1) itself."""
+    refused = granted(lambda: ours(Who("user"), "--map-users=0:5:10", "true"))
+    assert refused.error.startswith("nsbox unshare: step 'uid_map' failed: newuidmap PID 0 5 10")
+    assert "not allowed" in refused.error
+    assert "/etc/subuid" in refused.error
+    nothing = granted(lambda: ours(Who("user"), "--map-auto", "true"), lines="")
+    assert (nothing.status, nothing.output) == (1, "")
+    assert "usermod --add-subuids" in nothing.error
+    for line in ("--map-users=1:2", "--map-users=-1:0:1", "--map-groups=1:2:3:4", "--map-users=a:b:c"):
+        assert ours(Who("user"), line, "true").error.startswith("nsbox unshare: invalid mapping")
+
+
+def test_environment(who: Who, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of later versions: --clear-env and --whitelist-env."""
+    monkeypatch.setenv("A", "1")
+    monkeypatch.setenv("B", "2 3")
+    path = f"PATH={os.environ['PATH']}"
+    assert ours(who, "-ru", "--clear-env", "/usr/bin/env").output == ""
+    kept = ours(who, "-ru", "--whitelist-env=A,PATH", "--whitelist-env", "B,C", "env").output
+    assert sorted(kept.splitlines()) == ["A=1", "B=2 3", path]
+
+
+def test_forwarded_signals() -> None:
+    """Of later versions: --forward-signals lets the child decide; without it nothing happens (see above)."""
+    script = "trap 'exit 7' TERM; trap 'exit 8' INT; echo; while :; do sleep 0.01; done"
+    for number, status in ((signal.SIGTERM, 7), (signal.SIGINT, 8)):
+        line = ["env", "--default-signal", *NSBOX, "--forward-signals", "-u", "sh", "-c", script]
+        with subprocess.Popen(line, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"\n"
+            process.send_signal(number)
+            assert process.wait(20) == status
+
+
+def test_what_is_refused() -> None:
+    """With the reason, before anything is done."""
+    for line, words in (("--owner=1:1", "setpriv"), ("-l x", "binfmt_misc"), ("--mount-binfmt", "binfmt_misc")):
+        refused = ours(Who("root"), *line.split(), "true")
+        assert refused.status == 1
+        assert words in refused.error
 
 
 NSFS = "6e736673"

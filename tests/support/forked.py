@@ -76,7 +76,7 @@ def _child(function: Callable[[], object], writer: int) -> NoReturn:
     os._exit(0)
 
 
-def as_user(function: Callable[[], T]) -> T:
+def as_user(function: Callable[[], T], user: int = USER) -> T:
     """Return what `function` returns, or raise what it raises, in a child without any privilege.
 
     The interpreter may live where that user cannot read, so `function` must import nothing. The child stays as a
@@ -86,8 +86,8 @@ def as_user(function: Callable[[], T]) -> T:
     def drop() -> T:
         os.chdir("/")
         os.setgroups([])
-        os.setresgid(USER, USER, USER)
-        os.setresuid(USER, USER, USER)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
         return function()
 
     return in_child(drop)

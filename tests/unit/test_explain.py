@@ -59,7 +59,11 @@ def test_the_command_of_the_workshop() -> None:
         ),
         ("unshare -R /srv -w tmp -S 1 -G 2", ["chroot", "chdir", "set groups", "setgid", "setuid", "exec"]),
         ("unshare --uts=/run/a", ["unshare", "pin", "exec"]),
-        ("unshare --mount=/run/a", ["pin helper", "unshare", "pin", "propagation", "exec"]),
+        ("unshare --fork --mount=/run/a", ["bystander", "unshare", "fork", "pin", "propagation", "exec"]),
+        ("unshare --map-users=0:0:5 -r", ["bystander", "unshare", "uid_map", "setgroups", "gid_map", "exec"]),
+        ("unshare --map-users=0:0:5 --map-groups=0,0,5", ["bystander", "unshare", "uid_map", "gid_map", "exec"]),
+        ("unshare --clear-env -f --forward-signals", ["fork", "exec"]),
+        ("unshare --mount=/run/a", ["bystander", "unshare", "pin", "propagation", "exec"]),
     ],
 )
 def test_steps(line: str, steps: list[str]) -> None:
@@ -130,7 +134,7 @@ def test_everything_has_its_command() -> None:
     assert commands["setgid"] == "setpriv --regid 3 PROGRAM"
     assert commands["setuid"] == "setpriv --reuid 4 PROGRAM"
     assert commands["unshare time"] == "unshare --time --propagation=unchanged"
-    nothing = {"exec init", "await maps", "descriptors", "signals", "drop capabilities", "fork"}
+    nothing = {"exec init", "await maps", "descriptors", "signals", "fork"}
     assert {name for name, command in commands.items() if not command} <= nothing
 
 
@@ -165,7 +169,8 @@ def test_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["mount -t proc proc /proc", "", "unshare --bogus", "unshare 'open", [], 5, "nsbox ps"]
+    "what",
+    ["mount -t proc proc /proc", "", "unshare --bogus", "nsenter -m", "nsenter -Z", "unshare 'open", [], 5, "nsbox ps"],
 )
 def test_nonsense(what: object) -> None:
     """What cannot be explained is refused, as a SpecError."""
@@ -182,7 +187,9 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--help"]) == 0
     assert main(["explain", "ls"]) == 1
     assert main(["explain"]) == 1
-    assert "only unshare" in capsys.readouterr().err
+    assert "only unshare, nsenter and nsbox run" in capsys.readouterr().err
+    assert main(["explain", "nsenter", "-t", "1", "-u"]) == 0
+    assert "setns(</proc/1/ns/uts>, CLONE_NEWUTS)" in capsys.readouterr().out
 
 
 # The grammar and the literals.

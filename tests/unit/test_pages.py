@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nsbox._questions import Answer
+from nsbox._trial import Trial
 from nsbox.box import StepResult, Steps
+from nsbox.diagnosis import Allowed, Diagnosis
 from nsbox.explanation import ExplainedStep, Explanation
 from nsbox.inventory import NamespaceRecord, NamespaceTable
 from nsbox.ipc import IpcObject, IpcTable
+from nsbox.lessons import Adoption
 from nsbox.mountinfo import Mount, MountTable
 from nsbox.processes import Process, ProcessTable
 from nsbox.views import grid, html
+from nsbox.views.panel import Panel
 
 from tests.support import records
 from tests.support.pages import page
@@ -52,6 +58,40 @@ def test_namespaces() -> None:
         ["11", "\N{BLACK SQUARE}\N{NO-BREAK SPACE}mnt", "1", "5", "root", "└─sh"],
     ]
     assert [font.get("color") for font in page(text).iter("font")] == ["#0b5fb0", "#0a7a55"]
+
+
+def test_panel() -> None:
+    """Nothing is cut, nothing breaks it; in a terminal the labels are aligned."""
+    panel = Panel("problem", "<b> failed", (("why", "a & b " * 60), ("", "two\nlines")))
+    (title,), (label, text), (_, lines) = cells(panel.html())
+    assert title == "\N{BLACK SQUARE}\N{NO-BREAK SPACE}<b> failed"
+    assert (label, text, lines) == ("why", "a & b " * 60, "twolines")
+    assert [font.get("color") for font in page(panel.html()).iter("font")] == ["#b3261e"]
+    assert str(panel).split("\n")[-2:] == ["       two", "       lines"]
+    assert max(map(len, str(panel).split("\n"))) <= 100
+
+
+def test_diagnosis() -> None:
+    """The verdict, what can be had, and every answer in full, with what to do."""
+    no = Allowed(Trial(False, "clone", "seccomp", "EPERM", "ask"), Trial(False))
+    answers = (Answer(1, "Is it?", "problem", "no " * 80, "do <this>"), Answer(2, "And that?", "fine", "yes"))
+    evidence: Any = None
+    found = Diagnosis(("docker",), answers, {"user": no}, no, evidence)
+    rows = cells(found.html())
+    assert [row[1:] for row in rows[1:3]] == [
+        ["\N{BLACK SQUARE}\N{NO-BREAK SPACE}no: clone", "\N{BLACK SQUARE}\N{NO-BREAK SPACE}no: not in this kernel"]
+    ] * 2
+    assert rows[4][3].replace("no", "").strip() == "next: do <this>"
+    assert rows[4][3].count("no") == 80
+    assert found.verdict in "".join(page(found.html()).itertext())
+
+
+def test_lessons() -> None:
+    """A paragraph with its lines."""
+    told = Adoption(7, 5, 1)
+    bundle = told._repr_mimebundle_()
+    assert bundle["text/plain"] == str(told)
+    assert "".join(page(bundle["text/html"]).itertext()) == str(told).replace("\n", "")
 
 
 def test_steps() -> None:

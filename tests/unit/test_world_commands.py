@@ -6,7 +6,9 @@ import nsbox
 import pytest
 from nsbox import Bind, Limits, Overlay, Proc, Spec, Tmpfs, _core
 from nsbox._equivalents import command_for, unshare_line
+from nsbox.join import Opened
 from nsbox.launch import Launch, plan_for
+from nsbox.spec import KINDS
 
 ROOT = _core.Facts(euid=0, egid=0, effective=2**41 - 1, permitted=2**41 - 1)
 USER = _core.Facts(euid=1000, egid=1000)
@@ -39,8 +41,50 @@ def test_root() -> None:
     """The steps of pivot_root(8)."""
     found = commands(Spec(root="/srv", mount_proc=True), ROOT)
     assert found["root"] == "mount --rbind /srv /srv; cd /srv"
-    assert found["mount proc"] == "mount -t proc -o nosuid,nodev,noexec proc /proc"
-    assert found["pivot root"] == "pivot_root . .; umount --lazy ."
+    assert found["mount proc"] == "mount -t proc -o nosuid,nodev,noexec proc ./proc"
+    assert found["pivot root"] == "pivot_root . .; umount --lazy .; cd /"
+
+
+def test_names() -> None:
+    """What a shell would take apart is quoted, and what is no ASCII is what it was; inside, targets are in the root."""
+    spec = Spec(root="/srv/a b", mounts=[Bind("/usr", "/my usr"), Tmpfs("/t\u00e9"), Proc("/p")])
+    found = commands(spec, ROOT)
+    assert found["root"] == "mount --rbind '/srv/a b' '/srv/a b'; cd '/srv/a b'"
+    assert found["bind"] == "mount --rbind -o nosuid,nodev /usr './my usr'"
+    assert found["tmpfs"] == "mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs './t\u00e9'"
+    assert found["proc"] == "mount -t proc -o nosuid,nodev,noexec proc ./p"
+    assert command_for("chroot", 'chroot("/a\\xc3\\xa9\\xff")') == "chroot '/a\u00e9\udcff'"
+
+
+def test_joining() -> None:
+    """As nsenter(1), one namespace at a time."""
+    joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
+    launch = Launch(paths=(b"/bin/true",), argv=(b"true",), join=joined)
+    plan = _core.compile(Spec(unshare=""), launch, ROOT, None)
+    found = {step.name: command_for(step.name, step.call) for step in plan.steps}
+    assert found["join net"] == "nsenter --net=NAMESPACE PROGRAM"
+    assert found["join cgroup"] == "nsenter --cgroup=NAMESPACE PROGRAM"
+    assert found["join pid"] == "nsenter --no-fork --pid=NAMESPACE PROGRAM"
+    assert found["join user"] == "nsenter --preserve-credentials --user=NAMESPACE PROGRAM"
+    assert found["become root"] == "setpriv --reuid 0 --regid 0 --clear-groups PROGRAM"
+    assert found["target root"] == "chroot DIRECTORY PROGRAM"
+    assert found["target wd"] == "cd DIRECTORY"
+
+
+@pytest.mark.parametrize(
+    ("call", "command"),
+    [
+        ('execve("sh", ["sh", "-c", "a b"], ...)', "exec sh -c 'a b'"),
+        ('execve("/bin/bash", ["-bash"], ...)', "exec -a -bash /bin/bash"),
+        ('execve("/bin/make" or 3 more, ["make", "x"], 4 variables)', "exec make x"),
+        ('execve("env", ["env"], [])', "exec env -i env"),
+        ('execve("env", ["env"], [A, B])', 'exec env -i A="$A" B="$B" env'),
+        ('execve("$SHELL", ["-$SHELL"], <the environment of 5>)', ""),
+    ],
+)
+def test_programs(call: str, command: str) -> None:
+    """The shell becomes it, under the name that it is given."""
+    assert command_for("exec", call) == command
 
 
 def test_limits() -> None:
@@ -51,6 +95,8 @@ def test_limits() -> None:
     assert found["cgroup"] == "mkdir /c/d; echo 5 > /c/d/pids.max"
     plan = plan_for(Spec(limits=Limits(pids=5)), Launch(paths=(b"/bin/true",), argv=(b"true",)))
     assert plan.steps[0].call == 'mkdir("CGROUP"); write("pids.max", "5")'
+    assert found["own cgroup"] == "rmdir CGROUP"
+    assert found["join cgroup"] == "echo $$ > CGROUP/cgroup.procs"
 
 
 def test_helpers() -> None:
@@ -66,3 +112,4 @@ def test_unshare_line() -> None:
     for word in ("--map-users=auto", "--map-groups=0:5:1", "--root=/srv", "--map-current-user"):
         assert word in line.split()
     assert missing == ["mounts", "rlimits", "limits"]
+    assert unshare_line(Spec(unshare="p", join=1), ["sh"])[1] == ["join"]

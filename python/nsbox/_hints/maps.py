@@ -18,7 +18,7 @@ _MOST_ROWS = 340
 
 def _rows(failure: Failure) -> list[tuple[int, int, int]]:
     """Return the lines of the map that was to be written, from the call as it is printed."""
-    rows = re.findall(r"(\d+) (\d+) (\d+)\\n", failure.call)
+    rows = re.findall(r'(\d+) (\d+) (\d+)(?=\\n|")', failure.call)
     return [(int(inside), int(outside), int(count)) for inside, outside, count in rows]
 
 

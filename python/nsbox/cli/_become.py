@@ -52,7 +52,10 @@ def _failed(
         print(f"nsbox {command}: failed to execute {words_of(program)[0]}: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
     evidence = _evidence.inherit(_evidence.gather(), before)
-    explained = spawn_error(error.errno or 0, step.name, step.actor, step.call, "", evidence)
+    number = error.errno or 0
+    # What a program said that was asked to do it.
+    words = "" if error.strerror in (None, os.strerror(number)) else str(error.strerror)
+    explained = spawn_error(number, step.name, step.actor, step.call, words, evidence)
     print(f"nsbox {command}: {explained}", file=sys.stderr)
     return 1
 

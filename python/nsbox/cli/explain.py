@@ -15,6 +15,7 @@ __all__ = ["main"]
 _OPTIONS = (Option("json", meaning="print the steps as JSON"), Option("help", "h", meaning="display this help"))
 _USAGE = """\
 Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
+       nsbox explain [--json] [--] nsenter [options] [program [argument...]]
        nsbox explain [--json] [--] nsbox run [options] program [argument...]
 
 Show what a command line does: each system call, the command for the same by hand, the manual page, and why. Nothing is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ from nsbox.process import Popen
 __all__ = ["RUN_OPTIONS", "main", "popen_options"]
 
 RUN_OPTIONS = (
-    *(option for option in OPTIONS if option.name not in ("fork", "kill-child")),
+    *(option for option in OPTIONS if option.name not in ("fork", "kill-child", "forward-signals")),
     Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
 )
 _USAGE = """\
@@ -79,13 +80,15 @@ def popen_options(request: Request) -> dict[str, Any]:
     """
     if request.pins:
         raise UsageError("a namespace cannot be kept alive at a file here, since nothing is left behind")
-    if request.root:
-        raise UsageError("--root is not supported here")
     options = request.spec_options()
     if not request.kinds:
         options |= {"unshare": "mip", "mount_proc": True}
+    if request.root:
+        options["root"] = request.root
     if request.wd:
         options["cwd"] = request.wd
+    if request.clear_env:
+        options["env"] = {name: value for name, value in os.environ.items() if name in request.keep_env}
     if request.gid is not None:
         options |= {"group": request.gid, "extra_groups": ()}
     if request.uid is not None:

@@ -23,7 +23,7 @@ from nsbox.errors import SpawnError, UnsupportedError, spawn_error
 from nsbox.namespaces import Namespace
 from nsbox.spec import KINDS
 
-__all__ = ["entering_steps", "joined"]
+__all__ = ["entering_steps", "in_own_user_namespace", "joined"]
 
 _ORDER = ("cgroup", "ipc", "uts", "net", "pid", "mount", "time")
 _SYS_ADMIN = 1 << 21
@@ -32,22 +32,22 @@ _step = functools.partial(CommandStep, actor="nsenter")
 
 
 def joined(entry: Entry) -> dict[str, str | None]:
-    """Return what is joined, as `Entry.kinds`. ``--all`` leaves out the user namespace where the caller is in it."""
+    """Return what is joined, as `Entry.kinds`; of all namespaces, not the user namespace that the caller is in."""
     if not entry.everything:
         return dict(entry.kinds)
     found = dict.fromkeys(kind for kind in KINDS if os.path.lexists(f"/proc/self/ns/{KINDS[kind].link}"))
-    if "user" not in entry.kinds and _is_own_user(entry.target):
+    if "user" not in entry.kinds and in_own_user_namespace(entry.target):
         del found["user"]
     return found | entry.kinds
 
 
-def _is_own_user(pid: int) -> bool:
-    """Whether a process is in the caller's user namespace; not if that cannot be seen, so that joining says why."""
+def in_own_user_namespace(pid: int) -> bool | None:
+    """Return whether a process is in the caller's user namespace; None where that cannot be seen."""
     try:
         with Namespace.of(pid, "user") as namespace:
             return _target.of_this_thread("user") == namespace.identity
     except SpawnError:
-        return False
+        return None
 
 
 def entering_steps(entry: Entry) -> list[CommandStep]:
@@ -88,7 +88,7 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
             yield open_step(call, manual, f"the target's {kind} namespace",
                             functools.partial(files.open_namespace, kind, None))  # fmt: skip
     if entry.user_parent:
-        yield open_step("ioctl(<user>, NS_GET_USERNS)", "ioctl_nsfs(2)",
+        yield open_step(f"ioctl(<{_child_of_parent(entry)}>, NS_GET_USERNS)", "ioctl_nsfs(2)",
                         "the user namespace in which that one was made", files.open_parent)  # fmt: skip
     for name, path in (("root", entry.root), ("cwd", entry.wd)):
         if path is not None:
@@ -97,7 +97,7 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
                             "before anything is joined: the path is that of the outside",
                             functools.partial(files.open_directory, name, path))  # fmt: skip
     if entry.env:
-        yield open_step(f'read("/proc/{entry.target}/environ")', "proc_pid_environ(5)",
+        yield open_step(f'open("/proc/{entry.target}/environ", O_RDONLY|O_CLOEXEC)', "proc_pid_environ(5)",
                         "the environment with which the target was started", files.read_environment)  # fmt: skip
     if FOLLOW in (entry.uid, entry.gid):
         yield open_step(f'open("/proc/{entry.target}", O_PATH|O_DIRECTORY|O_CLOEXEC)', "proc_pid(5)",
@@ -126,10 +126,17 @@ def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterato
             if privileged
             else "first: only in there has the caller the right to join the others",
         }.get(kind, "as asked")
-        path = kinds.get(kind) or f"/proc/{entry.target}/ns/{KINDS[kind].link}"
-        shown = f"parent of {path}" if kind == "user" and entry.user_parent else path
+        shown = kinds.get(kind) or f"/proc/{entry.target}/ns/{KINDS[kind].link}"
+        if kind == "user" and entry.user_parent:
+            shown = f"parent of {_child_of_parent(entry)}"
         yield _step(f"join {kind}", f"setns(<{shown}>, {KINDS[kind].flag_name})", "setns(2)", why,
                     functools.partial(files.join, kind))  # fmt: skip
+
+
+def _child_of_parent(entry: Entry) -> str:
+    """Whose parent ``--user-parent`` means, or whose owner: of the user namespace, or of whatever else is named."""
+    files = [path for path in (entry.kinds.get("user"), *entry.kinds.values()) if path]
+    return f"/proc/{entry.target}/ns/user" if entry.target and not entry.kinds.get("user") else files[0]
 
 
 def _directories(entry: Entry, files: _Files) -> Iterator[CommandStep]:

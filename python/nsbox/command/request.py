@@ -10,7 +10,8 @@ from typing import Any
 
 from nsbox.command.numbers import IDS, whole
 from nsbox.command.options import Option, UsageError, parse
-from nsbox.spec import KINDS
+from nsbox.idmap import stands_for
+from nsbox.spec import KINDS, IdRange
 
 __all__ = ["OPTIONS", "Request", "request_from", "request_of"]
 
@@ -27,10 +28,12 @@ OPTIONS = (
     Option("map-group", "", "GROUP", meaning="map the caller's group to this one (implies --user)"),
     Option("map-root-user", "r", meaning="map the caller to root (implies --user)"),
     Option("map-current-user", "c", meaning="map the caller to itself (implies --user)"),
-    Option("map-auto", meaning="not supported yet"),
-    Option("map-users", "", "RANGE", meaning="not supported yet"),
-    Option("map-groups", "", "RANGE", meaning="not supported yet"),
+    Option("map-users", "", "RANGE", meaning="map users, INSIDE:OUTSIDE:COUNT, auto, subids or all (implies --user)"),
+    Option("map-groups", "", "RANGE", meaning="map groups, in the same forms (implies --user)"),
+    Option("map-auto", meaning="map the ids that are granted to the caller to those from 0 on (implies --user)"),
+    Option("map-subids", meaning="map the ids that are granted to the caller to themselves (implies --user)"),
     Option("kill-child", "", "SIGNAL", optional=True, meaning="for the child when unshare dies (implies --fork)"),
+    Option("forward-signals", meaning="pass SIGINT and SIGTERM on to the child (implies --fork)"),
     Option("mount-proc", "", "DIR", optional=True, meaning="mount a new proc on DIR (implies --mount)"),
     Option("propagation", "", "MODE", meaning="of all mounts: private, shared, slave or unchanged"),
     Option("setgroups", "", "allow|deny", meaning="whether setgroups(2) can be used in the user namespace"),
@@ -41,10 +44,15 @@ OPTIONS = (
     Option("setgid", "G", "GID", meaning="become this group, and drop all others"),
     Option("monotonic", "", "SECONDS", meaning="offset of CLOCK_MONOTONIC in a time namespace"),
     Option("boottime", "", "SECONDS", meaning="offset of CLOCK_BOOTTIME in a time namespace"),
+    Option("clear-env", meaning="start the program with an empty environment"),
+    Option("whitelist-env", "", "NAMES", meaning="leave only these variables, NAME,NAME... (implies --clear-env)"),
+    Option("owner", "", "UID:GID", meaning="refused: be that user before, by setpriv(1)"),
+    Option("mount-binfmt", "", "DIR", optional=True, meaning="refused: nsbox registers no formats of programs"),
+    Option("load-interp", "l", "FORMAT", meaning="refused: nsbox registers no formats of programs"),
     Option("help", "h", meaning="display this help"),
     Option("version", "V", meaning="display the version"),
 )
-"""The options of unshare(1), util-linux 2.38."""
+"""The options of unshare(1), util-linux 2.38, and of later ones what nsbox has."""
 
 
 @dataclass(slots=True)
@@ -57,10 +65,13 @@ class Request:
         fork: Whether the program is a child.
         map_user: What the caller's user is mapped to.
         map_group: What its group is mapped to.
+        map_users: Ranges of users, or words for them, as for `Spec`.
+        map_groups: Ranges of groups.
         setgroups: ``"allow"``, ``"deny"`` or empty.
         mount_proc: Where a proc is mounted; empty for nowhere.
         propagation: The propagation of all mounts.
         kill_child: The signal for the child when its parent dies; 0 for none.
+        forward_signals: Whether the parent passes SIGINT and SIGTERM on to the child.
         keep_caps: Whether capabilities are kept.
         root: The root directory; empty for the caller's.
         wd: The working directory; empty for the caller's.
@@ -68,6 +79,8 @@ class Request:
         gid: The group to become.
         monotonic: Seconds.
         boottime: Seconds.
+        clear_env: Whether the environment is empty but for `keep_env`.
+        keep_env: The names of variables that are left.
         show: ``"help"``, ``"version"`` or empty.
         program: The program and its arguments; empty for a shell.
     """
@@ -77,10 +90,13 @@ class Request:
     fork: bool = False
     map_user: int | None = None
     map_group: int | None = None
+    map_users: list[IdRange | str] = field(default_factory=list)
+    map_groups: list[IdRange | str] = field(default_factory=list)
     setgroups: str = ""
     mount_proc: str = ""
     propagation: str = "private"
     kill_child: int = 0
+    forward_signals: bool = False
     keep_caps: bool = False
     root: str = ""
     wd: str = ""
@@ -88,6 +104,8 @@ class Request:
     gid: int | None = None
     monotonic: int | None = None
     boottime: int | None = None
+    clear_env: bool = False
+    keep_env: frozenset[str] = frozenset()
     show: str = ""
     program: tuple[str, ...] = ()
 
@@ -109,8 +127,22 @@ class Request:
         }
         if not options["map_root_user"]:
             options |= {"map_user": self.map_user, "map_group": self.map_group}
-        usual = {"propagation": "private"}
-        return {name: value for name, value in options.items() if value not in (None, False, usual.get(name))}
+        for option in ("map_users", "map_groups"):
+            wanted = getattr(self, option)
+            # A single word is left to `Spec`; it takes no words among ranges.
+            options[option] = (
+                wanted[0] if len(wanted) == 1 and isinstance(wanted[0], str) else _resolved(option, wanted)
+            )
+        if options["propagation"] == "private":
+            del options["propagation"]
+        return {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
+
+
+def _resolved(option: str, wanted: Sequence[IdRange | str]) -> tuple[IdRange, ...]:
+    found: list[IdRange] = []
+    for part in wanted:
+        found += stands_for(option, part) if isinstance(part, str) else [part]
+    return tuple(found)
 
 
 def request_of(words: Sequence[str]) -> Request:
@@ -136,7 +168,7 @@ def request_from(found: Sequence[tuple[Option, str | None]], program: Sequence[s
         _READ.get(option.name, _namespace)(request, option, value or "")
     if (request.monotonic, request.boottime) != (None, None) and "time" not in request.kinds:
         raise UsageError("options --monotonic and --boottime require unsharing of a time namespace (-T)")
-    if request.setgroups == "allow" and request.map_group is not None:
+    if request.setgroups == "allow" and request.map_group is not None and not request.map_groups:
         raise UsageError("options --setgroups=allow and --map-group are mutually exclusive")
     return request
 
@@ -191,8 +223,42 @@ def _signal(text: str) -> int:
         raise UsageError(f"unknown signal: {text}") from None
 
 
-def _not_yet(_: Request, option: Option, __: str) -> None:
-    raise UsageError(f"--{option.name} is not supported yet; nsbox.run takes ranges as map_users and map_groups")
+def _ranges(*options: str, word: str = "") -> Callable[[Request, Option, str], None]:
+    def read(request: Request, _: Option, value: str) -> None:
+        request.add("user")
+        for option in options:
+            getattr(request, option).append(_range(word or value))
+
+    return read
+
+
+def _range(text: str) -> IdRange | str:
+    if text in ("auto", "subids", "all"):
+        return text
+    for sign in ":,":
+        parts = text.split(sign)
+        if len(parts) == 3 and all(part.isascii() and part.isdecimal() and int(part) in IDS for part in parts):
+            first, second, count = map(int, parts)
+            # Version 2.38 had the outer id first, with commas.
+            return (first, second, count) if sign == ":" else (second, first, count)
+    raise UsageError(f"invalid mapping '{text}'")
+
+
+def _forward_signals(request: Request, _: Option, __: str) -> None:
+    request.fork = request.forward_signals = True
+
+
+def _clear_env(request: Request, option: Option, value: str) -> None:
+    request.clear_env = True
+    if option.name == "whitelist-env":
+        request.keep_env |= frozenset(value.split(","))
+
+
+def _refuse(reason: str) -> Callable[[Request, Option, str], None]:
+    def read(_: Request, option: Option, __: str) -> None:
+        raise UsageError(f"--{option.name} is not supported: {reason}")
+
+    return read
 
 
 def _keep_caps(request: Request, _: Option, __: str) -> None:
@@ -234,9 +300,19 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "map-group": lambda request, _, value: _map(request, None, _group(value)),
     "map-root-user": lambda request, _, __: _map(request, 0, 0),
     "map-current-user": lambda request, _, __: _map(request, os.geteuid(), os.getegid()),
-    "map-auto": _not_yet,
-    "map-users": _not_yet,
-    "map-groups": _not_yet,
+    "map-users": _ranges("map_users"),
+    "map-groups": _ranges("map_groups"),
+    "map-auto": _ranges("map_users", "map_groups", word="auto"),
+    "map-subids": _ranges("map_users", "map_groups", word="subids"),
+    "forward-signals": _forward_signals,
+    "clear-env": _clear_env,
+    "whitelist-env": _clear_env,
+    "owner": _refuse(
+        "be that user before: setpriv --reuid=UID --regid=GID --clear-groups nsbox unshare ... makes a namespace that "
+        "belongs to UID"
+    ),
+    "mount-binfmt": _refuse("nsbox registers no formats of programs; mount -t binfmt_misc does, from inside"),
+    "load-interp": _refuse("nsbox registers no formats of programs; mount -t binfmt_misc does, from inside"),
     "kill-child": _kill_child,
     "mount-proc": _mount_proc,
     "propagation": _propagation,

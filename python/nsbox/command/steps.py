@@ -9,79 +9,74 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 from nsbox import _core
-from nsbox.command.program import end_by, exec_step
+from nsbox.command.bystander import Bystander
+from nsbox.command.forking import fork_steps
+from nsbox.command.mapping import own_map_steps, range_steps, write_step
+from nsbox.command.pins import pin_step
+from nsbox.command.program import exec_step
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep, quoted
 from nsbox.spec import KINDS
 
 __all__ = ["steps_of"]
 
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 0x2, 0x4, 0x8, 0x1000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x2, 0x4, 0x8
 _MS_REC, _MS_PRIVATE, _MS_SLAVE, _MS_SHARED = 0x4000, 0x40000, 0x80000, 0x100000
 _PROPAGATION = {"private": _MS_PRIVATE, "slave": _MS_SLAVE, "shared": _MS_SHARED}
 
 
 def steps_of(request: Request) -> list[CommandStep]:
-    """Return the steps for a request. Whatever depends on the caller, such as its ids, is read now."""
-    pins = _Pins(request)
-    steps = [*_namespaces(request, pins)]
+    """Return the steps for a request. Whatever depends on the caller, such as its ids, is read now.
+
+    Raises:
+        UnsupportedError: when ids are asked for by a word, and none are granted to the caller.
+    """
+    bystander = Bystander()
+    maps, pin = list(range_steps(request, bystander)), pin_step(request, bystander)
+    steps = [*_namespaces(request, bystander), *maps, *_clocks(request)]
     if request.fork:
-        why = "a child, which a new PID namespace is for; the parent waits, deaf to SIGINT and SIGTERM"
-        steps.append(CommandStep("fork", "clone(SIGCHLD)", "fork(2)", why, lambda: _fork(pins)))
-    if number := request.kill_child:
-        name = signal.Signals(number).name if number in list(signal.Signals) else str(number)
-        call = f"prctl(PR_SET_PDEATHSIG, {name})"
-        why = "the child does not outlive its parent"
-        do = functools.partial(_core.die_with_parent, number)
-        steps.append(CommandStep("parent death signal", call, "PR_SET_PDEATHSIG(2const)", why, do))
-    steps += [*_maps(request), *_mounts(request), *_identity(request), exec_step(request.program, "unshare")]
-    return steps
+        steps += fork_steps(request, pin)
+    elif pin:
+        steps.append(pin)
+    steps += [*own_map_steps(request), *_mounts(request), *_identity(request)]
+    if not request.clear_env:
+        return [*steps, exec_step(request.program, "unshare")]
+    variables = f"[{', '.join(sorted(request.keep_env))}]"
+    return [*steps, exec_step(request.program, "unshare", functools.partial(_chosen, request.keep_env), variables)]
 
 
-def _namespaces(request: Request, pins: _Pins) -> Iterator[CommandStep]:
-    if pins.by_helper:
+def _namespaces(request: Request, bystander: Bystander) -> Iterator[CommandStep]:
+    if bystander:
         yield CommandStep(
-            "pin helper", "clone(SIGCHLD)", "fork(2)",
-            "a child that stays in the old namespaces, from where the new ones can be mounted", pins.start_helper,
+            "bystander", "clone(SIGCHLD)", "fork(2)",
+            "a child that stays in the old namespaces, with rights over them that this process will not have",
+            bystander.start,
         )  # fmt: skip
     if request.kinds:
         flags = [KINDS[kind] for kind in request.kinds]
+        why = "this process leaves the namespaces it shares with others"
+        if later := " or ".join(word for kind, word in (("pid", "PID"), ("time", "time")) if kind in request.kinds):
+            why += f"; a new {later} namespace is for its children"
         yield CommandStep(
-            "unshare", f"unshare({'|'.join(kind.flag_name for kind in flags)})", "unshare(2)",
-            "this process leaves the namespaces it shares with others; a new PID or time namespace is for its children",
+            "unshare", f"unshare({'|'.join(kind.flag_name for kind in flags)})", "unshare(2)", why,
             lambda: _core.unshare(sum(kind.flag for kind in flags)),
         )  # fmt: skip
-    offsets = {"monotonic": request.monotonic, "boottime": request.boottime}
-    for clock, seconds in offsets.items():
+
+
+def _clocks(request: Request) -> Iterator[CommandStep]:
+    for clock, seconds in {"monotonic": request.monotonic, "boottime": request.boottime}.items():
         if seconds is not None:
-            yield _write(
+            yield write_step(
                 "clock offsets", "timens_offsets", f"{clock} {seconds} 0", "time_namespaces(7)",
                 "before the first process enters the time namespace",
             )  # fmt: skip
-    if request.pins and not request.fork:
-        yield CommandStep(
-            "pin", pins.call(), "mount(2)", "a mount keeps a namespace alive without a process", pins.bind
-        )
 
 
-def _maps(request: Request) -> Iterator[CommandStep]:
-    uid, gid, manual = os.geteuid(), os.getegid(), "user_namespaces(7)"
-    if request.map_user is not None:
-        why = "which user inside stands for the caller"
-        yield _write("uid_map", "uid_map", f"{request.map_user} {uid} 1", manual, why)
-    if request.map_group is not None:
-        yield _write(
-            "setgroups", "setgroups", "deny", manual, "without this an ordinary user may not write the group map"
-        )
-        why = "which group inside stands for the caller's"
-        yield _write("gid_map", "gid_map", f"{request.map_group} {gid} 1", manual, why)
-    if request.setgroups:
-        yield _write("setgroups", "setgroups", request.setgroups, manual, "as asked")
+def _chosen(names: frozenset[str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in names}
 
 
 def _mounts(request: Request) -> Iterator[CommandStep]:
@@ -137,93 +132,3 @@ def _identity(request: Request) -> Iterator[CommandStep]:
             "keep capabilities", "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)", "capabilities(7)",
             "an exec as an ordinary user would drop them", _core.keep_capabilities,
         )  # fmt: skip
-
-
-def _write(name: str, file: str, text: str, manual: str, why: str) -> CommandStep:
-    path = Path("/proc/self", file)
-    return CommandStep(name, f'write("{path}", "{text}")', manual, why, lambda: _put(path, text))
-
-
-def _put(path: Path, text: str) -> None:
-    # One write: the kernel takes a map only as a whole.
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def _fork(pins: _Pins) -> None:
-    """Return in the child; the parent waits, and ends as the child does."""
-    deaf = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
-    pid = os.fork()
-    if pid == 0:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return
-    if pins.files:
-        try:
-            pins.bind()
-        except BaseException:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
-    status = os.waitpid(pid, 0)[1]
-    if os.WIFSIGNALED(status):
-        end_by(os.WTERMSIG(status))
-    raise SystemExit(os.WEXITSTATUS(status))
-
-
-class _Pins:
-    """Mounts that keep namespaces alive.
-
-    Seen from a new mount namespace, a mount would end with it; and a new user namespace has no rights over the old
-    mounts. So a child that was left behind makes them, once it is told to.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.files = request.pins
-        self.by_helper = bool(self.files) and bool({"mount", "user"} & set(request.kinds))
-        self._helper = self._go = -1
-        self._owner = os.getpid()
-
-    def call(self) -> str:
-        return "; ".join(
-            f'mount("/proc/PID/ns/{_link(kind)}", {quoted(file)}, NULL, MS_BIND, NULL)'
-            for kind, file in self.files.items()
-        )
-
-    def start_helper(self) -> None:
-        reader, self._go = os.pipe()
-        self._owner = os.getpid()
-        self._helper = os.fork()
-        if self._helper:
-            os.close(reader)
-            return
-        os.close(self._go)
-        # The end of the pipe without a word means that there is nothing to mount.
-        if not os.read(reader, 1):
-            os._exit(0)
-        try:
-            self._mount()
-        except OSError as error:
-            os._exit(error.errno or 1)
-        os._exit(0)
-
-    def bind(self) -> None:
-        if not self.by_helper:
-            self._mount()
-            return
-        os.write(self._go, b"!")
-        os.close(self._go)
-        if number := os.waitstatus_to_exitcode(os.waitpid(self._helper, 0)[1]):
-            raise OSError(number, os.strerror(number))
-
-    def _mount(self) -> None:
-        for kind, file in self.files.items():
-            _core.mount(f"/proc/{self._owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, _MS_BIND)
-
-
-def _link(kind: str) -> str:
-    link = KINDS[kind].link
-    return f"{link}_for_children" if kind in ("pid", "time") else link

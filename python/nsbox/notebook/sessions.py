@@ -157,6 +157,9 @@ def _unshared(cell: Starting) -> Shell:
     if request.program and (len(request.program) > 1 or request.program[0].rpartition("/")[2] not in POSIX_SHELLS):
         raise UsageError("a cell is typed into a shell; for another program there is nsbox.run(...)")
     options = popen_options(request)
+    if "user" in request.kinds:
+        # As the command: without an option for it there is no map.
+        options.setdefault("map_root_user", False)
     where = {"shell": request.program[0] if request.program else None, "cwd": options.pop("cwd", None)}
     return Shell(**options, **where, fork=request.fork, timeout=None)
 

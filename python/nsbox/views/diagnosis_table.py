@@ -58,4 +58,4 @@ def _answer(answer: Answer) -> list[str]:
 
 
 def _had(trial: Trial) -> str:
-    return "yes" if trial.works else f"no: {trial.step}" if trial.step else "no"
+    return "yes" if trial.works else f"no: {trial.step or 'not in this kernel'}"

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from html import escape
 
-__all__ = ["Picture", "Table"]
+__all__ = ["Picture", "Table", "Text"]
+
+
+class Text:
+    """Something to read: lines in a terminal, a paragraph on a page."""
+
+    __slots__ = ()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        del include, exclude
+        return {"text/plain": str(self), "text/html": f"<p>{'<br/>'.join(map(escape, str(self).splitlines()))}</p>"}
 
 
 class Table:

@@ -1,0 +1,71 @@
+"""What is said about a command line of nsenter(1) beside its steps: the call of nsbox that comes closest, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nsbox import _core
+from nsbox.command.entering import in_own_user_namespace, joined
+from nsbox.command.entry import FOLLOW, Entry
+
+__all__ = ["notes_of", "python_of"]
+
+_SETGID = 1 << 6
+
+
+def python_of(entry: Entry) -> str:
+    """Return the call that comes closest; empty where there is none."""
+    files = [path for path in entry.kinds.values() if path is not None]
+    kinds = " ".join(kind for kind, path in entry.kinds.items() if path is None)
+    follows = FOLLOW in (entry.uid, entry.gid)
+    if entry.env or entry.join_cgroup or entry.user_parent or follows or (entry.everything and files):
+        return ""
+    targets = [f"{entry.target}, {None if entry.everything else kinds!r}"] if entry.everything or kinds else []
+    targets += [f"{path!r}, None" for path in files]
+    if not targets or not entry.program:
+        return ""
+    places = {"root": entry.root, "wd": entry.wd}
+    options = [f"{name}={value or True!r}" for name, value in places.items() if value is not None]
+    options += ["preserve_credentials=True"] if entry.preserve_credentials else []
+    others = ["keep_caps=True"] if entry.keep_caps else []
+    others += ["fork=False"] if entry.fork is False and "pid" in joined(entry) else []
+    others += [] if entry.wdns is None else [f"cwd={entry.wdns!r}"]
+    others += [] if entry.uid is None else [f"user={entry.uid}"]
+    others += [] if entry.gid is None else [f"group={entry.gid}"]
+    # Where a user namespace is joined nsbox leaves the groups that it may, and does not insist.
+    others += [] if entry.gid is None or "user" in joined(entry) else ["extra_groups=[]"]
+    program = repr(list(entry.program))
+    if len(targets) == 1:
+        return f"nsbox.enter({', '.join([*targets, program, *options, *others])})"
+    first, *more = targets
+    joins = [f"nsbox.Join({', '.join([first, *options])})", *(f"nsbox.Join({target})" for target in more)]
+    arguments = [program, "unshare=''", f"join=[{', '.join(joins)}]", *others]
+    return f"nsbox.run({', '.join(arguments)})"
+
+
+def notes_of(entry: Entry) -> Iterator[str]:
+    """Say what surprises most people about these options."""
+    kinds = joined(entry)
+    if entry.everything and "user" not in entry.kinds and in_own_user_namespace(entry.target) is None:
+        yield (
+            f"whether process {entry.target} is in the caller's own user namespace cannot be seen; if it is, that one "
+            "is not joined, and the ids stay as they are"
+        )
+    if "pid" in kinds and "mount" not in kinds:
+        yield "ps and /proc show what they did before: a proc belongs to the mounts, which --mount joins"
+    if "pid" in kinds and kinds["pid"] is None:
+        yield "--pid joins the PID namespace that the target itself is in, not one that it has made for its children"
+    if "pid" in kinds and entry.fork is False:
+        yield "with --no-fork the program stays outside of the PID namespace; only its children are in it"
+    if "mount" in kinds and (entry.root, entry.wd, entry.wdns) == (None, None, None):
+        yield "the working directory is the root of the joined mount namespace, unless --wd or --wdns says otherwise"
+    if ("user" in kinds or entry.user_parent) and not entry.preserve_credentials:
+        yield (
+            "in the user namespace the program becomes root, unless --setuid or --setgid says otherwise; without that "
+            "id in there, it fails"
+        )
+        if not _core.facts().effective & _SETGID:
+            yield (
+                'an ordinary user cannot leave its groups outside, nor inside where setgroups is "deny", as unshare -r '
+                "has it; --preserve-credentials keeps them"
+            )

@@ -1,0 +1,44 @@
+"""Mounts that keep the new namespaces of unshare(1) alive at files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from nsbox import _core
+from nsbox.command.bystander import Bystander
+from nsbox.command.request import Request
+from nsbox.command.step import CommandStep, quoted
+from nsbox.spec import KINDS
+
+__all__ = ["pin_step"]
+
+_MS_BIND = 0x1000
+
+
+def pin_step(request: Request, bystander: Bystander) -> CommandStep | None:
+    """Return the step that makes them, if any are asked for.
+
+    Seen from a new mount namespace, a mount would end with it; and a new user namespace has no rights over the old
+    mounts. So with these the bystander makes them.
+    """
+    files, owner = request.pins, os.getpid()
+    if not files:
+        return None
+
+    def mount() -> None:
+        for kind, file in files.items():
+            _core.mount(f"/proc/{owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, _MS_BIND)
+
+    do: Callable[[], None] = mount
+    if {"mount", "user"} & set(request.kinds):
+        do = bystander.add("pin", mount)
+    calls = (
+        f'mount("/proc/PID/ns/{_link(kind)}", {quoted(file)}, NULL, MS_BIND, NULL)' for kind, file in files.items()
+    )
+    return CommandStep("pin", "; ".join(calls), "mount(2)", "a mount keeps a namespace alive without a process", do)
+
+
+def _link(kind: str) -> str:
+    link = KINDS[kind].link
+    return f"{link}_for_children" if kind in ("pid", "time") else link

@@ -1,0 +1,224 @@
+"""Questions whose answers are read from the kernel, for lessons in notebooks.
+
+    answer = 1                        # what somebody thinks
+    check(answer, numbers(shell))     # what the kernel says, and where
+
+`check` compares an answer with a `Fact`, which is read at that moment; `confirm` takes an assertion of
+`nsbox.assertions`, for what somebody was to bring about. Both return a panel, or raise a `WrongAnswerError` that says
+where to look. No right answer is written down anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nsbox.assertions import Target, _View
+from nsbox.box import Box
+from nsbox.errors import NsboxError
+from nsbox.inventory import namespaces_of, same_namespace
+from nsbox.ipc import ipcs
+from nsbox.mountinfo import mounts
+from nsbox.nsenter import enter
+from nsbox.processes import Process, ps
+from nsbox.spec import KINDS
+from nsbox.views.panel import Panel
+
+__all__ = [
+    "Fact",
+    "WrongAnswerError",
+    "check",
+    "clock_offset",
+    "confirm",
+    "control_group",
+    "host_name",
+    "id_map",
+    "interfaces",
+    "ipc_objects",
+    "left_of",
+    "measured",
+    "mounted",
+    "new_kinds",
+    "number_in_proc",
+    "numbers",
+    "owner_of_file",
+    "parent",
+    "sees",
+    "shares",
+    "zombies",
+]
+
+
+class WrongAnswerError(NsboxError, AssertionError):
+    """An answer that the kernel does not agree with, or something that has not been brought about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What the kernel says.
+
+    Attributes:
+        value: What it says.
+        source: Where, for whoever wants to look.
+    """
+
+    value: object
+    source: str
+
+
+def check(answer: object, fact: Fact) -> Panel:
+    """Compare an answer with what the kernel says.
+
+    Args:
+        answer: The answer; ``...`` for none yet.
+        fact: What it is compared with.
+
+    Raises:
+        WrongAnswerError: when they differ, with the place where the right answer is found.
+    """
+    if answer is ...:
+        raise WrongAnswerError(f"no answer yet\nnext: put it in the place of the dots; look at {fact.source}")
+    if type(answer) is not type(fact.value) or answer != fact.value:
+        raise WrongAnswerError(f"the kernel does not say {answer!r}\nnext: look at {fact.source}")
+    return Panel("fine", f"right: {answer!r}", (("read", fact.source),))
+
+
+def confirm(assertion: Callable[..., None], *args: Any, **keywords: Any) -> Panel:
+    """Find out whether something has been brought about.
+
+    Args:
+        assertion: A function that raises an AssertionError if not, such as those of `nsbox.assertions`.
+        *args: Its arguments.
+        **keywords: Its keyword arguments.
+
+    Raises:
+        WrongAnswerError: when it has not, with what was expected, what was seen, and the likely cause.
+    """
+    try:
+        assertion(*args, **keywords)
+    except AssertionError as error:
+        raise WrongAnswerError(f"not yet: {error}") from None
+    meaning = (assertion.__doc__ or assertion.__name__).strip().partition("\n")[0]
+    return Panel("fine", f"done: {meaning.removeprefix('Assert that ').rstrip('.')}")
+
+
+def measured(value: object, source: str) -> Fact:
+    """State what a lesson has found out, such as a figure of `nsbox.lessons`."""
+    return Fact(value, source)
+
+
+# Processes
+
+
+def numbers(target: Target) -> Fact:
+    """The PIDs of a process, in this PID namespace first and in its own one last: NSpid, proc_pid_status(5)."""
+    view = _View(target)
+    return Fact(tuple(view.numbers()) if view._box is None else (view.pid, 1), f"NSpid in /proc/{view.pid}/status")
+
+
+def parent(target: Target) -> Fact:
+    """The PID of its parent: PPid, proc_pid_status(5)."""
+    view = _View(target)
+    return Fact(int(view.status()["PPid"][0]), f"PPid in /proc/{view.pid}/status")
+
+
+def number_in_proc(target: Target) -> Fact:
+    """The number under which a process finds itself in its own /proc: the last one for a proc of its own namespace."""
+    view = _View(target)
+    seen = view.seen_by_its_own_proc()
+    # Where its own proc does not know that number, it is one of a PID namespace further out.
+    return Fact(view.numbers()[-1] if len(seen) == 1 else view.pid, f"/proc as process {view.pid} sees it")
+
+
+def zombies(box: Box) -> Fact:
+    """How many processes of a box have ended and have not been waited for: state Z, proc_pid_stat(5)."""
+    return Fact(sum(process.state == "Z" for process in box.ps()), "the processes with the state Z in ps")
+
+
+def left_of(processes: Iterable[Process]) -> Fact:
+    """How many of the processes that were found before have not ended: the same PID and the same start."""
+    before = {(process.pid, process.start_ticks) for process in processes}
+    now = {(process.pid, process.start_ticks) for process in ps() if process.state not in "ZX"}
+    return Fact(len(before & now), f"ps, for PIDs {', '.join(str(pid) for pid, _ in sorted(before))}")
+
+
+# Namespaces
+
+
+def shares(target: Target, kind: str) -> Fact:
+    """Whether a process is in the same namespace of a kind as this one: namespaces(7)."""
+    link = KINDS[kind].link
+    pid = _View(target).pid
+    return Fact(same_namespace(target, os.getpid(), kind), f"/proc/{pid}/ns/{link} and /proc/self/ns/{link}")
+
+
+def new_kinds(target: Target) -> Fact:
+    """The kinds of namespaces in which a process differs from this one, as a set of names."""
+    theirs, ours = namespaces_of(target), namespaces_of(os.getpid())
+    kinds = {kind for kind in KINDS if getattr(theirs, kind) not in (None, getattr(ours, kind))}
+    return Fact(kinds, f"the links in /proc/{_View(target).pid}/ns, and those in /proc/self/ns")
+
+
+def id_map(target: Target) -> Fact:
+    """The first line of the map of user ids: inside, outside, how many (user_namespaces(7)); none without a map."""
+    view = _View(target)
+    lines = view.read("uid_map").decode().splitlines()
+    return Fact(tuple(map(int, lines[0].split())) if lines else (), f"/proc/{view.pid}/uid_map")
+
+
+def clock_offset(target: Target, clock: str = "boottime") -> Fact:
+    """By how many seconds a clock differs in its time namespace: time_namespaces(7)."""
+    view = _View(target)
+    lines = [line.split() for line in view.read("timens_offsets").decode().splitlines()]
+    return Fact(next(int(line[1]) for line in lines if line[0] == clock), f"/proc/{view.pid}/timens_offsets")
+
+
+def control_group(target: Target) -> Fact:
+    """The control group of a process, as a process in the same cgroup namespace sees it: cgroup_namespaces(7)."""
+    command = ["sed", "-n", r"s/^0:[^:]*://p;T;q", "/proc/self/cgroup"]
+    return Fact(_inside(target, "cgroup", command), "/proc/self/cgroup, read from inside")
+
+
+# What is in them
+
+
+def mounted(target: Target, path: str) -> Fact:
+    """The type of what is mounted at a place for a process; empty for nothing: proc_pid_mountinfo(5)."""
+    types = [mount.fstype for mount in mounts(target) if mount.point == path]
+    return Fact(types[-1] if types else "", f"/proc/{_View(target).pid}/mountinfo")
+
+
+def sees(target: Target, path: str) -> Fact:
+    """Whether a process finds something at a path."""
+    place = f"/proc/{_View(target).pid}/root{path}"
+    return Fact(os.path.lexists(place), place)
+
+
+def owner_of_file(path: str) -> Fact:
+    """The user to whom a file belongs, seen from here: stat(2)."""
+    return Fact(os.lstat(path).st_uid, f"stat {path}")
+
+
+def ipc_objects(target: Target) -> Fact:
+    """How many System V objects and POSIX queues there are in the IPC namespace of a process: ipc_namespaces(7)."""
+    return Fact(len(ipcs(target)), "ipcs, read from inside")
+
+
+def host_name(target: Target) -> Fact:
+    """The host name for a process: uts_namespaces(7)."""
+    return Fact(_inside(target, "uts", ["uname", "-n"]), "uname -n, asked from inside")
+
+
+def interfaces(target: Target) -> Fact:
+    """The names of the network interfaces that a process has, as a set: network_namespaces(7)."""
+    view = _View(target)
+    lines = view.read("net/dev").decode().splitlines()[2:]
+    return Fact({line.partition(":")[0].strip() for line in lines}, f"/proc/{view.pid}/net/dev")
+
+
+def _inside(target: Target, kind: str, command: list[str]) -> str:
+    kinds = kind if "user" not in new_kinds(target).value else f"user {kind}"  # type: ignore[operator]
+    done = enter(target, kinds, command, capture_output=True, text=True, check=True)
+    return str(done.stdout).rstrip("\n")

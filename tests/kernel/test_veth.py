@@ -1,0 +1,362 @@
+"""Two hosts: boxes whose network namespaces are connected, and sockets that are made in a box for the caller."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import linecache
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import nsbox
+import pyroute2.netlink.rtnl.ifaddrmsg
+import pyroute2.netlink.rtnl.ifinfmsg  # noqa: F401 - before a child becomes somebody who could not import it
+import pytest
+from nsbox import Box, SpecError, _netlink, connect, veth
+
+from tests.support.forked import Who
+
+FIRST, SECOND = "10.0.0.1", "10.0.0.2"
+OURS = {veth.__file__, _netlink.__file__}
+HAS_IPV6 = os.path.exists("/proc/sys/net/ipv6")
+
+
+def interfaces(box: Box) -> list[str]:
+    """Return the names of the interfaces in a box."""
+    with box.open("/proc/self/net/dev") as file:
+        return sorted(line.split(b":")[0].strip().decode() for line in file.read().splitlines() if b":" in line)
+
+
+def listening(box: Box, address: str, family: int = socket.AF_INET) -> socket.socket:
+    """Return a server in a box."""
+    server = box.socket(family)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((address, 80))
+    server.listen()
+    server.settimeout(20)
+    return server
+
+
+def talk(server: socket.socket, client: socket.socket) -> str:
+    """Return who the server sees, after both have heard of each other."""
+    with server, client:
+        client.settimeout(20)
+        client.connect(server.getsockname()[:2])
+        connection, peer = server.accept()
+        with connection:
+            connection.sendall(b"hello")
+            connection.shutdown(socket.SHUT_WR)
+            assert client.makefile("rb").read() == b"hello"
+    return str(peer[0])
+
+
+def checksum(data: bytes) -> int:
+    """Return the checksum of ICMP (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def test_sockets(who: Who) -> None:
+    """TCP and UDP, from the first datagram on, with IPv4 and IPv6."""
+
+    def check() -> None:
+        with Box("n") as a, Box("n") as b, connect(a, b) as pair:
+            assert (pair.a.address, pair.b.address) == (FIRST, SECOND)
+            with b.socket(type=socket.SOCK_DGRAM) as inside, a.socket(type=socket.SOCK_DGRAM) as sender:
+                inside.bind((SECOND, 53))
+                inside.settimeout(20)
+                sender.sendto(b"first", (SECOND, 53))
+                assert inside.recvfrom(100)[0] == b"first"
+            assert talk(listening(b, SECOND), a.socket()) == FIRST
+            assert talk(listening(a, FIRST), b.socket()) == SECOND
+            if HAS_IPV6:
+                assert [str(one) for one in pair.b.addresses] == ["10.0.0.2/24", "fd00::2/64"]
+                assert talk(listening(b, "fd00::2", socket.AF_INET6), a.socket(socket.AF_INET6)) == "fd00::1"
+
+    who(check)
+
+
+def test_programs(who: Who) -> None:
+    """A program in one box reaches a server in the other."""
+
+    def check() -> None:
+        with Box("mipn") as a, Box("mipn") as b, connect(a, b), listening(b, SECOND) as server:
+            command = ["bash", "-c", f"exec 3<>/dev/tcp/{SECOND}/80; cat <&3"]
+            with a.Popen(command, stdout=subprocess.PIPE) as program:
+                connection, peer = server.accept()
+                with connection:
+                    connection.sendall(b"hello from b")
+                assert program.communicate(timeout=20)[0] == b"hello from b"
+            assert peer[0] == FIRST
+
+    who(check)
+
+
+def test_ping(who: Who) -> None:
+    """The kernel of the other answers; by a raw socket, and by ping(8) where that is installed."""
+
+    def check() -> None:
+        with Box("n") as a, Box("n") as b, connect(a, b):
+            with a.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+                raw.settimeout(20)
+                request = struct.pack("!BBHHH", 8, 0, 0, 77, 1)
+                raw.sendto(request[:2] + struct.pack("!H", checksum(request)) + request[4:], (SECOND, 0))
+                answer, (sender, _) = raw.recvfrom(100)
+            assert (sender, answer[20], answer[24:28]) == (SECOND, 0, request[4:8])
+            if shutil.which("ping"):
+                a.run(["ping", "-c", "1", "-W", "10", SECOND], check=True, stdout=subprocess.DEVNULL)
+
+    who(check)
+
+
+def test_a_row_of_three(who: Who) -> None:
+    """By default names and networks are new in both, so that the one in the middle can talk to either."""
+
+    def check() -> None:
+        with Box("n") as a, Box("n") as b, Box("n") as c, connect(a, b) as left, connect(b, c) as right:
+            assert (left.b.name, right.a.name, right.b.name) == ("eth0", "eth1", "eth0")
+            assert (right.a.address, right.b.address) == ("10.0.1.1", "10.0.1.2")
+            assert interfaces(b) == ["eth0", "eth1", "lo"]
+            assert talk(listening(c, "10.0.1.2"), b.socket()) == "10.0.1.1"
+            assert talk(listening(a, FIRST), b.socket()) == SECOND
+
+    who(check)
+
+
+def test_inside_another_box(who: Who) -> None:
+    """Boxes in a box, with and without a user namespace of their own, and with the outer one."""
+
+    def check() -> None:
+        with Box("mipn") as outer, outer.Box("n") as a, outer.Box("nU") as b:
+            with connect(a, b):
+                assert talk(listening(b, SECOND), a.socket()) == FIRST
+            with connect(outer, b):
+                assert talk(listening(b, SECOND), outer.socket()) == FIRST
+
+    who(check)
+
+
+def test_what_is_chosen(who: Who) -> None:
+    """Addresses and names are as they were asked for; without any the interfaces are only up."""
+
+    def check() -> None:
+        with Box("n") as a, Box("n") as b:
+            with connect(a, b, addresses=[("192.0.2.6/30", "192.0.2.5/30")], names=("left", "right")) as pair:
+                assert (interfaces(a), interfaces(b)) == (["left", "lo"], ["lo", "right"])
+                assert pair.a.address == "192.0.2.6"
+                assert talk(listening(b, "192.0.2.5"), a.socket()) == "192.0.2.6"
+                assert "left (192.0.2.6/30)" in repr(pair)
+            with connect(a, b, addresses=()) as pair:
+                assert pair.ends[1].addresses == ()
+                with pytest.raises(SpecError, match="was given none"):
+                    print(pair.a.address)
+
+    who(check)
+
+
+def test_end(who: Who) -> None:
+    """It ends when it is closed, and with either box; then everything is as new."""
+
+    def check() -> None:
+        with Box("n") as a, Box("n") as b:
+            pair = connect(a, b)
+            assert (interfaces(a), interfaces(b)) == (["eth0", "lo"], ["eth0", "lo"])
+            pair.close()
+            assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"])
+            pair.close()
+            assert repr(pair).endswith(", closed>")
+            pair = connect(a, b)
+            assert (pair.a.name, pair.a.address) == ("eth0", FIRST)
+            a.close()
+            pair.close()
+            assert interfaces(b) == ["lo"]
+            c = Box("n")
+            pair = connect(b, c)
+            c.close()
+            pair.close()
+            assert interfaces(b) == ["lo"]
+
+    who(check)
+
+
+def test_steps() -> None:
+    """What was done is told with the box."""
+    with Box("n") as a, Box("n") as b, connect(a, b, addresses=[("10.9.0.1/24", "10.9.0.2/24")]):
+        names = [step.name for step in a.steps if step.actor == "caller"][-4:]
+        assert names == ["veth", "link up", "address", "carrier"]
+        assert any(step.call == "sendto(RTM_NEWADDR, eth0, 10.9.0.2/24)" for step in b.steps)
+
+
+def test_refused_by_the_kernel(who: Who) -> None:
+    """Nothing of it is left when a later step fails; the kernel's own words are told, if it has some."""
+
+    def check() -> None:
+        with Box("n") as a, Box("n") as b:
+            with pytest.raises(nsbox.SpawnError) as caught:
+                connect(a, b, addresses=[("10.0.0.1/24", "10.0.0.2/24"), ("ff02::1/64", "ff02::2/64")])
+            assert caught.value.step == "address"
+            assert caught.value.call.startswith("sendto(RTM_NEWADDR, eth0, ")
+            assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.EINVAL, errno.EOPNOTSUPP)
+            assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"])
+
+    who(check)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_interrupted_anywhere() -> None:
+    """Whichever line a signal handler raises at, nothing of it is left; or else it was done."""
+
+    def interrupted_at(number: int) -> bool:
+        lines = iter(range(number))
+
+        def trace(frame: FrameType, event: str, _argument: object) -> Any:
+            if frame.f_code.co_filename not in OURS:
+                return None
+            # A handler runs after calls and at jumps: not between the end of a block and its __exit__, nor at a try.
+            code = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+            if event == "line" and not code.startswith(("with ", "try:")) and next(lines, None) is None:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        pair = None
+        sys.settrace(trace)
+        try:
+            pair = connect(a, b, addresses=[("10.0.0.1/24", "10.0.0.2/24")])
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+            if pair is not None:
+                pair.close()
+        return False
+
+    with Box("n") as a, Box("n") as b:
+        number = 0
+        while interrupted_at(number):
+            assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"]), number
+            number += 1
+        assert number > 100
+
+
+def test_several_threads(busy_threads: None) -> None:
+    """Several connections to one box at once get different names and networks."""
+    with Box("n") as hub:
+        boxes = [Box("n") for _ in range(4)]
+        pairs: list[nsbox.VethPair] = []
+        threads = [
+            threading.Thread(target=lambda box=box: pairs.append(connect(hub, box)), daemon=True) for box in boxes
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(50)
+        try:
+            assert sorted(pair.a.name for pair in pairs) == ["eth0", "eth1", "eth2", "eth3"]
+            for pair in pairs:
+                assert talk(listening(pair.b.box, pair.b.address), hub.socket()) == pair.a.address
+        finally:
+            for box in boxes:
+                box.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"addresses": ("10.0.0.1/24", "10.0.0.2/24")}, "expected pairs"),
+        ({"addresses": "10.0.0.1/24"}, "expected pairs"),
+        ({"addresses": [("10.0.0.1/24", "10.0.0.256/24")]}, "10.0.0.256/24"),
+        ({"addresses": [("10.0.0.1/24", "10.0.1.2/24")]}, "different networks"),
+        ({"addresses": [("10.0.0.1/24", "fd00::2/64")]}, "different networks"),
+        ({"addresses": [("10.0.0.1/24", "10.0.0.1/24")]}, "at both ends"),
+        ({"addresses": [("10.0.0.1/24", "10.0.0.2/24"), ("10.0.0.3/25", "10.0.0.4/25")]}, "a is in 10.0.0.0/25"),
+        ({"addresses": [("127.0.0.5/24", "127.0.0.6/24")]}, "a is in 127.0.0.0/24 already"),
+        ({"addresses": [("192.0.2.5/30", "192.0.2.7/30")]}, "192.0.2.7 is the broadcast address"),
+        ({"addresses": [("192.0.2.4/30", "192.0.2.5/30")]}, "192.0.2.4 is the address of the network"),
+        ({"names": "ab"}, "expected two"),
+        ({"names": ("a" * 16, "eth0")}, "at most 15"),
+        ({"names": ("eth%d", "eth0")}, "no name"),
+        ({"names": ("eth0", "")}, "no name"),
+        ({"names": ("eth0", "lo")}, "b has an interface lo already"),
+    ],
+)
+def test_nonsense(options: dict[str, Any], said: str) -> None:
+    """Refused before anything is made, naming the argument."""
+    with Box("n") as a, Box("n") as b:
+        with pytest.raises(SpecError, match=said) as caught:
+            connect(a, b, **options)
+        assert str(caught.value).startswith(next(iter(options)))
+        assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"])
+
+
+def test_no_two_hosts() -> None:
+    """What cannot be connected, and why."""
+    with Box("n") as a, Box("mip") as plain:
+        with pytest.raises(SpecError, match="b: the box has no net namespace"):
+            connect(a, plain)
+        with pytest.raises(SpecError, match="b: is the same box"):
+            connect(a, a)
+        with pytest.raises(SpecError, match="b: expected a box"):
+            connect(a, os.getpid())  # type: ignore[arg-type]
+        ended = Box("n")
+        ended.close()
+        with pytest.raises(nsbox.ClosedError):
+            connect(a, ended)
+        assert interfaces(a) == ["lo"]
+
+
+def test_without_pyroute2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what is missing, and how to get it."""
+    monkeypatch.setitem(sys.modules, "pyroute2.netlink.rtnl.ifinfmsg", None)
+    with Box("n") as a, Box("n") as b, pytest.raises(nsbox.UnsupportedError, match=r"pip install 'nsbox\[net\]'"):
+        connect(a, b)
+
+
+def test_example(who: Who) -> None:
+    """The example, which has a router in it."""
+    path = Path(__file__).parents[2] / "examples" / "two_hosts.py"
+
+    def check() -> str:
+        # As whoever runs it may not be able to start a Python with everything that is installed for this one.
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(code, {"__name__": "__main__"})
+        return out.getvalue()
+
+    code = compile(path.read_text(), path, "exec")
+    assert "10.0.1.2 hears from 10.0.0.1: hello through the router" in who(check)
+
+
+def test_socket_of_a_box(who: Who) -> None:
+    """It is in the network namespace of the box, whose init has the rights to make it, also after the box has ended."""
+
+    def check() -> None:
+        with Box("n") as box, box.socket() as server:
+            assert (server.family, server.type, server.proto) == (socket.AF_INET, socket.SOCK_STREAM, 0)
+            assert not server.get_inheritable()
+            # Nobody has that port in there, and its root may have it.
+            server.bind(("127.0.0.1", 80))
+            server.listen()
+            assert talk(listening(box, "127.0.0.2"), box.socket()) == "127.0.0.1"
+            with socket.socket() as outside, pytest.raises(OSError, match=r".") as caught:
+                outside.connect(("127.0.0.2", 80))
+            assert caught.value.errno in (errno.ECONNREFUSED, errno.ENETUNREACH)
+            with pytest.raises(nsbox.SpawnError) as refused:
+                box.socket(family=99)
+            assert (refused.value.errno, refused.value.step) == (errno.EAFNOSUPPORT, "socket")
+            assert refused.value.call == "socket(99, SOCK_STREAM, 0)"
+        with pytest.raises(nsbox.ClosedError):
+            box.socket()
+
+    who(check)

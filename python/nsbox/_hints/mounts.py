@@ -196,7 +196,7 @@ MOUNTS = (
         errnos=frozenset({EINVAL}),
         find=_always,
         why="pid_max must be from 301 to 4194304, and not above that of the outer PID namespaces",
-        remedy="choose another limit",
+        remedy="choose a number in that range",
         meaning="The first 300 numbers are kept for the time after the numbers wrap.",
         manual="proc_sys_kernel(5)",
     ),

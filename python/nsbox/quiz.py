@@ -11,17 +11,18 @@ where to look. No right answer is written down anywhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from nsbox.assertions import Target, _View
 from nsbox.box import Box
 from nsbox.errors import NsboxError
-from nsbox.inventory import lsns, namespaces_of, same_namespace
+from nsbox.inventory import namespaces_of, same_namespace
 from nsbox.ipc import ipcs
 from nsbox.mountinfo import mounts
 from nsbox.nsenter import enter
+from nsbox.processes import Process, ps
 from nsbox.spec import KINDS
 from nsbox.views.panel import Panel
 
@@ -32,11 +33,11 @@ __all__ = [
     "clock_offset",
     "confirm",
     "control_group",
-    "exists",
     "host_name",
     "id_map",
     "interfaces",
     "ipc_objects",
+    "left_of",
     "measured",
     "mounted",
     "new_kinds",
@@ -136,6 +137,13 @@ def zombies(box: Box) -> Fact:
     return Fact(sum(process.state == "Z" for process in box.ps()), "the processes with the state Z in ps")
 
 
+def left_of(processes: Iterable[Process]) -> Fact:
+    """How many of the processes that were found before have not ended: the same PID and the same start."""
+    before = {(process.pid, process.start_ticks) for process in processes}
+    now = {(process.pid, process.start_ticks) for process in ps() if process.state not in "ZX"}
+    return Fact(len(before & now), f"ps, for PIDs {', '.join(str(pid) for pid, _ in sorted(before))}")
+
+
 # Namespaces
 
 
@@ -151,11 +159,6 @@ def new_kinds(target: Target) -> Fact:
     theirs, ours = namespaces_of(target), namespaces_of(os.getpid())
     kinds = {kind for kind in KINDS if getattr(theirs, kind) not in (None, getattr(ours, kind))}
     return Fact(kinds, f"the links in /proc/{_View(target).pid}/ns, and those in /proc/self/ns")
-
-
-def exists(namespace: int) -> Fact:
-    """Whether there is still a namespace with this number."""
-    return Fact(lsns().find(namespace) is not None, "lsns")
 
 
 def id_map(target: Target) -> Fact:

@@ -200,7 +200,9 @@ def _other_threads() -> str:
     # In a child of os.fork Python may still know the number of a thread of the parent: the kernel's list counts.
     with contextlib.suppress(OSError):
         others = {int(tid) for tid in os.listdir("/proc/self/task")} - {threading.get_native_id()}
-        names = {tid: known.get(tid) or _comm(tid) for tid in others}
+        # There may be more than are named. Those the caller has started are more likely to be Python's, and recent.
+        order = sorted(others, key=lambda tid: (tid not in known, -tid))
+        names = {tid: known.get(tid) or _comm(tid) for tid in order}
     found = [repr(name) for name in names.values()]
     return ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
 

@@ -122,22 +122,24 @@ def test_a_fork_bomb(who: Who) -> None:
 
     def use() -> bool:
         box = nsbox.Box("mip", pid_max=400, mount_proc=True)
-        script = "while :; do sh -c 'while :; do sleep 1000 & done' & done"
-        bomb = box.Popen(["sh", "-c", script], stdin=-3, stdout=-3, stderr=-3)
-        # Shells that cannot fork end, so that it is full from time to time.
-        full = wait_until(lambda: not _can_run(box))
+        # A shell that cannot fork ends; xargs waits, and tries again.
+        started = [box.Popen(["sh", "-c", "yes 1000 | xargs -P 0 -n 1 sleep"], stdin=-3, stdout=-3, stderr=-3)]
+
+        def full() -> bool:
+            # What ended again would leave a number free for the next one.
+            try:
+                started.append(box.Popen(["sleep", "1000"]))
+            except nsbox.SpawnError:
+                return True
+            return False
+
+        was_full = wait_until(full)
         bounded(box.close)
-        bomb.wait()
-        return full
+        for process in started:
+            process.wait()
+        return was_full
 
     assert who(use)
-
-
-def _can_run(box: nsbox.Box) -> bool:
-    try:
-        return box.run(["true"]).returncode == 0
-    except nsbox.SpawnError:
-        return False
 
 
 def test_full_pipes_and_sleep() -> None:

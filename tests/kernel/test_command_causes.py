@@ -21,6 +21,8 @@ from tests.support.forked import Who, in_child
 from tests.support.nsenter_targets import running
 from tests.support.twins import ours
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="processes of several users can only be made by root")
+
 ROOT, USER = Who("root"), Who("user")
 
 

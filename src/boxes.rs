@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,6 +21,7 @@ use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_bounded};
 use crate::plan::Plan;
+use crate::proc::dir::is_proc;
 use crate::report::{Message, receive};
 use crate::spawn::{PLAN_IN_MESSAGE, converse, launch};
 
@@ -79,14 +80,51 @@ impl Happening {
 }
 
 /// What an errand brought.
-#[pyclass(frozen, get_all, module = "nsbox._core")]
+#[pyclass(frozen, module = "nsbox._core")]
 pub struct Outcome {
     /// How long it took, in nanoseconds.
+    #[pyo3(get)]
     nanoseconds: i64,
-    /// A descriptor, which now belongs to the caller.
-    fd: Option<RawFd>,
     /// What a file says.
+    #[pyo3(get)]
     data: Option<Vec<u8>>,
+    /// A descriptor. It is held here, so that a handler of a signal that raises at the wrong moment does not lose it.
+    held: Mutex<Option<OwnedFd>>,
+}
+
+#[pymethods]
+impl Outcome {
+    /// A descriptor that was brought; nothing if none was, or it has been taken. It belongs to this object.
+    #[getter]
+    fn fd(&self) -> Option<RawFd> {
+        self.held().as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The same descriptor, which then belongs to the caller.
+    fn take(&self) -> Option<RawFd> {
+        self.held().take().map(std::os::fd::IntoRawFd::into_raw_fd)
+    }
+
+    /// The same, as a file to read bytes from.
+    fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let open = py.import("io")?.getattr("open")?;
+        let fd = self.held().as_ref().map(AsRawFd::as_raw_fd);
+        // No code of Python's runs from here on, so neither does a handler of a signal.
+        let file = open.call1((fd, "rb"))?;
+        let _ = self.take();
+        Ok(file)
+    }
+
+    /// Whether it is of a proc.
+    fn is_proc(&self) -> bool {
+        self.held().as_ref().is_some_and(|fd| is_proc(fd).unwrap_or(false))
+    }
+}
+
+impl Outcome {
+    fn held(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Home {
@@ -125,13 +163,20 @@ impl Home {
     /// Wait a while for an answer. `since` is when the question was asked.
     fn hear(&self, socket: &OwnedFd, plan: &Plan, since: Instant) -> Result<Option<Message>> {
         let [heard] = poll_readable([socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
+        // As long as a child of os.fork has a copy of the other end, the socket does not tell the end.
+        let ended = !heard && self.has_ended();
         match receive(socket)? {
             Some(message) if message.kind == ReportKind::Failed => Err(step_failed(plan, &message.report)),
             Some(message) if message.kind == ReportKind::Refused => Err(refused(&message.report)),
-            None if heard => Err(self.gone()),
+            None if heard || ended => Err(self.gone()),
             None if since.elapsed() > PATIENCE && self.is_stopped() => Err(self.stopped()),
             message => Ok(message),
         }
+    }
+
+    /// Whether nsbox-init has ended.
+    pub fn has_ended(&self) -> bool {
+        poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended)
     }
 
     /// Whether somebody has stopped nsbox-init (SIGSTOP), as one can from outside.
@@ -153,6 +198,31 @@ impl Home {
     fn no_answer(&self, errno: i32, detail: &str) -> Error {
         let (call, detail) = ("recvmsg(nsbox-init)".into(), detail.to_string());
         Error::Step(Box::new(StepFailure { errno, step: "request", actor: "init", call, detail }))
+    }
+
+    /// End a process that was asked for, and for which nobody will wait because of this error. When the socket is merely
+    /// closed, nsbox-init notices only if it has not told yet that the process runs.
+    fn give_up(&self, token: u32, socket: &OwnedFd, error: &Error) {
+        // A step of the process's own, or a refused plan: then there is none.
+        if matches!(error, Error::Step(failed) if failed.step != "request") {
+            return;
+        }
+        // Nothing needs ending when it has not begun, or is over: then nobody has this token.
+        if self.ask(&Errand::end(token).to_bytes(), &[]).is_err() || self.is_stopped() {
+            return;
+        }
+        let deadline = Instant::now() + LAST_WAIT;
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let heard = poll_readable([socket.as_raw_fd()], Some(rest.min(SIGNAL_SLICE)));
+            match receive(socket) {
+                Ok(Some(message)) if message.kind == ReportKind::Exited => return,
+                Ok(Some(_)) => {}
+                Ok(None) if heard.is_ok_and(|[heard]| heard) || rest.is_zero() || self.has_ended() => return,
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// Take in what nsbox-init has told of its own accord.
@@ -177,22 +247,25 @@ impl Home {
         number % (u32::MAX - 1) + 1
     }
 
-    /// Have an errand done, without letting Python's signal handlers run in between: it takes microseconds.
-    fn errand(&self, plan: &Plan) -> Result<Outcome> {
+    /// Have an errand done. `turn` is called now and then while there is no answer.
+    fn errand(&self, plan: &Plan, turn: impl Fn() -> Result<()>) -> Result<Outcome> {
         let socket = self.ask(&plan.to_bytes(), &[])?;
         let since = Instant::now();
-        let mut outcome = Outcome { nanoseconds: 0, fd: None, data: None };
+        let mut outcome = Outcome { nanoseconds: 0, data: None, held: Mutex::new(None) };
         loop {
             let message = match self.hear(&socket, plan, since) {
                 Ok(Some(message)) => message,
-                Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => continue,
+                Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {
+                    turn()?;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             match message.kind {
                 ReportKind::Performed => {
                     outcome.nanoseconds += message.report.value;
                     outcome.data = Some(message.report.bytes().to_vec());
-                    outcome.fd = message.attached.map(std::os::fd::IntoRawFd::into_raw_fd);
+                    outcome.held = Mutex::new(message.attached);
                 }
                 ReportKind::Done => return Ok(outcome),
                 _ => {}
@@ -202,7 +275,7 @@ impl Home {
 
     /// Write the maps of a box inside this one.
     pub fn write_map(&self, child: u32, file: &str, text: &str) -> Result<()> {
-        self.errand(&Errand::write_map(child, file, text)).map(drop)
+        self.errand(&Errand::write_map(child, file, text), || Ok(())).map(drop)
     }
 
     /// SIGKILL to PID 1, and so to everything. Without a PID namespace nsbox-init is asked to end what it started; it
@@ -298,9 +371,10 @@ fn nested<'a>(
     let lifeline = pidfd::open(std::process::id() as i32)?;
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     nix::sys::socket::send(ours.as_raw_fd(), encoded, flags).map_err(os("send(plan)"))?;
-    let bytes = plan.nested_start(outer);
+    let token = home.next_token();
+    let bytes = plan.nested_start(outer, token);
     let fds = [&image, &theirs, &lifeline].map(AsRawFd::as_raw_fd);
-    let (parts, pidfd) = begin(py, home, plan, &bytes, &fds)?.0;
+    let (parts, pidfd) = begin(py, home, plan, &bytes, &fds, token)?.0;
     Ok(Conversation {
         plan,
         pid: parts.pid,
@@ -325,13 +399,23 @@ fn begin(
     plan: &Plan,
     bytes: &[u8],
     fds: &[RawFd],
+    token: u32,
 ) -> Result<((Parts, OwnedFd), OwnedFd)> {
-    // When this returns early, the socket is closed, and nsbox-init ends what nobody waits for.
     let socket = py.detach(|| home.ask(bytes, fds))?;
+    match await_start(py, home, plan, &socket) {
+        Ok(started) => Ok((started, socket)),
+        Err(error) => {
+            py.detach(|| home.give_up(token, &socket, &error));
+            Err(error)
+        }
+    }
+}
+
+fn await_start(py: Python<'_>, home: &Arc<Home>, plan: &Plan, socket: &OwnedFd) -> Result<(Parts, OwnedFd)> {
     let since = Instant::now();
     let mut sender = None;
     loop {
-        let message = match py.detach(|| home.hear(&socket, plan, since)) {
+        let message = match py.detach(|| home.hear(socket, plan, since)) {
             Ok(Some(message)) => message,
             Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {
                 py.check_signals()?;
@@ -353,7 +437,7 @@ fn begin(
                     method: nsbox_init::vfork::Method::Clone3,
                 };
                 py.check_signals()?;
-                return Ok(((parts, pidfd), socket));
+                return Ok((parts, pidfd));
             }
             _ => {}
         }
@@ -363,16 +447,15 @@ fn begin(
 #[pymethods]
 impl BoxHandle {
     /// Start a process here. `fds` are the descriptors it gets, in the order of the plan.
-    fn start(&self, py: Python<'_>, plan: Py<Plan>, fds: Vec<RawFd>) -> Result<Child> {
+    fn start(&self, py: Python<'_>, plan: Py<Plan>, fds: Vec<RawFd>, token: u32) -> Result<Child> {
         self.check_owner()?;
-        self.home.next_token();
         let bytes = plan.get().to_bytes();
-        let ((parts, pidfd), socket) = begin(py, &self.home, plan.get(), &bytes, &fds)?;
+        let ((parts, pidfd), socket) = begin(py, &self.home, plan.get(), &bytes, &fds, token)?;
         let lines = Lines { pidfd, socket, keeper: Keeper::Home(Arc::clone(&self.home)) };
         Ok(Child::new(parts, lines, plan))
     }
 
-    /// The token to put into the plan for `run`.
+    /// The token to put into the plan of a process.
     fn token(&self) -> u32 {
         self.home.next_token()
     }
@@ -396,25 +479,22 @@ impl BoxHandle {
                 Err(error) => break error,
             }
         };
-        py.detach(|| {
-            // Nothing needs ending when it has not begun, or is over: then nobody has this token.
-            if self.home.ask(&Errand::end(token).to_bytes(), &[]).is_ok() && !self.home.is_stopped() {
-                let _ = poll_readable([socket.as_raw_fd()], Some(LAST_WAIT));
-            }
-        });
+        py.detach(|| self.home.give_up(token, &socket, &error));
         Err(error)
     }
 
     /// Have nsbox-init do something.
     fn perform(&self, py: Python<'_>, plan: &Plan) -> Result<Outcome> {
         self.check_owner()?;
-        py.detach(|| self.home.errand(plan))
+        py.detach(|| self.home.errand(plan, || Python::attach(|py| Ok(py.check_signals()?))))
     }
 
     /// What happened since the box was made.
-    fn events(&self, py: Python<'_>) -> Vec<Happening> {
+    fn events(&self, py: Python<'_>) -> Result<Vec<Happening>> {
+        // In a child of os.fork the lock may be held for ever, by a thread that is not there.
+        self.check_owner()?;
         py.detach(|| self.home.collect());
-        self.home.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        Ok(self.home.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect())
     }
 
     /// End everything in it.

@@ -17,6 +17,9 @@ use nsbox_init::wire::{Report, ReportKind};
 /// How long a payload may take to die of SIGKILL when nsbox-init is dead already.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
+/// How long nsbox-init may take to report the end of a payload that has ended.
+const REPORT_WAIT: Duration = Duration::from_secs(1);
+
 /// How often Python's signal handlers get a chance during a wait. A signal that arrives between the look at them and
 /// the poll, or in another thread, does not interrupt the poll.
 pub const SIGNAL_SLICE: Duration = Duration::from_millis(100);
@@ -79,6 +82,16 @@ impl Lines {
         }
     }
 
+    /// Whether everything is over, although [`Lines::end`] does not tell: the socket does not as long as a child of os.fork
+    /// has a copy of its other end, and nsbox-init cannot as long as the payload, which has ended (at `since`), is traced
+    /// by somebody who does not let go of it (ptrace(2)).
+    fn is_over(&self, since: &mut Option<Instant>) -> bool {
+        let Keeper::Home(home) = &self.keeper else { return false };
+        let ended = || poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
+        home.has_ended()
+            || ended() && since.get_or_insert_with(Instant::now).elapsed() > REPORT_WAIT && !home.is_stopped()
+    }
+
     /// How the payload ended, as nsbox-init told it.
     fn told(&self) -> Option<Exit> {
         while let Ok(Some(message)) = receive(&self.socket) {
@@ -134,7 +147,7 @@ impl Child {
             }
             let status = match &lines.keeper {
                 Keeper::Init(pidfd) => reap(pidfd, false).or_else(|| remembered(pidfd)),
-                Keeper::Home(_) => None,
+                Keeper::Home(_) => remembered(&lines.pidfd),
             };
             if let Some(exit) = lines.told() {
                 *state = State::Over(exit.clone());
@@ -239,11 +252,13 @@ impl Child {
         // What is too long to be counted is for ever.
         let limit = timeout.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut since = None;
         loop {
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let slice = rest.map_or(SIGNAL_SLICE, |rest| rest.min(SIGNAL_SLICE));
             match py.detach(|| poll_readable([lines.end()], Some(slice))) {
                 Ok([true]) => return Ok(Some(py.detach(|| self.collect(&lines)))),
+                Ok([false]) if lines.is_over(&mut since) => return Ok(Some(py.detach(|| self.collect(&lines)))),
                 Ok([false]) if rest.is_some_and(|rest| rest.is_zero()) => return Ok(None),
                 Ok([false]) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
                 Err(error) => return Err(error),

@@ -116,17 +116,25 @@ pub fn compile_box(
     Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
 
-/// Make the plan for another process in the box that `home` made. `token` is not 0 if only its end shall be told.
+/// Make the plan for another process in the box that `home` made, which is known by `token`. `quiet` says whether only its
+/// end shall be told.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed.
-pub fn compile_process(spec: &Spec, launch: &Launch, facts: &Facts, home: &Plan, token: u32) -> Result<Plan> {
+pub fn compile_process(
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    home: &Plan,
+    token: u32,
+    quiet: bool,
+) -> Result<Plan> {
     let mut plan = Builder { steps: Vec::with_capacity(8) };
     let flags = home.namespaces;
     plan.op(
         Actor::Init,
         "start",
-        Op::Start { flags: 0, token },
+        Op::Start { flags: 0, token, quiet: u32::from(quiet) },
         "clone(2)",
         "another process here; nsbox-init is its parent",
     );
@@ -598,9 +606,16 @@ pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>, cgr
 
 /// Make a plan for another process in the box that `home` made.
 #[pyfunction(name = "compile_process")]
-#[pyo3(signature = (spec, launch, facts, home, token=0))]
-pub fn compile_process_plan(spec: Spec, launch: Launch, facts: &Facts, home: &Plan, token: u32) -> Result<Plan> {
-    compile_process(&spec, &launch, facts, home, token)
+#[pyo3(signature = (spec, launch, facts, home, token=0, quiet=false))]
+pub fn compile_process_plan(
+    spec: Spec,
+    launch: Launch,
+    facts: &Facts,
+    home: &Plan,
+    token: u32,
+    quiet: bool,
+) -> Result<Plan> {
+    compile_process(&spec, &launch, facts, home, token, quiet)
 }
 
 /// Make a plan.

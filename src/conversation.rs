@@ -131,6 +131,8 @@ impl Conversation<'_> {
         }
         if !matches!(self.ending, Ending::Told(_)) {
             let [heard] = poll_readable([self.socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
+            // As long as a child of os.fork has a copy of the other end, the socket does not tell the end.
+            let ended = !heard && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
             match receive(&self.socket)? {
                 Some(message) => {
                     self.act_on(&message)?;
@@ -141,7 +143,7 @@ impl Conversation<'_> {
                     }
                     return Ok(None);
                 }
-                None if !heard => return Ok(None),
+                None if !heard && !ended => return Ok(None),
                 None => {}
             }
         }

@@ -90,17 +90,25 @@ impl Errand {
         )
     }
 
-    /// Write a file, in one write(2).
+    /// Write a file of proc, in one write(2). Here as below the path has no `/proc/` to begin with; the proc is the one
+    /// that was there before anything ran in the box.
     #[staticmethod]
     fn write(path: &[u8], data: &[u8]) -> Plan {
-        let op = Op::Write { path: text(path), data: Blob(data.to_vec()) };
+        let op = Op::WriteOwn { path: text(path), data: Blob(data.to_vec()) };
         plan("write", op, "write(2)", "by a process in these namespaces")
     }
 
-    /// Read a short file.
+    /// Read a short file of proc.
     #[staticmethod]
     fn read(path: &[u8]) -> Plan {
         plan("read", Op::Read { path: text(path) }, "read(2)", "by a process in these namespaces")
+    }
+
+    /// Open a file of proc for reading, or a namespace, which is behind a link that is no path.
+    #[staticmethod]
+    fn open_own(path: &[u8], link: bool) -> Plan {
+        let op = Op::OpenOwn { path: text(path), link: u32::from(link) };
+        plan("open", op, "open(2)", "by a process in these namespaces")
     }
 
     /// Open a file for reading.

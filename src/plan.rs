@@ -215,12 +215,17 @@ impl Plan {
     }
 
     /// The request by which the nsbox-init of a box starts another one, which then carries this plan out.
-    pub fn nested_start(&self, outer: &Plan) -> Vec<u8> {
-        let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token: 0 }];
+    pub fn nested_start(&self, outer: &Plan, token: u32) -> Vec<u8> {
+        let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token, quiet: 0 }];
         ops.extend(outer.cgroup.as_ref().map(|cgroup| cgroup.join()));
-        ops.push(Op::ExecInit { carry: u32::from(self.carries_capabilities()) });
-        let steps = [self.clone_step(), self.init_step(), self.init_step()];
-        encode(steps.into_iter().zip(&ops))
+        let carry = self.carries_capabilities();
+        if outer.carries_capabilities() && !carry {
+            // What carried the outer one over its exec is not for this one, nor for what will run there.
+            ops.push(Op::Capabilities { inheritable: 0, ambient: 0 });
+        }
+        ops.push(Op::ExecInit { carry: u32::from(carry) });
+        let steps = std::iter::once(self.clone_step()).chain(std::iter::repeat(self.init_step()));
+        encode(steps.zip(&ops))
     }
 
     /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace, so that its death is the death of

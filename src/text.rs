@@ -6,7 +6,7 @@ use crate::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use crate::ns::kinds_of;
 use crate::plan::{Action, CallerAction, Plan, Step};
 use crate::rlimit;
-use nsbox_init::wire::{MaybeText, Op};
+use nsbox_init::wire::{MaybeText, Op, Text};
 
 /// mount(2).
 pub const MS_NOSUID: u64 = 0x2;
@@ -82,7 +82,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::SetHostname { name } => format!("sethostname({}, {})", quoted(&name.0), name.0.len()),
         Op::SetDomainname { name } => format!("setdomainname({}, {})", quoted(&name.0), name.0.len()),
         Op::LoopbackUp {} => "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(),
-        Op::Fork { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Fork { flags, .. } => {
+            format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_CHILD_CLEARTID|CLONE_PIDFD"))
+        }
         Op::Setsid {} => "setsid()".into(),
         Op::Setpgid { group } => format!("setpgid(0, {group})"),
         Op::ControllingTerminal {} => "ioctl(0, TIOCSCTTY)".into(),
@@ -120,7 +122,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Fchdir { fd } => format!("fchdir({fd})"),
         Op::Descend { flags } => format!("clone({})", flag_names(*flags, "CLONE_PIDFD")),
         Op::Serve {} => "poll(requests, the caller's pidfd, signals)".into(),
-        Op::Start { flags, .. } => format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD")),
+        Op::Start { flags, .. } => {
+            format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_CHILD_CLEARTID|CLONE_PIDFD"))
+        }
         Op::Received { stdio, pass } => {
             let standard = (0..3).filter(|&target| stdio[target as usize] != 0);
             let targets: Vec<String> = standard.chain(pass.iter()).map(|target| format!("dup2(_, {target})")).collect();
@@ -131,7 +135,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             format!("write(\"/proc/{pid}/{}\", {})", quoted(&file.0).trim_matches('"'), quoted(&data.0))
         }
         Op::Open { path } => format!("open({}, O_RDONLY)", quoted(&path.0)),
-        Op::Read { path } => format!("read({})", quoted(&path.0)),
+        Op::Read { path } => format!("read({})", quoted(in_proc(path))),
+        Op::OpenOwn { path, .. } => format!("open({}, O_RDONLY)", quoted(in_proc(path))),
+        Op::WriteOwn { path, data } => format!("write({}, {})", quoted(in_proc(path)), quoted(&data.0)),
         Op::Detached { fstype } => format!("fsmount({})", quoted(&fstype.0)),
         Op::Unmount { target, flags: 0 } => format!("umount({})", quoted(&target.0)),
         Op::Unmount { target, flags } => format!("umount2({}, {flags:#x})", quoted(&target.0)),
@@ -235,6 +241,11 @@ fn mount_flags(flags: u64) -> String {
 }
 
 /// Bytes as a C string literal would show them, without the NUL at the end.
+/// A path from the root of a proc.
+fn in_proc(path: &Text<Vec<u8>>) -> Vec<u8> {
+    [b"/proc/", &path.0[..]].concat()
+}
+
 fn quoted(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     format!("\"{}\"", bytes.strip_suffix(b"\0").unwrap_or(bytes).escape_ascii())

@@ -2,18 +2,21 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use linux_raw_sys::general::SIGCHLD;
+use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
 use crate::descriptors;
 use crate::perform::operation;
 use crate::report::Channel;
-use crate::sys::{self, Errno, Result};
+use crate::supervise::Supervisor;
+use crate::sys::{self, ETIMEDOUT, Errno, Result};
 use nsbox_init::capabilities;
-use nsbox_init::vfork::{Born, vfork};
+use nsbox_init::vfork::{Born, vfork, vfork_watched};
 use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
 
 /// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
 const NOT_STARTED: i32 = 127;
+/// So often a process that has been stopped before its exec is made to go on, at least a tenth of a second apart.
+const ENCOURAGEMENTS: u32 = 10;
 /// Enough for [`payload`], which keeps its data elsewhere.
 const STACK: usize = 16 << 10;
 
@@ -87,7 +90,10 @@ impl Launcher {
     }
 
     /// Start a process and return when it has exec'd. One whose set-up failed is reaped.
-    pub fn launch(&self, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
+    ///
+    /// What runs here already may be able to send signals to it, and SIGSTOP cannot be blocked; and what it looks up on
+    /// the way to its exec may be on a file system that one of them serves. So we do not just wait.
+    pub fn launch(&self, supervisor: &Supervisor, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
         let (step, flags) = (u32::from(order.step), order.flags);
         let failed = |errno| Failure { step, errno, value: 0 };
         let mut noted = failed(0);
@@ -96,11 +102,32 @@ impl Launcher {
         unsafe { failure.write_volatile(noted) };
         let memory = Memory::prepare(order.plan).map_err(failed)?;
         let mut child = Child { order, exec: memory.exec(), sigchld: self.sigchld, parent: self.parent, failure };
+        let data = (&raw mut child).cast();
+        let mut stops = 0;
+        let mut meanwhile = |born: &Born| {
+            supervisor.watch_for_the_caller(born);
+            if sys::has_stopped(born.pidfd) {
+                stops += 1;
+                sys::pidfd_send_signal(born.pidfd, if stops < ENCOURAGEMENTS { SIGCONT } else { SIGKILL });
+            }
+            sys::poll([born.pidfd], Some(0)) == Ok([true])
+        };
         // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
         // prepared data and leaves by execve or exit; the stack is freshly mapped for it.
-        let born = unsafe { vfork(flags, self.page.is_none(), memory.stack(), payload, (&raw mut child).cast()) };
+        let born = unsafe {
+            if self.page.is_none() {
+                vfork_watched(flags, memory.stack(), payload, data, &mut meanwhile)
+            } else {
+                vfork(flags, false, memory.stack(), payload, data)
+            }
+        };
         memory.free();
         let born = born.map_err(failed)?;
+        if stops >= ENCOURAGEMENTS {
+            let _ = sys::wait(born.pid, &mut [0; 18], true);
+            sys::close(born.pidfd);
+            return Err(failed(ETIMEDOUT));
+        }
         // SAFETY: zeros, or what the child put there, which has exec'd or ended by now.
         let noted = unsafe { failure.read_volatile() };
         if noted.errno != 0 {
@@ -112,7 +139,7 @@ impl Launcher {
     }
 }
 
-/// The child's side of the fork, in memory shared with init, which is suspended until the exec.
+/// The child's side of the fork, in memory shared with init, which leaves it alone until the exec.
 unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     // SAFETY: `launch` passed its own live `Child`.
     let child = unsafe { &mut *data.cast::<Child<'_, '_>>() };

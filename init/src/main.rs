@@ -18,6 +18,7 @@ mod launch;
 mod mem;
 mod mounts;
 mod perform;
+mod proc;
 mod report;
 mod serve;
 mod supervise;

@@ -16,8 +16,6 @@ type Result<T> = core::result::Result<T, (Errno, i64)>;
 const EMPTY: *const u8 = c"".as_ptr().cast();
 const FSOPEN_CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;
-/// How often the kernel is asked again when directories were moved while it looked for a path among them (openat2(2)).
-const ATTEMPTS: usize = 1000;
 
 macro_rules! call {
     ($part:ident, $name:ident $(, $argument:expr)* $(,)?) => {
@@ -111,7 +109,7 @@ fn resolve(path: &[u8], inside: bool) -> Result<Fd> {
         resolve: u64::from(k::RESOLVE_IN_ROOT | k::RESOLVE_NO_MAGICLINKS),
     };
     let mut found = Err((sys::EAGAIN, MountPart::Target as i64));
-    for _ in 0..ATTEMPTS {
+    for _ in 0..sys::ATTEMPTS {
         found = call!(Target, openat2, start.0, path.as_ptr(), &raw const how, size_of::<k::open_how>());
         if !matches!(found, Err((sys::EAGAIN, _))) {
             break;

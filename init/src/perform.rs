@@ -86,7 +86,7 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
     let received = &[];
     let mut order = Order { step, flags, plan, ops, channel, announce, received, directory: -1 };
-    match launcher.launch(&mut order) {
+    match launcher.launch(&supervisor, &mut order) {
         Ok(born) => {
             sys::set_dumpable(false);
             supervisor.supervise(&Payload { pid: born.pid, pidfd: born.pidfd, announced: announce, quiet })
@@ -154,6 +154,8 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }
+        | Op::OpenOwn { .. }
+        | Op::WriteOwn { .. }
         | Op::Detached { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
@@ -163,7 +165,7 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
 
 /// One write(2), as the files of /proc want it. The second number of an error: 0 open, 1 write.
 fn write_file(path: &[u8], data: &[u8]) -> core::result::Result<(), (Errno, i64)> {
-    let fd = sys::open(path.as_ptr(), O_WRONLY).map_err(|errno| (errno, 0))?;
+    let fd = sys::open_at_once(path.as_ptr(), O_WRONLY).map_err(|errno| (errno, 0))?;
     write_and_close(fd, data).map_err(|errno| (errno, 1))
 }
 

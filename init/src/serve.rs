@@ -8,6 +8,7 @@ use nsbox_init::wire::{END, Event, FILED, Op, Plan, Report, ReportKind, Shape};
 
 use crate::launch::{Failure, Launcher, Order};
 use crate::perform::{operation, write_and_close};
+use crate::proc::Proc;
 use crate::report::{Channel, performed};
 use crate::supervise::{Kept, Supervisor};
 use crate::sys::{self, Attached, Errno, Result};
@@ -18,6 +19,7 @@ pub struct Server {
     launcher: Launcher,
     /// The directory in which processes start.
     directory: i32,
+    proc: Proc,
     residents: Residents,
     /// Whether orphans are reaped as soon as they end.
     reaping: bool,
@@ -40,12 +42,14 @@ impl Server {
         let supervisor = Supervisor::new(channel, kept)?;
         let launcher = Launcher::new(supervisor.is_pid_1(), time_namespace)?;
         let directory = sys::open(c".".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1);
-        Ok(Server { supervisor, launcher, directory, residents: Residents::new()?, reaping: true, events: 0 })
+        let proc = Proc::find(kept.proc);
+        Ok(Server { supervisor, launcher, directory, proc, residents: Residents::new()?, reaping: true, events: 0 })
     }
 
     /// Stay until the caller is dead, or says so.
     pub fn serve(mut self) -> ! {
-        self.supervisor.close_others([self.launcher.parent(), self.directory]);
+        let [root, sys] = self.proc.descriptors();
+        self.supervisor.close_others([self.launcher.parent(), self.directory, root, sys]);
         let _ = sys::chdir(c"/".as_ptr().cast());
         let _ = self.channel().send(Report::new(ReportKind::Done), None);
         let mut socket = self.channel().socket;
@@ -130,7 +134,9 @@ impl Server {
             Ok(message) => message,
             // Nothing there after all, or the other end has left reports unread.
             Err(sys::EAGAIN | sys::ECONNRESET) => return true,
-            Err(_) => return false,
+            // Without memory, of which a program of our own user can deprive us (prlimit(2)), no request can be heard any
+            // more. Those who make them shall not wait in vain.
+            Err(_) => self.supervisor.end_all(),
         };
         let fds = rights.fds();
         match (&*message, fds) {
@@ -172,15 +178,16 @@ impl Server {
     /// Start a process. Its own descriptor of the socket for answers stays open until its end.
     fn start(&mut self, answer: &Channel, plan: Plan<'static>, received: &[i32]) {
         let mut ops = plan.ops();
-        let Some((step, Op::Start { flags, token })) = ops.next() else { return };
-        let announce = token == 0 && (!self.supervisor.is_pid_1() || !sys::is_mapped());
+        let Some((step, Op::Start { flags, token, quiet })) = ops.next() else { return };
+        let quiet = quiet != 0;
+        let announce = !quiet && (!self.supervisor.is_pid_1() || !sys::is_mapped());
         let directory = self.directory;
         let mut order = Order { step, flags, plan, ops, channel: answer, announce, received, directory };
         let socket = match sys::duplicate_above(answer.socket, 3) {
             Ok(socket) => socket,
             Err(errno) => return answer.failed(Failure { step: u32::from(step), errno, value: 0 }),
         };
-        let born = match self.launcher.launch(&mut order) {
+        let born = match self.launcher.launch(&self.supervisor, &mut order) {
             Ok(born) => born,
             Err(failure) => {
                 sys::close(socket);
@@ -191,7 +198,7 @@ impl Server {
         let started = Report { value: i64::from(born.pid), ..Report::new(ReportKind::Started) };
         // In another PID namespace our number for the process means nothing to the caller: the kernel translates it.
         let sender = (self.supervisor.is_pid_1() && !announce).then_some(born.pid);
-        let told = token != 0 || answer.send(started, Some(Attached { fd: born.pidfd, sender })).is_ok();
+        let told = quiet || answer.send(started, Some(Attached { fd: born.pidfd, sender })).is_ok();
         if !told || kept.is_err() {
             // Nobody waits for it any more, or nobody could be told of its end.
             sys::pidfd_send_signal(born.pidfd, SIGKILL);
@@ -228,13 +235,23 @@ impl Server {
         let plain = |errno| (errno, 0);
         let mut attached = None;
         match op {
-            Op::Open { path } => attached = Some(sys::open(path.0.as_ptr(), O_RDONLY).map_err(plain)?),
+            Op::Open { path } => {
+                let fd = sys::open_at_once(path.0.as_ptr(), O_RDONLY).map_err(plain)?;
+                sys::let_wait(fd);
+                attached = Some(fd);
+            }
+            Op::OpenOwn { path, link: 0 } => attached = Some(self.proc.open(path.0, O_RDONLY).map_err(plain)?),
+            Op::OpenOwn { path, .. } => attached = Some(self.proc.open_link(path.0).map_err(plain)?),
+            Op::WriteOwn { path, data } => {
+                let fd = self.proc.open(path.0, O_WRONLY).map_err(plain)?;
+                write_and_close(fd, data.0).map_err(|errno| (errno, 1))?;
+            }
             Op::Detached { fstype } => attached = Some(sys::detached(fstype.0).map_err(plain)?),
             Op::Socket { family, kind, protocol } => {
                 attached = Some(sys::socket(*family, *kind, *protocol).map_err(plain)?);
             }
             Op::Read { path } => {
-                let fd = sys::open(path.0.as_ptr(), O_RDONLY).map_err(plain)?;
+                let fd = self.proc.open(path.0, O_RDONLY).map_err(plain)?;
                 let read = sys::read(fd, report.bytes_mut());
                 sys::close(fd);
                 report.errno = read.map_err(plain)? as i32;

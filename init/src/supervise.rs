@@ -4,6 +4,7 @@
 //! we are a subreaper (prctl(2)) and end what is left of our descendants one by one.
 
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, SIGCHLD, SIGKILL};
+use nsbox_init::vfork::Born;
 use nsbox_init::wire::{Report, ReportKind};
 
 use crate::cgroup::Cgroup;
@@ -71,7 +72,7 @@ impl Supervisor {
 
     /// Stay until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
-        self.close_others([payload.pidfd, -1]);
+        self.close_others([payload.pidfd, -1, -1, -1]);
         // The payload started in the caller's process group, where a terminal's signals reach it. Leave that group, or
         // it would get each of them twice: from the terminal and forwarded by us.
         let _ = sys::setpgid(0);
@@ -84,13 +85,13 @@ impl Supervisor {
             self.end(payload);
         }
         let mut socket = self.channel.socket;
+        let mut pidfd = payload.pidfd;
         loop {
             // All signals are blocked, so nothing interrupts this. It does fail for a payload of our own user that has
             // lowered our limit of descriptors (prlimit(2)): then we could neither reap nor see the caller's death.
-            let Ok([heard, orphaned, signalled]) = sys::poll([socket, self.channel.lifeline, self.signals], None)
-            else {
-                self.end(payload)
-            };
+            let fds = [socket, self.channel.lifeline, self.signals, pidfd];
+            let patience = if pidfd < 0 { Some(SWEEP) } else { None };
+            let Ok([heard, orphaned, signalled, ended]) = sys::poll(fds, patience) else { self.end(payload) };
             if orphaned {
                 self.end(payload);
             }
@@ -105,6 +106,29 @@ impl Supervisor {
             if signalled {
                 self.attend_to_signal(payload);
             }
+            if ended || pidfd < 0 {
+                // It has ended, and so does everything. One that is traced by another process (ptrace(2)) cannot be
+                // reaped before that one has let go of it: that has to end first.
+                self.reap(payload);
+                self.kill_others();
+                pidfd = -1;
+            }
+        }
+    }
+
+    fn kill_others(&self) {
+        if self.pid_1 {
+            sys::kill(-1, SIGKILL);
+        } else {
+            self.kill_children();
+        }
+    }
+
+    /// End everything if the caller is dead, while a process is on its way to its exec.
+    pub fn watch_for_the_caller(&self, born: &Born) {
+        if sys::poll([self.channel.lifeline], Some(0)) != Ok([false]) {
+            sys::pidfd_send_signal(born.pidfd, SIGKILL);
+            self.end_all();
         }
     }
 
@@ -159,10 +183,22 @@ impl Supervisor {
 
     /// Close all descriptors but our own and these. Nobody shall wait in vain for the end of a pipe that we merely
     /// inherited.
-    pub fn close_others(&self, kept: [i32; 2]) {
+    pub fn close_others(&self, kept: [i32; 4]) {
         let Supervisor { channel, signals, proc, children, .. } = self;
         let [one, other] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
-        close_others([channel.socket, channel.lifeline, *signals, *proc, *children, one, other, kept[0], kept[1]]);
+        close_others([
+            channel.socket,
+            channel.lifeline,
+            *signals,
+            *proc,
+            *children,
+            one,
+            other,
+            kept[0],
+            kept[1],
+            kept[2],
+            kept[3],
+        ]);
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. We give up on

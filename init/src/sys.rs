@@ -23,6 +23,8 @@ pub const EAGAIN: Errno = errno::EAGAIN as Errno;
 pub const EPERM: Errno = errno::EPERM as Errno;
 pub const EINVAL: Errno = errno::EINVAL as Errno;
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
+pub const EXDEV: Errno = errno::EXDEV as Errno;
+pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
 
 /// CLOSE_RANGE_CLOEXEC (close_range(2)).
 const CLOSE_RANGE_CLOEXEC: usize = 4;
@@ -185,6 +187,36 @@ pub fn open(path: *const u8, flags: u32) -> Result<i32> {
 
 pub fn open_at(directory: i32, path: *const u8, flags: u32) -> Result<i32> {
     call!(openat, directory, path, flags | k::O_CLOEXEC, 0).map(|fd| fd as i32)
+}
+
+/// How often the kernel is asked again when directories were moved while it looked for a path among them (openat2(2)).
+pub const ATTEMPTS: usize = 1000;
+
+/// A file below `directory`, on the very mount that is: EXDEV if the path crosses another one (openat2(2)).
+pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
+    let how = k::open_how {
+        flags: u64::from(flags | k::O_CLOEXEC),
+        mode: 0,
+        resolve: u64::from(k::RESOLVE_BENEATH | k::RESOLVE_NO_XDEV),
+    };
+    let mut found = Err(EAGAIN);
+    for _ in 0..ATTEMPTS {
+        found = call!(openat2, directory, path.as_ptr(), &raw const how, size_of::<k::open_how>());
+        if found != Err(EAGAIN) {
+            break;
+        }
+    }
+    found.map(|fd| fd as i32)
+}
+
+/// Open a file without waiting, be it a FIFO whose other end nobody opens (fifo(7)), or a terminal.
+pub fn open_at_once(path: *const u8, flags: u32) -> Result<i32> {
+    open(path, flags | k::O_NONBLOCK | k::O_NOCTTY)
+}
+
+/// Reads and writes wait, as they do unless something else was asked for.
+pub fn let_wait(fd: i32) {
+    let _ = call!(fcntl, fd, k::F_SETFL, 0);
 }
 
 /// Whether the file is one of procfs (fstatfs(2)).
@@ -409,6 +441,16 @@ pub fn wait(pid: i32, rusage: &mut [i64; 18], block: bool) -> Result<Option<(i32
     let options = if block { 0 } else { k::WNOHANG };
     let pid = call!(wait4, pid, &raw mut status, options, rusage.as_mut_ptr())? as i32;
     Ok((pid != 0).then_some((pid, status)))
+}
+
+/// Whether a child has been stopped since this was last asked (waitid(2)).
+pub fn has_stopped(pidfd: i32) -> bool {
+    const P_PIDFD: usize = 3;
+    /// The PID is the fourth word behind the padding of `siginfo_t`: zero if there was nothing to tell.
+    const PID: usize = 4;
+    let mut info = [0_u32; 32];
+    let asked = call!(waitid, P_PIDFD, pidfd, info.as_mut_ptr(), k::WSTOPPED | k::WNOHANG, 0);
+    asked.is_ok() && info[PID] != 0
 }
 
 /// Returns the events of each descriptor; a negative descriptor is left out.

@@ -10,6 +10,7 @@
 use core::ffi::c_void;
 use core::mem::{MaybeUninit, size_of};
 use core::sync::atomic::{AtomicI32, Ordering};
+use syscalls::{Sysno, raw_syscall};
 
 /// `struct clone_args` up to `tls`: its first published size, accepted by every kernel with clone3 (clone(2)).
 #[repr(C, align(8))]
@@ -28,6 +29,7 @@ struct CloneArgs {
 const CLONE_VM: u64 = 0x100;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_VFORK: u64 = 0x4000;
+const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const SIGCHLD: u64 = 17;
 const ENOSYS: i64 = 38;
@@ -78,14 +80,65 @@ pub unsafe fn vfork(
     child: unsafe extern "C" fn(*mut c_void) -> !,
     data: *mut c_void,
 ) -> Result<Born, i32> {
+    let flags = flags | CLONE_VFORK | if share_memory { CLONE_VM } else { 0 };
+    // SAFETY: this function's own contract.
+    unsafe { clone(flags, core::ptr::null(), stack, child, data) }
+}
+
+/// As [`vfork`] with shared memory, but it is we who wait, not the kernel for us: `meanwhile` is called from time to time,
+/// and ends the wait when it returns true, which it has to when the child has ended.
+///
+/// When the child has left our memory, the kernel clears a word and wakes who waits for that: CLONE_CHILD_CLEARTID
+/// (clone(2)). Kernels before 5.10 do not when the child ends by dumping core.
+///
+/// # Errors
+/// As [`vfork`].
+///
+/// # Safety
+/// As [`vfork`]; and what the child uses must not be touched by `meanwhile`.
+pub unsafe fn vfork_watched(
+    flags: u64,
+    stack: &mut [MaybeUninit<u8>],
+    child: unsafe extern "C" fn(*mut c_void) -> !,
+    data: *mut c_void,
+    meanwhile: &mut dyn FnMut(&Born) -> bool,
+) -> Result<Born, i32> {
+    const FUTEX_WAIT: i32 = 0;
+    /// `struct timespec`: a tenth of a second.
+    const SLICE: [i64; 2] = [0, 100_000_000];
+    let present = AtomicI32::new(1);
+    // SAFETY: this function's own contract; the word outlives the child's stay in our memory, or what is left of it.
+    let born = unsafe { clone(flags | CLONE_VM | CLONE_CHILD_CLEARTID, present.as_ptr(), stack, child, data)? };
+    while present.load(Ordering::Acquire) != 0 {
+        // SAFETY: a live word and a live timespec.
+        unsafe { raw_syscall!(Sysno::futex, present.as_ptr(), FUTEX_WAIT, 1, SLICE.as_ptr(), 0, 0) };
+        if present.load(Ordering::Acquire) != 0 && meanwhile(&born) {
+            break;
+        }
+    }
+    Ok(born)
+}
+
+/// clone3(2) or clone(2) with a pidfd, and with `present` as the word for CLONE_CHILD_CLEARTID.
+///
+/// # Safety
+/// As for [`vfork`], if memory is shared until the child has left it.
+unsafe fn clone(
+    flags: u64,
+    present: *const i32,
+    stack: &mut [MaybeUninit<u8>],
+    child: unsafe extern "C" fn(*mut c_void) -> !,
+    data: *mut c_void,
+) -> Result<Born, i32> {
     let pidfd = AtomicI32::new(-1);
     // Both ABIs want the stack pointer on a multiple of 16.
     let base = (stack.as_mut_ptr() as usize).next_multiple_of(16);
     let size = (stack.as_ptr() as usize + stack.len() - base) & !15;
-    let flags = flags | CLONE_VFORK | CLONE_PIDFD | if share_memory { CLONE_VM } else { 0 };
+    let flags = flags | CLONE_PIDFD;
     let args = CloneArgs {
         flags: flags | CLONE_CLEAR_SIGHAND,
         pidfd: pidfd.as_ptr() as u64,
+        child_tid: present as u64,
         exit_signal: SIGCHLD,
         stack: base as u64,
         stack_size: size as u64,
@@ -96,9 +149,11 @@ pub unsafe fn vfork(
     let (result, method) = match unsafe { clone_call(CLONE3, arguments, child, data) } {
         // clone(2) has no CLONE_CLEAR_SIGHAND, which is a second belt: signals are blocked until the exec, and
         // the exec resets handlers (signal(7)). It stores the pidfd through the parent_tid argument, and wants the
-        // top of the stack. What it takes after that differs between architectures, and is nothing here.
+        // top of the stack. The child_tid argument comes fourth or fifth, by the architecture; the other one, the
+        // thread's own storage, is not looked at without CLONE_SETTLS.
         unknown if unknown == -ENOSYS => {
-            let arguments = [flags | SIGCHLD, (base + size) as u64, pidfd.as_ptr() as u64, 0, 0];
+            let word = present as u64;
+            let arguments = [flags | SIGCHLD, (base + size) as u64, pidfd.as_ptr() as u64, word, word];
             // SAFETY: as above.
             (unsafe { clone_call(CLONE, arguments, child, data) }, Method::Clone)
         }

@@ -361,7 +361,8 @@ operations! {
     /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a request.
     41 Start {
         /** CLONE_NEW* for the child */ flags: u64,
-        /** if not 0, only its failure or its end is reported, and `Abort` knows it by this number */ token: u32,
+        /** the number by which `Abort` knows it */ token: u32,
+        /** whether only its failure or its end is reported */ quiet: u32,
     }
     /// Lay out the descriptors that came with the request: the first ones as standard input, output and error where
     /// `stdio` says so, the others under the numbers in `pass`.
@@ -372,8 +373,15 @@ operations! {
     44 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
     /// Open a file, and attach it to the report.
     45 Open { /** where */ path: Text<S> }
-    /// Read a short file, and put what it says into the report.
-    46 Read { /** where */ path: Text<S> }
+    /// Read a short file of init's own proc, and put what it says into the report.
+    46 Read { /** where, from the root of the proc */ path: Text<S> }
+    /// Open a file of init's own proc, and attach it to the report.
+    52 OpenOwn {
+        /** where, from the root of the proc */ path: Text<S>,
+        /** whether it is one of the links that are no paths (proc_pid_ns(5)) */ link: u32,
+    }
+    /// Write `data` to a file of init's own proc in a single write(2).
+    53 WriteOwn { /** where, from the root of the proc */ path: Text<S>, /** what */ data: Blob<S> }
     /// Make a file system of this type that is mounted nowhere, and attach it to the report (fsmount(2)).
     47 Detached { /** the type */ fstype: Text<S> }
     /// umount2(2).

@@ -55,7 +55,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(39) {
+        match self.below(41) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -87,6 +87,8 @@ impl Random {
             19 => Op::WriteMap { pid: self.next() as u32, file: Text(self.text()), data: Blob(self.bytes()) },
             20 => Op::Open { path: Text(self.text()) },
             21 => Op::Read { path: Text(self.text()) },
+            38 => Op::OpenOwn { path: Text(self.text()), link: self.next() as u32 },
+            39 => Op::WriteOwn { path: Text(self.text()), data: Blob(self.bytes()) },
             22 => Op::Detached { fstype: Text(self.text()) },
             23 => Op::Unmount { target: Text(self.text()), flags: self.next() as u32 },
             24 => Op::Abort { token: self.next() as u32 },
@@ -163,7 +165,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but those that make the shape of a request or a box.
-    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=51).chain(60..=64);
+    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=53).chain(60..=64);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 
@@ -216,7 +218,7 @@ fn the_operations_make_the_shape() {
     let exec = || (0, Random(7).exec());
     let fork = || (0, Op::Fork { flags: 0, quiet: 0 });
     let descend = || (0, Op::Descend { flags: 0 });
-    let start = || (0, Op::Start { flags: 0, token: 0 });
+    let start = || (0, Op::Start { flags: 0, token: 1, quiet: 0 });
     let serve = || (0, Op::Serve {});
     let other = || (0, Op::Setsid {});
     let init = || (0, Op::ExecInit { carry: 0 });

@@ -108,7 +108,7 @@ class Box:
         """
         Start a process here, and wait for its end: `start` and `wait` in one, for when there is nothing to do in between.
         """
-    def start(self, /, plan: Plan, fds: SupportsGetItem[int, SupportsIndex]) -> Child:
+    def start(self, /, plan: Plan, fds: SupportsGetItem[int, SupportsIndex], token: SupportsIndex) -> Child:
         """
         Start a process here. `fds` are the descriptors it gets, in the order of the plan.
         """
@@ -119,7 +119,7 @@ class Box:
         """
     def token(self, /) -> int:
         """
-        The token to put into the plan for `run`.
+        The token to put into the plan of a process.
         """
     def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
         """
@@ -268,9 +268,14 @@ class Errand:
         Open a file for reading.
         """
     @staticmethod
+    def open_own(path: bytes, link: bool) -> Plan:
+        """
+        Open a file of proc for reading, or a namespace, which is behind a link that is no path.
+        """
+    @staticmethod
     def read(path: bytes) -> Plan:
         """
-        Read a short file.
+        Read a short file of proc.
         """
     @staticmethod
     def reap(always: bool, now: bool) -> Plan:
@@ -290,7 +295,8 @@ class Errand:
     @staticmethod
     def write(path: bytes, data: bytes) -> Plan:
         """
-        Write a file, in one write(2).
+        Write a file of proc, in one write(2). Here as below the path has no `/proc/` to begin with; the proc is the one
+        that was there before anything ran in the box.
         """
 
 @final
@@ -478,12 +484,24 @@ class Outcome:
     @property
     def fd(self, /) -> int | None:
         """
-        A descriptor, which now belongs to the caller.
+        A descriptor that was brought; nothing if none was, or it has been taken. It belongs to this object.
+        """
+    def file(self, /) -> Any:
+        """
+        The same, as a file to read bytes from.
+        """
+    def is_proc(self, /) -> bool:
+        """
+        Whether it is of a proc.
         """
     @property
     def nanoseconds(self, /) -> int:
         """
         How long it took, in nanoseconds.
+        """
+    def take(self, /) -> int | None:
+        """
+        The same descriptor, which then belongs to the caller.
         """
 
 @final
@@ -718,7 +736,9 @@ def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None, 
     Make a plan for a box.
     """
 
-def compile_process(spec: Incomplete, launch: Incomplete, facts: Facts, home: Plan, token: SupportsIndex = 0) -> Plan:
+def compile_process(
+    spec: Incomplete, launch: Incomplete, facts: Facts, home: Plan, token: SupportsIndex = 0, quiet: bool = False
+) -> Plan:
     """
     Make a plan for another process in the box that `home` made.
     """

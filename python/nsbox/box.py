@@ -85,10 +85,10 @@ class Box(Surroundings):
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another one has that one's; give them to the outer one")
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec))
-        self._handle = _core.open_box(plan, None if outer is None else outer._handle)
-        self._house = House(self._handle, spec)
         self._ended: int | None = None
         self._later: list[StepResult] = []
+        self._handle = _core.open_box(plan, None if outer is None else outer._handle)
+        self._house = House(self._handle, spec)
         if not reap:
             try:
                 self._errand(_core.Errand.reap(False, False))
@@ -143,7 +143,11 @@ class Box(Surroundings):
         """What happened in it: processes that were started, that ended, orphans that were reaped, signals to init.
 
         The last 10,000 are kept. They are numbered: if many came while nobody looked, some are missing.
+
+        Raises:
+            ClosedError: in a child of os.fork.
         """
+        self._check_own()
         return self._handle.events()
 
     # Running things
@@ -376,8 +380,7 @@ class Box(Surroundings):
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
         """Turn the failures of a box that has ended into the error that says so."""
-        if not self._handle.is_own:
-            raise ClosedError(f"{self!r} cannot be used in a child of os.fork")
+        self._check_own()
         if not self.alive:
             raise ClosedError(f"{self!r} cannot be used any more")
         try:
@@ -389,6 +392,10 @@ class Box(Surroundings):
                 raise ClosedError(f"{self!r} ended meanwhile") from None
             raise
 
+    def _check_own(self) -> None:
+        if not self._handle.is_own:
+            raise ClosedError(f"{self!r} cannot be used in a child of os.fork")
+
     def _is_ending(self) -> bool:
         """Whether the box has ended or is about to: what runs in it dies before its PID 1 is gone."""
         with contextlib.suppress(TimeoutError):
@@ -397,7 +404,7 @@ class Box(Surroundings):
 
     def _facts(self) -> _core.Facts:
         """Return the situation of nsbox-init, as far as it matters to what it starts."""
-        with self.open("/proc/self/status") as file:
+        with self._open_own("self/status") as file:
             fields = dict(line.split(b":", 1) for line in file.read().splitlines())
         ours = _core.facts()
         return _core.Facts(

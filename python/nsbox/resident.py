@@ -41,17 +41,19 @@ def start(house: House, launch: Launch, *, program: Argument, cwd: Argument | No
         OSError: as `subprocess` for a program that cannot be executed and a directory that is not there.
         SpawnError: when any other step failed.
     """
+    token = house.core.token()
 
     def begin(plan: _core.Plan, fds: list[int]) -> _core.Child:
-        return house.core.start(plan, fds)
+        return house.core.start(plan, fds, token)
 
-    return _with_plan(house, launch, 0, begin, program, cwd)
+    return _with_plan(house, launch, token, False, begin, program, cwd)
 
 
 def _with_plan(
     house: House,
     launch: Launch,
     token: int,
+    quiet: bool,
     action: Callable[[_core.Plan, list[int]], T],
     program: Argument,
     cwd: Argument | None,
@@ -68,7 +70,7 @@ def _with_plan(
     for fd in launch.pass_fds:
         if not _is_open(fd):
             raise SpawnError(errno.EBADF, "descriptors", "caller", f"sendmsg(SCM_RIGHTS, {fd})", f"descriptor {fd}")
-    plan = _core.compile_process(house.spec, launch, _core.facts(), house.core.plan, token)
+    plan = _core.compile_process(house.spec, launch, _core.facts(), house.core.plan, token, quiet)
     try:
         return action(plan, [fd for fd in (stdin, stdout, stderr, *launch.pass_fds) if fd >= 0])
     except SpawnError as error:
@@ -130,7 +132,7 @@ def run(house: House, *args: Any, check: bool = False, **keywords: Any) -> subpr
     def finish(plan: _core.Plan, fds: list[int]) -> _core.Exit:
         return house.core.run(plan, fds, token)
 
-    returncode = _with_plan(house, launch, token, finish, argv[0], None).returncode
+    returncode = _with_plan(house, launch, token, True, finish, argv[0], None).returncode
     if check and returncode:
         raise subprocess.CalledProcessError(returncode, args[0])
     return subprocess.CompletedProcess(args[0], returncode)

@@ -7,7 +7,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from errno import ENOENT
+from typing import TYPE_CHECKING, Any, cast
 
 from nsbox import _core
 from nsbox.errors import NsboxError, SpawnError, SpecError, UnsupportedError
@@ -185,7 +186,7 @@ class Surroundings(ABC):
     @property
     def hostname(self) -> str:
         """The host name in the box (uts_namespaces(7)). It can be set if the box has a UTS namespace of its own."""
-        return self._read(b"/proc/sys/kernel/hostname")
+        return self._read(b"sys/kernel/hostname")
 
     @hostname.setter
     def hostname(self, name: str) -> None:
@@ -195,7 +196,7 @@ class Surroundings(ABC):
     @property
     def domainname(self) -> str:
         """The NIS domain name in the box. It can be set if the box has a UTS namespace of its own."""
-        return self._read(b"/proc/sys/kernel/domainname")
+        return self._read(b"sys/kernel/domainname")
 
     @domainname.setter
     def domainname(self, name: str) -> None:
@@ -205,7 +206,7 @@ class Surroundings(ABC):
     @property
     def pid_max(self) -> int:
         """One more than the highest PID (proc_sys_kernel(5)). It can be set in a PID namespace of its own."""
-        return int(self._read(b"/proc/sys/kernel/pid_max"))
+        return int(self._read(b"sys/kernel/pid_max"))
 
     @pid_max.setter
     def pid_max(self, value: int) -> None:
@@ -216,12 +217,12 @@ class Surroundings(ABC):
             )
         if type(value) is not int:
             raise SpecError(f"pid_max: expected a number, got {value!r}")
-        self._errand(_core.Errand.write(b"/proc/sys/kernel/pid_max", str(value).encode()))
+        self._errand(_core.Errand.write(b"sys/kernel/pid_max", str(value).encode()))
 
     @property
     def loopback(self) -> bool:
         """Whether the loopback interface is up. It can be brought up in a network namespace of its own."""
-        with self.open("/proc/self/net/fib_trie") as file:
+        with self._open_own("self/net/fib_trie") as file:
             return b"127.0.0.1" in file.read()
 
     @loopback.setter
@@ -238,7 +239,7 @@ class Surroundings(ABC):
             SpawnError: when it cannot be opened.
             ClosedError: when the box has ended.
         """
-        return os.fdopen(self._fetch(_core.Errand.open(path_of("path", path))), "rb")
+        return self._fetch(_core.Errand.open(path_of("path", path))).file()
 
     def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> Socket:
         """Make a socket in the network namespace of the box, for the caller: nsbox-init makes it.
@@ -260,7 +261,7 @@ class Surroundings(ABC):
         family = socket.AF_INET if family == -1 else family
         type = socket.SOCK_STREAM if type == -1 else type
         proto = 0 if proto == -1 else proto
-        fd = self._fetch(_core.Errand.socket(family, type, proto))
+        fd = cast("int", self._fetch(_core.Errand.socket(family, type, proto)).take())
         try:
             return socket.socket(family, type, proto, fileno=fd)
         except BaseException:
@@ -288,7 +289,8 @@ class Surroundings(ABC):
         # Not for everybody: it brings what hands descriptors to other processes.
         from nsbox.namespaces import Namespace  # noqa: PLC0415
 
-        return Namespace(self._fetch(_core.Errand.open(f"/proc/self/ns/{KINDS[kind].link}".encode())))
+        link = f"self/ns/{KINDS[kind].link}".encode()
+        return Namespace(cast("int", self._fetch(_core.Errand.open_own(link, True)).take()))
 
     # Looking at it
 
@@ -301,7 +303,7 @@ class Surroundings(ABC):
         """
         found = {}
         for kind in KINDS.values():
-            with contextlib.suppress(SpawnError), self.open(f"/proc/self/ns/{kind.link}") as file:
+            with contextlib.suppress(SpawnError), self._open_own(f"self/ns/{kind.link}", link=True) as file:
                 found[kind.name] = os.fstat(file.fileno()).st_ino
         return NamespaceIds(**found)
 
@@ -366,24 +368,21 @@ class Surroundings(ABC):
         texts: dict[IpcKind, bytes | None] = {}
         kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")
         for kind in kinds:
-            with self.open(f"/proc/sysvipc/{kind}") as file:
+            with self._open_own(f"sysvipc/{kind}") as file:
                 texts[kind] = file.read()
         queues = self._fetch(_core.Errand.detached(b"mqueue"))
-        try:
-            return table_of(texts, _core.list_queues(queues), self.pid)
-        finally:
-            os.close(queues)
+        return table_of(texts, _core.list_queues(_fd_of(queues)), self.pid)
 
     @contextlib.contextmanager
     def _proc(self, view: View) -> Iterator[str]:
         """Name a proc as a path that is good in the ``with`` block: nsbox-init opens it, or mounts one nowhere."""
         if view not in ("namespace", "proc"):
             raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
-        fd = self._fetch(_core.Errand.open(b"/proc") if view == "proc" else _core.Errand.detached(b"proc"))
-        try:
-            yield f"/proc/self/fd/{fd}"
-        finally:
-            os.close(fd)
+        found = self._fetch(_core.Errand.open(b"/proc") if view == "proc" else _core.Errand.detached(b"proc"))
+        if not found.is_proc():
+            # Reading relies on the files of the kernel: others may have no end, or nobody who writes them.
+            raise SpawnError(ENOENT, "open", "init", 'open("/proc", O_RDONLY)', "what is mounted there is no proc")
+        yield f"/proc/self/fd/{_fd_of(found)}"
 
     def _open_proc(self, view: View) -> _core.Proc:
         """Open one for those who have tried to look through nsbox-init, and may not."""
@@ -414,11 +413,20 @@ class Surroundings(ABC):
         data = self._perform(_core.Errand.read(path)).data
         return bytes(data or b"").decode(errors="surrogateescape").rstrip("\n")
 
-    def _fetch(self, plan: _core.Plan) -> int:
-        fd = self._perform(plan).fd
-        if fd is None:
+    def _open_own(self, path: str, *, link: bool = False) -> Any:
+        """Open a file of the proc that was there before anything ran in the box, and may have mounted over it."""
+        return self._fetch(_core.Errand.open_own(path.encode(), link)).file()
+
+    def _fetch(self, plan: _core.Plan) -> _core.Outcome:
+        """Have nsbox-init open something. The descriptor is closed with what is returned."""
+        found = self._perform(plan)
+        if found.fd is None:
             raise NsboxError("nsbox-init sent no descriptor: the limit of open ones may be reached (RLIMIT_NOFILE)")
-        return fd
+        return found
+
+
+def _fd_of(found: _core.Outcome) -> int:
+    return cast("int", found.fd)
 
 
 def path_of(argument: str, value: Argument) -> bytes:

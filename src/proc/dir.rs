@@ -57,14 +57,29 @@ impl Dir {
         Ok(stat.st_ino)
     }
 
+    /// Open a file or directory of this file system. What somebody has mounted on it is not: it could be anything, a FIFO
+    /// that nobody writes to, or a file without an end (EXDEV, openat2(2)).
+    fn open_here(&self, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
+        // SAFETY: plain numbers, for which zero is valid.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (flags | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_NO_XDEV;
+        let (at, size) = (self.0.as_raw_fd(), size_of_val(&how));
+        // SAFETY: a C string and a structure of that size.
+        let result = unsafe { libc::syscall(libc::SYS_openat2, at, name.as_ptr(), &raw const how, size) };
+        let fd = check(result as isize)?;
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    }
+
     /// Open a directory in this one, to list it.
     pub fn list(&self, name: &CStr) -> Result<Self, Errno> {
-        open(self.0.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
+        self.open_here(name, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
     /// Open a directory in this one, only to find things in it: that needs no permission to list it (openat(2), O_PATH).
     pub fn enter(&self, name: &CStr) -> Result<Self, Errno> {
-        open(self.0.as_raw_fd(), name, libc::O_PATH | libc::O_DIRECTORY).map(Self)
+        self.open_here(name, libc::O_PATH | libc::O_DIRECTORY).map(Self)
     }
 
     /// The owner's user id.
@@ -78,7 +93,7 @@ impl Dir {
 
     /// Read a file of /proc in this directory as a whole. The bytes stay in `buffer` until it is used again.
     pub fn read<'a>(&self, name: &CStr, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Errno> {
-        let file = open(self.0.as_raw_fd(), name, libc::O_RDONLY)?;
+        let file = self.open_here(name, libc::O_RDONLY)?;
         let mut filled = 0;
         loop {
             if filled == buffer.len() {

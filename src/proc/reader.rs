@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             match self.process(pid) {
                 Ok(process) => found.processes.extend(process),
                 Err(errno) if is_shortage(errno) => return Err(errno),
-                Err(libc::EACCES | libc::EPERM) => found.hidden.push(pid),
+                Err(libc::EACCES | libc::EPERM | libc::EXDEV) => found.hidden.push(pid),
                 // Gone.
                 Err(_) => {}
             }

@@ -1,0 +1,61 @@
+//! A proc that nobody else has a hand in: what is on /proc when a box is made, before anything runs in it. Programs may
+//! mount on it, or on any file in it, whatever they like; what is asked through this one is told by the kernel.
+
+use linux_raw_sys::general as k;
+
+use crate::sys::{self, ENOENT, EXDEV, Result};
+
+/// Its root, and its directory `sys`, which is a mount of its own in many containers; -1 where there is none.
+#[derive(Clone, Copy)]
+pub struct Proc {
+    root: i32,
+    sys: i32,
+}
+
+/// What is a directory, only to find things in it.
+const DIRECTORY: u32 = k::O_PATH | k::O_DIRECTORY;
+
+impl Proc {
+    /// Find it. `given` is a descriptor of one, or -1.
+    pub fn find(given: i32) -> Self {
+        let here = || sys::open(c"/proc".as_ptr().cast(), DIRECTORY);
+        let found = if given < 0 { here() } else { Ok(given) };
+        let proc = found.and_then(|proc| if sys::is_proc(proc) { Ok(proc) } else { Err(ENOENT) });
+        let root = proc.or_else(|_| sys::detached_proc()).unwrap_or(-1);
+        let sys = sys::open_at(root, c"sys".as_ptr().cast(), DIRECTORY).unwrap_or(-1);
+        Proc { root, sys }
+    }
+
+    /// What has to stay open.
+    pub fn descriptors(self) -> [i32; 2] {
+        [self.root, self.sys]
+    }
+
+    /// Open `path`, a C string without the `/proc/` it would begin with. Nothing that is mounted there is looked at; where
+    /// something is, a new proc serves, which is mounted nowhere, if the kernel lets us have one.
+    pub fn open(self, path: &[u8], flags: u32) -> Result<i32> {
+        let found = match path.strip_prefix(b"sys/") {
+            Some(rest) => sys::open_here(self.sys, rest, flags),
+            None => sys::open_here(self.root, path, flags),
+        };
+        if found != Err(EXDEV) {
+            return found;
+        }
+        let new = sys::detached_proc().map_err(|_| EXDEV)?;
+        let found = sys::open_here(new, path, flags);
+        sys::close(new);
+        found
+    }
+
+    /// Open what a link that is no path leads to: a namespace, as `self/ns/net`. Those are on a file system of their own,
+    /// so only their directory can be looked at in this way.
+    pub fn open_link(self, path: &[u8]) -> Result<i32> {
+        let slash = path.iter().rposition(|&byte| byte == b'/').ok_or(EXDEV)?;
+        let mut directory = [0; 64];
+        directory.get_mut(..slash).ok_or(EXDEV)?.copy_from_slice(&path[..slash]);
+        let directory = self.open(&directory, DIRECTORY)?;
+        let result = sys::open_at(directory, path[slash + 1..].as_ptr(), k::O_RDONLY);
+        sys::close(directory);
+        result
+    }
+}

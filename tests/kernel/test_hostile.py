@@ -1,0 +1,237 @@
+"""Programs that turn against their init or their caller: neither hangs, and nothing outlives the caller."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support.callers import caller, nobody_left
+from tests.support.forked import Who
+from tests.support.needs import needs
+
+PYTHON = "/usr/bin/python3"
+
+STOP_OTHERS = """
+import os, signal
+os.write(1, b"x")
+while True:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in (1, os.getpid()):
+            try:
+                os.kill(int(name), signal.SIGSTOP)
+            except ProcessLookupError:
+                pass
+"""
+"""Stops every process but init, those that are on the way to their exec included."""
+
+TRACED_BY_A_CHILD = """
+import ctypes, os, signal, sys
+PTRACE_SEIZE = 0x4206
+reader, writer = os.pipe()
+parent = os.getpid()
+if os.fork() == 0:
+    ctypes.CDLL(None, use_errno=True).ptrace(PTRACE_SEIZE, parent, None, None)
+    os.closerange(0, writer)
+    os.write(writer, b"x")
+    os.close(writer)
+    signal.pause()
+os.close(writer)
+os.read(reader, 1)
+if sys.argv[1] == "stay":
+    signal.pause()
+os._exit(3)
+"""
+"""A program that nobody can reap: its tracer never asks for its end (ptrace(2))."""
+
+
+def stopping(box: nsbox.Box) -> Any:
+    """Start the one that stops the others, and return when it does."""
+    reader, writer = os.pipe()
+    child = box.fork_exec([PYTHON, "-c", STOP_OTHERS], stdout=writer)
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    return child
+
+
+def until_one_is_stopped(box: nsbox.Box) -> nsbox.SpawnError:
+    """Start programs that take long to be looked up, until one is stopped meanwhile."""
+    environment = {"PATH": ":".join(f"/nowhere/{number}" for number in range(50_000))}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            box.fork_exec(["nothing"], env=environment)
+        except FileNotFoundError:
+            pass
+        except nsbox.SpawnError as error:
+            return error
+    raise AssertionError("none was stopped")
+
+
+def test_stopped_before_the_exec(who: Who) -> None:
+    """A process that is stopped again and again before its exec is given up, and the box goes on."""
+
+    def use() -> Any:
+        with nsbox.Box("mip", mount_proc=True) as box:
+            process = stopping(box)
+            error = until_one_is_stopped(box)
+            process.kill()
+            process.wait()
+            return error.step, error.errno, box.run(["sh", "-c", "exit 7"]).returncode
+
+    assert who(use) == ("start", 110, 7)
+
+
+def test_the_caller_dies_while_init_waits_for_an_exec() -> None:
+    """It is noticed all the same."""
+    needs(Who("root"), "mip")
+
+    def use(tell: Callable[[object], None]) -> object:
+        box = nsbox.Box("mip", mount_proc=True)
+        kept = stopping(box)
+        while kept:
+            until_one_is_stopped(box)
+            tell("given up")
+        return kept
+
+    with caller(use) as process:
+        assert process.tells()
+        # By now it is most likely in the middle of another one, which takes a second.
+        process.kill()
+        assert not nobody_left()
+
+
+@pytest.mark.parametrize("keywords", [{}, {"unshare": "mi"}, {"init": False}, {"capture_output": True}], ids=str)
+def test_ended_but_traced(who: Who, keywords: dict[str, Any]) -> None:
+    """The end of the program is the end of everything, its tracer included."""
+    assert who(lambda: nsbox.run([PYTHON, "-c", TRACED_BY_A_CHILD, "end"], **keywords).returncode) == 3
+
+
+@pytest.mark.parametrize("unshare", ["mip", "mi"])
+def test_killed_but_traced(who: Who, unshare: str) -> None:
+    """A timeout holds."""
+
+    def use() -> None:
+        with pytest.raises(subprocess.TimeoutExpired):
+            nsbox.run([PYTHON, "-c", TRACED_BY_A_CHILD, "stay"], unshare=unshare, timeout=1)
+
+    who(use)
+
+
+def test_init_without_memory(who: Who) -> None:
+    """A program can take init's right to more memory; then the box ends, and does not go deaf."""
+
+    def use() -> None:
+        with nsbox.Box("mip") as box:
+            code = "import resource; resource.prlimit(1, resource.RLIMIT_AS, (0, 0))"
+            box.run([PYTHON, "-c", code], check=True)
+            with pytest.raises(nsbox.ClosedError, match="ended meanwhile"):
+                box.run(["true"])
+
+    who(use)
+
+
+@pytest.mark.parametrize(
+    ("cover", "look", "expected"),
+    [
+        ("mkfifo /tmp/x; mount --bind /tmp/x /proc/sys/kernel/hostname", lambda box: box.hostname != "", True),
+        ("mount --bind /dev/zero /proc/sysvipc/shm", lambda box: len(box.ipcs()), 0),
+        ("echo 5 > /tmp/x; mount --bind /tmp/x /proc/sys/kernel/pid_max", lambda box: box.pid_max > 300, True),
+        ("mount -t tmpfs none /proc", lambda box: box.namespace_ids.pid != nsbox.namespaces_of(os.getpid()).pid, True),
+        ("mkfifo /tmp/x; mount --bind /tmp/x /proc/self/status", lambda box: box.Box("ip").close(), None),
+    ],
+    ids=["a fifo", "without an end", "made up", "no proc", "what a box inside it needs"],
+)
+def test_mounted_over_what_init_reads(
+    who: Who, cover: str, look: Callable[[nsbox.Box], object], expected: object
+) -> None:
+    """What programs mount on /proc is not what init is asked for: it looks past it, or says that it cannot."""
+
+    def use() -> object:
+        with nsbox.Box("mip", mount_proc=True) as box:
+            box.run(["sh", "-c", f"mount -t tmpfs none /tmp; {cover}"], check=True)
+            try:
+                return look(box)
+            except nsbox.SpawnError as error:
+                return error.errno
+
+    # A user may not mount another proc where one is covered in part (mount_namespaces(7)).
+    assert who(use) in (expected, errno.EXDEV)
+
+
+@pytest.mark.parametrize(
+    "cover",
+    [
+        "mkdir -p /proc/1 && mkfifo /proc/1/stat",
+        "mkdir /proc/self && ln -s /dev/zero /proc/self/stat",
+    ],
+)
+def test_no_proc_at_all(who: Who, cover: str) -> None:
+    """A directory that pretends to be a proc is not read."""
+
+    def use() -> object:
+        with nsbox.Box("mip", mount_proc=True) as box:
+            box.run(["sh", "-c", f"mount -t tmpfs none /proc; {cover}"], check=True)
+            with pytest.raises(nsbox.SpawnError, match="no proc"):
+                box.ps(view="proc")
+            return [process.pid for process in box.ps()]
+
+    assert who(use) == [1]
+
+
+@pytest.mark.parametrize("what", ["stat", "status", "cmdline", ""])
+def test_mounted_over_a_process(who: Who, what: str) -> None:
+    """A FIFO in a proc, or a directory of them, is not waited for; the process counts as one that may not be seen."""
+
+    def use() -> tuple[list[int], list[int]]:
+        cover = f"mkfifo /tmp/x; mount --bind /tmp/x /proc/1/{what}"
+        if not what:
+            cover = "mkdir /tmp/x; mkfifo /tmp/x/stat; mount --bind /tmp/x /proc/1"
+        with nsbox.Box("mip", mount_proc=True) as box:
+            box.run(["sh", "-c", f"mount -t tmpfs none /tmp; {cover}"], check=True)
+            table = box.ps(view="proc")
+            return [process.pid for process in table], list(table.hidden)
+
+    assert who(use) == ([], [1])
+
+
+def test_a_fifo_is_opened_at_once(who: Who) -> None:
+    """Init does not wait for who opens the other end, which may never happen."""
+
+    def use() -> None:
+        with nsbox.Box("mip") as box:
+            box.run(["sh", "-c", "mount -t tmpfs none /tmp; mkfifo /tmp/x"], check=True)
+            box.open("/tmp/x").close()
+
+    who(use)
+
+
+def test_capabilities_of_a_box_in_a_box(who: Who) -> None:
+    """What carries init over its exec is not for what runs there."""
+
+    def use() -> list[list[str]]:
+        show = ["grep", "-E", "CapInh|CapAmb", "/proc/self/status"]
+        with nsbox.Box("mip", mount_proc=True, map_root_user=True) as box, box.Box("ip") as inner:
+            return [one.run(show, capture_output=True, text=True).stdout.split()[1::2] for one in (box, inner)]
+
+    assert who(use) == [["0" * 16] * 2] * 2
+
+
+def test_traced_in_a_box(who: Who) -> None:
+    """A program that was killed, and that its tracer does not let go of, is not waited for."""
+
+    def use() -> None:
+        with nsbox.Box("mip") as box:
+            with pytest.raises(subprocess.TimeoutExpired):
+                box.run([PYTHON, "-c", TRACED_BY_A_CHILD, "stay"], timeout=1)
+            with box.Popen([PYTHON, "-c", TRACED_BY_A_CHILD, "end"]) as process:
+                process.wait()
+
+    who(use)

@@ -376,12 +376,12 @@ operations! {
     /// Read a short file of init's own proc, and put what it says into the report.
     46 Read { /** where, from the root of the proc */ path: Text<S> }
     /// Open a file of init's own proc, and attach it to the report.
-    51 OpenOwn {
+    52 OpenOwn {
         /** where, from the root of the proc */ path: Text<S>,
         /** whether it is one of the links that are no paths (proc_pid_ns(5)) */ link: u32,
     }
     /// Write `data` to a file of init's own proc in a single write(2).
-    52 WriteOwn { /** where, from the root of the proc */ path: Text<S>, /** what */ data: Blob<S> }
+    53 WriteOwn { /** where, from the root of the proc */ path: Text<S>, /** what */ data: Blob<S> }
     /// Make a file system of this type that is mounted nowhere, and attach it to the report (fsmount(2)).
     47 Detached { /** the type */ fstype: Text<S> }
     /// umount2(2).

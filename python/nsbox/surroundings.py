@@ -261,7 +261,12 @@ class Surroundings(ABC):
         family = socket.AF_INET if family == -1 else family
         type = socket.SOCK_STREAM if type == -1 else type
         proto = 0 if proto == -1 else proto
-        return socket.socket(family, type, proto, fileno=self._fetch(_core.Errand.socket(family, type, proto)).take())
+        fd = cast("int", self._fetch(_core.Errand.socket(family, type, proto)).take())
+        try:
+            return socket.socket(family, type, proto, fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def namespace(self, kind: str) -> Namespace:
         """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.

@@ -63,7 +63,7 @@ def stopping(box: nsbox.Box) -> Any:
 
 def until_one_is_stopped(box: nsbox.Box) -> nsbox.SpawnError:
     """Start programs that take long to be looked up, until one is stopped meanwhile."""
-    environment = {"PATH": ":".join(f"/nowhere/{number}" for number in range(5000))}
+    environment = {"PATH": ":".join(f"/nowhere/{number}" for number in range(50_000))}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

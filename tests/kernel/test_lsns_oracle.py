@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -151,13 +152,21 @@ def test_mounted_namespaces() -> None:
     )
     if os.geteuid() != 0:
         pytest.skip("only root can make namespaces and mounts without a user namespace")
-    answers = [
-        subprocess.run(
-            ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script],
-            capture_output=True, env=ENVIRONMENT | {"LSNS": " ".join(command)}, check=False, stdin=subprocess.DEVNULL,
-        ).stdout.decode()
-        for command in (LSNS, OURS)
-    ]  # fmt: skip
+
+    def answer(command: Sequence[str]) -> str:
+        for _ in range(20):
+            text = subprocess.run(
+                ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script],
+                capture_output=True, env=ENVIRONMENT | {"LSNS": " ".join(command)}, check=False,
+                stdin=subprocess.DEVNULL,
+            ).stdout.decode()  # fmt: skip
+            # Rows are in the order of the ids, and those of namespaces that have ended are given out again.
+            rows = [line.split()[0] for line in text.splitlines()[1:3]]
+            if rows == sorted(rows) and "sleep" in text.splitlines()[2]:
+                break
+        return text
+
+    answers = [answer(command) for command in (LSNS, OURS)]
     assert "/mnt/a,/mnt/b" in answers[0]
     # The numbers of the new namespaces differ.
     first, second = (sorted_numbers(answer) for answer in answers)

@@ -72,6 +72,8 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
     os.dup2(error_writer, 2)
     # Not where pytest would have it.
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    # Python puts it into its own environment in the C locale (PEP 538); no shell has it.
+    os.environ.pop("LC_CTYPE", None)
     status = 99
     try:
         if not who.is_root:

@@ -391,7 +391,7 @@ operations! {
     /// Whether orphans are reaped as soon as they end, and whether those that wait are reaped now.
     49 Reap { /** from now on */ always: u32, /** once */ now: u32 }
     /// Make a socket, and attach it to the report.
-    53 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
+    51 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
     /// setns(2); the descriptor is closed.
     60 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
     /// Root's ids in the user namespace that has been joined, as far as it has them.

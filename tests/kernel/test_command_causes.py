@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from tests.support import libc
 from tests.support.forked import Who, in_child
 from tests.support.nsenter_targets import running
 from tests.support.twins import ours
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="processes of several users can only be made by root")
 
 ROOT, USER = Who("root"), Who("user")
 
@@ -107,6 +111,21 @@ def test_joining() -> None:
         # A user namespace in which the caller is nobody.
         assert "target-hidden" in CAUSES
         fails(USER, "target-hidden", "-t", str(pid), "-U")
+
+
+def test_mounts_without_chroot() -> None:
+    """Root without CAP_SYS_CHROOT, as a container can have it."""
+
+    def check() -> None:
+        header, data = struct.pack("Ii", 0x20080522, 0), (ctypes.c_uint32 * 6)()
+        library = ctypes.CDLL(None, use_errno=True)
+        assert library.capget(header, data) == 0
+        for word in (0, 1):
+            data[word] &= ~(1 << 18)
+        assert library.capset(header, data) == 0
+        fails(ROOT, "no-right-to-join-mounts", "--mount=/proc/self/ns/mnt")
+
+    in_child(check)
 
 
 def test_from_inside() -> None:

@@ -125,6 +125,10 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("not-a-directory", Failure(ENOTDIR, "chroot", 'chroot("/etc/passwd")'), ROOT),
     ("closed-directory", Failure(EACCES, "target wd", "fchdir(</root>)"), USER),
     ("no-right-to-chroot", Failure(EPERM, "chroot", 'chroot("/srv")'), USER),
+    (
+        "no-right-to-join-mounts", Failure(EPERM, "join mount", "setns(7, CLONE_NEWNS)"),
+        replace(ROOT, effective=ROOT.effective & ~(1 << 18)),
+    ),
     ("foreign-owner", Failure(EPERM, "join cgroup", "setns(7, CLONE_NEWCGROUP)"), ROOT),
     ("foreign-cgroup", Failure(EPERM, "join cgroup", 'write("cgroup.procs", "0")'), ROOT),
     ("no-namespace-file", Failure(ENOENT, "open target", 'open("/run/netns/a")'), ROOT),

@@ -213,8 +213,8 @@ CREATION = (
         steps=MAKING,
         errnos=frozenset({ENOMEM}),
         find=_dead,
-        why="this process has left its PID namespace for its children, and in the other one PID 1 has ended: memory is "
-        "not short",
+        why="memory is not short: the PID namespace in which this process's children are born is dead, as its PID 1 "
+        "has ended",
         remedy="in a shell: exit it, and use unshare --fork --pid; in Python: os.setns(os.open('/proc/self/ns/pid', "
         "os.O_RDONLY)) cures this process",
         meaning="The first child after unshare of a PID namespace is its PID 1. When PID 1 ends, the namespace is dead "

@@ -32,6 +32,14 @@ def _of_a_process(failure: Failure, _: Evidence) -> Found | None:
     return {} if re.search(r"PIDFD_GET_|/proc/\d+/", failure.call) else None
 
 
+def _of_a_file(failure: Failure, _: Evidence) -> Found | None:
+    return {} if failure.call.startswith("open") else None
+
+
+def _no_chroot(_: Failure, evidence: Evidence) -> Found | None:
+    return {} if evidence.has("CAP_SYS_ADMIN") and not evidence.has("CAP_SYS_CHROOT") else None
+
+
 def _joins(failure: Failure, _: Evidence) -> Found | None:
     # Joining the cgroup itself, by a write, has the same name as joining a namespace of that kind.
     return {} if failure.call.startswith("setns") else None
@@ -97,7 +105,7 @@ JOINING = (
         title="The file may not be opened",
         steps=_OPEN,
         errnos=DENIED,
-        find=_always,
+        find=_of_a_file,
         why="this user may not open that file, or not enter a directory on the way to it",
         remedy="run as its owner, or as root",
         meaning="A namespace that is kept at a file, a directory and a cgroup are protected as other files are.",
@@ -159,6 +167,18 @@ JOINING = (
         remedy="join that user namespace as well (--user), as the user who made it; or run as root",
         meaning="Every namespace belongs to the user namespace in which it was made, and only root of that one, or of "
         "one around it, may send processes there.",
+        manual="setns(2)",
+    ),
+    Cause(
+        name="no-right-to-join-mounts",
+        title="The caller may not change its root directory, which other mounts bring along",
+        steps=frozenset({"join mount"}),
+        errnos=frozenset({EPERM}),
+        find=_no_chroot,
+        why="joining a mount namespace takes CAP_SYS_CHROOT as well, which the caller lacks",
+        remedy="run with that capability, or join the user namespace that it belongs to as well (--user)",
+        places={"docker": "docker run --cap-add SYS_CHROOT"},
+        meaning="Whoever joins a mount namespace gets its root directory, which is a chroot(2) as well.",
         manual="setns(2)",
     ),
     Cause(

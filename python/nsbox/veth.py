@@ -145,7 +145,7 @@ def connect(a: Box, b: Box, *, addresses: Addresses | None = None, names: tuple[
     asked = ""
     try:
         with _CHOOSING, Route(a) as route_a, Route(b) as route_b, b.namespace("net") as namespace:
-            taken = [route.addresses() for route in (route_a, route_b)]
+            taken = route_a.addresses(), route_b.addresses()
             pairs = _new_pairs(taken) if wanted is None else _unused(wanted, taken)
             name_a = _name("a", route_a, names and names[0])
             name_b = _name("b", route_b, names and names[1])
@@ -154,8 +154,8 @@ def connect(a: Box, b: Box, *, addresses: Addresses | None = None, names: tuple[
             for box in (a, b):
                 _note(box, "veth", call, "veth(4)", "what goes in at one end comes out at the other")
             ends = (
-                _end(a, route_a, name_a, [pair[0] for pair in pairs]),
-                _end(b, route_b, name_b, [pair[1] for pair in pairs]),
+                _end(a, route_a, name_a, pairs, 0),
+                _end(b, route_b, name_b, pairs, 1),
             )
             for end, route in zip(ends, (route_a, route_b), strict=True):
                 call = route.await_carrier(end.index, end.name)
@@ -173,16 +173,17 @@ def connect(a: Box, b: Box, *, addresses: Addresses | None = None, names: tuple[
         raise
 
 
-def _end(box: Box, route: Route, name: str, addresses: Sequence[Interface]) -> VethEnd:
+def _end(box: Box, route: Route, name: str, pairs: list[tuple[Interface, Interface]], side: int) -> VethEnd:
     index = route.index(name)
     if index is None:
         # Between two calls; whoever has the box may do that.
         raise ClosedError(f"{name} in {box!r} was removed meanwhile")
     _note(box, "link up", route.bring_up(index, name), "rtnetlink(7)", "an interface is down until it is brought up")
+    addresses = tuple(pair[side] for pair in pairs)
     for address in addresses:
         call = route.add_address(index, name, address)
         _note(box, "address", call, "rtnetlink(7)", "an address brings the route to its network along")
-    return VethEnd(box, name, index, tuple(addresses))
+    return VethEnd(box, name, index, addresses)
 
 
 def _remove_what_is_there(box: Box, name: str) -> None:

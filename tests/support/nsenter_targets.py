@@ -13,6 +13,7 @@ from typing import Any
 import nsbox
 import pytest
 
+from tests.support.census import wait_until
 from tests.support.forked import USER
 from tests.support.rootfs import Rootfs
 
@@ -68,6 +69,8 @@ def running(kind: str) -> Iterator[int]:
             pid = started.pid
             if options is not None and any("f" in option for option in options if not option.startswith("--")):
                 pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+            # A census knows processes by their names, too: this one has its last.
+            wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
             yield pid
         finally:
             with contextlib.suppress(ProcessLookupError):

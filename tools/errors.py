@@ -21,7 +21,7 @@ When something cannot be started, nsbox says three things: which step failed, wh
 ```text
 step 'mount proc' failed: mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL): Operation not permitted
 why: parts of /proc are hidden by mounts (/proc/kcore), and a new proc would show them again
-next: docker run --security-opt systempaths=unconfined
+next: start the container anew with the option added: docker run --security-opt systempaths=unconfined
 ```
 
 A *step* is one thing nsbox does on the way to your program; `nsbox explain` lists them all. The *why* is never guessed:

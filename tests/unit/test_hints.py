@@ -254,7 +254,7 @@ def test_a_clean_machine_is_not_accused(failure: Failure) -> None:
         (replace(DOCKER, places=("podman",)), Failure(EPERM, "clone", CLONE), "podman run"),
         (GITHUB, uid_map("0 1000 1"), "add a step before this one"),
         (UBUNTU, uid_map("0 1000 1"), "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
-        (replace(UBUNTU, places=("docker", "ubuntu")), uid_map("0 1000 1"), "two doors"),
+        (replace(UBUNTU, places=("docker", "ubuntu")), uid_map("0 1000 1"), "both are needed"),
         (replace(ROOT, places=("rhel",), limits={"user": 0}), Failure(ENOSPC, "clone", CLONE_USER), "/etc/sysctl.d"),
         (replace(ROOT, places=("wsl2",), kinds=("user",)), Failure(EINVAL, "unshare", "CLONE_NEWTIME"), "wsl --update"),
     ],

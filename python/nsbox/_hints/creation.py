@@ -112,10 +112,11 @@ CREATION = (
         steps=MAKING,
         errnos=frozenset({EPERM}),
         find=_no_capability,
-        why="every namespace but a user namespace needs CAP_SYS_ADMIN, which {who} does not have here",
-        remedy="add a user namespace (map_root_user=True, or unshare -r on the command line), or run as root",
+        why="every namespace but a user namespace needs a right of root, CAP_SYS_ADMIN, which {who} does not have here",
+        remedy="add a user namespace (map_root_user=True in Python, -r on the command line), or run as root",
         places={
-            "docker": "add a user namespace (map_root_user=True, or unshare -r), or docker run --cap-add SYS_ADMIN"
+            "docker": "add a user namespace (map_root_user=True in Python, -r on the command line), or start the "
+            "container anew with the option added: docker run --cap-add SYS_ADMIN"
         },
         meaning="Only an administrator may make most namespaces. A user namespace is the way around: everybody may "
         "make one, and is the administrator inside.",
@@ -128,9 +129,10 @@ CREATION = (
         steps=MAKING,
         errnos=frozenset({EPERM}),
         find=_unmapped,
-        why="the caller's {which} id is not mapped in the user namespace in which it is, so it may not nest another "
-        "one",
-        remedy="leave it, and make that user namespace with a map: unshare -r, or map_root_user=True",
+        why="the caller's {which} id does not exist in the user namespace in which it is (it is not mapped), so it "
+        "may not make another one inside",
+        remedy="exit that shell or program, and start it with a map: -r on the command line, or map_root_user=True in "
+        "Python",
         meaning="Inside a user namespace only ids of its map exist. Whoever shows as nobody, 65534, because no map was "
         "written may not make a further user namespace.",
         manual="user_namespaces(7)",
@@ -144,7 +146,8 @@ CREATION = (
         find=_chroot,
         why="the root directory of this process is no mount point, so it is in a chroot, where user namespaces are "
         "refused",
-        remedy="start outside the chroot, or enter the directory by pivot_root(2) instead",
+        remedy="leave the chroot (exit), and start outside; in Python root=DIRECTORY enters a directory by "
+        "pivot_root(2) instead",
         meaning="chroot shows a process another root directory. A user namespace would allow it to break out again, so "
         "the kernel refuses it there.",
         manual="user_namespaces(7), chroot(2)",
@@ -156,9 +159,12 @@ CREATION = (
         steps=MAKING,
         errnos=frozenset({ENOSPC}),
         find=_limit_zero,
-        why="{limits} {be} 0",
+        why="this is not about a disk: {limits} {be} 0, so none may be made",
         remedy=SYSCTL,
-        places={"rhel": "sudo sysctl -w {settings}, and a file in /etc/sysctl.d to keep it"},
+        places={
+            "rhel": "sudo sysctl -w {settings}; with the same setting in a file in /etc/sysctl.d it stays after a "
+            "reboot"
+        },
         meaning='"No space left on device" is not about a disk here. Each kind of namespace has a limit, and some '
         "distributions and hardening packages set it to 0 to switch that kind off.",
         manual="namespaces(7)",
@@ -171,7 +177,8 @@ CREATION = (
         errnos=frozenset({ENOSPC}),
         find=_too_deep,
         why="this process is in the 32nd nested PID namespace, and the kernel allows no deeper one",
-        remedy="nest less deeply: the depth is a constant of the kernel",
+        remedy="exit some of the shells and boxes around this one: the kernel allows 32 levels, and no setting "
+        "changes that",
         meaning="User and PID namespaces can be put into each other 32 times. From inside the depth is hard to see.",
         manual="pid_namespaces(7), user_namespaces(7)",
         traceless=lambda failure, evidence: (
@@ -186,8 +193,8 @@ CREATION = (
         errnos=frozenset({ENOSPC}),
         find=_limit_reached,
         why="a limit is reached: {limits}",
-        remedy="end what is left over: nsbox lsns lists it; or raise the limit: sudo sysctl -w "
-        "user.max_KIND_namespaces=N",
+        remedy="end programs that were left over in namespaces (nsbox lsns lists them), or raise the limit: sudo "
+        "sysctl -w user.max_KIND_namespaces=N, where KIND is user, pid, mnt, net and so on",
         meaning="Each kind of namespace has a limit for each user, in /proc/sys/user. The limits of outer user "
         "namespaces count as well, but cannot be read from inside.",
         manual="namespaces(7)",
@@ -215,8 +222,8 @@ CREATION = (
         find=_dead,
         why="memory is not short: the PID namespace in which this process's children are born is dead, as its PID 1 "
         "has ended",
-        remedy="in a shell: exit it, and use unshare --fork --pid; in Python: os.setns(os.open('/proc/self/ns/pid', "
-        "os.O_RDONLY)) cures this process",
+        remedy="in a shell: exit it, and use unshare --fork --pid; in Python: "
+        "nsbox.raw.setns(os.open('/proc/self/ns/pid', os.O_RDONLY)) cures this process",
         meaning="The first child after unshare of a PID namespace is its PID 1. When PID 1 ends, the namespace is dead "
         "and "
         'the kernel starts nothing in it any more; it says "Cannot allocate memory" for want of a better number. That '
@@ -230,7 +237,8 @@ CREATION = (
         errnos=frozenset({EINVAL}),
         find=_moved,
         why="this process's children belong to another PID namespace than itself, and so cannot get a further one",
-        remedy="in a shell: exit it; in Python: os.setns(os.open('/proc/self/ns/pid', os.O_RDONLY)) cures it",
+        remedy="in a shell: exit it, and use unshare --fork --pid; in Python: "
+        "nsbox.raw.setns(os.open('/proc/self/ns/pid', os.O_RDONLY)) cures this process",
         meaning="A process that unshared its PID namespace stays where it is; only its children are born in the new "
         "one. Until it is put back it cannot make another.",
         manual="pid_namespaces(7)",
@@ -242,7 +250,8 @@ CREATION = (
         errnos=frozenset({EAGAIN}),
         find=_task_limit,
         why="no further process may be started: {limit}",
-        remedy="end some of the processes that are counted, or raise that limit",
+        remedy="end programs that are no longer needed (ps -ef lists them), or raise that limit: RLIMIT_NPROC by "
+        "ulimit -u, kernel.pid_max by sysctl -w, pids.max by docker run --pids-limit",
         meaning="Three limits count processes and threads: RLIMIT_NPROC those of a user, kernel.pid_max those of a PID "
         "namespace, pids.max those of a cgroup. Limits of outer PID namespaces and cgroups count too, unseen.",
         manual="fork(2), setrlimit(2), proc_sys_kernel(5), cgroups(7)",
@@ -255,8 +264,10 @@ CREATION = (
         steps=frozenset({"exec init", "prepare"}),
         errnos=DENIED,
         find=_memfd,
-        why="vm.memfd_noexec is {value}: files in memory may not be executed, and no directory took nsbox-init instead",
-        remedy="make $TMPDIR a directory on a file system without noexec, or set vm.memfd_noexec to 0",
+        why="vm.memfd_noexec is {value}: files in memory may not be executed, and no directory took nsbox's helper "
+        "nsbox-init instead",
+        remedy="set TMPDIR to a directory in which programs may be executed: mkdir -p ~/tmp && export TMPDIR=~/tmp; "
+        "or sudo sysctl -w vm.memfd_noexec=0",
         meaning="nsbox keeps its helper in memory. Where that is forbidden it uses a file without a name in a "
         "temporary directory, which must be on a file system from which programs may be executed.",
         manual="memfd_create(2)",

@@ -63,7 +63,7 @@ DIRECTORIES = (
         steps=_ROOT,
         errnos=frozenset({EPERM}),
         find=_no_chroot,
-        why="another root directory takes CAP_SYS_CHROOT, which the caller lacks",
+        why="another root directory takes a right of root, CAP_SYS_CHROOT, which the caller lacks",
         remedy="add a user namespace (unshare -r, nsenter -U), or run as root",
         meaning="A user who could choose the root could show setuid programs files of its own making. So only root "
         "may, and whoever is root of a user namespace, where such programs have no power outside.",

@@ -89,8 +89,8 @@ MAPS = (
         steps=_ROWS,
         errnos=frozenset({EPERM}),
         find=_somebody_else,
-        why="without {capability} outside, a map may hold one id, the caller's own {noun} {own}",
-        remedy="map only yourself (map_root_user=True, unshare -r), or run as root",
+        why="without {capability} (a right of root) outside, a map may hold one id, the caller's own {noun} {own}",
+        remedy="map only yourself (map_root_user=True in Python, -r on the command line), or run as root",
         meaning="A map says which id outside each id inside stands for. If everybody could choose that, everybody "
         "could act as everybody else. So without a capability only one's own id may be mapped.",
         manual="user_namespaces(7)",
@@ -103,7 +103,7 @@ MAPS = (
         errnos=frozenset({EPERM}),
         find=_not_mapped_here,
         why="the ids {ids} have no meaning in the caller's own user namespace, which has {has}",
-        remedy="map only ids that exist here: the second number of each range is one of the caller's namespace",
+        remedy="correct the ranges (inside, outside, count): all ids outside must be among those that exist here",
         meaning="User namespaces nest: what is outside the new one is itself inside another, and only the ids of that "
         "one can be passed on. `cat /proc/self/uid_map` shows them in the first and third column.",
         manual="user_namespaces(7)",
@@ -115,9 +115,12 @@ MAPS = (
         steps=frozenset({"uid_map"}),
         errnos=frozenset({EPERM}),
         find=_no_setfcap,
-        why="a map to user 0 outside needs CAP_SETFCAP, which the caller lacks",
-        remedy="run with that capability, or do not map user 0 outside",
-        places={"docker": "docker run --cap-add SETFCAP, or do not map user 0 outside"},
+        why="a map to user 0 outside needs a right of root, CAP_SETFCAP, which the caller lacks",
+        remedy="do not map user 0 outside (no range with 0 as its second number), or run where root has this right",
+        places={
+            "docker": "start the container anew with the option added: docker run --cap-add SETFCAP; or do not map "
+            "user 0 outside"
+        },
         meaning="Whoever is root outside could put capabilities on files from inside. So since Linux 5.12 the right to "
         "do that is needed.",
         manual="user_namespaces(7), capabilities(7)",
@@ -128,8 +131,9 @@ MAPS = (
         steps=frozenset({"setgroups"}),
         errnos=frozenset({EPERM}),
         find=_denied_before,
-        why='this process is in a user namespace in which setgroups is "deny", and that holds for all further in',
-        remedy='leave setgroups out, or use "deny"',
+        why='this process is in a user namespace in which groups may not be changed (setgroups is "deny"), and that '
+        "holds for all further in",
+        remedy='leave setgroups="allow" (--setgroups allow) out, or use "deny"',
         meaning="Dropping a group can give rights, where a file forbids something to that group. Once a user namespace "
         "has given up setgroups(2), neither it nor any inside it gets it back.",
         manual="user_namespaces(7)",
@@ -153,7 +157,7 @@ MAPS = (
         errnos=frozenset({ENOENT, ESRCH, *DENIED}),
         find=_gone,
         why="no proc is mounted, and the maps are files in it",
-        remedy="mount a proc first: mount -t proc proc /proc",
+        remedy="first, as root: mount -t proc proc /proc",
         meaning="The kernel takes the maps through files of /proc. In a chroot, or in a sparse container, /proc may be "
         "missing.",
         manual="proc(5)",
@@ -165,7 +169,8 @@ MAPS = (
         errnos=frozenset({ENOENT, ESRCH}),
         find=_other_proc,
         why="/proc does not show the process that was just made, so it belongs to another PID namespace",
-        remedy="mount a proc for this PID namespace: mount -t proc proc /proc",
+        remedy="enter the PID namespace anew with a proc of its own (unshare --pid --fork --mount-proc; in Python "
+        "mount_proc=True); or in it, in a mount namespace of its own, as root: mount -t proc proc /proc",
         meaning="A proc shows the PID namespace of whoever mounted it. After entering another PID namespace the old "
         "one is still there, with other numbers.",
         manual="pid_namespaces(7)",
@@ -177,10 +182,11 @@ MAPS = (
         errnos=frozenset({EROFS}),
         find=_read_only,
         why="/proc is mounted read-only, so the maps cannot be written",
-        remedy="make it writable: mount -o remount,rw /proc; or mount another proc",
+        remedy="as root: mount -o remount,rw /proc; or mount another proc",
         places={
-            "docker": "docker run --security-opt systempaths=unconfined",
-            "podman": "podman run --security-opt unmask=ALL",
+            "docker": "start the container anew with the option added: docker run --security-opt "
+            "systempaths=unconfined",
+            "podman": "start the container anew with the option added: podman run --security-opt unmask=ALL",
         },
         meaning="The kernel takes the maps through files of /proc, which must be writable.",
         manual="proc(5)",
@@ -192,7 +198,7 @@ MAPS = (
         errnos=frozenset({EACCES}),
         find=lambda _, __: None,
         why="the files of the new process may not be opened",
-        remedy="mount /proc without hidepid, or run as root",
+        remedy="run as root, or show all processes in /proc: sudo mount -o remount,hidepid=0 /proc",
         meaning="With the option hidepid a proc shows everybody only their own processes, and a process that changed "
         "its rights may not count as one's own.",
         manual="proc(5)",

@@ -64,7 +64,7 @@ MOUNTS = (
         errnos=frozenset({ENOENT, ENOTDIR}),
         find=_always,
         why="the place for the new proc does not exist, or is no directory",
-        remedy="make that directory first, or name another one",
+        remedy="make that directory first (mkdir -p), or name another one",
         meaning="A file system is mounted on a directory that exists.",
         manual="mount(2)",
     ),
@@ -74,8 +74,8 @@ MOUNTS = (
         steps=MOUNTING,
         errnos=frozenset({EPERM}),
         find=_landlock,
-        why="this process is in {layers} of Landlock, in which nothing can be mounted",
-        remedy="start outside that sandbox",
+        why="this process is in {layers} of Landlock, a sandbox in which nothing can be mounted",
+        remedy="start it outside that sandbox, such as in a plain terminal: inside it cannot be switched off",
         meaning="Landlock lets a program restrict itself and all it starts. Whatever else it allows, mounts are "
         "forbidden from then on, also in new namespaces and to root.",
         manual="landlock(7)",
@@ -88,13 +88,14 @@ MOUNTS = (
         errnos=frozenset({EPERM}),
         find=_masked,
         why="parts of /proc are hidden by mounts ({hidden}), and a new proc would show them again",
-        remedy="mount a whole proc somewhere before, as root: then the new one shows nothing new; or run as root "
-        "without a user namespace",
+        remedy="run as root without a user namespace, or go without a new proc (mount_proc=False, no --mount-proc); "
+        "it also helps if root mounts a whole proc somewhere before: mount -t proc proc DIRECTORY",
         places={
-            "kubernetes": "the pod needs procMount: Unmasked together with hostUsers: false",
+            "kubernetes": "the pod needs procMount: Unmasked together with hostUsers: false in its YAML",
             "jupyterhub": "ask whoever runs the hub for procMount: Unmasked with hostUsers: false in the user's pod",
-            "podman": "podman run --security-opt unmask=ALL",
-            "docker": "docker run --security-opt systempaths=unconfined",
+            "podman": "start the container anew with the option added: podman run --security-opt unmask=ALL",
+            "docker": "start the container anew with the option added: docker run --security-opt "
+            "systempaths=unconfined",
         },
         meaning="Containers cover sensitive files of /proc by mounting something over them. Inside a user namespace "
         "the kernel refuses a fresh proc as long as no proc is visible without such covers. In the kernel's log it "
@@ -110,7 +111,7 @@ MOUNTS = (
         errnos=frozenset({EPERM}),
         find=_no_proc,
         why="no proc is mounted here, and a user namespace may mount only what is visible already",
-        remedy="mount a proc outside first, or run as root without a user namespace",
+        remedy="first, as root outside of the user namespace: mount -t proc proc /proc; or run as root without one",
         meaning="In a user namespace a fresh proc may show nothing that could not be seen before.",
         manual="user_namespaces(7)",
     ),
@@ -121,7 +122,8 @@ MOUNTS = (
         errnos=frozenset({EPERM}),
         find=_foreign_pids,
         why="in a user namespace, proc can only be mounted for a PID namespace that belongs to it",
-        remedy="make a new PID namespace, too: the letter p among the namespaces, or --pid --fork",
+        remedy="make a new PID namespace, too: --pid --fork on the command line, the letter p among the namespaces in "
+        "Python",
         meaning="proc shows a PID namespace. Root of a user namespace is root over the namespaces made in it, and not "
         "over older ones.",
         manual="user_namespaces(7)",
@@ -133,7 +135,8 @@ MOUNTS = (
         errnos=DENIED,
         find=lambda _, __: None,
         why="it is forbidden",
-        remedy="try the same outside of any sandbox and container; nsbox doctor tries each step by itself",
+        remedy="run nsbox doctor, which tries each step by itself; then try the same outside of any container and "
+        "sandbox",
         meaning="A filter for system calls can look at single arguments, and security modules need not say what they "
         "forbid. Then nothing can be read that would tell who refused.",
         manual="mount(2), seccomp(2)",
@@ -146,8 +149,7 @@ MOUNTS = (
         errnos=frozenset({EINVAL}),
         find=_no_mount_point,
         why="/ is no mount point here, as in a chroot, so its propagation cannot be set",
-        remedy='use propagation="unchanged" (--propagation=unchanged), or enter the directory by pivot_root(2) '
-        "instead of chroot",
+        remedy='use propagation="unchanged" (--propagation=unchanged), or leave the chroot (exit) and start outside',
         meaning="Whether mounts spread to other mount namespaces is a property of each mount. In a chroot / is a "
         "directory within a mount.",
         manual="mount_namespaces(7)",
@@ -171,8 +173,8 @@ MOUNTS = (
         errnos=frozenset({EINVAL}),
         find=lambda _, __: None,
         why="the kernel does not mount that namespace there",
-        remedy="put the file on a private mount (mount --bind DIR DIR, then mount --make-private DIR); and for a mount "
-        "namespace try once more on a single processor, with taskset -c 0",
+        remedy="put the file on a private mount (as root: mount --bind DIR DIR && mount --make-private DIR); and for "
+        "a mount namespace try once more on a single processor: taskset -c 0 and then the command",
         meaning="A mount namespace may only be mounted in an older one, or the two could keep each other alive for "
         "ever, and on a shared mount it would spread into itself. Linux 6.18 tells older from newer by numbers that "
         "each processor gives out by itself, and so sometimes errs.",
@@ -208,10 +210,10 @@ MOUNTS = (
         errnos=frozenset({EROFS, ENOENT, EACCES}),
         find=_always,
         why="/proc/sys is read-only, or not there, as in most containers",
-        remedy="mount_proc=True gives the namespace its own",
+        remedy="add mount_proc=True, which gives the namespace a /proc of its own",
         places={
-            "docker": "mount_proc=True gives the namespace its own, or docker run --security-opt "
-            "systempaths=unconfined",
+            "docker": "add mount_proc=True, which gives the namespace a /proc of its own; or start the container anew "
+            "with the option added: docker run --security-opt systempaths=unconfined",
         },
         meaning="Settings of the kernel are files in /proc/sys. Containers often mount that part read-only.",
         manual="proc_sys_kernel(5)",
@@ -235,7 +237,7 @@ MOUNTS = (
         find=_always,
         why="/proc/self/timens_offsets cannot be opened: proc is not mounted or read-only, or the kernel has no time "
         "namespaces",
-        remedy="leave the offsets out, or mount a proc",
+        remedy="leave the clocks alone (no boottime, no monotonic), or as root: mount -t proc proc /proc",
         meaning="The clocks of a new time namespace are set through a file of /proc, before the first process enters "
         "it.",
         manual="time_namespaces(7)",

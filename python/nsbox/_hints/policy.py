@@ -85,9 +85,9 @@ POLICY = (
         errnos=ANY,
         find=_not_linux,
         why="this is {place}, which imitates Linux and knows only a part of namespaces",
-        remedy="use a virtual machine or another host; nsbox doctor lists what works here",
+        remedy="use a virtual machine, or another computer; nsbox doctor lists what works here",
         places={
-            "wsl1": "in Windows: wsl --set-version DISTRIBUTION 2",
+            "wsl1": "in Windows: wsl --set-version NAME 2, with the NAME that wsl --list shows",
             "colab": "Colab allows no more than this; use a virtual machine",
         },
         meaning="Some hosts run programs for Linux on a kernel of their own. What that kernel has not learned fails, "
@@ -101,17 +101,19 @@ POLICY = (
         steps=MAKING | MOUNTING | {"exec init"},
         errnos=frozenset({EPERM, EACCES, ENOSYS}),
         find=_filter,
-        why="a seccomp filter answers instead of the kernel: {sign}",
-        remedy="start the container without that filter; no setting inside it can help",
+        why="a filter for system calls (seccomp) answers instead of the kernel: {sign}",
+        remedy="start the container or service without its seccomp filter, or ask whoever starts it; no setting "
+        "inside it can help",
         places={
-            "kubernetes": "the pod needs securityContext.seccompProfile.type: Unconfined, or hostUsers: false with a "
-            "profile that allows it; no setting inside the pod can help",
+            "kubernetes": "the pod needs securityContext.seccompProfile.type: Unconfined in its YAML, or hostUsers: "
+            "false with a profile that allows it; no setting inside the pod can help",
             "jupyterhub": "ask whoever runs the hub for a seccompProfile of type Unconfined for the user's pod; no "
             "setting inside can help",
             "binder": "Binder allows no namespaces, whatever you set; use another host",
-            "podman": "podman run --security-opt seccomp=unconfined; no setting inside the container can help",
-            "docker": "docker run --security-opt seccomp=unconfined (or --cap-add SYS_ADMIN); no setting inside the "
-            "container can help",
+            "podman": "start the container anew with the option added: podman run --security-opt seccomp=unconfined; "
+            "no setting inside it can help",
+            "docker": "start the container anew with the option added: docker run --security-opt seccomp=unconfined "
+            "(or --cap-add SYS_ADMIN); no setting inside it can help",
         },
         meaning="A filter for system calls was put on this process when its container was started. It says no before "
         "the kernel is asked, also to root. Containers have such a filter by default.",
@@ -128,9 +130,10 @@ POLICY = (
         "rights in it",
         remedy="sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
         places={
-            "github": "add a step before this one: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-            "docker": "two doors are shut: start the container with --security-opt apparmor=unconfined, and on the "
-            "host set kernel.apparmor_restrict_unprivileged_userns=0",
+            "github": "add a step before this one: `- run: sudo sysctl -w "
+            "kernel.apparmor_restrict_unprivileged_userns=0`",
+            "docker": "both are needed: on the host, sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; "
+            "then start the container anew with the option added: docker run --security-opt apparmor=unconfined",
         },
         meaning="Since version 23.10 Ubuntu allows every user to make a user namespace, which succeeds, and then "
         "denies all that it would be good for. So the failure comes a step later than its cause.",
@@ -142,12 +145,13 @@ POLICY = (
         steps=MAKING | MOUNTING | MAPPING | SETTING,
         errnos=frozenset({EACCES}),
         find=_profile,
-        why="AppArmor confines this process by the profile {label!r}",
-        remedy="run it without that profile, or with one that allows mounts and user namespaces",
+        why="AppArmor, a set of rules beside the usual permissions, confines this process by the profile {label!r}",
+        remedy="run it where that profile does not hold, such as in a plain terminal outside of the container, snap "
+        "or service; or ask for a profile that allows mounts and user namespaces",
         places={
-            "docker": "docker run --security-opt apparmor=unconfined",
-            "podman": "podman run --security-opt apparmor=unconfined",
-            "kubernetes": "the pod needs securityContext.appArmorProfile.type: Unconfined",
+            "docker": "start the container anew with the option added: docker run --security-opt apparmor=unconfined",
+            "podman": "start the container anew with the option added: podman run --security-opt apparmor=unconfined",
+            "kubernetes": "the pod needs securityContext.appArmorProfile.type: Unconfined in its YAML",
         },
         meaning="AppArmor is a second set of rules beside the usual permissions. The profile for containers forbids "
         'mounts, also to root. Its sign is EACCES, "Permission denied", where the kernel itself says EPERM.',
@@ -160,11 +164,12 @@ POLICY = (
         steps=MAKING | MOUNTING | MAPPING | SETTING | {"exec init"},
         errnos=frozenset({EACCES}),
         find=_selinux,
-        why="SELinux confines this process as {label!r}",
-        remedy="see `ausearch -m AVC -ts recent` for the rule, and have the policy extended",
+        why="SELinux, a set of rules beside the usual permissions, confines this process as {label!r}",
+        remedy="show whoever runs the machine what `sudo ausearch -m AVC -ts recent` prints: it names what SELinux "
+        "must allow",
         places={
-            "docker": "docker run --security-opt label=disable",
-            "podman": "podman run --security-opt label=disable",
+            "docker": "start the container anew with the option added: docker run --security-opt label=disable",
+            "podman": "start the container anew with the option added: podman run --security-opt label=disable",
             "kubernetes": "the pod needs securityContext.seLinuxOptions with a type that may create user namespaces",
         },
         meaning="SELinux is a second set of rules beside the usual permissions. It has a rule of its own for making "
@@ -179,8 +184,8 @@ POLICY = (
         steps=MAKING,
         errnos=frozenset({EPERM}),
         find=_switched_off,
-        why="kernel.unprivileged_userns_clone is 0",
-        remedy="sudo sysctl -w kernel.unprivileged_userns_clone=1, or run as root",
+        why="kernel.unprivileged_userns_clone is 0: only root may make user namespaces",
+        remedy="sudo sysctl -w kernel.unprivileged_userns_clone=1 (for a container: on its host), or run as root",
         meaning="Older Debian kernels, and some others, have a switch that allows user namespaces to root only.",
         manual="user_namespaces(7)",
     ),

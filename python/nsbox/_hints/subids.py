@@ -10,7 +10,7 @@ from nsbox._hints.cause import Cause, Failure, Found
 __all__ = ["SUBIDS"]
 
 _STEPS = frozenset({"gid_map", "uid_map"})
-_OWN = "map only yourself (map_root_user, map_current_user, map_user, map_group)"
+_OWN = "map only yourself (map_root_user=True in Python, -r on the command line)"
 
 
 def _helper(failure: Failure) -> dict[str, str] | None:
@@ -44,8 +44,8 @@ SUBIDS = (
         steps=_STEPS,
         errnos=frozenset({ENOENT}),
         find=_missing,
-        why="without {program}, an ordinary user may map one id, its own",
-        remedy=f"install the package uidmap (elsewhere: shadow-utils), or {_OWN}",
+        why="{program} is not installed, and without it an ordinary user may map one id, its own",
+        remedy=f"sudo apt install uidmap (elsewhere the package is shadow-utils), or {_OWN}",
         meaning="The ids that an ordinary user may map besides its own are written down in /etc/subuid and /etc/subgid."
         " The kernel does not know these files; two privileged programs read them, and write the maps.",
         manual="newuidmap(1), newgidmap(1)",
@@ -57,9 +57,9 @@ SUBIDS = (
         steps=_STEPS,
         errnos=frozenset({EPERM}),
         find=_powerless,
-        why="no_new_privs is set for this process, so {program}, which is setuid, gets no rights",
-        remedy=f"start from a process without no_new_privs, or {_OWN}",
-        places={"kubernetes": f"the pod needs allowPrivilegeEscalation: true; or {_OWN}"},
+        why="no_new_privs is set: this process can gain no rights, so {program}, which needs those of root, gets none",
+        remedy=f"{_OWN}, or start where no_new_privs is not set, such as in a plain terminal",
+        places={"kubernetes": f"the pod needs allowPrivilegeEscalation: true in its YAML; or {_OWN}"},
         meaning="A process that has given up new privileges gets none from setuid programs, for ever, and neither do "
         "its children. Containers and services often start like that.",
         manual="PR_SET_NO_NEW_PRIVS(2const)",
@@ -72,7 +72,7 @@ SUBIDS = (
         errnos=frozenset({EPERM}),
         find=_not_granted,
         why="{file} does not grant these ids to this user",
-        remedy='map what it grants (map_users="auto", map_groups="auto"; --map-auto), or as root grant more: usermod '
+        remedy='map what it grants (map_users="auto", map_groups="auto"; --map-auto), or grant more: sudo usermod '
         "--add-subuids 100000-165535 --add-subgids 100000-165535 USER",
         meaning="Each line of /etc/subuid and /etc/subgid grants a user a range of ids, which nobody else should have.",
         manual="subuid(5), subgid(5)",
@@ -85,8 +85,8 @@ SUBIDS = (
         errnos=frozenset({EPERM}),
         find=_no_owner,
         why="{program} has refused",
-        remedy="see that {program} is setuid root, that the user has a name in /etc/passwd, and that {file} has a line "
-        "for it",
+        remedy="see that {file} has a line for this user, that `id -un` prints its name, and that `ls -l $(which "
+        "{program})` shows -rws, which is setuid root",
         meaning="The programs look the user up by name, and want the process to belong to it.",
         manual="newuidmap(1), newgidmap(1)",
         example=_EXAMPLE,

@@ -13,6 +13,7 @@ import nsbox
 import pytest
 
 from tests.support.callers import caller, nobody_left
+from tests.support.census import wait_until
 from tests.support.forked import Who
 from tests.support.needs import needs
 
@@ -106,6 +107,46 @@ def test_the_caller_dies_while_init_waits_for_an_exec() -> None:
         # By now it is most likely in the middle of another one, which takes a second.
         process.kill()
         assert not nobody_left()
+
+
+def test_stopped_in_a_joined_namespace(who: Who) -> None:
+    """Those who live there may stop nsbox-init, too. It is made to go on, or else given up, and that is said."""
+
+    def use() -> list[object]:
+        ends: list[object] = []
+        with nsbox.Box("mip", mount_proc=True) as box:
+            kept = stopping(box)
+            for _ in range(4):
+                try:
+                    ends.append(nsbox.run(["sleep", "1000"], unshare="", join=box, timeout=0.1))
+                except subprocess.TimeoutExpired:
+                    ends.append("timeout")
+                except nsbox.SpawnError as error:
+                    ends.append(error.step)
+            kept.kill()
+        return ends
+
+    assert set(who(use)) <= {"timeout", "init", "fork"}
+
+
+def test_the_caller_dies_while_it_is_stopped_in_a_joined_namespace() -> None:
+    """What it has started in a box of somebody else ends with it."""
+    needs(Who("root"), "mip")
+    with nsbox.Box("mip", mount_proc=True) as box:
+        target = box.pid
+
+        def use(tell: Callable[[object], None]) -> object:
+            child = nsbox.fork_exec(["sleep", "1000"], unshare="", join=target)
+            tell(child.pid)
+            return child
+
+        # They are no children of the box, so they come first.
+        with caller(use) as process:
+            process.tells()
+            kept = stopping(box)
+            process.kill()
+            assert wait_until(lambda: len(box.ps()) == 2, 10), box.ps()
+            kept.kill()
 
 
 @pytest.mark.parametrize("keywords", [{}, {"unshare": "mi"}, {"init": False}, {"capture_output": True}], ids=str)

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicI32;
 use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
 use crate::descriptors;
@@ -10,7 +11,7 @@ use crate::report::Channel;
 use crate::supervise::Supervisor;
 use crate::sys::{self, ETIMEDOUT, Errno, Result};
 use nsbox_init::capabilities;
-use nsbox_init::vfork::{Born, vfork, vfork_watched};
+use nsbox_init::vfork::{Born, Leaving, vfork_watched};
 use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
 
 /// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
@@ -27,9 +28,17 @@ pub struct Launcher {
     /// How the caller left SIGCHLD, which init itself needs at its default: a caller that ignores it would have its
     /// children reaped by the kernel, and init inherits that.
     sigchld: sys::Sigaction,
-    /// Where a failure is noted, if the child gets a copy of our memory instead of sharing it: the kernel does not let
-    /// a process that shares its memory enter a new time namespace (time_namespaces(7)).
-    page: Option<*mut Failure>,
+    /// What is shared with the child, if that gets a copy of our memory otherwise: the kernel does not let a process that
+    /// shares its memory enter a new time namespace (time_namespaces(7)).
+    page: Option<*mut Shared>,
+}
+
+/// What the child tells.
+#[repr(C)]
+struct Shared {
+    failure: Failure,
+    /// Whether it has not left our memory, or its copy, yet.
+    present: AtomicI32,
 }
 
 /// A step that failed.
@@ -73,6 +82,8 @@ struct Child<'a, 'b> {
     sigchld: sys::Sigaction,
     parent: i32,
     failure: *mut Failure,
+    /// By which it is noticed that it leaves its copy of our memory, if it has one, and the word for that.
+    leaving: Option<(Leaving, &'a AtomicI32)>,
 }
 
 impl Launcher {
@@ -96,12 +107,16 @@ impl Launcher {
     pub fn launch(&self, supervisor: &Supervisor, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
         let (step, flags) = (u32::from(order.step), order.flags);
         let failed = |errno| Failure { step, errno, value: 0 };
-        let mut noted = failed(0);
-        let failure = self.page.unwrap_or(&raw mut noted);
+        let mut ours = Shared { failure: failed(0), present: AtomicI32::new(1) };
+        let shared = self.page.unwrap_or(&raw mut ours);
         // SAFETY: our own variable, or a page mapped for this.
-        unsafe { failure.write_volatile(noted) };
+        let (failure, present) = unsafe { (&raw mut (*shared).failure, &(*shared).present) };
+        // SAFETY: as above.
+        unsafe { failure.write_volatile(failed(0)) };
         let memory = Memory::prepare(order.plan).map_err(failed)?;
-        let mut child = Child { order, exec: memory.exec(), sigchld: self.sigchld, parent: self.parent, failure };
+        let leaving = self.page.map(|_| (Leaving::default(), present));
+        let (exec, sigchld, parent) = (memory.exec(), self.sigchld, self.parent);
+        let mut child = Child { order, exec, sigchld, parent, failure, leaving };
         let data = (&raw mut child).cast();
         let mut stops = 0;
         let mut meanwhile = |born: &Born| {
@@ -115,11 +130,7 @@ impl Launcher {
         // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
         // prepared data and leaves by execve or exit; the stack is freshly mapped for it.
         let born = unsafe {
-            if self.page.is_none() {
-                vfork_watched(flags, memory.stack(), payload, data, &mut meanwhile)
-            } else {
-                vfork(flags, false, memory.stack(), payload, data)
-            }
+            vfork_watched(flags, self.page.is_none(), present, memory.stack(), payload, data, &mut meanwhile)
         };
         memory.free();
         let born = born.map_err(failed)?;
@@ -143,6 +154,9 @@ impl Launcher {
 unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     // SAFETY: `launch` passed its own live `Child`.
     let child = unsafe { &mut *data.cast::<Child<'_, '_>>() };
+    if let Some((leaving, present)) = &mut child.leaving {
+        leaving.tell(present);
+    }
     die_with_init(child.parent);
     if child.order.announce {
         let inside = i64::from(sys::getpid());

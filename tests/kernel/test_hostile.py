@@ -76,11 +76,12 @@ def until_one_is_stopped(box: nsbox.Box) -> nsbox.SpawnError:
     raise AssertionError("none was stopped")
 
 
-def test_stopped_before_the_exec(who: Who) -> None:
+@pytest.mark.parametrize("unshare", ["mip", "mipT"])
+def test_stopped_before_the_exec(who: Who, unshare: str) -> None:
     """A process that is stopped again and again before its exec is given up, and the box goes on."""
 
     def use() -> Any:
-        with nsbox.Box("mip", mount_proc=True) as box:
+        with nsbox.Box(unshare, mount_proc=True) as box:
             process = stopping(box)
             error = until_one_is_stopped(box)
             process.kill()
@@ -90,12 +91,13 @@ def test_stopped_before_the_exec(who: Who) -> None:
     assert who(use) == ("start", 110, 7)
 
 
-def test_the_caller_dies_while_init_waits_for_an_exec() -> None:
+@pytest.mark.parametrize("unshare", ["mip", "mipT"])
+def test_the_caller_dies_while_init_waits_for_an_exec(unshare: str) -> None:
     """It is noticed all the same."""
     needs(Who("root"), "mip")
 
     def use(tell: Callable[[object], None]) -> object:
-        box = nsbox.Box("mip", mount_proc=True)
+        box = nsbox.Box(unshare, mount_proc=True)
         kept = stopping(box)
         while kept:
             until_one_is_stopped(box)

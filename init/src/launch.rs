@@ -8,10 +8,9 @@ use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 use crate::descriptors;
 use crate::perform::operation;
 use crate::report::Channel;
-use crate::supervise::Supervisor;
+use crate::supervise::{Supervisor, close_others};
 use crate::sys::{self, ETIMEDOUT, Errno, Result};
-use nsbox_init::capabilities;
-use nsbox_init::vfork::{Born, Leaving, vfork_watched};
+use nsbox_init::vfork::{Born, Leaving, Method, vfork_watched};
 use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
 
 /// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
@@ -148,6 +147,38 @@ impl Launcher {
         }
         Ok(born)
     }
+
+    /// Start the init of a box inside this one, as a copy of ourselves: the socket and the lifeline for it came with the
+    /// request. By an exec its memory would come to belong to our user namespace, whose root could then trace it (ptrace(2)),
+    /// while a copy's belongs where ours does. What fails in there is reported over that socket.
+    pub fn copy(&self, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
+        let failed = |errno| Failure { step: u32::from(order.step), errno, value: 0 };
+        if let Some((pid, pidfd)) = sys::fork(order.flags).map_err(failed)? {
+            return Ok(Born { pid, pidfd, method: Method::Clone });
+        }
+        die_with_init(self.parent);
+        announce(order);
+        let [socket, lifeline] = *order.received else { sys::exit(NOT_STARTED) };
+        let channel = Channel { socket, lifeline };
+        for (step, op) in order.ops.by_ref() {
+            if let Err((errno, value)) = operation(&channel, &op) {
+                channel.fail(step, errno, value);
+            }
+        }
+        close_others([socket, lifeline]);
+        crate::begin(&channel, -1)
+    }
+}
+
+/// Tell the caller of this process, if it is to be told, and go where it starts.
+fn announce(order: &Order<'_>) {
+    if order.announce {
+        let inside = i64::from(sys::getpid());
+        let _ = order.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
+    }
+    if order.directory >= 0 {
+        let _ = sys::fchdir(order.directory);
+    }
 }
 
 /// The child's side of the fork, in memory shared with init, which leaves it alone until the exec.
@@ -158,13 +189,7 @@ unsafe extern "C" fn payload(data: *mut c_void) -> ! {
         leaving.tell(present);
     }
     die_with_init(child.parent);
-    if child.order.announce {
-        let inside = i64::from(sys::getpid());
-        let _ = child.order.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
-    }
-    if child.order.directory >= 0 {
-        let _ = sys::fchdir(child.order.directory);
-    }
+    announce(child.order);
     while let Some((step, op)) = child.order.ops.next() {
         if let Err((errno, value)) = child.operation(&op) {
             // SAFETY: shared memory made for this; init reads it only after we are gone.
@@ -193,10 +218,6 @@ impl Child<'_, '_> {
                 die_with_init(self.parent);
                 Err((self.exec.run(), 0))
             }
-            Op::ExecInit { carry } => {
-                die_with_init(self.parent);
-                Err((exec_init(self.order.received, *carry != 0), 0))
-            }
             _ => operation(self.order.channel, op),
         }
     }
@@ -214,22 +235,6 @@ fn die_with_init(init: i32) {
     if sys::poll([init], Some(0)) == Ok([true]) {
         sys::exit(NOT_STARTED);
     }
-}
-
-/// Become the init of a box inside this one: the image, its socket and its lifeline came with the request.
-fn exec_init(received: &[i32], carry: bool) -> Errno {
-    let [image, socket, lifeline] = *received else { return sys::EIO };
-    for fd in [socket, lifeline] {
-        sys::set_cloexec(fd, false);
-    }
-    if carry {
-        capabilities::carry();
-    }
-    let (mut one, mut other) = ([0; 12], [0; 12]);
-    let numbers = [sys::digits(socket, &mut one), sys::digits(lifeline, &mut other)];
-    let argv = [c"nsbox-init".as_ptr().cast(), numbers[0], numbers[1], core::ptr::null()];
-    let envp = [core::ptr::null()];
-    sys::exec_file(image, argv.as_ptr(), envp.as_ptr())
 }
 
 /// What one start needs in memory: a stack for the child, and behind it the pointers execve(2) wants. One page often

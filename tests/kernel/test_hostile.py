@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.callers import caller, nobody_left
 from tests.support.census import wait_until
-from tests.support.forked import Who
+from tests.support.forked import Who, as_user
 from tests.support.needs import needs
 
 PYTHON = "/usr/bin/python3"
@@ -278,3 +278,32 @@ def test_traced_in_a_box(who: Who) -> None:
                 process.wait()
 
     who(use)
+
+
+TRACE_INIT = """
+import ctypes, os
+PTRACE_SEIZE = 0x4206
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(PTRACE_SEIZE, 1, None, None), ctypes.get_errno())
+try:
+    print(os.listdir("/proc/1/fd"))
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_nobody_traces_the_init_of_a_box_in_a_box() -> None:
+    """Root of a user namespace has no power over init in it, be its box in another one."""
+
+    def use() -> list[str]:
+        for number in os.listdir("/proc/self/fd"):
+            path = f"/proc/self/fd/{number}"
+            # That of nsbox-init was made by root; the user's own is a different matter.
+            if os.path.islink(path) and "nsbox-init" in os.readlink(path):
+                os.close(int(number))
+        command = [PYTHON, "-c", TRACE_INIT]
+        with nsbox.Box("mip", mount_proc=True) as box, box.Box("mip", mount_proc=True) as inner:
+            return [one.run(command, capture_output=True, text=True).stdout for one in (box, inner)]
+
+    needs(Who("user"), "mip")
+    assert as_user(use) == [f"-1 {errno.EPERM}\n{errno.EACCES}\n"] * 2

@@ -19,8 +19,8 @@ from nsbox.spec import KINDS
 __all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather", "inherit"]
 
 CAPABILITIES = {
-    "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24,
-    "CAP_SETFCAP": 31,
+    "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_RESOURCE": 24, "CAP_SETFCAP": 31,
 }  # fmt: skip
 """The numbers of those that matter here (capabilities(7))."""
 

@@ -232,5 +232,11 @@ def _above_stdio(fd: int) -> int:
 
 
 def _refuse(error: OSError, call: str, target: Target) -> NoReturn:
-    failure: SpawnError = spawn_error(error.errno or 0, "open target", "caller", call, f"the target is {target!r}")
+    failure: SpawnError = spawn_error(
+        error.errno or 0,
+        "open target",
+        "caller",
+        call,
+        f"the target is {os.fsdecode(target) if isinstance(target, bytes) else repr(target)}",
+    )
     raise failure from None

@@ -149,6 +149,34 @@ async def network() -> Any:
     return found
 
 
+async def served() -> Any:
+    """Be a server with several kernels, which starts one again that has ended by itself."""
+    from jupyter_client.multikernelmanager import AsyncMultiKernelManager
+
+    install("--unshare", "mipn")
+    manager = AsyncMultiKernelManager(kernel_manager_class="jupyter_client.ioloop.AsyncIOLoopKernelManager")
+    number = await manager.start_kernel(kernel_name=KERNEL)
+    kernel: Any = manager.get_kernel(number)
+    client = kernel.client()
+    client.start_channels()
+    await client.wait_for_ready(timeout=30)
+    found: dict[str, Any] = {"first": kernel.provisioner.pid}
+
+    async def works() -> str:
+        reply = await client.execute_interactive("1 + 1", timeout=30, output_hook=lambda _: None)
+        return str(reply["content"]["status"])
+
+    assert await works() == "ok"
+    client.execute(f"{DAEMON}; import os; os._exit(3)")
+    while kernel.provisioner.pid == found["first"] or not kernel.has_kernel:
+        await asyncio.sleep(0.05)
+    await client.wait_for_ready(timeout=30)
+    found |= {"second": kernel.provisioner.pid, "works": await works()}
+    client.stop_channels()
+    await manager.shutdown_all()
+    return found | {"sockets": sorted(path.name for path in PLACE.rglob("*ipc*")), "transport": kernel.transport}
+
+
 async def killed() -> Any:
     """Be killed while a kernel runs and has a daemon."""
     install()
@@ -164,5 +192,9 @@ if __name__ == "__main__":
     settle()
     print(
         "\n"
-        + json.dumps(asyncio.run({"lesson": lesson, "late": late, "network": network, "killed": killed}[sys.argv[2]]()))
+        + json.dumps(
+            asyncio.run(
+                {"lesson": lesson, "late": late, "network": network, "served": served, "killed": killed}[sys.argv[2]]()
+            )
+        )
     )

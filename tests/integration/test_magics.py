@@ -47,7 +47,7 @@ BAD_CELLS = {
     "%pstree nobody": ("UsageError", "neither a PID nor the name", []),
     "%pstree 4194305": ("UsageError", "no process 4194305", []),
     "%lsns --type=nothing": ("SpecError", "'nothing'", []),
-    "%explain ls": ("UsageError", "only unshare and nsbox run", []),
+    "%explain ls": ("UsageError", "can be explained", []),
     "%%unshare -mipf --timeout 0.3\nsleep 1000": ("CellTimeoutError", "not over after 0.3 seconds", []),
 }
 CELLS = {

@@ -83,6 +83,14 @@ def test_network(who: Who, place: Path) -> None:
     assert not found["started"]
 
 
+def test_server(who: Who, place: Path) -> None:
+    """A server starts a kernel again that has ended by itself; what that one has left behind ended with it."""
+    needs(who, "mipn")
+    found = play(who, place, "served")
+    assert found["second"] != found["first"]
+    assert (found["works"], found["transport"], found["sockets"]) == ("ok", "ipc", [])
+
+
 def test_killed_client(who: Who, place: Path) -> None:
     """When the client is killed, so is the kernel, with all that it has started."""
     play(who, place, "killed", -signal.SIGKILL)

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -98,6 +99,53 @@ def test_what_it_refuses(plain_box: int, arguments: tuple[str, ...]) -> None:
     assert run(plain_box, OURS, *arguments) == run(plain_box, LSNS, *arguments) == (1, "")
 
 
+@pytest.mark.parametrize("form", [(), ("-l",), ("-J",), ("-r",), ("-o", "COMMAND,PID")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("expression", "option"),
+    [
+        ("TYPE == 'pid'", ("-t", "pid")), ("type eq 'uts' or TYPE =~ '^ipc$'", ("-t", "uts", "-t", "ipc")),
+        ("true", ()), ("!(TYPE != 'user') && NS > 0", ("-t", "user")), ("PID == 4000000", ("-p", "4000000")),
+    ],
+)  # fmt: skip
+def test_filters(plain_box: int, expression: str, option: tuple[str, ...], form: tuple[str, ...]) -> None:
+    """What an expression chooses is what the option chooses that means the same."""
+    assert run(plain_box, OURS, *form, "-Q", expression) == run(plain_box, LSNS, *form, *option)
+
+
+def test_filters_of_columns_that_are_not_shown(plain_box: int) -> None:
+    """They are read all the same, and so it is for the processes of a namespace."""
+    (uts,) = [namespace for namespace in lsns(of=plain_box).of_process(1) if namespace.kind == "uts"]
+    everything = run(plain_box, OURS, "-l", "-n", "-r", "-o", "NS,NPROCS")[1].split()
+    more = {namespace for namespace, count in zip(everything[::2], everything[1::2], strict=True) if int(count) > 1}
+    assert more
+    assert set(run(plain_box, OURS, "-lnr", "-o", "NS", "--filter", "NPROCS gt 1")[1].split()) == more
+    networks = run(plain_box, OURS, "-lnr", "-o", "TYPE", "-Q", "NETNSID")[1].split()
+    assert set(networks) == {"net"}
+    assert run(plain_box, OURS, "-lnr", "-o", "PID", "-Q", "PID < 2", str(uts.id)) == (0, "1\n")
+
+
+def test_what_is_no_filter(plain_box: int) -> None:
+    """The status is 1, as for all that lsns refuses."""
+    for expression in ("NOSUCH == 1", "TYPE ==", "TYPE =~ '('"):
+        assert run(plain_box, OURS, "-Q", expression) == (1, "")
+
+
+@pytest.mark.parametrize("form", [(), ("-r",), ("-J",)])
+def test_list_of_columns(plain_box: int, form: tuple[str, ...]) -> None:
+    """It has every column, with its type, and what JSON is of that type."""
+    status, output = run(plain_box, OURS, *form, "--list-columns")
+    assert status == 0
+    if form == ("-J",):
+        listed = {line["holder"]: line["type"] for line in json.loads(output)["lsns-columns"]}
+        (first, *_) = json.loads(run(plain_box, OURS, "-J", "-l", "--output-all")[1])["namespaces"]
+        for name, kind in listed.items():
+            assert kind == ("<integer>" if isinstance(first[name.lower()], int) else "<string>")
+    else:
+        words = [line.split()[:2] for line in output.splitlines()]
+        listed = dict(words)
+    assert list(listed) == run(plain_box, OURS, "--output-all", "-r")[1].splitlines()[0].split()
+
+
 def on_terminal(box: int, command: list[str], columns: int, *arguments: str) -> str:
     """Run it on a terminal of so many columns."""
     ours, theirs = pty.openpty()
@@ -151,13 +199,21 @@ def test_mounted_namespaces() -> None:
     )
     if os.geteuid() != 0:
         pytest.skip("only root can make namespaces and mounts without a user namespace")
-    answers = [
-        subprocess.run(
-            ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script],
-            capture_output=True, env=ENVIRONMENT | {"LSNS": " ".join(command)}, check=False, stdin=subprocess.DEVNULL,
-        ).stdout.decode()
-        for command in (LSNS, OURS)
-    ]  # fmt: skip
+
+    def answer(command: Sequence[str]) -> str:
+        for _ in range(20):
+            text = subprocess.run(
+                ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script],
+                capture_output=True, env=ENVIRONMENT | {"LSNS": " ".join(command)}, check=False,
+                stdin=subprocess.DEVNULL,
+            ).stdout.decode()  # fmt: skip
+            # Rows are in the order of the ids, and those of namespaces that have ended are given out again.
+            rows = [line.split()[0] for line in text.splitlines()[1:3]]
+            if rows == sorted(rows) and "sleep" in text.splitlines()[2]:
+                break
+        return text
+
+    answers = [answer(command) for command in (LSNS, OURS)]
     assert "/mnt/a,/mnt/b" in answers[0]
     # The numbers of the new namespaces differ.
     first, second = (sorted_numbers(answer) for answer in answers)

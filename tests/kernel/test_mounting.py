@@ -194,7 +194,7 @@ def test_proc(who: Who, spot: Path) -> None:
     assert who(lambda: shell(f"ls {spot}", Proc(spot))).split()[0] == "1"
     error = who(lambda: failure(unshare="Um", mounts=[Proc(spot)]))
     assert (error.step, error.errno) == ("proc", errno.EPERM)
-    assert who.is_root or "unshare the PID namespace too" in error.hint
+    assert who.is_root or "make a new PID namespace, too" in error.hint
 
 
 # Where it is mounted.

@@ -34,7 +34,10 @@ from tests.support.look import LOOK, links_of
 from tests.support.nsenter_targets import KINDS, running
 from tests.support.twins import Ended, ours, theirs
 
-pytestmark = pytest.mark.skipif(shutil.which("nsenter") is None, reason="nsenter is not installed (util-linux)")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("nsenter") is None, reason="nsenter is not installed (util-linux)"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="processes of several users can only be made by root"),
+]
 
 
 @pytest.fixture(scope="module", params=KINDS)

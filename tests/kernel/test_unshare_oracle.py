@@ -67,8 +67,6 @@ WRONG = [
 @pytest.fixture(autouse=True)
 def _outer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTER", links_of())
-    # What Python sets in the C locale (PEP 538) comes from this process, and no shell would have it.
-    monkeypatch.delenv("LC_CTYPE", raising=False)
 
 
 def both(who: Who, *arguments: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty
 from typing import Any, TypeVar
 
 import nsbox
@@ -67,7 +68,10 @@ class Kernel:
         shown = Shown()
         number = self._client.execute(source)
         while True:
-            message = self._client.get_iopub_msg(timeout=_LIMIT)
+            try:
+                message = self._client.get_iopub_msg(timeout=_LIMIT)
+            except Empty:
+                raise TimeoutError(f"nothing more came from {source!r} after {shown}") from None
             if message["parent_header"].get("msg_id") != number:
                 continue
             content = message["content"]

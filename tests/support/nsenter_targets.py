@@ -18,7 +18,9 @@ from tests.support.rootfs import Rootfs
 
 __all__ = ["KINDS", "running"]
 
-_WAIT = "hostname lab 2> /dev/null; echo ready; exec sleep 1000"
+_WAIT = "echo ready; exec sleep 1000"
+# Only for those with a UTS namespace of their own: it would be the machine's name.
+_NAMED = f"hostname lab 2> /dev/null; {_WAIT}"
 
 KINDS = {
     "all": ["-mipunCTf", "--mount-proc", "--boottime=100"],
@@ -58,7 +60,7 @@ def running(kind: str) -> Iterator[int]:
     whose: dict[str, Any] = {}
     if kind in ("users", "seven"):
         whose = {"user": USER, "group": USER, "extra_groups": []}
-    command = ["sh", "-c", _WAIT] if options is None else ["unshare", *options, "sh", "-c", _WAIT]
+    command = ["sh", "-c", _WAIT] if options is None else ["unshare", *options, "sh", "-c", _NAMED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd="/usr", **whose) as started:
         try:
             assert started.stdout is not None

@@ -14,7 +14,7 @@ _ATTRIBUTES = {
     "width", "height", "viewBox", "role", "x", "y", "rx", "d", "fill", "fill-opacity", "stroke", "stroke-width",
     "stroke-dasharray", "stroke-linecap", "font-family", "font-size", "font-weight", "text-anchor", "text-decoration",
 }  # fmt: skip
-_TAGS = {"div", "table", "thead", "tbody", "tr", "th", "td", "br", "font", "p", "b"}
+_TAGS = {"div", "table", "thead", "tbody", "tr", "th", "td", "br", "font", "p", "b", "wbr"}
 
 
 class Rect(NamedTuple):

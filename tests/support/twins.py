@@ -70,8 +70,10 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(writer, 1)
     os.dup2(error_writer, 2)
-    # Not where pytest would have it.
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    # Not where pytest would have it, nor together with what waits in the buffers of this process.
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    # Python puts it into its own environment in the C locale (PEP 538); no shell has it.
+    os.environ.pop("LC_CTYPE", None)
     status = 99
     try:
         if not who.is_root:
@@ -86,9 +88,8 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
     except BaseException as error:
         os.write(2, repr(error).encode())
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
 
 

@@ -76,7 +76,7 @@ def test_a_lesson() -> None:
         "+ ipc       mqueue /jobs",
     ])  # fmt: skip
     assert repr(found) == "<diff: processes +1 -1 ~2, namespaces +1 -1 ~1, mounts +1 -1 ~1, ipc objects +2 -0 ~0>"
-    assert [row[2].text for row in page(found.html()).iter("tr")][1:3] == ["8", "10/1"]
+    assert ["".join(row[2].itertext()) for row in page(found.html()).iter("tr")][1:3] == ["8", "10/1"]
     shown = texts(drawing(found.svg()))
     assert shown[shown.index("sleep") + 1] == "\N{MINUS SIGN} gone"
     assert shown[shown.index("a\\x0ab") + 1] == "+ new"

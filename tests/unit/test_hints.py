@@ -36,6 +36,8 @@ from nsbox._hints import CAUSES, Failure, explain
 from nsbox._place import PLACES
 from nsbox.command.entering import entering_steps
 from nsbox.command.entry import entry_of
+from nsbox.command.request import request_of
+from nsbox.command.steps import steps_of
 from nsbox.join import Opened
 from nsbox.launch import Launch
 from nsbox.spec import KINDS
@@ -115,6 +117,20 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("target-gone", Failure(ESRCH, "open target", "pidfd_open(4711)"), ROOT),
     ("outside-own-namespace", Failure(EPERM, "open target", "ioctl(NS_GET_PARENT)"), ROOT),
     ("target-hidden", Failure(EACCES, "open target", "ioctl(PIDFD_GET_NET_NAMESPACE)"), USER),
+    ("target-hidden", Failure(EACCES, "open target", 'open("/proc/1/environ", O_RDONLY)'), USER),
+    ("closed-file", Failure(EACCES, "open target", 'open("/root/net")'), USER),
+    ("target-is-a-thread", Failure(ENOENT, "open target", "pidfd_open(4711)"), ROOT),
+    ("target-is-a-thread", Failure(EINVAL, "open target", "pidfd_open(4711, 0)"), ROOT),
+    ("no-such-directory", Failure(ENOENT, "chdir", 'chdir("/nonexistent")'), ROOT),
+    ("not-a-directory", Failure(ENOTDIR, "chroot", 'chroot("/etc/passwd")'), ROOT),
+    ("closed-directory", Failure(EACCES, "target wd", "fchdir(</root>)"), USER),
+    ("no-right-to-chroot", Failure(EPERM, "chroot", 'chroot("/srv")'), USER),
+    (
+        "no-right-to-join-mounts", Failure(EPERM, "join mount", "setns(7, CLONE_NEWNS)"),
+        replace(ROOT, effective=ROOT.effective & ~(1 << 18)),
+    ),
+    ("foreign-owner", Failure(EPERM, "join cgroup", "setns(7, CLONE_NEWCGROUP)"), ROOT),
+    ("foreign-cgroup", Failure(EPERM, "join cgroup", 'write("cgroup.procs", "0")'), ROOT),
     ("no-namespace-file", Failure(ENOENT, "open target", 'open("/run/netns/a")'), ROOT),
     ("dead-target", Failure(ESRCH, "join pid", "ioctl(NS_GET_PID_FROM_PIDNS, 1)"), ROOT),
     ("dead-target", Failure(ENOMEM, "descend", "clone(CLONE_PIDFD)"), ROOT),
@@ -281,4 +297,5 @@ def _all_steps() -> set[str]:
     joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
     plans.append(plan_for({"join": joined}, unshare="p"))
     names = {step.name for plan in plans for step in plan.steps}
+    names |= {step.name for step in steps_of(request_of(["--map-users=0:0:1", "--uts=/a", "-U", "-R/a"]))}
     return names | {step.name for step in entering_steps(entry_of(["-t", "1", "-a", "-U", "-r", "-c", "--keep-caps"]))}

@@ -79,6 +79,14 @@ def test_nothing_is_written(
     assert not kernel(tmp_path).parent.exists()
 
 
+def test_without_jupyter(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what is missing, and how to get it."""
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    assert main(["jupyter", "install", "--prefix", str(tmp_path)]) == 1
+    assert "needs ipykernel" in (said := capsys.readouterr().err)
+    assert "pip install 'nsbox[jupyter]'" in said
+
+
 def test_foreign_kernels_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A kernel that nsbox has not installed is not removed."""
     kernel(tmp_path, "mine").mkdir(parents=True)

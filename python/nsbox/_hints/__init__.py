@@ -16,6 +16,7 @@ from typing import NamedTuple
 from nsbox._evidence import Evidence, gather
 from nsbox._hints.cause import Cause, Failure
 from nsbox._hints.creation import CREATION
+from nsbox._hints.directories import DIRECTORIES
 from nsbox._hints.joining import JOINING
 from nsbox._hints.maps import MAPS
 from nsbox._hints.mounts import MOUNTS
@@ -34,6 +35,7 @@ SECTIONS = {
     "Id maps": MAPS,
     "A root, mounts and limits": WORLD,
     "Mounts and settings": MOUNTS,
+    "The root and the working directory of a command": DIRECTORIES,
     "The program and its surroundings": PAYLOAD,
 }
 """All causes, in the order in which they are tried."""

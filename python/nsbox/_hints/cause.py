@@ -16,7 +16,7 @@ ANY = frozenset[int]()
 """Any error number."""
 
 # Which steps do the same kind of thing.
-MAKING = frozenset({"clone", "fork", "unshare", "unshare time", "descend", "clone init"})
+MAKING = frozenset({"clone", "fork", "bystander", "unshare", "unshare time", "descend", "clone init"})
 MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
 MOUNTING = frozenset({"propagation", "mount proc", "root", "bind", "tmpfs", "overlay", "proc", "pivot root"})
 SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets"})

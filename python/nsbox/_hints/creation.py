@@ -130,7 +130,7 @@ CREATION = (
         find=_unmapped,
         why="the caller's {which} id is not mapped in the user namespace in which it is, so it may not nest another "
         "one",
-        remedy="write both uid_map and gid_map of the user namespace you are in, then try again",
+        remedy="leave it, and make that user namespace with a map: unshare -r, or map_root_user=True",
         meaning="Inside a user namespace only ids of its map exist. Whoever shows as nobody, 65534, because no map was "
         "written may not make a further user namespace.",
         manual="user_namespaces(7)",
@@ -186,7 +186,8 @@ CREATION = (
         errnos=frozenset({ENOSPC}),
         find=_limit_reached,
         why="a limit is reached: {limits}",
-        remedy="end what is left over (lsns lists namespaces, also those that only a mount holds), or raise the limit",
+        remedy="end what is left over: nsbox lsns lists it; or raise the limit: sudo sysctl -w "
+        "user.max_KIND_namespaces=N",
         meaning="Each kind of namespace has a limit for each user, in /proc/sys/user. The limits of outer user "
         "namespaces count as well, but cannot be read from inside.",
         manual="namespaces(7)",
@@ -212,8 +213,10 @@ CREATION = (
         steps=MAKING,
         errnos=frozenset({ENOMEM}),
         find=_dead,
-        why="this process has unshared its PID namespace, and the first process there has ended: memory is not short",
-        remedy="start from a process that did not unshare; os.setns on /proc/self/ns/pid cures this one",
+        why="memory is not short: the PID namespace in which this process's children are born is dead, as its PID 1 "
+        "has ended",
+        remedy="in a shell: exit it, and use unshare --fork --pid; in Python: os.setns(os.open('/proc/self/ns/pid', "
+        "os.O_RDONLY)) cures this process",
         meaning="The first child after unshare of a PID namespace is its PID 1. When PID 1 ends, the namespace is dead "
         "and "
         'the kernel starts nothing in it any more; it says "Cannot allocate memory" for want of a better number. That '
@@ -227,7 +230,7 @@ CREATION = (
         errnos=frozenset({EINVAL}),
         find=_moved,
         why="this process's children belong to another PID namespace than itself, and so cannot get a further one",
-        remedy="start from a process that did not unshare; os.setns on /proc/self/ns/pid cures this one",
+        remedy="in a shell: exit it; in Python: os.setns(os.open('/proc/self/ns/pid', os.O_RDONLY)) cures it",
         meaning="A process that unshared its PID namespace stays where it is; only its children are born in the new "
         "one. Until it is put back it cannot make another.",
         manual="pid_namespaces(7)",
@@ -239,7 +242,7 @@ CREATION = (
         errnos=frozenset({EAGAIN}),
         find=_task_limit,
         why="no further process may be started: {limit}",
-        remedy="end some processes, or raise that limit",
+        remedy="end some of the processes that are counted, or raise that limit",
         meaning="Three limits count processes and threads: RLIMIT_NPROC those of a user, kernel.pid_max those of a PID "
         "namespace, pids.max those of a cgroup. Limits of outer PID namespaces and cgroups count too, unseen.",
         manual="fork(2), setrlimit(2), proc_sys_kernel(5), cgroups(7)",

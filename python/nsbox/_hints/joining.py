@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from errno import EACCES, EBUSY, EINVAL, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, ESRCH, EUSERS
 
 from nsbox._evidence import Evidence
@@ -22,8 +23,30 @@ def _relative(failure: Failure, _: Evidence) -> Found | None:
     return {} if "NS_GET_" in failure.call else None
 
 
-def _no_right(_: Failure, evidence: Evidence) -> Found | None:
-    return None if evidence.has("CAP_SYS_ADMIN") else {}
+def _thread(failure: Failure, _: Evidence) -> Found | None:
+    # pidfd_open(2) has no other reason for these numbers: EINVAL, and ENOENT on later kernels.
+    return {} if failure.call.startswith("pidfd_open") else None
+
+
+def _of_a_process(failure: Failure, _: Evidence) -> Found | None:
+    return {} if re.search(r"PIDFD_GET_|/proc/\d+/", failure.call) else None
+
+
+def _of_a_file(failure: Failure, _: Evidence) -> Found | None:
+    return {} if failure.call.startswith("open") else None
+
+
+def _no_chroot(_: Failure, evidence: Evidence) -> Found | None:
+    return {} if evidence.has("CAP_SYS_ADMIN") and not evidence.has("CAP_SYS_CHROOT") else None
+
+
+def _joins(failure: Failure, _: Evidence) -> Found | None:
+    # Joining the cgroup itself, by a write, has the same name as joining a namespace of that kind.
+    return {} if failure.call.startswith("setns") else None
+
+
+def _no_right(failure: Failure, evidence: Evidence) -> Found | None:
+    return None if evidence.has("CAP_SYS_ADMIN") else _joins(failure, evidence)
 
 
 def _pidns(failure: Failure, _: Evidence) -> Found | None:
@@ -38,7 +61,7 @@ JOINING = (
         errnos=frozenset({ESRCH}),
         find=_always,
         why="there is no such process: it has ended, or the number is one of another PID namespace",
-        remedy="look with nsbox.ps(); a pidfd, or an object that holds one, cannot become another process's",
+        remedy="look for its number in `nsbox ps`; in Python, name the Popen or the Box itself",
         meaning="A PID is only a number. When the process has ended, the next one may get it.",
         manual="pidfd_open(2)",
     ),
@@ -49,21 +72,44 @@ JOINING = (
         errnos=frozenset({EPERM}),
         find=_relative,
         why="that namespace is outside of the caller's own",
-        remedy="ask from further outside",
+        remedy="ask from outside, such as from a shell outside of the container",
         meaning="A process sees the namespaces that were made inside of its own, and not those around it.",
         manual="ioctl_nsfs(2)",
+    ),
+    Cause(
+        name="target-is-a-thread",
+        title="The number is that of a thread",
+        steps=_OPEN,
+        errnos=frozenset({ENOENT, EINVAL}),
+        find=_thread,
+        why="the number is that of a thread, and not of a process",
+        remedy="use the number after Tgid: in /proc/NUMBER/status",
+        meaning="Threads have numbers as processes have. A process has the number of its first thread.",
+        manual="pidfd_open(2)",
     ),
     Cause(
         name="target-hidden",
         title="The process may not be looked into",
         steps=_OPEN,
         errnos=DENIED,
-        find=_always,
-        why="the namespaces of a process can be opened only by whoever may trace it",
-        remedy="run as the same user or as root; an nsbox-init can never be traced, so name its program or the box",
+        find=_of_a_process,
+        why="namespaces, directories and environment of a process can be opened only by whoever may trace it",
+        remedy="run as the user whose process it is, or as root; an nsbox-init can never be traced, so name its "
+        "program or the box",
         meaning="Who can open a process's namespaces can nearly take its place. So the kernel asks for the rights that "
         "a debugger needs.",
         manual="ptrace(2)",
+    ),
+    Cause(
+        name="closed-file",
+        title="The file may not be opened",
+        steps=_OPEN,
+        errnos=DENIED,
+        find=_of_a_file,
+        why="this user may not open that file, or not enter a directory on the way to it",
+        remedy="run as its owner, or as root",
+        meaning="A namespace that is kept at a file, a directory and a cgroup are protected as other files are.",
+        manual="path_resolution(7)",
     ),
     Cause(
         name="no-namespace-file",
@@ -71,8 +117,9 @@ JOINING = (
         steps=_OPEN,
         errnos=frozenset({ENOENT, ENOTDIR, ELOOP}),
         find=_always,
-        why="there is no such file",
-        remedy="a path is that of a namespace, such as /proc/PID/ns/net, or a file made by persist()",
+        why="nothing is there that could be opened",
+        remedy="check the path: a namespace is a file such as /proc/PID/ns/net, or one that was made to keep it "
+        "(unshare --net=FILE, persist()); a root or a working directory is a directory",
         meaning="Namespaces are files in /proc, and wherever such a file was mounted.",
         manual="namespaces(7)",
     ),
@@ -83,7 +130,7 @@ JOINING = (
         errnos=frozenset({ESRCH, ENOMEM}),
         find=_always,
         why="PID 1 of that PID namespace has ended, and the kernel starts nothing more in it",
-        remedy="make a new one",
+        remedy="make a new box, or a new program in a new PID namespace",
         meaning="A PID namespace lives as long as its PID 1, even where descriptors or mounts keep it.",
         manual="pid_namespaces(7)",
     ),
@@ -93,8 +140,8 @@ JOINING = (
         steps=frozenset({"join user"}),
         errnos=frozenset({EPERM}),
         find=_always,
-        why="only the user who made a user namespace, and root above it, has the rights to join it",
-        remedy="run as the user who made it",
+        why="a user namespace can be joined only from one around it, by the user who made it or by root there",
+        remedy="run as the user who made it, outside of it; nsbox lsns shows whose it is",
         meaning="Whoever joins a user namespace is all-powerful in it.",
         manual="user_namespaces(7)",
     ),
@@ -117,9 +164,21 @@ JOINING = (
         errnos=frozenset({EPERM}),
         find=_no_right,
         why="joining takes CAP_SYS_ADMIN, both in one's own user namespace and in the one the namespace belongs to",
-        remedy="join that user namespace as well, as its owner; or run as root",
+        remedy="join that user namespace as well (--user), as the user who made it; or run as root",
         meaning="Every namespace belongs to the user namespace in which it was made, and only root of that one, or of "
         "one around it, may send processes there.",
+        manual="setns(2)",
+    ),
+    Cause(
+        name="no-right-to-join-mounts",
+        title="The caller may not change its root directory, which other mounts bring along",
+        steps=frozenset({"join mount"}),
+        errnos=frozenset({EPERM}),
+        find=_no_chroot,
+        why="joining a mount namespace takes CAP_SYS_CHROOT as well, which the caller lacks",
+        remedy="run with that capability, or join the user namespace that it belongs to as well (--user)",
+        places={"docker": "docker run --cap-add SYS_CHROOT"},
+        meaning="Whoever joins a mount namespace gets its root directory, which is a chroot(2) as well.",
         manual="setns(2)",
     ),
     Cause(
@@ -127,9 +186,9 @@ JOINING = (
         title="The namespace belongs to a user namespace that is not inside of the caller's",
         steps=_JOIN,
         errnos=frozenset({EPERM}),
-        find=_always,
+        find=_joins,
         why="the namespace belongs to a user namespace in which the caller has no rights: it is not inside of its own",
-        remedy="start outside, where it was made",
+        remedy="start outside, in the user namespace in which it was made",
         meaning="Root of a user namespace is nobody outside of it, or in another one beside it.",
         manual="user_namespaces(7)",
     ),
@@ -140,7 +199,7 @@ JOINING = (
         errnos=frozenset({EINVAL}),
         find=_always,
         why="a PID namespace can be joined only from one that it is nested in",
-        remedy="start outside",
+        remedy="start from outside: from a PID namespace around that one",
         meaning="A process keeps its numbers in all PID namespaces around its own, so it can only go further in.",
         manual="pid_namespaces(7)",
     ),
@@ -151,7 +210,7 @@ JOINING = (
         errnos=frozenset({EINVAL}),
         find=_always,
         why="the caller is in it already, or has several threads",
-        remedy="leave it out, or use nsbox.enter, which starts another process",
+        remedy="leave the user namespace out; in Python with threads, nsbox.enter joins it with another process",
         meaning="All threads of a process have the same user namespace.",
         manual="setns(2)",
     ),
@@ -162,7 +221,7 @@ JOINING = (
         errnos=frozenset({EINVAL}),
         find=_always,
         why="the root and the working directory are shared with another thread or process",
-        remedy="call unshare(CLONE_FS) first, as nsbox.setns does",
+        remedy="use nsbox.setns, or call unshare(CLONE_FS) first",
         meaning="Directories belong to the mounts one sees, so who shares them must see the same mounts.",
         manual="setns(2)",
     ),
@@ -219,7 +278,7 @@ JOINING = (
         errnos=frozenset({EINVAL, EBUSY}),
         find=_always,
         why="nothing is mounted there that may be unmounted",
-        remedy="look into /proc/self/mountinfo",
+        remedy="see what is mounted there: nsbox.mounts(), or findmnt FILE",
         meaning="What came into a mount namespace together, or from another user's, cannot be taken apart in it.",
         manual="umount(2)",
     ),

@@ -90,7 +90,7 @@ MAPS = (
         errnos=frozenset({EPERM}),
         find=_somebody_else,
         why="without {capability} outside, a map may hold one id, the caller's own {noun} {own}",
-        remedy="map only yourself (map_root_user, map_user, map_group), or run as root",
+        remedy="map only yourself (map_root_user=True, unshare -r), or run as root",
         meaning="A map says which id outside each id inside stands for. If everybody could choose that, everybody "
         "could act as everybody else. So without a capability only one's own id may be mapped.",
         manual="user_namespaces(7)",
@@ -177,7 +177,7 @@ MAPS = (
         errnos=frozenset({EROFS}),
         find=_read_only,
         why="/proc is mounted read-only, so the maps cannot be written",
-        remedy="mount it writable, or mount another proc",
+        remedy="make it writable: mount -o remount,rw /proc; or mount another proc",
         places={
             "docker": "docker run --security-opt systempaths=unconfined",
             "podman": "podman run --security-opt unmask=ALL",

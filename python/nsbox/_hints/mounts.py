@@ -121,7 +121,7 @@ MOUNTS = (
         errnos=frozenset({EPERM}),
         find=_foreign_pids,
         why="in a user namespace, proc can only be mounted for a PID namespace that belongs to it",
-        remedy="unshare the PID namespace too",
+        remedy="make a new PID namespace, too: the letter p among the namespaces, or --pid --fork",
         meaning="proc shows a PID namespace. Root of a user namespace is root over the namespaces made in it, and not "
         "over older ones.",
         manual="user_namespaces(7)",
@@ -146,7 +146,8 @@ MOUNTS = (
         errnos=frozenset({EINVAL}),
         find=_no_mount_point,
         why="/ is no mount point here, as in a chroot, so its propagation cannot be set",
-        remedy='use propagation="unchanged", or enter the directory by pivot_root(2) instead of chroot',
+        remedy='use propagation="unchanged" (--propagation=unchanged), or enter the directory by pivot_root(2) '
+        "instead of chroot",
         meaning="Whether mounts spread to other mount namespaces is a property of each mount. In a chroot / is a "
         "directory within a mount.",
         manual="mount_namespaces(7)",
@@ -196,7 +197,7 @@ MOUNTS = (
         errnos=frozenset({EINVAL}),
         find=_always,
         why="pid_max must be from 301 to 4194304, and not above that of the outer PID namespaces",
-        remedy="choose another limit",
+        remedy="choose a number in that range",
         meaning="The first 300 numbers are kept for the time after the numbers wrap.",
         manual="proc_sys_kernel(5)",
     ),

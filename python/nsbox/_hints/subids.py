@@ -72,8 +72,8 @@ SUBIDS = (
         errnos=frozenset({EPERM}),
         find=_not_granted,
         why="{file} does not grant these ids to this user",
-        remedy='map what it grants (map_users="auto", map_groups="auto"), or as root grant more: usermod --add-subuids '
-        "100000-165535 --add-subgids 100000-165535 USER",
+        remedy='map what it grants (map_users="auto", map_groups="auto"; --map-auto), or as root grant more: usermod '
+        "--add-subuids 100000-165535 --add-subgids 100000-165535 USER",
         meaning="Each line of /etc/subuid and /etc/subgid grants a user a range of ids, which nobody else should have.",
         manual="subuid(5), subgid(5)",
         example=_EXAMPLE,

@@ -30,6 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--noheadings", action="store_true", help="print no headings")
     parser.add_argument("-o", "--output", metavar="LIST", help="print these columns; +LIST, too")
     parser.add_argument("--output-all", action="store_true", help="print all columns")
+    parser.add_argument("-H", "--list-columns", action="store_true", help="list the columns that there are")
+    parser.add_argument("-Q", "--filter", metavar="EXPRESSION",
+                        help="print only rows of which this is true: NPROCS > 1 && TYPE == 'pid'")  # fmt: skip
     parser.add_argument("-u", "--notruncate", action="store_true", help="do not cut commands")
     parser.add_argument("-W", "--nowrap", action="store_true", help="print all mount points on one line")
     parser.add_argument("-t", "--type", action="append", default=[], metavar="TYPE",
@@ -47,6 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print the table."""
+    form: Any = "json" if options.json else "raw" if options.raw else "human"
+    if options.list_columns:
+        _output.write(namespace_table.columns_listed(form))
+        return 0
+    chosen_by = None if options.filter is None else namespace_table.filter_of(options.filter)
     tree = (options.tree or "").removeprefix("=") or None
     problem = None
     if tree not in (None, "process", "parent", "owner"):
@@ -66,14 +74,16 @@ def execute(options: argparse.Namespace) -> int:
     if tree is None and not options.list and (options.namespace is not None or not options.output_all):
         tree = "process"
     relation: Any = tree
+    needed = {*columns, *(chosen_by.columns if chosen_by else ())}
     drawing: dict[str, Any] = {
         "columns": columns,
-        "form": "json" if options.json else "raw" if options.raw else "human",
+        "form": form,
+        "chosen_by": chosen_by,
         "headings": not options.noheadings,
         "ascii": not _output.is_utf8(),
         "one_line": options.nowrap,
         "width": None if options.notruncate else _output.terminal_width(),
-        "network_ids": _network_ids(found, view, options) if "NETNSID" in columns else None,
+        "network_ids": _network_ids(found, view, options) if "NETNSID" in needed else None,
     }
     if options.namespace is not None:
         return _print_members(found, options, view, drawing, tree is not None)

@@ -185,6 +185,7 @@ class _Files:
 
     def __init__(self, entry: Entry) -> None:
         self._pid, self._inode = entry.target, entry.inode
+        self._forks = entry.fork is not False
         self._opened: dict[str, int] = {}
         self.environment: dict[str, str] = {}
         self._kept_groups = False
@@ -198,7 +199,11 @@ class _Files:
         self._opened["process"] = fd
 
     def open_namespace(self, kind: str, path: str | None) -> None:
-        self._opened[kind] = _target.open_namespace(self._process if path is None else path, kind)
+        with Namespace.of(self._process if path is None else path, kind) as namespace:
+            if kind == "pid" and self._forks and namespace.is_dead:
+                call = "ioctl(NS_GET_PID_FROM_PIDNS, 1)"
+                raise spawn_error(errno.ESRCH, "join pid", "nsenter", call, f"PID namespace {namespace.id}")
+            self._opened[kind] = _target.open_namespace(namespace, kind)
 
     def open_parent(self) -> None:
         if "user" in self._opened:

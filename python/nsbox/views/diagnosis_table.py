@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from html import escape
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nsbox._place import PLACES
@@ -18,43 +17,36 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_WIDTH = 100
-_VERDICTS = {"fine": "ok", "note": "note", "problem": "NO"}
-_COLOURS = {"ok": GREEN, "note": AMBER, "NO": RED}
-_QUESTIONS = (
-    grid.Column("", right=True), grid.Column("VERDICT"), grid.Column("QUESTION"), grid.Column("ANSWER", wrap=True),
-)  # fmt: skip
+_VERDICTS = {"fine": ("ok", GREEN), "note": ("note", AMBER), "problem": ("NO", RED)}
+_QUESTIONS = {"": "right", "VERDICT": "left", "QUESTION": "left", "ANSWER": "left"}
 _KINDS = (grid.Column("KIND"), grid.Column("AS IT IS"), grid.Column("IN A USER NAMESPACE"))
 
 
 def page(diagnosis: Diagnosis) -> str:
     """Return the verdict and two tables as HTML."""
     where = ", ".join(PLACES[place] for place in diagnosis.places)
-    questions = [
-        grid.Row([str(one.number), _VERDICTS[one.verdict], one.question, "\n".join(_answer(one))])
-        for one in diagnosis.answers
-    ]
+    head = "".join(_html.aligned("th", side, name) for name, side in _QUESTIONS.items())
     kinds = [
         grid.Row([name, _had(allowed.root), _had(allowed.rootless)])
         for name, allowed in {**diagnosis.kinds, "all": diagnosis.everything}.items()
     ]
     colours = {text: GREEN if text == "yes" else RED for row in kinds for text in row.cells[1:] if text}
-    return "\n".join(
-        [
-            f"<p><b>{escape(grid.safe(diagnosis.verdict))}</b></p>",
-            *([f"<p>{escape(where)}</p>"] if where else []),
-            _html.table(_KINDS, kinds, colours={column.name: colours for column in _KINDS[1:]}),
-            _html.table(_QUESTIONS, questions, colours={"VERDICT": _COLOURS}),
-        ]
-    )
+    lines = [f"<p><b>{_html.text(diagnosis.verdict)}</b></p>"]
+    lines += [f"<p>{_html.text(where)}</p>"] if where else []
+    lines += [_html.table(_KINDS, kinds, colours={column.name: colours for column in _KINDS[1:]})]
+    lines += [f"<table><thead><tr>{head}</tr></thead><tbody>"]
+    # Not by the table of others: of these texts nothing may be cut.
+    lines += [f"<tr>{''.join(_question(answer))}</tr>" for answer in diagnosis.answers]
+    return "\n".join([*lines, "</tbody></table>"])
 
 
-def _answer(answer: Answer) -> list[str]:
-    """Break a text, of which nothing may be cut, into lines."""
-    texts = [answer.answer, f"next: {answer.remedy}"] if answer.remedy else [answer.answer]
-    return [
-        line for text in texts for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-    ]
+def _question(answer: Answer) -> Iterator[str]:
+    verdict, colour = _VERDICTS[answer.verdict]
+    said = answer.answer + (f"\nnext: {answer.remedy}" if answer.remedy else "")
+    yield _html.aligned("td", "right", str(answer.number))
+    yield _html.aligned("td", "left", f'<font color="{colour}">\N{BLACK SQUARE}</font>\N{NO-BREAK SPACE}{verdict}')
+    yield _html.aligned("td", "left", _html.text(answer.question))
+    yield _html.aligned("td", "left", _html.text(said))
 
 
 def _had(trial: Trial) -> str:

@@ -1,6 +1,7 @@
 """Rows of cells as an HTML table that goes through the sanitizers of GitHub, nbconvert and JupyterLab.
 
-No styles, classes, ids or scripts; the colours of the text are those of the page, dark or light.
+No styles, classes, ids or scripts; the colours of the text are those of the page, dark or light. JupyterLab's own style
+aligns all cells to the right, whatever their attributes say, but not what is in a division of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from html import escape
 
 from nsbox.views import grid
 
-__all__ = ["MOST_ROWS", "cell", "table"]
+__all__ = ["MOST_ROWS", "aligned", "cell", "table", "text"]
 
 MOST_ROWS = 500
 """How many rows are shown. A page with more becomes slow; whoever needs them has the records."""
@@ -35,23 +36,36 @@ def table(
         notes: Texts for a last row.
     """
     colours = colours or {}
-    head = "".join(f'<th align="{_side(column)}">{escape(column.name)}</th>' for column in columns)
+    head = "".join(aligned("th", _side(column), escape(column.name)) for column in columns)
     lines = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>"]
     drawn = list(grid.downwards(rows, grid.BOX))
     for row, own, _ in drawn[:MOST_ROWS]:
         cells = (
-            f'<td align="{_side(column)}">{_cell(column, own, text or "", colours)}</td>'
+            aligned("td", _side(column), _cell(column, own, text or "", colours))
             for column, text in zip(columns, row.cells, strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
     more = [f"… and {len(drawn) - MOST_ROWS} more"] if len(drawn) > MOST_ROWS else []
-    lines += [f'<tr><td colspan="{len(columns)}" align="left">{cell(note)}</td></tr>' for note in [*more, *notes]]
+    lines += [f"<tr>{aligned('td', 'left', cell(note), span=len(columns))}</tr>" for note in [*more, *notes]]
     return "\n".join([*lines, "</tbody>", "</table>"])
+
+
+def aligned(tag: str, side: str, content: str, span: int = 1) -> str:
+    """Return a cell of a table, as wide as `span` columns, with HTML in it."""
+    columns = f' colspan="{span}"' if span > 1 else ""
+    inside = f'<div align="{side}">{content}</div>' if side == "left" and content else content
+    return f'<{tag}{columns} align="{side}">{inside}</{tag}>'
 
 
 def cell(text: str) -> str:
     """Return a text as the contents of a cell. What is not printable is escaped, byte by byte."""
-    return escape(_blanks(grid.safe(_cut(text))))
+    # Flags of system calls are one long word.
+    return escape(_blanks(grid.safe(_cut(text)))).replace("|", "|<wbr/>")
+
+
+def text(text: str) -> str:
+    """Return a text in full, with its lines."""
+    return "<br/>".join(escape(grid.safe(line)) for line in text.split("\n"))
 
 
 def _cell(column: grid.Column, tree: str, text: str, colours: Mapping[str, Mapping[str, str]]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from nsbox.errors import SpecError
 from nsbox.views import grid
 from nsbox.views import html as _html
+from nsbox.views.filter import Filter
 from nsbox.views.names import Users
 from nsbox.views.palette import KINDS
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from nsbox.inventory import NamespaceRecord, TreeOf
     from nsbox.processes import Process
 
-__all__ = ["COLUMNS", "PROCESS_COLUMNS", "members", "table"]
+__all__ = ["COLUMNS", "PROCESS_COLUMNS", "columns_listed", "filter_of", "members", "table"]
 
 COLUMNS = {
     "NS": "its id, an inode number",
@@ -44,6 +45,24 @@ _COLOURS = {"mnt" if kind == "mount" else kind: colour for kind, (colour, _) in 
 _RIGHT = {"NS", "NPROCS", "PID", "PPID", "UID", "NETNSID", "PNS", "ONS"}
 _ROOM = {"NS": 10, "TYPE": 5, "PID": 5, "PPID": 5}
 _NUMBERS = _RIGHT - {"NETNSID"}
+
+
+def columns_listed(form: Form = "human") -> str:
+    """List the columns, with what they hold and what they say."""
+    head = [grid.Column("HOLDER", right=True), grid.Column("TYPE"), grid.Column("DESCRIPTION")]
+    rows = [
+        grid.Row([name, "<integer>" if name in _NUMBERS else "<string>", meaning]) for name, meaning in COLUMNS.items()
+    ]
+    return _formed("lsns-columns", head, rows, form=form, headings=False, ascii=True, width=None)
+
+
+def filter_of(expression: str) -> Filter:
+    """Return what chooses namespaces by an expression.
+
+    Raises:
+        SpecError: when it cannot be understood.
+    """
+    return Filter(expression, COLUMNS, _NUMBERS)
 
 
 def columns_of(names: Sequence[str], tree: TreeOf | None, *, cut: bool = True) -> list[grid.Column]:
@@ -84,6 +103,7 @@ def table(
     network_ids: Mapping[int, str] | None = None,
     related: Mapping[int, NamespaceRecord] | None = None,
     users: Users | None = None,
+    chosen_by: Filter | None = None,
 ) -> str:
     """Draw namespaces.
 
@@ -99,6 +119,7 @@ def table(
         network_ids: What the network subsystem calls network namespaces, by their ids.
         related: Where parents and owners are found that are not among the namespaces.
         users: The names of users.
+        chosen_by: Which of all these are shown.
 
     Raises:
         SpecError: for a column that there is not.
@@ -111,6 +132,10 @@ def table(
     rows: list[grid.Row] = []
     of_process: dict[int, grid.Row] = {}
     of_namespace: dict[int, grid.Row] = {}
+    if chosen_by:
+        wanted = _wanted(chosen_by, names, separator, network_ids or {})
+        namespaces = [namespace for namespace in namespaces if wanted(namespace)]
+        related = {id_: namespace for id_, namespace in (related or {}).items() if wanted(namespace)}
     known = dict(related or {}) | {namespace.id: namespace for namespace in namespaces}
 
     def add(namespace: NamespaceRecord, above: grid.Row | None) -> None:
@@ -191,6 +216,16 @@ def _cell(
     return values[column]()
 
 
+def _wanted(
+    chosen_by: Filter, users: Users, separator: str, network_ids: Mapping[int, str]
+) -> Callable[[NamespaceRecord], bool]:
+    def wanted(namespace: NamespaceRecord) -> bool:
+        cells = {name: _cell(namespace, name, users, separator, network_ids) for name in chosen_by.columns}
+        return chosen_by.matches(cells)
+
+    return wanted
+
+
 def _number(number: int | None) -> str | None:
     return None if number is None else str(number)
 
@@ -207,6 +242,7 @@ def members(
     one_line: bool = False,
     width: int | None = None,
     network_ids: Mapping[int, str] | None = None,
+    chosen_by: Filter | None = None,
 ) -> str:
     """Draw the processes of a namespace, as ``lsns NAMESPACE`` does. They need their arguments.
 
@@ -216,6 +252,10 @@ def members(
     chosen = columns_of(columns or PROCESS_COLUMNS, "process" if tree else None, cut=width is not None)
     users, separator = Users(), "," if one_line or form == "raw" else "\n"
     tree = any(column.tree for column in chosen)
+    seen_in = {process.pid: _as_seen(namespace, process) for process in processes}
+    if chosen_by:
+        wanted = _wanted(chosen_by, users, separator, network_ids or {})
+        processes = [process for process in processes if wanted(seen_in[process.pid])]
     by_pid = {process.pid: process for process in processes}
     shown: dict[int, grid.Row] = {}
     rows: list[grid.Row] = []
@@ -226,10 +266,15 @@ def members(
             path.append(one)
             one = by_pid.get(one.ppid) if tree else None
         for member in reversed(path):
-            command = b" ".join(member.cmdline) or member.comm
-            seen = replace(namespace, pid=member.pid, ppid=member.ppid, uid=member.owner, command=command)
+            seen = seen_in[member.pid]
             row = grid.Row([_cell(seen, column.name, users, separator, network_ids or {}) for column in chosen])
             above = shown.get(member.ppid) if tree else None
             (rows if above is None else above.children).append(row)
             shown[member.pid] = row
     return _formed("namespaces", chosen, rows, form=form, headings=headings, ascii=ascii, width=width)
+
+
+def _as_seen(namespace: NamespaceRecord, process: Process) -> NamespaceRecord:
+    """The namespace as if the process were the lowest in it."""
+    command = b" ".join(process.cmdline) or process.comm
+    return replace(namespace, pid=process.pid, ppid=process.ppid, uid=process.owner, command=command)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
 
-from nsbox.views import display, grid
+from nsbox.views import display, html
 from nsbox.views.palette import AMBER, GREEN, RED
 
 __all__ = ["Panel", "Tone"]
@@ -35,12 +34,10 @@ class Panel(display.Table):
     def html(self) -> str:
         """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
         square = f'<font color="{_COLOURS[self.tone]}">\N{BLACK SQUARE}</font>\N{NO-BREAK SPACE}'
-        lines = [f'<table><thead><tr><th colspan="2" align="left">{square}{_text(self.title)}</th></tr></thead>']
-        lines += [
-            f'<tr><td align="left"><b>{_text(label)}</b></td><td align="left">{_text(text)}</td></tr>'
-            for label, text in self.rows
-        ]
-        return "\n".join(["<tbody>".join([lines[0], ""]), *lines[1:], "</tbody></table>"])
+        head = html.aligned("th", "left", f"{square}{html.text(self.title)}", span=2)
+        cells = [(f"<b>{html.text(label)}</b>", html.text(text)) for label, text in self.rows]
+        rows = [f"<tr>{''.join(html.aligned('td', 'left', one) for one in pair)}</tr>" for pair in cells]
+        return "\n".join([f"<table><thead><tr>{head}</tr></thead><tbody>", *rows, "</tbody></table>"])
 
     def __str__(self) -> str:
         """Return lines that are not too long."""
@@ -57,8 +54,3 @@ class Panel(display.Table):
     def __repr__(self) -> str:
         """Say it in a line."""
         return f"<{self.tone}: {self.title}>"
-
-
-def _text(text: str) -> str:
-    """Return a text as the contents of a cell, uncut."""
-    return "<br/>".join(escape(grid.safe(line)) for line in text.split("\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -38,15 +39,19 @@ def done(steps: Sequence[StepResult]) -> str:
 
 def explained(explanation: Explanation) -> str:
     """Return an HTML table of steps with what does the same by hand."""
-    rows = [
-        grid.Row([str(step.index), step.actor, step.name, step.call, step.command, step.result, _why(step)])
+    cells = [
+        [str(step.index), step.actor, step.name, step.call, step.command, step.result, _why(step)]
         for step in explanation.steps
     ]
+    # What has not been done has no results, and some plans have nothing that could be done by hand.
+    said = [any(texts) for texts in zip(*cells, strict=True)]
+    columns = list(itertools.compress(_EXPLAINED, said))
+    rows = [grid.Row(list(itertools.compress(texts, said))) for texts in cells]
     closest = [("As a command", explanation.command), ("In Python", explanation.python)]
     notes = [f"{label}: {text}" for label, text in closest if text]
     title = f"<p><b>{_html.cell(explanation.title)}</b></p>"
     below = [f"<p>{_html.cell(note)}</p>" for note in [*notes, *explanation.notes]]
-    return "\n".join([title, _html.table(_EXPLAINED, rows), *below])
+    return "\n".join([title, _html.table(columns, rows), *below])
 
 
 def _why(step: StepResult | ExplainedStep) -> str:

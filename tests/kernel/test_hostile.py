@@ -203,8 +203,7 @@ def test_mounted_over_what_init_reads(
             try:
                 return look(box)
             except nsbox.SpawnError as error:
-                assert "has mounted over it" in str(error)
-                return error.errno
+                return error.errno if "has mounted over it" in str(error) else str(error)
 
     # A user may not mount another proc where one is covered in part (mount_namespaces(7)).
     assert who(use) in (expected, errno.EXDEV)

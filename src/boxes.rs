@@ -363,7 +363,6 @@ fn nested<'a>(
     home: &Arc<Home>,
     outer: &Plan,
 ) -> Result<Conversation<'a>> {
-    let image = image::init()?;
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;
     let ours = pidfd::above_stdio(ours)?;
@@ -373,7 +372,7 @@ fn nested<'a>(
     nix::sys::socket::send(ours.as_raw_fd(), encoded, flags).map_err(os("send(plan)"))?;
     let token = home.next_token();
     let bytes = plan.nested_start(outer, token);
-    let fds = [&image, &theirs, &lifeline].map(AsRawFd::as_raw_fd);
+    let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);
     let (parts, pidfd) = begin(py, home, plan, &bytes, &fds, token)?.0;
     Ok(Conversation {
         plan,

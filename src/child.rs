@@ -85,11 +85,19 @@ impl Lines {
     /// Whether everything is over, although [`Lines::end`] does not tell: the socket does not as long as a child of os.fork
     /// has a copy of its other end, and nsbox-init cannot as long as the payload, which has ended (at `since`), is traced
     /// by somebody who does not let go of it (ptrace(2)).
-    fn is_over(&self, since: &mut Option<Instant>) -> bool {
-        let Keeper::Home(home) = &self.keeper else { return false };
+    fn is_over(&self, init_is_pid_1: bool, since: &mut Option<Instant>) -> bool {
         let ended = || poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
-        home.has_ended()
-            || ended() && since.get_or_insert_with(Instant::now).elapsed() > REPORT_WAIT && !home.is_stopped()
+        let mut overdue = |limit| ended() && since.get_or_insert_with(Instant::now).elapsed() > limit;
+        match &self.keeper {
+            Keeper::Home(home) => home.has_ended() || overdue(REPORT_WAIT) && !home.is_stopped(),
+            Keeper::Init(pidfd) => {
+                // In namespaces that were joined it may be stopped again and again by those who live there.
+                if !init_is_pid_1 && overdue(LAST_WAIT) {
+                    let _ = send_signal(pidfd, libc::SIGKILL);
+                }
+                false
+            }
+        }
     }
 
     /// How the payload ended, as nsbox-init told it.
@@ -147,7 +155,7 @@ impl Child {
             }
             let status = match &lines.keeper {
                 Keeper::Init(pidfd) => reap(pidfd, false).or_else(|| remembered(pidfd)),
-                Keeper::Home(_) => remembered(&lines.pidfd),
+                Keeper::Home(_) => None,
             };
             if let Some(exit) = lines.told() {
                 *state = State::Over(exit.clone());
@@ -159,6 +167,7 @@ impl Child {
             // The box has ended, and has taken it along; it may be the last to go.
             wait_bounded(&lines.pidfd, LAST_WAIT);
         }
+        let status = remembered(&lines.pidfd).or(status);
         let exit = Exit::without_report(status, Some(&lines.pidfd), self.parts.init_is_pid_1);
         let mut state = self.state();
         if let State::Over(exit) = &*state {
@@ -258,7 +267,9 @@ impl Child {
             let slice = rest.map_or(SIGNAL_SLICE, |rest| rest.min(SIGNAL_SLICE));
             match py.detach(|| poll_readable([lines.end()], Some(slice))) {
                 Ok([true]) => return Ok(Some(py.detach(|| self.collect(&lines)))),
-                Ok([false]) if lines.is_over(&mut since) => return Ok(Some(py.detach(|| self.collect(&lines)))),
+                Ok([false]) if lines.is_over(self.parts.init_is_pid_1, &mut since) => {
+                    return Ok(Some(py.detach(|| self.collect(&lines))));
+                }
                 Ok([false]) if rest.is_some_and(|rest| rest.is_zero()) => return Ok(None),
                 Ok([false]) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
                 Err(error) => return Err(error),

@@ -262,6 +262,9 @@ pub fn step_failed(plan: &Plan, report: &Report) -> Error {
             part.map(|(_, words)| words.to_string()).unwrap_or_default()
         }
         Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
+        Some("open" | "read" | "write") if report.errno == libc::EXDEV => {
+            "something that runs in the box has mounted over it, so the kernel is not who would answer".to_string()
+        }
         Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
         _ => String::new(),
     };

@@ -218,12 +218,11 @@ impl Plan {
     pub fn nested_start(&self, outer: &Plan, token: u32) -> Vec<u8> {
         let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token, quiet: 0 }];
         ops.extend(outer.cgroup.as_ref().map(|cgroup| cgroup.join()));
-        let carry = self.carries_capabilities();
-        if outer.carries_capabilities() && !carry {
+        if outer.carries_capabilities() && !self.carries_capabilities() {
             // What carried the outer one over its exec is not for this one, nor for what will run there.
             ops.push(Op::Capabilities { inheritable: 0, ambient: 0 });
         }
-        ops.push(Op::ExecInit { carry: u32::from(carry) });
+        ops.push(Op::CopyInit {});
         let steps = std::iter::once(self.clone_step()).chain(std::iter::repeat(self.init_step()));
         encode(steps.zip(&ops))
     }

@@ -171,7 +171,7 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     let blocked = BlockedSignals::all();
     // SAFETY: all signals are blocked; `exec_init` makes only raw system calls on `request` and leaves by execveat
     // or exit_group; `stack` is its alone.
-    let born = unsafe { vfork(plan.clone_flags(), true, &mut stack, exec_init, (&raw mut request).cast()) };
+    let born = unsafe { vfork(plan.clone_flags(), &mut stack, exec_init, (&raw mut request).cast()) };
     drop(blocked);
     let Born { pid, pidfd, method } = born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
     // SAFETY: the kernel just made this descriptor for us.

@@ -130,7 +130,7 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
             let targets: Vec<String> = standard.chain(pass.iter()).map(|target| format!("dup2(_, {target})")).collect();
             if targets.is_empty() { "none".into() } else { targets.join("; ") }
         }
-        Op::ExecInit { carry } => exec_init(*carry != 0),
+        Op::CopyInit {} => "go on as another nsbox-init".into(),
         Op::WriteMap { pid, file, data } => {
             format!("write(\"/proc/{pid}/{}\", {})", quoted(&file.0).trim_matches('"'), quoted(&data.0))
         }

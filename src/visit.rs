@@ -50,7 +50,7 @@ pub fn open<const N: usize>(enter: &[OwnedFd], wanted: [Open<'_>; N]) -> Result<
     let born = {
         let _blocked = BlockedSignals::all();
         // SAFETY: signals are blocked, `child` makes system calls only, and the stack is its alone.
-        unsafe { vfork(libc::CLONE_FILES as u64, true, &mut stack, child, (&raw mut visit).cast::<c_void>()) }
+        unsafe { vfork(libc::CLONE_FILES as u64, &mut stack, child, (&raw mut visit).cast::<c_void>()) }
     };
     dumpable.restore();
     // SAFETY: the descriptor was made for us just now.

@@ -1,4 +1,4 @@
-//! Carrying capabilities over an exec, for both halves: the extension's child and nsbox-init's.
+//! Carrying capabilities over the exec of nsbox-init.
 
 use syscalls::{Sysno, raw_syscall};
 

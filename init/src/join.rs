@@ -4,11 +4,18 @@
 //! its place in there too, as the subreaper of the payload (orphans never cross a PID namespace), it descends: a child
 //! carries on with the plan, and the process the caller knows waits for that one's end.
 
-use linux_raw_sys::general::{SIGCHLD, SIGCONT};
+use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
 use crate::report::Channel;
 use crate::supervise::close_others;
 use crate::sys::{self, EINVAL, EPERM, Result};
+
+/// How often somebody who has been stopped is looked after, in milliseconds.
+const TICK: u32 = 100;
+/// So many times in a row it is made to go on before it is given up.
+const MOST_STOPS: u32 = 30;
+/// So many times it is waited for when the caller is dead.
+const LONGEST_FAREWELL: u32 = 20;
 
 /// What became of the use of a descriptor that is of no further use.
 pub fn used<T>(fd: i32, result: Result<T>) -> Result<T> {
@@ -55,8 +62,10 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
     sys::set_dumpable(false);
     let _ = sys::setpgid(0);
     let _ = sys::chdir(c"/".as_ptr().cast());
+    let (mut stopped, mut stops, mut farewell) = (false, 0, 0);
     loop {
-        let Ok([ended, orphaned, signalled]) = sys::poll([pidfd, lifeline, signals], None) else {
+        let patience = if stopped || lifeline < 0 { Some(TICK) } else { None };
+        let Ok([ended, orphaned, signalled]) = sys::poll([pidfd, lifeline, signals], patience) else {
             sys::exit(crate::FAILED)
         };
         if ended {
@@ -73,6 +82,19 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
             && signal != SIGCHLD
         {
             sys::pidfd_send_signal(pidfd, signal);
+        }
+        // In a PID namespace that is not its own it can be stopped by those who are there already, again and again. And
+        // when it is killed, what it has started goes along (PR_SET_PDEATHSIG).
+        stopped |= sys::has_stopped(pidfd);
+        if !(orphaned || signalled) {
+            stops = if stopped { stops + 1 } else { 0 };
+            farewell += u32::from(lifeline < 0);
+            if stops > MOST_STOPS || farewell > LONGEST_FAREWELL {
+                sys::pidfd_send_signal(pidfd, SIGKILL);
+            } else if stopped {
+                sys::pidfd_send_signal(pidfd, SIGCONT);
+            }
+            stopped = false;
         }
     }
 }

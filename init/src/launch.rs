@@ -2,15 +2,15 @@
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicI32;
 use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
 use crate::descriptors;
 use crate::perform::operation;
 use crate::report::Channel;
-use crate::supervise::Supervisor;
+use crate::supervise::{Supervisor, close_others};
 use crate::sys::{self, ETIMEDOUT, Errno, Result};
-use nsbox_init::capabilities;
-use nsbox_init::vfork::{Born, vfork, vfork_watched};
+use nsbox_init::vfork::{Born, Leaving, Method, vfork_watched};
 use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
 
 /// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
@@ -27,9 +27,17 @@ pub struct Launcher {
     /// How the caller left SIGCHLD, which init itself needs at its default: a caller that ignores it would have its
     /// children reaped by the kernel, and init inherits that.
     sigchld: sys::Sigaction,
-    /// Where a failure is noted, if the child gets a copy of our memory instead of sharing it: the kernel does not let
-    /// a process that shares its memory enter a new time namespace (time_namespaces(7)).
-    page: Option<*mut Failure>,
+    /// What is shared with the child, if that gets a copy of our memory otherwise: the kernel does not let a process that
+    /// shares its memory enter a new time namespace (time_namespaces(7)).
+    page: Option<*mut Shared>,
+}
+
+/// What the child tells.
+#[repr(C)]
+struct Shared {
+    failure: Failure,
+    /// Whether it has not left our memory, or its copy, yet.
+    present: AtomicI32,
 }
 
 /// A step that failed.
@@ -73,6 +81,8 @@ struct Child<'a, 'b> {
     sigchld: sys::Sigaction,
     parent: i32,
     failure: *mut Failure,
+    /// By which it is noticed that it leaves its copy of our memory, if it has one, and the word for that.
+    leaving: Option<(Leaving, &'a AtomicI32)>,
 }
 
 impl Launcher {
@@ -96,12 +106,16 @@ impl Launcher {
     pub fn launch(&self, supervisor: &Supervisor, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
         let (step, flags) = (u32::from(order.step), order.flags);
         let failed = |errno| Failure { step, errno, value: 0 };
-        let mut noted = failed(0);
-        let failure = self.page.unwrap_or(&raw mut noted);
+        let mut ours = Shared { failure: failed(0), present: AtomicI32::new(1) };
+        let shared = self.page.unwrap_or(&raw mut ours);
         // SAFETY: our own variable, or a page mapped for this.
-        unsafe { failure.write_volatile(noted) };
+        let (failure, present) = unsafe { (&raw mut (*shared).failure, &(*shared).present) };
+        // SAFETY: as above.
+        unsafe { failure.write_volatile(failed(0)) };
         let memory = Memory::prepare(order.plan).map_err(failed)?;
-        let mut child = Child { order, exec: memory.exec(), sigchld: self.sigchld, parent: self.parent, failure };
+        let leaving = self.page.map(|_| (Leaving::default(), present));
+        let (exec, sigchld, parent) = (memory.exec(), self.sigchld, self.parent);
+        let mut child = Child { order, exec, sigchld, parent, failure, leaving };
         let data = (&raw mut child).cast();
         let mut stops = 0;
         let mut meanwhile = |born: &Born| {
@@ -115,11 +129,7 @@ impl Launcher {
         // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
         // prepared data and leaves by execve or exit; the stack is freshly mapped for it.
         let born = unsafe {
-            if self.page.is_none() {
-                vfork_watched(flags, memory.stack(), payload, data, &mut meanwhile)
-            } else {
-                vfork(flags, false, memory.stack(), payload, data)
-            }
+            vfork_watched(flags, self.page.is_none(), present, memory.stack(), payload, data, &mut meanwhile)
         };
         memory.free();
         let born = born.map_err(failed)?;
@@ -137,20 +147,49 @@ impl Launcher {
         }
         Ok(born)
     }
+
+    /// Start the init of a box inside this one, as a copy of ourselves: the socket and the lifeline for it came with the
+    /// request. By an exec its memory would come to belong to our user namespace, whose root could then trace it (ptrace(2)),
+    /// while a copy's belongs where ours does. What fails in there is reported over that socket.
+    pub fn copy(&self, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
+        let failed = |errno| Failure { step: u32::from(order.step), errno, value: 0 };
+        if let Some((pid, pidfd)) = sys::fork(order.flags).map_err(failed)? {
+            return Ok(Born { pid, pidfd, method: Method::Clone });
+        }
+        die_with_init(self.parent);
+        announce(order);
+        let [socket, lifeline] = *order.received else { sys::exit(NOT_STARTED) };
+        let channel = Channel { socket, lifeline };
+        for (step, op) in order.ops.by_ref() {
+            if let Err((errno, value)) = operation(&channel, &op) {
+                channel.fail(step, errno, value);
+            }
+        }
+        close_others([socket, lifeline]);
+        crate::begin(&channel, -1)
+    }
+}
+
+/// Tell the caller of this process, if it is to be told, and go where it starts.
+fn announce(order: &Order<'_>) {
+    if order.announce {
+        let inside = i64::from(sys::getpid());
+        let _ = order.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
+    }
+    if order.directory >= 0 {
+        let _ = sys::fchdir(order.directory);
+    }
 }
 
 /// The child's side of the fork, in memory shared with init, which leaves it alone until the exec.
 unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     // SAFETY: `launch` passed its own live `Child`.
     let child = unsafe { &mut *data.cast::<Child<'_, '_>>() };
+    if let Some((leaving, present)) = &mut child.leaving {
+        leaving.tell(present);
+    }
     die_with_init(child.parent);
-    if child.order.announce {
-        let inside = i64::from(sys::getpid());
-        let _ = child.order.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
-    }
-    if child.order.directory >= 0 {
-        let _ = sys::fchdir(child.order.directory);
-    }
+    announce(child.order);
     while let Some((step, op)) = child.order.ops.next() {
         if let Err((errno, value)) = child.operation(&op) {
             // SAFETY: shared memory made for this; init reads it only after we are gone.
@@ -179,10 +218,6 @@ impl Child<'_, '_> {
                 die_with_init(self.parent);
                 Err((self.exec.run(), 0))
             }
-            Op::ExecInit { carry } => {
-                die_with_init(self.parent);
-                Err((exec_init(self.order.received, *carry != 0), 0))
-            }
             _ => operation(self.order.channel, op),
         }
     }
@@ -200,22 +235,6 @@ fn die_with_init(init: i32) {
     if sys::poll([init], Some(0)) == Ok([true]) {
         sys::exit(NOT_STARTED);
     }
-}
-
-/// Become the init of a box inside this one: the image, its socket and its lifeline came with the request.
-fn exec_init(received: &[i32], carry: bool) -> Errno {
-    let [image, socket, lifeline] = *received else { return sys::EIO };
-    for fd in [socket, lifeline] {
-        sys::set_cloexec(fd, false);
-    }
-    if carry {
-        capabilities::carry();
-    }
-    let (mut one, mut other) = ([0; 12], [0; 12]);
-    let numbers = [sys::digits(socket, &mut one), sys::digits(lifeline, &mut other)];
-    let argv = [c"nsbox-init".as_ptr().cast(), numbers[0], numbers[1], core::ptr::null()];
-    let envp = [core::ptr::null()];
-    sys::exec_file(image, argv.as_ptr(), envp.as_ptr())
 }
 
 /// What one start needs in memory: a stack for the child, and behind it the pointers execve(2) wants. One page often

@@ -62,7 +62,12 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
         sys::set_cloexec(fd, true);
     }
     sys::set_name(c"nsbox-init");
-    let channel = Channel { socket, lifeline };
+    begin(&Channel { socket, lifeline }, plan)
+}
+
+/// Get the plan, from the socket or from a file, and carry it out.
+fn begin(channel: &Channel, plan: i32) -> ! {
+    let socket = channel.socket;
     let bytes =
         if plan < 0 { sys::receive(socket, &mut sys::Rights::new()).map(|bytes| &*bytes) } else { sys::map_file(plan) };
     let bytes = match bytes {
@@ -73,7 +78,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
         sys::close(plan);
     }
     match wire::Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
-        Ok(plan) => perform::plan(&channel, plan),
+        Ok(plan) => perform::plan(channel, plan),
         Err(malformed) => {
             channel.refuse(malformed);
             sys::exit(FAILED)

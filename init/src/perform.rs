@@ -150,7 +150,7 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         | Op::Serve {}
         | Op::Start { .. }
         | Op::Received { .. }
-        | Op::ExecInit { .. }
+        | Op::CopyInit {}
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }

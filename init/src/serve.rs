@@ -187,7 +187,10 @@ impl Server {
             Ok(socket) => socket,
             Err(errno) => return answer.failed(Failure { step: u32::from(step), errno, value: 0 }),
         };
-        let born = match self.launcher.launch(&self.supervisor, &mut order) {
+        let copies = plan.ops().any(|(_, op)| matches!(op, Op::CopyInit {}));
+        let launched =
+            if copies { self.launcher.copy(&mut order) } else { self.launcher.launch(&self.supervisor, &mut order) };
+        let born = match launched {
             Ok(born) => born,
             Err(failure) => {
                 sys::close(socket);

@@ -548,14 +548,6 @@ pub fn nanoseconds() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Replace this process by the program in an open file; returns only the reason why not (execveat(2)).
-pub fn exec_file(file: i32, argv: *const *const u8, envp: *const *const u8) -> Errno {
-    match call!(execveat, file, c"".as_ptr(), argv, envp, k::AT_EMPTY_PATH) {
-        Ok(_) => EIO,
-        Err(errno) => errno,
-    }
-}
-
 /// Replace this process; returns only the reason why not.
 pub fn execve(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> Errno {
     match call!(execve, path, argv, envp) {

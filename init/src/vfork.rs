@@ -64,8 +64,7 @@ pub struct Born {
     pub method: Method,
 }
 
-/// Run `child(data)` in a new process made with `flags` (CLONE_NEW*) and wait until it has called execve or
-/// ended. `share_memory` false gives it a copy of our memory instead; it is suspended-for all the same.
+/// Run `child(data)` in a new process made with `flags` (CLONE_NEW*) and wait until it has called execve or ended.
 ///
 /// # Errors
 /// The errno of clone3 or clone.
@@ -75,21 +74,25 @@ pub struct Born {
 /// take a lock or touch thread-local state, and must leave by execve or exit. `stack` must be its alone.
 pub unsafe fn vfork(
     flags: u64,
-    share_memory: bool,
     stack: &mut [MaybeUninit<u8>],
     child: unsafe extern "C" fn(*mut c_void) -> !,
     data: *mut c_void,
 ) -> Result<Born, i32> {
-    let flags = flags | CLONE_VFORK | if share_memory { CLONE_VM } else { 0 };
+    let flags = flags | CLONE_VFORK | CLONE_VM;
     // SAFETY: this function's own contract.
     unsafe { clone(flags, core::ptr::null(), stack, child, data) }
 }
 
-/// As [`vfork`] with shared memory, but it is we who wait, not the kernel for us: `meanwhile` is called from time to time,
-/// and ends the wait when it returns true, which it has to when the child has ended.
+/// What a word says when the process is gone that was to be told by it (robust_futex ABI).
+const FUTEX_OWNER_DIED: i32 = 0x4000_0000;
+const FUTEX_WAITERS: i32 = i32::MIN;
+
+/// As [`vfork`], but it is we who wait, not the kernel for us: `meanwhile` is called from time to time, and ends the wait
+/// when it returns true, which it has to when the child has ended.
 ///
-/// When the child has left our memory, the kernel clears a word and wakes who waits for that: CLONE_CHILD_CLEARTID
-/// (clone(2)). Kernels before 5.10 do not when the child ends by dumping core.
+/// When the child leaves the memory that it shares with us, the kernel clears the word `present` and wakes who waits for
+/// that: CLONE_CHILD_CLEARTID (clone(2)). Kernels before 5.10 do not when the child ends by dumping core. A child with a
+/// copy has to call [`Leaving::tell`] with the same word, which then has to be in memory that is shared all the same.
 ///
 /// # Errors
 /// As [`vfork`].
@@ -98,6 +101,8 @@ pub unsafe fn vfork(
 /// As [`vfork`]; and what the child uses must not be touched by `meanwhile`.
 pub unsafe fn vfork_watched(
     flags: u64,
+    share_memory: bool,
+    present: &AtomicI32,
     stack: &mut [MaybeUninit<u8>],
     child: unsafe extern "C" fn(*mut c_void) -> !,
     data: *mut c_void,
@@ -106,17 +111,50 @@ pub unsafe fn vfork_watched(
     const FUTEX_WAIT: i32 = 0;
     /// `struct timespec`: a tenth of a second.
     const SLICE: [i64; 2] = [0, 100_000_000];
-    let present = AtomicI32::new(1);
+    present.store(1, Ordering::Relaxed);
+    let how = if share_memory { CLONE_VM | CLONE_CHILD_CLEARTID } else { 0 };
     // SAFETY: this function's own contract; the word outlives the child's stay in our memory, or what is left of it.
-    let born = unsafe { clone(flags | CLONE_VM | CLONE_CHILD_CLEARTID, present.as_ptr(), stack, child, data)? };
-    while present.load(Ordering::Acquire) != 0 {
+    let born = unsafe { clone(flags | how, present.as_ptr(), stack, child, data)? };
+    loop {
+        let word = present.load(Ordering::Acquire);
+        if word == 0 || word & FUTEX_OWNER_DIED != 0 {
+            return Ok(born);
+        }
         // SAFETY: a live word and a live timespec.
-        unsafe { raw_syscall!(Sysno::futex, present.as_ptr(), FUTEX_WAIT, 1, SLICE.as_ptr(), 0, 0) };
-        if present.load(Ordering::Acquire) != 0 && meanwhile(&born) {
-            break;
+        let waited = unsafe { raw_syscall!(Sysno::futex, present.as_ptr(), FUTEX_WAIT, word, SLICE.as_ptr(), 0, 0) };
+        if waited != 0 && meanwhile(&born) {
+            return Ok(born);
         }
     }
-    Ok(born)
+}
+
+/// By which a child with a copy of our memory tells that it has left it, by an exec or its end: the kernel does for it what
+/// it does for those who die with a lock (get_robust_list(2)).
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Leaving {
+    /// `struct robust_list_head`: the first entry, the way from an entry to its word, and an entry that is being made.
+    first: usize,
+    offset: usize,
+    pending: usize,
+    /// The one entry: the next one, which is the head again.
+    entry: usize,
+}
+
+impl Leaving {
+    /// Arrange it for this process. The value must stay where it is until the exec.
+    pub fn tell(&mut self, present: &AtomicI32) {
+        let entry = &raw const self.entry as usize;
+        self.offset = (present.as_ptr() as usize).wrapping_sub(entry);
+        self.first = entry;
+        self.entry = &raw const self.first as usize;
+        // SAFETY: plain numbers, and a live structure of the size the kernel knows.
+        unsafe {
+            let thread = raw_syscall!(Sysno::gettid) as i32;
+            raw_syscall!(Sysno::set_robust_list, &raw const self.first, 3 * size_of::<usize>());
+            present.store(thread | FUTEX_WAITERS, Ordering::Release);
+        }
+    }
 }
 
 /// clone3(2) or clone(2) with a pidfd, and with `present` as the word for CLONE_CHILD_CLEARTID.

@@ -367,8 +367,8 @@ operations! {
     /// Lay out the descriptors that came with the request: the first ones as standard input, output and error where
     /// `stdio` says so, the others under the numbers in `pass`.
     42 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
-    /// Replace this process by another nsbox-init: the image, its socket and its lifeline came with the request.
-    43 ExecInit { /** whether capabilities are carried over the exec */ carry: u32 }
+    /// Go on as another nsbox-init: its socket and its lifeline came with the request.
+    43 CopyInit {}
     /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
     44 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
     /// Open a file, and attach it to the report.
@@ -503,7 +503,7 @@ impl<'a> Plan<'a> {
                 Op::Start { .. } if seen == 0 => starts += 1,
                 Op::Start { .. } => return refuse(Fault::Order, ops.reader.at),
                 Op::Descend { .. } if forks != 0 => return refuse(Fault::Order, ops.reader.at),
-                Op::Exec { .. } | Op::ExecInit { .. } => last = Last::Exec,
+                Op::Exec { .. } | Op::CopyInit {} => last = Last::Exec,
                 Op::Serve {} => last = Last::Serve,
                 _ => {}
             }

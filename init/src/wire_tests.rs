@@ -221,7 +221,7 @@ fn the_operations_make_the_shape() {
     let start = || (0, Op::Start { flags: 0, token: 1, quiet: 0 });
     let serve = || (0, Op::Serve {});
     let other = || (0, Op::Setsid {});
-    let init = || (0, Op::ExecInit { carry: 0 });
+    let init = || (0, Op::CopyInit {});
     let wrong: [Steps; 13] = [
         vec![fork(), descend(), exec()],
         vec![],

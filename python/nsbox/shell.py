@@ -9,7 +9,9 @@ nested shells are followed without further ado.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
+import math
 import os
 import re
 import select
@@ -40,6 +42,7 @@ _INTERRUPT_GRACES = (0.3, 0.7, 1.0)
 _HANDOVER = 0.1
 """Seconds in which a shell that has just read a command has started it."""
 _EXIT_GRACE = 5.0
+_TIOCGPTPEER = 0x5441  # open the other side (ioctl_tty(2))
 _LAST_WORDS = 0.05
 """Seconds in which what a shell wrote before its end comes out of its terminal."""
 
@@ -142,6 +145,7 @@ class Shell:
         self.returncode: int | None = None
         self._marks = _framing.Marks()
         self._buffer = b""
+        self._untyped = b""
         self.program = os.fspath(shell) if shell is not None else _default_shell()
         self._child, self._terminal = _start(fork_exec, self.program, cwd, env, columns)
         try:
@@ -293,8 +297,8 @@ class Shell:
         return self._marks.text(self._buffer[: found.start()]), int(found[1]), int(found[2])
 
     def _type(self, command: str) -> None:
-        os.write(self._terminal, os.fsencode(command) + b"\n")
-        os.write(self._terminal, self._marks.next())
+        """Have it typed while the output is read: a terminal takes so much, and then waits until that was read."""
+        self._untyped = os.fsencode(command) + b"\n" + self._marks.next()
 
     def _read_to_mark(self, deadline: float | None, follower: _framing.Follower | None) -> re.Match[bytes] | None:
         """Read until the mark is there, or everything ends."""
@@ -311,17 +315,33 @@ class Shell:
 
     def _read(self, deadline: float | None) -> bytes:
         """Read what is there; empty at the end, which a terminal reports as EIO once nobody holds the other side."""
-        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready = select.select([self._terminal, self.pidfd], [], [], rest)[0]
-        if not ready:
-            raise TimeoutError
-        # Jobs in the background, if they outlive the shell, go on holding the other side.
-        if self._terminal not in ready and not select.select([self._terminal], [], [], _LAST_WORDS)[0]:
-            return b""
+        while True:
+            rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+            output, room, ended = self._poll(rest)
+            if output:
+                break
+            if ended:
+                # Jobs in the background, if they outlive the shell, go on holding the other side.
+                if not self._poll(_LAST_WORDS)[0]:
+                    return b""
+                break
+            if not room:
+                raise TimeoutError
+            with contextlib.suppress(BlockingIOError):
+                self._untyped = self._untyped[os.write(self._terminal, self._untyped) :]
         try:
             return os.read(self._terminal, 65536)
         except OSError:
             return b""
+
+    def _poll(self, seconds: float | None) -> tuple[bool, bool, bool]:
+        """Wait until there is output, or room for what is still to be typed, or the shell has ended."""
+        poll = select.poll()
+        poll.register(self._terminal, select.POLLIN | (select.POLLOUT if self._untyped else 0))
+        poll.register(self.pidfd, select.POLLIN)
+        ready = dict(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+        terminal = ready.get(self._terminal, 0)
+        return bool(terminal & ~select.POLLOUT), bool(terminal & select.POLLOUT), self.pidfd in ready
 
     def _interrupt(self, follower: _framing.Follower | None) -> str:
         """Type Ctrl-C, then kill what is in the foreground, then the shell, until it answers; return the output."""
@@ -329,7 +349,9 @@ class Shell:
         for grace in _INTERRUPT_GRACES:
             if grace == _INTERRUPT_GRACES[-1]:
                 self._kill_foreground()
-            # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included.
+            # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included. But it
+            # takes no key as long as it is full, so that has to be thrown away first.
+            self._forget_the_typed()
             self._type("\x03")
             with contextlib.suppress(TimeoutError):
                 found = self._read_to_mark(self._deadline(grace), follower)
@@ -349,6 +371,16 @@ class Shell:
         with contextlib.suppress(OSError):
             while os.tcgetpgrp(self._terminal) == self.pid and time.monotonic() < end:
                 time.sleep(0.002)
+
+    def _forget_the_typed(self) -> None:
+        self._untyped = b""
+        with contextlib.suppress(OSError):
+            termios.tcflush(self._terminal, termios.TCOFLUSH)
+            theirs = fcntl.ioctl(self._terminal, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+            try:
+                termios.tcflush(theirs, termios.TCIFLUSH)
+            finally:
+                os.close(theirs)
 
     def _kill_foreground(self) -> None:
         """Kill the job that has the terminal, unless that is the shell itself, or has become another user."""
@@ -386,6 +418,7 @@ def _start(
     variables |= {b"PS1": b"", b"PS2": b"", b"TERM": b"dumb", b"HISTFILE": b""}
     variables.pop(b"PROMPT_COMMAND", None)
     ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
     try:
         settings = termios.tcgetattr(theirs)
         settings[1] &= ~termios.ONLCR

@@ -13,7 +13,8 @@ import nsbox
 import pytest
 
 from tests.support.callers import caller, nobody_left
-from tests.support.forked import Who
+from tests.support.census import wait_until
+from tests.support.forked import Who, as_user
 from tests.support.needs import needs
 
 PYTHON = "/usr/bin/python3"
@@ -75,11 +76,12 @@ def until_one_is_stopped(box: nsbox.Box) -> nsbox.SpawnError:
     raise AssertionError("none was stopped")
 
 
-def test_stopped_before_the_exec(who: Who) -> None:
+@pytest.mark.parametrize("unshare", ["mip", "mipT"])
+def test_stopped_before_the_exec(who: Who, unshare: str) -> None:
     """A process that is stopped again and again before its exec is given up, and the box goes on."""
 
     def use() -> Any:
-        with nsbox.Box("mip", mount_proc=True) as box:
+        with nsbox.Box(unshare, mount_proc=True) as box:
             process = stopping(box)
             error = until_one_is_stopped(box)
             process.kill()
@@ -89,12 +91,13 @@ def test_stopped_before_the_exec(who: Who) -> None:
     assert who(use) == ("start", 110, 7)
 
 
-def test_the_caller_dies_while_init_waits_for_an_exec() -> None:
+@pytest.mark.parametrize("unshare", ["mip", "mipT"])
+def test_the_caller_dies_while_init_waits_for_an_exec(unshare: str) -> None:
     """It is noticed all the same."""
     needs(Who("root"), "mip")
 
     def use(tell: Callable[[object], None]) -> object:
-        box = nsbox.Box("mip", mount_proc=True)
+        box = nsbox.Box(unshare, mount_proc=True)
         kept = stopping(box)
         while kept:
             until_one_is_stopped(box)
@@ -106,6 +109,46 @@ def test_the_caller_dies_while_init_waits_for_an_exec() -> None:
         # By now it is most likely in the middle of another one, which takes a second.
         process.kill()
         assert not nobody_left()
+
+
+def test_stopped_in_a_joined_namespace(who: Who) -> None:
+    """Those who live there may stop nsbox-init, too. It is made to go on, or else given up, and that is said."""
+
+    def use() -> list[object]:
+        ends: list[object] = []
+        with nsbox.Box("mip", mount_proc=True) as box:
+            kept = stopping(box)
+            for _ in range(4):
+                try:
+                    ends.append(nsbox.run(["sleep", "1000"], unshare="", join=box, timeout=0.1))
+                except subprocess.TimeoutExpired:
+                    ends.append("timeout")
+                except nsbox.SpawnError as error:
+                    ends.append(error.step)
+            kept.kill()
+        return ends
+
+    assert set(who(use)) <= {"timeout", "init", "fork"}
+
+
+def test_the_caller_dies_while_it_is_stopped_in_a_joined_namespace() -> None:
+    """What it has started in a box of somebody else ends with it."""
+    needs(Who("root"), "mip")
+    with nsbox.Box("mip", mount_proc=True) as box:
+        target = box.pid
+
+        def use(tell: Callable[[object], None]) -> object:
+            child = nsbox.fork_exec(["sleep", "1000"], unshare="", join=target)
+            tell(child.pid)
+            return child
+
+        # They are no children of the box, so they come first.
+        with caller(use) as process:
+            process.tells()
+            kept = stopping(box)
+            process.kill()
+            assert wait_until(lambda: len(box.ps()) == 2, 10), box.ps()
+            kept.kill()
 
 
 @pytest.mark.parametrize("keywords", [{}, {"unshare": "mi"}, {"init": False}, {"capture_output": True}], ids=str)
@@ -160,7 +203,7 @@ def test_mounted_over_what_init_reads(
             try:
                 return look(box)
             except nsbox.SpawnError as error:
-                return error.errno
+                return error.errno if "has mounted over it" in str(error) else str(error)
 
     # A user may not mount another proc where one is covered in part (mount_namespaces(7)).
     assert who(use) in (expected, errno.EXDEV)
@@ -235,3 +278,32 @@ def test_traced_in_a_box(who: Who) -> None:
                 process.wait()
 
     who(use)
+
+
+TRACE_INIT = """
+import ctypes, os
+PTRACE_SEIZE = 0x4206
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(PTRACE_SEIZE, 1, None, None), ctypes.get_errno())
+try:
+    print(os.listdir("/proc/1/fd"))
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_nobody_traces_the_init_of_a_box_in_a_box() -> None:
+    """Root of a user namespace has no power over init in it, be its box in another one."""
+
+    def use() -> list[str]:
+        for number in os.listdir("/proc/self/fd"):
+            path = f"/proc/self/fd/{number}"
+            # That of nsbox-init was made by root; the user's own is a different matter.
+            if os.path.islink(path) and "nsbox-init" in os.readlink(path):
+                os.close(int(number))
+        command = [PYTHON, "-c", TRACE_INIT]
+        with nsbox.Box("mip", mount_proc=True) as box, box.Box("mip", mount_proc=True) as inner:
+            return [one.run(command, capture_output=True, text=True).stdout for one in (box, inner)]
+
+    needs(Who("user"), "mip")
+    assert as_user(use) == [f"-1 {errno.EPERM}\n{errno.EACCES}\n"] * 2

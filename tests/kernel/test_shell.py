@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -248,3 +249,39 @@ def test_an_interrupt_kills_what_does_not_heed_it(who: Who, program: str) -> Non
             return left, [shell.run(command).stdout for command in ("pwd", "echo a", "echo b")]
 
     assert who(interrupted) == ([], ["/usr\n", "a\n", "b\n"])
+
+
+def test_more_than_a_terminal_takes(who: Who) -> None:
+    """A long script is typed while its output is read; neither side waits for the other."""
+
+    def use() -> list[str]:
+        with nsbox.Shell("mip") as shell:
+            return shell.run("\n".join(f"echo {number} {'x' * 200}" for number in range(2000))).stdout.splitlines()
+
+    assert who(use) == [f"{number} {'x' * 200}" for number in range(2000)]
+
+
+def test_timeout_before_everything_is_typed(who: Who) -> None:
+    """What the terminal has taken already is forgotten, and the shell goes on."""
+
+    def use() -> str:
+        with nsbox.Shell("mip") as shell:
+            for _ in range(2):
+                with pytest.raises(subprocess.TimeoutExpired):
+                    shell.run("sleep 1000 < /dev/null\n" + "echo no\n" * 3000, timeout=0.5)
+            return shell.run("echo yes").stdout
+
+    assert who(use) == "yes\n"
+
+
+def test_with_many_descriptors() -> None:
+    """There is no limit of 1023 (select(2))."""
+
+    def use() -> str:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1100, 1100))
+        kept = [os.open("/dev/null", os.O_RDONLY) for _ in range(1060)]
+        with nsbox.Shell("mip") as shell:
+            assert max(kept) < shell._terminal
+            return shell.run("echo yes").stdout
+
+    assert in_child(use) == "yes\n"

@@ -113,10 +113,10 @@ CREATION = (
         errnos=frozenset({EPERM}),
         find=_no_capability,
         why="every namespace but a user namespace needs a right of root, CAP_SYS_ADMIN, which {who} does not have here",
-        remedy="add a user namespace (map_root_user=True in Python, -r on the command line), or run as root",
+        remedy="add a user namespace (map_root_user=True in Python, unshare -r on the command line), or run as root",
         places={
-            "docker": "add a user namespace (map_root_user=True in Python, -r on the command line), or start the "
-            "container anew with the option added: docker run --cap-add SYS_ADMIN"
+            "docker": "add a user namespace (map_root_user=True in Python, unshare -r on the command line), or start "
+            "the container anew with the option added: docker run --cap-add SYS_ADMIN"
         },
         meaning="Only an administrator may make most namespaces. A user namespace is the way around: everybody may "
         "make one, and is the administrator inside.",
@@ -131,8 +131,8 @@ CREATION = (
         find=_unmapped,
         why="the caller's {which} id does not exist in the user namespace in which it is (it is not mapped), so it "
         "may not make another one inside",
-        remedy="exit that shell or program, and start it with a map: -r on the command line, or map_root_user=True in "
-        "Python",
+        remedy="exit that shell or program, and start it with a map: unshare -r on the command line, or "
+        "map_root_user=True in Python",
         meaning="Inside a user namespace only ids of its map exist. Whoever shows as nobody, 65534, because no map was "
         "written may not make a further user namespace.",
         manual="user_namespaces(7)",

@@ -90,7 +90,7 @@ MAPS = (
         errnos=frozenset({EPERM}),
         find=_somebody_else,
         why="without {capability} (a right of root) outside, a map may hold one id, the caller's own {noun} {own}",
-        remedy="map only yourself (map_root_user=True in Python, -r on the command line), or run as root",
+        remedy="map only yourself (map_root_user=True in Python, unshare -r on the command line), or run as root",
         meaning="A map says which id outside each id inside stands for. If everybody could choose that, everybody "
         "could act as everybody else. So without a capability only one's own id may be mapped.",
         manual="user_namespaces(7)",

@@ -10,7 +10,7 @@ from nsbox._hints.cause import Cause, Failure, Found
 __all__ = ["SUBIDS"]
 
 _STEPS = frozenset({"gid_map", "uid_map"})
-_OWN = "map only yourself (map_root_user=True in Python, -r on the command line)"
+_OWN = "map only yourself (map_root_user=True in Python, unshare -r on the command line)"
 
 
 def _helper(failure: Failure) -> dict[str, str] | None:

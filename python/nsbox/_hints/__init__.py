@@ -77,7 +77,10 @@ def explain(failure: Failure, evidence: Evidence | None = None) -> Explanation:
         return Explanation("", failure.detail, "")
     names = "; or ".join(cause.title[:1].lower() + cause.title[1:] for cause in candidates)
     hints = "; or ".join(dict.fromkeys(cause.hint(evidence, cause.example) for cause in candidates))
-    return Explanation("", _with(failure, f"the evidence does not decide between: {names}"), hints)
+    undecided = (
+        "the evidence does not decide between" if len(candidates) > 1 else "the evidence does not show it, but likely"
+    )
+    return Explanation("", _with(failure, f"{undecided}: {names}"), hints)
 
 
 def _with(failure: Failure, words: str) -> str:

@@ -136,23 +136,23 @@ def inits(before: set[int]) -> list[int]:
 def test_box_closed_while_children_of_fork_hold_the_line() -> None:
     """The same for programs in a box, whether their end is waited for by run or by wait."""
 
-    def use(box: nsbox.Box, ends: list[Any]) -> None:
+    def run(box: nsbox.Box) -> Any:
+        return box.run(["sleep", "1000"]).returncode
+
+    def wait(box: nsbox.Box) -> Any:
+        return box.fork_exec(["sleep", "1000"]).wait()
+
+    def use(how: Callable[[nsbox.Box], Any], box: nsbox.Box, ends: list[Any]) -> None:
         try:
-            ends.append(box.run(["sleep", "1000"]).returncode)
-        except nsbox.ClosedError:
+            ends.append(how(box))
+        except nsbox.ClosedError:  # the program runs a little earlier than we hear of it
             ends.append("closed")
 
     for _ in range(5):
         with forking():
             ends: list[Any] = []
             box = nsbox.Box("mip")
-            threads = [threading.Thread(target=use, args=(box, ends)) for _ in range(4)]
-            threads += [
-                threading.Thread(
-                    target=lambda box, ends: ends.append(box.fork_exec(["sleep", "1000"]).wait()), args=(box, ends)
-                )
-                for _ in range(4)
-            ]
+            threads = [threading.Thread(target=use, args=(how, box, ends)) for how in (run, wait) for _ in range(4)]
             for thread in threads:
                 thread.start()
             assert wait_until(lambda box=box: len(box.ps()) == 9)

@@ -5,6 +5,7 @@
  * with the same heap, on the same machine, in the same second as what it is compared with. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -26,6 +27,16 @@ static int child(void *environment)
     if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0)
         _exit(102);
     execve("/bin/true", ARGV, environment);
+    _exit(103);
+}
+
+/* The same by an init of its own (floor_init.c), as whoever wants orphans reaped has to have one: a second exec, and a second
+ * process. The descriptor is that of its file. */
+static int init = -1;
+
+static int child_with_init(void *environment)
+{
+    execveat(init, "", ARGV, environment, AT_EMPTY_PATH);
     _exit(103);
 }
 
@@ -59,6 +70,13 @@ static long long once(int (*body)(void *), int namespaces)
 long long floor_namespaces(void)
 {
     return once(child, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID);
+}
+
+/* The same with an init. */
+long long floor_with_init(int fd)
+{
+    init = fd;
+    return once(child_with_init, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID);
 }
 
 /* The same without any namespace: what starting a program costs at all. */

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("floor.c")
+INIT = Path(__file__).with_name("floor_init.c")
 
 
 class NoCompilerError(Exception):
@@ -19,15 +20,23 @@ class NoCompilerError(Exception):
 class Floor:
     """The compiled floor. Each call is one start, and returns its nanoseconds as C measured them."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        """Take the two functions from the library."""
+    def __init__(self, library: ctypes.CDLL, init: bytes) -> None:
+        """Take the functions from the library, and put the init where nsbox has its own: in memory."""
         self._namespaces = library.floor_namespaces
+        self._with_init = library.floor_with_init
         self._plain = library.floor_plain
-        self._namespaces.restype = self._plain.restype = ctypes.c_longlong
+        for function in (self._namespaces, self._with_init, self._plain):
+            function.restype = ctypes.c_longlong
+        self._init = os.memfd_create("floor-init")
+        os.write(self._init, init)
 
     def namespaces(self) -> int:
         """Start true in new mount, ipc and pid namespaces with a new proc."""
         return _checked(self._namespaces())
+
+    def with_init(self) -> int:
+        """Start the same by an init that is exec'd first and does nothing else."""
+        return _checked(self._with_init(self._init))
 
     def plain(self) -> int:
         """Start true."""
@@ -35,7 +44,7 @@ class Floor:
 
 
 def build() -> Floor:
-    """Compile the floor into a directory that is gone again afterwards, and load it.
+    """Compile the floor and its init into a directory that is gone again afterwards, and load it.
 
     Raises:
         NoCompilerError: when that cannot be done.
@@ -44,14 +53,17 @@ def build() -> Floor:
     if compiler is None:
         raise NoCompilerError("no C compiler (cc, or what $CC names) to build it with")
     with tempfile.TemporaryDirectory(prefix="nsbox-floor-") as directory:
-        library = Path(directory) / "floor.so"
-        built = subprocess.run(
-            [compiler, "-O2", "-Wall", "-shared", "-fPIC", "-o", library, SOURCE],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if built.returncode:
-            raise NoCompilerError(f"{compiler} failed:\n{built.stderr}")
-        return Floor(ctypes.CDLL(str(library)))
+        library, init = Path(directory, "floor.so"), Path(directory, "init")
+        _compile(compiler, "-shared", "-fPIC", "-o", library, SOURCE)
+        freestanding = ("-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-Wl,--build-id=none")
+        _compile(compiler, *freestanding, "-o", init, INIT)
+        return Floor(ctypes.CDLL(str(library)), init.read_bytes())
+
+
+def _compile(compiler: str, *args: str | Path) -> None:
+    built = subprocess.run([compiler, "-O2", "-Wall", *args], capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise NoCompilerError(f"{compiler} failed:\n{built.stderr}")
 
 
 def _checked(result: int) -> int:

@@ -3,7 +3,8 @@
     python benches/spawn.py [--runs N] [--heap-gb 0,2] [--json FILE] [--check]
 
 Every round runs each candidate once, all in this one process, so that all of them meet the same machine, the
-same heap and the same neighbours; only the ratios mean anything. The floor is C without any comfort (`floor.c`).
+same heap and the same neighbours; only the ratios mean anything. The floor is C without any comfort (`floor.c`); with
+an init, as nsbox has one, it is the least that two processes and two execs take (`floor_init.c`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import floor
 import nsbox
 
 TRUE = "/bin/true"
-FLOOR, PLAIN, SUBPROCESS = "floor", "floor, no namespaces", "subprocess.run"
+FLOOR, WITH_INIT, PLAIN, SUBPROCESS = "floor", "floor, with an init", "floor, no namespaces", "subprocess.run"
 RUN, FORK_EXEC = "nsbox.run", "nsbox.fork_exec"
 UNSHARE, BWRAP = "unshare", "bwrap"
 
@@ -70,6 +71,7 @@ def candidates() -> dict[str, Candidate]:
         print(f"no floor: {error}", file=sys.stderr)
     else:
         found[FLOOR] = library.namespaces
+        found[WITH_INIT] = library.with_init
         found[PLAIN] = library.plain
     found[RUN] = run
     found[FORK_EXEC] = fork_exec

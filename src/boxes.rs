@@ -23,7 +23,7 @@ use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_b
 use crate::plan::Plan;
 use crate::proc::dir::is_proc;
 use crate::report::{Message, receive};
-use crate::spawn::{PLAN_IN_MESSAGE, converse, launch};
+use crate::spawn::{PLAN_IN_MESSAGE, clone_init, converse};
 
 /// How long nsbox-init may take to answer before it is looked at whether it has been stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -328,7 +328,7 @@ pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Re
     let plan = handle.get();
     let encoded = plan.to_bytes();
     let mut conversation = match outer {
-        None => py.detach(|| launch(plan, &encoded))?,
+        None => py.detach(|| clone_init(plan, &encoded))?,
         Some(outer) => nested(py, plan, &encoded, &outer.home, outer.plan.get())?,
     };
     let outer = outer.map(|outer| Arc::clone(&outer.home));

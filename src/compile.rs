@@ -14,7 +14,7 @@ use crate::mounts::Place;
 use crate::ns;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
 use crate::rlimit;
-use crate::spec::{Facts, Join, Launch, Maps, Spec};
+use crate::spec::{Facts, Join, KnownSpec, Launch, Maps, Spec};
 use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
@@ -44,13 +44,19 @@ impl Builder {
     }
 }
 
-/// Make the plan for `spec` and `launch`, given the caller's situation.
+/// Make the plan for `spec` and `launch`, given the caller's situation and what is joined first.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
-pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<Directory>>) -> Result<Plan> {
+pub fn compile(
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    cgroup: Option<Arc<Directory>>,
+    join: Option<&Join>,
+) -> Result<Plan> {
     let Beginning { mut plan, flags, joined, added, arrangement, carry } =
-        beginning(spec, launch.join.as_ref(), facts, cgroup.as_deref())?;
+        beginning(spec, join, facts, cgroup.as_deref())?;
     let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -66,7 +72,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<D
     if let Some(cgroup) = &cgroup {
         enter(&mut plan, cgroup);
     }
-    if let Some(join) = &launch.join
+    if let Some(join) = join
         && arrangement == Arrangement::Unforked
     {
         join::steps(&mut plan, Actor::Payload, join, facts)?;
@@ -84,7 +90,7 @@ pub fn compile(spec: &Spec, launch: &Launch, facts: &Facts, cgroup: Option<Arc<D
         world(&mut plan, Actor::Payload, spec, flags, facts)?;
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
-    let others = launch.join.iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let close_fds = launch.close_fds;
     Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
@@ -600,7 +606,12 @@ fn own_environment() -> Texts<Vec<u8>> {
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
 #[pyo3(signature = (spec, facts, directory=None, cgroup=None))]
-pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>, cgroup: Option<&Cgroup>) -> Result<Plan> {
+pub fn compile_box_plan(
+    spec: KnownSpec,
+    facts: &Facts,
+    directory: Option<&[u8]>,
+    cgroup: Option<&Cgroup>,
+) -> Result<Plan> {
     compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
 }
 
@@ -608,19 +619,25 @@ pub fn compile_box_plan(spec: Spec, facts: &Facts, directory: Option<&[u8]>, cgr
 #[pyfunction(name = "compile_process")]
 #[pyo3(signature = (spec, launch, facts, home, token=0, quiet=false))]
 pub fn compile_process_plan(
-    spec: Spec,
-    launch: Launch,
+    spec: KnownSpec,
+    launch: &Launch,
     facts: &Facts,
     home: &Plan,
     token: u32,
     quiet: bool,
 ) -> Result<Plan> {
-    compile_process(&spec, &launch, facts, home, token, quiet)
+    compile_process(&spec, launch, facts, home, token, quiet)
 }
 
 /// Make a plan.
 #[pyfunction(name = "compile")]
-#[pyo3(signature = (spec, launch, facts, cgroup=None))]
-pub fn compile_plan(spec: Spec, launch: Launch, facts: &Facts, cgroup: Option<&Cgroup>) -> Result<Plan> {
-    compile(&spec, &launch, facts, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
+#[pyo3(signature = (spec, launch, facts, cgroup=None, join=None))]
+pub fn compile_plan(
+    spec: KnownSpec,
+    launch: &Launch,
+    facts: &Facts,
+    cgroup: Option<&Cgroup>,
+    join: Option<Join>,
+) -> Result<Plan> {
+    compile(&spec, launch, facts, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), join.as_ref())
 }

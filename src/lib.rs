@@ -69,7 +69,7 @@ mod _core {
     #[pymodule_export]
     use crate::spawn::{run, spawn};
     #[pymodule_export]
-    use crate::spec::{Facts, facts};
+    use crate::spec::{Facts, Launch, SpecRead, facts};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name Python expects")]

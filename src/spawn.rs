@@ -17,12 +17,15 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
+use crate::cgroup::Cgroup;
 use crate::child::{Child, Exit, Keeper, Lines};
+use crate::compile::compile_plan;
 use crate::conversation::{Conversation, Ending, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, above_stdio, poll_readable, reap};
 use crate::plan::Plan;
+use crate::spec::{Facts, Join, KnownSpec, Launch};
 
 /// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
 /// from the allocator would be given back each time, and its pages made anew.
@@ -44,7 +47,7 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     let handle = plan;
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
-    let mut conversation = py.detach(|| launch(plan, &encoded))?;
+    let mut conversation = py.detach(|| clone_init(plan, &encoded))?;
     let started = converse(py, &mut conversation, Conversation::next);
     // A signal whose handler raises would do so right after we return, when nobody holds the child yet.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
@@ -60,12 +63,20 @@ pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result
     }
 }
 
-/// Carry out `plan` and wait for the end of everything: `spawn` and `wait` in one, for when nobody has anything to do in
-/// between.
+/// Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one, for when nobody has
+/// anything to do in between.
 #[pyfunction]
-pub fn run(py: Python<'_>, plan: &Plan) -> Result<Exit> {
+#[pyo3(signature = (spec, launch, cgroup=None, join=None))]
+pub fn run(
+    py: Python<'_>,
+    spec: KnownSpec,
+    launch: &Launch,
+    cgroup: Option<&Cgroup>,
+    join: Option<Join>,
+) -> Result<Exit> {
+    let plan = compile_plan(spec, launch, &Facts::read(), cgroup, join)?;
     let encoded = plan.to_quiet_bytes();
-    let mut conversation = py.detach(|| launch(plan, &encoded))?;
+    let mut conversation = py.detach(|| clone_init(&plan, &encoded))?;
     let end = converse(py, &mut conversation, Conversation::wait);
     if let Err(error) = &end {
         let ctrl_c = matches!(error, Error::Python(raised) if raised.is_instance_of::<PyKeyboardInterrupt>(py));
@@ -108,7 +119,7 @@ struct ExecInit<'a> {
 }
 
 /// Clone, and exec nsbox-init, which then has its plan.
-pub fn launch<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
+pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     let started = start(plan, encoded);
     match (&started, &plan.cgroup) {
         (Ok(_), Some(cgroup)) => cgroup.close(),
@@ -199,7 +210,7 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
 
 /// The child, in our memory.
 unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
-    // SAFETY: `launch` passed its own live `ExecInit` and is suspended.
+    // SAFETY: `clone_init` passed its own live `ExecInit` and is suspended.
     let request = unsafe { &mut *data.cast::<ExecInit<'_>>() };
     // SAFETY: raw system calls on prepared data; the table of descriptors is this child's own copy.
     unsafe {

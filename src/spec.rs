@@ -1,4 +1,5 @@
-//! What Python asks for, as owned Rust values: read by attribute from the dataclasses of `nsbox.spec`.
+//! What Python asks for, as owned Rust values: read by attribute from the dataclasses of Python, or
+//! made there.
 //!
 //! Only types are checked here. Whether a wish makes sense is decided in `spec.py`, before this crate is asked.
 
@@ -49,6 +50,33 @@ pub struct Spec {
     pub no_new_privs: bool,
 }
 
+/// A `Spec` in our form. Python keeps it with its own, so that each is read once, however often it is carried out.
+#[pyclass(frozen, module = "nsbox._core")]
+pub struct SpecRead(Spec);
+
+#[pymethods]
+impl SpecRead {
+    #[new]
+    fn new(spec: Spec) -> Self {
+        SpecRead(spec)
+    }
+}
+
+/// `nsbox.Spec`, by the form of it that it keeps.
+#[derive(FromPyObject)]
+pub struct KnownSpec {
+    #[pyo3(attribute("_read"))]
+    read: Py<SpecRead>,
+}
+
+impl std::ops::Deref for KnownSpec {
+    type Target = Spec;
+
+    fn deref(&self) -> &Spec {
+        &self.read.get().0
+    }
+}
+
 /// Id maps for a new user namespace, as `idmap.rs` takes them.
 #[derive(Debug, FromPyObject)]
 pub struct Maps {
@@ -60,41 +88,89 @@ pub struct Maps {
     pub groups: Vec<Wanted>,
 }
 
-/// What is run, and with which surroundings (`nsbox.spec.Launch`).
-#[derive(Debug, FromPyObject)]
+/// A program and its surroundings, everything in the form in which the kernel takes it.
+#[pyclass(module = "nsbox._core")]
+#[derive(Debug)]
 pub struct Launch {
     /// Paths to try, in order.
     pub paths: Vec<PyBackedBytes>,
-    /// argv.
+    /// The argument vector.
     pub argv: Vec<PyBackedBytes>,
-    /// `NAME=value`, or nothing for the caller's own environment.
+    /// `NAME=value` each; None for the caller's environment.
     pub env: Option<Vec<PyBackedBytes>>,
-    /// Working directory.
+    /// The working directory; None for the caller's.
     pub cwd: Option<PyBackedBytes>,
-    /// What becomes descriptors 0, 1, 2; -1 leaves one as it is.
+    /// What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
+    #[pyo3(get, set)]
     pub stdio: [i32; 3],
     /// Descriptors kept under their own number.
+    #[pyo3(get, set)]
     pub pass_fds: Vec<i32>,
     /// Whether all others are closed.
+    #[pyo3(get)]
     pub close_fds: bool,
-    /// Whether SIGPIPE and SIGXFSZ, which Python ignores, go back to their defaults.
+    /// Whether SIGPIPE and SIGXFSZ, which Python ignores, get their default action back.
     pub restore_signals: bool,
-    /// Whether a new session is started.
+    /// Whether setsid(2) is called.
     pub start_new_session: bool,
-    /// The process group to join; 0 for a new one.
+    /// The group for setpgid(2), 0 for a new one; None for the caller's.
     pub process_group: Option<i32>,
-    /// Whether standard input becomes the controlling terminal.
+    /// Whether descriptor 0 becomes the controlling terminal.
     pub controlling_terminal: bool,
-    /// File mode creation mask.
+    /// The file mode creation mask; None for the caller's.
     pub umask: Option<u32>,
-    /// Supplementary groups.
+    /// The supplementary groups; None for the caller's.
     pub groups: Option<Vec<u32>>,
-    /// Group id.
+    /// The group id; None for the caller's.
     pub gid: Option<u32>,
-    /// User id.
+    /// The user id; None for the caller's.
     pub uid: Option<u32>,
-    /// What is joined before anything new is made.
-    pub join: Option<Join>,
+}
+
+#[pymethods]
+impl Launch {
+    #[new]
+    #[pyo3(signature = (
+        *, paths, argv, env=None, cwd=None, stdio=[-1; 3], pass_fds=Vec::new(), close_fds=true, restore_signals=true,
+        start_new_session=false, process_group=None, controlling_terminal=false, umask=None, groups=None, gid=None,
+        uid=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "one for each field, all by keyword")]
+    fn new(
+        paths: Vec<PyBackedBytes>,
+        argv: Vec<PyBackedBytes>,
+        env: Option<Vec<PyBackedBytes>>,
+        cwd: Option<PyBackedBytes>,
+        stdio: [i32; 3],
+        pass_fds: Vec<i32>,
+        close_fds: bool,
+        restore_signals: bool,
+        start_new_session: bool,
+        process_group: Option<i32>,
+        controlling_terminal: bool,
+        umask: Option<u32>,
+        groups: Option<Vec<u32>>,
+        gid: Option<u32>,
+        uid: Option<u32>,
+    ) -> Self {
+        Launch {
+            paths,
+            argv,
+            env,
+            cwd,
+            stdio,
+            pass_fds,
+            close_fds,
+            restore_signals,
+            start_new_session,
+            process_group,
+            controlling_terminal,
+            umask,
+            groups,
+            gid,
+            uid,
+        }
+    }
 }
 
 /// Namespaces to join, as open descriptors (`nsbox.join.Opened`).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -33,10 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    # Tests stop processes of this process group. Where nobody outside of it belongs to the session, as in a CI, the
-    # kernel sends SIGHUP to all of it when a program of a box ends meanwhile (exit(3), "orphaned process group").
-    if "CI" in os.environ and os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
     config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
 
 

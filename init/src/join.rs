@@ -7,7 +7,7 @@
 use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
 use crate::report::Channel;
-use crate::supervise::close_others;
+use crate::supervise::{close_others, leave_group};
 use crate::sys::{self, EINVAL, EPERM, Result};
 
 /// How often somebody who has been stopped is looked after, in milliseconds.
@@ -58,9 +58,9 @@ pub fn descend(channel: &Channel, flags: u64) -> Result<()> {
 /// Wait for the end of the child that carries on, pass on the signals that we are sent, and end as it does.
 fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
     // Neither the socket nor anybody's pipes: their ends shall be those of the child.
-    close_others([lifeline, signals, pidfd]);
+    close_others(&mut [lifeline, signals, pidfd]);
     sys::set_dumpable(false);
-    let _ = sys::setpgid(0);
+    leave_group(false);
     let _ = sys::chdir(c"/".as_ptr().cast());
     let (mut stopped, mut stops, mut farewell) = (false, 0, 0);
     loop {

@@ -8,9 +8,9 @@ use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 use crate::descriptors;
 use crate::perform::operation;
 use crate::report::Channel;
-use crate::supervise::{Supervisor, close_others};
+use crate::supervise::{Payload, Supervisor, close_others};
 use crate::sys::{self, ETIMEDOUT, Errno, Result};
-use nsbox_init::vfork::{Born, Leaving, Method, vfork_watched};
+use nsbox_init::vfork::{Born, Leaving, Method, vfork_unwatched, vfork_watched};
 use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind, Texts};
 
 /// Exit status of a payload whose set-up failed; never seen by anyone, since the failure itself is reported.
@@ -68,10 +68,20 @@ pub struct Order<'a> {
     /// it instead, unless its user has no number: it sends a message in the payload's name. Outside a PID namespace
     /// the caller has to know early, to be able to end a set-up that hangs.
     pub announce: bool,
+    /// Whether the caller wants to hear of a failure or of the end, and of nothing in between, and init is there for
+    /// this process alone.
+    pub quiet: bool,
     /// Descriptors that came with the request.
     pub received: &'a [i32],
     /// The directory to start in; -1 to stay.
     pub directory: i32,
+}
+
+impl Order<'_> {
+    /// Whether the payload is made to leave the caller's process group.
+    pub fn has_group(&self) -> bool {
+        self.plan.ops().any(|(_, op)| matches!(op, Op::Setpgid { .. } | Op::Setsid {}))
+    }
 }
 
 /// Everything the child uses, in memory that it shares with init.
@@ -99,7 +109,8 @@ impl Launcher {
         self.parent
     }
 
-    /// Start a process and return when it has exec'd. One whose set-up failed is reaped.
+    /// Start a process and return when it has exec'd. One whose set-up failed is reaped. A quiet one is supervised right
+    /// away, to its end: a failure then shows when it is reaped.
     ///
     /// What runs here already may be able to send signals to it, and SIGSTOP cannot be blocked; and what it looks up on
     /// the way to its exec may be on a file system that one of them serves. So we do not just wait.
@@ -113,10 +124,17 @@ impl Launcher {
         // SAFETY: as above.
         unsafe { failure.write_volatile(failed(0)) };
         let memory = Memory::prepare(order.plan).map_err(failed)?;
-        let leaving = self.page.map(|_| (Leaving::default(), present));
+        let leaving = self.page.filter(|_| !order.quiet).map(|_| (Leaving::default(), present));
+        let (quiet, announced, has_group) = (order.quiet, order.announce, order.has_group());
         let (exec, sigchld, parent) = (memory.exec(), self.sigchld, self.parent);
         let mut child = Child { order, exec, sigchld, parent, failure, leaving };
         let data = (&raw mut child).cast();
+        if quiet {
+            // SAFETY: as below; and all that the child uses stays where it is, since supervising does not return.
+            let born = unsafe { vfork_unwatched(flags, self.page.is_none(), memory.stack(), payload, data) };
+            let Born { pid, pidfd, .. } = born.map_err(failed)?;
+            supervisor.supervise(&Payload { pid, pidfd, announced, has_group, failure: Some(failure) });
+        }
         let mut stops = 0;
         let mut meanwhile = |born: &Born| {
             supervisor.watch_for_the_caller(born);
@@ -165,7 +183,7 @@ impl Launcher {
                 channel.fail(step, errno, value);
             }
         }
-        close_others([socket, lifeline]);
+        close_others(&mut [socket, lifeline]);
         crate::begin(&channel, -1)
     }
 }

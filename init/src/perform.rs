@@ -12,6 +12,7 @@ use crate::report::Channel;
 use crate::serve::Server;
 use crate::supervise::{Kept, Payload, Supervisor};
 use crate::sys::{self, Errno, Result};
+use nsbox_init::vfork::Born;
 use nsbox_init::wire::{Op, Ops, Plan, Shape};
 
 /// Carry out `plan`: returns only as the exit of this process.
@@ -85,11 +86,12 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     };
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
     let received = &[];
-    let mut order = Order { step, flags, plan, ops, channel, announce, received, directory: -1 };
+    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1 };
     match launcher.launch(&supervisor, &mut order) {
-        Ok(born) => {
+        Ok(Born { pid, pidfd, .. }) => {
             sys::set_dumpable(false);
-            supervisor.supervise(&Payload { pid: born.pid, pidfd: born.pidfd, announced: announce, quiet })
+            let has_group = order.has_group();
+            supervisor.supervise(&Payload { pid, pidfd, announced: announce, has_group, failure: None })
         }
         Err(failure) => channel.fail(failure.step as u16, failure.errno, failure.value),
     }

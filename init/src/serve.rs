@@ -49,7 +49,7 @@ impl Server {
     /// Stay until the caller is dead, or says so.
     pub fn serve(mut self) -> ! {
         let [root, sys] = self.proc.descriptors();
-        self.supervisor.close_others([self.launcher.parent(), self.directory, root, sys]);
+        self.supervisor.close_others(&[self.launcher.parent(), self.directory, root, sys]);
         let _ = sys::chdir(c"/".as_ptr().cast());
         let _ = self.channel().send(Report::new(ReportKind::Done), None);
         let mut socket = self.channel().socket;
@@ -182,7 +182,7 @@ impl Server {
         let quiet = quiet != 0;
         let announce = !quiet && (!self.supervisor.is_pid_1() || !sys::is_mapped());
         let directory = self.directory;
-        let mut order = Order { step, flags, plan, ops, channel: answer, announce, received, directory };
+        let mut order = Order { step, flags, plan, ops, channel: answer, announce, quiet: false, received, directory };
         let socket = match sys::duplicate_above(answer.socket, 3) {
             Ok(socket) => socket,
             Err(errno) => return answer.failed(Failure { step: u32::from(step), errno, value: 0 }),

@@ -7,7 +7,9 @@ use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, SIGCHLD, SIGKILL};
 use nsbox_init::vfork::Born;
 use nsbox_init::wire::{Report, ReportKind};
 
+use crate::FAILED;
 use crate::cgroup::Cgroup;
+use crate::launch::Failure;
 use crate::report::{Channel, Heard};
 use crate::sys::{self, Attached, EPERM, Result};
 
@@ -19,8 +21,10 @@ pub struct Payload {
     pub pidfd: i32,
     /// Whether it has told the caller its number itself.
     pub announced: bool,
-    /// Whether the caller does not want to be told that it runs.
-    pub quiet: bool,
+    /// Whether it is made to leave the caller's process group.
+    pub has_group: bool,
+    /// Where it says which step failed, if the caller does not want to be told that it runs. Otherwise it does run.
+    pub failure: Option<*const Failure>,
 }
 
 /// What was set up before and is needed to the end.
@@ -48,6 +52,8 @@ pub struct Supervisor {
     cgroup: Option<Cgroup>,
 }
 
+/// A payload that takes less time, in milliseconds, does not need us to leave the caller's process group.
+const SHORT: u32 = 10;
 /// How long to wait for descendants that have just been killed before looking for more, in milliseconds.
 const SWEEP: u32 = 5;
 
@@ -72,26 +78,34 @@ impl Supervisor {
 
     /// Stay until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
-        self.close_others([payload.pidfd, -1, -1, -1]);
-        // The payload started in the caller's process group, where a terminal's signals reach it. Leave that group, or
-        // it would get each of them twice: from the terminal and forwarded by us.
-        let _ = sys::setpgid(0);
+        self.close_others(&[payload.pidfd]);
         let _ = sys::chdir(c"/".as_ptr().cast());
         let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
         // In another PID namespace our number for the payload means nothing to the caller: the kernel translates it.
         let sender = (self.pid_1 && !payload.announced).then_some(payload.pid);
-        if !payload.quiet && self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err() {
+        if payload.failure.is_none()
+            && self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err()
+        {
             // The caller gave up while we were at it.
             self.end(payload);
         }
         let mut socket = self.channel.socket;
         let mut pidfd = payload.pidfd;
+        let mut in_group = true;
         loop {
             // All signals are blocked, so nothing interrupts this. It does fail for a payload of our own user that has
             // lowered our limit of descriptors (prlimit(2)): then we could neither reap nor see the caller's death.
             let fds = [socket, self.channel.lifeline, self.signals, pidfd];
-            let patience = if pidfd < 0 { Some(SWEEP) } else { None };
+            let patience = match (pidfd < 0, in_group) {
+                (true, _) => Some(SWEEP),
+                (false, true) => Some(SHORT),
+                (false, false) => None,
+            };
             let Ok([heard, orphaned, signalled, ended]) = sys::poll(fds, patience) else { self.end(payload) };
+            if in_group && !ended {
+                leave_group(payload.has_group);
+                in_group = false;
+            }
             if orphaned {
                 self.end(payload);
             }
@@ -149,6 +163,13 @@ impl Supervisor {
                 if !self.pid_1 {
                     self.sweep();
                 }
+                // SAFETY: memory that stays, to which nobody writes any more.
+                if let Some(failure) = payload.failure.map(|failure| unsafe { failure.read_volatile() })
+                    && failure.errno != 0
+                {
+                    self.channel.failed(failure);
+                    self.leave(FAILED);
+                }
                 let report = Report { value: i64::from(status), rusage, ..Report::new(ReportKind::Exited) };
                 let _ = self.channel.send(report, None);
                 // Our own status says the same in the shell's way (128 + signal), for whoever waits for us instead.
@@ -181,24 +202,16 @@ impl Supervisor {
         sys::exit(status)
     }
 
-    /// Close all descriptors but our own and these. Nobody shall wait in vain for the end of a pipe that we merely
-    /// inherited.
-    pub fn close_others(&self, kept: [i32; 4]) {
+    /// Close all descriptors but our own and these, of which there are few. Nobody shall wait in vain for the end of a pipe
+    /// that we merely inherited.
+    pub fn close_others(&self, kept: &[i32]) {
         let Supervisor { channel, signals, proc, children, .. } = self;
         let [one, other] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
-        close_others([
-            channel.socket,
-            channel.lifeline,
-            *signals,
-            *proc,
-            *children,
-            one,
-            other,
-            kept[0],
-            kept[1],
-            kept[2],
-            kept[3],
-        ]);
+        let own = [channel.socket, channel.lifeline, *signals, *proc, *children, one, other];
+        let mut all = [-1; 16];
+        all[..own.len()].copy_from_slice(&own);
+        all[own.len()..][..kept.len()].copy_from_slice(kept);
+        close_others(&mut all);
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. We give up on
@@ -243,6 +256,17 @@ impl Supervisor {
     }
 }
 
+/// Leave the process group of the caller, in which the payload has started and where a terminal's signals reach it: it would
+/// get each of them twice, from the terminal and forwarded by us.
+///
+/// A parent in another group of the same session is what keeps a group from being orphaned (setpgid(2)). The caller's group
+/// shall not depend on us: with the payload's end the kernel would hang up on all of it, if anything in it is stopped at that
+/// moment. So we leave the session, too. That brings a group for the scheduler (sched(7), autogroup), which is why we do
+/// not for payloads that take no time. But one with a group of its own depends on us, or the terminal could not stop it.
+pub fn leave_group(payload_has_group: bool) {
+    let _ = if payload_has_group { sys::setpgid(0) } else { sys::setsid() };
+}
+
 /// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves, whichever
 /// PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
 fn open_children(given: i32) -> Result<(i32, i32)> {
@@ -255,10 +279,10 @@ fn open_children(given: i32) -> Result<(i32, i32)> {
 }
 
 /// Close all descriptors but these; negative ones are ignored.
-pub fn close_others<const N: usize>(mut kept: [i32; N]) {
+pub fn close_others(kept: &mut [i32]) {
     kept.sort_unstable();
     let mut next = 0;
-    for fd in kept.into_iter().filter(|&fd| fd >= 0) {
+    for &fd in kept.iter().filter(|fd| **fd >= 0) {
         if next < fd {
             sys::close_range(next, fd - 1);
         }

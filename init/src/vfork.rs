@@ -83,6 +83,26 @@ pub unsafe fn vfork(
     unsafe { clone(flags, core::ptr::null(), stack, child, data) }
 }
 
+/// As [`vfork`], but nobody waits: the child uses its stack and its data until it has called execve or ended. With a copy
+/// of our memory, unless `share_memory`, it can only tell in memory that is shared all the same.
+///
+/// # Errors
+/// As [`vfork`].
+///
+/// # Safety
+/// As [`vfork`]; and what the child uses must stay, and must not be touched, for as long.
+pub unsafe fn vfork_unwatched(
+    flags: u64,
+    share_memory: bool,
+    stack: &mut [MaybeUninit<u8>],
+    child: unsafe extern "C" fn(*mut c_void) -> !,
+    data: *mut c_void,
+) -> Result<Born, i32> {
+    let how = if share_memory { CLONE_VM } else { 0 };
+    // SAFETY: this function's own contract.
+    unsafe { clone(flags | how, core::ptr::null(), stack, child, data) }
+}
+
 /// What a word says when the process is gone that was to be told by it (robust_futex ABI).
 const FUTEX_OWNER_DIED: i32 = 0x4000_0000;
 const FUTEX_WAITERS: i32 = i32::MIN;

@@ -1,4 +1,4 @@
-from _typeshed import Incomplete, SupportsGetItem
+from _typeshed import Incomplete, SupportsGetItem, SupportsLenAndGetItem
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
@@ -15,12 +15,14 @@ __all__ = [
     "Facts",
     "IpcFiles",
     "Kind",
+    "Launch",
     "Outcome",
     "Plan",
     "Probe",
     "Proc",
     "ProcFile",
     "Relation",
+    "SpecRead",
     "Step",
     "ThreadScope",
     "clone3",
@@ -472,6 +474,57 @@ class Kind:
         """
 
 @final
+class Launch:
+    """
+    A program and its surroundings, everything in the form in which the kernel takes it.
+    """
+    def __new__(
+        cls,
+        /,
+        *,
+        paths: SupportsGetItem[int, bytes | bytearray],
+        argv: SupportsGetItem[int, bytes | bytearray],
+        env: SupportsGetItem[int, bytes | bytearray] | None = None,
+        cwd: bytes | bytearray | None = None,
+        stdio: SupportsLenAndGetItem[SupportsIndex] = ...,
+        pass_fds: SupportsGetItem[int, SupportsIndex] = ...,
+        close_fds: bool = True,
+        restore_signals: bool = True,
+        start_new_session: bool = False,
+        process_group: SupportsIndex | None = None,
+        controlling_terminal: bool = False,
+        umask: SupportsIndex | None = None,
+        groups: SupportsGetItem[int, SupportsIndex] | None = None,
+        gid: SupportsIndex | None = None,
+        uid: SupportsIndex | None = None,
+    ) -> Launch: ...
+    @property
+    def close_fds(self, /) -> bool:
+        """
+        Whether all others are closed.
+        """
+    @property
+    def pass_fds(self, /) -> list[int]:
+        """
+        Descriptors kept under their own number.
+        """
+    @pass_fds.setter
+    def pass_fds(self, /, value: SupportsGetItem[int, SupportsIndex]) -> None:
+        """
+        Descriptors kept under their own number.
+        """
+    @property
+    def stdio(self, /) -> list[int]:
+        """
+        What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
+        """
+    @stdio.setter
+    def stdio(self, /, value: SupportsLenAndGetItem[SupportsIndex]) -> None:
+        """
+        What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
+        """
+
+@final
 class Outcome:
     """
     What an errand brought.
@@ -642,6 +695,13 @@ class Relation:
         """
 
 @final
+class SpecRead:
+    """
+    A `Spec` in our form. Python keeps it with its own, so that each is read once, however often it is carried out.
+    """
+    def __new__(cls, /, spec: Incomplete) -> SpecRead: ...
+
+@final
 class Step:
     """
     One step as Python sees it.
@@ -726,7 +786,9 @@ def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsInd
     -1 where CLONE_PIDFD is not among the flags. What the flags may be is decided in `nsbox.raw`.
     """
 
-def compile(spec: Incomplete, launch: Incomplete, facts: Facts, cgroup: Cgroup | None = None) -> Plan:
+def compile(
+    spec: Incomplete, launch: Launch, facts: Facts, cgroup: Cgroup | None = None, join: Incomplete | None = None
+) -> Plan:
     """
     Make a plan.
     """
@@ -737,7 +799,7 @@ def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None, 
     """
 
 def compile_process(
-    spec: Incomplete, launch: Incomplete, facts: Facts, home: Plan, token: SupportsIndex = 0, quiet: bool = False
+    spec: Incomplete, launch: Launch, facts: Facts, home: Plan, token: SupportsIndex = 0, quiet: bool = False
 ) -> Plan:
     """
     Make a plan for another process in the box that `home` made.
@@ -856,10 +918,10 @@ def read_processes(
     processes that are listed but may not be looked at (hidepid). Processes that end meanwhile are left out.
     """
 
-def run(plan: Plan) -> Exit:
+def run(spec: Incomplete, launch: Launch, cgroup: Cgroup | None = None, join: Incomplete | None = None) -> Exit:
     """
-    Carry out `plan` and wait for the end of everything: `spawn` and `wait` in one, for when nobody has anything to do in
-    between.
+    Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one, for when nobody has
+    anything to do in between.
     """
 
 def setdomainname(name: bytes | bytearray) -> None:

@@ -19,7 +19,6 @@ from nsbox.command.options import UsageError
 from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
-from nsbox.join import opened
 from nsbox.launch import Launch, candidates, plan_for
 from nsbox.spec import Spec, spec_of
 from nsbox.views import display
@@ -194,24 +193,26 @@ def _of_run(words: list[str]) -> Explanation:
     options = popen_options(request)
     others = {name: options.pop(name) for name in ("cwd", "group", "extra_groups", "user") if name in options}
     spec = spec_of(options.pop("unshare"), cast("Any", options))
-    launch = _launch(program or ["PROGRAM"])
-    launch.cwd = os.fsencode(others["cwd"]) if "cwd" in others else None
-    launch.groups, launch.gid, launch.uid = others.get("extra_groups"), others.get("group"), others.get("user")
+    launch = _launch(
+        program or ["PROGRAM"],
+        cwd=os.fsencode(others["cwd"]) if "cwd" in others else None,
+        groups=others.get("extra_groups"),
+        gid=others.get("group"),
+        uid=others.get("user"),
+    )
     plan = plan_for(spec, launch)
     return Explanation(shlex.join(["nsbox", "run", *words]), _explained(plan.steps), notes=_added(plan))
 
 
 def _of_spec(spec: Spec, program: list[str]) -> Explanation:
-    launch = _launch(program)
-    with opened(spec.join or ()) as launch.join:
-        plan = plan_for(spec, launch)
+    plan = plan_for(spec, _launch(program))
     command, missing = unshare_line(spec, program)
     notes = [f"unshare(1) has no option for {', '.join(missing)}"] if missing else []
     return Explanation(repr(plan)[1:-1], _explained(plan.steps), command, notes=(*_added(plan), *notes))
 
 
-def _launch(program: list[str]) -> Launch:
-    return Launch(paths=candidates(program[0], None), argv=tuple(map(os.fsencode, program)))
+def _launch(program: list[str], **others: Any) -> Launch:
+    return Launch(paths=candidates(program[0], None), argv=tuple(map(os.fsencode, program)), **others)
 
 
 def _explained(steps: Iterable[_Step]) -> tuple[ExplainedStep, ...]:

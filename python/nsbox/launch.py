@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from nsbox import _core, idmap
+from nsbox._core import Launch
 from nsbox.errors import SpawnError, SpecError
 from nsbox.limit import Limits
 from nsbox.spec import Spec
@@ -33,47 +33,6 @@ __all__ = [
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 T = TypeVar("T")
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
-
-
-@dataclass(slots=True, kw_only=True)
-class Launch:
-    """A program and its surroundings, everything in the form in which the kernel takes it.
-
-    Attributes:
-        paths: Paths to try, in order.
-        argv: The argument vector.
-        env: ``NAME=value`` each; None for the caller's environment.
-        cwd: The working directory; None for the caller's.
-        stdio: What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
-        pass_fds: Descriptors kept under their own number.
-        close_fds: Whether all others are closed.
-        restore_signals: Whether SIGPIPE and SIGXFSZ, which Python ignores, get their default action back.
-        start_new_session: Whether setsid(2) is called.
-        process_group: The group for setpgid(2), 0 for a new one; None for the caller's.
-        controlling_terminal: Whether descriptor 0 becomes the controlling terminal.
-        umask: The file mode creation mask; None for the caller's.
-        groups: The supplementary groups; None for the caller's.
-        gid: The group id; None for the caller's.
-        uid: The user id; None for the caller's.
-        join: What is joined first, open; filled in when it is started.
-    """
-
-    paths: tuple[bytes, ...]
-    argv: tuple[bytes, ...]
-    env: tuple[bytes, ...] | None = None
-    cwd: bytes | None = None
-    stdio: tuple[int, int, int] = (-1, -1, -1)
-    pass_fds: tuple[int, ...] = ()
-    close_fds: bool = True
-    restore_signals: bool = True
-    start_new_session: bool = False
-    process_group: int | None = None
-    controlling_terminal: bool = False
-    umask: int | None = None
-    groups: tuple[int, ...] | None = None
-    gid: int | None = None
-    uid: int | None = None
-    join: Opened | None = None
 
 
 def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
@@ -152,7 +111,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         UnsupportedError: when this kernel lacks something.
     """
     try:
-        return _carry_out(_core.spawn, spec, launch)
+        return _carry_out(_spawn, spec, launch)
     except SpawnError as error:
         raise subprocess_says(error, program, cwd) from None
 
@@ -169,18 +128,18 @@ def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
         raise subprocess_says(error, program, None) from None
 
 
-def _carry_out(how: Callable[[_core.Plan], T], spec: Spec, launch: Launch) -> T:
+def _spawn(spec: Spec, launch: Launch, cgroup: _core.Cgroup | None, join: Opened | None) -> _core.Child:
+    return _core.spawn(_core.compile(spec, launch, _core.facts(), cgroup, join))
+
+
+def _carry_out(how: Callable[[Spec, Launch, _core.Cgroup | None, Opened | None], T], spec: Spec, launch: Launch) -> T:
     if spec.join is None:
-        return how(_plan(spec, launch))
+        return how(idmap.resolve(spec), launch, cgroup_for(spec), None)
     # Not for everybody: it brings what hands descriptors to other processes.
     from nsbox.join import opened  # noqa: PLC0415
 
-    with opened(spec.join) as launch.join:
-        return how(_plan(spec, launch))
-
-
-def _plan(spec: Spec, launch: Launch) -> _core.Plan:
-    return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup_for(spec))
+    with opened(spec.join) as joined:
+        return how(idmap.resolve(spec), launch, cgroup_for(spec), joined)
 
 
 def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
@@ -188,10 +147,14 @@ def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
 
     Raises:
         SpecError: for what cannot be expressed.
+        SpawnError: when something that is joined cannot be opened.
         UnsupportedError: when this kernel lacks something, or no ids are granted.
     """
-    cgroup = cgroup_for(spec, only_planned=True)
-    return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup)
+    from nsbox.join import opened  # noqa: PLC0415
+
+    with opened(spec.join or ()) as joined:
+        cgroup = cgroup_for(spec, only_planned=True)
+        return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup, joined)
 
 
 def cgroup_for(spec: Spec, *, only_planned: bool = False) -> _core.Cgroup | None:

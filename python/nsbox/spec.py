@@ -238,6 +238,15 @@ class Spec:
         put(self, "maps", self._maps())
         self._check()
 
+    @functools.cached_property
+    def _read(self) -> _core.SpecRead:
+        """The same in the core's form, which the core takes from here."""
+        return _core.SpecRead(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be made again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_read"}
+
     def _maps(self) -> Maps:
         for name in ("map_user", "map_group"):
             value = getattr(self, name)

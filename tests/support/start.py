@@ -11,7 +11,7 @@ from nsbox.launch import Launch
 
 __all__ = ["failure", "plan_for", "start"]
 
-PATHS = {"paths": (b"/bin/true", b"/usr/bin/true"), "argv": (b"true",)}
+PATHS: dict[str, Any] = {"paths": (b"/bin/true", b"/usr/bin/true"), "argv": (b"true",)}
 
 
 def plan_for(launch: dict[str, Any] | None = None, **options: Any) -> _core.Plan:

@@ -294,9 +294,10 @@ def _all_steps() -> set[str]:
     }  # fmt: skip
     plans: list[_core.Plan] = [plan_for(launch, **option) for option in options]
     cgroup = _core.Cgroup("CGROUP", [])
-    plans.append(_core.compile(nsbox.Spec(), Launch(paths=(b"/a",), argv=(b"a",)), _core.facts(), cgroup))
+    launched = Launch(paths=[b"/a"], argv=[b"a"])
+    plans.append(_core.compile(nsbox.Spec(), launched, _core.facts(), cgroup))
     joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
-    plans.append(plan_for({"join": joined}, unshare="p"))
+    plans.append(_core.compile(nsbox.Spec(unshare="p"), launched, _core.facts(), None, joined))
     names = {step.name for plan in plans for step in plan.steps}
     names |= {step.name for step in steps_of(request_of(["--map-users=0:0:1", "--uts=/a", "-U", "-R/a"]))}
     return names | {step.name for step in entering_steps(entry_of(["-t", "1", "-a", "-U", "-r", "-c", "--keep-caps"]))}

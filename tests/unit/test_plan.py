@@ -82,7 +82,9 @@ def _plan(case: str) -> _core.Plan:
     spec = nsbox.Spec(**options)
     limits = limits_of(spec.limits)
     cgroup = None if limits is None else _core.Cgroup("/sys/fs/cgroup/nsbox-1-0", settings(limits))
-    return _core.compile(spec, Launch(**usual | launch), facts, cgroup)
+    fields = usual | launch
+    join = fields.pop("join", None)
+    return _core.compile(spec, Launch(**fields), facts, cgroup, join)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -157,9 +159,9 @@ def test_options_too_long_for_the_kernel() -> None:
 )
 def test_joins_that_cannot_be(options: dict[str, Any], joined: str, reason: str) -> None:
     """What the kernel could never do is refused before anything is started."""
-    launch = Launch(paths=(b"/bin/true",), argv=(b"true",), join=Opened(((joined, 7),)))
+    launch = Launch(paths=[b"/bin/true"], argv=[b"true"])
     with pytest.raises(nsbox.SpecError, match=reason):
-        _core.compile(nsbox.Spec(**options), launch, ROOT)
+        _core.compile(nsbox.Spec(**options), launch, ROOT, None, Opened(((joined, 7),)))
 
 
 @pytest.mark.parametrize("field", ["argv", "paths", "env"])

@@ -59,8 +59,8 @@ def test_names() -> None:
 def test_joining() -> None:
     """As nsenter(1), one namespace at a time."""
     joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
-    launch = Launch(paths=(b"/bin/true",), argv=(b"true",), join=joined)
-    plan = _core.compile(Spec(unshare=""), launch, ROOT, None)
+    launch = Launch(paths=[b"/bin/true"], argv=[b"true"])
+    plan = _core.compile(Spec(unshare=""), launch, ROOT, None, joined)
     found = {step.name: command_for(step.name, step.call) for step in plan.steps}
     assert found["join net"] == "nsenter --net=NAMESPACE PROGRAM"
     assert found["join cgroup"] == "nsenter --cgroup=NAMESPACE PROGRAM"

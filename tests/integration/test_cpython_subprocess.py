@@ -6,15 +6,13 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.forked import USER, Who
+from tests.support.far import become, open_place
+from tests.support.forked import Who
 from tests.support.needs import needs
-from tests.support.reachable import become_reachable
 
 PROGRAM = Path(__file__).with_name("cpython_subprocess.py")
 WITH_FUNCTIONS = [f"test.test_subprocess.{case}" for case in ("ProcessTestCase", "RunFuncTestCase", "CommandTests")]
@@ -22,25 +20,14 @@ WITH_FUNCTIONS = [f"test.test_subprocess.{case}" for case in ("ProcessTestCase",
 
 def run(who: Who, what: str, *tests: str) -> tuple[set[str], int, str]:
     """Return the tests that failed, how many were run, and the report."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        bound, work = place / "bound", place / "work"
-        for path in (place, bound, work):
-            path.mkdir(exist_ok=True)
-            path.chmod(0o777)
-
-        def become_user() -> None:
-            become_reachable(bound)
-            os.setgroups([])
-            os.setgid(USER)
-            os.setuid(USER)
-
-        become: Callable[[], None] | None = None if who.is_root else become_user
-        command = [sys.executable, str(PROGRAM), what, *tests]
-        env = os.environ | {"TMPDIR": str(work)}
+    with open_place() as place:
+        work = place / "work"
+        work.mkdir()
+        work.chmod(0o777)
         result = subprocess.run(
-            command, capture_output=True, text=True, cwd=work, env=env, preexec_fn=become, check=False
-        )
+            [sys.executable, str(PROGRAM), what, *tests], capture_output=True, text=True, check=False,
+            cwd=work, env=os.environ | {"TMPDIR": str(work)}, preexec_fn=become(who, place),
+        )  # fmt: skip
     assert result.returncode == 0, result.stderr
     # Some tests write to standard output, too; what we look for comes last.
     *failed, count = result.stdout.splitlines()

@@ -6,11 +6,8 @@ The cells are in `cells/`, one file for each theme; what is wrong is an error in
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +15,9 @@ import pytest
 
 from tests.support.callers import nobody_left
 from tests.support.census import Census, reap_adopted
-from tests.support.forked import USER, Who
+from tests.support.far import become, open_place
+from tests.support.forked import Who
 from tests.support.needs import needs
-from tests.support.reachable import become_reachable
 
 PROGRAM = Path(__file__).with_name("in_notebook.py")
 THEMES = sorted(path.stem for path in PROGRAM.with_name("cells").glob("*.py"))
@@ -37,24 +34,15 @@ def notebooks(request: pytest.FixtureRequest, _adopted: None) -> Iterator[tuple[
     who = Who(request.param)
     needs(who, "mipnu")
     before = Census.take()
-    place = Path(tempfile.mkdtemp(prefix="nsbox-test-"))
-    bound, work = place / "bound", place / "work"
-    for path in (place, bound, work):
-        path.mkdir(exist_ok=True)
-        path.chmod(0o777)
-
-    def become_user() -> None:
-        become_reachable(bound)
-        os.setgroups([])
-        os.setgid(USER)
-        os.setuid(USER)
-
-    try:
+    with open_place() as place:
+        work = place / "work"
+        work.mkdir()
+        work.chmod(0o777)
         # Into a file: a process that is left behind and holds a pipe would hold up this test.
         with (place / "output").open("w") as file:
             status = subprocess.run(
                 [sys.executable, str(PROGRAM), str(work)], cwd="/", timeout=_LIMIT, check=False,
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file, preexec_fn=None if who.is_root else become_user,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, preexec_fn=become(who, place),
             ).returncode  # fmt: skip
         text = (place / "output").read_text()
         assert status == 0, text
@@ -62,8 +50,6 @@ def notebooks(request: pytest.FixtureRequest, _adopted: None) -> Iterator[tuple[
         reap_adopted()
         assert before.left_behind() == []
         yield who, json.loads(text.splitlines()[-1])
-    finally:
-        shutil.rmtree(place)
 
 
 @pytest.mark.limit(_LIMIT)

@@ -13,9 +13,10 @@ import pytest
 
 from tests.support.callers import alive
 from tests.support.census import descendants, reaped_all, wait_until
+from tests.support.far import apart, open_place
 from tests.support.forked import Who
 from tests.support.needs import needs
-from tests.support.notebook_kernel import Kernel, Shown, apart, kernel, open_place
+from tests.support.notebook_kernel import Kernel, Shown, kernel
 from tests.support.pages import drawing, page, texts
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]

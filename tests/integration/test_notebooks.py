@@ -17,8 +17,9 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
 from tests.support.census import reaped_all, wait_until
+from tests.support.far import apart
 from tests.support.forked import Who
-from tests.support.notebook_kernel import Shown, apart, kernel
+from tests.support.notebook_kernel import Shown, kernel
 from tests.support.pages import drawing, page
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-__all__ = ["USER", "Who", "as_user", "fork", "in_child"]
+__all__ = ["USER", "Who", "as_user", "become_user", "fork", "in_child"]
 
 T = TypeVar("T")
 
@@ -84,13 +84,18 @@ def as_user(function: Callable[[], T], user: int = USER) -> T:
     """
 
     def drop() -> T:
-        os.chdir("/")
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
+        become_user(user)
         return function()
 
     return in_child(drop)
+
+
+def become_user(user: int = USER) -> None:
+    """Give up all privileges, for ever."""
+    os.chdir("/")
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
-from typing import Any, TypeVar
+from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from tests.support.forked import Who, as_user, in_child
-from tests.support.reachable import become_reachable
-
-__all__ = ["Kernel", "Shown", "apart", "kernel", "open_place"]
-
-T = TypeVar("T")
+__all__ = ["Kernel", "Shown", "kernel"]
 
 _LIMIT = 30
 
@@ -97,31 +90,6 @@ class Kernel:
         """Have it killed, and start another one."""
         self.manager.restart_kernel(now=True)
         self._client.wait_for_ready(timeout=_LIMIT)
-
-
-def apart(who: Who, place: Path, function: Callable[[], T]) -> T:
-    """Return what `function` returns when run by this one in a child: jupyter_client leaves event loops open."""
-    if who.is_root:
-        return in_child(function)
-
-    def as_somebody() -> T:
-        bound = place / "bound"
-        bound.mkdir()
-        become_reachable(bound)
-        return as_user(function)
-
-    return in_child(as_somebody)
-
-
-@contextmanager
-def open_place() -> Iterator[Path]:
-    """Provide a directory in which everybody may do everything; its path is short enough for that of a socket."""
-    path = Path(tempfile.mkdtemp(prefix="nsbox-test-"))
-    path.chmod(0o777)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.support import libc
@@ -19,8 +20,9 @@ def become_reachable(workplace: Path) -> None:
     """Move this process into a mount namespace where everybody can enter Python's directories and the project's.
 
     They keep their paths: whatever closed directory they are in is covered by an empty one, into which they are bound.
-    Only for a child, as it needs privilege and cannot be undone.
+    Only for a child, as it needs privilege and cannot be undone. What it makes in `workplace` is left there.
     """
+    workplace = Path(tempfile.mkdtemp(prefix="bound-", dir=workplace))
     libc.unshare(CLONE_NEWNS)
     libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
     closed: dict[Path, Path] = {}

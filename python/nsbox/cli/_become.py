@@ -1,4 +1,4 @@
-"""What `nsbox unshare` and `nsbox nsenter` have in common: they carry out steps, the last of which is the program."""
+"""What `nsbox unshare` and `nsbox nsenter` have in common: reading arguments, and steps that end in a program."""
 
 from __future__ import annotations
 
@@ -6,16 +6,45 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from nsbox import _evidence
+from nsbox import _core, _evidence
+from nsbox.command.entry import Entry
+from nsbox.command.options import Option, UsageError, help_text
 from nsbox.command.program import words_of
+from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
 from nsbox.errors import NsboxError, spawn_error
 
-__all__ = ["carry_out"]
+__all__ = ["carry_out", "understood"]
+
+T = TypeVar("T", Request, Entry)
 
 _AWAY = {"chroot", "target root", "join mount"}
 """Steps after which paths mean something else."""
+
+
+def understood(
+    command: str, usage: str, options: Sequence[Option], read: Callable[[Sequence[str]], T], arguments: Sequence[str]
+) -> T | int:
+    """Return what the arguments ask for; or an exit status, when they are wrong or only ask how to use it.
+
+    Args:
+        command: Its name, for messages.
+        usage: What comes before the options in its help.
+        options: Its options.
+        read: Reads the arguments.
+        arguments: Those of the command line.
+    """
+    try:
+        wanted = read(arguments)
+    except UsageError as error:
+        print(f"nsbox {command}: {error}\nTry 'nsbox {command} --help' for more information.", file=sys.stderr)
+        return 1
+    if wanted.show:
+        print(f"{usage}\n{help_text(options)}" if wanted.show == "help" else f"nsbox {command} {_core.__version__}")
+        return 0
+    return wanted
 
 
 def carry_out(command: str, program: tuple[str, ...], steps: Callable[[], Sequence[CommandStep]]) -> int:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
 
-from nsbox import _core
-from nsbox.cli._become import carry_out
-from nsbox.command.options import UsageError, help_text
+from nsbox.cli._become import carry_out, understood
 from nsbox.command.request import OPTIONS, request_of
 from nsbox.command.steps import steps_of
 
@@ -24,14 +21,9 @@ nsbox run is the safe variant, and nsbox explain shows what happens.
 
 def main(arguments: Sequence[str]) -> int:
     """Do it. Without `--fork` this returns only when something failed: 1, or 126 or 127 for the program."""
-    try:
-        request = request_of(arguments)
-    except UsageError as error:
-        print(f"nsbox unshare: {error}\nTry 'nsbox unshare --help' for more information.", file=sys.stderr)
-        return 1
-    if request.show:
-        print(f"{_USAGE}\n{help_text(OPTIONS)}" if request.show == "help" else f"nsbox unshare {_core.__version__}")
-        return 0
+    request = understood("unshare", _USAGE, OPTIONS, request_of, arguments)
+    if isinstance(request, int):
+        return request
     # As unshare(1): the children of a process that ignores it are nobody's to wait for (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return carry_out("unshare", request.program, lambda: steps_of(request))

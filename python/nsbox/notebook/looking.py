@@ -104,9 +104,7 @@ def processes(line: str, sessions: Sessions) -> ProcessTable | None:
     """
     words = words_of(line)
     if len(words) == 1 and sessions.knows(words[0]):
-        target = sessions.target(words[0])
-        found: ProcessTable = target.ps() if hasattr(target, "ps") else ps(of=target)
-        return found
+        return ps(of=sessions.target(words[0]))
     options = _parsed("ps", ps_command.configure, _numbered(line, sessions))
     if options is None:
         return None

@@ -31,11 +31,13 @@ const SETUID: u64 = 1 << 7;
 /// The steps being collected.
 pub struct Builder {
     steps: Vec<Step>,
+    /// Who does what is done outside.
+    outside: Actor,
 }
 
 impl Builder {
-    fn caller(&mut self, name: &'static str, action: CallerAction, manual: &'static str, why: &'static str) {
-        self.steps.push(Step { name, actor: Actor::Caller, action: Action::Caller(action), manual, why });
+    fn outside(&mut self, name: &'static str, action: CallerAction, manual: &'static str, why: &'static str) {
+        self.steps.push(Step { name, actor: self.outside, action: Action::Caller(action), manual, why });
     }
 
     /// Add a step that travels.
@@ -56,7 +58,7 @@ pub fn compile(
     join: Option<&Join>,
 ) -> Result<Plan> {
     let Beginning { mut plan, flags, joined, added, arrangement, carry } =
-        beginning(spec, join, facts, cgroup.as_deref())?;
+        beginning(spec, join, facts, cgroup.as_deref(), Actor::Caller)?;
     let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -96,7 +98,8 @@ pub fn compile(
     Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
 }
 
-/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests.
+/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is `nested` is
+/// made by the nsbox-init of another box.
 ///
 /// # Errors
 /// As [`compile`].
@@ -105,8 +108,11 @@ pub fn compile_box(
     facts: &Facts,
     directory: Option<&[u8]>,
     cgroup: Option<Arc<Directory>>,
+    nested: bool,
 ) -> Result<Plan> {
-    let Beginning { mut plan, flags, added, arrangement, .. } = beginning(spec, None, facts, cgroup.as_deref())?;
+    let outside = if nested { Actor::OuterInit } else { Actor::Caller };
+    let Beginning { mut plan, flags, added, arrangement, .. } =
+        beginning(spec, None, facts, cgroup.as_deref(), outside)?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
         plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
@@ -135,7 +141,7 @@ pub fn compile_process(
     token: u32,
     quiet: bool,
 ) -> Result<Plan> {
-    let mut plan = Builder { steps: Vec::with_capacity(8) };
+    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller };
     let flags = home.namespaces;
     plan.op(
         Actor::Init,
@@ -166,7 +172,13 @@ struct Beginning {
     carry: bool,
 }
 
-fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Directory>) -> Result<Beginning> {
+fn beginning(
+    spec: &Spec,
+    join: Option<&Join>,
+    facts: &Facts,
+    cgroup: Option<&Directory>,
+    outside: Actor,
+) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         ns::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -231,7 +243,7 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Di
         )));
     }
 
-    let mut plan = Builder { steps: Vec::with_capacity(16) };
+    let mut plan = Builder { steps: Vec::with_capacity(16), outside };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
     // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
     let joins = join.is_some();
@@ -241,11 +253,12 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Di
     let cloned = flags & !ns::TIME;
     let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     if let Some(cgroup) = cgroup {
-        plan.caller("cgroup", cgroup.action(), "cgroups(7)", "the limits hold before anything runs under them");
+        plan.outside("cgroup", cgroup.action(), "cgroups(7)", "the limits hold before anything runs under them");
     }
-    plan.caller(
+    let nested = outside == Actor::OuterInit;
+    plan.outside(
         "clone",
-        CallerAction::Clone(outer),
+        if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
             "a new process, in which the rest begins"
@@ -253,12 +266,13 @@ fn beginning(spec: &Spec, join: Option<&Join>, facts: &Facts, cgroup: Option<&Di
             "a new process, in the new namespaces from its first instruction"
         },
     );
-    plan.caller(
-        "exec init",
-        CallerAction::ExecInit(carry),
-        "execveat(2)",
-        "leave the caller's memory at once: nsbox-init takes over",
-    );
+    if nested {
+        let why = "with memory that belongs to the outer user namespace: nobody in the new one can trace it";
+        plan.outside("copy init", CallerAction::CopyInit(carry), "ptrace(2)", why);
+    } else {
+        let why = "leave the caller's memory at once: nsbox-init takes over";
+        plan.outside("exec init", CallerAction::ExecInit(carry), "execveat(2)", why);
+    }
     if let Some(cgroup) = cgroup {
         plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
     }
@@ -413,7 +427,7 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
         "the ids are unmapped until the caller has written the maps",
     );
     if let Some(word) = setgroups {
-        plan.caller(
+        plan.outside(
             "setgroups",
             CallerAction::Map("setgroups", word.to_string()),
             "user_namespaces(7)",
@@ -434,7 +448,7 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
         }
     };
     if !groups.is_empty() {
-        plan.caller(
+        plan.outside(
             "gid_map",
             write("gid_map", "newgidmap", &groups, helped_groups),
             if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
@@ -442,7 +456,7 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
         );
     }
     if !users.is_empty() {
-        plan.caller(
+        plan.outside(
             "uid_map",
             write("uid_map", "newuidmap", &users, helped_users),
             if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
@@ -605,14 +619,15 @@ fn own_environment() -> Texts<Vec<u8>> {
 
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
-#[pyo3(signature = (spec, facts, directory=None, cgroup=None))]
+#[pyo3(signature = (spec, facts, directory=None, cgroup=None, nested=false))]
 pub fn compile_box_plan(
     spec: KnownSpec,
     facts: &Facts,
     directory: Option<&[u8]>,
     cgroup: Option<&Cgroup>,
+    nested: bool,
 ) -> Result<Plan> {
-    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)))
+    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested)
 }
 
 /// Make a plan for another process in the box that `home` made.

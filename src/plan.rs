@@ -18,6 +18,8 @@ use nsbox_init::wire::{self, Op, Sink};
 pub enum Actor {
     /// The calling process.
     Caller,
+    /// The nsbox-init of the box in which another box is made.
+    OuterInit,
     /// nsbox-init.
     Init,
     /// The process that becomes the payload.
@@ -29,19 +31,24 @@ impl Actor {
     pub fn name(self) -> &'static str {
         match self {
             Actor::Caller => "caller",
+            Actor::OuterInit => "outer init",
             Actor::Init => "init",
             Actor::Payload => "payload",
         }
     }
 }
 
-/// What the caller itself does.
+/// What the caller itself does, or for a box in a box the outer nsbox-init.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallerAction {
     /// clone3 with these CLONE_NEW* flags.
     Clone(u64),
     /// Start nsbox-init; its capabilities are carried over the exec when `true`.
     ExecInit(bool),
+    /// For a box in a box, the outer nsbox-init makes a copy of itself with these CLONE_NEW* flags.
+    Copy(u64),
+    /// That goes on, without an exec; its capabilities are those of the outer one when `true`.
+    CopyInit(bool),
     /// Write this to the new user namespace's file of that name.
     Map(&'static str, String),
     /// Have this program write these ranges.
@@ -261,14 +268,15 @@ impl Plan {
     /// The flags for the caller's clone.
     pub fn clone_flags(&self) -> u64 {
         match self.steps[usize::from(self.clone_step())].action {
-            Action::Caller(CallerAction::Clone(flags)) => flags,
+            Action::Caller(CallerAction::Clone(flags) | CallerAction::Copy(flags)) => flags,
             _ => 0,
         }
     }
 
     /// Whether capabilities are carried over the exec of nsbox-init.
     pub fn carries_capabilities(&self) -> bool {
-        matches!(self.steps[usize::from(self.init_step())].action, Action::Caller(CallerAction::ExecInit(true)))
+        let action = &self.steps[usize::from(self.init_step())].action;
+        matches!(action, Action::Caller(CallerAction::ExecInit(true) | CallerAction::CopyInit(true)))
     }
 }
 

@@ -25,8 +25,9 @@ pub const MS_SHARED: u64 = 0x10_0000;
 
 impl fmt::Display for Plan {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.steps.iter().map(|step| step.actor.name().len()).fold(8, usize::max);
         for (index, step) in self.steps.iter().enumerate() {
-            writeln!(out, "{index:2}  {:<8} {:<20} {}", step.actor.name(), step.name, step.call())?;
+            writeln!(out, "{index:2}  {:<width$} {:<20} {}", step.actor.name(), step.name, step.call())?;
         }
         for (namespace, reason) in &self.added {
             if self.namespace_names().contains(namespace) {
@@ -47,6 +48,10 @@ impl Step {
                 format!("clone3({})", flag_names(*flags, "CLONE_VM|CLONE_VFORK|CLONE_PIDFD"))
             }
             Action::Caller(CallerAction::ExecInit(carry)) => exec_init(*carry),
+            Action::Caller(CallerAction::Copy(flags)) => {
+                format!("clone({})", flag_names(*flags, "CLONE_PIDFD|SIGCHLD"))
+            }
+            Action::Caller(CallerAction::CopyInit(_)) => "nsbox-init goes on in the copy".into(),
             Action::Caller(CallerAction::Map(file, text)) => format!("write(\"/proc/PID/{file}\", {text:?})"),
             Action::Caller(CallerAction::Cgroup(path, files)) => {
                 let writes: String = files.iter().map(|(file, text)| format!("; write({file:?}, {text:?})")).collect();

@@ -793,7 +793,9 @@ def compile(
     Make a plan.
     """
 
-def compile_box(spec: Incomplete, facts: Facts, directory: bytes | None = None, cgroup: Cgroup | None = None) -> Plan:
+def compile_box(
+    spec: Incomplete, facts: Facts, directory: bytes | None = None, cgroup: Cgroup | None = None, nested: bool = False
+) -> Plan:
     """
     Make a plan for a box.
     """

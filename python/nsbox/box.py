@@ -84,7 +84,7 @@ class Box(Surroundings):
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another one has that one's; give them to the outer one")
-        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec))
+        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)
         self._ended: int | None = None
         self._later: list[StepResult] = []
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)

@@ -133,7 +133,7 @@ class SpawnError(NsboxError, OSError):
         errno: The error number (errno(3)).
         strerror: Its text.
         step: The name of the step, such as ``"mount proc"``; the same name as in the plan.
-        actor: Who carried it out: ``"caller"``, ``"init"`` or ``"payload"``.
+        actor: Who carried it out: ``"caller"``, ``"init"`` or ``"payload"``; for a box in a box ``"outer init"``.
         call: The system call with its arguments.
         evidence: What was found out about the reason at that moment; may be empty.
         hint: What to do about it; may be empty.

@@ -43,7 +43,7 @@ class StepResult:
 
     Attributes:
         name: Its name, such as ``"mount proc"``.
-        actor: Who carried it out: ``"caller"`` or ``"init"``.
+        actor: Who carried it out: ``"caller"`` or ``"init"``; for a box in a box ``"outer init"``.
         call: The system call with its arguments.
         manual: The manual page that describes it.
         why: Why it was done.

@@ -140,6 +140,17 @@ def test_mounts_by_descriptor_are_wanted(options: dict[str, Any]) -> None:
         _core.compile(nsbox.Spec(**options), Launch(paths=(b"/bin/true",), argv=(b"true",)), old)
 
 
+def test_box_in_a_box() -> None:
+    """What is done outside is done by the outer nsbox-init: it copies itself, without an exec, and writes the maps."""
+    spec = nsbox.Spec(unshare="Up")
+    lines = str(_core.compile_box(spec, ROOT, None, None, True)).splitlines()
+    begun = [(line[4:14].strip(), line[15:35].strip()) for line in lines]
+    assert begun[:3] == [("outer init", "clone"), ("outer init", "copy init"), ("init", "await maps")]
+    assert begun[-2:] == [("outer init", "uid_map"), ("init", "serve")]
+    assert "execve" not in "".join(lines)
+    assert "clone(CLONE_NEWUSER|CLONE_NEWPID|CLONE_PIDFD|SIGCHLD)" in lines[0]
+
+
 def test_options_too_long_for_the_kernel() -> None:
     """fsconfig(2) takes 255 bytes, and would say no more than EINVAL."""
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))

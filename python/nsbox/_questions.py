@@ -76,7 +76,7 @@ def _linux(evidence: Evidence) -> _Verdict:
 
 def _kinds(evidence: Evidence) -> _Verdict:
     if evidence.kinds is None:
-        return _note("cannot be seen: there is no /proc", "mount -t proc proc /proc")
+        return _note("cannot be seen: there is no /proc", "as root: mount -t proc proc /proc")
     missing = ", ".join(kind for kind in KINDS if kind not in evidence.kinds)
     if missing:
         return _problem("missing-kind", evidence, f"not all: {missing} is missing", kinds=missing)
@@ -171,7 +171,7 @@ def _chroot(evidence: Evidence) -> _Verdict:
 def _masked(evidence: Evidence) -> _Verdict:
     hidden = hidden_proc(evidence)
     if not evidence.procs:
-        return _note("no proc is mounted at all", "mount -t proc proc /proc")
+        return _note("no proc is mounted at all", "as root: mount -t proc proc /proc")
     if not hidden:
         return _fine("no: /proc is whole")
     answer = f"yes: {', '.join(hidden[:6])}{' ...' if len(hidden) > 6 else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from nsbox import _core, idmap
 from nsbox._core import Launch
@@ -25,6 +25,7 @@ __all__ = [
     "environment",
     "finish",
     "inheritable",
+    "numbers",
     "plan_for",
     "start",
     "subprocess_says",
@@ -89,7 +90,7 @@ def bare(
         env=environment(env),
         cwd=None if cwd is None else os.fsencode(cwd),
         stdio=(stdin, stdout, stderr),
-        pass_fds=tuple(pass_fds),
+        pass_fds=numbers(pass_fds),
         start_new_session=start_new_session,
         controlling_terminal=controlling_terminal,
     )
@@ -181,6 +182,19 @@ def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) 
     if error.actor == "payload" and error.step in ("exec", "chdir"):
         return OSError(error.errno, error.strerror, program if error.step == "exec" else cwd)
     return error
+
+
+def numbers(pass_fds: Iterable[Any]) -> tuple[int, ...]:
+    """Return the numbers of descriptors that are passed on, each once and in their order.
+
+    Raises:
+        SpecError: for what cannot be one, as `subprocess` raises ValueError.
+    """
+    found = sorted(set(map(int, pass_fds)))
+    for number in found:
+        if not 0 <= number < 2**31:
+            raise SpecError(f"pass_fds: {number} is no descriptor")
+    return tuple(found)
 
 
 def inheritable(fds: Iterable[int]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from nsbox import _core, _hooks
 from nsbox.errors import SpecError
-from nsbox.launch import Argument, Launch, candidates, environment, inheritable, start
+from nsbox.launch import Argument, Launch, candidates, environment, inheritable, numbers, start
 from nsbox.spec import Options, Spec, namespace_names, spec_of
 
 __all__ = ["OPTIONS", "Popen"]
@@ -127,7 +127,7 @@ class Popen(subprocess.Popen[Any]):
             env=environment(env),
             cwd=None if cwd is None else os.fsencode(cwd),
             stdio=stdio,
-            pass_fds=tuple(sorted(set(pass_fds))) if close_fds else inheritable(stdio),
+            pass_fds=numbers(pass_fds) if close_fds else inheritable(stdio),
             close_fds=close_fds,
             restore_signals=restore_signals,
             start_new_session=start_new_session,

@@ -347,3 +347,23 @@ def test_threads_that_end_before_their_processes(who: Who) -> None:
         return ends
 
     assert who(check) == [(None, b"hello\n", n) for n in range(40)]
+
+
+@pytest.mark.parametrize("given", [[-1], [0, -7], [2**31], ["no number"], [None], [998]])
+def test_what_cannot_be_passed_on(given: list[Any]) -> None:
+    """It is refused by the exception that `subprocess` raises, or one derived from it, in a box as well."""
+    with nsbox.Box("p") as box:
+        ours, theirs, in_box = (
+            outcome(run, ["true"], pass_fds=given) for run in (nsbox.run, subprocess.run, box.run)
+        )  # fmt: skip
+    assert ours == in_box == theirs
+
+
+def test_numbers_that_say_the_same() -> None:
+    """As in `subprocess`, they may come twice, out of order, and as anything that int() takes."""
+    reader, writer = os.pipe()
+    command = ["sh", "-c", f"echo {writer} > /proc/self/fd/{writer}"]
+    nsbox.run(command, unshare="m", pass_fds=[str(writer), writer, reader], check=True)
+    os.close(writer)
+    assert os.read(reader, 100) == f"{writer}\n".encode()
+    os.close(reader)

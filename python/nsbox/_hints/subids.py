@@ -85,8 +85,8 @@ SUBIDS = (
         errnos=frozenset({EPERM}),
         find=_no_owner,
         why="{program} has refused",
-        remedy="see that {file} has a line for this user, that `id -un` prints its name, and that `ls -l $(which "
-        "{program})` shows -rws, which is setuid root",
+        remedy="see that {file} has a line for this user, that `id -un` prints its name, and that {program} "
+        "has its rights: `ls -l $(which {program})` shows -rws (setuid root), or getcap(8) a capability",
         meaning="The programs look the user up by name, and want the process to belong to it.",
         manual="newuidmap(1), newgidmap(1)",
         example=_EXAMPLE,

@@ -11,7 +11,7 @@ from errno import ENOENT
 from typing import TYPE_CHECKING, Any, cast
 
 from nsbox import _core
-from nsbox.errors import NsboxError, SpawnError, SpecError, UnsupportedError
+from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.launch import Argument
 from nsbox.processes import NamespaceIds
 from nsbox.spec import KINDS, Namespaces
@@ -321,8 +321,14 @@ class Surroundings(ABC):
         """
         from nsbox.processes import ps  # noqa: PLC0415 - only for those who look
 
-        with self._proc(view) as proc:
-            return ps(proc=proc, fields=fields)
+        try:
+            with self._proc(view) as proc:
+                return ps(proc=proc, fields=fields)
+        except SpawnPermissionError:
+            # Without a mount namespace of its own, an ordinary user's box can mount nothing, not even nowhere.
+            if view != "namespace":
+                raise
+            return ps(of=self, fields=fields)
 
     def pstree(self, *, view: View = "namespace", threads: bool = True) -> ProcessTree:
         """Return the tree of the same; see `nsbox.pstree`.
@@ -333,8 +339,13 @@ class Surroundings(ABC):
         """
         from nsbox.tree import pstree  # noqa: PLC0415 - only for those who look
 
-        with self._proc(view) as proc:
-            return pstree(proc=proc, threads=threads)
+        try:
+            with self._proc(view) as proc:
+                return pstree(proc=proc, threads=threads)
+        except SpawnPermissionError:
+            if view != "namespace":
+                raise
+            return pstree(of=self, threads=threads)
 
     def lsns(self, *, kinds: Namespaces | None = None) -> NamespaceTable:
         """Return the namespaces that can be found from its processes; see `nsbox.lsns`.
@@ -345,8 +356,11 @@ class Surroundings(ABC):
         """
         from nsbox.inventory import lsns  # noqa: PLC0415 - only for those who look
 
-        with self._proc("namespace") as proc:
-            return lsns(proc=proc, kinds=kinds)
+        try:
+            with self._proc("namespace") as proc:
+                return lsns(proc=proc, kinds=kinds)
+        except SpawnPermissionError:
+            return lsns(of=self, kinds=kinds)
 
     def mounts(self) -> MountTable:
         """Return what is mounted in it; see `nsbox.mounts`."""
@@ -357,7 +371,8 @@ class Surroundings(ABC):
     def ipcs(self) -> IpcTable:
         """Return what is in its IPC namespace, System V objects and POSIX queues; see `nsbox.ipcs`.
 
-        Creators are PIDs of the box; owners are ids of the caller's user namespace.
+        Creators are PIDs of the box; owners are ids of the caller's user namespace. In the box of an ordinary user that
+        has no mount namespace of its own, POSIX queues cannot be seen.
 
         Raises:
             SpawnError: when nsbox-init cannot look.
@@ -370,8 +385,11 @@ class Surroundings(ABC):
         for kind in kinds:
             with self._open_own(f"sysvipc/{kind}") as file:
                 texts[kind] = file.read()
-        queues = self._fetch(_core.Errand.detached(b"mqueue"))
-        return table_of(texts, _core.list_queues(_fd_of(queues)), self.pid)
+        try:
+            mqueue = self._fetch(_core.Errand.detached(b"mqueue"))
+        except SpawnPermissionError:
+            return table_of(texts, None, self.pid)
+        return table_of(texts, _core.list_queues(_fd_of(mqueue)), self.pid)
 
     @contextlib.contextmanager
     def _proc(self, view: View) -> Iterator[str]:

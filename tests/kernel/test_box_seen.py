@@ -97,6 +97,26 @@ def test_ipc_objects(who: Who) -> None:
     assert found == [("shm", 4711, None, uid, 4096, 2), ("mqueue", None, "inside", uid, 0, None)]
 
 
+def test_without_a_mount_namespace(who: Who) -> None:
+    """The init of an ordinary user's box can then make no mount of its own to look through, and need not for most."""
+
+    def look() -> tuple[Any, ...]:
+        with nsbox.Box("pi") as box, box.Popen(["sleep", "1000"]) as process:
+            seen = [one.pid for one in box.ps()], str(box.pstree()), tuple(box.ipcs().unknown)
+            try:
+                kinds, cause = {one.kind for one in box.lsns()}, ""
+            except nsbox.SpawnError as error:
+                kinds, cause = set(), error.cause
+            process.kill()
+            return *seen, kinds >= {"pid", "ipc"}, cause
+
+    common = [1, 2], "nsbox-init───sleep"
+    if who.is_root:
+        assert who(look) == (*common, (), True, "")
+    else:
+        assert who(look) == (*common, ("mqueue",), False, "foreign-mount-namespace")
+
+
 @contextlib.contextmanager
 def _segment_outside() -> Any:
     library = ctypes.CDLL(None)

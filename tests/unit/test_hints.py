@@ -107,6 +107,7 @@ RECORDED: list[tuple[str, Failure, Evidence]] = [
     ("masked-proc", Failure(EPERM, "mount proc", PROC), replace(USER, procs=(ProcMount("/proc", (), True),))),
     ("no-visible-proc", Failure(EPERM, "mount proc", PROC), replace(USER, procs=())),
     ("foreign-pid-namespace", Failure(EPERM, "mount proc", PROC), USER),
+    ("foreign-mount-namespace", Failure(EPERM, "detached mount", 'fsmount("mqueue")'), USER),
     ("root-is-no-mount", Failure(EINVAL, "propagation", PRIVATE), replace(ROOT, root_is_mount=False)),
     ("no-pin-file", Failure(ENOENT, "pin", ""), ROOT),
     ("busy-target", Failure(EBUSY, "mount proc", PROC), ROOT),
@@ -268,7 +269,7 @@ def test_remedies_of_places(evidence: Evidence, failure: Failure, words: str) ->
 
 def test_written_down_well() -> None:
     """Every cause has all its words; steps and places are ones that exist."""
-    steps = {"prepare", "exec init", "plan", "pin", "unpin", "open target", "open own", *_all_steps()}
+    steps = {"prepare", "exec init", "plan", "pin", "unpin", "open target", "open own", "detached mount", *_all_steps()}
     for cause in CAUSES.values():
         assert cause.steps <= steps, cause.name
         assert set(cause.places) <= set(PLACES), cause.name

@@ -39,8 +39,8 @@ def _landlock(_: Failure, evidence: Evidence) -> Found | None:
     )
 
 
-def _foreign_pids(failure: Failure, evidence: Evidence) -> Found | None:
-    # Told by the caller's rights: with CAP_SYS_ADMIN over the PID namespace the mount would not have been refused.
+def _foreign(failure: Failure, evidence: Evidence) -> Found | None:
+    # Told by the caller's rights: with CAP_SYS_ADMIN over the older one the mount would not have been refused.
     return None if evidence.has("CAP_SYS_ADMIN") or failure.errno != EPERM else {}
 
 
@@ -120,13 +120,25 @@ MOUNTS = (
         title="The PID namespace does not belong to the new user namespace",
         steps=_PROC,
         errnos=frozenset({EPERM}),
-        find=_foreign_pids,
+        find=_foreign,
         why="in a user namespace, proc can only be mounted for a PID namespace that belongs to it",
         remedy="make a new PID namespace, too: --pid --fork on the command line, the letter p among the namespaces in "
         "Python",
         meaning="proc shows a PID namespace. Root of a user namespace is root over the namespaces made in it, and not "
         "over older ones.",
         manual="user_namespaces(7)",
+    ),
+    Cause(
+        name="foreign-mount-namespace",
+        title="The mount namespace does not belong to the user namespace of the box",
+        steps=frozenset({"detached mount"}),
+        errnos=frozenset({EPERM}),
+        find=_foreign,
+        why="to look there nsbox-init has to make a mount, and the box has no mount namespace of its own for it",
+        remedy="make the box with a mount namespace, too: the letter m among the namespaces",
+        meaning="Root of a user namespace is root over the namespaces made in it, and not over older ones. Even a "
+        "mount that appears nowhere takes rights over the mount namespace.",
+        manual="fsmount(2), user_namespaces(7)",
     ),
     Cause(
         name="no-mount-right",

@@ -52,7 +52,8 @@ pub struct Supervisor {
     cgroup: Option<Cgroup>,
 }
 
-/// A payload that takes less time, in milliseconds, does not need us to leave the caller's process group.
+/// A payload of which nobody hears until its end, and that takes less time, in milliseconds, does not need us to leave
+/// the caller's process group.
 const SHORT: u32 = 10;
 /// How long to wait for descendants that have just been killed before looking for more, in milliseconds.
 const SWEEP: u32 = 5;
@@ -79,6 +80,11 @@ impl Supervisor {
     /// Stay until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
         self.close_others(&[payload.pidfd]);
+        // A caller that hears of the payload may signal the group right then.
+        let mut in_group = payload.failure.is_some();
+        if !in_group {
+            leave_group(payload.has_group);
+        }
         let _ = sys::chdir(c"/".as_ptr().cast());
         let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
         // In another PID namespace our number for the payload means nothing to the caller: the kernel translates it.
@@ -91,7 +97,6 @@ impl Supervisor {
         }
         let mut socket = self.channel.socket;
         let mut pidfd = payload.pidfd;
-        let mut in_group = true;
         loop {
             // All signals are blocked, so nothing interrupts this. It does fail for a payload of our own user that has
             // lowered our limit of descriptors (prlimit(2)): then we could neither reap nor see the caller's death.
@@ -105,6 +110,9 @@ impl Supervisor {
             if in_group && !ended {
                 leave_group(payload.has_group);
                 in_group = false;
+                // What the group was sent until now the payload has got itself, and nobody knows of us yet.
+                while sys::read_signal(self.signals).is_ok() {}
+                self.reap(payload);
             }
             if orphaned {
                 self.end(payload);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -107,3 +108,52 @@ def test_signal_to_the_group_arrives_once(who: Who, unshare: str, options: dict[
             return int(process.stdout.read())
 
     assert in_child(lambda: who(use)) == (0 if options else 1)
+
+
+COUNTING = "n=0; trap 'n=$((n+1))' USR1; %s; while [ $n = 0 ]; do :; done; sleep 0.05; echo $n"
+"""A program that is ready to hear signals after a millisecond, and says how many it has heard."""
+
+
+@pytest.mark.parametrize("options", [{}, {"init": False}, {"unshare": "m"}], ids=str)
+def test_signal_to_the_group_right_after_the_start_arrives_once(who: Who, options: dict[str, Any]) -> None:
+    """By then nsbox-init has left the group."""
+
+    def use() -> list[int]:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        heard = []
+        for _ in range(10):
+            with nsbox.Popen(["sh", "-c", COUNTING % "echo"], stdout=-1, **options) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                os.killpg(0, signal.SIGUSR1)
+                heard.append(int(process.stdout.read()))
+        return heard
+
+    assert in_child(lambda: who(use)) == [1] * 10
+
+
+def test_signal_to_the_group_arrives_once_where_nobody_hears_of_the_start(who: Who) -> None:
+    """By then nsbox-init may still be in the group, but does not pass on what all of it was sent."""
+
+    def use() -> list[int]:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        heard = []
+        with open(reader) as stream:
+
+            def signal_when_ready() -> None:
+                stream.readline()
+                os.killpg(0, signal.SIGUSR1)
+
+            for _ in range(10):
+                thread = threading.Thread(target=signal_when_ready)
+                thread.start()
+                nsbox.run(["sh", "-c", COUNTING % "echo"])
+                thread.join()
+                heard.append(int(stream.readline()))
+        return heard
+
+    assert in_child(lambda: who(use)) == [1] * 10

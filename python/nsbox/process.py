@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import operator
 import os
 import resource
 import signal
@@ -121,6 +123,8 @@ class Popen(subprocess.Popen[Any]):
             executable = args[0]
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         stdio = (p2cread, c2pwrite, errwrite)
+        if min(stdio) < -1:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         launch = Launch(
             paths=candidates(executable, env),
             argv=tuple(map(os.fsencode, args)),
@@ -128,10 +132,10 @@ class Popen(subprocess.Popen[Any]):
             cwd=None if cwd is None else os.fsencode(cwd),
             stdio=stdio,
             pass_fds=numbers(pass_fds) if close_fds else inheritable(stdio),
-            close_fds=close_fds,
-            restore_signals=restore_signals,
-            start_new_session=start_new_session,
-            process_group=None if process_group == -1 else process_group,
+            close_fds=bool(close_fds),
+            restore_signals=operator.index(restore_signals) != 0,
+            start_new_session=operator.index(start_new_session) != 0,
+            process_group=None if process_group < 0 else process_group,
             umask=None if umask < 0 else umask,
             groups=None if gids is None else tuple(_kernel_id("extra_groups", group, ValueError) for group in gids),
             gid=None if gid is None else _kernel_id("group", gid),

@@ -94,6 +94,12 @@ CASES: dict[str, dict[str, Any]] = {
     "the caller's process group": {"args": ["sh", "-c", "kill -0 -$$"], "stderr": subprocess.DEVNULL},
     "restore_signals": {"args": ["grep", "SigIgn", "/proc/self/status"], "restore_signals": False, "stdout": -1},
     "close_fds": {"args": ["true"], "close_fds": False},
+    "flags that are numbers": {"args": ["sh", "-c", "kill -0 -$$ && grep SigIgn /proc/self/status"], "stdout": -1,
+                               "close_fds": 1, "restore_signals": 0, "start_new_session": 1},
+    "flags that are not": {"args": ["true"], "close_fds": None, "restore_signals": 1, "start_new_session": 0},
+    "a flag that is a word": {"args": ["true"], "restore_signals": "no"},
+    "another flag that is a word": {"args": ["true"], "start_new_session": "no"},
+    "a negative process group": {"args": ["true"], "process_group": -2},
     "everything in place": {"args": ["cat"], "bufsize": None, "pipesize": None, "stdin": subprocess.DEVNULL},
     "timeout": {"args": ["sh", "-c", "echo early; echo warning >&2; exec sleep 60"], "capture_output": True,
                 "timeout": 1},
@@ -124,6 +130,7 @@ CASES: dict[str, dict[str, Any]] = {
     "negative group": {"args": ["true"], "group": -3},
     "extra_groups is no list": {"args": ["true"], "extra_groups": "adm"},
     "no such descriptor": {"args": ["true"], "stdin": 999},
+    "a negative descriptor": {"args": ["true"], "stdout": -7},
 }  # fmt: skip
 AS_ROOT: dict[str, dict[str, Any]] = {
     "user": {"args": ["id", "-u"], "user": "nobody", "stdout": -1},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ctypes
 import os
 from typing import Any
@@ -115,6 +116,23 @@ def test_without_a_mount_namespace(who: Who) -> None:
         assert who(look) == (*common, (), True, "")
     else:
         assert who(look) == (*common, ("mqueue",), False, "foreign-mount-namespace")
+
+
+def test_what_it_takes_to_look(who: Who) -> None:
+    """What an ordinary user's box lacks is what the remedy names: a box that has it can be looked into."""
+
+    def look(unshare: str) -> str:
+        with nsbox.Box(unshare) as box:
+            try:
+                box.lsns()
+            except nsbox.SpawnError as error:
+                return str(error)
+        return ""
+
+    assert who(lambda: look("mp")) == ""
+    for unshare in ("i", "m", "p"):
+        said = who(functools.partial(look, unshare))
+        assert said == "" if who.is_root else "the letters m and p" in said
 
 
 @contextlib.contextmanager

@@ -130,14 +130,15 @@ MOUNTS = (
     ),
     Cause(
         name="foreign-mount-namespace",
-        title="The mount namespace does not belong to the user namespace of the box",
+        title="The mount or PID namespace does not belong to the user namespace of the box",
         steps=frozenset({"detached mount"}),
         errnos=frozenset({EPERM}),
         find=_foreign,
-        why="to look there nsbox-init has to make a mount, and the box has no mount namespace of its own for it",
-        remedy="make the box with a mount namespace, too: the letter m among the namespaces",
+        why="to look there nsbox-init has to make a mount, and the box has no mount namespace of its own for it, or no "
+        "PID namespace to be shown",
+        remedy="make the box with both: the letters m and p among the namespaces",
         meaning="Root of a user namespace is root over the namespaces made in it, and not over older ones. Even a "
-        "mount that appears nowhere takes rights over the mount namespace.",
+        "mount that appears nowhere takes rights over the mount namespace, and a proc over the PID namespace it shows.",
         manual="fsmount(2), user_namespaces(7)",
     ),
     Cause(

@@ -231,6 +231,12 @@ impl Child<'_, '_> {
                 Ok(())
             }
             Op::Received { stdio, pass } => descriptors::install(self.order.received, *stdio, pass, &mut self.parent),
+            Op::Setuid { .. } => {
+                let result = operation(self.order.channel, op);
+                // The kernel has set it for the memory that init shares, to whatever fs.suid_dumpable says (proc_sys_fs(5)).
+                sys::set_dumpable(false);
+                result
+            }
             Op::Exec { .. } => {
                 // A change of user or capabilities has cleared it.
                 die_with_init(self.parent);

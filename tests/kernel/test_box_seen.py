@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import ctypes
+import functools
 import os
 from typing import Any
 

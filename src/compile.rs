@@ -490,7 +490,7 @@ fn payload(
         op("chdir", Op::Chdir { path: Text(c_bytes(directory)) }, "chdir(2)", "the working directory asked for");
     }
     if let Some(mask) = launch.umask {
-        op("umask", Op::Umask { mask }, "umask(2)", "the mask asked for");
+        op("umask", Op::Umask { mask: mask as u32 }, "umask(2)", "the mask asked for");
     }
     if launch.start_new_session {
         op("setsid", Op::Setsid {}, "setsid(2)", "a session of its own");

@@ -118,7 +118,7 @@ pub struct Launch {
     /// Whether descriptor 0 becomes the controlling terminal.
     pub controlling_terminal: bool,
     /// The file mode creation mask; None for the caller's.
-    pub umask: Option<u32>,
+    pub umask: Option<i32>,
     /// The supplementary groups; None for the caller's.
     pub groups: Option<Vec<u32>>,
     /// The group id; None for the caller's.
@@ -148,7 +148,7 @@ impl Launch {
         start_new_session: bool,
         process_group: Option<i32>,
         controlling_terminal: bool,
-        umask: Option<u32>,
+        umask: Option<i32>,
         groups: Option<Vec<u32>>,
         gid: Option<u32>,
         uid: Option<u32>,

@@ -47,6 +47,44 @@ impl Proc {
         found
     }
 
+    /// Open the directory of a process, whose number here may be another one: this proc can be for an outer PID namespace. A
+    /// pidfd tells it (proc_pid_fdinfo(5)). Where it does not, a new proc serves, if the kernel lets us have one.
+    pub fn open_process(self, pid: i32) -> Result<i32> {
+        let pidfd = sys::pidfd_open(pid)?;
+        let found = self.number_of(pidfd).and_then(|number| self.open(&number, DIRECTORY));
+        sys::close(pidfd);
+        found.or_else(|_| {
+            let new = sys::detached_proc()?;
+            let found = sys::open_at(new, sys::digits(pid, &mut [0; 12]), DIRECTORY);
+            sys::close(new);
+            found
+        })
+    }
+
+    /// The number that this proc has for the process of a pidfd, as a C string.
+    fn number_of(self, pidfd: i32) -> Result<[u8; 12]> {
+        const BEFORE: &[u8] = b"\nPid:\t";
+        let mut text = [0; 12];
+        // SAFETY: `digits` returns a C string.
+        let digits = unsafe { core::ffi::CStr::from_ptr(sys::digits(pidfd, &mut text).cast()) }.to_bytes_with_nul();
+        let mut path = [0; 32];
+        let directory = b"self/fdinfo/";
+        path[..directory.len()].copy_from_slice(directory);
+        path[directory.len()..][..digits.len()].copy_from_slice(digits);
+        let info = self.open(&path, k::O_RDONLY)?;
+        let mut lines = [0; 256];
+        let length = sys::read(info, &mut lines);
+        sys::close(info);
+        let lines = &lines[..length?];
+        let at = lines.windows(BEFORE.len()).position(|window| window == BEFORE).ok_or(ENOENT)?;
+        let rest = &lines[at + BEFORE.len()..];
+        let end = rest.iter().position(|byte| !byte.is_ascii_digit()).ok_or(ENOENT)?;
+        let mut number = [0; 12];
+        number.get_mut(..end).ok_or(ENOENT)?.copy_from_slice(&rest[..end]);
+        // Neither 0 nor -1, which stand for one that this proc does not know.
+        if matches!(number[0], b'1'..=b'9') { Ok(number) } else { Err(ENOENT) }
+    }
+
     /// Open what a link that is no path leads to: a namespace, as `self/ns/net`. Those are on a file system of their own,
     /// so only their directory can be looked at in this way.
     pub fn open_link(self, path: &[u8]) -> Result<i32> {

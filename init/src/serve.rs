@@ -259,7 +259,12 @@ impl Server {
                 sys::close(fd);
                 report.errno = read.map_err(plain)? as i32;
             }
-            Op::WriteMap { pid, file, data } => write_map(*pid, file.0, data.0).map_err(plain)?,
+            Op::WriteMap { pid, file, data } => {
+                let directory = self.proc.open_process(*pid as i32).map_err(plain)?;
+                let fd = sys::open_at(directory, file.0.as_ptr(), O_WRONLY);
+                sys::close(directory);
+                write_and_close(fd.map_err(plain)?, data.0).map_err(plain)?;
+            }
             Op::Abort { token } => {
                 if let Some(resident) = self.residents.find(|resident| resident.token == *token) {
                     // Not reaped yet, so the number is still its own.
@@ -274,20 +279,6 @@ impl Server {
         }
         Ok((report, attached))
     }
-}
-
-/// Write a file of the user namespace of a child. The /proc that is mounted may be for another PID namespace, where the
-/// child has another number; so one is made for this.
-fn write_map(pid: u32, file: &[u8], data: &[u8]) -> Result<()> {
-    let proc = sys::detached_proc()?;
-    let mut name = [0; 12];
-    let name = sys::digits(pid as i32, &mut name);
-    let directory = sys::open_at(proc, name, O_PATH | O_DIRECTORY);
-    sys::close(proc);
-    let directory = directory?;
-    let fd = sys::open_at(directory, file.as_ptr(), O_WRONLY);
-    sys::close(directory);
-    write_and_close(fd?, data)
 }
 
 /// The processes that were started on request: a list that grows.

@@ -254,6 +254,21 @@ def test_nesting(who: Who) -> None:
     assert names == ["middle\n", "middle\n"]
 
 
+@pytest.mark.parametrize("outer", ["U", "Up", "Um", "i", "Ump"])
+@pytest.mark.parametrize("inner", ["U", "Up", "Un"])
+def test_user_namespace_inside(who: Who, outer: str, inner: str) -> None:
+    """Its maps are written by the outer init, which finds it in the /proc there is: often it could mount none."""
+
+    def nest() -> tuple[str, list[str], int]:
+        with nsbox.Box(outer) as first, first.Box(inner) as second:
+            ids = Path(f"/proc/{second.pid}/uid_map").read_text().split()
+            return output(second, "id", "-u"), ids, os.geteuid()
+
+    seen, ids, uid = who(nest)
+    assert seen == "0\n"
+    assert ids == ["0", str(uid), "1"]
+
+
 def test_nesting_has_an_end(who: Who) -> None:
     """32 levels of PID namespaces, says the kernel (pid_namespaces(7)); all of them go with the outermost."""
 

@@ -1,5 +1,4 @@
-//! What Python asks for, as owned Rust values: read by attribute from the dataclasses of Python, or
-//! made there.
+//! What Python asks for, as owned Rust values: read by attribute from the dataclasses of Python, or made there.
 //!
 //! Only types are checked here. Whether a wish makes sense is decided in `spec.py`, before this crate is asked.
 

@@ -80,20 +80,18 @@ impl Supervisor {
     /// Stay until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
         self.close_others(&[payload.pidfd]);
-        // A caller that hears of the payload may signal the group right then.
+        let _ = sys::chdir(c"/".as_ptr().cast());
         let mut in_group = payload.failure.is_some();
         if !in_group {
+            // A caller that hears of the payload may signal the group right then.
             leave_group(payload.has_group);
-        }
-        let _ = sys::chdir(c"/".as_ptr().cast());
-        let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
-        // In another PID namespace our number for the payload means nothing to the caller: the kernel translates it.
-        let sender = (self.pid_1 && !payload.announced).then_some(payload.pid);
-        if payload.failure.is_none()
-            && self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err()
-        {
-            // The caller gave up while we were at it.
-            self.end(payload);
+            let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
+            // In another PID namespace our number for the payload means nothing to the caller: the kernel translates it.
+            let sender = (self.pid_1 && !payload.announced).then_some(payload.pid);
+            if self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err() {
+                // The caller gave up while we were at it.
+                self.end(payload);
+            }
         }
         let mut socket = self.channel.socket;
         let mut pidfd = payload.pidfd;

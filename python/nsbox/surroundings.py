@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from errno import ENOENT
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nsbox import _core
 from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from nsbox.tree import ProcessTree
 
 __all__ = ["StepResult", "Steps", "Surroundings", "path_of"]
+
+T = TypeVar("T")
 
 _PID_MAX_PER_NAMESPACE = (6, 14)
 _MOUNT_FLAGS = {
@@ -321,14 +324,7 @@ class Surroundings(ABC):
         """
         from nsbox.processes import ps  # noqa: PLC0415 - only for those who look
 
-        try:
-            with self._proc(view) as proc:
-                return ps(proc=proc, fields=fields)
-        except SpawnPermissionError:
-            # Without a mount namespace of its own, an ordinary user's box can mount nothing, not even nowhere.
-            if view != "namespace":
-                raise
-            return ps(of=self, fields=fields)
+        return self._look(view, functools.partial(ps, fields=fields))
 
     def pstree(self, *, view: View = "namespace", threads: bool = True) -> ProcessTree:
         """Return the tree of the same; see `nsbox.pstree`.
@@ -339,13 +335,7 @@ class Surroundings(ABC):
         """
         from nsbox.tree import pstree  # noqa: PLC0415 - only for those who look
 
-        try:
-            with self._proc(view) as proc:
-                return pstree(proc=proc, threads=threads)
-        except SpawnPermissionError:
-            if view != "namespace":
-                raise
-            return pstree(of=self, threads=threads)
+        return self._look(view, functools.partial(pstree, threads=threads))
 
     def lsns(self, *, kinds: Namespaces | None = None) -> NamespaceTable:
         """Return the namespaces that can be found from its processes; see `nsbox.lsns`.
@@ -356,11 +346,7 @@ class Surroundings(ABC):
         """
         from nsbox.inventory import lsns  # noqa: PLC0415 - only for those who look
 
-        try:
-            with self._proc("namespace") as proc:
-                return lsns(proc=proc, kinds=kinds)
-        except SpawnPermissionError:
-            return lsns(of=self, kinds=kinds)
+        return self._look("namespace", functools.partial(lsns, kinds=kinds))
 
     def mounts(self) -> MountTable:
         """Return what is mounted in it; see `nsbox.mounts`."""
@@ -390,6 +376,19 @@ class Surroundings(ABC):
         except SpawnPermissionError:
             return table_of(texts, None, self.pid)
         return table_of(texts, _core.list_queues(_fd_of(mqueue)), self.pid)
+
+    def _look(self, view: View, read: Callable[..., T]) -> T:
+        """Read a proc of nsbox-init; or from outside, where it can have none.
+
+        Without a mount namespace of its own, an ordinary user's box can mount nothing, not even nowhere.
+        """
+        try:
+            with self._proc(view) as proc:
+                return read(proc=proc)
+        except SpawnPermissionError:
+            if view != "namespace":
+                raise
+            return read(of=self)
 
     @contextlib.contextmanager
     def _proc(self, view: View) -> Iterator[str]:

@@ -20,10 +20,7 @@ WITH_FUNCTIONS = [f"test.test_subprocess.{case}" for case in ("ProcessTestCase",
 
 def run(who: Who, what: str, *tests: str) -> tuple[set[str], int, str]:
     """Return the tests that failed, how many were run, and the report."""
-    with open_place() as place:
-        work = place / "work"
-        work.mkdir()
-        work.chmod(0o777)
+    with open_place() as place, open_place() as work:
         result = subprocess.run(
             [sys.executable, str(PROGRAM), what, *tests], capture_output=True, text=True, check=False,
             cwd=work, env=os.environ | {"TMPDIR": str(work)}, preexec_fn=become(who, place),

@@ -34,10 +34,7 @@ def notebooks(request: pytest.FixtureRequest, _adopted: None) -> Iterator[tuple[
     who = Who(request.param)
     needs(who, "mipnu")
     before = Census.take()
-    with open_place() as place:
-        work = place / "work"
-        work.mkdir()
-        work.chmod(0o777)
+    with open_place() as place, open_place() as work:
         # Into a file: a process that is left behind and holds a pipe would hold up this test.
         with (place / "output").open("w") as file:
             status = subprocess.run(

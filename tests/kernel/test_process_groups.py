@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def test_caller_alone_in_its_session(who: Who, start: Callable[[], Any]) -> None
     assert in_child(lambda: who(use)) == ([], "T")
 
 
-@pytest.mark.parametrize("module", [nsbox, __import__("subprocess")], ids=["nsbox", "subprocess"])
+@pytest.mark.parametrize("module", [nsbox, subprocess], ids=["nsbox", "subprocess"])
 @pytest.mark.parametrize("delay", [0, 0.1])
 def test_terminal_can_stop_a_group_of_its_own(who: Who, module: Any, delay: float) -> None:
     """What SIGTSTP does by default it does not do to an orphaned group; that of the program is none."""
@@ -110,7 +111,7 @@ def test_signal_to_the_group_arrives_once(who: Who, unshare: str, options: dict[
     assert in_child(lambda: who(use)) == (0 if options else 1)
 
 
-COUNTING = "n=0; trap 'n=$((n+1))' USR1; %s; while [ $n = 0 ]; do :; done; sleep 0.05; echo $n"
+COUNTING = "n=0; trap 'n=$((n+1))' USR1; echo; while [ $n = 0 ]; do :; done; sleep 0.05; echo $n"
 """A program that is ready to hear signals after a millisecond, and says how many it has heard."""
 
 
@@ -123,7 +124,7 @@ def test_signal_to_the_group_right_after_the_start_arrives_once(who: Who, option
         signal.signal(signal.SIGUSR1, lambda *_: None)
         heard = []
         for _ in range(10):
-            with nsbox.Popen(["sh", "-c", COUNTING % "echo"], stdout=-1, **options) as process:
+            with nsbox.Popen(["sh", "-c", COUNTING], stdout=-1, **options) as process:
                 assert process.stdout is not None
                 process.stdout.readline()
                 os.killpg(0, signal.SIGUSR1)
@@ -151,7 +152,7 @@ def test_signal_to_the_group_arrives_once_where_nobody_hears_of_the_start(who: W
             for _ in range(10):
                 thread = threading.Thread(target=signal_when_ready)
                 thread.start()
-                nsbox.run(["sh", "-c", COUNTING % "echo"])
+                nsbox.run(["sh", "-c", COUNTING])
                 thread.join()
                 heard.append(int(stream.readline()))
         return heard

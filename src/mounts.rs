@@ -28,7 +28,7 @@ pub const ATTR_NODEV: u64 = 0x4;
 /// mount_setattr(2).
 pub const ATTR_NOEXEC: u64 = 0x8;
 
-/// What is mounted (`nsbox.mount`). The variants are told apart by the attributes only they have, so the one without
+/// What is mounted (`nsbox.spec.mounts`). The variants are told apart by the attributes only they have, so the one without
 /// any comes last.
 #[derive(Debug, FromPyObject)]
 pub enum Mount {

@@ -78,8 +78,6 @@ if TYPE_CHECKING:
     from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.ipc import IpcObject, IpcTable, ipcs
     from nsbox.join import Join
-    from nsbox.limit import Limits
-    from nsbox.mount import Bind, Overlay, Proc, Tmpfs
     from nsbox.mountinfo import Mount, MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
@@ -89,7 +87,9 @@ if TYPE_CHECKING:
     from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
     from nsbox.snapshots import Observation, Snapshot, observe, snapshot
-    from nsbox.spec import Spec
+    from nsbox.spec.limits import Limits
+    from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
+    from nsbox.spec.spec import Spec
     from nsbox.translate import translate_pid
     from nsbox.tree import ProcessTree, pstree
     from nsbox.veth import VethEnd, VethPair, connect
@@ -101,8 +101,8 @@ _NAMES = {
     "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
     "calls": (
-        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError", "TimeoutExpired",
-        "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
+        "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "changes": ("Change", "Changes", "Diff", "diff"),
     "comparison": ("Comparison", "compare"),
@@ -118,8 +118,6 @@ _NAMES = {
     "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "ipc": ("IpcObject", "IpcTable", "ipcs"),
     "join": ("Join",),
-    "limit": ("Limits",),
-    "mount": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "mountinfo": ("Mount", "MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
@@ -129,7 +127,9 @@ _NAMES = {
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
     "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
-    "spec": ("Spec",),
+    "spec.limits": ("Limits",),
+    "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
+    "spec.spec": ("Spec",),
     "translate": ("translate_pid",),
     "tree": ("ProcessTree", "pstree"),
     "veth": ("VethEnd", "VethPair", "connect"),

@@ -7,7 +7,8 @@ import re
 import shlex
 from collections.abc import Callable
 
-from nsbox.spec import KINDS, Spec, namespace_names
+from nsbox.spec.kinds import KINDS, namespace_names
+from nsbox.spec.spec import Spec
 
 __all__ = ["command_for", "unshare_line"]
 

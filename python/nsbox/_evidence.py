@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nsbox import _core, _pidns
 from nsbox._place import place_names
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather", "inherit"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nsbox._trial import attempt
-from nsbox.spec import namespace_names
+from nsbox.spec.kinds import namespace_names
 
 __all__ = ["refusal"]
 

@@ -12,7 +12,7 @@ from nsbox._hints import CAUSES, Failure
 from nsbox._hints.mounts import hidden_proc
 from nsbox._hints.policy import docker_profile, filtered, restricted, selinux
 from nsbox._trial import Trial
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["Answer", "answers"]
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from nsbox import raw
 from nsbox.errors import SpawnError, SpecError, spawn_error
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = [
     "Pidfd",

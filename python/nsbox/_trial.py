@@ -8,7 +8,8 @@ from typing import Unpack
 from nsbox import _core
 from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.launch import Launch
-from nsbox.spec import Namespaces, Options, Spec
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options, Spec
 
 __all__ = ["Trial", "attempt"]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from nsbox import raw
 from nsbox.errors import NsboxError
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 if TYPE_CHECKING:
     from nsbox.box import Box

@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias
 
 from nsbox import Box, SpecError, _pidns
 from nsbox._leftovers import describe, leftovers
-from nsbox.spec import KINDS, Namespaces, namespace_names
+from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 
 __all__ = [
     "Target",

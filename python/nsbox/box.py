@@ -17,7 +17,8 @@ from nsbox.idmap import resolve
 from nsbox.launch import Argument, Environment, bare, cgroup_for
 from nsbox.resident import House, ResidentPopen
 from nsbox.shell import Shell
-from nsbox.spec import Namespaces, Options, Spec, box_spec
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.surroundings import StepResult, Steps, Surroundings, path_of
 
 __all__ = ["Box", "Event", "StepResult", "Steps"]

@@ -23,7 +23,8 @@ from typing import Any, Unpack
 from nsbox.errors import SpecError
 from nsbox.launch import Launch, candidates, finish
 from nsbox.process import OPTIONS, Popen
-from nsbox.spec import Namespaces, Options, spec_of
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options, spec_of
 
 __all__ = [
     "DEVNULL",

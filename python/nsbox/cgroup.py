@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from nsbox import _core
 from nsbox.errors import UnsupportedError
-from nsbox.limit import Limits
+from nsbox.spec.limits import Limits
 
 __all__ = ["Hierarchy", "make", "settings"]
 

@@ -11,7 +11,7 @@ from nsbox._evidence import Evidence, gather
 from nsbox._place import PLACES
 from nsbox._questions import Answer, answers
 from nsbox._trial import Trial, attempt
-from nsbox.spec import KINDS, Namespaces, namespace_names
+from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 from nsbox.views import diagnosis_table as _view
 from nsbox.views import display
 

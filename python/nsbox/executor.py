@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError, WorkerDiedError
 from nsbox.exchange import deadline_after, failure_in, result_of, to_stderr, to_stdout
-from nsbox.limit import rlimits_of
 from nsbox.outcome import Outcome, Verdict
 from nsbox.remote import FAILED, check_call, pack_call, pack_request, title
-from nsbox.spec import Namespaces, Options, Spec, box_spec, namespace_names
+from nsbox.spec.kinds import Namespaces, namespace_names
+from nsbox.spec.limits import rlimits_of
+from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.task import ForkServer, Task
 from nsbox.workers import search_path
 

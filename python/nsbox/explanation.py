@@ -20,7 +20,7 @@ from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
 from nsbox.launch import Launch, candidates, plan_for
-from nsbox.spec import Spec, spec_of
+from nsbox.spec.spec import Spec, spec_of
 from nsbox.views import display
 from nsbox.views import step_table as _view
 

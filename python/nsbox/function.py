@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from nsbox.remote import check_call
-from nsbox.spec import Namespaces, Options, box_spec
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options, box_spec
 
 __all__ = ["boxed"]
 

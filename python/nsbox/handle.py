@@ -7,7 +7,8 @@ from typing import Unpack
 
 from nsbox import _core
 from nsbox.launch import Argument, Environment, bare, start
-from nsbox.spec import Namespaces, Options, spec_of
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options, spec_of
 
 __all__ = ["fork_exec"]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from nsbox.errors import SpecError, UnsupportedError
-from nsbox.spec import IdRange, Spec
+from nsbox.spec.spec import IdRange, Spec
 
 __all__ = ["resolve", "stands_for"]
 
@@ -43,7 +43,7 @@ def stands_for(option: str, word: str) -> tuple[IdRange, ...]:
 
     Args:
         option: ``"map_users"`` or ``"map_groups"``.
-        word: See `nsbox.spec.IdRanges`.
+        word: See `nsbox.spec.spec.IdRanges`.
 
     Raises:
         UnsupportedError: when nothing is granted to the caller.

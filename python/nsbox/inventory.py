@@ -21,7 +21,7 @@ from nsbox.views.names import Users
 
 if TYPE_CHECKING:
     from nsbox import _core
-    from nsbox.spec import Namespaces
+    from nsbox.spec.kinds import Namespaces
 
 __all__ = ["NamespaceRecord", "NamespaceTable", "TreeOf", "lsns", "namespaces_of", "same_namespace"]
 
@@ -140,7 +140,7 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         Raises:
             SpecError: for anything that is no kind.
         """
-        from nsbox.spec import namespace_names  # noqa: PLC0415 - what was read can be shown without it
+        from nsbox.spec.kinds import namespace_names  # noqa: PLC0415 - what was read can be shown without it
 
         names = namespace_names(kinds)
         return self._with(n for n in self._namespaces if n.kind in names)
@@ -408,7 +408,7 @@ def same_namespace(a: Target, b: Target, kinds: Namespaces) -> bool:
         ProcessLookupError: when there is no such process, or it is over.
         PermissionError: when it may not be known.
     """
-    from nsbox.spec import namespace_names  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox.spec.kinds import namespace_names  # noqa: PLC0415 - what was read can be shown without it
 
     names = namespace_names(kinds)
     if not names:

@@ -13,7 +13,7 @@ from nsbox import _core, _target
 from nsbox._target import Target
 from nsbox.errors import SpecError, spawn_error
 from nsbox.namespaces import Namespace
-from nsbox.spec import KINDS, Namespaces, namespace_names
+from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 
 __all__ = ["Join", "Joins", "Opened", "joined_kinds", "joins_of", "opened"]
 

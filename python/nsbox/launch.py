@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from nsbox import _core, idmap
 from nsbox._core import Launch
 from nsbox.errors import SpawnError, SpecError
-from nsbox.limit import Limits
-from nsbox.spec import Spec
+from nsbox.spec.limits import Limits
+from nsbox.spec.spec import Spec
 
 if TYPE_CHECKING:
     from nsbox.join import Opened

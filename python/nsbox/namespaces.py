@@ -13,7 +13,7 @@ from typing import Any, Self
 from nsbox import _target, raw
 from nsbox._target import Target
 from nsbox.errors import ClosedError, NsboxError, SpecError, spawn_error
-from nsbox.spec import KINDS, namespace_names
+from nsbox.spec.kinds import KINDS, namespace_names
 
 __all__ = ["Namespace", "Target"]
 

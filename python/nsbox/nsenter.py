@@ -9,7 +9,7 @@ from typing import Any
 from nsbox._target import Target
 from nsbox.calls import run
 from nsbox.join import Join
-from nsbox.spec import Namespaces
+from nsbox.spec.kinds import Namespaces
 
 __all__ = ["enter"]
 

@@ -14,7 +14,8 @@ from typing import Any
 from nsbox import _core, _hooks
 from nsbox.errors import SpecError
 from nsbox.launch import Argument, Launch, candidates, environment, inheritable, numbers, start
-from nsbox.spec import Options, Spec, namespace_names, spec_of
+from nsbox.spec.kinds import namespace_names
+from nsbox.spec.spec import Options, Spec, spec_of
 
 __all__ = ["OPTIONS", "Popen"]
 

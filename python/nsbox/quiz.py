@@ -23,7 +23,7 @@ from nsbox.ipc import ipcs
 from nsbox.mountinfo import mounts
 from nsbox.nsenter import enter
 from nsbox.processes import Process, ps
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 from nsbox.views.panel import Panel
 
 __all__ = [

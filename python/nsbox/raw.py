@@ -16,7 +16,7 @@ import struct
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = [
     "CLONE_CLEAR_SIGHAND",

@@ -14,7 +14,7 @@ from nsbox.calls import complete
 from nsbox.errors import SpawnError, SpecError
 from nsbox.launch import Argument, Launch, candidates, subprocess_says
 from nsbox.process import Popen
-from nsbox.spec import Options, Spec
+from nsbox.spec.spec import Options, Spec
 
 __all__ = ["House", "ResidentPopen", "run", "start"]
 

@@ -32,7 +32,7 @@ from nsbox._target import Target, is_process, of_this_thread
 from nsbox.errors import SpecError, spawn_error
 from nsbox.join import joined_kinds
 from nsbox.namespaces import Namespace
-from nsbox.spec import KINDS, Namespaces
+from nsbox.spec.kinds import KINDS, Namespaces
 
 __all__ = ["Scope", "mount_proc", "setns", "unshare"]
 

@@ -31,7 +31,8 @@ from nsbox import _core, _framing, _pidns
 from nsbox.errors import ClosedError, SpecError
 from nsbox.handle import fork_exec
 from nsbox.launch import Environment
-from nsbox.spec import Namespaces, Options
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options
 
 __all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 

@@ -15,7 +15,7 @@ from nsbox import _core
 from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.launch import Argument
 from nsbox.processes import NamespaceIds
-from nsbox.spec import KINDS, Namespaces
+from nsbox.spec.kinds import KINDS, Namespaces
 from nsbox.views import display
 from nsbox.views import step_table as _view
 

@@ -16,7 +16,8 @@ from nsbox.box import Box
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
 from nsbox.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
 from nsbox.forkserver import END, ORDER
-from nsbox.spec import KINDS, Spec, namespace_names
+from nsbox.spec.kinds import KINDS, namespace_names
+from nsbox.spec.spec import Spec
 from nsbox.workers import start_python
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import nsbox
 import nsbox.diagnosis
 import pytest
 from nsbox.cli import main
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 from tests.kernel.test_causes import DOCKERS_FILTER, landlock, masked
 from tests.kernel.test_failures import CLONE_NEWPID, enter_user_namespace

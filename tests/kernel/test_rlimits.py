@@ -11,7 +11,7 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox.limit import RLIMITS
+from nsbox.spec.limits import RLIMITS
 
 from tests.support import seccomp
 from tests.support.forked import Who, as_user, in_child

@@ -17,7 +17,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import raw
-from nsbox.spec import namespace_names
+from nsbox.spec.kinds import namespace_names
 
 from tests.support import seccomp
 from tests.support.forked import in_child

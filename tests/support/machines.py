@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nsbox._evidence import Evidence, Helper, ProcMount
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["DOCKER", "GITHUB", "GVISOR", "KUBERNETES", "RHEL_CONTAINER", "ROOT", "UBUNTU", "USER", "WSL1"]
 

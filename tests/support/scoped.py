@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nsbox.spec import namespace_names
+from nsbox.spec.kinds import namespace_names
 
 from tests.support.forked import in_child
 from tests.support.inside import LINKS

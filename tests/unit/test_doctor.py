@@ -10,7 +10,7 @@ from nsbox._evidence import Evidence, Helper, ProcMount
 from nsbox._questions import answers
 from nsbox._trial import Trial
 from nsbox.diagnosis import Allowed, Diagnosis
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
 

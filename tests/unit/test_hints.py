@@ -40,7 +40,7 @@ from nsbox.command.request import request_of
 from nsbox.command.steps import steps_of
 from nsbox.join import Opened
 from nsbox.launch import Launch
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
 from tests.support.start import plan_for

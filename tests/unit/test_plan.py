@@ -14,9 +14,9 @@ from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox.cgroup import settings
 from nsbox.join import Opened
 from nsbox.launch import Launch
-from nsbox.limit import limits_of
+from nsbox.spec.limits import limits_of
 
-ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.KINDS))
+ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.spec.KINDS))
 GOLDENS = Path(__file__).parent / "goldens"
 EVERYTHING = 2**41 - 1
 ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)

@@ -15,7 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.launch import Launch
-from nsbox.spec import KINDS, namespace_names, spec_of
+from nsbox.spec.kinds import KINDS, namespace_names
+from nsbox.spec.spec import spec_of
 
 NAMES = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
 LARGEST_ID = 2**32 - 2

@@ -8,7 +8,7 @@ from nsbox import Bind, Limits, Overlay, Proc, Spec, Tmpfs, _core
 from nsbox._equivalents import command_for, unshare_line
 from nsbox.join import Opened
 from nsbox.launch import Launch, plan_for
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 ROOT = _core.Facts(euid=0, egid=0, effective=2**41 - 1, permitted=2**41 - 1)
 USER = _core.Facts(euid=1000, egid=1000)
@@ -32,7 +32,7 @@ def commands(spec: Spec, facts: _core.Facts, cgroup: _core.Cgroup | None = None)
     ],
     ids=str,
 )  # fmt: skip
-def test_mounts(mount: nsbox.mount.Mount, command: str) -> None:
+def test_mounts(mount: nsbox.spec.mounts.Mount, command: str) -> None:
     """As mount(8) takes it."""
     assert commands(Spec(mounts=[mount]), ROOT)[type(mount).__name__.lower()] == command
 

@@ -6,7 +6,7 @@ from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM
 
 from nsbox._evidence import Evidence
 from nsbox._hints.cause import DENIED, MAKING, Cause, Failure, Found
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["CREATION", "new_user", "unmapped"]
 

@@ -7,7 +7,7 @@ from errno import EACCES, EBUSY, EINVAL, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, 
 
 from nsbox._evidence import Evidence
 from nsbox._hints.cause import DENIED, Cause, Failure, Found
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["JOINING"]
 

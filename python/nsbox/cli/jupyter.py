@@ -12,7 +12,7 @@ from typing import Any
 
 from nsbox.cli import _output
 from nsbox.errors import NsboxError, SpecError
-from nsbox.spec import namespace_names
+from nsbox.spec.kinds import namespace_names
 
 __all__ = ["configure", "execute"]
 

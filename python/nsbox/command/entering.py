@@ -21,7 +21,7 @@ from nsbox.command.program import end_by, exec_step
 from nsbox.command.step import CommandStep, quoted
 from nsbox.errors import SpawnError, UnsupportedError, spawn_error
 from nsbox.namespaces import Namespace
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["entering_steps", "in_own_user_namespace", "joined"]
 

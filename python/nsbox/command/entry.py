@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nsbox.command.numbers import IDS, whole
 from nsbox.command.options import Option, UsageError, parse
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["FOLLOW", "OPTIONS", "Entry", "entry_of"]
 

@@ -12,7 +12,7 @@ from nsbox import _core, idmap
 from nsbox.command.bystander import Bystander
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
-from nsbox.spec import IdRange
+from nsbox.spec.spec import IdRange
 
 __all__ = ["own_map_steps", "range_steps", "write_step"]
 

@@ -9,7 +9,7 @@ from nsbox import _core
 from nsbox.command.bystander import Bystander
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep, quoted
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["pin_step"]
 

@@ -11,7 +11,8 @@ from typing import Any
 from nsbox.command.numbers import IDS, whole
 from nsbox.command.options import Option, UsageError, parse
 from nsbox.idmap import stands_for
-from nsbox.spec import KINDS, IdRange
+from nsbox.spec.kinds import KINDS
+from nsbox.spec.spec import IdRange
 
 __all__ = ["OPTIONS", "Request", "request_from", "request_of"]
 

@@ -19,7 +19,7 @@ from nsbox.command.pins import pin_step
 from nsbox.command.program import exec_step
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep, quoted
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["steps_of"]
 

@@ -18,7 +18,7 @@ from nsbox.exercise.pids import FIRST_REUSED, Story
 from nsbox.exercise.stage import Stage
 from nsbox.processes import ps
 from nsbox.shell import Shell, ShellResult
-from nsbox.spec import KINDS
+from nsbox.spec.kinds import KINDS
 from nsbox.tree import pstree
 
 __all__ = ["Exercise"]

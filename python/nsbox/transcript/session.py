@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Literal, Self, Unpack
 
 from nsbox import Box, NsboxError, Shell, ShellResult
-from nsbox.spec import Namespaces, Options
+from nsbox.spec.kinds import Namespaces
+from nsbox.spec.spec import Options
 from nsbox.transcript.forms import Step, Transcript, read
 from nsbox.transcript.match import check_masks, diff, matches
 

@@ -14,7 +14,8 @@ from nsbox.comparison import Comparison, Pair
 from nsbox.inventory import NamespaceTable
 from nsbox.ipc import IpcTable
 from nsbox.mountinfo import MountTable
-from nsbox.processes import NamespaceIds, Process, ProcessTable
+from nsbox.processes import ProcessTable
+from nsbox.records.processes import NamespaceIds, Process
 from nsbox.snapshots import Snapshot
 from nsbox.tree import ProcessTree
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         getstatusoutput,
         run,
     )
-    from nsbox.changes import Change, Changes, Diff, diff
+    from nsbox.changes import Diff, diff
     from nsbox.comparison import Comparison, compare
     from nsbox.diagnosis import Diagnosis, doctor
     from nsbox.errors import (
@@ -75,15 +75,20 @@ if TYPE_CHECKING:
     from nsbox.explanation import Explanation, explain
     from nsbox.function import boxed
     from nsbox.handle import fork_exec
-    from nsbox.inventory import NamespaceRecord, NamespaceTable, lsns, namespaces_of, same_namespace
-    from nsbox.ipc import IpcObject, IpcTable, ipcs
+    from nsbox.inventory import NamespaceTable, lsns, namespaces_of, same_namespace
+    from nsbox.ipc import IpcTable, ipcs
     from nsbox.join import Join
-    from nsbox.mountinfo import Mount, MountTable, mounts
+    from nsbox.mountinfo import MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
     from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
-    from nsbox.processes import Process, ProcessTable, ps
+    from nsbox.processes import ProcessTable, ps
+    from nsbox.records.changes import Change, Changes
+    from nsbox.records.ipc import IpcObject
+    from nsbox.records.mounts import Mount
+    from nsbox.records.namespaces import NamespaceRecord
+    from nsbox.records.processes import Process
     from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.shell import Shell, ShellResult
     from nsbox.snapshots import Observation, Snapshot, observe, snapshot
@@ -104,7 +109,7 @@ _NAMES = {
         "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
-    "changes": ("Change", "Changes", "Diff", "diff"),
+    "changes": ("Diff", "diff"),
     "comparison": ("Comparison", "compare"),
     "diagnosis": ("Diagnosis", "doctor"),
     "errors": (
@@ -115,15 +120,20 @@ _NAMES = {
     "explanation": ("Explanation", "explain"),
     "function": ("boxed",),
     "handle": ("fork_exec",),
-    "inventory": ("NamespaceRecord", "NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
-    "ipc": ("IpcObject", "IpcTable", "ipcs"),
+    "inventory": ("NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
+    "ipc": ("IpcTable", "ipcs"),
     "join": ("Join",),
-    "mountinfo": ("Mount", "MountTable", "mounts"),
+    "mountinfo": ("MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
     "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
-    "processes": ("Process", "ProcessTable", "ps"),
+    "processes": ("ProcessTable", "ps"),
+    "records.changes": ("Change", "Changes"),
+    "records.ipc": ("IpcObject",),
+    "records.mounts": ("Mount",),
+    "records.namespaces": ("NamespaceRecord",),
+    "records.processes": ("Process",),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "shell": ("Shell", "ShellResult"),
     "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),

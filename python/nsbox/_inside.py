@@ -14,7 +14,7 @@ from nsbox import _core
 from nsbox import processes as _processes
 
 if TYPE_CHECKING:
-    from nsbox.processes import Process, Thread
+    from nsbox.records.processes import Process, Thread
 
 __all__ = ["both", "read"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import ENOSYS, EPERM
 from typing import Literal
 
@@ -11,29 +10,10 @@ from nsbox._evidence import Evidence, Helper
 from nsbox._hints import CAUSES, Failure
 from nsbox._hints.mounts import hidden_proc
 from nsbox._hints.policy import docker_profile, filtered, restricted, selinux
-from nsbox._trial import Trial
+from nsbox.records.diagnosis import Answer, Trial
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["Answer", "answers"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a question.
-
-    Attributes:
-        number: Its number, from 1.
-        question: The question.
-        verdict: ``"fine"``, ``"note"`` for what is good to know, or ``"problem"``.
-        answer: The answer, with what was read.
-        remedy: What to do; empty where there is nothing to do.
-    """
-
-    number: int
-    question: str
-    verdict: Literal["fine", "note", "problem"]
-    answer: str
-    remedy: str = ""
+__all__ = ["answers"]
 
 
 _Verdict = tuple[Literal["fine", "note", "problem"], str, str]

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Unpack
 
 from nsbox import _core
 from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.launch import Launch
+from nsbox.records.diagnosis import Trial
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, Spec
 
-__all__ = ["Trial", "attempt"]
+__all__ = ["attempt"]
 
 # A directory cannot be executed: the last step fails with EACCES, when all that was to be tried has been done.
 _NOTHING = Launch(paths=(b"/",), argv=(b"nothing",), env=())
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What came of it.
-
-    Attributes:
-        works: Whether every step up to the program succeeded.
-        step: The step that failed.
-        cause: The name of the cause in docs/errors.md; empty if it could not be decided.
-        why: The kernel's words for it, and what was found about the reason.
-        remedy: What to do about it.
-    """
-
-    works: bool
-    step: str = ""
-    cause: str = ""
-    why: str = ""
-    remedy: str = ""
 
 
 def attempt(unshare: Namespaces, **options: Unpack[Options]) -> Trial:

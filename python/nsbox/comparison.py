@@ -8,11 +8,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nsbox.changes import Changes, compared
-from nsbox.ipc import IpcObject, ipcs
-from nsbox.mountinfo import Mount, mounts
-from nsbox.processes import NamespaceIds, Process, Target, pid_of
-from nsbox.recording import opened, recorded
+from nsbox.ipc import ipcs
+from nsbox.mountinfo import mounts
+from nsbox.processes import Target, pid_of
+from nsbox.records.changes import Changes, compared
+from nsbox.records.ipc import IpcObject
+from nsbox.records.mounts import Mount
+from nsbox.records.processes import NamespaceIds, Process
+from nsbox.records.recording import opened, recorded
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
 from nsbox.views import display

@@ -9,34 +9,17 @@ from typing import Any
 
 from nsbox._evidence import Evidence, gather
 from nsbox._place import PLACES
-from nsbox._questions import Answer, answers
-from nsbox._trial import Trial, attempt
+from nsbox._questions import answers
+from nsbox._trial import attempt
+from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 from nsbox.views import diagnosis_table as _view
 from nsbox.views import display
 
-__all__ = ["Allowed", "Diagnosis", "doctor"]
+__all__ = ["Diagnosis", "doctor"]
 
 _WIDTH = 110
 _MARKS = {"fine": "ok  ", "note": "note", "problem": "NO  "}
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What can be had in the two ways there are.
-
-    Attributes:
-        root: Without a user namespace, by the caller's own rights.
-        rootless: In a user namespace in which the caller is root.
-    """
-
-    root: Trial
-    rootless: Trial
-
-    @property
-    def works(self) -> bool:
-        """Whether it can be had in one way at least."""
-        return self.root.works or self.rootless.works
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,48 +20,14 @@ from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
 from nsbox.launch import Launch, candidates, plan_for
+from nsbox.records.steps import ExplainedStep
 from nsbox.spec.spec import Spec, spec_of
 from nsbox.views import display
 from nsbox.views import step_table as _view
 
-__all__ = ["ExplainedStep", "Explanation", "explain"]
+__all__ = ["Explanation", "explain"]
 
 _WIDTH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedStep:
-    """A step.
-
-    Attributes:
-        index: Its number.
-        actor: Who does it.
-        name: Its name, as errors have it.
-        call: The system call with its arguments, as strace(1) would print it.
-        command: The command that does the same by hand; empty if there is none.
-        manual: The manual page that describes it.
-        why: Why it is done.
-        errno: What it ended with, where it has been done: 0 for success; None where that is not known.
-        microseconds: How long it took; None where that was not measured.
-    """
-
-    index: int
-    actor: str
-    name: str
-    call: str
-    command: str
-    manual: str
-    why: str
-    errno: int | None = None
-    microseconds: float | None = None
-
-    @property
-    def result(self) -> str:
-        """What came of it in words; empty where that is not known."""
-        if self.errno is None:
-            return ""
-        result = "succeeded" if self.errno == 0 else f"failed: {os.strerror(self.errno)}"
-        return result if self.microseconds is None else f"{result}, {self.microseconds:.0f} us"
 
 
 class _Step(Protocol):

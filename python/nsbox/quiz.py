@@ -22,7 +22,8 @@ from nsbox.inventory import namespaces_of, same_namespace
 from nsbox.ipc import ipcs
 from nsbox.mountinfo import mounts
 from nsbox.nsenter import enter
-from nsbox.processes import Process, ps
+from nsbox.processes import ps
+from nsbox.records.processes import Process
 from nsbox.spec.kinds import KINDS
 from nsbox.views.panel import Panel
 

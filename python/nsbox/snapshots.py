@@ -13,7 +13,7 @@ from nsbox.inventory import NamespaceTable, lsns
 from nsbox.ipc import IpcTable, ipcs
 from nsbox.mountinfo import MountTable, mounts
 from nsbox.processes import ProcessTable, Target, pid_of, ps
-from nsbox.recording import opened, recorded
+from nsbox.records.recording import opened, recorded
 from nsbox.tree import ProcessTree
 from nsbox.views import display
 from nsbox.views import html as _html

@@ -7,14 +7,14 @@ import functools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from errno import ENOENT
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nsbox import _core
 from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.launch import Argument
-from nsbox.processes import NamespaceIds
+from nsbox.records.processes import NamespaceIds
+from nsbox.records.steps import StepResult
 from nsbox.spec.kinds import KINDS, Namespaces
 from nsbox.views import display
 from nsbox.views import step_table as _view
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nsbox.processes import ProcessTable, View
     from nsbox.tree import ProcessTree
 
-__all__ = ["StepResult", "Steps", "Surroundings", "path_of"]
+__all__ = ["Steps", "Surroundings", "path_of"]
 
 T = TypeVar("T")
 
@@ -38,35 +38,6 @@ _MOUNT_FLAGS = {
     "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
     "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """A step that was carried out for a box.
-
-    Attributes:
-        name: Its name, such as ``"mount proc"``.
-        actor: Who carried it out: ``"caller"`` or ``"init"``; for a box in a box ``"outer init"``.
-        call: The system call with its arguments.
-        manual: The manual page that describes it.
-        why: Why it was done.
-        errno: 0, or the number of the error by which it failed (errno(3)).
-        microseconds: How long it took; None where nsbox-init did not measure it.
-    """
-
-    name: str
-    actor: str
-    call: str
-    manual: str
-    why: str
-    errno: int = 0
-    microseconds: float | None = None
-
-    def __str__(self) -> str:
-        """Say what was done, how it ended, and how long it took."""
-        result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
-        took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
-        return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
 
 
 class Steps(display.Table, list[StepResult]):
@@ -364,7 +335,8 @@ class Surroundings(ABC):
             SpawnError: when nsbox-init cannot look.
             ClosedError: when the box has ended.
         """
-        from nsbox.ipc import IpcKind, table_of  # noqa: PLC0415 - only for those who look
+        from nsbox.ipc import table_of  # noqa: PLC0415 - only for those who look
+        from nsbox.records.ipc import IpcKind  # noqa: PLC0415 - only for those who look
 
         texts: dict[IpcKind, bytes | None] = {}
         kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")

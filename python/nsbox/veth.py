@@ -15,7 +15,7 @@ from typing import Self
 from nsbox._netlink import Interface, Route
 from nsbox.box import Box
 from nsbox.errors import ClosedError, SpawnError, SpecError, UnsupportedError
-from nsbox.surroundings import StepResult
+from nsbox.records.steps import StepResult
 
 __all__ = ["VethEnd", "VethPair", "connect"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import _core
-from nsbox.processes import Process
+from nsbox.records.processes import Process
 
 from tests.support import libc
 from tests.support.forked import USER, Who, in_child

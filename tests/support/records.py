@@ -6,10 +6,10 @@ import string
 from typing import Any
 
 from hypothesis import strategies as st
-from nsbox.inventory import NamespaceRecord
-from nsbox.ipc import IpcObject
-from nsbox.mountinfo import Mount
-from nsbox.processes import NamespaceIds, Process, Thread
+from nsbox.records.ipc import IpcObject
+from nsbox.records.mounts import Mount
+from nsbox.records.namespaces import NamespaceRecord
+from nsbox.records.processes import NamespaceIds, Process, Thread
 
 __all__ = ["HOST", "ipc_objects", "mounts", "names", "namespaces", "paths", "process", "trees"]
 

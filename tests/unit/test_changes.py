@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from nsbox.changes import Diff, diff
 from nsbox.comparison import Comparison, Pair
 from nsbox.errors import SpecError
-from nsbox.inventory import NamespaceRecord, NamespaceTable
-from nsbox.ipc import IpcObject, IpcTable
-from nsbox.mountinfo import Mount, MountTable
-from nsbox.processes import NamespaceIds, Process, ProcessTable
+from nsbox.inventory import NamespaceTable
+from nsbox.ipc import IpcTable
+from nsbox.mountinfo import MountTable
+from nsbox.processes import ProcessTable
+from nsbox.records.ipc import IpcObject
+from nsbox.records.mounts import Mount
+from nsbox.records.namespaces import NamespaceRecord
+from nsbox.records.processes import NamespaceIds, Process
 from nsbox.snapshots import Snapshot
 from nsbox.views import change_table
 

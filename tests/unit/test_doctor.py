@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from nsbox._evidence import Evidence, Helper, ProcMount
 from nsbox._questions import answers
-from nsbox._trial import Trial
-from nsbox.diagnosis import Allowed, Diagnosis
+from nsbox.diagnosis import Diagnosis
+from nsbox.records.diagnosis import Allowed, Trial
 from nsbox.spec.kinds import KINDS
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1

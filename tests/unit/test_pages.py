@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox._questions import Answer
-from nsbox._trial import Trial
 from nsbox.box import StepResult, Steps
-from nsbox.diagnosis import Allowed, Diagnosis
-from nsbox.explanation import ExplainedStep, Explanation
-from nsbox.inventory import NamespaceRecord, NamespaceTable
-from nsbox.ipc import IpcObject, IpcTable
+from nsbox.diagnosis import Diagnosis
+from nsbox.explanation import Explanation
+from nsbox.inventory import NamespaceTable
+from nsbox.ipc import IpcTable
 from nsbox.lessons import Adoption
-from nsbox.mountinfo import Mount, MountTable
-from nsbox.processes import Process, ProcessTable
+from nsbox.mountinfo import MountTable
+from nsbox.processes import ProcessTable
+from nsbox.records.diagnosis import Allowed, Answer, Trial
+from nsbox.records.ipc import IpcObject
+from nsbox.records.mounts import Mount
+from nsbox.records.namespaces import NamespaceRecord
+from nsbox.records.processes import Process
+from nsbox.records.steps import ExplainedStep
 from nsbox.views import grid, html
 from nsbox.views.panel import Panel
 

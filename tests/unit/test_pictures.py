@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox.comparison import Comparison, Pair
-from nsbox.processes import NamespaceIds, Process
+from nsbox.records.processes import NamespaceIds, Process
 from nsbox.tree import ProcessTree
 from nsbox.views.legend import MARKS
 from nsbox.views.palette import GREY, INK, KINDS, PAPER, SLATE

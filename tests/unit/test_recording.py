@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from nsbox.changes import Diff, diff
 from nsbox.comparison import Comparison, Pair
 from nsbox.errors import SpecError
-from nsbox.inventory import NamespaceRecord, NamespaceTable
-from nsbox.ipc import IpcObject, IpcTable
-from nsbox.mountinfo import Mount, MountTable
-from nsbox.processes import Capabilities, Process, ProcessTable
-from nsbox.recording import opened, plain
+from nsbox.inventory import NamespaceTable
+from nsbox.ipc import IpcTable
+from nsbox.mountinfo import MountTable
+from nsbox.processes import ProcessTable
+from nsbox.records.ipc import IpcObject
+from nsbox.records.mounts import Mount
+from nsbox.records.namespaces import NamespaceRecord
+from nsbox.records.processes import Capabilities, Process
+from nsbox.records.recording import opened, plain
 from nsbox.snapshots import Snapshot
 from nsbox.tree import ProcessTree
 

@@ -8,7 +8,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from nsbox.processes import NamespaceIds, Process, ProcessTable, Thread
+from nsbox.processes import ProcessTable
+from nsbox.records.processes import NamespaceIds, Process, Thread
 from nsbox.tree import ProcessTree
 
 HOST = NamespaceIds(1, 2, 3, 4, 5, 6, 7, 8)

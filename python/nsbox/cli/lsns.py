@@ -10,7 +10,8 @@ from typing import Any
 from nsbox.cli import _output
 from nsbox.errors import SpecError
 from nsbox.inventory import NamespaceTable, lsns
-from nsbox.processes import NamespaceIds, View, open_proc, read_from
+from nsbox.processes import View, open_proc, read_from
+from nsbox.records.processes import NamespaceIds
 from nsbox.views import namespace_table
 
 __all__ = ["configure", "execute"]

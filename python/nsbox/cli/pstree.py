@@ -8,7 +8,8 @@ import re
 import sys
 
 from nsbox.cli import _output
-from nsbox.processes import NamespaceIds, View
+from nsbox.processes import View
+from nsbox.records.processes import NamespaceIds
 from nsbox.tree import ProcessTree, pstree
 
 __all__ = ["configure", "drawn", "execute", "read"]

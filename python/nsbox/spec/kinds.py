@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.records.processes import NamespaceIds
+
+if TYPE_CHECKING:
+    from nsbox import _core
+    from nsbox.spec.kinds import Namespaces
 
 __all__ = ["KINDS", "Namespaces", "namespace_names"]
 
@@ -70,3 +75,6 @@ def _unknown(word: str, letter: str) -> str:
         return problem + "; map_root_user=True is what unshare -r does"
     letters = ", ".join(f"{kind.letter} {name}" for name, kind in KINDS.items())
     return f"{problem}: the letters and words are {letters}"
+
+
+_LINKS = {kind: "mnt" if kind == "mount" else kind for kind in NamespaceIds._fields}

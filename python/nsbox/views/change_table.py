@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nsbox.records.processes import command
 from nsbox.views import grid
 from nsbox.views import html as _html
-from nsbox.views.names import command
 from nsbox.views.palette import AMBER, GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox.changes import Changes, Diff
-    from nsbox.inventory import NamespaceRecord
-    from nsbox.ipc import IpcObject
-    from nsbox.mountinfo import Mount
-    from nsbox.processes import NamespaceIds, Process
+    from nsbox.changes import Diff
+    from nsbox.records.changes import Changes
+    from nsbox.records.ipc import IpcObject
+    from nsbox.records.mounts import Mount
+    from nsbox.records.namespaces import NamespaceRecord
+    from nsbox.records.processes import NamespaceIds, Process
 
 __all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
 

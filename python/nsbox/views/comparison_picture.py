@@ -14,7 +14,7 @@ from nsbox.views.svg import MONO, SANS, Sheet
 
 if TYPE_CHECKING:
     from nsbox.comparison import Comparison
-    from nsbox.processes import Process
+    from nsbox.records.processes import Process
 
 __all__ = ["picture"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from nsbox.records.processes import command
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.change_table import ipc_object, mount
-from nsbox.views.names import command
 from nsbox.views.palette import KINDS
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from nsbox.views import html as _html
 from nsbox.views.palette import AMBER, GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox._questions import Answer
-    from nsbox._trial import Trial
     from nsbox.diagnosis import Diagnosis
+    from nsbox.records.diagnosis import Answer, Trial
 
 __all__ = ["page"]
 

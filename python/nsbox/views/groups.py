@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nsbox.tree import Node
+    from nsbox.records.tree import Node
 
 __all__ = ["DEEPEST", "Group", "grouped", "pids_of"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nsbox.records.names import Users
 from nsbox.views import grid
 from nsbox.views import html as _html
-from nsbox.views.names import Users
 
 if TYPE_CHECKING:
-    from nsbox.ipc import IpcObject
+    from nsbox.records.ipc import IpcObject
 
 __all__ = ["html", "table"]
 

@@ -9,7 +9,7 @@ from nsbox.views import grid
 from nsbox.views import html as _html
 
 if TYPE_CHECKING:
-    from nsbox.mountinfo import Mount
+    from nsbox.records.mounts import Mount
 
 __all__ = ["html", "table"]
 

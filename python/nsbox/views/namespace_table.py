@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from nsbox.errors import SpecError
+from nsbox.records.names import Users
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.filter import Filter
-from nsbox.views.names import Users
 from nsbox.views.palette import KINDS
 
 if TYPE_CHECKING:
-    from nsbox.inventory import NamespaceRecord, TreeOf
-    from nsbox.processes import Process
+    from nsbox.records.namespaces import NamespaceRecord, TreeOf
+    from nsbox.records.processes import Process
 
 __all__ = ["COLUMNS", "PROCESS_COLUMNS", "columns_listed", "filter_of", "members", "table"]
 

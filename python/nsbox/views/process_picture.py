@@ -15,7 +15,7 @@ from nsbox.views.palette import GREY, INK, KINDS, RED, SLATE
 from nsbox.views.svg import MONO, Sheet
 
 if TYPE_CHECKING:
-    from nsbox.tree import Node
+    from nsbox.records.tree import Node
 
 __all__ = ["Mark", "picture"]
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nsbox.records.names import Users, terminal
+from nsbox.records.processes import command
 from nsbox.views import grid
 from nsbox.views import html as _html
-from nsbox.views.names import Users, command, terminal
 
 if TYPE_CHECKING:
-    from nsbox.processes import Process
+    from nsbox.records.processes import Process
 
 __all__ = ["html", "table"]
 

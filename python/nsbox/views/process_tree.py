@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nsbox.views.names import printable
+from nsbox.records.names import printable
 
 if TYPE_CHECKING:
-    from nsbox.processes import Process
-    from nsbox.tree import Node
+    from nsbox.records.processes import Process
+    from nsbox.records.tree import Node
 
 __all__ = ["TreeOptions", "forest", "tree"]
 

@@ -12,8 +12,8 @@ from nsbox.views import html as _html
 from nsbox.views.palette import GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox.explanation import ExplainedStep, Explanation
-    from nsbox.surroundings import StepResult
+    from nsbox.explanation import Explanation
+    from nsbox.records.steps import ExplainedStep, StepResult
 
 __all__ = ["done", "explained"]
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nsbox.processes import Process
-
-__all__ = ["Users", "command", "printable", "terminal", "user"]
+__all__ = ["Users", "printable", "terminal", "user"]
 
 _ESCAPES = {byte: f"\\{byte:03o}" for byte in range(256) if not 0x20 <= byte < 0x7F} | {0x5C: "\\\\"}
 
@@ -16,22 +11,6 @@ def printable(name: bytes) -> str:
     """Return a name with every byte outside of printable ASCII as three octal digits, and backslashes doubled."""
     text = name.decode("latin-1")
     return text if text.isascii() and text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
-
-
-def command(process: Process) -> str:
-    """Return the command line of a process on one line: ``[name]`` if it has none, as ps does."""
-    if process.state == "Z":
-        return f"[{_readable(process.comm)}] <defunct>"
-    cmdline = getattr(process, "cmdline", ())
-    if not cmdline:
-        return f"[{_readable(process.comm)}]"
-    return _readable(b" ".join(cmdline)).rstrip()
-
-
-def _readable(line: bytes) -> str:
-    """Whatever would not be one visible character becomes a question mark: a name must not move the cursor."""
-    text = line.decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
-    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def user(uid: int) -> str:

@@ -1,0 +1,251 @@
+"""Processes and threads at the moment of reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from nsbox.records import names as _names
+
+if TYPE_CHECKING:
+    from nsbox.records.processes import Process
+
+__all__ = ["Capabilities", "NamespaceIds", "Process", "Thread", "command"]
+
+
+class NamespaceIds(NamedTuple):
+    """The namespaces of a process or thread, as inode numbers (namespaces(7)).
+
+    None where it could not be read: without the permission to trace the process (ptrace(2), PTRACE_MODE_READ), and for
+    most namespaces of a zombie. Unknown is never the same as unchanged.
+    """
+
+    user: int | None = None
+    mount: int | None = None
+    pid: int | None = None
+    ipc: int | None = None
+    uts: int | None = None
+    net: int | None = None
+    cgroup: int | None = None
+    time: int | None = None
+
+
+class Capabilities(NamedTuple):
+    """The capability sets of a process, a bit for each capability (capabilities(7))."""
+
+    inheritable: int
+    permitted: int
+    effective: int
+    bounding: int
+    ambient: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread besides the first one of its process.
+
+    Attributes:
+        tid: Its id, in the PID namespace of the proc that was read.
+        comm: Its own name, any bytes (proc_pid_comm(5)).
+        namespaces: Its namespaces: a thread can unshare most kinds alone.
+    """
+
+    tid: int
+    comm: bytes
+    namespaces: NamespaceIds
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
+class Process:
+    """A process at the moment of reading.
+
+    An attribute that was not asked for (`ps`, `fields`) raises AttributeError. One that could not be found out is
+    None.
+
+    Attributes:
+        pid: Its PID, in the PID namespace of the proc that was read.
+        ppid: Its parent's PID; 0 if the parent is outside of that namespace.
+        pgid: Its process group.
+        sid: Its session.
+        tty_nr: Its controlling terminal as a device number, 0 without one.
+        tpgid: The foreground process group of that terminal, -1 without one.
+        state: One letter: R running, S sleeping, D in an uninterruptible wait, T stopped, t traced, Z zombie, I idle.
+        nice: From -20 to 19.
+        owner: The owner of its directory in /proc: the effective user, or root while it is not dumpable (proc(5)).
+        thread_count: How many threads it has, the first one included.
+        comm: Its name, any bytes, at most 15 for a user's process (proc_pid_comm(5)).
+        kernel_thread: Whether it is a thread of the kernel.
+        start_ticks: When it was started, in clock ticks after boot (sysconf(3), _SC_CLK_TCK).
+        start_seconds: The same in seconds.
+        utime: CPU time in user mode, in seconds.
+        stime: CPU time in kernel mode, in seconds.
+        rss: Bytes in memory.
+        vsize: Bytes of virtual memory.
+        pids: Its PIDs from the namespace of the proc inwards; the last is the one it knows itself (NSpid,
+            proc_pid_status(5)).
+        uids: Its real, effective, saved and file system user id, as the caller's user namespace has them.
+        gids: Its group ids, likewise.
+        groups: Its supplementary groups.
+        locked: Bytes locked into memory (mlock(2)).
+        capabilities: What it may do, in the user namespace that it is in.
+        no_new_privs: Whether an exec can give it no more privileges (PR_SET_NO_NEW_PRIVS(2const)).
+        seccomp: 0 without, 1 in strict mode, 2 with a filter (seccomp(2)).
+        cmdline: Its arguments; none for a thread of the kernel and for a zombie.
+        namespaces: Its namespaces.
+        pid_for_children: The PID namespace that its children are born into, if that exists already.
+        time_for_children: The time namespace that its children are born into.
+        namespace_descriptors: Its open descriptors of namespaces: number, kind and id of each.
+        exe: The file it executes, as a path in its own mount namespace.
+        cwd: Its working directory.
+        cgroup: Its control group, as the caller's cgroup namespace names it (cgroups(7)).
+        label: What the Linux security module says about it (proc_pid_attr(5)).
+        threads: Its other threads; empty if they were not asked for.
+    """
+
+    pid: int
+    ppid: int
+    pgid: int
+    sid: int
+    tty_nr: int
+    tpgid: int
+    state: str
+    nice: int
+    owner: int
+    thread_count: int
+    comm: bytes
+    kernel_thread: bool
+    start_ticks: int
+    start_seconds: float
+    utime: float
+    stime: float
+    rss: int
+    vsize: int
+    pids: tuple[int, ...]
+    uids: tuple[int, int, int, int] | None
+    gids: tuple[int, int, int, int] | None
+    groups: tuple[int, ...]
+    locked: int
+    capabilities: Capabilities | None
+    no_new_privs: bool | None
+    seccomp: int | None
+    cmdline: tuple[bytes, ...]
+    namespaces: NamespaceIds
+    pid_for_children: int | None
+    time_for_children: int | None
+    namespace_descriptors: tuple[tuple[int, str, int], ...] | None
+    exe: bytes | None
+    cwd: bytes | None
+    cgroup: bytes | None
+    label: bytes | None
+    threads: tuple[Thread, ...]
+
+    def __init__(self, **values: Any) -> None:
+        """Take what is known; the rest counts as not asked for."""
+        for name, value in ({"threads": ()} | values).items():
+            object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, which would take every misspelt name for one that this could provide.
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say why an attribute is not there. This is only called for what is unset."""
+            if name in Process.__slots__:
+                raise AttributeError(f"{name} was not asked for: ps(fields=...)", name=name, obj=self)
+            raise AttributeError(f"a process has no attribute {name!r}", name=name, obj=self)
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return all attributes that were asked for, as they are."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if hasattr(self, field.name)}
+
+    def _missing(self) -> list[str]:
+        """Return what every pass finds out, but is not there."""
+        return [field.name for field in fields(self) if field.name in _ALWAYS and not hasattr(self, field.name)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy what is known."""
+        return _restored, (self._asdict(),)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that is known is the same."""
+        return self._asdict() == other._asdict() if isinstance(other, Process) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Agree with equality."""
+        return hash(self.identity)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """PID and start: two processes with the same PID differ in the second."""
+        return self.pid, self.start_ticks
+
+    @property
+    def uid(self) -> int:
+        """Its real user; the owner of its directory where that is not known."""
+        uids = getattr(self, "uids", None)
+        return uids[0] if uids else self.owner
+
+    @property
+    def user(self) -> str:
+        """The name of its effective user; the number if it has none."""
+        uids = getattr(self, "uids", None)
+        return _names.user(uids[1] if uids else self.owner)
+
+    @property
+    def tty(self) -> str | None:
+        """The name of its controlling terminal, as ``pts/0``."""
+        return _names.terminal(self.tty_nr)
+
+    @property
+    def name(self) -> str:
+        """Its name as text, unprintable bytes escaped as pstree does."""
+        return _names.printable(self.comm)
+
+    @property
+    def command(self) -> str:
+        """Its command line on one line, as the last column of ps."""
+        return _names.command(self)
+
+    def __repr__(self) -> str:
+        """Say which one it is."""
+        return f"<process {self.pid} {self.name} ({self.state})>"
+
+
+def _restored(values: dict[str, Any]) -> Process:
+    return Process(**values)
+
+
+_SOURCES = {
+    "pids": ("pids",),
+    "status": ("uids", "gids", "groups", "locked", "capabilities", "no_new_privs", "seccomp", "uid", "user"),
+    "cmdline": ("cmdline", "command"),
+    "namespaces": ("namespaces",),
+    "for_children": ("pid_for_children", "time_for_children"),
+    "descriptors": ("namespace_descriptors",),
+    "exe": ("exe",),
+    "cwd": ("cwd",),
+    "cgroup": ("cgroup",),
+    "label": ("label",),
+    "threads": ("threads",),
+}
+"""What is read besides stat, and which attributes come from there: one file, link or directory each."""
+
+
+_SOURCE_OF = {name: source for source, names in _SOURCES.items() for name in names}
+
+
+_ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - _SOURCE_OF.keys()
+
+
+def command(process: Process) -> str:
+    """Return the command line of a process on one line: ``[name]`` if it has none, as ps does."""
+    if process.state == "Z":
+        return f"[{_readable(process.comm)}] <defunct>"
+    cmdline = getattr(process, "cmdline", ())
+    if not cmdline:
+        return f"[{_readable(process.comm)}]"
+    return _readable(b" ".join(cmdline)).rstrip()
+
+
+def _readable(line: bytes) -> str:
+    """Whatever would not be one visible character becomes a question mark: a name must not move the cursor."""
+    text = line.decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)

@@ -1,4 +1,4 @@
-"""Generate `docs/errors.md` from the causes in `nsbox._hints`, or check that it is what would be generated."""
+"""Generate `docs/errors.md` from the causes in `nsbox.diagnosis.causes`, or check that it is what would be generated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nsbox._hints import CAUSES, SECTIONS, Cause
-from nsbox._place import PLACES
+from nsbox.diagnosis.causes import CAUSES, SECTIONS, Cause
+from nsbox.diagnosis.places import PLACES
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from nsbox.changes import Diff, diff
     from nsbox.comparison import Comparison, compare
-    from nsbox.diagnosis import Diagnosis, doctor
+    from nsbox.diagnosis.doctor import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
         CallTimeoutError,
@@ -111,7 +111,7 @@ _NAMES = {
     ),
     "changes": ("Diff", "diff"),
     "comparison": ("Comparison", "compare"),
-    "diagnosis": ("Diagnosis", "doctor"),
+    "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
         "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nsbox._trial import attempt
+from nsbox.diagnosis.trial import attempt
 from nsbox.spec.kinds import namespace_names
 
 __all__ = ["refusal"]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 from nsbox import raw
-from nsbox.errors import SpawnError, SpecError, spawn_error
+from nsbox.diagnosis.failure import spawn_error
+from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.kinds import KINDS
 
 __all__ = [

@@ -19,8 +19,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from nsbox import Box, SpecError, _pidns
+from nsbox import Box, SpecError
 from nsbox._leftovers import describe, leftovers
+from nsbox.diagnosis import pid_namespace as _pidns
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 
 __all__ = [

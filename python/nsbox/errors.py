@@ -24,11 +24,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from errno import EINVAL
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nsbox._evidence import Evidence
 
 __all__ = [
     "CallError",
@@ -170,34 +165,6 @@ class SpawnError(NsboxError, OSError):
 
 class SpawnPermissionError(SpawnError, PermissionError):
     """A step was refused with EPERM or EACCES; or an id was asked for that is not mapped, which is EINVAL."""
-
-
-def spawn_error(
-    errno: int, step: str, actor: str, call: str, detail: str, evidence: Evidence | None = None
-) -> SpawnError:
-    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core.
-
-    Args:
-        errno: The error number.
-        step: The step's name.
-        actor: Who carried it out.
-        call: The system call.
-        detail: What else was reported about it.
-        evidence: What is known about the machine; by default it is gathered now.
-    """
-    # In a user namespace an id that is not mapped is no argument (EINVAL); outside, it is one the caller may not take.
-    unmapped = errno == EINVAL and step in ("set groups", "setgid", "setuid")
-    denied = unmapped or isinstance(OSError(errno, ""), PermissionError)
-    cls = SpawnPermissionError if denied else SpawnError
-    try:
-        # Only needed when something fails, and its readers import what is imported from here.
-        from nsbox import _hints  # noqa: PLC0415
-
-        cause, why, hint = _hints.explain(_hints.Failure(errno, step, call, detail), evidence)
-    except Exception:
-        # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
-        cause, why, hint = "", detail, ""
-    return cls(errno, step, actor, call, why, hint, cause)
 
 
 def scope_error(problem: str, entered_in: int | None, here: int, failures: list[tuple[str, str, int]]) -> ScopeError:

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from nsbox import _core, _target
 from nsbox._target import Target
-from nsbox.errors import SpecError, spawn_error
+from nsbox.diagnosis.failure import spawn_error
+from nsbox.errors import SpecError
 from nsbox.namespaces import Namespace
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from nsbox import _target, raw
 from nsbox._target import Target
-from nsbox.errors import ClosedError, NsboxError, SpecError, spawn_error
+from nsbox.diagnosis.failure import spawn_error
+from nsbox.errors import ClosedError, NsboxError, SpecError
 from nsbox.spec.kinds import KINDS, namespace_names
 
 __all__ = ["Namespace", "Target"]

@@ -97,7 +97,7 @@ def _is_ours(item: pytest.Item) -> bool:
 
 
 def _verdict() -> str:
-    from nsbox.diagnosis import doctor  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.diagnosis.doctor import doctor  # noqa: PLC0415 - nothing is imported before it is needed
 
     return f"nsbox: {doctor().verdict}"
 

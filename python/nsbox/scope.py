@@ -29,7 +29,8 @@ from typing import Literal
 
 from nsbox import _core
 from nsbox._target import Target, is_process, of_this_thread
-from nsbox.errors import SpecError, spawn_error
+from nsbox.diagnosis.failure import spawn_error
+from nsbox.errors import SpecError
 from nsbox.join import joined_kinds
 from nsbox.namespaces import Namespace
 from nsbox.spec.kinds import KINDS, Namespaces

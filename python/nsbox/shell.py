@@ -27,7 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from nsbox import _core, _framing, _pidns
+from nsbox import _core, _framing
+from nsbox.diagnosis import pid_namespace as _pidns
 from nsbox.errors import ClosedError, SpecError
 from nsbox.handle import fork_exec
 from nsbox.launch import Environment

@@ -24,7 +24,7 @@ def _adopted() -> None:
     # A child that is another user, or in a chroot, finds no module any more.
     for name in (*nsbox.__all__, *nsbox._MODULES):
         getattr(nsbox, name)
-    importlib.import_module("nsbox._hints")
+    importlib.import_module("nsbox.diagnosis.causes")
     nsbox.run(["true"], unshare="")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nsbox
-import nsbox._hints
+import nsbox.diagnosis.causes
 import pytest
 from nsbox import Bind, Overlay, Tmpfs, _core
 from nsbox.launch import Launch

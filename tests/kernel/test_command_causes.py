@@ -14,7 +14,7 @@ from pathlib import Path
 import nsbox.cli.nsenter
 import nsbox.cli.unshare  # noqa: F401 - as another user nothing can be imported
 import pytest
-from nsbox._hints import CAUSES
+from nsbox.diagnosis.causes import CAUSES
 
 from tests.support import libc
 from tests.support.forked import Who, in_child

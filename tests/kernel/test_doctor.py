@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nsbox
-import nsbox.diagnosis
+import nsbox.diagnosis.doctor
 import pytest
 from nsbox.cli import main
 from nsbox.spec.kinds import KINDS

@@ -25,7 +25,6 @@ import sys
 import time
 from pathlib import Path
 
-import nsbox._hints
 import nsbox.cli.unshare  # noqa: F401
 import pytest
 

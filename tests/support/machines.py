@@ -1,10 +1,10 @@
-"""Recorded evidence: machines that are not this one, as `nsbox._evidence` would describe them."""
+"""Recorded evidence: machines that are not this one, as `nsbox.diagnosis.evidence` would describe them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from nsbox._evidence import Evidence, Helper, ProcMount
+from nsbox.diagnosis.evidence import Evidence, Helper, ProcMount
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["DOCKER", "GITHUB", "GVISOR", "KUBERNETES", "RHEL_CONTAINER", "ROOT", "UBUNTU", "USER", "WSL1"]

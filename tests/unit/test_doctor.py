@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from nsbox._evidence import Evidence, Helper, ProcMount
-from nsbox._questions import answers
-from nsbox.diagnosis import Diagnosis
+from nsbox.diagnosis.doctor import Diagnosis
+from nsbox.diagnosis.evidence import Evidence, Helper, ProcMount
+from nsbox.diagnosis.questions import answers
 from nsbox.records.diagnosis import Allowed, Trial
 from nsbox.spec.kinds import KINDS
 

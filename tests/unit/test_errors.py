@@ -10,7 +10,7 @@ import subprocess
 import nsbox
 import pytest
 from nsbox import errors
-from nsbox.errors import spawn_error
+from nsbox.diagnosis.failure import spawn_error
 
 FACTS = (errno.ENOSPC, "clone", "caller", "clone3(CLONE_NEWPID)", "the limit is 0", "raise it", "limit-zero")
 
@@ -73,7 +73,7 @@ def test_hints_that_fail_do_not_hide_the_failure(monkeypatch: pytest.MonkeyPatch
     def explain(_: object) -> None:
         raise FileNotFoundError("/proc")
 
-    monkeypatch.setattr("nsbox._hints.explain", explain)
+    monkeypatch.setattr("nsbox.diagnosis.causes.explain", explain)
     error = spawn_error(errno.EPERM, "clone", "caller", "clone3()", "detail")
     assert (error.errno, error.step, error.evidence) == (errno.EPERM, "clone", "detail")
 

@@ -31,13 +31,13 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import Bind, Overlay, Proc, Tmpfs, _core
-from nsbox._evidence import Evidence, ProcMount
-from nsbox._hints import CAUSES, Failure, explain
-from nsbox._place import PLACES
 from nsbox.command.entering import entering_steps
 from nsbox.command.entry import entry_of
 from nsbox.command.request import request_of
 from nsbox.command.steps import steps_of
+from nsbox.diagnosis.causes import CAUSES, Failure, explain
+from nsbox.diagnosis.evidence import Evidence, ProcMount
+from nsbox.diagnosis.places import PLACES
 from nsbox.join import Opened
 from nsbox.launch import Launch
 from nsbox.spec.kinds import KINDS

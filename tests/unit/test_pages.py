@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox.box import StepResult, Steps
-from nsbox.diagnosis import Diagnosis
+from nsbox.diagnosis.doctor import Diagnosis
 from nsbox.explanation import Explanation
 from nsbox.inventory import NamespaceTable
 from nsbox.ipc import IpcTable

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from nsbox import _core, _evidence
+from nsbox import _core
 from nsbox.command.entry import Entry
 from nsbox.command.options import Option, UsageError, help_text
 from nsbox.command.program import words_of
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
-from nsbox.errors import NsboxError, spawn_error
+from nsbox.diagnosis import evidence as _evidence
+from nsbox.diagnosis.failure import spawn_error
+from nsbox.errors import NsboxError
 
 __all__ = ["carry_out", "understood"]
 
@@ -61,7 +63,7 @@ def carry_out(command: str, program: tuple[str, ...], steps: Callable[[], Sequen
     todo = steps()
     if _AWAY.intersection(step.name for step in todo):
         # There, none of our files may be found any more.
-        from nsbox import _hints  # noqa: F401, PLC0415 - only for errors, but too late then
+        from nsbox.diagnosis import causes as _hints  # noqa: F401, PLC0415 - only for errors, but too late then
 
     for step in todo:
         try:

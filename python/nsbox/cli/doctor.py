@@ -7,7 +7,7 @@ import json
 import sys
 
 from nsbox.cli import _output
-from nsbox.diagnosis import doctor, require
+from nsbox.diagnosis.doctor import doctor, require
 
 __all__ = ["configure", "execute"]
 

@@ -19,7 +19,8 @@ from nsbox.cgroup import Hierarchy
 from nsbox.command.entry import FOLLOW, Entry
 from nsbox.command.program import end_by, exec_step
 from nsbox.command.step import CommandStep, quoted
-from nsbox.errors import SpawnError, UnsupportedError, spawn_error
+from nsbox.diagnosis.failure import spawn_error
+from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.namespaces import Namespace
 from nsbox.spec.kinds import KINDS
 

@@ -12,7 +12,7 @@ from nsbox import _core
 from nsbox.command.program import end_by
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
-from nsbox.errors import spawn_error
+from nsbox.diagnosis.failure import spawn_error
 
 __all__ = ["fork_steps"]
 

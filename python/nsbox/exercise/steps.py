@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from nsbox import _pidns
 from nsbox.calls import run
+from nsbox.diagnosis import pid_namespace as _pidns
 from nsbox.errors import NsboxError
 from nsbox.exercise import ipc
 from nsbox.exercise.pids import FIRST_REUSED, Story

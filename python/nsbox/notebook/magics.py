@@ -12,7 +12,7 @@ from IPython.display import display
 
 from nsbox import _core
 from nsbox.command.options import help_text
-from nsbox.diagnosis import Diagnosis, doctor
+from nsbox.diagnosis.doctor import Diagnosis, doctor
 from nsbox.errors import NsboxError
 from nsbox.explanation import Explanation, explain
 from nsbox.inventory import NamespaceTable

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nsbox._place import PLACES
+from nsbox.diagnosis.places import PLACES
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.palette import AMBER, GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox.diagnosis import Diagnosis
+    from nsbox.diagnosis.doctor import Diagnosis
     from nsbox.records.diagnosis import Answer, Trial
 
 __all__ = ["page"]

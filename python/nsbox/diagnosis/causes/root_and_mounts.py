@@ -18,8 +18,8 @@ from errno import (
     EROFS,
 )
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import DENIED, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import DENIED, Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["WORLD"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import DENIED, MAKING, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import DENIED, MAKING, Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["CREATION", "new_user", "unmapped"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from errno import EACCES, ENOSYS, EPERM
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import ANY, DENIED, MAKING, MAPPING, MOUNTING, SETTING, Cause, Failure, Found
-from nsbox._hints.creation import new_user
+from nsbox.diagnosis.causes.cause import ANY, DENIED, MAKING, MAPPING, MOUNTING, SETTING, Cause, Failure, Found
+from nsbox.diagnosis.causes.creation import new_user
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["POLICY", "docker_profile", "filtered", "restricted", "selinux"]
 

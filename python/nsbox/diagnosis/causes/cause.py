@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from errno import EACCES, EPERM
 from typing import NamedTuple, TypeAlias
 
-from nsbox._evidence import Evidence
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["ANY", "DENIED", "MAKING", "MAPPING", "MOUNTING", "SETTING", "Cause", "Failure", "Found"]
 
@@ -47,7 +47,7 @@ class Cause:
         find: Return what was found, or None if the evidence does not show this cause.
         why: What was found, in a sentence.
         remedy: What to do.
-        places: What to do instead in certain places (`nsbox._place.PLACES`).
+        places: What to do instead in certain places (`nsbox.diagnosis.places.PLACES`).
         meaning: The same for somebody who has never heard of it.
         manual: Where it is described.
         traceless: Whether it may still be the cause where `find` finds nothing; None if it would have been found.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from errno import EACCES, EBUSY, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE, EROFS
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import DENIED, MOUNTING, SETTING, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import DENIED, MOUNTING, SETTING, Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["MOUNTS", "hidden_proc"]
 

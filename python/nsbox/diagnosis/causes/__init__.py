@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nsbox._evidence import Evidence, gather
-from nsbox._hints.cause import Cause, Failure
-from nsbox._hints.creation import CREATION
-from nsbox._hints.directories import DIRECTORIES
-from nsbox._hints.joining import JOINING
-from nsbox._hints.maps import MAPS
-from nsbox._hints.mounts import MOUNTS
-from nsbox._hints.payload import PAYLOAD
-from nsbox._hints.policy import POLICY
-from nsbox._hints.subids import SUBIDS
-from nsbox._hints.world import WORLD
+from nsbox.diagnosis.causes.cause import Cause, Failure
+from nsbox.diagnosis.causes.creation import CREATION
+from nsbox.diagnosis.causes.directories import DIRECTORIES
+from nsbox.diagnosis.causes.id_maps import MAPS
+from nsbox.diagnosis.causes.joining import JOINING
+from nsbox.diagnosis.causes.policy import POLICY
+from nsbox.diagnosis.causes.proc_and_settings import MOUNTS
+from nsbox.diagnosis.causes.program import PAYLOAD
+from nsbox.diagnosis.causes.root_and_mounts import WORLD
+from nsbox.diagnosis.causes.subordinate_ids import SUBIDS
+from nsbox.diagnosis.evidence import Evidence, gather
 
 __all__ = ["CAUSES", "SECTIONS", "Cause", "Explanation", "Failure", "explain"]
 

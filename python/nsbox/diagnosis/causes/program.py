@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from errno import E2BIG, EACCES, EAGAIN, EBADF, EINVAL, EIO, EMFILE, ENFILE, ENOMEM, ENOTTY, EPERM
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import ANY, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import ANY, Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["PAYLOAD"]
 

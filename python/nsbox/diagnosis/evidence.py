@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nsbox import _core, _pidns
-from nsbox._place import place_names
+from nsbox import _core
+from nsbox.diagnosis import pid_namespace as _pidns
+from nsbox.diagnosis.places import place_names
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather", "inherit"]
@@ -64,7 +65,7 @@ class Evidence:
 
     Attributes:
         system: The line of /proc/version.
-        places: What the surroundings are, the closest first; see `nsbox._place`.
+        places: What the surroundings are, the closest first; see `nsbox.diagnosis.places`.
         kinds: The kinds of namespaces this kernel has; None where /proc does not say.
         uid: The effective user id.
         gid: The effective group id.
@@ -92,7 +93,7 @@ class Evidence:
         root_is_mount: Whether / is a mount point; None if that is not to be seen.
         propagation: The propagation tags of /, such as ``"shared:1"``.
         procs: Every mounted proc.
-        children_born_into: What its children are born into; see `nsbox._pidns`.
+        children_born_into: What its children are born into; see `nsbox.diagnosis.pid_namespace`.
         no_new_privs: Whether an exec can no longer grant privileges.
         task_limits: What limits the number of processes: ``(name, limit, used)``; -1 for what is not known.
         newuidmap: The helper for uid_map.

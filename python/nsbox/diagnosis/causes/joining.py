@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from errno import EACCES, EBUSY, EINVAL, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, ESRCH, EUSERS
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import DENIED, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import DENIED, Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["JOINING"]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from errno import ENOSYS, EPERM
 from typing import Literal
 
-from nsbox._evidence import Evidence, Helper
-from nsbox._hints import CAUSES, Failure
-from nsbox._hints.mounts import hidden_proc
-from nsbox._hints.policy import docker_profile, filtered, restricted, selinux
+from nsbox.diagnosis.causes import CAUSES, Failure
+from nsbox.diagnosis.causes.policy import docker_profile, filtered, restricted, selinux
+from nsbox.diagnosis.causes.proc_and_settings import hidden_proc
+from nsbox.diagnosis.evidence import Evidence, Helper
 from nsbox.records.diagnosis import Answer, Trial
 from nsbox.spec.kinds import KINDS
 

@@ -6,8 +6,8 @@ import re
 from errno import EACCES, EINVAL, ENOENT, EPERM, EROFS, ESRCH
 from itertools import pairwise
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import DENIED, MAPPING, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import DENIED, MAPPING, Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["MAPS"]
 

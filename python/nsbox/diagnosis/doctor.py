@@ -7,10 +7,10 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from nsbox._evidence import Evidence, gather
-from nsbox._place import PLACES
-from nsbox._questions import answers
-from nsbox._trial import attempt
+from nsbox.diagnosis.evidence import Evidence, gather
+from nsbox.diagnosis.places import PLACES
+from nsbox.diagnosis.questions import answers
+from nsbox.diagnosis.trial import attempt
 from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 from nsbox.views import diagnosis_table as _view

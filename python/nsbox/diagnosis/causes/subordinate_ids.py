@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from errno import ENOENT, EPERM
 
-from nsbox._evidence import Evidence
-from nsbox._hints.cause import Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import Cause, Failure, Found
+from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["SUBIDS"]
 

@@ -1,0 +1,1 @@
+"""Why a step fails, and what this machine allows."""

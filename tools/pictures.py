@@ -9,15 +9,15 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from nsbox.changes import diff
-from nsbox.comparison import Comparison, Pair
-from nsbox.inventory import NamespaceTable
-from nsbox.ipc import IpcTable
-from nsbox.mountinfo import MountTable
-from nsbox.processes import ProcessTable
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.snapshots import Snapshot
-from nsbox.tree import ProcessTree
+from nsbox.seeing.compare import Comparison, Pair
+from nsbox.seeing.diff import diff
+from nsbox.seeing.ipc import IpcTable
+from nsbox.seeing.mounts import MountTable
+from nsbox.seeing.namespaces import NamespaceTable
+from nsbox.seeing.processes import ProcessTable
+from nsbox.seeing.snapshot import Snapshot
+from nsbox.seeing.tree import ProcessTree
 
 PLACE = Path(__file__).parent.parent / "docs" / "pictures"
 HOST = NamespaceIds(

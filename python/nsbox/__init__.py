@@ -54,8 +54,6 @@ if TYPE_CHECKING:
         getstatusoutput,
         run,
     )
-    from nsbox.changes import Diff, diff
-    from nsbox.comparison import Comparison, compare
     from nsbox.diagnosis.doctor import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
@@ -75,28 +73,31 @@ if TYPE_CHECKING:
     from nsbox.explanation import Explanation, explain
     from nsbox.function import boxed
     from nsbox.handle import fork_exec
-    from nsbox.inventory import NamespaceTable, lsns, namespaces_of, same_namespace
-    from nsbox.ipc import IpcTable, ipcs
     from nsbox.join import Join
-    from nsbox.mountinfo import MountTable, mounts
     from nsbox.namespaces import Namespace
     from nsbox.nsenter import enter
     from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
-    from nsbox.processes import ProcessTable, ps
     from nsbox.records.changes import Change, Changes
     from nsbox.records.ipc import IpcObject
     from nsbox.records.mounts import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import Process
     from nsbox.scope import Scope, mount_proc, setns, unshare
+    from nsbox.seeing.compare import Comparison, compare
+    from nsbox.seeing.diff import Diff, diff
+    from nsbox.seeing.ipc import IpcTable, ipcs
+    from nsbox.seeing.mounts import MountTable, mounts
+    from nsbox.seeing.namespaces import NamespaceTable, lsns, namespaces_of, same_namespace
+    from nsbox.seeing.observe import Observation, observe
+    from nsbox.seeing.processes import ProcessTable, ps
+    from nsbox.seeing.snapshot import Snapshot, snapshot
+    from nsbox.seeing.tree import ProcessTree, pstree
     from nsbox.shell import Shell, ShellResult
-    from nsbox.snapshots import Observation, Snapshot, observe, snapshot
     from nsbox.spec.limits import Limits
     from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
     from nsbox.spec.spec import Spec
     from nsbox.translate import translate_pid
-    from nsbox.tree import ProcessTree, pstree
     from nsbox.veth import VethEnd, VethPair, connect
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
@@ -109,8 +110,6 @@ _NAMES = {
         "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
-    "changes": ("Diff", "diff"),
-    "comparison": ("Comparison", "compare"),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
@@ -120,28 +119,31 @@ _NAMES = {
     "explanation": ("Explanation", "explain"),
     "function": ("boxed",),
     "handle": ("fork_exec",),
-    "inventory": ("NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
-    "ipc": ("IpcTable", "ipcs"),
     "join": ("Join",),
-    "mountinfo": ("MountTable", "mounts"),
     "namespaces": ("Namespace",),
     "nsenter": ("enter",),
     "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
-    "processes": ("ProcessTable", "ps"),
     "records.changes": ("Change", "Changes"),
     "records.ipc": ("IpcObject",),
     "records.mounts": ("Mount",),
     "records.namespaces": ("NamespaceRecord",),
     "records.processes": ("Process",),
     "scope": ("Scope", "mount_proc", "setns", "unshare"),
+    "seeing.compare": ("Comparison", "compare"),
+    "seeing.diff": ("Diff", "diff"),
+    "seeing.ipc": ("IpcTable", "ipcs"),
+    "seeing.mounts": ("MountTable", "mounts"),
+    "seeing.namespaces": ("NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
+    "seeing.observe": ("Observation", "observe"),
+    "seeing.processes": ("ProcessTable", "ps"),
+    "seeing.snapshot": ("Snapshot", "snapshot"),
+    "seeing.tree": ("ProcessTree", "pstree"),
     "shell": ("Shell", "ShellResult"),
-    "snapshots": ("Observation", "Snapshot", "observe", "snapshot"),
     "spec.limits": ("Limits",),
     "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "spec.spec": ("Spec",),
     "translate": ("translate_pid",),
-    "tree": ("ProcessTree", "pstree"),
     "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nsbox import Box, Process, Shell, _plugin_leaks
-from nsbox._leftovers import leftovers
+from nsbox.seeing.leftovers import leftovers
 
 __all__ = ["boxes", "shell"]
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Generator
 import pytest
 
 from nsbox import Process
-from nsbox._leftovers import describe, is_helper, leftovers
 from nsbox.pytest_plugin import LEAKED
+from nsbox.seeing.leftovers import describe, is_helper, leftovers
 
 __all__ = ["Watch", "complaint", "note"]
 

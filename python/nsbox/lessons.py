@@ -18,7 +18,7 @@ from typing import IO
 from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import SpawnError, SpecError
-from nsbox.processes import ps
+from nsbox.seeing.processes import ps
 from nsbox.views import display
 
 __all__ = [

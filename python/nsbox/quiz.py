@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nsbox.assertions import Target, _View
 from nsbox.box import Box
 from nsbox.errors import NsboxError
-from nsbox.inventory import namespaces_of, same_namespace
-from nsbox.ipc import ipcs
-from nsbox.mountinfo import mounts
 from nsbox.nsenter import enter
-from nsbox.processes import ps
 from nsbox.records.processes import Process
+from nsbox.seeing.ipc import ipcs
+from nsbox.seeing.mounts import mounts
+from nsbox.seeing.namespaces import namespaces_of, same_namespace
+from nsbox.seeing.proc_files import Target, _View
+from nsbox.seeing.processes import ps
 from nsbox.spec.kinds import KINDS
 from nsbox.views.panel import Panel
 

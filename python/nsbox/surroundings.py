@@ -22,12 +22,13 @@ from nsbox.views import step_table as _view
 if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812 - `socket` is the method here
 
-    from nsbox.inventory import NamespaceTable
-    from nsbox.ipc import IpcTable
-    from nsbox.mountinfo import MountTable
     from nsbox.namespaces import Namespace
-    from nsbox.processes import ProcessTable, View
-    from nsbox.tree import ProcessTree
+    from nsbox.seeing.ipc import IpcTable
+    from nsbox.seeing.mounts import MountTable
+    from nsbox.seeing.namespaces import NamespaceTable
+    from nsbox.seeing.proc import View
+    from nsbox.seeing.processes import ProcessTable
+    from nsbox.seeing.tree import ProcessTree
 
 __all__ = ["Steps", "Surroundings", "path_of"]
 
@@ -293,7 +294,7 @@ class Surroundings(ABC):
             SpawnError: when no proc can be had.
             ClosedError: when the box has ended.
         """
-        from nsbox.processes import ps  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.processes import ps  # noqa: PLC0415 - only for those who look
 
         return self._look(view, functools.partial(ps, fields=fields))
 
@@ -304,7 +305,7 @@ class Surroundings(ABC):
             SpawnError: when no proc can be had.
             ClosedError: when the box has ended.
         """
-        from nsbox.tree import pstree  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.tree import pstree  # noqa: PLC0415 - only for those who look
 
         return self._look(view, functools.partial(pstree, threads=threads))
 
@@ -315,13 +316,13 @@ class Surroundings(ABC):
             SpawnError: when no proc can be had.
             ClosedError: when the box has ended.
         """
-        from nsbox.inventory import lsns  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.namespaces import lsns  # noqa: PLC0415 - only for those who look
 
         return self._look("namespace", functools.partial(lsns, kinds=kinds))
 
     def mounts(self) -> MountTable:
         """Return what is mounted in it; see `nsbox.mounts`."""
-        from nsbox.mountinfo import mounts  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.mounts import mounts  # noqa: PLC0415 - only for those who look
 
         return mounts(self.pid)
 
@@ -335,8 +336,8 @@ class Surroundings(ABC):
             SpawnError: when nsbox-init cannot look.
             ClosedError: when the box has ended.
         """
-        from nsbox.ipc import table_of  # noqa: PLC0415 - only for those who look
         from nsbox.records.ipc import IpcKind  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.ipc import table_of  # noqa: PLC0415 - only for those who look
 
         texts: dict[IpcKind, bytes | None] = {}
         kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")

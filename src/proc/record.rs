@@ -1,4 +1,4 @@
-//! What a pass found, as instances of the classes that `nsbox.processes` defines.
+//! What a pass found, as instances of the classes that `nsbox.seeing.processes` defines.
 //!
 //! The classes are frozen and have slots. An attribute that was not asked for stays unset, so that it cannot be taken
 //! for one that is unknown; the class says so when it is used.

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from nsbox.inventory import lsns
+from nsbox.seeing.namespaces import lsns
 
 from tests.support.real_box import ancestor_box, plain_box
 

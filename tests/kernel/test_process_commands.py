@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from nsbox.cli import main
-from nsbox.processes import ps
-from nsbox.tree import pstree
+from nsbox.seeing.processes import ps
+from nsbox.seeing.tree import pstree
 
 from tests.support.real_box import box
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from nsbox.errors import SpecError
-from nsbox.processes import ps
-from nsbox.tree import ProcessTree, pstree
+from nsbox.seeing.processes import ps
+from nsbox.seeing.tree import ProcessTree, pstree
 
 from tests.support.fake_proc import LINKS, FakeProc, FakeProcess
 from tests.support.real_box import box

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nsbox.processes import ps
+from nsbox.seeing.processes import ps
 
 __all__ = ["ancestor_box", "box", "plain_box"]
 

@@ -9,8 +9,8 @@ import nsbox
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.inventory import NamespaceTable
 from nsbox.records.namespaces import NamespaceRecord
+from nsbox.seeing.namespaces import NamespaceTable
 from nsbox.views import grid
 
 ODD = b"a \xff\n"

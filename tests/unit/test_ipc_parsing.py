@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.ipc import IpcTable, parse
 from nsbox.records.ipc import IpcKind, IpcObject
+from nsbox.seeing.ipc import IpcTable, parse
 
 KINDS: list[IpcKind] = ["shm", "sem", "msg"]
 SHM = b"""\

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.mountinfo import MountTable, mounts
 from nsbox.records.mounts import nsfs_mounts, parse
+from nsbox.seeing.mounts import MountTable, mounts
 
 PATHS = st.binary(max_size=30).map(lambda raw: b"/" + raw.replace(b"\0", b""))
 WORDS = st.from_regex(r"[a-z][a-z0-9=:]{0,8}", fullmatch=True)

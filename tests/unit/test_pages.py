@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from nsbox.box import StepResult, Steps
 from nsbox.diagnosis.doctor import Diagnosis
 from nsbox.explanation import Explanation
-from nsbox.inventory import NamespaceTable
-from nsbox.ipc import IpcTable
 from nsbox.lessons import Adoption
-from nsbox.mountinfo import MountTable
-from nsbox.processes import ProcessTable
 from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Process
 from nsbox.records.steps import ExplainedStep
+from nsbox.seeing.ipc import IpcTable
+from nsbox.seeing.mounts import MountTable
+from nsbox.seeing.namespaces import NamespaceTable
+from nsbox.seeing.processes import ProcessTable
 from nsbox.views import grid, html
 from nsbox.views.panel import Panel
 

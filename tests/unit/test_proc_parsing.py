@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.processes import ps
 from nsbox.records.processes import Capabilities, NamespaceIds, Process, Thread
-from nsbox.tree import pstree
+from nsbox.seeing.processes import ps
+from nsbox.seeing.tree import pstree
 
 from tests.support.fake_proc import LINKS, FakeProc, FakeProcess, stat
 

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.changes import Diff, diff
-from nsbox.comparison import Comparison, Pair
 from nsbox.errors import SpecError
-from nsbox.inventory import NamespaceTable
-from nsbox.ipc import IpcTable
-from nsbox.mountinfo import MountTable
-from nsbox.processes import ProcessTable
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Capabilities, Process
 from nsbox.records.recording import opened, plain
-from nsbox.snapshots import Snapshot
-from nsbox.tree import ProcessTree
+from nsbox.seeing.compare import Comparison, Pair
+from nsbox.seeing.diff import Diff, diff
+from nsbox.seeing.ipc import IpcTable
+from nsbox.seeing.mounts import MountTable
+from nsbox.seeing.namespaces import NamespaceTable
+from nsbox.seeing.processes import ProcessTable
+from nsbox.seeing.snapshot import Snapshot
+from nsbox.seeing.tree import ProcessTree
 
 from tests.support import records
 

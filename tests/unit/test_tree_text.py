@@ -8,9 +8,9 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from nsbox.processes import ProcessTable
 from nsbox.records.processes import NamespaceIds, Process, Thread
-from nsbox.tree import ProcessTree
+from nsbox.seeing.processes import ProcessTable
+from nsbox.seeing.tree import ProcessTree
 
 HOST = NamespaceIds(1, 2, 3, 4, 5, 6, 7, 8)
 

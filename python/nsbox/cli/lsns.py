@@ -9,9 +9,9 @@ from typing import Any
 
 from nsbox.cli import _output
 from nsbox.errors import SpecError
-from nsbox.inventory import NamespaceTable, lsns
-from nsbox.processes import View, open_proc, read_from
 from nsbox.records.processes import NamespaceIds
+from nsbox.seeing.namespaces import NamespaceTable, lsns
+from nsbox.seeing.proc import View, open_proc, read_from
 from nsbox.views import namespace_table
 
 __all__ = ["configure", "execute"]
@@ -132,7 +132,7 @@ def _print_members(
 
 
 def _network_ids(found: NamespaceTable, view: View, options: argparse.Namespace) -> Mapping[int, str]:
-    from nsbox import _netnsid  # noqa: PLC0415 - only this column needs it
+    from nsbox.seeing import netns_ids as _netnsid  # noqa: PLC0415 - only this column needs it
 
     handles = {
         namespace.id: b"%d/ns/net" % namespace.pid

@@ -7,7 +7,8 @@ import re
 import sys
 
 from nsbox.cli import _output
-from nsbox.processes import View, ps
+from nsbox.seeing.proc import View
+from nsbox.seeing.processes import ps
 
 __all__ = ["configure", "execute"]
 

@@ -8,9 +8,9 @@ import re
 import sys
 
 from nsbox.cli import _output
-from nsbox.processes import View
 from nsbox.records.processes import NamespaceIds
-from nsbox.tree import ProcessTree, pstree
+from nsbox.seeing.proc import View
+from nsbox.seeing.tree import ProcessTree, pstree
 
 __all__ = ["configure", "drawn", "execute", "read"]
 

@@ -16,10 +16,10 @@ from nsbox.errors import NsboxError
 from nsbox.exercise import ipc
 from nsbox.exercise.pids import FIRST_REUSED, Story
 from nsbox.exercise.stage import Stage
-from nsbox.processes import ps
+from nsbox.seeing.processes import ps
+from nsbox.seeing.tree import pstree
 from nsbox.shell import Shell, ShellResult
 from nsbox.spec.kinds import KINDS
-from nsbox.tree import pstree
 
 __all__ = ["Exercise"]
 

@@ -16,10 +16,11 @@ from nsbox.cli import lsns as lsns_command
 from nsbox.cli import ps as ps_command
 from nsbox.cli import pstree as pstree_command
 from nsbox.command.options import UsageError
-from nsbox.inventory import NamespaceTable, lsns
 from nsbox.notebook.options import words_of
 from nsbox.notebook.sessions import Sessions
-from nsbox.processes import ProcessTable, View, ps
+from nsbox.seeing.namespaces import NamespaceTable, lsns
+from nsbox.seeing.proc import View
+from nsbox.seeing.processes import ProcessTable, ps
 from nsbox.views import display
 
 __all__ = ["Drawing", "namespaces", "processes", "tree"]

@@ -15,12 +15,12 @@ from nsbox.command.options import help_text
 from nsbox.diagnosis.doctor import Diagnosis, doctor
 from nsbox.errors import NsboxError
 from nsbox.explanation import Explanation, explain
-from nsbox.inventory import NamespaceTable
 from nsbox.notebook import looking, report
 from nsbox.notebook.cells import type_cell
 from nsbox.notebook.options import BOX, NSENTER, UNSHARE, Cell, entering_of, starting_of
 from nsbox.notebook.sessions import Sessions
-from nsbox.processes import ProcessTable
+from nsbox.seeing.namespaces import NamespaceTable
+from nsbox.seeing.processes import ProcessTable
 from nsbox.shell import Shell
 
 __all__ = ["Magics", "load", "unload"]

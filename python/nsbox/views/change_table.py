@@ -14,12 +14,12 @@ from nsbox.views import html as _html
 from nsbox.views.palette import AMBER, GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox.changes import Diff
     from nsbox.records.changes import Changes
     from nsbox.records.ipc import IpcObject
     from nsbox.records.mounts import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import NamespaceIds, Process
+    from nsbox.seeing.diff import Diff
 
 __all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
 

@@ -13,8 +13,8 @@ from nsbox.views.palette import GREY, INK, KINDS, LINE, PAPER, SLATE
 from nsbox.views.svg import MONO, SANS, Sheet
 
 if TYPE_CHECKING:
-    from nsbox.comparison import Comparison
     from nsbox.records.processes import Process
+    from nsbox.seeing.compare import Comparison
 
 __all__ = ["picture"]
 

@@ -12,7 +12,7 @@ from nsbox.views.change_table import ipc_object, mount
 from nsbox.views.palette import KINDS
 
 if TYPE_CHECKING:
-    from nsbox.comparison import Comparison
+    from nsbox.seeing.compare import Comparison
 
 __all__ = ["html", "text"]
 

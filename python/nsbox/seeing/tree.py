@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from nsbox.errors import SpecError
-from nsbox.processes import Target, View, completed, pid_of, read
 from nsbox.records import names as _names
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import opened, recorded
 from nsbox.records.tree import Node
+from nsbox.seeing.proc import Target, View, completed, pid_of
+from nsbox.seeing.processes import read
 from nsbox.views import display
 from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
-from nsbox.processes import Target, pid_of
 from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
 from nsbox.records.recording import opened, recorded
+from nsbox.seeing.proc import Target, pid_of
 from nsbox.views import display
 from nsbox.views import ipc_table as _view
 

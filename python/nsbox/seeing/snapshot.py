@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nsbox.changes import Diff, diff
-from nsbox.inventory import NamespaceTable, lsns
-from nsbox.ipc import IpcTable, ipcs
-from nsbox.mountinfo import MountTable, mounts
-from nsbox.processes import ProcessTable, Target, pid_of, ps
 from nsbox.records.recording import opened, recorded
-from nsbox.tree import ProcessTree
+from nsbox.seeing.ipc import IpcTable, ipcs
+from nsbox.seeing.mounts import MountTable, mounts
+from nsbox.seeing.namespaces import NamespaceTable, lsns
+from nsbox.seeing.proc import Target, pid_of
+from nsbox.seeing.processes import ProcessTable, ps
+from nsbox.seeing.tree import ProcessTree
 from nsbox.views import display
 from nsbox.views import html as _html
 
-__all__ = ["Observation", "Snapshot", "observe", "snapshot"]
+__all__ = ["Snapshot", "snapshot"]
 
 _Part = TypeVar("_Part")
 
@@ -133,55 +132,3 @@ def snapshot(of: Target | None = None) -> Snapshot:
         tuple(unknown),
         pid,
     )
-
-
-class Observation:
-    """What happens in the block of `observe`.
-
-    Attributes:
-        before: What there was at its beginning.
-    """
-
-    def __init__(self, of: Target | None, before: Snapshot) -> None:
-        """Begin with what there is."""
-        self._of = of
-        self._after: Snapshot | None = None
-        self.before = before
-
-    @property
-    def after(self) -> Snapshot:
-        """What there was at the end of the block; before that, what there is now."""
-        return self._after or snapshot(self._of)
-
-    @property
-    def diff(self) -> Diff:
-        """What came, what went and what changed."""
-        return diff(self.before, self.after)
-
-    def __repr__(self) -> str:
-        """Say whether it is over."""
-        return f"<observation, {'over' if self._after else 'going on'}>"
-
-
-@contextlib.contextmanager
-def observe(of: Target | None = None) -> Iterator[Observation]:
-    """Take a snapshot at the beginning and at the end of a block, also when it raises.
-
-    >>> with observe() as seen:
-    ...     ...
-    >>> print(seen.diff)
-
-    Args:
-        of: From where, as for `snapshot`.
-
-    Raises:
-        OSError: when the processes cannot be read.
-    """
-    seen = Observation(of, snapshot(of))
-    try:
-        yield seen
-    except BaseException:
-        with contextlib.suppress(OSError):
-            seen._after = snapshot(of)
-        raise
-    seen._after = snapshot(of)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.errors import SpecError
-from nsbox.processes import Target, View, open_proc, pid_of, read_from
 from nsbox.records.mounts import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import opened, recorded
+from nsbox.seeing.proc import Target, View, open_proc, pid_of, read_from
 from nsbox.spec.kinds import _LINKS
 from nsbox.views import display
 from nsbox.views import namespace_table as _view

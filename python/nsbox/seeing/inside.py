@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nsbox import _core
-from nsbox import processes as _processes
+from nsbox.seeing import processes as _processes
 
 if TYPE_CHECKING:
     from nsbox.records.processes import Process, Thread

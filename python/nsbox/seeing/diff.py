@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nsbox.errors import SpecError
-from nsbox.inventory import NamespaceTable
 from nsbox.records.changes import Changes, compared
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Process
 from nsbox.records.recording import opened, recorded
-from nsbox.tree import ProcessTree
+from nsbox.seeing.namespaces import NamespaceTable
+from nsbox.seeing.tree import ProcessTree
 from nsbox.views import change_table as _view
 from nsbox.views import display
 from nsbox.views.legend import Mark
 
 if TYPE_CHECKING:
-    from nsbox.snapshots import Snapshot
+    from nsbox.seeing.snapshot import Snapshot
 
 __all__ = ["Diff", "diff"]
 
@@ -105,7 +105,7 @@ class Diff(display.Table):
         Raises:
             SpecError: when the data are something else.
         """
-        from nsbox.snapshots import Snapshot  # noqa: PLC0415 - snapshots can be compared, so that module needs this one
+        from nsbox.seeing.snapshot import Snapshot  # noqa: PLC0415 - snapshots can be compared, so that module needs this one
 
         parts = opened(data, "diff", before=dict, after=dict)
         return diff(Snapshot.from_dict(parts["before"]), Snapshot.from_dict(parts["after"]))

@@ -8,14 +8,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nsbox.ipc import ipcs
-from nsbox.mountinfo import mounts
-from nsbox.processes import Target, pid_of
 from nsbox.records.changes import Changes, compared
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import opened, recorded
+from nsbox.seeing.ipc import ipcs
+from nsbox.seeing.mounts import mounts
+from nsbox.seeing.proc import Target, pid_of
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
 from nsbox.views import display
@@ -131,8 +131,8 @@ def compare(box: Target) -> Comparison:
         ProcessLookupError: when there is no such process.
         PermissionError: when its namespaces may not be known (ptrace(2), PTRACE_MODE_READ).
     """
-    from nsbox import _inside  # noqa: PLC0415 - what was read can be shown without it
-    from nsbox.inventory import namespaces_of  # noqa: PLC0415
+    from nsbox.seeing import inside as _inside  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox.seeing.namespaces import namespaces_of  # noqa: PLC0415
 
     pid = pid_of(box, "box")
     inside, outside = namespaces_of(box), _own()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from nsbox.processes import Target, pid_of
 from nsbox.records.mounts import Mount, parse
 from nsbox.records.recording import opened, recorded
+from nsbox.seeing.proc import Target, pid_of
 from nsbox.views import display
 from nsbox.views import mount_table as _view
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
+from typing import Any, overload
 
 from nsbox.errors import SpecError
 from nsbox.records import names as _names
@@ -17,34 +17,14 @@ from nsbox.records.processes import (
     _ALWAYS,
     _SOURCE_OF,
     _SOURCES,
-    Capabilities,
-    NamespaceIds,
     Process,
-    Thread,
 )
 from nsbox.records.recording import opened, recorded
+from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from
 from nsbox.views import display
 from nsbox.views import process_table as _view
 
-if TYPE_CHECKING:
-    from nsbox import _core
-
-__all__ = ["ProcessTable", "Target", "View", "completed", "open_proc", "pid_of", "ps", "read", "read_from"]
-
-
-class _HasPid(Protocol):
-    @property
-    def pid(self) -> int: ...
-
-
-Target: TypeAlias = "int | _HasPid"
-"""A process: its PID as the caller sees it, or anything with such a ``pid`` (`Process`, a box, a Popen object)."""
-
-View: TypeAlias = Literal["namespace", "proc"]
-"""From where a process is looked at: its PID namespace, or the proc that it has mounted."""
-
-
-_CLASSES = (Process, Thread, NamespaceIds, Capabilities)
+__all__ = ["ProcessTable", "ps", "read"]
 
 
 _DEFAULT = ("pids", "status", "cmdline", "namespaces")
@@ -62,46 +42,6 @@ def _sources(wanted: str | Iterable[str] | None) -> list[str]:
                 f"fields: a process has no {word!r}; it has {', '.join(sorted(_SOURCE_OF.keys() | _ALWAYS))}"
             )
     return list(dict.fromkeys(_SOURCE_OF[word] for word in words if word in _SOURCE_OF))
-
-
-def pid_of(target: Target, name: str) -> int:
-    """Return the PID of a target; `name` is what the argument is called in an error.
-
-    Raises:
-        SpecError: when it is none.
-    """
-    pid = target if isinstance(target, int) else getattr(target, "pid", None)
-    # The kernel's pid_t; no process has a PID beyond.
-    if isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 1 << 31:
-        raise SpecError(f"{name}: expected a PID or something with a pid, got {target!r}")
-    return pid
-
-
-def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str] | None) -> _core.Proc:
-    """Open the proc that is to be read; `ps` says what the arguments mean.
-
-    Raises:
-        SpecError: for arguments that make no sense.
-        OSError: when it cannot be opened.
-    """
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
-
-    if view not in ("namespace", "proc"):
-        raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
-    if of is None:
-        return _core.open_proc(os.fsencode("/proc" if proc is None else proc))
-    if proc is not None:
-        raise TypeError("of and proc both say which /proc to read; give one of them")
-    pid = pid_of(of, "of")
-    try:
-        return _core.open_proc_of(pid) if view == "namespace" else _core.open_proc(b"/proc").seen_by(pid, b"/proc")
-    except PermissionError:
-        # An ordinary user may not look through the init of a box. The box can ask it.
-        ask = getattr(of, "_open_proc", None)
-        if ask is None:
-            raise
-        opened: _core.Proc = ask(view)
-        return opened
 
 
 def read(
@@ -123,7 +63,7 @@ def read(
     except OSError as error:
         if of is None or view == "proc":
             raise
-        from nsbox import _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
+        from nsbox.seeing import inside as _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
 
         records, hidden = _inside.read(pid_of(of, "of"), sources, wanted, error)
         return completed(records, of, 1), hidden
@@ -133,36 +73,6 @@ def read(
         path = "/proc" if proc is None else os.fsdecode(proc)
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
     return completed(records, of, 1) if "namespaces" in sources and view == "namespace" else records, hidden
-
-
-def completed(processes: list[Process], box: Target | None, pid: int | None) -> list[Process]:
-    """Fill in the namespaces of the init of a box, which an ordinary user may not trace: the box can ask it.
-
-    Args:
-        processes: What was read.
-        box: The box; nothing is done for anything else.
-        pid: The PID of its init there.
-    """
-    if not any(one.pid == pid and not any(one.namespaces) for one in processes):
-        return processes
-    told = getattr(box, "namespace_ids", None)
-    if not isinstance(told, NamespaceIds):
-        return processes
-    return [Process(**one._asdict() | {"namespaces": told}) if one.pid == pid else one for one in processes]
-
-
-def read_from(
-    proc: _core.Proc, sources: Sequence[str], pids: Sequence[int] | None = None
-) -> tuple[list[Process], tuple[int, ...]]:
-    """Read processes of an open proc, and the PIDs of those that may not be looked at.
-
-    Raises:
-        OSError: when it cannot be read.
-    """
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
-
-    records, hidden = _core.read_processes(proc, _CLASSES, list(sources), pids=None if pids is None else list(pids))
-    return records, tuple(hidden)
 
 
 class ProcessTable(display.Table, Sequence[Process]):

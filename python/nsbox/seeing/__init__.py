@@ -1,0 +1,1 @@
+"""Processes, namespaces, mounts and IPC objects: read and compared."""

@@ -172,7 +172,7 @@ impl Launch {
     }
 }
 
-/// Namespaces to join, as open descriptors (`nsbox.join.Opened`).
+/// Namespaces to join, as open descriptors (`nsbox.namespaces.opened.Opened`).
 #[derive(Debug, FromPyObject)]
 pub struct Join {
     /// Names from the table in `ns.rs`, each with a descriptor of the namespace.

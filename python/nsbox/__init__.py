@@ -36,7 +36,6 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
-    from nsbox._target import Pidfd
     from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
     from nsbox.calls import (
@@ -73,8 +72,9 @@ if TYPE_CHECKING:
     from nsbox.explanation import Explanation, explain
     from nsbox.function import boxed
     from nsbox.handle import fork_exec
-    from nsbox.join import Join
-    from nsbox.namespaces import Namespace
+    from nsbox.namespaces.handle import Namespace
+    from nsbox.namespaces.pid_numbers import translate_pid
+    from nsbox.namespaces.scope import Scope, mount_proc, setns, unshare
     from nsbox.nsenter import enter
     from nsbox.outcome import Outcome, Verdict
     from nsbox.process import Popen
@@ -83,7 +83,6 @@ if TYPE_CHECKING:
     from nsbox.records.mounts import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import Process
-    from nsbox.scope import Scope, mount_proc, setns, unshare
     from nsbox.seeing.compare import Comparison, compare
     from nsbox.seeing.diff import Diff, diff
     from nsbox.seeing.ipc import IpcTable, ipcs
@@ -94,16 +93,15 @@ if TYPE_CHECKING:
     from nsbox.seeing.snapshot import Snapshot, snapshot
     from nsbox.seeing.tree import ProcessTree, pstree
     from nsbox.shell import Shell, ShellResult
+    from nsbox.spec.joins import Join, Pidfd
     from nsbox.spec.limits import Limits
     from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
     from nsbox.spec.spec import Spec
-    from nsbox.translate import translate_pid
     from nsbox.veth import VethEnd, VethPair, connect
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
-    "_target": ("Pidfd",),
     "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
     "calls": (
@@ -119,8 +117,9 @@ _NAMES = {
     "explanation": ("Explanation", "explain"),
     "function": ("boxed",),
     "handle": ("fork_exec",),
-    "join": ("Join",),
-    "namespaces": ("Namespace",),
+    "namespaces.handle": ("Namespace",),
+    "namespaces.pid_numbers": ("translate_pid",),
+    "namespaces.scope": ("Scope", "mount_proc", "setns", "unshare"),
     "nsenter": ("enter",),
     "outcome": ("Outcome", "Verdict"),
     "process": ("Popen",),
@@ -129,7 +128,6 @@ _NAMES = {
     "records.mounts": ("Mount",),
     "records.namespaces": ("NamespaceRecord",),
     "records.processes": ("Process",),
-    "scope": ("Scope", "mount_proc", "setns", "unshare"),
     "seeing.compare": ("Comparison", "compare"),
     "seeing.diff": ("Diff", "diff"),
     "seeing.ipc": ("IpcTable", "ipcs"),
@@ -140,10 +138,10 @@ _NAMES = {
     "seeing.snapshot": ("Snapshot", "snapshot"),
     "seeing.tree": ("ProcessTree", "pstree"),
     "shell": ("Shell", "ShellResult"),
+    "spec.joins": ("Join", "Pidfd"),
     "spec.limits": ("Limits",),
     "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "spec.spec": ("Spec",),
-    "translate": ("translate_pid",),
     "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.

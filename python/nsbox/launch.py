@@ -13,7 +13,7 @@ from nsbox.spec.limits import Limits
 from nsbox.spec.spec import Spec
 
 if TYPE_CHECKING:
-    from nsbox.join import Opened
+    from nsbox.namespaces.opened import Opened
 
 __all__ = [
     "Argument",
@@ -137,7 +137,7 @@ def _carry_out(how: Callable[[Spec, Launch, _core.Cgroup | None, Opened | None],
     if spec.join is None:
         return how(idmap.resolve(spec), launch, cgroup_for(spec), None)
     # Not for everybody: it brings what hands descriptors to other processes.
-    from nsbox.join import opened  # noqa: PLC0415
+    from nsbox.namespaces.opened import opened  # noqa: PLC0415
 
     with opened(spec.join) as joined:
         return how(idmap.resolve(spec), launch, cgroup_for(spec), joined)
@@ -151,7 +151,7 @@ def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
         SpawnError: when something that is joined cannot be opened.
         UnsupportedError: when this kernel lacks something, or no ids are granted.
     """
-    from nsbox.join import opened  # noqa: PLC0415
+    from nsbox.namespaces.opened import opened  # noqa: PLC0415
 
     with opened(spec.join or ()) as joined:
         cgroup = cgroup_for(spec, only_planned=True)

@@ -6,9 +6,8 @@ import os
 import subprocess
 from typing import Any
 
-from nsbox._target import Target
 from nsbox.calls import run
-from nsbox.join import Join
+from nsbox.spec.joins import Join, Target
 from nsbox.spec.kinds import Namespaces
 
 __all__ = ["enter"]

@@ -22,7 +22,7 @@ from nsbox.views import step_table as _view
 if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812 - `socket` is the method here
 
-    from nsbox.namespaces import Namespace
+    from nsbox.namespaces.handle import Namespace
     from nsbox.seeing.ipc import IpcTable
     from nsbox.seeing.mounts import MountTable
     from nsbox.seeing.namespaces import NamespaceTable
@@ -262,7 +262,7 @@ class Surroundings(ABC):
         if kind not in KINDS:
             raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
         # Not for everybody: it brings what hands descriptors to other processes.
-        from nsbox.namespaces import Namespace  # noqa: PLC0415
+        from nsbox.namespaces.handle import Namespace  # noqa: PLC0415
 
         link = f"self/ns/{KINDS[kind].link}".encode()
         return Namespace(cast("int", self._fetch(_core.Errand.open_own(link, True)).take()))

@@ -14,7 +14,8 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox import _target, raw
+from nsbox import raw
+from nsbox.namespaces import target as _target
 
 from tests.support import libc, seccomp
 from tests.support.census import descendants, reap_adopted, wait_until

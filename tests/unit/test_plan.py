@@ -12,8 +12,8 @@ import nsbox
 import pytest
 from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox.cgroup import settings
-from nsbox.join import Opened
 from nsbox.launch import Launch
+from nsbox.namespaces.opened import Opened
 from nsbox.spec.limits import limits_of
 
 ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.spec.KINDS))

@@ -13,15 +13,16 @@ import select
 import signal
 from collections.abc import Iterator
 
-from nsbox import _core, _target, raw
-from nsbox._target import Pidfd
+from nsbox import _core, raw
 from nsbox.cgroup import Hierarchy
 from nsbox.command.entry import FOLLOW, Entry
 from nsbox.command.program import end_by, exec_step
 from nsbox.command.step import CommandStep, quoted
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, UnsupportedError
-from nsbox.namespaces import Namespace
+from nsbox.namespaces import target as _target
+from nsbox.namespaces.handle import Namespace
+from nsbox.spec.joins import Pidfd
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["entering_steps", "in_own_user_namespace", "joined"]

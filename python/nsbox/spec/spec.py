@@ -170,7 +170,7 @@ class Spec:
         put(self, "limits", limits_of(self.limits))
         if self.join is not None:
             # The readers of handles and targets import what is defined here.
-            from nsbox.join import joins_of  # noqa: PLC0415
+            from nsbox.spec.joins import joins_of  # noqa: PLC0415
 
             put(self, "join", joins_of(self.join) or None)
         put(self, "maps", self._maps())

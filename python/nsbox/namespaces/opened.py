@@ -7,93 +7,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import EPERM, ESRCH
-from typing import Any, TypeAlias
 
-from nsbox import _core, _target
-from nsbox._target import Target
+from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
-from nsbox.namespaces import Namespace
-from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
+from nsbox.namespaces import target as _target
+from nsbox.namespaces.handle import Namespace
+from nsbox.spec.joins import Join, Target, joined_kinds
+from nsbox.spec.kinds import KINDS
 
-__all__ = ["Join", "Joins", "Opened", "joined_kinds", "joins_of", "opened"]
+__all__ = ["Opened", "opened"]
 
 _SYS_ADMIN = 1 << 21
-
-
-def joined_kinds(argument: str, wanted: Namespaces) -> tuple[str, ...]:
-    """Return the names of the wanted kinds.
-
-    Raises:
-        SpecError: for anything that is none, naming the argument.
-    """
-    try:
-        return namespace_names(wanted)
-    except SpecError as error:
-        raise SpecError(f"{argument}: {str(error).removeprefix('unshare: ')}") from None
-
-
-@dataclass(frozen=True)
-class Join:
-    """Which namespaces of a target are joined, as nsenter(1) joins them.
-
-    Args:
-        target: Whose namespaces: a PID, a `Pidfd`, or anything with a ``pidfd`` or a ``pid``; a namespace's path,
-            handle or open file; anything with a method ``namespace(kind)``.
-        kinds: Which of them, in the forms of `unshare`; by default all in which the target differs from the caller, or
-            the one that the target is.
-        root: True for the target's root directory, or a directory to become the root (``--root``).
-        wd: True for the target's working directory, or a directory (``--wd``). By default a joined mount namespace
-            starts at its root.
-        preserve_credentials: Whether the ids are left alone when a user namespace is joined. Otherwise they become
-            root's there, if it has a root, since an exec takes the capabilities away from everybody else.
-
-    Raises:
-        SpecError: for a value that makes no sense.
-    """
-
-    target: Target
-    kinds: Namespaces | None = None
-    root: bool | str | bytes | os.PathLike[str] = False
-    wd: bool | str | bytes | os.PathLike[str] = False
-    preserve_credentials: bool = False
-
-    def __post_init__(self) -> None:
-        """Check what can be checked before anything is opened."""
-        if self.kinds is not None:
-            object.__setattr__(self, "kinds", joined_kinds("join", self.kinds))
-        if isinstance(self.target, bool) or self.target is None:
-            raise SpecError(f"join: {self.target!r} is neither a process nor a namespace")
-        if isinstance(self.target, int) and self.target <= 0:
-            raise SpecError(f"join: {self.target} is no PID")
-        for name in ("root", "wd"):
-            if not isinstance(value := getattr(self, name), bool | str | bytes | os.PathLike) or value in ("", b""):
-                raise SpecError(f"{name}: expected True, False or a directory, got {value!r}")
-        if not isinstance(self.preserve_credentials, bool):
-            raise SpecError(f"preserve_credentials: expected True or False, got {self.preserve_credentials!r}")
-
-
-Joins: TypeAlias = "Join | Target | tuple[Target, Namespaces] | list[Any] | None"
-"""A `Join`, a target, a pair of a target and kinds, or a list of these."""
-
-
-def joins_of(wanted: Joins) -> tuple[Join, ...]:
-    """Bring what the caller wants to join into its one form.
-
-    Raises:
-        SpecError: for what makes no sense.
-    """
-    if wanted is None:
-        return ()
-    if isinstance(wanted, list):
-        return tuple(join for part in wanted for join in joins_of(part))
-    if isinstance(wanted, tuple) and wanted and all(isinstance(part, Join) for part in wanted):
-        return wanted
-    if isinstance(wanted, tuple):
-        if len(wanted) != 2:
-            raise SpecError(f"join: expected a target and kinds of namespaces, got {wanted!r}; several go into a list")
-        return (Join(*wanted),)
-    return (wanted if isinstance(wanted, Join) else Join(wanted),)
 
 
 @dataclass(slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nsbox import raw
-from nsbox._target import Target
 from nsbox.errors import SpecError
-from nsbox.namespaces import Namespace
+from nsbox.namespaces.handle import Namespace
+from nsbox.spec.joins import Target
 
 __all__ = ["translate_pid"]
 

@@ -8,17 +8,15 @@ import fcntl
 import os
 import select
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from nsbox import raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
+from nsbox.spec.joins import Pidfd, Target
 from nsbox.spec.kinds import KINDS
 
 __all__ = [
-    "Pidfd",
-    "Target",
     "is_dead_pid_namespace",
     "is_process",
     "number_in_proc",
@@ -29,26 +27,6 @@ __all__ = [
 ]
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-@dataclass(frozen=True)
-class Pidfd:
-    """A descriptor of a process (pidfd_open(2)) as a target, where a bare number would be a PID. It stays the caller's.
-
-    Attributes:
-        fd: The descriptor.
-    """
-
-    fd: int
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self.fd
-
-
-Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
-"""A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
-``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""
 
 
 def open_namespace(target: Target, kind: str | None) -> int:

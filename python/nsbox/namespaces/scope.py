@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Literal
 
 from nsbox import _core
-from nsbox._target import Target, is_process, of_this_thread
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
-from nsbox.join import joined_kinds
-from nsbox.namespaces import Namespace
+from nsbox.namespaces.handle import Namespace
+from nsbox.namespaces.target import is_process, of_this_thread
+from nsbox.spec.joins import Target, joined_kinds
 from nsbox.spec.kinds import KINDS, Namespaces
 
 __all__ = ["Scope", "mount_proc", "setns", "unshare"]

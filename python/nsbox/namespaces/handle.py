@@ -10,10 +10,11 @@ from multiprocessing import reduction
 from types import TracebackType
 from typing import Any, Self
 
-from nsbox import _target, raw
-from nsbox._target import Target
+from nsbox import raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import ClosedError, NsboxError, SpecError
+from nsbox.namespaces import target as _target
+from nsbox.spec.joins import Target
 from nsbox.spec.kinds import KINDS, namespace_names
 
 __all__ = ["Namespace", "Target"]

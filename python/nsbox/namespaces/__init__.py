@@ -1,0 +1,1 @@
+"""Namespaces as things: opened, held, entered by a thread."""

@@ -36,23 +36,7 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
-    from nsbox.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.box import Box
-    from nsbox.calls import (
-        DEVNULL,
-        PIPE,
-        STDOUT,
-        CalledProcessError,
-        CompletedProcess,
-        SubprocessError,
-        TimeoutExpired,
-        call,
-        check_call,
-        check_output,
-        getoutput,
-        getstatusoutput,
-        run,
-    )
     from nsbox.diagnosis.doctor import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
@@ -71,13 +55,10 @@ if TYPE_CHECKING:
     from nsbox.executor import Executor
     from nsbox.explanation import Explanation, explain
     from nsbox.function import boxed
-    from nsbox.handle import fork_exec
     from nsbox.namespaces.handle import Namespace
     from nsbox.namespaces.pid_numbers import translate_pid
     from nsbox.namespaces.scope import Scope, mount_proc, setns, unshare
-    from nsbox.nsenter import enter
     from nsbox.outcome import Outcome, Verdict
-    from nsbox.process import Popen
     from nsbox.records.changes import Change, Changes
     from nsbox.records.ipc import IpcObject
     from nsbox.records.mounts import Mount
@@ -92,22 +73,36 @@ if TYPE_CHECKING:
     from nsbox.seeing.processes import ProcessTable, ps
     from nsbox.seeing.snapshot import Snapshot, snapshot
     from nsbox.seeing.tree import ProcessTree, pstree
-    from nsbox.shell import Shell, ShellResult
     from nsbox.spec.joins import Join, Pidfd
     from nsbox.spec.limits import Limits
     from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
     from nsbox.spec.spec import Spec
+    from nsbox.start.aio import create_subprocess_exec, create_subprocess_shell
+    from nsbox.start.enter import enter
+    from nsbox.start.fork_exec import fork_exec
+    from nsbox.start.popen import Popen
+    from nsbox.start.run import (
+        DEVNULL,
+        PIPE,
+        STDOUT,
+        CalledProcessError,
+        CompletedProcess,
+        SubprocessError,
+        TimeoutExpired,
+        call,
+        check_call,
+        check_output,
+        getoutput,
+        getstatusoutput,
+        run,
+    )
+    from nsbox.start.shell import Shell, ShellResult
     from nsbox.veth import VethEnd, VethPair, connect
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
-    "aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "box": ("Box",),
-    "calls": (
-        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
-        "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
-    ),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
@@ -116,13 +111,10 @@ _NAMES = {
     "executor": ("Executor",),
     "explanation": ("Explanation", "explain"),
     "function": ("boxed",),
-    "handle": ("fork_exec",),
     "namespaces.handle": ("Namespace",),
     "namespaces.pid_numbers": ("translate_pid",),
     "namespaces.scope": ("Scope", "mount_proc", "setns", "unshare"),
-    "nsenter": ("enter",),
     "outcome": ("Outcome", "Verdict"),
-    "process": ("Popen",),
     "records.changes": ("Change", "Changes"),
     "records.ipc": ("IpcObject",),
     "records.mounts": ("Mount",),
@@ -137,11 +129,19 @@ _NAMES = {
     "seeing.processes": ("ProcessTable", "ps"),
     "seeing.snapshot": ("Snapshot", "snapshot"),
     "seeing.tree": ("ProcessTree", "pstree"),
-    "shell": ("Shell", "ShellResult"),
     "spec.joins": ("Join", "Pidfd"),
     "spec.limits": ("Limits",),
     "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "spec.spec": ("Spec",),
+    "start.aio": ("create_subprocess_exec", "create_subprocess_shell"),
+    "start.enter": ("enter",),
+    "start.fork_exec": ("fork_exec",),
+    "start.popen": ("Popen",),
+    "start.run": (
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
+        "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
+    ),
+    "start.shell": ("Shell", "ShellResult"),
     "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.

@@ -13,13 +13,13 @@ from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from nsbox import _core, resident
 from nsbox.errors import ClosedError, SpawnError, SpecError, WorkerDiedError
-from nsbox.idmap import resolve
-from nsbox.launch import Argument, Environment, bare, cgroup_for
 from nsbox.records.steps import StepResult
 from nsbox.resident import House, ResidentPopen
-from nsbox.shell import Shell
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.id_ranges import resolve
+from nsbox.start.launch import Argument, Environment, bare, cgroup_for
+from nsbox.start.shell import Shell
 from nsbox.surroundings import Steps, Surroundings, path_of
 
 __all__ = ["Box", "Event", "StepResult", "Steps"]

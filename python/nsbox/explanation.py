@@ -19,9 +19,9 @@ from nsbox.command.options import UsageError
 from nsbox.command.request import Request, request_of
 from nsbox.command.steps import steps_of
 from nsbox.errors import SpecError
-from nsbox.launch import Launch, candidates, plan_for
 from nsbox.records.steps import ExplainedStep
 from nsbox.spec.spec import Spec, spec_of
+from nsbox.start.launch import Launch, candidates, plan_for
 from nsbox.views import display
 from nsbox.views import step_table as _view
 

@@ -25,10 +25,10 @@ from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import Dict, Unicode
 
 from nsbox.errors import SpecError
-from nsbox.process import Popen
 from nsbox.spec.kinds import namespace_names
 from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
 from nsbox.spec.spec import Spec
+from nsbox.start.popen import Popen
 
 __all__ = ["NsboxProvisioner", "spec_from"]
 

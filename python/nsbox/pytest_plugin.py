@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nsbox.box import Box
-    from nsbox.shell import Shell
+    from nsbox.start.shell import Shell
 
 __all__ = ["box", "box_factory", "netns", "shell"]
 

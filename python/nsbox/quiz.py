@@ -17,7 +17,6 @@ from typing import Any
 
 from nsbox.box import Box
 from nsbox.errors import NsboxError
-from nsbox.nsenter import enter
 from nsbox.records.processes import Process
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
@@ -25,6 +24,7 @@ from nsbox.seeing.namespaces import namespaces_of, same_namespace
 from nsbox.seeing.proc_files import Target, _View
 from nsbox.seeing.processes import ps
 from nsbox.spec.kinds import KINDS
+from nsbox.start.enter import enter
 from nsbox.views.panel import Panel
 
 __all__ = [

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from nsbox import _core
-from nsbox.calls import complete
 from nsbox.errors import SpawnError, SpecError
-from nsbox.launch import Argument, Launch, candidates, subprocess_says
-from nsbox.process import Popen
 from nsbox.spec.spec import Options, Spec
+from nsbox.start.launch import Argument, Launch, candidates, subprocess_says
+from nsbox.start.popen import Popen
+from nsbox.start.run import complete
 
 __all__ = ["House", "ResidentPopen", "run", "start"]
 

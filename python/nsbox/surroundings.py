@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nsbox import _core
 from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
-from nsbox.launch import Argument
 from nsbox.records.processes import NamespaceIds
 from nsbox.records.steps import StepResult
 from nsbox.spec.kinds import KINDS, Namespaces
+from nsbox.start.launch import Argument
 from nsbox.views import display
 from nsbox.views import step_table as _view
 

@@ -28,7 +28,7 @@ from collections.abc import Container
 from typing import Any
 
 import nsbox
-from nsbox import aio
+from nsbox.start import aio
 
 OPTIONS = {"unshare": "mip", "mount_proc": True}
 FUNCTIONS = ("run", "call", "check_call", "check_output", "getoutput", "getstatusoutput")

@@ -16,7 +16,7 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox import aio
+from nsbox.start import aio
 
 from tests.support.callers import alive
 from tests.support.census import Census, descendants
@@ -123,7 +123,7 @@ def test_namespaces(who: Who) -> None:
     output, pid_inside, namespaces, text = who(lambda: asyncio.run(look()))
     assert (output, pid_inside) == (b"x", 1)
     assert set(namespaces) >= {"mount", "pid", "ipc"}
-    assert text.startswith("<nsbox.aio.Process: ['cat'] as process N (1 inside), in new ")
+    assert text.startswith("<nsbox.start.aio.Process: ['cat'] as process N (1 inside), in new ")
     assert "as PID 1 deaf" in text
 
 

@@ -17,7 +17,7 @@ import nsbox
 import nsbox.diagnosis.causes
 import pytest
 from nsbox import Bind, Overlay, Tmpfs, _core
-from nsbox.launch import Launch
+from nsbox.start.launch import Launch
 
 from tests.kernel.test_failures import (
     CLONE_NEWNS,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nsbox import _core
-from nsbox.launch import Launch
+from nsbox.start.launch import Launch
 
 from tests.support.wire import HEADER, Operation, checksum, pack, sealed, unpack
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import nsbox
 import pytest
 from nsbox import Box, Limits, _core
-from nsbox import cgroup as places
+from nsbox.start import cgroup as places
 
 from tests.support.callers import caller, nobody_left
 from tests.support.census import reap_adopted
@@ -350,7 +350,7 @@ def test_it_cannot_be_entered(ground: Path) -> None:
 
 
 def _launch() -> Any:
-    from nsbox.launch import Launch
+    from nsbox.start.launch import Launch
 
     return Launch(paths=(b"/bin/true", b"/usr/bin/true"), argv=(b"true",))
 

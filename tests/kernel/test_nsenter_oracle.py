@@ -25,8 +25,8 @@ from pathlib import Path
 import nsbox
 import nsbox.cli.nsenter
 import pytest
-from nsbox import cgroup as places
 from nsbox import raw
+from nsbox.start import cgroup as places
 
 from tests.support.census import wait_until
 from tests.support.forked import USER, Who, in_child

@@ -14,7 +14,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import _core
-from nsbox.launch import Launch
+from nsbox.start.launch import Launch
 
 from tests.support.forked import USER, Who, in_child
 from tests.support.inside import status

@@ -7,7 +7,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import _core
-from nsbox.launch import Launch
+from nsbox.start.launch import Launch
 
 __all__ = ["failure", "plan_for", "start"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nsbox
 import pytest
-from nsbox.cgroup import Hierarchy, settings
+from nsbox.start.cgroup import Hierarchy, settings
 
 V1 = "5:memory:/a\n3:cpu,cpuacct:/a\n"
 
@@ -37,7 +37,9 @@ def cgroup(path: Path, controllers: str = "", handed_on: str = "", *, writable: 
 @pytest.fixture(autouse=True)
 def _rights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell what may be written from the mode: the tests may run as root, who may do everything."""
-    monkeypatch.setattr("nsbox.cgroup._writable", lambda path: bool(os.stat(f"{path}/cgroup.procs").st_mode & 0o200))
+    monkeypatch.setattr(
+        "nsbox.start.cgroup._writable", lambda path: bool(os.stat(f"{path}/cgroup.procs").st_mode & 0o200)
+    )
 
 
 def test_above_the_own_one(tmp_path: Path) -> None:

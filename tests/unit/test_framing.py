@@ -7,7 +7,7 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox._framing import Marks
+from nsbox.start.shell_marks import Marks
 
 PIECES = st.lists(
     st.one_of(st.binary(max_size=20), st.sampled_from([b"\r\n", b"\r", "ä€".encode(), b"mark", b"echo "]))

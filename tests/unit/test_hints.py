@@ -38,9 +38,9 @@ from nsbox.command.steps import steps_of
 from nsbox.diagnosis.causes import CAUSES, Failure, explain
 from nsbox.diagnosis.evidence import Evidence, ProcMount
 from nsbox.diagnosis.places import PLACES
-from nsbox.launch import Launch
 from nsbox.namespaces.opened import Opened
 from nsbox.spec.kinds import KINDS
+from nsbox.start.launch import Launch
 
 from tests.support.machines import DOCKER, GITHUB, GVISOR, KUBERNETES, RHEL_CONTAINER, ROOT, UBUNTU, USER, WSL1
 from tests.support.start import plan_for

@@ -8,7 +8,7 @@ from asyncio.base_subprocess import BaseSubprocessTransport
 from typing import Any
 
 import pytest
-from nsbox import _hooks
+from nsbox.start import stdlib_hooks as _hooks
 
 
 def test_this_python() -> None:
@@ -62,7 +62,7 @@ def test_what_differs(hooks: _hooks.Hooks, message: str) -> None:
     ("change", "use"),
     [
         ("del subprocess.Popen._wait", "import nsbox; nsbox.run"),
-        ("subprocess.Popen._execute_child = lambda self, args, executable: None", "import nsbox.process"),
+        ("subprocess.Popen._execute_child = lambda self, args, executable: None", "import nsbox.start.popen"),
         (
             "import asyncio.base_subprocess as base; base.BaseSubprocessTransport._start = lambda self, what: None",
             "import nsbox; nsbox.create_subprocess_exec",

@@ -40,7 +40,7 @@ def test_nothing_is_imported_before_it_is_used() -> None:
         (["--help"], HEAVY),
         (["nonsense"], HEAVY),
         (["--version"], HEAVY - {"nsbox._core"}),
-        (["ps", "-p", "1"], {"subprocess", "nsbox.process", "nsbox.shell"}),
+        (["ps", "-p", "1"], {"subprocess", "nsbox.start.popen", "nsbox.start.shell"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -11,10 +11,10 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import Bind, Overlay, Proc, Tmpfs, _core
-from nsbox.cgroup import settings
-from nsbox.launch import Launch
 from nsbox.namespaces.opened import Opened
 from nsbox.spec.limits import limits_of
+from nsbox.start.cgroup import settings
+from nsbox.start.launch import Launch
 
 ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.spec.KINDS))
 GOLDENS = Path(__file__).parent / "goldens"

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from nsbox import _core
-from nsbox.launch import Launch
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import spec_of
+from nsbox.start.launch import Launch
 
 NAMES = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
 LARGEST_ID = 2**32 - 2

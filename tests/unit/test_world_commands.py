@@ -6,9 +6,9 @@ import nsbox
 import pytest
 from nsbox import Bind, Limits, Overlay, Proc, Spec, Tmpfs, _core
 from nsbox._equivalents import command_for, unshare_line
-from nsbox.launch import Launch, plan_for
 from nsbox.namespaces.opened import Opened
 from nsbox.spec.kinds import KINDS
+from nsbox.start.launch import Launch, plan_for
 
 ROOT = _core.Facts(euid=0, egid=0, effective=2**41 - 1, permitted=2**41 - 1)
 USER = _core.Facts(euid=1000, egid=1000)

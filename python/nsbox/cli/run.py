@@ -15,7 +15,7 @@ from nsbox.command.options import Option, UsageError, help_text, parse
 from nsbox.command.program import end_by
 from nsbox.command.request import OPTIONS, Request, request_from
 from nsbox.errors import SpawnError
-from nsbox.process import Popen
+from nsbox.start.popen import Popen
 
 __all__ = ["RUN_OPTIONS", "main", "popen_options"]
 

@@ -14,7 +14,6 @@ import signal
 from collections.abc import Iterator
 
 from nsbox import _core, raw
-from nsbox.cgroup import Hierarchy
 from nsbox.command.entry import FOLLOW, Entry
 from nsbox.command.program import end_by, exec_step
 from nsbox.command.step import CommandStep, quoted
@@ -24,6 +23,7 @@ from nsbox.namespaces import target as _target
 from nsbox.namespaces.handle import Namespace
 from nsbox.spec.joins import Pidfd
 from nsbox.spec.kinds import KINDS
+from nsbox.start.cgroup import Hierarchy
 
 __all__ = ["entering_steps", "in_own_user_namespace", "joined"]
 

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nsbox import _core, idmap
+from nsbox import _core
 from nsbox.command.bystander import Bystander
 from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
 from nsbox.spec.spec import IdRange
+from nsbox.start import id_ranges as idmap
 
 __all__ = ["own_map_steps", "range_steps", "write_step"]
 

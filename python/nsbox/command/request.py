@@ -10,9 +10,9 @@ from typing import Any
 
 from nsbox.command.numbers import IDS, whole
 from nsbox.command.options import Option, UsageError, parse
-from nsbox.idmap import stands_for
 from nsbox.spec.kinds import KINDS
 from nsbox.spec.spec import IdRange
+from nsbox.start.id_ranges import stands_for
 
 __all__ = ["OPTIONS", "Request", "request_from", "request_of"]
 

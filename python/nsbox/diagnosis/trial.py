@@ -6,10 +6,10 @@ from typing import Unpack
 
 from nsbox import _core
 from nsbox.errors import SpawnError, UnsupportedError
-from nsbox.launch import Launch
 from nsbox.records.diagnosis import Trial
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, Spec
+from nsbox.start.launch import Launch
 
 __all__ = ["attempt"]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from nsbox.calls import run
 from nsbox.diagnosis import pid_namespace as _pidns
 from nsbox.errors import NsboxError
 from nsbox.exercise import ipc
@@ -18,8 +17,9 @@ from nsbox.exercise.pids import FIRST_REUSED, Story
 from nsbox.exercise.stage import Stage
 from nsbox.seeing.processes import ps
 from nsbox.seeing.tree import pstree
-from nsbox.shell import Shell, ShellResult
 from nsbox.spec.kinds import KINDS
+from nsbox.start.run import run
+from nsbox.start.shell import Shell, ShellResult
 
 __all__ = ["Exercise"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from IPython.display import display
 
 from nsbox.errors import NsboxError, SpecError
-from nsbox.shell import Shell
+from nsbox.start.shell import Shell
 from nsbox.views.panel import Panel
 
 __all__ = ["CellInterrupt", "CellTimeoutError", "type_cell"]

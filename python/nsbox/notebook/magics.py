@@ -21,7 +21,7 @@ from nsbox.notebook.options import BOX, NSENTER, UNSHARE, Cell, entering_of, sta
 from nsbox.notebook.sessions import Sessions
 from nsbox.seeing.namespaces import NamespaceTable
 from nsbox.seeing.processes import ProcessTable
-from nsbox.shell import Shell
+from nsbox.start.shell import Shell
 
 __all__ = ["Magics", "load", "unload"]
 

@@ -12,10 +12,10 @@ from IPython.display import display
 from nsbox.box import Box
 from nsbox.cli.run import popen_options
 from nsbox.command.options import UsageError
-from nsbox.handle import fork_exec
 from nsbox.notebook.options import Cell, Entering, Starting
-from nsbox.shell import POSIX_SHELLS, Shell
 from nsbox.spec.joins import Join
+from nsbox.start.fork_exec import fork_exec
+from nsbox.start.shell import POSIX_SHELLS, Shell
 from nsbox.views.panel import Panel
 
 __all__ = ["Sessions"]

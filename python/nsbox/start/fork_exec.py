@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from nsbox import _core
-from nsbox.launch import Argument, Environment, bare, start
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, spec_of
+from nsbox.start.launch import Argument, Environment, bare, start
 
 __all__ = ["fork_exec"]
 

@@ -27,13 +27,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from nsbox import _core, _framing
+from nsbox import _core
 from nsbox.diagnosis import pid_namespace as _pidns
 from nsbox.errors import ClosedError, SpecError
-from nsbox.handle import fork_exec
-from nsbox.launch import Environment
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options
+from nsbox.start import shell_marks as _framing
+from nsbox.start.fork_exec import fork_exec
+from nsbox.start.launch import Environment
 
 __all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 

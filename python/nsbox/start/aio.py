@@ -25,9 +25,9 @@ from asyncio.base_subprocess import BaseSubprocessTransport
 from asyncio.subprocess import SubprocessStreamProtocol
 from typing import IO, Any, Self
 
-from nsbox import _hooks
 from nsbox.errors import SpecError
-from nsbox.process import Popen
+from nsbox.start import stdlib_hooks as _hooks
+from nsbox.start.popen import Popen
 
 __all__ = ["Process", "Transport", "create_subprocess_exec", "create_subprocess_shell"]
 
@@ -136,7 +136,7 @@ class Process(asyncio.subprocess.Process):
 
     def __repr__(self) -> str:
         """Say what runs, under which numbers, and where."""
-        return repr(self.popen).replace("nsbox.Popen", "nsbox.aio.Process", 1)
+        return repr(self.popen).replace("nsbox.Popen", "nsbox.start.aio.Process", 1)
 
 
 class Transport(BaseSubprocessTransport):

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
-from nsbox import _core, idmap
+from nsbox import _core
 from nsbox._core import Launch
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.limits import Limits
 from nsbox.spec.spec import Spec
+from nsbox.start import id_ranges as idmap
 
 if TYPE_CHECKING:
     from nsbox.namespaces.opened import Opened
@@ -171,7 +172,7 @@ def cgroup_for(spec: Spec, *, only_planned: bool = False) -> _core.Cgroup | None
     """
     if spec.limits is None:
         return None
-    from nsbox import cgroup  # noqa: PLC0415 - few need it
+    from nsbox.start import cgroup  # noqa: PLC0415 - few need it
 
     limits = cast("Limits", spec.limits)
     return _core.Cgroup("CGROUP", cgroup.settings(limits)) if only_planned else cgroup.make(limits)

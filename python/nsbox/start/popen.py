@@ -11,11 +11,12 @@ import subprocess
 import sys
 from typing import Any
 
-from nsbox import _core, _hooks
+from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.launch import Argument, Launch, candidates, environment, inheritable, numbers, start
 from nsbox.spec.kinds import namespace_names
 from nsbox.spec.spec import Options, Spec, spec_of
+from nsbox.start import stdlib_hooks as _hooks
+from nsbox.start.launch import Argument, Launch, candidates, environment, inheritable, numbers, start
 
 __all__ = ["OPTIONS", "Popen"]
 

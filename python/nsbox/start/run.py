@@ -21,10 +21,10 @@ from subprocess import (
 from typing import Any, Unpack
 
 from nsbox.errors import SpecError
-from nsbox.launch import Launch, candidates, finish
-from nsbox.process import OPTIONS, Popen
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, spec_of
+from nsbox.start.launch import Launch, candidates, finish
+from nsbox.start.popen import OPTIONS, Popen
 
 __all__ = [
     "DEVNULL",

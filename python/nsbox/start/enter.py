@@ -6,9 +6,9 @@ import os
 import subprocess
 from typing import Any
 
-from nsbox.calls import run
 from nsbox.spec.joins import Join, Target
 from nsbox.spec.kinds import Namespaces
+from nsbox.start.run import run
 
 __all__ = ["enter"]
 

@@ -1,0 +1,1 @@
+"""Programs, started in namespaces."""

@@ -259,9 +259,9 @@ class Box(Surroundings):
             ClosedError: when the box has ended.
         """
         # Only those who call functions pay for what that takes.
-        from nsbox.exchange import result_of  # noqa: PLC0415
-        from nsbox.remote import check_call  # noqa: PLC0415
-        from nsbox.workers import Workers  # noqa: PLC0415
+        from nsbox.remote.exchange import result_of  # noqa: PLC0415
+        from nsbox.remote.pool import Workers  # noqa: PLC0415
+        from nsbox.remote.protocol import check_call  # noqa: PLC0415
 
         check_call(function, timeout)
         workers: Workers = self.__dict__.setdefault("_workers", Workers())

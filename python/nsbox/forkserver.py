@@ -22,8 +22,8 @@ from typing import NoReturn
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.remote import pack_failure, pack_value, receive, send
-from nsbox.worker import Streams, carry_out
+from nsbox.remote.protocol import pack_failure, pack_value, receive, send
+from nsbox.remote.worker import Streams, carry_out
 
 __all__ = ["END", "ORDER", "serve"]
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from nsbox.remote import check_call
+from nsbox.remote.protocol import check_call
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, box_spec
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Self
 from nsbox import _core
 from nsbox.box import Box
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
-from nsbox.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
 from nsbox.forkserver import END, ORDER
+from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
+from nsbox.remote.pool import start_python
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import Spec
-from nsbox.workers import start_python
 
 if TYPE_CHECKING:
-    from nsbox.remote import Frame
+    from nsbox.remote.protocol import Frame
 
 __all__ = ["ForkServer", "Task"]
 

@@ -14,8 +14,8 @@ import nsbox
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox import remote
-from nsbox.exchange import Ends, Exchange, result_of
+from nsbox.remote import protocol as remote
+from nsbox.remote.exchange import Ends, Exchange, result_of
 
 from tests.support.callees import OddError
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nsbox.errors import CallError
-from nsbox.remote import HEADER, RETURNED, Failure, unpack_value
+from nsbox.remote.protocol import HEADER, RETURNED, Failure, unpack_value
 
 if TYPE_CHECKING:
-    from nsbox.remote import Frame
+    from nsbox.remote.protocol import Frame
 
 __all__ = [
     "Ends",

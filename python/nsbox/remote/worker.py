@@ -11,13 +11,13 @@ import pickle
 import sys
 
 from nsbox.errors import TransferError
-from nsbox.remote import REQUEST, pack_failure, pack_value, receive, send
+from nsbox.remote.protocol import REQUEST, pack_failure, pack_value, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from nsbox.remote import Frame
+    from nsbox.remote.protocol import Frame
 
 __all__ = ["PROGRAM", "Streams", "carry_out", "work"]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from nsbox import _core
 from nsbox.errors import CallTimeoutError, SpecError, WorkerDiedError
-from nsbox.exchange import Ends, Exchange, deadline_after, oom_kills
-from nsbox.remote import pack_call, pack_request, title
-from nsbox.worker import PROGRAM
+from nsbox.remote.exchange import Ends, Exchange, deadline_after, oom_kills
+from nsbox.remote.protocol import pack_call, pack_request, title
+from nsbox.remote.worker import PROGRAM
 
 if TYPE_CHECKING:
     from nsbox.box import Box
-    from nsbox.remote import Frame, Surroundings
+    from nsbox.remote.protocol import Frame, Surroundings
 
 __all__ = ["Workers", "search_path", "start_python"]
 
@@ -62,7 +62,7 @@ class Worker:
         self._exchange = Exchange(ends.mine)
         try:
             control, stdout, stderr = ends.theirs
-            self._child = start_python(box, "nsbox.worker", "work", "", control, stdout, stderr)
+            self._child = start_python(box, "nsbox.remote.worker", "work", "", control, stdout, stderr)
         except BaseException:
             self._exchange.close()
             raise

@@ -1,0 +1,1 @@
+"""A Python inside: what is sent to it and received from it."""

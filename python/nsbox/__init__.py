@@ -36,7 +36,8 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
-    from nsbox.box import Box
+    from nsbox.box.box import Box
+    from nsbox.box.veth import VethEnd, VethPair, connect
     from nsbox.diagnosis.doctor import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
@@ -97,12 +98,12 @@ if TYPE_CHECKING:
         run,
     )
     from nsbox.start.shell import Shell, ShellResult
-    from nsbox.veth import VethEnd, VethPair, connect
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
-    "box": ("Box",),
+    "box.box": ("Box",),
+    "box.veth": ("VethEnd", "VethPair", "connect"),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
@@ -142,7 +143,6 @@ _NAMES = {
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "start.shell": ("Shell", "ShellResult"),
-    "veth": ("VethEnd", "VethPair", "connect"),
 }  # fmt: skip
 # Modules that are public as such.
 _MODULES = ("lessons", "quiz", "raw")

@@ -30,7 +30,7 @@ from nsbox.errors import NsboxError
 from nsbox.spec.kinds import KINDS
 
 if TYPE_CHECKING:
-    from nsbox.box import Box
+    from nsbox.box.box import Box
 
 __all__ = ["Within"]
 

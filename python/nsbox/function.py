@@ -62,7 +62,7 @@ def boxed(
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             # The Python inside imports this module too, for the sake of the decorated function, and needs no box.
-            from nsbox.box import Box  # noqa: PLC0415
+            from nsbox.box.box import Box  # noqa: PLC0415
 
             with Box(spec=spec) as box:
                 return box.call(_Behind(call, args, kwargs), fresh=True, timeout=timeout)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from nsbox import _core
-from nsbox.box import Box
+from nsbox.box.box import Box
 from nsbox.errors import SpawnError, SpecError
 from nsbox.seeing.processes import ps
 from nsbox.views import display

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from nsbox.box import Box
+    from nsbox.box.box import Box
     from nsbox.start.shell import Shell
 
 __all__ = ["box", "box_factory", "netns", "shell"]

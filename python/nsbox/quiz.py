@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nsbox.box import Box
+from nsbox.box.box import Box
 from nsbox.errors import NsboxError
 from nsbox.records.processes import Process
 from nsbox.seeing.ipc import ipcs

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from nsbox import _core
-from nsbox.box import Box
+from nsbox.box.box import Box
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
 from nsbox.forkserver import END, ORDER
 from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout

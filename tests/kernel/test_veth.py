@@ -21,7 +21,9 @@ import nsbox
 import pyroute2.netlink.rtnl.ifaddrmsg
 import pyroute2.netlink.rtnl.ifinfmsg  # noqa: F401 - before a child becomes somebody who could not import it
 import pytest
-from nsbox import Box, SpecError, _netlink, connect, veth
+from nsbox import Box, SpecError, connect
+from nsbox.box import netlink as _netlink
+from nsbox.box import veth
 
 from tests.support.forked import Who
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.box import StepResult, Steps
+from nsbox.box.box import StepResult, Steps
 from nsbox.diagnosis.doctor import Diagnosis
 from nsbox.explanation import Explanation
 from nsbox.lessons import Adoption

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from IPython.display import display
 
-from nsbox.box import Box
+from nsbox.box.box import Box
 from nsbox.cli.run import popen_options
 from nsbox.command.options import UsageError
 from nsbox.notebook.options import Cell, Entering, Starting

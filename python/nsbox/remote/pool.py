@@ -17,7 +17,7 @@ from nsbox.remote.protocol import pack_call, pack_request, title
 from nsbox.remote.worker import PROGRAM
 
 if TYPE_CHECKING:
-    from nsbox.box import Box
+    from nsbox.box.box import Box
     from nsbox.remote.protocol import Frame, Surroundings
 
 __all__ = ["Workers", "search_path", "start_python"]

@@ -12,8 +12,8 @@ from ipaddress import ip_interface, ip_network
 from types import TracebackType
 from typing import Self
 
-from nsbox._netlink import Interface, Route
-from nsbox.box import Box
+from nsbox.box.box import Box
+from nsbox.box.netlink import Interface, Route
 from nsbox.errors import ClosedError, SpawnError, SpecError, UnsupportedError
 from nsbox.records.steps import StepResult
 

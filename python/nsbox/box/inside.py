@@ -16,8 +16,6 @@ from nsbox.records.processes import NamespaceIds
 from nsbox.records.steps import StepResult
 from nsbox.spec.kinds import KINDS, Namespaces
 from nsbox.start.launch import Argument
-from nsbox.views import display
-from nsbox.views import step_table as _view
 
 if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812 - `socket` is the method here
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from nsbox.seeing.processes import ProcessTable
     from nsbox.seeing.tree import ProcessTree
 
-__all__ = ["Steps", "Surroundings", "path_of"]
+__all__ = ["Surroundings", "path_of"]
 
 T = TypeVar("T")
 
@@ -39,25 +37,6 @@ _MOUNT_FLAGS = {
     "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
     "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
 }  # fmt: skip
-
-
-class Steps(display.Table, list[StepResult]):
-    """Steps in their order; `str()` shows a line for each."""
-
-    __slots__ = ()
-
-    def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.done(self)
-
-    def __str__(self) -> str:
-        """Show what was done, line by line."""
-        return "\n".join(map(str, self))
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Be no list for IPython, which would show each record in full."""
-        del cycle
-        printer.text(str(self))
 
 
 class Surroundings(ABC):

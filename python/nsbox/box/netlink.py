@@ -21,9 +21,9 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from nsbox.box.inside import Surroundings
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import UnsupportedError
-from nsbox.surroundings import Surroundings
 
 __all__ = ["Interface", "Route"]
 

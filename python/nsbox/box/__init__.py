@@ -1,0 +1,1 @@
+"""A living set of namespaces."""

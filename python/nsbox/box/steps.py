@@ -1,0 +1,30 @@
+"""The steps of a box as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nsbox.records.steps import StepResult
+from nsbox.views import display
+from nsbox.views import step_table as _view
+
+__all__ = ["Steps"]
+
+
+class Steps(display.Table, list[StepResult]):
+    """Steps in their order; `str()` shows a line for each."""
+
+    __slots__ = ()
+
+    def html(self) -> str:
+        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        return _view.done(self)
+
+    def __str__(self) -> str:
+        """Show what was done, line by line."""
+        return "\n".join(map(str, self))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Be no list for IPython, which would show each record in full."""
+        del cycle
+        printer.text(str(self))

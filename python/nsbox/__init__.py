@@ -53,13 +53,10 @@ if TYPE_CHECKING:
         UnsupportedError,
         WorkerDiedError,
     )
-    from nsbox.executor import Executor
     from nsbox.explanation import Explanation, explain
-    from nsbox.function import boxed
     from nsbox.namespaces.handle import Namespace
     from nsbox.namespaces.pid_numbers import translate_pid
     from nsbox.namespaces.scope import Scope, mount_proc, setns, unshare
-    from nsbox.outcome import Outcome, Verdict
     from nsbox.records.changes import Change, Changes
     from nsbox.records.ipc import IpcObject
     from nsbox.records.mounts import Mount
@@ -98,6 +95,9 @@ if TYPE_CHECKING:
         run,
     )
     from nsbox.start.shell import Shell, ShellResult
+    from nsbox.tasks.boxed import boxed
+    from nsbox.tasks.executor import Executor
+    from nsbox.tasks.outcome import Outcome, Verdict
 
 # No public name may also be the name of a module here: importing that module would put it in the name's place.
 _NAMES = {
@@ -109,13 +109,10 @@ _NAMES = {
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
         "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
-    "executor": ("Executor",),
     "explanation": ("Explanation", "explain"),
-    "function": ("boxed",),
     "namespaces.handle": ("Namespace",),
     "namespaces.pid_numbers": ("translate_pid",),
     "namespaces.scope": ("Scope", "mount_proc", "setns", "unshare"),
-    "outcome": ("Outcome", "Verdict"),
     "records.changes": ("Change", "Changes"),
     "records.ipc": ("IpcObject",),
     "records.mounts": ("Mount",),
@@ -143,6 +140,9 @@ _NAMES = {
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "start.shell": ("Shell", "ShellResult"),
+    "tasks.boxed": ("boxed",),
+    "tasks.executor": ("Executor",),
+    "tasks.outcome": ("Outcome", "Verdict"),
 }  # fmt: skip
 # Modules that are public as such.
 _MODULES = ("lessons", "quiz", "raw")

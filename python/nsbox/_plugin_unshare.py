@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from nsbox import Box, SpecError, _plugin_leaks
-from nsbox._within import Within
 from nsbox.seeing.leftovers import leftovers
+from nsbox.tasks.within import Within
 
 __all__ = ["replaced", "report_of"]
 

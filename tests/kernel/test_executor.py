@@ -24,7 +24,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import Verdict
-from nsbox.executor import Executor, Future
+from nsbox.tasks.executor import Executor, Future
 
 from tests.support import callees
 from tests.support.callers import caller, nobody_left

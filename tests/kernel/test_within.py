@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import nsbox
 import pytest
-from nsbox._within import Within
+from nsbox.tasks.within import Within
 
 from tests.support.census import descendants, reaped_all, wait_until
 from tests.support.forked import Who

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Self
 from nsbox import _core
 from nsbox.box.box import Box
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
-from nsbox.forkserver import END, ORDER
 from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
 from nsbox.remote.pool import start_python
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import Spec
+from nsbox.tasks.forkserver import END, ORDER
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import Frame
@@ -47,7 +47,7 @@ class ForkServer:
             try:
                 control, stdout, stderr = ends.theirs
                 words = ",".join(preload)
-                self._child = start_python(self.box, "nsbox.forkserver", "serve", words, control, stdout, stderr)
+                self._child = start_python(self.box, "nsbox.tasks.forkserver", "serve", words, control, stdout, stderr)
                 self._exchange.watch(self._child.end_fd)
                 result_of(ForkServer, self._ready())
             except BaseException:

@@ -14,14 +14,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError, WorkerDiedError
-from nsbox.outcome import Outcome, Verdict
 from nsbox.remote.exchange import deadline_after, failure_in, result_of, to_stderr, to_stdout
 from nsbox.remote.pool import search_path
 from nsbox.remote.protocol import FAILED, check_call, pack_call, pack_request, title
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Options, Spec, box_spec
-from nsbox.task import ForkServer, Task
+from nsbox.tasks.outcome import Outcome, Verdict
+from nsbox.tasks.task import ForkServer, Task
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import Frame, Surroundings

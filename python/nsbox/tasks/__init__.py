@@ -1,0 +1,1 @@
+"""Functions, each in namespaces of its own."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box.box import Box
     from nsbox.box.veth import VethEnd, VethPair, connect
+    from nsbox.command.explain import Explanation, explain
     from nsbox.diagnosis.doctor import Diagnosis, doctor
     from nsbox.errors import (
         CallError,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
         UnsupportedError,
         WorkerDiedError,
     )
-    from nsbox.explanation import Explanation, explain
     from nsbox.namespaces.handle import Namespace
     from nsbox.namespaces.pid_numbers import translate_pid
     from nsbox.namespaces.scope import Scope, mount_proc, setns, unshare
@@ -104,12 +104,12 @@ _NAMES = {
     "_core": ("__version__",),
     "box.box": ("Box",),
     "box.veth": ("VethEnd", "VethPair", "connect"),
+    "command.explain": ("Explanation", "explain"),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
         "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
-    "explanation": ("Explanation", "explain"),
     "namespaces.handle": ("Namespace",),
     "namespaces.pid_numbers": ("translate_pid",),
     "namespaces.scope": ("Scope", "mount_proc", "setns", "unshare"),

@@ -13,11 +13,11 @@ import nsbox
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox._equivalents import command_for
 from nsbox.cli import main
+from nsbox.command.equivalents import command_for
 from nsbox.command.options import Option, UsageError, parse
-from nsbox.command.request import OPTIONS, request_of
 from nsbox.command.step import quoted
+from nsbox.command.unshare.request import OPTIONS, request_of
 
 from tests.support.start import plan_for
 

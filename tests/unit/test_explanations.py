@@ -11,8 +11,8 @@ from pathlib import Path
 import nsbox
 import pytest
 from nsbox import _core
-from nsbox.command.entry import entry_of
-from nsbox.command.entry_advice import python_of
+from nsbox.command.nsenter.advice import python_of
+from nsbox.command.nsenter.request import entry_of
 
 EXPLANATIONS = Path(__file__).parent / "explanations"
 EVERYTHING = 2**41 - 1

@@ -31,10 +31,10 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import Bind, Overlay, Proc, Tmpfs, _core
-from nsbox.command.entering import entering_steps
-from nsbox.command.entry import entry_of
-from nsbox.command.request import request_of
-from nsbox.command.steps import steps_of
+from nsbox.command.nsenter.request import entry_of
+from nsbox.command.nsenter.steps import entering_steps
+from nsbox.command.unshare.request import request_of
+from nsbox.command.unshare.steps import steps_of
 from nsbox.diagnosis.causes import CAUSES, Failure, explain
 from nsbox.diagnosis.evidence import Evidence, ProcMount
 from nsbox.diagnosis.places import PLACES

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox.box.box import StepResult, Steps
+from nsbox.command.explain import Explanation
 from nsbox.diagnosis.doctor import Diagnosis
-from nsbox.explanation import Explanation
 from nsbox.lessons import Adoption
 from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.records.ipc import IpcObject

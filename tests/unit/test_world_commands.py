@@ -5,7 +5,7 @@ from __future__ import annotations
 import nsbox
 import pytest
 from nsbox import Bind, Limits, Overlay, Proc, Spec, Tmpfs, _core
-from nsbox._equivalents import command_for, unshare_line
+from nsbox.command.equivalents import command_for, unshare_line
 from nsbox.namespaces.opened import Opened
 from nsbox.spec.kinds import KINDS
 from nsbox.start.launch import Launch, plan_for

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from nsbox import _core
-from nsbox.command.entry import Entry
+from nsbox.command.nsenter.request import Entry
 from nsbox.command.options import Option, UsageError, help_text
 from nsbox.command.program import words_of
-from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
+from nsbox.command.unshare.request import Request
 from nsbox.diagnosis import evidence as _evidence
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import NsboxError

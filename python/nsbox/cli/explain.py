@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from nsbox.cli import _output
+from nsbox.command.explain import explain
 from nsbox.command.options import Option, UsageError, help_text, parse
-from nsbox.explanation import explain
 
 __all__ = ["main"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nsbox.cli._become import carry_out, understood
-from nsbox.command.entering import entering_steps
-from nsbox.command.entry import OPTIONS, entry_of
+from nsbox.command.nsenter.request import OPTIONS, entry_of
+from nsbox.command.nsenter.steps import entering_steps
 
 __all__ = ["main"]
 

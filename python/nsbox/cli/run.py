@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from nsbox import _core
-from nsbox.command.options import Option, UsageError, help_text, parse
+from nsbox.command.options import UsageError, help_text, parse
 from nsbox.command.program import end_by
-from nsbox.command.request import OPTIONS, Request, request_from
+from nsbox.command.unshare.request import RUN_OPTIONS, popen_options, request_from
 from nsbox.errors import SpawnError
 from nsbox.start.popen import Popen
 
-__all__ = ["RUN_OPTIONS", "main", "popen_options"]
+__all__ = ["main"]
 
-RUN_OPTIONS = (
-    *(option for option in OPTIONS if option.name not in ("fork", "kill-child", "forward-signals")),
-    Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
-)
 _USAGE = """\
 Usage: nsbox run [options] program [argument...]
 
@@ -70,30 +64,6 @@ def main(arguments: Sequence[str]) -> int:
         end_by(-process.returncode)
         return 128 - process.returncode
     return int(process.returncode)
-
-
-def popen_options(request: Request) -> dict[str, Any]:
-    """Return the arguments of `Popen` for a request.
-
-    Raises:
-        UsageError: for what it cannot be asked for.
-    """
-    if request.pins:
-        raise UsageError("a namespace cannot be kept alive at a file here, since nothing is left behind")
-    options = request.spec_options()
-    if not request.kinds:
-        options |= {"unshare": "mip", "mount_proc": True}
-    if request.root:
-        options["root"] = request.root
-    if request.wd:
-        options["cwd"] = request.wd
-    if request.clear_env:
-        options["env"] = {name: value for name, value in os.environ.items() if name in request.keep_env}
-    if request.gid is not None:
-        options |= {"group": request.gid, "extra_groups": ()}
-    if request.uid is not None:
-        options["user"] = request.uid
-    return options
 
 
 def _seconds(text: str) -> float:

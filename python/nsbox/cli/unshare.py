@@ -6,8 +6,8 @@ import signal
 from collections.abc import Sequence
 
 from nsbox.cli._become import carry_out, understood
-from nsbox.command.request import OPTIONS, request_of
-from nsbox.command.steps import steps_of
+from nsbox.command.unshare.request import OPTIONS, request_of
+from nsbox.command.unshare.steps import steps_of
 
 __all__ = ["main"]
 

@@ -11,10 +11,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from nsbox import _core
+from nsbox.command.explain import Explanation, explain
 from nsbox.command.options import help_text
 from nsbox.diagnosis.doctor import Diagnosis, doctor
 from nsbox.errors import NsboxError
-from nsbox.explanation import Explanation, explain
 from nsbox.notebook import looking, report
 from nsbox.notebook.cells import type_cell
 from nsbox.notebook.options import BOX, NSENTER, UNSHARE, Cell, entering_of, starting_of

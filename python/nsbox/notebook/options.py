@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nsbox.command import entry
+from nsbox.command.nsenter import request as entry
 from nsbox.command.options import Option, UsageError, parse
-from nsbox.command.request import OPTIONS, Request, request_from
+from nsbox.command.unshare.request import OPTIONS, Request, request_from
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["BOX", "NSENTER", "UNSHARE", "Cell", "Entering", "Starting", "entering_of", "starting_of", "words_of"]

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from IPython.display import display
 
 from nsbox.box.box import Box
-from nsbox.cli.run import popen_options
 from nsbox.command.options import UsageError
+from nsbox.command.unshare.request import popen_options
 from nsbox.notebook.options import Cell, Entering, Starting
 from nsbox.spec.joins import Join
 from nsbox.start.fork_exec import fork_exec

@@ -12,7 +12,7 @@ from nsbox.views import html as _html
 from nsbox.views.palette import GREEN, RED
 
 if TYPE_CHECKING:
-    from nsbox.explanation import Explanation
+    from nsbox.command.explain import Explanation
     from nsbox.records.steps import ExplainedStep, StepResult
 
 __all__ = ["done", "explained"]

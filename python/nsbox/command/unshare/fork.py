@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from nsbox import _core
 from nsbox.command.program import end_by
-from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
+from nsbox.command.unshare.request import Request
 from nsbox.diagnosis.failure import spawn_error
 
 __all__ = ["fork_steps"]

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 
 from nsbox import _core
-from nsbox.command.bystander import Bystander
-from nsbox.command.request import Request
 from nsbox.command.step import CommandStep, quoted
+from nsbox.command.unshare.helper import Bystander
+from nsbox.command.unshare.request import Request
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["pin_step"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nsbox import _core
-from nsbox.command.entering import in_own_user_namespace, joined
-from nsbox.command.entry import FOLLOW, Entry
+from nsbox.command.nsenter.request import FOLLOW, Entry
+from nsbox.command.nsenter.steps import in_own_user_namespace, joined
 
 __all__ = ["notes_of", "python_of"]
 

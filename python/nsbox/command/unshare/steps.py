@@ -12,13 +12,13 @@ import os
 from collections.abc import Iterator
 
 from nsbox import _core
-from nsbox.command.bystander import Bystander
-from nsbox.command.forking import fork_steps
-from nsbox.command.mapping import own_map_steps, range_steps, write_step
-from nsbox.command.pins import pin_step
 from nsbox.command.program import exec_step
-from nsbox.command.request import Request
 from nsbox.command.step import CommandStep, quoted
+from nsbox.command.unshare.fork import fork_steps
+from nsbox.command.unshare.helper import Bystander
+from nsbox.command.unshare.id_maps import own_map_steps, range_steps, write_step
+from nsbox.command.unshare.pins import pin_step
+from nsbox.command.unshare.request import Request
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["steps_of"]

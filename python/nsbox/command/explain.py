@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from nsbox import _core
-from nsbox._equivalents import command_for, unshare_line
-from nsbox.command.entering import entering_steps
-from nsbox.command.entry import entry_of
-from nsbox.command.entry_advice import notes_of, python_of
+from nsbox.command.equivalents import command_for, unshare_line
+from nsbox.command.nsenter.advice import notes_of, python_of
+from nsbox.command.nsenter.request import entry_of
+from nsbox.command.nsenter.steps import entering_steps
 from nsbox.command.options import UsageError
-from nsbox.command.request import Request, request_of
-from nsbox.command.steps import steps_of
+from nsbox.command.unshare.request import Request, request_of
+from nsbox.command.unshare.steps import steps_of
 from nsbox.errors import SpecError
 from nsbox.records.steps import ExplainedStep
 from nsbox.spec.spec import Spec, spec_of
@@ -150,9 +150,12 @@ def _of_command(words: list[str]) -> Explanation:
 
 
 def _of_run(words: list[str]) -> Explanation:
-    from nsbox.cli.run import RUN_OPTIONS, popen_options  # noqa: PLC0415 - only this command needs it
     from nsbox.command.options import parse  # noqa: PLC0415
-    from nsbox.command.request import request_from  # noqa: PLC0415
+    from nsbox.command.unshare.request import (  # noqa: PLC0415 - only this command needs it
+        RUN_OPTIONS,
+        popen_options,
+        request_from,  # noqa: PLC0415
+    )
 
     found, program = parse(RUN_OPTIONS, words)
     request = request_from([pair for pair in found if pair[0].name != "timeout"], program)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nsbox import _core
-from nsbox.command.bystander import Bystander
-from nsbox.command.request import Request
 from nsbox.command.step import CommandStep
+from nsbox.command.unshare.helper import Bystander
+from nsbox.command.unshare.request import Request
 from nsbox.spec.spec import IdRange
 from nsbox.start import id_ranges as idmap
 

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Iterator
 
 from nsbox import _core, raw
-from nsbox.command.entry import FOLLOW, Entry
+from nsbox.command.nsenter.request import FOLLOW, Entry
 from nsbox.command.program import end_by, exec_step
 from nsbox.command.step import CommandStep, quoted
 from nsbox.diagnosis.failure import spawn_error

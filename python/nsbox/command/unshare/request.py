@@ -14,7 +14,7 @@ from nsbox.spec.kinds import KINDS
 from nsbox.spec.spec import IdRange
 from nsbox.start.id_ranges import stands_for
 
-__all__ = ["OPTIONS", "Request", "request_from", "request_of"]
+__all__ = ["OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
 
 _NAMESPACES = {"mount": "mount", "uts": "uts", "ipc": "ipc", "net": "net", "pid": "pid", "user": "user",
                "cgroup": "cgroup", "time": "time"}  # fmt: skip
@@ -326,3 +326,33 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "monotonic": _number("monotonic", "monotonic offset"),
     "boottime": _number("boottime", "boottime offset"),
 }
+
+
+RUN_OPTIONS = (
+    *(option for option in OPTIONS if option.name not in ("fork", "kill-child", "forward-signals")),
+    Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
+)
+
+
+def popen_options(request: Request) -> dict[str, Any]:
+    """Return the arguments of `Popen` for a request.
+
+    Raises:
+        UsageError: for what it cannot be asked for.
+    """
+    if request.pins:
+        raise UsageError("a namespace cannot be kept alive at a file here, since nothing is left behind")
+    options = request.spec_options()
+    if not request.kinds:
+        options |= {"unshare": "mip", "mount_proc": True}
+    if request.root:
+        options["root"] = request.root
+    if request.wd:
+        options["cwd"] = request.wd
+    if request.clear_env:
+        options["env"] = {name: value for name, value in os.environ.items() if name in request.keep_env}
+    if request.gid is not None:
+        options |= {"group": request.gid, "extra_groups": ()}
+    if request.uid is not None:
+        options["user"] = request.uid
+    return options

@@ -1,0 +1,1 @@
+"""nsenter(1): its options, and its steps."""

@@ -1,0 +1,1 @@
+"""unshare(1): its options, and its steps."""

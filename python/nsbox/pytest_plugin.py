@@ -67,7 +67,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     patterns = parent.config.getini("nsbox_transcripts")
     if not any(map(file_path.match, patterns)):
         return None
-    from nsbox import _plugin_transcripts  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import transcripts as _plugin_transcripts  # noqa: PLC0415 - nothing is imported before it is needed
 
     return _plugin_transcripts.TranscriptFile.from_parent(parent, path=file_path)
 
@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if config.getoption("fail_on_leak"):
-        from nsbox import _plugin_leaks  # noqa: PLC0415 - nothing is imported before it is needed
+        from nsbox.plugin import leaks as _plugin_leaks  # noqa: PLC0415 - nothing is imported before it is needed
 
         config.pluginmanager.register(_plugin_leaks.Watch(), "nsbox-leaks")
 
@@ -107,7 +107,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("needs_namespaces")
     if marker is None:
         return
-    from nsbox import _plugin_needs  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import needs as _plugin_needs  # noqa: PLC0415 - nothing is imported before it is needed
 
     if not marker.args and not marker.kwargs:
         marker = next(filter(None, map(item.get_closest_marker, _MARKS[:3])), marker)
@@ -125,7 +125,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     marker = item.get_closest_marker("unshare")
     if marker is None:
         return (yield)
-    from nsbox import _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import unshare as _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
 
     with _plugin_unshare.replaced(item, marker):
         return (yield)
@@ -136,7 +136,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Return the report that such a test has sent, if it has."""
     if call.when != "call" or item.get_closest_marker("unshare") is None:
         return None
-    from nsbox import _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import unshare as _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
 
     return _plugin_unshare.report_of(item)
 
@@ -163,7 +163,7 @@ def box_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
 
     They end with the test, the last one first.
     """
-    from nsbox import _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import fixtures as _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
 
     yield from _plugin_fixtures.boxes(request)
 
@@ -193,7 +193,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
 
     The marker ``shell`` says otherwise: ``@pytest.mark.shell("mip", fork=False)``.
     """
-    from nsbox import _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import fixtures as _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
 
     args, options = _asked(request, "shell")
     yield from _plugin_fixtures.shell(request, args, options)

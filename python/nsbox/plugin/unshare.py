@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from nsbox import Box, SpecError, _plugin_leaks
+from nsbox import Box, SpecError
+from nsbox.plugin import leaks as _plugin_leaks
 from nsbox.seeing.leftovers import leftovers
 from nsbox.tasks.within import Within
 

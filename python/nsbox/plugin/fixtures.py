@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from nsbox import Box, Process, Shell, _plugin_leaks
+from nsbox import Box, Process, Shell
+from nsbox.plugin import leaks as _plugin_leaks
 from nsbox.seeing.leftovers import leftovers
 
 __all__ = ["boxes", "shell"]

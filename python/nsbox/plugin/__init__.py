@@ -1,0 +1,1 @@
+"""What nsbox.pytest_plugin does."""

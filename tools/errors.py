@@ -1,4 +1,4 @@
-"""Generate `docs/errors.md` from the causes in `nsbox.diagnosis.causes`, or check that it is what would be generated."""
+"""Generate `docs/errors.md` from the causes in `nsbox.diagnosis.causes`, or check that it is up to date."""
 
 from __future__ import annotations
 

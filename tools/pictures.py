@@ -9,8 +9,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from nsbox.records.comparison import Pair
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.seeing.compare import Comparison, Pair
+from nsbox.seeing.compare import Comparison
 from nsbox.seeing.diff import diff
 from nsbox.seeing.ipc import IpcTable
 from nsbox.seeing.mounts import MountTable

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from nsbox.diagnosis import pid_namespace as _pidns
+from nsbox.diagnosis import pid_namespace
 from nsbox.seeing.leftovers import describe, leftovers
 from nsbox.seeing.proc_files import Target, _View
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
@@ -62,7 +62,7 @@ def assert_isolated(target: Target, kinds: Namespaces, since: Target | None = No
 def _why_shared(kind: str, view: _View, names: Iterable[str]) -> str:
     option = f"--{kind} (-{KINDS[kind].letter})"
     if kind == "pid" and view._box is None:
-        match _pidns.for_children(view.pid):
+        match pid_namespace.for_children(view.pid):
             case "alive" | "dead" | "unborn":
                 return "a PID namespace was unshared without a fork, for the children only: unshare needs --fork (-f)."
     rest = "; what is mounted now is mounted outside, too" if kind == "mount" and set(names) != {"mount"} else ""

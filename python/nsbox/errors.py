@@ -22,8 +22,10 @@ them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their rel
 from __future__ import annotations
 
 import contextlib
+import linecache
 import os
 import signal
+from types import TracebackType
 
 __all__ = [
     "CallError",
@@ -41,15 +43,40 @@ __all__ = [
     "WorkerDiedError",
 ]
 
+_RED, _PLAIN = "\x1b[31m", "\x1b[0m"
+
 
 class NsboxError(Exception):
     """What all exceptions of nsbox have in common."""
 
-    def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows instead of a traceback."""
-        from nsbox.notebook.report import lines_of  # noqa: PLC0415 - only IPython asks
+    _panel_is_shown = False
+    """Whether a notebook shows the error as a panel already, so that one line of text is enough."""
 
-        return lines_of(self)
+    def _headline(self) -> str:
+        """Return the message in one line."""
+        return str(self).partition("\n")[0]
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows instead of a traceback: the message, and the line of the reader's own code."""
+        text = self._headline() if self._panel_is_shown else str(self)
+        where = _line_of_main(self.__traceback__)
+        return [
+            f"{_RED}{type(self).__name__}{_PLAIN}: {text}",
+            *map(str, getattr(self, "__notes__", ())),
+            *([where] if where else []),
+        ]
+
+
+def _line_of_main(trace: TracebackType | None) -> str:
+    """Return the last line of the notebook's own code that was being executed; magics have none worth showing."""
+    found = ""
+    while trace is not None:
+        frame, number = trace.tb_frame, trace.tb_lineno
+        if frame.f_globals.get("__name__") == "__main__":
+            line = linecache.getline(frame.f_code.co_filename, number).strip()
+            found = "" if line.startswith("get_ipython()") else f"in line {number}: {line}" if line else ""
+        trace = trace.tb_next
+    return found
 
 
 class SpecError(NsboxError, ValueError):
@@ -155,6 +182,10 @@ class SpawnError(NsboxError, OSError):
         if self.hint:
             lines.append(f"next: {self.hint}")
         return "\n".join(lines)
+
+    def _headline(self) -> str:
+        """Return which step failed."""
+        return f"step {self.step!r} failed"
 
     def __reduce__(self) -> tuple[type[SpawnError], tuple[object, ...]]:
         """Pickle with all attributes: `OSError` would keep only its own."""

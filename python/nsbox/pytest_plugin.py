@@ -36,9 +36,6 @@ _MARKERS = (
 _FIXTURES = {"box", "box_factory", "shell", "netns"}
 _MARKS = ("unshare", "box", "shell", "needs_namespaces")
 
-LEAKED = "nsbox_leaked"
-"""The name of the property (record_property) by which a report names a process that a test left behind."""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
@@ -67,9 +64,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     patterns = parent.config.getini("nsbox_transcripts")
     if not any(map(file_path.match, patterns)):
         return None
-    from nsbox.plugin import transcripts as _plugin_transcripts  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.transcripts import TranscriptFile  # noqa: PLC0415 - nothing is imported before it is needed
 
-    return _plugin_transcripts.TranscriptFile.from_parent(parent, path=file_path)
+    return TranscriptFile.from_parent(parent, path=file_path)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,9 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if config.getoption("fail_on_leak"):
-        from nsbox.plugin import leaks as _plugin_leaks  # noqa: PLC0415 - nothing is imported before it is needed
+        from nsbox.plugin.leaks import Watch  # noqa: PLC0415 - nothing is imported before it is needed
 
-        config.pluginmanager.register(_plugin_leaks.Watch(), "nsbox-leaks")
+        config.pluginmanager.register(Watch(), "nsbox-leaks")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -107,11 +104,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("needs_namespaces")
     if marker is None:
         return
-    from nsbox.plugin import needs as _plugin_needs  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.needs import refusal  # noqa: PLC0415 - nothing is imported before it is needed
 
     if not marker.args and not marker.kwargs:
         marker = next(filter(None, map(item.get_closest_marker, _MARKS[:3])), marker)
-    reason = _plugin_needs.refusal(marker)
+    reason = refusal(marker)
     if reason and item.config.getoption("nsbox") == "require":
         pytest.fail(f"{reason}\n(a failure because of --nsbox=require)", pytrace=False)
     if reason:
@@ -125,9 +122,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     marker = item.get_closest_marker("unshare")
     if marker is None:
         return (yield)
-    from nsbox.plugin import unshare as _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.unshare import replaced  # noqa: PLC0415 - nothing is imported before it is needed
 
-    with _plugin_unshare.replaced(item, marker):
+    with replaced(item, marker):
         return (yield)
 
 
@@ -136,19 +133,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Return the report that such a test has sent, if it has."""
     if call.when != "call" or item.get_closest_marker("unshare") is None:
         return None
-    from nsbox.plugin import unshare as _plugin_unshare  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.unshare import report_of  # noqa: PLC0415 - nothing is imported before it is needed
 
-    return _plugin_unshare.report_of(item)
+    return report_of(item)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the processes that tests have left behind."""
     leaks: dict[str, dict[str, None]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == LEAKED:
-                    leaks.setdefault(report.nodeid, {})[value] = None
+    reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
+    if not reports:
+        return
+    from nsbox.plugin.leaks import LEAKED  # noqa: PLC0415 - nothing is imported before it is needed
+
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == LEAKED:
+                leaks.setdefault(report.nodeid, {})[value] = None
     if leaks:
         terminalreporter.section("processes left behind")
     for nodeid, processes in leaks.items():
@@ -163,9 +164,9 @@ def box_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
 
     They end with the test, the last one first.
     """
-    from nsbox.plugin import fixtures as _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import fixtures  # noqa: PLC0415 - nothing is imported before it is needed
 
-    yield from _plugin_fixtures.boxes(request)
+    yield from fixtures.boxes(request)
 
 
 @pytest.fixture
@@ -193,10 +194,10 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
 
     The marker ``shell`` says otherwise: ``@pytest.mark.shell("mip", fork=False)``.
     """
-    from nsbox.plugin import fixtures as _plugin_fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import fixtures  # noqa: PLC0415 - nothing is imported before it is needed
 
     args, options = _asked(request, "shell")
-    yield from _plugin_fixtures.shell(request, args, options)
+    yield from fixtures.shell(request, args, options)
 
 
 def _asked(request: pytest.FixtureRequest, name: str, **default: Any) -> tuple[Any, dict[str, Any]]:

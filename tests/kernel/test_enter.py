@@ -15,7 +15,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import raw
-from nsbox.spec.kinds import namespace_names
+from nsbox.spec.kinds import KINDS, namespace_names
 
 from tests.support import seccomp
 from tests.support.callers import alive, caller, nobody_left
@@ -433,7 +433,7 @@ def test_each_step_can_fail(who: Who, kind: str, arrangement: str) -> None:
 
     def check() -> tuple[str, str, int | None, str]:
         with box() as target:
-            flag = nsbox.spec.spec.KINDS[kind].flag
+            flag = KINDS[kind].flag
             seccomp.install(Deny("setns", errno.EUSERS, argument=1, equals=flag))
             return failing(target, kind, **ARRANGEMENTS[arrangement])
 

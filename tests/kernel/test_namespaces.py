@@ -15,7 +15,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import raw
-from nsbox.namespaces import target as _target
+from nsbox.namespaces import target
 
 from tests.support import libc, seccomp
 from tests.support.census import descendants, reap_adopted, wait_until
@@ -261,7 +261,7 @@ def test_a_number_that_was_used_again() -> None:
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
     fd = os.open("/dev/null", os.O_RDONLY)
     with pytest.raises(ProcessLookupError):
-        _target._still_alive(fd, pidfd)
+        target._still_alive(fd, pidfd)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
     os.waitpid(child, 0)
@@ -287,7 +287,7 @@ def test_own_links_are_the_threads() -> None:
 
     def check() -> tuple[bool, str]:
         libc.unshare(raw.CLONE_NEWUTS)
-        own = _target.of_this_thread("uts")
+        own = target.of_this_thread("uts")
         with nsbox.Namespace.of("/proc/thread-self/ns/uts") as namespace:
             return own == (os.fstat(namespace.fileno()).st_dev, namespace.id), own_links()["uts"]
 

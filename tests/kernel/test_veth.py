@@ -22,13 +22,12 @@ import pyroute2.netlink.rtnl.ifaddrmsg
 import pyroute2.netlink.rtnl.ifinfmsg  # noqa: F401 - before a child becomes somebody who could not import it
 import pytest
 from nsbox import Box, SpecError, connect
-from nsbox.box import netlink as _netlink
-from nsbox.box import veth
+from nsbox.box import netlink, veth
 
 from tests.support.forked import Who
 
 FIRST, SECOND = "10.0.0.1", "10.0.0.2"
-OURS = {veth.__file__, _netlink.__file__}
+OURS = {veth.__file__, netlink.__file__}
 HAS_IPV6 = os.path.exists("/proc/sys/net/ipv6")
 
 

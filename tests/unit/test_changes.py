@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox.errors import SpecError
+from nsbox.records.comparison import Pair
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.seeing.compare import Comparison, Pair
+from nsbox.seeing.compare import Comparison
 from nsbox.seeing.diff import Diff, diff
 from nsbox.seeing.ipc import IpcTable
 from nsbox.seeing.mounts import MountTable

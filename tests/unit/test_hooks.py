@@ -8,13 +8,13 @@ from asyncio.base_subprocess import BaseSubprocessTransport
 from typing import Any
 
 import pytest
-from nsbox.start import stdlib_hooks as _hooks
+from nsbox.start import stdlib_hooks
 
 
 def test_this_python() -> None:
     """Is known: both lists describe what is there."""
-    _hooks.check(subprocess.Popen, _hooks.SUBPROCESS)
-    _hooks.check(BaseSubprocessTransport, _hooks.ASYNCIO)
+    stdlib_hooks.check(subprocess.Popen, stdlib_hooks.SUBPROCESS)
+    stdlib_hooks.check(BaseSubprocessTransport, stdlib_hooks.ASYNCIO)
 
 
 class Known:
@@ -35,25 +35,25 @@ class Known:
 )
 def test_what_is_there(expected: tuple[str, ...]) -> None:
     """What has a default need not be named."""
-    _hooks.check(Known, _hooks.Hooks({"method": expected}, ("declared", "assigned")))
+    stdlib_hooks.check(Known, stdlib_hooks.Hooks({"method": expected}, ("declared", "assigned")))
 
 
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [
-        (_hooks.Hooks({"gone": ("self",)}, ()), r"Known\.gone is missing"),
-        (_hooks.Hooks({"declared": ("self",)}, ()), r"Known\.declared is missing"),
-        (_hooks.Hooks({"method": ("self", "first")}, ()), r"takes \(self, first, second, third\) instead of"),
-        (_hooks.Hooks({"method": ("self", "second", "first")}, ()), r"instead of \(self, second, first\)"),
-        (_hooks.Hooks({"method": ("self", "first", "second", "third", "fourth")}, ()), "instead of"),
-        (_hooks.Hooks({}, ("assigned", "gone")), "Known has no gone"),
+        (stdlib_hooks.Hooks({"gone": ("self",)}, ()), r"Known\.gone is missing"),
+        (stdlib_hooks.Hooks({"declared": ("self",)}, ()), r"Known\.declared is missing"),
+        (stdlib_hooks.Hooks({"method": ("self", "first")}, ()), r"takes \(self, first, second, third\) instead of"),
+        (stdlib_hooks.Hooks({"method": ("self", "second", "first")}, ()), r"instead of \(self, second, first\)"),
+        (stdlib_hooks.Hooks({"method": ("self", "first", "second", "third", "fourth")}, ()), "instead of"),
+        (stdlib_hooks.Hooks({}, ("assigned", "gone")), "Known has no gone"),
     ],
     ids=["no method", "not a method", "wants more", "other order", "takes less", "no attribute"],
 )
-def test_what_differs(hooks: _hooks.Hooks, message: str) -> None:
+def test_what_differs(hooks: stdlib_hooks.Hooks, message: str) -> None:
     """Is said, with the version of Python and what to do."""
     with pytest.raises(ImportError, match=message) as caught:
-        _hooks.check(Known, hooks)
+        stdlib_hooks.check(Known, hooks)
     assert f"Python {sys.version.split()[0]}" in str(caught.value)
     assert str(caught.value).endswith("install a newer nsbox")
 

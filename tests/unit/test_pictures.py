@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nsbox.records.comparison import Pair
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.seeing.compare import Comparison, Pair
+from nsbox.seeing.compare import Comparison
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views.legend import MARKS
 from nsbox.views.palette import GREY, INK, KINDS, PAPER, SLATE

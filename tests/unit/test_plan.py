@@ -12,11 +12,12 @@ import nsbox
 import pytest
 from nsbox import Bind, Overlay, Proc, Tmpfs, _core
 from nsbox.namespaces.opened import Opened
+from nsbox.spec.kinds import KINDS
 from nsbox.spec.limits import limits_of
 from nsbox.start.cgroup import settings
 from nsbox.start.launch import Launch
 
-ALL = tuple((kind, 10 + number) for number, kind in enumerate(nsbox.spec.spec.KINDS))
+ALL = tuple((kind, 10 + number) for number, kind in enumerate(KINDS))
 GOLDENS = Path(__file__).parent / "goldens"
 EVERYTHING = 2**41 - 1
 ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING)

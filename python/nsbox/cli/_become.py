@@ -63,7 +63,7 @@ def carry_out(command: str, program: tuple[str, ...], steps: Callable[[], Sequen
     todo = steps()
     if _AWAY.intersection(step.name for step in todo):
         # There, none of our files may be found any more.
-        from nsbox.diagnosis import causes as _hints  # noqa: F401, PLC0415 - only for errors, but too late then
+        from nsbox.diagnosis import causes  # noqa: F401, PLC0415 - only for errors, but too late then
 
     for step in todo:
         try:

@@ -9,14 +9,14 @@ from typing import Any
 
 from nsbox.cli import _output
 from nsbox.errors import SpecError
-from nsbox.records.processes import NamespaceIds
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View, open_proc, read_from
+from nsbox.spec.kinds import KINDS
 from nsbox.views import namespace_table
 
 __all__ = ["configure", "execute"]
 
-_KINDS = {"mnt" if kind == "mount" else kind: kind for kind in NamespaceIds._fields}
+_KINDS = {kind.link: name for name, kind in KINDS.items()}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -132,11 +132,11 @@ def _print_members(
 
 
 def _network_ids(found: NamespaceTable, view: View, options: argparse.Namespace) -> Mapping[int, str]:
-    from nsbox.seeing import netns_ids as _netnsid  # noqa: PLC0415 - only this column needs it
+    from nsbox.seeing import netns_ids  # noqa: PLC0415 - only this column needs it
 
     handles = {
         namespace.id: b"%d/ns/net" % namespace.pid
         for namespace in found
         if namespace.kind == "net" and namespace.pid is not None
     }
-    return _netnsid.of(open_proc(options.of, view, None), handles)
+    return netns_ids.of(open_proc(options.of, view, None), handles)

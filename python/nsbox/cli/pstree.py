@@ -8,13 +8,13 @@ import re
 import sys
 
 from nsbox.cli import _output
-from nsbox.records.processes import NamespaceIds
 from nsbox.seeing.proc import View
 from nsbox.seeing.tree import ProcessTree, pstree
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["configure", "drawn", "execute", "read"]
 
-_LINKS = ["mnt" if kind == "mount" else kind for kind in NamespaceIds._fields]
+_LINKS = [kind.link for kind in KINDS.values()]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -85,7 +85,9 @@ class Explanation(display.Table):
 
     def html(self) -> str:
         """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.explained(self)
+        return _view.explained(
+            self.title, self.steps, {"As a command": self.command, "In Python": self.python}, self.notes
+        )
 
     def __repr__(self) -> str:
         """Say it in a line."""
@@ -154,7 +156,7 @@ def _of_run(words: list[str]) -> Explanation:
     from nsbox.command.unshare.request import (  # noqa: PLC0415 - only this command needs it
         RUN_OPTIONS,
         popen_options,
-        request_from,  # noqa: PLC0415
+        request_from,
     )
 
     found, program = parse(RUN_OPTIONS, words)

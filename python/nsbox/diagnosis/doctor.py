@@ -45,18 +45,22 @@ class Diagnosis(display.Table):
         """The answers that stand in the way of something."""
         return tuple(answer for answer in self.answers if answer.verdict == "problem")
 
+    @property
+    def where(self) -> str:
+        """The names of the places, as text; empty where none is known."""
+        return ", ".join(PLACES[place] for place in self.places)
+
     def data(self) -> dict[str, Any]:
         """Return everything as dictionaries, lists, texts and numbers."""
         return dataclasses.asdict(self)
 
     def html(self) -> str:
         """Return tables as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.page(self)
+        return _view.page(self.verdict, self.where, self.answers, {**self.kinds, "all": self.everything})
 
     def __str__(self) -> str:
         """Return a page to read."""
-        where = ", ".join(PLACES[place] for place in self.places)
-        lines = [f"Where: {where}" if where else "Where: no container that is known here", ""]
+        lines = [f"Where: {self.where}" if self.where else "Where: no container that is known here", ""]
         for answer in self.answers:
             head = f"{answer.number:2}  {_MARKS[answer.verdict]}  {answer.question:<48}"
             lines += _hanging(head, answer.answer)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nsbox import _core
-from nsbox.diagnosis import pid_namespace as _pidns
+from nsbox.diagnosis import pid_namespace
 from nsbox.diagnosis.places import place_names
 from nsbox.spec.kinds import KINDS
 
@@ -184,7 +184,7 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         root_is_mount=any(mount.target == "/" for mount in mounts) if mounts else None,
         propagation=" ".join(tag for mount in mounts if mount.target == "/" for tag in mount.tags),
         procs=tuple(_procs(mounts)),
-        children_born_into=_pidns.for_children(os.getpid()),
+        children_born_into=pid_namespace.for_children(os.getpid()),
         no_new_privs=status.get("NoNewPrivs") == "1",
         task_limits=tuple(_task_limits(facts)) if tasks else (),
         newuidmap=_helper("newuidmap"),

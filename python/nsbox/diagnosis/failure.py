@@ -35,9 +35,9 @@ def spawn_error(
     cls = SpawnPermissionError if denied else SpawnError
     try:
         # Only needed when something fails, and its readers import what is imported from here.
-        from nsbox.diagnosis import causes as _hints  # noqa: PLC0415
+        from nsbox.diagnosis import causes  # noqa: PLC0415
 
-        cause, why, hint = _hints.explain(_hints.Failure(errno, step, call, detail), evidence)
+        cause, why, hint = causes.explain(causes.Failure(errno, step, call, detail), evidence)
     except Exception:
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
         cause, why, hint = "", detail, ""

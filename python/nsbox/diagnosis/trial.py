@@ -9,12 +9,11 @@ from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.records.diagnosis import Trial
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, Spec
-from nsbox.start.launch import Launch
 
 __all__ = ["attempt"]
 
 # A directory cannot be executed: the last step fails with EACCES, when all that was to be tried has been done.
-_NOTHING = Launch(paths=(b"/",), argv=(b"nothing",), env=())
+_NOTHING = _core.Launch(paths=(b"/",), argv=(b"nothing",), env=())
 
 
 def attempt(unshare: Namespaces, **options: Unpack[Options]) -> Trial:

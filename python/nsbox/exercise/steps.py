@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from nsbox.diagnosis import pid_namespace as _pidns
+from nsbox.diagnosis import pid_namespace
 from nsbox.errors import NsboxError
 from nsbox.exercise import ipc
 from nsbox.exercise.pids import FIRST_REUSED, Story
@@ -197,7 +197,9 @@ class Exercise:
             result = self.type(shell, "uname")
             if result.explanation:
                 stage.say(result.explanation)
-            stage.check(_pidns.for_children(shell.pid) == "dead", "the namespace for its children has lost its PID 1")
+            stage.check(
+                pid_namespace.for_children(shell.pid) == "dead", "the namespace for its children has lost its PID 1"
+            )
             stage.check(result.returncode != 0, "the second command could not be started")
             stage.command("exit")
             shell.exit()

@@ -138,7 +138,8 @@ def _show(
     """Show an error that ended a cell: a panel, and what other programs take for the error (nbclient, nbgrader)."""
     del tb_offset
     display(report.panel_of(error))
-    setattr(error, report.PANEL_IS_SHOWN, True)
+    if isinstance(error, NsboxError):
+        error._panel_is_shown = True
     shell.showtraceback((kind, error, trace), running_compiled_code=True)
 
 

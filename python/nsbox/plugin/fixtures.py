@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nsbox import Box, Process, Shell
-from nsbox.plugin import leaks as _plugin_leaks
+from nsbox.plugin import leaks
 from nsbox.seeing.leftovers import leftovers
 
 __all__ = ["boxes", "shell"]
@@ -40,6 +40,6 @@ def shell(request: pytest.FixtureRequest, unshare: Any, options: dict[str, Any])
 
 def _report(request: pytest.FixtureRequest, leaked: list[Process]) -> None:
     if leaked:
-        _plugin_leaks.note(request.node, leaked)
+        leaks.note(request.node, leaked)
         if request.config.getoption("fail_on_leak"):
-            pytest.fail(_plugin_leaks.complaint(leaked), pytrace=False)
+            pytest.fail(leaks.complaint(leaked), pytrace=False)

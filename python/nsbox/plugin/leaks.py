@@ -8,11 +8,13 @@ from collections.abc import Collection, Generator
 
 import pytest
 
-from nsbox import Process
-from nsbox.pytest_plugin import LEAKED
+from nsbox.records.processes import Process
 from nsbox.seeing.leftovers import describe, is_helper, leftovers
 
-__all__ = ["Watch", "complaint", "note"]
+__all__ = ["LEAKED", "Watch", "complaint", "note"]
+
+LEAKED = "nsbox_leaked"
+"""The name of the property (record_property) by which a report names a process that a test left behind."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _STARTED = pytest.StashKey[set[tuple[int, int]]]()

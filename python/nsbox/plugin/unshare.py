@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from nsbox import Box, SpecError
-from nsbox.plugin import leaks as _plugin_leaks
+from nsbox.plugin import leaks
 from nsbox.seeing.leftovers import leftovers
 from nsbox.tasks.within import Within
 
@@ -88,7 +88,7 @@ def _run(item: pytest.Item, marker: pytest.Mark) -> None:
         if within is not None:
             item.add_report_section("call", "stack of the test", _OURS.sub("", within.stack))
         raise
-    _plugin_leaks.note(item, leaked)
+    leaks.note(item, leaked)
     if not data:
         end = f"signal {-status}" if status < 0 else f"exit status {status}"
         pytest.fail(f"the process of the test ended with {end}, and without a report", pytrace=False)
@@ -115,7 +115,7 @@ def _accept(item: pytest.Item, said: dict[str, Any], leaked: list[Any]) -> None:
     item.user_properties[:] = report.user_properties
     if leaked and report.passed and not hasattr(report, "wasxfail") and item.config.getoption("fail_on_leak"):
         report.outcome = "failed"
-        report.longrepr = _plugin_leaks.complaint(leaked)
+        report.longrepr = leaks.complaint(leaked)
     item.stash[_REPORT] = report
     if said["raised"]:
         raise FailedInside

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from nsbox.spec.kinds import _LINKS
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["NamespaceRecord", "TreeOf"]
 
@@ -57,7 +57,7 @@ class NamespaceRecord:
     @property
     def link(self) -> str:
         """What the links in /proc/PID/ns call it, as ``mnt:[4026531832]``."""
-        return f"{_LINKS[self.kind]}:[{self.id}]"
+        return f"{KINDS[self.kind].link}:[{self.id}]"
 
     @property
     def kept_by(self) -> tuple[str, ...]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from nsbox.records import names as _names
-
-if TYPE_CHECKING:
-    from nsbox.records.processes import Process
+from nsbox.records import names
 
 __all__ = ["Capabilities", "NamespaceIds", "Process", "Thread", "command"]
 
@@ -187,22 +184,22 @@ class Process:
     def user(self) -> str:
         """The name of its effective user; the number if it has none."""
         uids = getattr(self, "uids", None)
-        return _names.user(uids[1] if uids else self.owner)
+        return names.user(uids[1] if uids else self.owner)
 
     @property
     def tty(self) -> str | None:
         """The name of its controlling terminal, as ``pts/0``."""
-        return _names.terminal(self.tty_nr)
+        return names.terminal(self.tty_nr)
 
     @property
     def name(self) -> str:
         """Its name as text, unprintable bytes escaped as pstree does."""
-        return _names.printable(self.comm)
+        return names.printable(self.comm)
 
     @property
     def command(self) -> str:
         """Its command line on one line, as the last column of ps."""
-        return _names.command(self)
+        return command(self)
 
     def __repr__(self) -> str:
         """Say which one it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nsbox.records import names as _names
+from nsbox.records import names
 from nsbox.records.processes import NamespaceIds, Process, Thread
 
 __all__ = ["Node"]
@@ -42,7 +42,7 @@ class Node:
     @property
     def name(self) -> str:
         """Its name as text; a thread's in braces."""
-        name = _names.printable(self.comm)
+        name = names.printable(self.comm)
         return f"{{{name}}}" if self.thread else name
 
     def __repr__(self) -> str:

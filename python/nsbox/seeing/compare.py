@@ -6,9 +6,10 @@ import contextlib
 import os
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from nsbox.records.changes import Changes, compared
+from nsbox.records.comparison import Pair
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.processes import NamespaceIds, Process
@@ -16,25 +17,14 @@ from nsbox.records.recording import opened, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
 from nsbox.seeing.proc import Target, pid_of
+from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
 from nsbox.views import display
 
-__all__ = ["Comparison", "Pair", "compare"]
+__all__ = ["Comparison", "compare"]
 
 _SOURCES = ("pids", "cmdline", "namespaces")
-
-
-class Pair(NamedTuple):
-    """A process, seen twice.
-
-    Attributes:
-        outside: As the caller sees it.
-        inside: As it is seen in the PID namespace that is compared.
-    """
-
-    outside: Process
-    inside: Process
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -158,9 +148,9 @@ def compare(box: Target) -> Comparison:
 def _own() -> NamespaceIds:
     """Return the namespaces of the calling thread: a thread can unshare most kinds alone."""
     found = {}
-    for kind in NamespaceIds._fields:
+    for kind in KINDS.values():
         with contextlib.suppress(OSError):  # this kernel has none of that kind
-            found[kind] = os.stat(f"/proc/thread-self/ns/{'mnt' if kind == 'mount' else kind}").st_ino
+            found[kind.name] = os.stat(f"/proc/thread-self/ns/{kind.link}").st_ino
     return NamespaceIds(**found)
 
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nsbox import _core
-from nsbox.seeing import processes as _processes
-
-if TYPE_CHECKING:
-    from nsbox.records.processes import Process, Thread
+from nsbox.records.processes import Process, Thread
+from nsbox.seeing.proc import read_here
 
 __all__ = ["both", "read"]
 
@@ -46,7 +43,7 @@ def both(
     Raises:
         OSError: `refused`, when the namespace of the process cannot be known.
     """
-    everything, hidden = _processes.read(list({*sources, "pids", "namespaces"}))
+    everything, hidden = read_here(list({*sources, "pids", "namespaces"}))
     target = next((process for process in everything if process.pid == pid), None)
     is_init = target is not None and target.pids[-1:] == (1,)
     if target is None or (target.namespaces.pid is None and not is_init):
@@ -109,7 +106,7 @@ def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Proces
         "tpgid": -1 if process.tpgid < 0 else numbers.get(process.tpgid, 0),
         "threads": tuple(_thread(process.pid, thread, depth) for thread in process.threads),
     }
-    return _processes.Process(**values)
+    return Process(**values)
 
 
 def _thread(pid: int, thread: Thread, depth: int) -> Thread:
@@ -121,4 +118,4 @@ def _thread(pid: int, thread: Thread, depth: int) -> Thread:
                 tid = int(line.split()[1 + depth])
     except (OSError, IndexError, ValueError):
         pass
-    return _processes.Thread(tid, thread.comm, thread.namespaces)
+    return Thread(tid, thread.comm, thread.namespaces)

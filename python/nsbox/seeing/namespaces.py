@@ -18,7 +18,7 @@ from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import opened, recorded
 from nsbox.seeing.proc import Target, View, open_proc, pid_of, read_from
-from nsbox.spec.kinds import _LINKS
+from nsbox.spec.kinds import KINDS
 from nsbox.views import display
 from nsbox.views import namespace_table as _view
 
@@ -231,7 +231,7 @@ def lsns(
 def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
     found: dict[int, _Found] = {}
     for kind, position in zip(NamespaceIds._fields, range(len(NamespaceIds._fields)), strict=True):
-        path = b"ns/" + _LINKS[kind].encode()
+        path = b"ns/" + KINDS[kind].link.encode()
         for process in processes:
             id_ = process.namespaces[position]
             if id_ is None:
@@ -255,7 +255,7 @@ def _add_others(process: Process, found: dict[int, _Found]) -> None:
         if thread.namespaces != own:
             for kind, id_, first in zip(NamespaceIds._fields, thread.namespaces, own, strict=True):
                 if id_ is not None and id_ != first:
-                    handle = (pid, b"task/%d/ns/%b" % (thread.tid, _LINKS[kind].encode()))
+                    handle = (pid, b"task/%d/ns/%b" % (thread.tid, KINDS[kind].link.encode()))
                     found.setdefault(id_, _Found(kind, handle)).threads.append((pid, thread.tid))
     for kind, id_, first in (("pid", process.pid_for_children, own.pid), ("time", process.time_for_children, own.time)):
         if id_ is not None and id_ != first:
@@ -271,7 +271,7 @@ def _add_mounts(proc: _core.Proc, namespace: int, pid: int, found: dict[int, _Fo
     except OSError:
         return
     for link, id_, point in nsfs_mounts(text):
-        kind = next((name for name, known in _LINKS.items() if known == link), None)
+        kind = next((name for name, known in KINDS.items() if known.link == link), None)
         if kind is not None:
             found.setdefault(id_, _Found(kind, (pid, os.fsencode(point)))).mounts[point] = None
 

@@ -17,7 +17,7 @@ from nsbox.records.processes import (
 if TYPE_CHECKING:
     from nsbox import _core
 
-__all__ = ["Target", "View", "completed", "open_proc", "pid_of", "read_from"]
+__all__ = ["Target", "View", "completed", "open_proc", "pid_of", "read_from", "read_here"]
 
 
 class _HasPid(Protocol):
@@ -104,3 +104,19 @@ def read_from(
 
     records, hidden = _core.read_processes(proc, _CLASSES, list(sources), pids=None if pids is None else list(pids))
     return records, tuple(hidden)
+
+
+def read_here(
+    sources: Sequence[str], pids: Sequence[int] | None = None, proc: str | bytes | os.PathLike[str] | None = None
+) -> tuple[list[Process], tuple[int, ...]]:
+    """Read processes of the caller's /proc or of another directory, and the PIDs of those that may not be looked at.
+
+    Raises:
+        OSError: when it cannot be read, or no proc is mounted there.
+    """
+    records, hidden = read_from(open_proc(None, "namespace", proc), sources, pids)
+    if not records and not hidden and pids is None:
+        # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
+        path = "/proc" if proc is None else os.fsdecode(proc)
+        raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
+    return records, hidden

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 from nsbox.errors import SpecError
-from nsbox.records import names as _names
+from nsbox.records.names import Users
 from nsbox.records.processes import (
     _ALWAYS,
     _SOURCE_OF,
@@ -20,7 +20,7 @@ from nsbox.records.processes import (
     Process,
 )
 from nsbox.records.recording import opened, recorded
-from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from
+from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from, read_here
 from nsbox.views import display
 from nsbox.views import process_table as _view
 
@@ -58,20 +58,18 @@ def read(
         OSError: when the proc cannot be read, or none is mounted there.
     """
     wanted = None if pids is None else [pid for pid in pids if 0 < pid < 1 << 31]
+    if of is None:
+        return read_here(sources, wanted, proc)
     try:
         opened = open_proc(of, view, proc)
     except OSError as error:
-        if of is None or view == "proc":
+        if view == "proc":
             raise
-        from nsbox.seeing import inside as _inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
+        from nsbox.seeing import inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
 
-        records, hidden = _inside.read(pid_of(of, "of"), sources, wanted, error)
+        records, hidden = inside.read(pid_of(of, "of"), sources, wanted, error)
         return completed(records, of, 1), hidden
     records, hidden = read_from(opened, sources, wanted)
-    if not records and not hidden and pids is None:
-        # An empty mount point, as in a fresh root: a table of nothing would look like an answer.
-        path = "/proc" if proc is None else os.fsdecode(proc)
-        raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
     return completed(records, of, 1) if "namespaces" in sources and view == "namespace" else records, hidden
 
 
@@ -102,7 +100,7 @@ class ProcessTable(display.Table, Sequence[Process]):
         self.read_at = read_at
         self.memory = memory
         self.hidden = tuple(hidden)
-        self.users = _names.Users(users or {})
+        self.users = Users(users or {})
 
     @overload
     def __getitem__(self, index: int) -> Process: ...

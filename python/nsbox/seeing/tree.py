@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from nsbox.errors import SpecError
-from nsbox.records import names as _names
+from nsbox.records import names
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import opened, recorded
 from nsbox.records.tree import Node
@@ -217,7 +217,7 @@ class ProcessTree(display.Picture):
             ns_changes=self._ns_changes if ns_changes is None else ns_changes,
             show_pids=show_pids,
             show_pgids=show_pgids,
-            users=_names.Users() if uid_changes else None,
+            users=names.Users() if uid_changes else None,
             arguments=arguments,
             labels=security_context,
             compact=compact and not show_pids,

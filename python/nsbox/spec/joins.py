@@ -12,6 +12,26 @@ from nsbox.spec.kinds import Namespaces, namespace_names
 __all__ = ["Join", "Joins", "Pidfd", "Target", "joined_kinds", "joins_of"]
 
 
+@dataclass(frozen=True)
+class Pidfd:
+    """A descriptor of a process (pidfd_open(2)) as a target, where a bare number would be a PID. It stays the caller's.
+
+    Attributes:
+        fd: The descriptor.
+    """
+
+    fd: int
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self.fd
+
+
+Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
+"""A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
+``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""
+
+
 def joined_kinds(argument: str, wanted: Namespaces) -> tuple[str, ...]:
     """Return the names of the wanted kinds.
 
@@ -85,23 +105,3 @@ def joins_of(wanted: Joins) -> tuple[Join, ...]:
             raise SpecError(f"join: expected a target and kinds of namespaces, got {wanted!r}; several go into a list")
         return (Join(*wanted),)
     return (wanted if isinstance(wanted, Join) else Join(wanted),)
-
-
-@dataclass(frozen=True)
-class Pidfd:
-    """A descriptor of a process (pidfd_open(2)) as a target, where a bare number would be a PID. It stays the caller's.
-
-    Attributes:
-        fd: The descriptor.
-    """
-
-    fd: int
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self.fd
-
-
-Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
-"""A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
-``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""

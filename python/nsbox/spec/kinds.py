@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.records.processes import NamespaceIds
 
-if TYPE_CHECKING:
-    from nsbox import _core
-    from nsbox.spec.kinds import Namespaces
-
-__all__ = ["KINDS", "Namespaces", "namespace_names"]
+__all__ = ["KINDS", "Kind", "Namespaces", "namespace_names"]
 
 
-KINDS = {kind.name: kind for kind in _core.kinds()}
+class Kind(NamedTuple):
+    """One kind of namespace.
+
+    Attributes:
+        name: The name used throughout nsbox.
+        letter: The letter of unshare(1)'s short option.
+        link: The link in /proc/PID/ns; also accepted as a name.
+        flag: The CLONE_NEW* flag (clone(2)).
+        flag_name: The name of that flag.
+    """
+
+    name: str
+    letter: str
+    link: str
+    flag: int
+    flag_name: str
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("user", "U", "user", 0x1000_0000, "CLONE_NEWUSER"),
+        Kind("mount", "m", "mnt", 0x0002_0000, "CLONE_NEWNS"),
+        Kind("pid", "p", "pid", 0x2000_0000, "CLONE_NEWPID"),
+        Kind("ipc", "i", "ipc", 0x0800_0000, "CLONE_NEWIPC"),
+        Kind("uts", "u", "uts", 0x0400_0000, "CLONE_NEWUTS"),
+        Kind("net", "n", "net", 0x4000_0000, "CLONE_NEWNET"),
+        Kind("cgroup", "C", "cgroup", 0x0200_0000, "CLONE_NEWCGROUP"),
+        Kind("time", "T", "time", 0x0000_0080, "CLONE_NEWTIME"),
+    )
+}
 """The kinds of namespaces by name, in the order in which nsbox names them (namespaces(7))."""
-
 
 Namespaces: TypeAlias = "str | int | Iterable[str | int]"
 """Letters as in unshare(1) (``"mip"``), words (``"pid mount"``), ``os.CLONE_NEW*`` flags, or several of these."""
 
-
 _WORDS = KINDS | {kind.link: kind for kind in KINDS.values()}
-
-
 _LETTERS = {kind.letter: kind for kind in KINDS.values()}
-
-
 _ALL_FLAGS = sum(kind.flag for kind in KINDS.values())
 
 
@@ -75,6 +93,3 @@ def _unknown(word: str, letter: str) -> str:
         return problem + "; map_root_user=True is what unshare -r does"
     letters = ", ".join(f"{kind.letter} {name}" for name, kind in KINDS.items())
     return f"{problem}: the letters and words are {letters}"
-
-
-_LINKS = {kind: "mnt" if kind == "mount" else kind for kind in NamespaceIds._fields}

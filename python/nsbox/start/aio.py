@@ -26,12 +26,12 @@ from asyncio.subprocess import SubprocessStreamProtocol
 from typing import IO, Any, Self
 
 from nsbox.errors import SpecError
-from nsbox.start import stdlib_hooks as _hooks
+from nsbox.start import stdlib_hooks
 from nsbox.start.popen import Popen
 
 __all__ = ["Process", "Transport", "create_subprocess_exec", "create_subprocess_shell"]
 
-_hooks.check(BaseSubprocessTransport, _hooks.ASYNCIO)
+stdlib_hooks.check(BaseSubprocessTransport, stdlib_hooks.ASYNCIO)
 
 _LIMIT = 64 << 10
 _NEEDS_TEXT = ("universal_newlines", "text", "encoding", "errors")

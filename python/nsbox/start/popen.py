@@ -15,7 +15,7 @@ from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import namespace_names
 from nsbox.spec.spec import Options, Spec, spec_of
-from nsbox.start import stdlib_hooks as _hooks
+from nsbox.start import stdlib_hooks
 from nsbox.start.launch import Argument, Launch, candidates, environment, inheritable, numbers, start
 
 __all__ = ["OPTIONS", "Popen"]
@@ -23,7 +23,7 @@ __all__ = ["OPTIONS", "Popen"]
 OPTIONS = frozenset({"unshare", *Options.__annotations__})
 """The keywords that are about the namespaces; all others are those of `subprocess.Popen`."""
 
-_hooks.check(subprocess.Popen, _hooks.SUBPROCESS)
+stdlib_hooks.check(subprocess.Popen, stdlib_hooks.SUBPROCESS)
 
 _NO_PREEXEC_FN = (
     "preexec_fn: there is no Python between the clone and the exec, where the new process shares this one's memory. "

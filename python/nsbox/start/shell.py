@@ -1,9 +1,9 @@
 """An interactive shell in new namespaces, driven from Python: `Shell`.
 
 The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it
-prints is framed without looking at prompts: behind each command it is told to echo, by its builtin, a mark with ``$?``
-and ``$$`` (`_framing.py`). The mark appears when the command is over, and says how it ended and which shell answered;
-nested shells are followed without further ado.
+prints is framed without looking at prompts: after each command its builtin echo prints a mark with ``$?`` and ``$$``
+(`shell_marks.py`). The mark appears when the command has ended, and says with which status and which shell printed it,
+so nested shells need nothing more.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from nsbox import _core
-from nsbox.diagnosis import pid_namespace as _pidns
+from nsbox.diagnosis import pid_namespace
 from nsbox.errors import ClosedError, SpecError
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options
-from nsbox.start import shell_marks as _framing
+from nsbox.start import shell_marks
 from nsbox.start.fork_exec import fork_exec
 from nsbox.start.launch import Environment
 
@@ -146,7 +146,7 @@ class Shell:
     ) -> None:
         self.timeout = timeout
         self.returncode: int | None = None
-        self._marks = _framing.Marks()
+        self._marks = shell_marks.Marks()
         self._buffer = b""
         self._untyped = b""
         self.program = os.fspath(shell) if shell is not None else _default_shell()
@@ -287,7 +287,7 @@ class Shell:
         return None if timeout is None else time.monotonic() + timeout
 
     def _frame(
-        self, command: str, deadline: float | None, follower: _framing.Follower | None = None
+        self, command: str, deadline: float | None, follower: shell_marks.Follower | None = None
     ) -> tuple[str, int, int | None]:
         """Type a command and the echo of the mark; return what came before the mark, ``$?`` and ``$$``."""
         self._buffer = b""
@@ -303,7 +303,7 @@ class Shell:
         """Have it typed while the output is read: a terminal takes so much, and then waits until that was read."""
         self._untyped = os.fsencode(command) + b"\n" + self._marks.next()
 
-    def _read_to_mark(self, deadline: float | None, follower: _framing.Follower | None) -> re.Match[bytes] | None:
+    def _read_to_mark(self, deadline: float | None, follower: shell_marks.Follower | None) -> re.Match[bytes] | None:
         """Read until the mark is there, or everything ends."""
         while (found := self._marks.seen(self._buffer)) is None:
             part = self._read(deadline)
@@ -346,7 +346,7 @@ class Shell:
         terminal = ready.get(self._terminal, 0)
         return bool(terminal & ~select.POLLOUT), bool(terminal & select.POLLOUT), self.pidfd in ready
 
-    def _interrupt(self, follower: _framing.Follower | None) -> str:
+    def _interrupt(self, follower: shell_marks.Follower | None) -> str:
         """Type Ctrl-C, then kill what is in the foreground, then the shell, until it answers; return the output."""
         self._await_job()
         for grace in _INTERRUPT_GRACES:
@@ -396,7 +396,7 @@ class Shell:
     def _explanation(self, stdout: str, pid: int | None) -> str | None:
         if pid is None or not re.search(r"fork", stdout, re.IGNORECASE):
             return None
-        return ENOMEM_EXPLAINED if _pidns.for_children(self.pid) == "dead" else None
+        return ENOMEM_EXPLAINED if pid_namespace.for_children(self.pid) == "dead" else None
 
 
 def _default_shell() -> str:

@@ -24,6 +24,7 @@ from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.remote.protocol import pack_failure, pack_value, receive, send
 from nsbox.remote.worker import Streams, carry_out
+from nsbox.spec.kinds import KINDS
 
 __all__ = ["END", "ORDER", "serve"]
 
@@ -35,8 +36,8 @@ ORDER = struct.Struct("=Q??")
 order of the table of kinds, and ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`."""
 
 _MOST_DESCRIPTORS = 16
-_KINDS = [kind.flag for kind in _core.kinds()]
-_CLONE_NEWPID = 0x20000000
+_KINDS = [kind.flag for kind in KINDS.values()]
+_CLONE_NEWPID = KINDS["pid"].flag
 
 
 class _Server:

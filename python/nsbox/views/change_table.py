@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nsbox.records.processes import command
 from nsbox.views import grid
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nsbox.records.mounts import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import NamespaceIds, Process
-    from nsbox.seeing.diff import Diff
 
 __all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
 
@@ -37,14 +36,43 @@ def is_colored() -> bool:
     return not os.environ.get("NO_COLOR") and sys.stdout.isatty()
 
 
-def text(diff: Diff, *, width: int | None, color: bool) -> str:
+class Differences(Protocol):
+    """What became of everything between two moments."""
+
+    @property
+    def processes(self) -> Changes[Process]:
+        """See `nsbox.Diff`."""
+        ...
+
+    @property
+    def namespaces(self) -> Changes[NamespaceRecord]:
+        """See `nsbox.Diff`."""
+        ...
+
+    @property
+    def mounts(self) -> Changes[Mount]:
+        """See `nsbox.Diff`."""
+        ...
+
+    @property
+    def ipc(self) -> Changes[IpcObject]:
+        """See `nsbox.Diff`."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `nsbox.Diff`."""
+        ...
+
+
+def text(diff: Differences, *, width: int | None, color: bool) -> str:
     """Return a line for everything that is different."""
     lines = grid.human(_BARE, list(_rows(diff)), width=width, headings=False).split("\n")
     lines = [_colored(line.rstrip()) if color else line.rstrip() for line in lines if line] or [_NOTHING]
     return "\n".join([*lines, *_notes(diff)])
 
 
-def html(diff: Diff) -> str:
+def html(diff: Differences) -> str:
     """Return the same as an HTML table."""
     rows = list(_rows(diff))
     notes = [*([] if rows else [_NOTHING]), *_notes(diff)]
@@ -56,11 +84,11 @@ def _colored(line: str) -> str:
     return f"{escape}{line}\033[0m" if escape else line
 
 
-def _notes(diff: Diff) -> list[str]:
+def _notes(diff: Differences) -> list[str]:
     return [f"({note})" for note in diff.notes]
 
 
-def _rows(diff: Diff) -> Iterator[grid.Row]:
+def _rows(diff: Differences) -> Iterator[grid.Row]:
     yield from _of("process", diff.processes, _process)
     yield from _of("namespace", diff.namespaces, _namespace)
     yield from _of("mount", diff.mounts, lambda one: (one.point, mount(one)))

@@ -13,8 +13,8 @@ from nsbox.views.palette import GREY, INK, KINDS, LINE, PAPER, SLATE
 from nsbox.views.svg import MONO, SANS, Sheet
 
 if TYPE_CHECKING:
+    from nsbox.records.comparison import Compared
     from nsbox.records.processes import Process
-    from nsbox.seeing.compare import Comparison
 
 __all__ = ["picture"]
 
@@ -47,7 +47,7 @@ class _Line:
     parent: int | None
 
 
-def picture(comparison: Comparison) -> str:
+def picture(comparison: Compared) -> str:
     """Draw both sides as an SVG document."""
     lines, hidden = _lines(comparison)
     first = next((number for number, line in enumerate(lines) if line.inside is not None), len(lines))
@@ -103,7 +103,7 @@ def picture(comparison: Comparison) -> str:
     return sheet.document(width, end + _MARGIN, title)
 
 
-def _lines(comparison: Comparison) -> tuple[list[_Line], str]:
+def _lines(comparison: Compared) -> tuple[list[_Line], str]:
     """Put the processes of both sides into the order of the tree, below those above them outside."""
     inside = {outer.pid: inner for outer, inner in comparison.pairs}
     everything = {one.pid: one for one in (*comparison.others, *(outer for outer, _ in comparison.pairs))}

@@ -12,7 +12,7 @@ from nsbox.views.change_table import ipc_object, mount
 from nsbox.views.palette import KINDS
 
 if TYPE_CHECKING:
-    from nsbox.seeing.compare import Comparison
+    from nsbox.records.comparison import Compared
 
 __all__ = ["html", "text"]
 
@@ -30,7 +30,7 @@ class _Part(NamedTuple):
     note: str = ""
 
 
-def text(comparison: Comparison, *, width: int | None) -> str:
+def text(comparison: Compared, *, width: int | None) -> str:
     """Return the tables below each other."""
     drawn = []
     for columns, rows, note in _parts(comparison):
@@ -39,7 +39,7 @@ def text(comparison: Comparison, *, width: int | None) -> str:
     return "\n\n".join(drawn)
 
 
-def html(comparison: Comparison) -> str:
+def html(comparison: Compared) -> str:
     """Return the tables as HTML."""
     colours = {"NAMESPACE": {kind: colour for kind, (colour, _) in KINDS.items() if kind in comparison.own}}
     return "\n".join(
@@ -48,13 +48,13 @@ def html(comparison: Comparison) -> str:
     )
 
 
-def _parts(comparison: Comparison) -> list[_Part]:
+def _parts(comparison: Compared) -> list[_Part]:
     return [
         part for part in (_kinds(comparison), _processes(comparison), _things(comparison)) if part.rows or part.note
     ]
 
 
-def _kinds(comparison: Comparison) -> _Part:
+def _kinds(comparison: Compared) -> _Part:
     pairs = zip(comparison.outside._fields, comparison.outside, comparison.inside, strict=True)
     rows = [
         grid.Row([kind, _id(out), "the same" if out == inner and out else _id(inner)]) for kind, out, inner in pairs
@@ -66,7 +66,7 @@ def _id(number: int | None) -> str:
     return "unknown" if number is None else str(number)
 
 
-def _processes(comparison: Comparison) -> _Part:
+def _processes(comparison: Compared) -> _Part:
     rows = [
         grid.Row([str(out.pid), str(out.ppid), str(inner.pid), str(inner.ppid), command(out)])
         for out, inner in comparison.pairs
@@ -76,7 +76,7 @@ def _processes(comparison: Comparison) -> _Part:
     return _Part(_PROCESSES, rows, note)
 
 
-def _things(comparison: Comparison) -> _Part:
+def _things(comparison: Compared) -> _Part:
     mounts = [("outside", one) for one in comparison.only_outside] + [("inside", one) for one in comparison.only_inside]
     rows = [grid.Row([where, one.point, f"mount of {mount(one)}"]) for where, one in mounts]
     for where, objects in (("outside", comparison.ipc_only_outside), ("inside", comparison.ipc_only_inside)):

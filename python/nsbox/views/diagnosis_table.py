@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
 
-from nsbox.diagnosis.places import PLACES
+from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.palette import AMBER, GREEN, RED
-
-if TYPE_CHECKING:
-    from nsbox.diagnosis.doctor import Diagnosis
-    from nsbox.records.diagnosis import Answer, Trial
 
 __all__ = ["page"]
 
@@ -21,21 +16,24 @@ _QUESTIONS = {"": "right", "VERDICT": "left", "QUESTION": "left", "ANSWER": "lef
 _KINDS = (grid.Column("KIND"), grid.Column("AS IT IS"), grid.Column("IN A USER NAMESPACE"))
 
 
-def page(diagnosis: Diagnosis) -> str:
-    """Return the verdict and two tables as HTML."""
-    where = ", ".join(PLACES[place] for place in diagnosis.places)
+def page(verdict: str, where: str, answers: Iterable[Answer], allowed: Mapping[str, Allowed]) -> str:
+    """Return the verdict and two tables as HTML.
+
+    Args:
+        verdict: All of it in a sentence.
+        where: What the surroundings are; may be empty.
+        answers: The questions and answers.
+        allowed: What can be had, by what it is.
+    """
     head = "".join(_html.aligned("th", side, name) for name, side in _QUESTIONS.items())
-    kinds = [
-        grid.Row([name, _had(allowed.root), _had(allowed.rootless)])
-        for name, allowed in {**diagnosis.kinds, "all": diagnosis.everything}.items()
-    ]
+    kinds = [grid.Row([name, _had(one.root), _had(one.rootless)]) for name, one in allowed.items()]
     colours = {text: GREEN if text == "yes" else RED for row in kinds for text in row.cells[1:] if text}
-    lines = [f"<p><b>{_html.text(diagnosis.verdict)}</b></p>"]
+    lines = [f"<p><b>{_html.text(verdict)}</b></p>"]
     lines += [f"<p>{_html.text(where)}</p>"] if where else []
     lines += [_html.table(_KINDS, kinds, colours={column.name: colours for column in _KINDS[1:]})]
     lines += [f"<table><thead><tr>{head}</tr></thead><tbody>"]
     # Not by the table of others: of these texts nothing may be cut.
-    lines += [f"<tr>{''.join(_question(answer))}</tr>" for answer in diagnosis.answers]
+    lines += [f"<tr>{''.join(_question(answer))}</tr>" for answer in answers]
     return "\n".join([*lines, "</tbody></table>"])
 
 

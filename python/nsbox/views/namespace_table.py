@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from nsbox.errors import SpecError
 from nsbox.records.names import Users
+from nsbox.spec.kinds import KINDS
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.filter import Filter
-from nsbox.views.palette import KINDS
+from nsbox.views.palette import KINDS as SHOWN
 
 if TYPE_CHECKING:
     from nsbox.records.namespaces import NamespaceRecord, TreeOf
@@ -41,7 +42,7 @@ DEFAULT_COLUMNS = ("NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND")
 PROCESS_COLUMNS = ("PID", "PPID", "USER", "COMMAND")
 
 Form = Literal["human", "raw", "json", "html"]
-_COLOURS = {"mnt" if kind == "mount" else kind: colour for kind, (colour, _) in KINDS.items()}
+_COLOURS = {KINDS[kind].link: colour for kind, (colour, _) in SHOWN.items()}
 _RIGHT = {"NS", "NPROCS", "PID", "PPID", "UID", "NETNSID", "PNS", "ONS"}
 _ROOM = {"NS": 10, "TYPE": 5, "PID": 5, "PPID": 5}
 _NUMBERS = _RIGHT - {"NETNSID"}

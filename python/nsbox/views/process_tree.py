@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nsbox.records.names import printable
+from nsbox.spec.kinds import KINDS
 
 if TYPE_CHECKING:
     from nsbox.records.processes import Process
@@ -115,7 +116,7 @@ def forest(root: Node, kind: str, options: TreeOptions) -> list[tuple[int | None
 
     A namespace is None where it is unknown. As in pstree, what is unknown at the very top belongs nowhere.
     """
-    position = list(_KINDS).index(kind)
+    position = list(KINDS).index(kind)
     found: dict[int | None, list[Node]] = {}
     waiting: list[tuple[Node, int | None]] = [(root, None)]
     while waiting:
@@ -125,10 +126,6 @@ def forest(root: Node, kind: str, options: TreeOptions) -> list[tuple[int | None
             found.setdefault(own, []).append(node)
         waiting.extend((child, own) for child in reversed(_ordered(node, options)))
     return list(found.items())
-
-
-_KINDS = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
-"""The fields of `NamespaceIds`."""
 
 
 def _ordered(node: Node, options: TreeOptions) -> list[Node]:
@@ -167,7 +164,7 @@ class _Plan:
             # Its parent is in another tree, so that there is nothing to compare with.
             root = replace(root, changes=())
         nodes, owners, ranges = [root], [parent_owner], []
-        cut = None if options.by is None else _KINDS.index(options.by)
+        cut = None if options.by is None else list(KINDS).index(options.by)
         for node in nodes:
             children: Sequence[Node] = node.children
             if children:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
+from nsbox.records.steps import ExplainedStep, StepResult
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.palette import GREEN, RED
-
-if TYPE_CHECKING:
-    from nsbox.command.explain import Explanation
-    from nsbox.records.steps import ExplainedStep, StepResult
 
 __all__ = ["done", "explained"]
 
@@ -37,21 +33,25 @@ def done(steps: Sequence[StepResult]) -> str:
     return _html.table(_DONE, rows, colours={"RESULT": {one: GREEN if one == "done" else RED for one in results}})
 
 
-def explained(explanation: Explanation) -> str:
-    """Return an HTML table of steps with what does the same by hand."""
+def explained(title: str, steps: Iterable[ExplainedStep], closest: Mapping[str, str], notes: Iterable[str]) -> str:
+    """Return an HTML table of steps with what does the same by hand.
+
+    Args:
+        title: What is explained.
+        steps: The steps.
+        closest: The command and the call of nsbox that come closest, by a label; each may be empty.
+        notes: What else should be known.
+    """
     cells = [
-        [str(step.index), step.actor, step.name, step.call, step.command, step.result, _why(step)]
-        for step in explanation.steps
+        [str(step.index), step.actor, step.name, step.call, step.command, step.result, _why(step)] for step in steps
     ]
     # What has not been done has no results, and some plans have nothing that could be done by hand.
     said = [any(texts) for texts in zip(*cells, strict=True)]
     columns = list(itertools.compress(_EXPLAINED, said))
     rows = [grid.Row(list(itertools.compress(texts, said))) for texts in cells]
-    closest = [("As a command", explanation.command), ("In Python", explanation.python)]
-    notes = [f"{label}: {text}" for label, text in closest if text]
-    title = f"<p><b>{_html.cell(explanation.title)}</b></p>"
-    below = [f"<p>{_html.cell(note)}</p>" for note in [*notes, *explanation.notes]]
-    return "\n".join([title, _html.table(columns, rows), *below])
+    labelled = [f"{label}: {text}" for label, text in closest.items() if text]
+    below = [f"<p>{_html.cell(note)}</p>" for note in [*labelled, *notes]]
+    return "\n".join([f"<p><b>{_html.cell(title)}</b></p>", _html.table(columns, rows), *below])
 
 
 def _why(step: StepResult | ExplainedStep) -> str:

@@ -19,7 +19,7 @@ from nsbox.command.program import end_by, exec_step
 from nsbox.command.step import CommandStep, quoted
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, UnsupportedError
-from nsbox.namespaces import target as _target
+from nsbox.namespaces import target
 from nsbox.namespaces.handle import Namespace
 from nsbox.spec.joins import Pidfd
 from nsbox.spec.kinds import KINDS
@@ -47,7 +47,7 @@ def in_own_user_namespace(pid: int) -> bool | None:
     """Return whether a process is in the caller's user namespace; None where that cannot be seen."""
     try:
         with Namespace.of(pid, "user") as namespace:
-            return _target.of_this_thread("user") == namespace.identity
+            return target.of_this_thread("user") == namespace.identity
     except SpawnError:
         return None
 
@@ -205,19 +205,19 @@ class _Files:
             if kind == "pid" and self._forks and namespace.is_dead:
                 call = "ioctl(NS_GET_PID_FROM_PIDNS, 1)"
                 raise spawn_error(errno.ESRCH, "join pid", "nsenter", call, f"PID namespace {namespace.id}")
-            self._opened[kind] = _target.open_namespace(namespace, kind)
+            self._opened[kind] = target.open_namespace(namespace, kind)
 
     def open_parent(self) -> None:
         if "user" in self._opened:
             of = self._opened["user"]
         elif self._pid:
-            of = _target.open_namespace(self._process, "user")
+            of = target.open_namespace(self._process, "user")
         else:
             of = next(iter(self._opened.values()))
         self._opened["user"] = raw.ns_get_userns(of)
 
     def open_directory(self, name: str, path: str) -> None:
-        opened = _target.open_path_directory(path) if path else _target.open_directory(self._process, name)
+        opened = target.open_path_directory(path) if path else target.open_directory(self._process, name)
         self._opened[name] = opened
 
     def read_environment(self) -> None:
@@ -270,7 +270,7 @@ class _Files:
 
     @property
     def _directory(self) -> str:
-        return f"/proc/{_target.number_in_proc(self._opened['process'], self._pid)}"
+        return f"/proc/{target.number_in_proc(self._opened['process'], self._pid)}"
 
     def _see_that_it_is_alive(self) -> None:
         """What was read by number is that process's only if it has not ended meanwhile."""

@@ -20,6 +20,7 @@ def _asked_for(failure: Failure) -> list[str]:
 
 
 def new_user(failure: Failure) -> bool:
+    """Return whether the step makes a user namespace."""
     return "CLONE_NEWUSER" in failure.call
 
 

@@ -25,6 +25,7 @@ lint: $(VENV)/linted  ## Check formatting, types and style of both languages, an
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python tools/errors.py --check
 	$(BIN)/python tools/reference.py --check

@@ -60,11 +60,11 @@ impl From<Error> for PyErr {
     }
 }
 
-/// `nsbox.errors.spawn_error` chooses the class (a PermissionError where `except PermissionError` should work) and
+/// `nsbox.diagnosis.failure.spawn_error` chooses the class (a PermissionError where `except PermissionError` should work) and
 /// finds the hint.
 fn spawn_error(py: Python<'_>, failure: &StepFailure) -> PyResult<PyErr> {
     let StepFailure { errno, step, actor, call, detail } = failure;
-    let error = py.import("nsbox.errors")?.getattr("spawn_error")?.call1((
+    let error = py.import("nsbox.diagnosis.failure")?.getattr("spawn_error")?.call1((
         *errno,
         *step,
         *actor,

@@ -1,33 +1,26 @@
 """Linux namespaces for Python: run things in them, see them, understand them."""
 
-# General layout, along the way of the data:
+# The folders, along the way of the data; each may import from those above it in this list, and `make lint` checks that:
 #
-#   spec.py      what the caller asks for, validated: Spec
-#   launch.py    the program and its surroundings; the one place where something is started
-#   process.py   subprocess in namespaces: Popen
-#   calls.py     ... its functions: run, call, check_output, and its other names
-#   aio.py       ... and asyncio's: create_subprocess_exec, create_subprocess_shell
-#   handle.py    the bare handle without pipes: fork_exec
-#   shell.py     an interactive shell as PID 1: Shell
-#   processes.py the process table: ps
-#   tree.py      the tree of processes: pstree
-#   inventory.py the namespaces there are: lsns, namespaces_of, same_namespace
-#   mountinfo.py the mounts that a process sees: mounts
-#   ipc.py       what is in an IPC namespace: ipcs
-#   snapshots.py all of that at a moment: snapshot, observe
-#   changes.py   what became of it between two moments: diff
-#   comparison.py    inside and outside side by side: compare
-#   recording.py records to plain data and back
-#   veth.py      two boxes connected by a cable: connect
-#   views/       records to text, HTML and SVG; pure functions
-#   errors.py    everything that is raised
-#   pytest_plugin.py   fixtures, tests inside new namespaces (_within.py); nothing here imports it
-#   kernel_provisioner.py  notebook kernels in namespaces; nothing here imports it either
-#   transcript/  terminal sessions of handouts, run again and compared
-#   exercise/    the workshop exercise, live
-#   quiz.py      questions whose answers are read from the kernel
-#   notebook/    magics, and errors as panels: %load_ext nsbox
-#   cli/         the nsbox command
+#   errors.py     everything that is raised
+#   spec/         what the caller asks for, checked: Spec, Join, Bind, Limits
+#   records/      what was read, as frozen data: Process, Mount, NamespaceRecord, Change
+#   views/        records as text, HTML and SVG: pure functions
+#   raw.py        the bare system calls
+#   diagnosis/    why a step fails, and what this machine allows: doctor
+#   seeing/       /proc and namespaces, read and compared: ps, pstree, lsns, mounts, ipcs, snapshot, diff, compare
+#   namespaces/   namespaces as things: Namespace; unshare and setns for a thread; translate_pid
+#   start/        programs in namespaces: run, Popen, create_subprocess_exec, fork_exec, Shell, enter
+#   remote/       a Python inside, and the protocol to it
+#   box/          a living set of namespaces: Box; two boxes connected: connect
+#   tasks/        Python functions in namespaces of their own: Executor, boxed
+#   command/      the options and steps of unshare(1) and nsenter(1): explain
+#   transcript/   terminal sessions of handouts, run again and compared
+#   exercise/     the workshop exercise, live
+#   assertions.py lessons.py quiz.py testinfra.py kernel_provisioner.py    public modules, used by tests and notebooks
+#   cli/          the nsbox command
+#   plugin/       what pytest_plugin.py does
+#   notebook/     magics, and errors as panels: %load_ext nsbox
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
 
@@ -99,7 +92,7 @@ if TYPE_CHECKING:
     from nsbox.tasks.executor import Executor
     from nsbox.tasks.outcome import Outcome, Verdict
 
-# No public name may also be the name of a module here: importing that module would put it in the name's place.
+# No public name may also be the name of a folder or module here: importing that would put it in the name's place.
 _NAMES = {
     "_core": ("__version__",),
     "box.box": ("Box",),

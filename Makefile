@@ -1,8 +1,8 @@
-# Everything happens in a virtual environment of the project's own; nothing is installed outside it.
+# Everything is installed in the project's own virtual environment, and nothing outside it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# What a rebuild depends on. Python sources are used in place.
+# The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
 .PHONY: help demo test lint fmt stubs notebooks bench wheel sdist clean
@@ -14,11 +14,11 @@ help:  ## Show this list
 demo: $(VENV)/built  ## Build, install, and walk through the exercise on this kernel
 	@$(BIN)/nsbox demo
 
-test: $(VENV)/tested  ## Build, install what the tests need, and run them all
+test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib
 	$(BIN)/python -m pytest $(PYTEST)
 
-lint: $(VENV)/linted  ## Check formatting, types and style of both languages, and the generated stub
+lint: $(VENV)/linted  ## Check format, types and style of both languages, the layers of imports, and the generated files
 	cargo fmt --all --check
 	cargo clippy --all-targets -- --deny warnings
 	cargo clippy --package nsbox-init --profile init -- --deny warnings
@@ -36,15 +36,15 @@ fmt: $(VENV)/linted  ## Format both languages
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-stubs: $(VENV)/linted  ## Generate _core.pyi from the Rust sources, docs/errors.md and docs/reference.md
+stubs: $(VENV)/linted  ## Generate _core.pyi, docs/errors.md and docs/reference.md
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python tools/errors.py
 	$(BIN)/python tools/reference.py
 
-notebooks: $(VENV)/tested  ## Execute the lessons and write them with what they show
+notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in them
 	$(BIN)/python tools/notebooks.py
 
-bench: $(VENV)/built  ## Measure spawning and reading against floors in C and their peers, and imports against a bare interpreter
+bench: $(VENV)/built  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
 	$(BIN)/python benches/spawn.py
 	$(BIN)/python benches/aio.py
 	$(BIN)/python benches/boxes.py
@@ -66,7 +66,7 @@ $(VENV)/bin/python:
 	  || { echo "nsbox needs Python 3.11 or newer; choose one with make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# pip builds the release profile through the build backend, which it fetches by itself.
+# pip builds the release profile with the build backend, which pip installs by itself.
 $(VENV)/built: $(CORE) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
 	@touch $@

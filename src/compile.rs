@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::idmap;
 use crate::join;
 use crate::mounts::Place;
-use crate::ns;
+use crate::kinds;
 use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
 use crate::rlimit;
 use crate::spec::{Facts, Join, KnownSpec, Launch, Maps, Spec};
@@ -59,7 +59,7 @@ pub fn compile(
 ) -> Result<Plan> {
     let Beginning { mut plan, flags, joined, added, arrangement, carry } =
         beginning(spec, join, facts, cgroup.as_deref(), Actor::Caller)?;
-    let inner = if arrangement == Arrangement::Guarded { flags & !ns::TIME } else { 0 };
+    let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
         "fork",
@@ -180,7 +180,7 @@ fn beginning(
     outside: Actor,
 ) -> Result<Beginning> {
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
-        ns::by_name(name)
+        kinds::by_name(name)
             .map(|kind| flags | kind.flag)
             .ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
     })?;
@@ -190,8 +190,8 @@ fn beginning(
         (spec.root.is_some(), "root is set, and must not change the caller's own"),
         (!spec.mounts.is_empty(), "mounts are given, and must not change the caller's own"),
     ];
-    if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & ns::MOUNT == 0) {
-        flags |= ns::MOUNT;
+    if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & kinds::MOUNT == 0) {
+        flags |= kinds::MOUNT;
         added.push(("mount", why));
     }
     let joined = join.map_or(Ok(0), join::flags)?;
@@ -199,16 +199,16 @@ fn beginning(
         added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
     }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
-    if flags & ns::USER == 0 {
+    if flags & kinds::USER == 0 {
         if mapped {
-            flags |= ns::USER;
+            flags |= kinds::USER;
             added.push(("user", "an id map is given"));
-        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 && joined & ns::USER == 0 {
-            flags |= ns::USER;
+        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 && joined & kinds::USER == 0 {
+            flags |= kinds::USER;
             added.push(("user", "the caller lacks CAP_SYS_ADMIN"));
         }
     }
-    if joined & flags & ns::USER != 0 && (mapped || spec.maps.auto) {
+    if joined & flags & kinds::USER != 0 && (mapped || spec.maps.auto) {
         return Err(Error::Spec(
             "unshare: the maps of a new user namespace inside one that is joined could only be written from in there; \
              leave user out, or set map_root_user=False"
@@ -221,7 +221,7 @@ fn beginning(
             "pid_max: on this kernel ({major}.{minor}) the limit is one for the whole machine; each PID namespace has its own since Linux 6.14"
         )));
     }
-    if spec.keep_caps && flags & ns::USER == 0 {
+    if spec.keep_caps && flags & kinds::USER == 0 {
         return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
     }
     let arrangement = match (spec.fork, spec.init) {
@@ -230,13 +230,13 @@ fn beginning(
         (true, false) => Arrangement::Guarded,
     };
 
-    if joined & flags & ns::PID != 0 && arrangement == Arrangement::Unforked {
+    if joined & flags & kinds::PID != 0 && arrangement == Arrangement::Unforked {
         return Err(Error::Spec(
             "unshare: with fork=False the payload is not in the joined PID namespace, and cannot make another in it"
                 .into(),
         ));
     }
-    if flags & ns::TIME != 0 && arrangement != Arrangement::InitInside && facts.kernel < TIME_ENTERED_BY_EXEC {
+    if flags & kinds::TIME != 0 && arrangement != Arrangement::InitInside && facts.kernel < TIME_ENTERED_BY_EXEC {
         let (major, minor) = facts.kernel;
         return Err(Error::Unsupported(format!(
             "unshare: on this kernel ({major}.{minor}) a new time namespace needs init=True; exec enters it since Linux 6.3"
@@ -247,10 +247,10 @@ fn beginning(
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
     // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
     let joins = join.is_some();
-    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & ns::USER != 0 && !joins);
+    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & kinds::USER != 0 && !joins);
     // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
     // (time_namespaces(7)): so it is unshared, not cloned.
-    let cloned = flags & !ns::TIME;
+    let cloned = flags & !kinds::TIME;
     let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     if let Some(cgroup) = cgroup {
         plan.outside("cgroup", cgroup.action(), "cgroups(7)", "the limits hold before anything runs under them");
@@ -294,15 +294,15 @@ fn enter(plan: &mut Builder, cgroup: &Directory) {
 
 /// What makes the new namespaces usable.
 fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
-    if flags & ns::USER != 0 {
+    if flags & kinds::USER != 0 {
         id_maps(plan, actor, spec, facts);
     }
-    if flags & ns::TIME != 0 {
+    if flags & kinds::TIME != 0 {
         if spec.fork {
             plan.op(
                 actor,
                 "unshare time",
-                Op::Unshare { flags: ns::TIME },
+                Op::Unshare { flags: kinds::TIME },
                 "time_namespaces(7)",
                 "children enter it; its clocks can still be set",
             );
@@ -324,7 +324,7 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             );
         }
     }
-    if flags & ns::MOUNT != 0 {
+    if flags & kinds::MOUNT != 0 {
         let propagation = match spec.propagation.as_str() {
             "shared" => Some((MS_SHARED, "mounts are shared with other mount namespaces: as asked")),
             "slave" => Some((MS_SLAVE, "mounts made outside still arrive; none made here leaves")),
@@ -353,7 +353,7 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "only this UTS namespace has it",
         );
     }
-    if flags & ns::NET != 0 && spec.loopback.unwrap_or(true) {
+    if flags & kinds::NET != 0 && spec.loopback.unwrap_or(true) {
         plan.op(
             actor,
             "loopback",
@@ -362,7 +362,7 @@ fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Fact
             "a new network namespace has nothing but lo, and lo is down",
         );
     }
-    let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & ns::USER != 0, facts };
+    let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
     if let Some(root) = &spec.root {
         place.check("root")?;
         let op = Op::NewRoot { path: Text(c_bytes(root)) };
@@ -530,7 +530,7 @@ fn payload(
             "as asked: ambient, so that they survive the exec",
         );
     } else if carry {
-        let (inheritable, ambient) = if flags & ns::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
+        let (inheritable, ambient) = if flags & kinds::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
         op(
             "drop capabilities",
             Op::Capabilities { inheritable, ambient },

@@ -2,7 +2,7 @@
 
 use crate::compile::Builder;
 use crate::error::{Error, Result};
-use crate::ns::{self, Kind};
+use crate::kinds::{self, Kind};
 use crate::plan::{Actor, Arrangement};
 use crate::spec::{Facts, Join};
 use nsbox_init::wire::Op;
@@ -18,17 +18,17 @@ pub fn descriptors(join: &Join) -> impl Iterator<Item = i32> {
 }
 
 fn kind(name: &str) -> Result<Kind> {
-    ns::by_name(name).ok_or_else(|| Error::Spec(format!("join: no namespace is called {name:?}")))
+    kinds::by_name(name).ok_or_else(|| Error::Spec(format!("join: no namespace is called {name:?}")))
 }
 
 /// The name of the step for each kind.
 pub fn step_name(kind: Kind) -> &'static str {
     match kind.flag {
-        ns::USER => "join user",
-        ns::MOUNT => "join mount",
-        ns::PID => "join pid",
-        ns::NET => "join net",
-        ns::TIME => "join time",
+        kinds::USER => "join user",
+        kinds::MOUNT => "join mount",
+        kinds::PID => "join pid",
+        kinds::NET => "join net",
+        kinds::TIME => "join time",
         _ => match kind.name {
             "ipc" => "join ipc",
             "uts" => "join uts",
@@ -45,20 +45,20 @@ pub fn step_name(kind: Kind) -> &'static str {
 pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Result<()> {
     let privileged = facts.effective & Facts::SYS_ADMIN != 0;
     let mut entries = join.namespaces.iter().map(|(name, fd)| Ok((kind(name)?, *fd))).collect::<Result<Vec<_>>>()?;
-    entries.sort_by_key(|(kind, _)| (kind.flag == ns::USER) == privileged);
+    entries.sort_by_key(|(kind, _)| (kind.flag == kinds::USER) == privileged);
     for (kind, fd) in entries {
         let why = match kind.flag {
-            ns::USER if join.user_added => {
+            kinds::USER if join.user_added => {
                 "the others belong to it, and the caller has no rights over them outside of it"
             }
-            ns::USER if privileged => "last: the caller's own rights reach further than those it has in there",
-            ns::USER => "first: only in there has the caller the right to join the others",
-            ns::PID => "for the children, as only they can be in it",
-            ns::MOUNT => "the mounts, the root and the working directory of that namespace",
+            kinds::USER if privileged => "last: the caller's own rights reach further than those it has in there",
+            kinds::USER => "first: only in there has the caller the right to join the others",
+            kinds::PID => "for the children, as only they can be in it",
+            kinds::MOUNT => "the mounts, the root and the working directory of that namespace",
             _ => "as asked",
         };
         plan.op(actor, step_name(kind), Op::Setns { fd, flags: kind.flag }, "setns(2)", why);
-        if kind.flag == ns::USER && !join.preserve_credentials {
+        if kind.flag == kinds::USER && !join.preserve_credentials {
             plan.op(
                 actor,
                 "become root",
@@ -82,7 +82,7 @@ pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Re
 pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrangement) {
     let init_inside = arrangement == Arrangement::InitInside;
     // A new PID namespace can only be made by a member of the one it is made in.
-    if joined & ns::PID != 0 && (init_inside || cloned & ns::PID != 0) {
+    if joined & kinds::PID != 0 && (init_inside || cloned & kinds::PID != 0) {
         plan.op(
             Actor::Init,
             "descend",
@@ -91,7 +91,7 @@ pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrange
             "a second nsbox-init in the joined PID namespace, which orphans cannot leave; the first waits for it",
         );
     }
-    if init_inside && cloned & ns::PID != 0 {
+    if init_inside && cloned & kinds::PID != 0 {
         plan.op(
             Actor::Init,
             "clone init",

@@ -14,7 +14,7 @@ mod image;
 mod ipc;
 mod join;
 pub mod mounts;
-mod ns;
+mod kinds;
 mod pidfd;
 pub mod plan;
 mod privileges;
@@ -51,7 +51,7 @@ mod _core {
     #[pymodule_export]
     use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
-    use crate::ns::{Kind, kinds};
+    use crate::kinds::{Kind, kinds};
     #[pymodule_export]
     use crate::plan::{Plan, StepView};
     #[pymodule_export]

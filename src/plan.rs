@@ -10,7 +10,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::cgroup::Directory;
-use crate::ns::{self, kinds_of};
+use crate::kinds::{self, kinds_of};
 use nsbox_init::wire::{self, Op, Sink};
 
 /// Who carries out a step.
@@ -237,7 +237,7 @@ impl Plan {
     /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace, so that its death is the death of
     /// everything. Where something is joined first, it stays outside of a new PID namespace.
     pub fn init_is_pid_1(&self) -> bool {
-        self.clone_flags() & ns::PID != 0
+        self.clone_flags() & kinds::PID != 0
     }
 
     /// The steps that write the files of the user namespace, with their numbers.

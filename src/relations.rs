@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
 
-use crate::ns::KINDS;
+use crate::kinds::KINDS;
 use crate::proc::Proc;
 use crate::proc::dir::{Dir, Errno};
 

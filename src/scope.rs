@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::error::{Error, Result, StepFailure};
-use crate::ns::{self, KINDS, kinds_of};
+use crate::kinds::{self, KINDS, kinds_of};
 use calls::{
     checked, chroot, directory, loopback_up, mount, mount_number, mount_proc, own_namespace, setns, thread, unshare,
 };
@@ -93,7 +93,7 @@ impl ThreadScope {
         loopback: bool,
     ) -> Result<Self> {
         let flag = |name: &String| {
-            ns::by_name(name)
+            kinds::by_name(name)
                 .map(|kind| kind.flag)
                 .ok_or_else(|| Error::Spec(format!("kinds: no namespace is called {name:?}")))
         };
@@ -199,11 +199,11 @@ impl ThreadScope {
                 let (kept, directories) = keep(*flags)?;
                 step("unshare", || format!("unshare({})", names(*flags)), unshare(*flags as i32))?;
                 (undo.namespaces, undo.directories) = (kept, directories);
-                if *flags & ns::MOUNT != 0 && *private {
+                if *flags & kinds::MOUNT != 0 && *private {
                     let call = || "mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)".into();
                     step("propagation", call, mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE))?;
                 }
-                if *flags & ns::NET != 0 && *loopback {
+                if *flags & kinds::NET != 0 && *loopback {
                     step("loopback", || "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(), loopback_up())?;
                 }
                 Ok(())
@@ -216,7 +216,7 @@ impl ThreadScope {
                     step(join_step(flag), call, setns(fd, flag))?;
                     let own = kept.iter().position(|(kind, _)| *kind == flag).expect("one was kept for each");
                     undo.namespaces.push(kept.swap_remove(own));
-                    if flag == ns::MOUNT {
+                    if flag == kinds::MOUNT {
                         undo.directories = directories.take();
                     }
                 }
@@ -276,14 +276,14 @@ impl Undo {
         }
         let mut at_home = true;
         for (flag, fd) in self.namespaces.into_iter().rev() {
-            if flag == ns::MOUNT {
+            if flag == kinds::MOUNT {
                 // Threads that were started in here share root and cwd with this one, until long after their join; they
                 // keep them, and setns says what has failed if this does.
                 let _ = unshare(libc::CLONE_FS);
             }
             let call = format!("setns({}, {})", fd.as_raw_fd(), names(flag));
             let back = attempt(join_step(flag), call, setns(fd.as_raw_fd(), flag));
-            at_home &= back || flag != ns::MOUNT;
+            at_home &= back || flag != kinds::MOUNT;
         }
         if let Some([root, cwd]) = self.directories
             && at_home
@@ -305,7 +305,7 @@ fn keep(flags: u64) -> std::result::Result<Kept, Failed> {
         let fd = own_namespace(kind.name);
         namespaces.push((kind.flag, step("open own", || format!("ioctl(PIDFD_GET_{}_NAMESPACE)", kind.name), fd)?));
     }
-    let directories = if flags & ns::MOUNT != 0 {
+    let directories = if flags & kinds::MOUNT != 0 {
         let root = step("open own", || "open(\"/\", O_PATH)".into(), directory(c"/"))?;
         let cwd = step("open own", || "open(\".\", O_PATH)".into(), directory(c"."))?;
         step("unshare", || "unshare(CLONE_FS)".into(), unshare(libc::CLONE_FS))?;
@@ -345,7 +345,7 @@ fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) ->
 /// Whether the mount namespace the calling thread is in was made by one of its scopes.
 fn has_own_mounts() -> bool {
     let last =
-        |stack: &Vec<Entry>| stack.iter().rev().find(|entry| entry.changed & ns::MOUNT != 0).map(|entry| entry.new);
+        |stack: &Vec<Entry>| stack.iter().rev().find(|entry| entry.changed & kinds::MOUNT != 0).map(|entry| entry.new);
     STACK.with_borrow(last).unwrap_or(false)
 }
 

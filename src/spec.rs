@@ -11,7 +11,7 @@ use crate::mounts::Mount;
 /// Which namespaces, and how they are set up (`nsbox.Spec`).
 #[derive(Debug, FromPyObject)]
 pub struct Spec {
-    /// Names from the table in `ns.rs`.
+    /// Names from the table in `kinds.rs`.
     pub unshare: Vec<String>,
     /// Whether the payload is a child in the new namespaces, or the unsharing process itself.
     pub fork: bool,
@@ -175,7 +175,7 @@ impl Launch {
 /// Namespaces to join, as open descriptors (`nsbox.join.Opened`).
 #[derive(Debug, FromPyObject)]
 pub struct Join {
-    /// Names from the table in `ns.rs`, each with a descriptor of the namespace.
+    /// Names from the table in `kinds.rs`, each with a descriptor of the namespace.
     pub namespaces: Vec<(String, i32)>,
     /// A directory that becomes the root directory.
     pub root: Option<i32>,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
-use crate::ns::kinds_of;
+use crate::kinds::kinds_of;
 use crate::plan::{Action, CallerAction, Plan, Step};
 use crate::rlimit;
 use nsbox_init::wire::{MaybeText, Op, Text};

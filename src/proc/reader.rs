@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::dir::{Dir, Errno};
 use super::parse::{self, Stat};
 use super::status::{Status, status};
-use crate::ns::KINDS;
+use crate::kinds::KINDS;
 
 /// Namespace ids (inode numbers) in the order of the table of kinds; nothing where a link could not be read.
 pub type Ids = [Option<u64>; KINDS.len()];

@@ -16,11 +16,11 @@ use pyo3::prelude::*;
 
 use crate::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
 use crate::conversation::{Conversation, Ending, refused, step_failed};
-use crate::errand::Errand;
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_bounded};
-use crate::plan::Plan;
+use crate::plan::plan::Plan;
+use crate::plan::request::Errand;
 use crate::proc::dir::is_proc;
 use crate::report::{Message, receive};
 use crate::spawn::{PLAN_IN_MESSAGE, clone_init, converse};

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result, StepFailure};
 use crate::pidfd::above_stdio;
-use crate::plan::CallerAction;
+use crate::plan::plan::CallerAction;
 use nsbox_init::wire::{Op, Text};
 
 /// How long what is in it may take to end: so many times, so many milliseconds.

@@ -11,9 +11,9 @@ use nsbox_init::wire::{END, Fault, GO, MountPart, Report, ReportKind};
 use crate::boxes::Home;
 use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
-use crate::idmap::Helper;
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
-use crate::plan::{CallerAction, Plan};
+use crate::plan::id_maps::Helper;
+use crate::plan::plan::{CallerAction, Plan};
 use crate::report::{Message, receive};
 
 /// How long a set-up that is given up may take to end by itself.

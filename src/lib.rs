@@ -4,30 +4,22 @@
 mod boxes;
 mod cgroup;
 mod child;
-pub mod compile;
 mod conversation;
-mod errand;
 mod error;
 mod here;
-mod idmap;
 mod image;
 mod ipc;
-mod join;
-pub mod mounts;
 mod kinds;
 mod pidfd;
-pub mod plan;
+mod plan;
 mod privileges;
 mod probe;
 mod proc;
 mod raw;
 mod relations;
 mod report;
-mod rlimit;
 mod scope;
 mod spawn;
-pub mod spec;
-mod text;
 mod visit;
 
 use pyo3::prelude::*;
@@ -41,19 +33,21 @@ mod _core {
     #[pymodule_export]
     use crate::child::{Child, Exit};
     #[pymodule_export]
-    use crate::compile::{compile_box_plan, compile_plan, compile_process_plan};
-    #[pymodule_export]
-    use crate::errand::Errand;
-    #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities};
-    #[pymodule_export]
-    use crate::idmap::id_map_lines;
     #[pymodule_export]
     use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]
-    use crate::plan::{Plan, StepView};
+    use crate::plan::compile::{compile_box_plan, compile_plan, compile_process_plan};
+    #[pymodule_export]
+    use crate::plan::id_maps::id_map_lines;
+    #[pymodule_export]
+    use crate::plan::plan::{Plan, StepView};
+    #[pymodule_export]
+    use crate::plan::request::Errand;
+    #[pymodule_export]
+    use crate::plan::spec::{Facts, Launch, SpecRead, facts};
     #[pymodule_export]
     use crate::privileges::shed_privileges;
     #[pymodule_export]
@@ -68,8 +62,6 @@ mod _core {
     use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
-    #[pymodule_export]
-    use crate::spec::{Facts, Launch, SpecRead, facts};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name Python expects")]

@@ -329,7 +329,7 @@ fn names(flags: u64) -> String {
 }
 
 fn join_step(flag: u64) -> &'static str {
-    crate::join::step_name(KINDS.into_iter().find(|kind| kind.flag == flag).unwrap_or(KINDS[0]))
+    crate::plan::join::step_name(KINDS.into_iter().find(|kind| kind.flag == flag).unwrap_or(KINDS[0]))
 }
 
 /// `nsbox.errors.scope_error` makes the words.

@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-use crate::plan::{Action, Actor, Arrangement, Plan, Step};
-use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
+use crate::plan::plan::{Action, Actor, Arrangement, Plan, Step};
+use crate::plan::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
 /// Plans for errands.

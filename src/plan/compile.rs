@@ -8,14 +8,14 @@ use pyo3::pybacked::PyBackedBytes;
 
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
-use crate::idmap;
-use crate::join;
-use crate::mounts::Place;
 use crate::kinds;
-use crate::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
-use crate::rlimit;
-use crate::spec::{Facts, Join, KnownSpec, Launch, Maps, Spec};
-use crate::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::plan::id_maps;
+use crate::plan::join;
+use crate::plan::mounts::Place;
+use crate::plan::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
+use crate::plan::rlimit;
+use crate::plan::spec::{Facts, Join, KnownSpec, Launch, Maps, Spec};
+use crate::plan::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
@@ -407,9 +407,9 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let given = !users.is_empty() || !groups.is_empty();
     let (users, groups) = if *auto && !given { (&root, &root) } else { (users, groups) };
     let asked_own_group = groups.iter().any(|(_, outside, _)| outside.is_none());
-    let (users, groups) = (idmap::lines(users, facts.euid), idmap::lines(groups, facts.egid));
+    let (users, groups) = (id_maps::lines(users, facts.euid), id_maps::lines(groups, facts.egid));
     // Without the capability outside, a map may hold one id, the caller's own; beyond that, setuid programs help.
-    let (own_user, own_group) = (idmap::is_own_alone(&users, facts.euid), idmap::is_own_alone(&groups, facts.egid));
+    let (own_user, own_group) = (id_maps::is_own_alone(&users, facts.euid), id_maps::is_own_alone(&groups, facts.egid));
     let helped_users = !users.is_empty() && !own_user && facts.effective & SETUID == 0;
     let helped_groups = !groups.is_empty() && !own_group && facts.effective & SETGID == 0;
     // For an unprivileged caller gid_map can only be written once setgroups(2) is given up (user_namespaces(7));

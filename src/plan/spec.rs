@@ -5,8 +5,8 @@
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-use crate::idmap::Wanted;
-use crate::mounts::Mount;
+use crate::plan::id_maps::Wanted;
+use crate::plan::mounts::Mount;
 
 /// Which namespaces, and how they are set up (`nsbox.Spec`).
 #[derive(Debug, FromPyObject)]
@@ -76,7 +76,7 @@ impl std::ops::Deref for KnownSpec {
     }
 }
 
-/// Id maps for a new user namespace, as `idmap.rs` takes them.
+/// Id maps for a new user namespace, as `id_maps.rs` takes them.
 #[derive(Debug, FromPyObject)]
 pub struct Maps {
     /// Add a user namespace with a map to root when the caller may not make namespaces without one.

@@ -1,10 +1,10 @@
 //! The steps by which a process goes into namespaces that exist already (setns(2)).
 
-use crate::compile::Builder;
 use crate::error::{Error, Result};
 use crate::kinds::{self, Kind};
-use crate::plan::{Actor, Arrangement};
-use crate::spec::{Facts, Join};
+use crate::plan::compile::Builder;
+use crate::plan::plan::{Actor, Arrangement};
+use crate::plan::spec::{Facts, Join};
 use nsbox_init::wire::Op;
 
 /// CLONE_NEW* of everything that is joined.

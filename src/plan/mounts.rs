@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 
-use crate::compile::{Builder, c_bytes};
 use crate::error::{Error, Result};
-use crate::plan::Actor;
-use crate::spec::Facts;
+use crate::plan::compile::{Builder, c_bytes};
+use crate::plan::plan::Actor;
+use crate::plan::spec::Facts;
 use nsbox_init::wire::{Op, Text, Texts};
 
 /// Mounts are made by descriptors, and their attributes set by mount_setattr(2), since this version.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
 use crate::kinds::kinds_of;
-use crate::plan::{Action, CallerAction, Plan, Step};
-use crate::rlimit;
+use crate::plan::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
+use crate::plan::plan::{Action, CallerAction, Plan, Step};
+use crate::plan::rlimit;
 use nsbox_init::wire::{MaybeText, Op, Text};
 
 /// mount(2).

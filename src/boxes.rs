@@ -21,8 +21,8 @@ use crate::image;
 use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_bounded};
 use crate::plan::plan::Plan;
 use crate::plan::request::Errand;
-use crate::proc::dir::is_proc;
 use crate::report::{Message, receive};
+use crate::seeing::proc::dir::is_proc;
 use crate::spawn::{PLAN_IN_MESSAGE, clone_init, converse};
 
 /// How long nsbox-init may take to answer before it is looked at whether it has been stopped.

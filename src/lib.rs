@@ -8,19 +8,16 @@ mod conversation;
 mod error;
 mod here;
 mod image;
-mod ipc;
 mod kinds;
 mod pidfd;
 mod plan;
 mod privileges;
 mod probe;
-mod proc;
 mod raw;
-mod relations;
 mod report;
 mod scope;
+mod seeing;
 mod spawn;
-mod visit;
 
 use pyo3::prelude::*;
 
@@ -34,8 +31,6 @@ mod _core {
     use crate::child::{Child, Exit};
     #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities};
-    #[pymodule_export]
-    use crate::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]
@@ -53,13 +48,15 @@ mod _core {
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
-    use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
-    #[pymodule_export]
     use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
     #[pymodule_export]
-    use crate::relations::{Relation, namespace_relations};
-    #[pymodule_export]
     use crate::scope::{ThreadScope, forget_scopes};
+    #[pymodule_export]
+    use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
+    #[pymodule_export]
+    use crate::seeing::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
+    #[pymodule_export]
+    use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]
     use crate::spawn::{run, spawn};
 

@@ -7,7 +7,7 @@ use super::dir::{Dir, Errno};
 use super::parse;
 use super::reader::list;
 use super::status::status;
-use crate::visit::{Open, Opened, open};
+use crate::seeing::visit::{Open, Opened, open};
 
 /// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.
 ///

@@ -9,10 +9,10 @@ use nix::sys::stat::fstat;
 use pyo3::prelude::*;
 
 use crate::error::Result;
-use crate::proc::dir::{Dir, Errno};
-use crate::proc::open::Namespaces;
-use crate::proc::os_error;
-use crate::visit::{Open, Opened};
+use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::open::Namespaces;
+use crate::seeing::proc::os_error;
+use crate::seeing::visit::{Open, Opened};
 
 /// The files of an IPC namespace; nothing for what could not be read.
 #[pyclass(frozen, get_all, module = "nsbox._core")]

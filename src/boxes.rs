@@ -14,6 +14,7 @@ use nix::sys::socket::{
 use nsbox_init::wire::{Event, FILED, MOST_DESCRIPTORS, ReportKind};
 use pyo3::prelude::*;
 
+use crate::channel::report::{Message, receive};
 use crate::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
 use crate::conversation::{Conversation, Ending, refused, step_failed};
 use crate::error::{Error, Result, StepFailure, os};
@@ -21,7 +22,6 @@ use crate::image;
 use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_bounded};
 use crate::plan::plan::Plan;
 use crate::plan::request::Errand;
-use crate::report::{Message, receive};
 use crate::seeing::proc::dir::is_proc;
 use crate::spawn::{PLAN_IN_MESSAGE, clone_init, converse};
 

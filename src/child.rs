@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use crate::boxes::Home;
+use crate::channel::report::receive;
 use crate::error::{Error, Result};
 use crate::pidfd::{Status, poll_readable, reap, remembered, send_signal, wait_bounded};
 use crate::plan::plan::Plan;
-use crate::report::receive;
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{Report, ReportKind};
 

@@ -3,6 +3,7 @@
 
 mod boxes;
 mod cgroup;
+mod channel;
 mod child;
 mod conversation;
 mod error;
@@ -14,7 +15,6 @@ mod plan;
 mod privileges;
 mod probe;
 mod raw;
-mod report;
 mod scope;
 mod seeing;
 mod spawn;

@@ -1,0 +1,3 @@
+//! The connection to nsbox-init: what is sent, and what is received.
+
+pub mod report;

@@ -15,15 +15,15 @@ use nsbox_init::wire::{Event, FILED, MOST_DESCRIPTORS, ReportKind};
 use pyo3::prelude::*;
 
 use crate::channel::report::{Message, receive};
-use crate::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
-use crate::conversation::{Conversation, Ending, refused, step_failed};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_bounded};
 use crate::plan::plan::Plan;
 use crate::plan::request::Errand;
 use crate::seeing::proc::dir::is_proc;
-use crate::spawn::{PLAN_IN_MESSAGE, clone_init, converse};
+use crate::start::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
+use crate::start::handshake::{Conversation, Ending, refused, step_failed};
+use crate::start::spawn::{PLAN_IN_MESSAGE, clone_init, converse};
 
 /// How long nsbox-init may take to answer before it is looked at whether it has been stopped.
 const PATIENCE: Duration = Duration::from_secs(1);

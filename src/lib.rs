@@ -4,8 +4,6 @@
 mod boxes;
 mod cgroup;
 mod channel;
-mod child;
-mod conversation;
 mod error;
 mod here;
 mod image;
@@ -17,7 +15,7 @@ mod probe;
 mod raw;
 mod scope;
 mod seeing;
-mod spawn;
+mod start;
 
 use pyo3::prelude::*;
 
@@ -27,8 +25,6 @@ mod _core {
     use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
     #[pymodule_export]
     use crate::cgroup::Cgroup;
-    #[pymodule_export]
-    use crate::child::{Child, Exit};
     #[pymodule_export]
     use crate::here::{die_with_parent, keep_capabilities};
     #[pymodule_export]
@@ -58,7 +54,9 @@ mod _core {
     #[pymodule_export]
     use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]
-    use crate::spawn::{run, spawn};
+    use crate::start::child::{Child, Exit};
+    #[pymodule_export]
+    use crate::start::spawn::{run, spawn};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name Python expects")]

@@ -12,7 +12,7 @@ use nsbox_init::vfork::vfork;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::pidfd::reap;
-use crate::spawn::BlockedSignals;
+use crate::start::spawn::BlockedSignals;
 
 const STACK: usize = 8 << 10;
 

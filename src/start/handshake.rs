@@ -10,11 +10,11 @@ use nsbox_init::wire::{END, Fault, GO, MountPart, Report, ReportKind};
 
 use crate::boxes::Home;
 use crate::channel::report::{Message, receive};
-use crate::child::{Exit, Parts, SIGNAL_SLICE};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
 use crate::plan::id_maps::Helper;
 use crate::plan::plan::{CallerAction, Plan};
+use crate::start::child::{Exit, Parts, SIGNAL_SLICE};
 
 /// How long a set-up that is given up may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);

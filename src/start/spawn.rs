@@ -18,14 +18,14 @@ use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::cgroup::Cgroup;
-use crate::child::{Child, Exit, Keeper, Lines};
-use crate::conversation::{Conversation, Ending, failure};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image;
 use crate::pidfd::{self, above_stdio, poll_readable, reap};
 use crate::plan::compile::compile_plan;
 use crate::plan::plan::Plan;
 use crate::plan::spec::{Facts, Join, KnownSpec, Launch};
+use crate::start::child::{Child, Exit, Keeper, Lines};
+use crate::start::handshake::{Conversation, Ending, failure};
 
 /// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
 /// from the allocator would be given back each time, and its pages made anew.

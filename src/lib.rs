@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
+    use crate::boxes::handle::{BoxHandle, Happening, Outcome, open_box};
     #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use crate::boxes::Home;
+use crate::boxes::handle::Home;
 use crate::channel::report::receive;
 use crate::error::{Error, Result};
 use crate::pidfd::{Status, poll_readable, reap, remembered, send_signal, wait_bounded};

@@ -8,7 +8,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, Fault, GO, MountPart, Report, ReportKind};
 
-use crate::boxes::Home;
+use crate::boxes::handle::Home;
 use crate::channel::report::{Message, receive};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};

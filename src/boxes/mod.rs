@@ -1,0 +1,3 @@
+//! Boxes: an nsbox-init that waits for requests.
+
+pub mod handle;

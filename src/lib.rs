@@ -5,17 +5,14 @@ mod boxes;
 mod cgroup;
 mod channel;
 mod error;
-mod here;
 mod image;
 mod kinds;
 mod pidfd;
 mod plan;
-mod privileges;
 mod probe;
-mod raw;
-mod scope;
 mod seeing;
 mod start;
+mod thread;
 
 use pyo3::prelude::*;
 
@@ -25,8 +22,6 @@ mod _core {
     use crate::boxes::handle::{BoxHandle, Happening, Outcome, open_box};
     #[pymodule_export]
     use crate::cgroup::Cgroup;
-    #[pymodule_export]
-    use crate::here::{die_with_parent, keep_capabilities};
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]
@@ -40,13 +35,7 @@ mod _core {
     #[pymodule_export]
     use crate::plan::spec::{Facts, Launch, SpecRead, facts};
     #[pymodule_export]
-    use crate::privileges::shed_privileges;
-    #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
-    #[pymodule_export]
-    use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
-    #[pymodule_export]
-    use crate::scope::{ThreadScope, forget_scopes};
     #[pymodule_export]
     use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
@@ -57,6 +46,14 @@ mod _core {
     use crate::start::child::{Child, Exit};
     #[pymodule_export]
     use crate::start::spawn::{run, spawn};
+    #[pymodule_export]
+    use crate::thread::capabilities::{die_with_parent, keep_capabilities};
+    #[pymodule_export]
+    use crate::thread::privileges::shed_privileges;
+    #[pymodule_export]
+    use crate::thread::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
+    use crate::thread::scope::{ThreadScope, forget_scopes};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name Python expects")]

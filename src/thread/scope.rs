@@ -4,8 +4,6 @@
 //! thread has a say in that. All of entering, and all of leaving, is a single call without Python in between, so that
 //! a signal handler that raises finds the thread either here or there.
 
-mod calls;
-
 use std::cell::RefCell;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,11 +14,11 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-use crate::error::{Error, Result, StepFailure};
-use crate::kinds::{self, KINDS, kinds_of};
-use calls::{
+use super::calls::{
     checked, chroot, directory, loopback_up, mount, mount_number, mount_proc, own_namespace, setns, thread, unshare,
 };
+use crate::error::{Error, Result, StepFailure};
+use crate::kinds::{self, KINDS, kinds_of};
 
 /// Counts the forks that this process comes from: a scope that was entered before one is the parent's.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -56,7 +54,7 @@ struct Undo {
 type Kept = (Vec<(u64, OwnedFd)>, Option<[OwnedFd; 2]>);
 
 /// A step that failed: its name, the call, and the error number.
-type Failed = (&'static str, String, i32);
+pub type Failed = (&'static str, String, i32);
 
 /// What a scope does.
 enum Change {
@@ -335,9 +333,9 @@ fn join_step(flag: u64) -> &'static str {
 /// `nsbox.errors.scope_error` makes the words.
 fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) -> Error {
     Python::attach(|py| {
-        let made = py
-            .import("nsbox.errors")
-            .and_then(|errors| errors.getattr("scope_error")?.call1((problem, thread, calls::thread(), failures)));
+        let made = py.import("nsbox.errors").and_then(|errors| {
+            errors.getattr("scope_error")?.call1((problem, thread, super::calls::thread(), failures))
+        });
         Error::Python(made.map_or_else(|error| error, PyErr::from_value))
     })
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::Failed;
+use super::scope::Failed;
 use crate::pidfd::above_stdio;
 
 /// What they return.

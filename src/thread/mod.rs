@@ -1,0 +1,7 @@
+//! Namespaces, calls and privileges of the calling thread.
+
+mod calls;
+pub mod capabilities;
+pub mod privileges;
+pub mod raw;
+pub mod scope;

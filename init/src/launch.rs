@@ -6,7 +6,7 @@ use core::sync::atomic::AtomicI32;
 use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
 use crate::descriptors;
-use crate::perform::operation;
+use crate::interpreter::operation;
 use crate::report::Channel;
 use crate::supervise::{Payload, Supervisor, close_others};
 use crate::sys::{self, ETIMEDOUT, Errno, Result};

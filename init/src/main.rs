@@ -13,11 +13,11 @@
 
 mod cgroup;
 mod descriptors;
+mod interpreter;
 mod join;
 mod launch;
 mod mem;
 mod mounts;
-mod perform;
 mod proc;
 mod report;
 mod serve;
@@ -78,7 +78,7 @@ fn begin(channel: &Channel, plan: i32) -> ! {
         sys::close(plan);
     }
     match wire::Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
-        Ok(plan) => perform::plan(channel, plan),
+        Ok(plan) => interpreter::plan(channel, plan),
         Err(malformed) => {
             channel.refuse(malformed);
             sys::exit(FAILED)

@@ -6,8 +6,8 @@
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL};
 use nsbox_init::wire::{END, Event, FILED, Op, Plan, Report, ReportKind, Shape};
 
+use crate::interpreter::{operation, write_and_close};
 use crate::launch::{Failure, Launcher, Order};
-use crate::perform::{operation, write_and_close};
 use crate::proc::Proc;
 use crate::report::{Channel, performed};
 use crate::supervise::{Kept, Supervisor};

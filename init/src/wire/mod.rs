@@ -729,5 +729,4 @@ pub const FILED: u8 = b'f';
 pub const MOST_DESCRIPTORS: usize = 253;
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

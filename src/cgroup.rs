@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure};
-use crate::pidfd::above_stdio;
 use crate::plan::plan::CallerAction;
 use nsbox_init::wire::{Op, Text};
 

@@ -4,13 +4,17 @@
 mod boxes;
 mod cgroup;
 mod channel;
+mod descriptors;
 mod error;
 mod image;
 mod kinds;
 mod pidfd;
 mod plan;
+mod poll;
 mod probe;
+mod python;
 mod seeing;
+mod signals;
 mod start;
 mod thread;
 

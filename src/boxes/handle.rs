@@ -15,15 +15,17 @@ use nsbox_init::wire::{Event, FILED, MOST_DESCRIPTORS, ReportKind};
 use pyo3::prelude::*;
 
 use crate::channel::report::{Message, receive};
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure, os};
-use crate::image;
-use crate::pidfd::{self, number_in_proc, poll_readable, reap, remembered, wait_bounded};
+use crate::image::{self, PLAN_IN_MESSAGE};
+use crate::pidfd::{self, number_in_proc, reap, remembered};
 use crate::plan::plan::Plan;
 use crate::plan::request::Errand;
+use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::seeing::proc::dir::is_proc;
-use crate::start::child::{Child, Exit, Keeper, Lines, Parts, SIGNAL_SLICE};
+use crate::start::child::{Child, Exit, Keeper, Lines, Parts};
 use crate::start::handshake::{Conversation, Ending, refused, step_failed};
-use crate::start::spawn::{PLAN_IN_MESSAGE, clone_init, converse};
+use crate::start::spawn::{clone_init, converse};
 
 /// How long nsbox-init may take to answer before it is looked at whether it has been stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -107,7 +109,7 @@ impl Outcome {
 
     /// The same, as a file to read bytes from.
     fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let open = py.import("io")?.getattr("open")?;
+        let open = crate::python::open(py)?;
         let fd = self.held().as_ref().map(AsRawFd::as_raw_fd);
         // No code of Python's runs from here on, so neither does a handler of a signal.
         let file = open.call1((fd, "rb"))?;
@@ -132,7 +134,7 @@ impl Home {
     fn ask(&self, plan: &[u8], fds: &[RawFd]) -> Result<OwnedFd> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(os("socketpair"))?;
-        let ours = pidfd::above_stdio(ours)?;
+        let ours = above_stdio(ours)?;
         setsockopt(&ours, sockopt::PassCred, &true).map_err(os("setsockopt(SO_PASSCRED)"))?;
         let mut file = None;
         if plan.len() > PLAN_IN_MESSAGE || !self.send(plan, theirs.as_raw_fd(), None, fds)? {
@@ -365,7 +367,7 @@ fn nested<'a>(
 ) -> Result<Conversation<'a>> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;
-    let ours = pidfd::above_stdio(ours)?;
+    let ours = above_stdio(ours)?;
     setsockopt(&ours, sockopt::PassCred, &true).map_err(os("setsockopt(SO_PASSCRED)"))?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;

@@ -6,8 +6,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nsbox_init::wire::{REPORT, Report, ReportKind};
 
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, os};
-use crate::pidfd::above_stdio;
 
 /// One report, with what came along.
 pub struct Message {

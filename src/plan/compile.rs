@@ -9,13 +9,11 @@ use pyo3::pybacked::PyBackedBytes;
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
 use crate::kinds;
-use crate::plan::id_maps;
-use crate::plan::join;
 use crate::plan::mounts::Place;
 use crate::plan::plan::{Action, Actor, Arrangement, CallerAction, Plan, Step};
-use crate::plan::rlimit;
 use crate::plan::spec::{Facts, Join, KnownSpec, Launch, Maps, Spec};
 use crate::plan::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::plan::{id_maps, join, rlimit};
 use nsbox_init::wire::{Blob, MaybeText, Numbers, Op, Text, Texts};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.

@@ -8,10 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use nix::sys::stat::fstat;
 use pyo3::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Result, os_error};
 use crate::seeing::proc::dir::{Dir, Errno};
 use crate::seeing::proc::open::Namespaces;
-use crate::seeing::proc::os_error;
 use crate::seeing::visit::{Open, Opened};
 
 /// The files of an IPC namespace; nothing for what could not be read.

@@ -12,7 +12,7 @@ use nsbox_init::vfork::vfork;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::pidfd::reap;
-use crate::start::spawn::BlockedSignals;
+use crate::signals::BlockedSignals;
 
 const STACK: usize = 8 << 10;
 

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use crate::boxes::handle::Home;
 use crate::channel::report::receive;
 use crate::error::{Error, Result};
-use crate::pidfd::{Status, poll_readable, reap, remembered, send_signal, wait_bounded};
+use crate::pidfd::{Status, reap, remembered, send_signal};
 use crate::plan::plan::Plan;
+use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{Report, ReportKind};
 
@@ -19,10 +20,6 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// How long nsbox-init may take to report the end of a payload that has ended.
 const REPORT_WAIT: Duration = Duration::from_secs(1);
-
-/// How often Python's signal handlers get a chance during a wait. A signal that arrives between the look at them and
-/// the poll, or in another thread, does not interrupt the poll.
-pub const SIGNAL_SLICE: Duration = Duration::from_millis(100);
 
 /// How something ended.
 #[pyclass(frozen, get_all, module = "nsbox._core")]

@@ -11,10 +11,11 @@ use nsbox_init::wire::{END, Fault, GO, MountPart, Report, ReportKind};
 use crate::boxes::handle::Home;
 use crate::channel::report::{Message, receive};
 use crate::error::{Error, Result, StepFailure, os};
-use crate::pidfd::{self, Status, number_in_proc, poll_readable, reap, reap_interruptibly};
+use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
 use crate::plan::id_maps::Helper;
 use crate::plan::plan::{CallerAction, Plan};
-use crate::start::child::{Exit, Parts, SIGNAL_SLICE};
+use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
+use crate::start::child::{Exit, Parts};
 
 /// How long a set-up that is given up may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -176,11 +177,11 @@ impl Conversation<'_> {
                 let _ = pidfd::send_signal(payload, libc::SIGKILL);
             }
             let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
-            pidfd::wait_bounded(&self.pidfd, GRACE);
+            wait_bounded(&self.pidfd, GRACE);
         }
         let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
         // What cannot even be killed hangs in the kernel, and no wait would help.
-        if pidfd::wait_bounded(&self.pidfd, GRACE) {
+        if wait_bounded(&self.pidfd, GRACE) {
             reap(&self.pidfd, false);
         }
         self.plan.remove_cgroup();

@@ -18,21 +18,21 @@ use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::cgroup::Cgroup;
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure, os};
-use crate::image;
-use crate::pidfd::{self, above_stdio, poll_readable, reap};
+use crate::image::{self, PLAN_IN_MESSAGE};
+use crate::pidfd::{self, reap};
 use crate::plan::compile::compile_plan;
 use crate::plan::plan::Plan;
 use crate::plan::spec::{Facts, Join, KnownSpec, Launch};
+use crate::poll::poll_readable;
+use crate::signals::BlockedSignals;
 use crate::start::child::{Child, Exit, Keeper, Lines};
 use crate::start::handshake::{Conversation, Ending, failure};
 
 /// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
 /// from the allocator would be given back each time, and its pages made anew.
 const STACK: usize = 8 << 10;
-
-/// A plan up to this size is sent as a message: a third of the smallest buffer a socket has by default (socket(7)).
-pub const PLAN_IN_MESSAGE: usize = 64 << 10;
 
 /// How long the payload has for its own end after a Ctrl-C, which it got as well: as in Python's subprocess. A second
 /// one cuts this short.
@@ -237,30 +237,5 @@ unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
         loop {
             raw_syscall!(Sysno::exit_group, 127);
         }
-    }
-}
-
-/// All signals blocked in this thread, by the kernel's own call: the C library leaves out the two it uses itself.
-pub struct BlockedSignals(u64);
-
-impl BlockedSignals {
-    /// Block them until the value is dropped.
-    pub fn all() -> Self {
-        BlockedSignals(Self::set(u64::MAX))
-    }
-
-    fn set(mask: u64) -> u64 {
-        let mut old = 0_u64;
-        // SAFETY: the kernel's signal set is 64 bits; both pointers are to live ones.
-        unsafe {
-            raw_syscall!(Sysno::rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<u64>());
-        }
-        old
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        Self::set(self.0);
     }
 }

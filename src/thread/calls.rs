@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::scope::Failed;
-use crate::pidfd::above_stdio;
+use crate::descriptors::above_stdio;
 
 /// What they return.
 pub type Result<T> = std::result::Result<T, i32>;

@@ -19,6 +19,7 @@ use super::calls::{
 };
 use crate::error::{Error, Result, StepFailure};
 use crate::kinds::{self, KINDS, kinds_of};
+use crate::python::scope_error;
 
 /// Counts the forks that this process comes from: a scope that was entered before one is the parent's.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -333,9 +334,7 @@ fn join_step(flag: u64) -> &'static str {
 /// `nsbox.errors.scope_error` makes the words.
 fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) -> Error {
     Python::attach(|py| {
-        let made = py.import("nsbox.errors").and_then(|errors| {
-            errors.getattr("scope_error")?.call1((problem, thread, super::calls::thread(), failures))
-        });
+        let made = scope_error(py).and_then(|error| error.call1((problem, thread, super::calls::thread(), failures)));
         Error::Python(made.map_or_else(|error| error, PyErr::from_value))
     })
 }

@@ -13,17 +13,15 @@ mod record;
 mod status;
 
 use std::borrow::Cow;
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 
-use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use crate::error::{Error, Result};
-use dir::{Dir, Errno};
+use crate::error::{Error, Result, os_error};
+use dir::Dir;
 use reader::Wanted;
 use record::{Classes, Maker};
 
@@ -164,11 +162,4 @@ fn wanted(sources: &[String]) -> Result<Wanted> {
         } = true;
     }
     Ok(wanted)
-}
-
-/// An OSError about a path.
-pub fn os_error(errno: Errno, path: Vec<u8>) -> Error {
-    let reason = std::io::Error::from_raw_os_error(errno).to_string();
-    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
-    Error::Python(PyOSError::new_err((errno, reason, OsString::from_vec(path))))
 }

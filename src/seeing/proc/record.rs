@@ -38,7 +38,7 @@ impl<'py> Maker<'py> {
         let (ticks, page) = unsafe { (libc::sysconf(libc::_SC_CLK_TCK), libc::sysconf(libc::_SC_PAGESIZE)) };
         Ok(Maker {
             py,
-            new: py.get_type::<PyAny>().getattr("__new__")?,
+            new: crate::python::new(py)?,
             classes,
             wanted,
             ids: HashMap::new(),

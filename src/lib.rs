@@ -31,13 +31,19 @@ mod _core {
     #[pymodule_export]
     use crate::plan::compile::{compile_box_plan, compile_plan, compile_process_plan};
     #[pymodule_export]
+    use crate::plan::facts::{Facts, facts};
+    #[pymodule_export]
     use crate::plan::id_maps::id_map_lines;
     #[pymodule_export]
-    use crate::plan::plan::{Plan, StepView};
+    use crate::plan::launch::Launch;
+    #[pymodule_export]
+    use crate::plan::plan::Plan;
     #[pymodule_export]
     use crate::plan::request::Errand;
     #[pymodule_export]
-    use crate::plan::spec::{Facts, Launch, SpecRead, facts};
+    use crate::plan::spec::SpecRead;
+    #[pymodule_export]
+    use crate::plan::view::StepView;
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]

@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::kinds::{self, Kind};
-use crate::plan::compile::Builder;
-use crate::plan::plan::{Actor, Arrangement};
-use crate::plan::spec::{Facts, Join};
+use crate::plan::builder::Builder;
+use crate::plan::facts::Facts;
+use crate::plan::plan::Arrangement;
+use crate::plan::spec::Join;
+use crate::plan::step::Actor;
 use nsbox_init::wire::Op;
 
 /// CLONE_NEW* of everything that is joined.

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use pyo3::prelude::*;
-
 use crate::error::{Error, Result};
-use crate::plan::compile::{Builder, c_bytes};
-use crate::plan::plan::Actor;
-use crate::plan::spec::Facts;
+use crate::plan::builder::{Builder, c_bytes};
+use crate::plan::facts::Facts;
+use crate::plan::flags::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
+use crate::plan::spec::Mount;
+use crate::plan::step::Actor;
 use nsbox_init::wire::{Op, Text, Texts};
 
 /// Mounts are made by descriptors, and their attributes set by mount_setattr(2), since this version.
@@ -18,59 +18,6 @@ const BY_DESCRIPTOR: (u32, u32) = (5, 12);
 const LAYER_BY_LAYER: (u32, u32) = (6, 8);
 /// What fsconfig(2) takes as a value, without the NUL.
 const LONGEST_VALUE: usize = 255;
-
-/// mount_setattr(2).
-pub const ATTR_RDONLY: u64 = 0x1;
-/// mount_setattr(2).
-pub const ATTR_NOSUID: u64 = 0x2;
-/// mount_setattr(2).
-pub const ATTR_NODEV: u64 = 0x4;
-/// mount_setattr(2).
-pub const ATTR_NOEXEC: u64 = 0x8;
-
-/// What is mounted (`nsbox.mount`). The variants are told apart by the attributes only they have, so the one without
-/// any comes last.
-#[derive(Debug, FromPyObject)]
-pub enum Mount {
-    /// What is somewhere else already.
-    Bind {
-        /// Where it is.
-        source: PathBuf,
-        /// Where it shall be, too.
-        target: PathBuf,
-        /// Whether it cannot be written to there.
-        read_only: bool,
-        /// Whether what is mounted below comes along.
-        recursive: bool,
-        /// Whether device nodes work.
-        dev: bool,
-    },
-    /// An empty file system in memory.
-    Tmpfs {
-        /// Where.
-        target: PathBuf,
-        /// Bytes it may hold.
-        size: Option<u64>,
-        /// Permissions of its root.
-        mode: u32,
-    },
-    /// Directories on top of each other.
-    Overlay {
-        /// Where.
-        target: PathBuf,
-        /// The layers that are only read, the topmost first.
-        lower: Vec<PathBuf>,
-        /// The layer that is written to.
-        upper: Option<PathBuf>,
-        /// An empty directory next to it.
-        work: Option<PathBuf>,
-    },
-    /// A proc for the PID namespace.
-    Proc {
-        /// Where.
-        target: PathBuf,
-    },
-}
 
 /// Where targets are looked up, and what is there to be known about whoever mounts.
 pub struct Place<'a> {

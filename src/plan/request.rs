@@ -2,8 +2,9 @@
 
 use pyo3::prelude::*;
 
-use crate::plan::plan::{Action, Actor, Arrangement, Plan, Step};
-use crate::plan::text::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
+use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
+use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::step::{Action, Actor, Step};
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
 /// Plans for errands.

@@ -2,11 +2,12 @@
 //!
 //! Only types are checked here. Whether a wish makes sense is decided in `spec.py`, before this crate is asked.
 
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
 use crate::plan::id_maps::Wanted;
-use crate::plan::mounts::Mount;
 
 /// Which namespaces, and how they are set up (`nsbox.Spec`).
 #[derive(Debug, FromPyObject)]
@@ -87,89 +88,48 @@ pub struct Maps {
     pub groups: Vec<Wanted>,
 }
 
-/// A program and its surroundings, everything in the form in which the kernel takes it.
-#[pyclass(module = "nsbox._core")]
-#[derive(Debug)]
-pub struct Launch {
-    /// Paths to try, in order.
-    pub paths: Vec<PyBackedBytes>,
-    /// The argument vector.
-    pub argv: Vec<PyBackedBytes>,
-    /// `NAME=value` each; None for the caller's environment.
-    pub env: Option<Vec<PyBackedBytes>>,
-    /// The working directory; None for the caller's.
-    pub cwd: Option<PyBackedBytes>,
-    /// What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
-    #[pyo3(get, set)]
-    pub stdio: [i32; 3],
-    /// Descriptors kept under their own number.
-    #[pyo3(get, set)]
-    pub pass_fds: Vec<i32>,
-    /// Whether all others are closed.
-    #[pyo3(get)]
-    pub close_fds: bool,
-    /// Whether SIGPIPE and SIGXFSZ, which Python ignores, get their default action back.
-    pub restore_signals: bool,
-    /// Whether setsid(2) is called.
-    pub start_new_session: bool,
-    /// The group for setpgid(2), 0 for a new one; None for the caller's.
-    pub process_group: Option<i32>,
-    /// Whether descriptor 0 becomes the controlling terminal.
-    pub controlling_terminal: bool,
-    /// The file mode creation mask; None for the caller's.
-    pub umask: Option<i32>,
-    /// The supplementary groups; None for the caller's.
-    pub groups: Option<Vec<u32>>,
-    /// The group id; None for the caller's.
-    pub gid: Option<u32>,
-    /// The user id; None for the caller's.
-    pub uid: Option<u32>,
-}
-
-#[pymethods]
-impl Launch {
-    #[new]
-    #[pyo3(signature = (
-        *, paths, argv, env=None, cwd=None, stdio=[-1; 3], pass_fds=Vec::new(), close_fds=true, restore_signals=true,
-        start_new_session=false, process_group=None, controlling_terminal=false, umask=None, groups=None, gid=None,
-        uid=None
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "one for each field, all by keyword")]
-    fn new(
-        paths: Vec<PyBackedBytes>,
-        argv: Vec<PyBackedBytes>,
-        env: Option<Vec<PyBackedBytes>>,
-        cwd: Option<PyBackedBytes>,
-        stdio: [i32; 3],
-        pass_fds: Vec<i32>,
-        close_fds: bool,
-        restore_signals: bool,
-        start_new_session: bool,
-        process_group: Option<i32>,
-        controlling_terminal: bool,
-        umask: Option<i32>,
-        groups: Option<Vec<u32>>,
-        gid: Option<u32>,
-        uid: Option<u32>,
-    ) -> Self {
-        Launch {
-            paths,
-            argv,
-            env,
-            cwd,
-            stdio,
-            pass_fds,
-            close_fds,
-            restore_signals,
-            start_new_session,
-            process_group,
-            controlling_terminal,
-            umask,
-            groups,
-            gid,
-            uid,
-        }
-    }
+/// What is mounted (`nsbox.mount`). The variants are told apart by the attributes only they have, so the one without
+/// any comes last.
+#[derive(Debug, FromPyObject)]
+pub enum Mount {
+    /// What is somewhere else already.
+    Bind {
+        /// Where it is.
+        source: PathBuf,
+        /// Where it shall be, too.
+        target: PathBuf,
+        /// Whether it cannot be written to there.
+        read_only: bool,
+        /// Whether what is mounted below comes along.
+        recursive: bool,
+        /// Whether device nodes work.
+        dev: bool,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Where.
+        target: PathBuf,
+        /// Bytes it may hold.
+        size: Option<u64>,
+        /// Permissions of its root.
+        mode: u32,
+    },
+    /// Directories on top of each other.
+    Overlay {
+        /// Where.
+        target: PathBuf,
+        /// The layers that are only read, the topmost first.
+        lower: Vec<PathBuf>,
+        /// The layer that is written to.
+        upper: Option<PathBuf>,
+        /// An empty directory next to it.
+        work: Option<PathBuf>,
+    },
+    /// A proc for the PID namespace.
+    Proc {
+        /// Where.
+        target: PathBuf,
+    },
 }
 
 /// Namespaces to join, as open descriptors (`nsbox.join.Opened`).
@@ -185,113 +145,4 @@ pub struct Join {
     pub preserve_credentials: bool,
     /// Whether the user namespace is joined only because the others belong to it.
     pub user_added: bool,
-}
-
-/// What the plan depends on besides the wish: the caller's own situation.
-#[pyclass(frozen, get_all, eq, from_py_object, module = "nsbox._core")]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// Effective user id.
-    pub euid: u32,
-    /// Effective group id.
-    pub egid: u32,
-    /// Effective capabilities (capabilities(7)).
-    pub effective: u64,
-    /// Permitted capabilities.
-    pub permitted: u64,
-    /// Inheritable capabilities.
-    pub inheritable: u64,
-    /// Ambient capabilities.
-    pub ambient: u64,
-    /// Signals blocked in the calling thread.
-    pub sigmask: u64,
-    /// The kernel's version.
-    pub kernel: (u32, u32),
-}
-
-#[pymethods]
-impl Facts {
-    #[new]
-    #[pyo3(signature = (*, euid, egid, effective=0, permitted=0, inheritable=0, ambient=0, sigmask=0, kernel=(6, 18)))]
-    #[expect(clippy::too_many_arguments, reason = "one for each field, all by keyword")]
-    fn new(
-        euid: u32,
-        egid: u32,
-        effective: u64,
-        permitted: u64,
-        inheritable: u64,
-        ambient: u64,
-        sigmask: u64,
-        kernel: (u32, u32),
-    ) -> Self {
-        Facts { euid, egid, effective, permitted, inheritable, ambient, sigmask, kernel }
-    }
-}
-
-impl Facts {
-    /// CAP_SYS_ADMIN, which every namespace but a user namespace asks for.
-    pub const SYS_ADMIN: u64 = 1 << 21;
-
-    /// Read them, for the calling thread.
-    pub fn read() -> Self {
-        let (mut effective, mut permitted, mut inheritable) = (0, 0, 0);
-        let header = [0x2008_0522_u32, 0];
-        let mut data = [[0_u32; 3]; 2];
-        // SAFETY: version 3 of capget(2) fills two structures of three 32-bit words.
-        if unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) } == 0 {
-            let wide = |word: usize| u64::from(data[1][word]) << 32 | u64::from(data[0][word]);
-            (effective, permitted, inheritable) = (wide(0), wide(1), wide(2));
-        }
-        let mut ambient = 0;
-        if inheritable != 0 {
-            for capability in 0..64 {
-                // SAFETY: prctl(PR_CAP_AMBIENT) takes plain numbers.
-                let set = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET, capability, 0, 0) };
-                ambient |= u64::from(set == 1) << capability;
-            }
-        }
-        let mut sigmask = 0_u64;
-        // SAFETY: the kernel's own signal set is 64 bits; the call only writes it.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigprocmask,
-                libc::SIG_BLOCK,
-                std::ptr::null::<u64>(),
-                &raw mut sigmask,
-                size_of::<u64>(),
-            );
-        }
-        Facts {
-            // SAFETY: always succeeds.
-            euid: unsafe { libc::geteuid() },
-            // SAFETY: always succeeds.
-            egid: unsafe { libc::getegid() },
-            effective,
-            permitted,
-            inheritable,
-            ambient,
-            sigmask,
-            kernel: kernel_version(),
-        }
-    }
-}
-
-/// Major and minor number from uname(2).
-fn kernel_version() -> (u32, u32) {
-    // SAFETY: plain bytes, for which zero is valid.
-    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel fills the structure with C strings.
-    let release = unsafe {
-        libc::uname(&raw mut names);
-        std::ffi::CStr::from_ptr(names.release.as_ptr())
-    };
-    let text = release.to_string_lossy();
-    let mut numbers = text.split(|character: char| !character.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-/// The calling thread's situation.
-#[pyfunction]
-pub fn facts() -> Facts {
-    Facts::read()
 }

@@ -3,25 +3,11 @@
 use std::fmt;
 
 use crate::kinds::kinds_of;
-use crate::plan::mounts::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
-use crate::plan::plan::{Action, CallerAction, Plan, Step};
+use crate::plan::flags::{attribute_names, mount_flags};
+use crate::plan::plan::Plan;
 use crate::plan::rlimit;
+use crate::plan::step::{Action, CallerAction, Step};
 use nsbox_init::wire::{MaybeText, Op, Text};
-
-/// mount(2).
-pub const MS_NOSUID: u64 = 0x2;
-/// mount(2).
-pub const MS_NODEV: u64 = 0x4;
-/// mount(2).
-pub const MS_NOEXEC: u64 = 0x8;
-/// mount(2).
-pub const MS_REC: u64 = 0x4000;
-/// mount(2).
-pub const MS_PRIVATE: u64 = 0x4_0000;
-/// mount(2).
-pub const MS_SLAVE: u64 = 0x8_0000;
-/// mount(2).
-pub const MS_SHARED: u64 = 0x10_0000;
 
 impl fmt::Display for Plan {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,29 +206,6 @@ fn name(names: &[(i32, &str)], number: i32) -> String {
 /// A path as it is looked up (openat2(2), RESOLVE_IN_ROOT).
 fn mount_target(path: &[u8], inside: u32) -> String {
     format!("{}{}", quoted(path), if inside != 0 { " in the new root" } else { "" })
-}
-
-fn attribute_names(attributes: u64) -> String {
-    const NAMES: [(u64, &str); 4] = [
-        (ATTR_RDONLY, "MOUNT_ATTR_RDONLY"),
-        (ATTR_NOSUID, "MOUNT_ATTR_NOSUID"),
-        (ATTR_NODEV, "MOUNT_ATTR_NODEV"),
-        (ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"),
-    ];
-    NAMES.iter().filter(|(flag, _)| attributes & flag != 0).map(|(_, name)| *name).collect::<Vec<_>>().join("|")
-}
-
-fn mount_flags(flags: u64) -> String {
-    const NAMES: [(u64, &str); 7] = [
-        (MS_REC, "MS_REC"),
-        (MS_PRIVATE, "MS_PRIVATE"),
-        (MS_SLAVE, "MS_SLAVE"),
-        (MS_SHARED, "MS_SHARED"),
-        (MS_NOSUID, "MS_NOSUID"),
-        (MS_NODEV, "MS_NODEV"),
-        (MS_NOEXEC, "MS_NOEXEC"),
-    ];
-    NAMES.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name).collect::<Vec<_>>().join("|")
 }
 
 /// Bytes as a C string literal would show them, without the NUL at the end.

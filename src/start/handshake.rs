@@ -13,7 +13,8 @@ use crate::channel::report::{Message, receive};
 use crate::error::{Error, Result, StepFailure, os};
 use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
 use crate::plan::id_maps::Helper;
-use crate::plan::plan::{CallerAction, Plan};
+use crate::plan::plan::Plan;
+use crate::plan::step::CallerAction;
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::start::child::{Exit, Parts};
 

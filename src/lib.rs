@@ -23,9 +23,15 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::boxes::handle::{BoxHandle, Happening, Outcome, open_box};
+    use crate::boxes::handle::BoxHandle;
+    #[pymodule_export]
+    use crate::boxes::open::open_box;
     #[pymodule_export]
     use crate::cgroup::Cgroup;
+    #[pymodule_export]
+    use crate::channel::event::Happening;
+    #[pymodule_export]
+    use crate::channel::outcome::Outcome;
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]
@@ -53,7 +59,9 @@ mod _core {
     #[pymodule_export]
     use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]
-    use crate::start::child::{Child, Exit};
+    use crate::start::child::Child;
+    #[pymodule_export]
+    use crate::start::exit::Exit;
     #[pymodule_export]
     use crate::start::spawn::{run, spawn};
     #[pymodule_export]

@@ -9,6 +9,9 @@ use crate::error::{Error, Result, last};
 /// the poll, or in another thread, does not interrupt the poll.
 pub const SIGNAL_SLICE: Duration = Duration::from_millis(100);
 
+/// How long a process may take to end after SIGKILL. One that hangs in the kernel cannot be waited for.
+pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Which of `fds` have something to read, or have ended (ppoll(2)).
 pub fn poll_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>) -> Result<[bool; N]> {
     let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::cgroup::Directory;
-use crate::kinds::{self};
+use crate::kinds;
 use crate::plan::step::{Action, CallerAction, Step};
 use nsbox_init::wire::Op;
 

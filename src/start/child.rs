@@ -6,30 +6,18 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use crate::boxes::handle::Home;
+use crate::channel::connection::Home;
 use crate::channel::report::receive;
 use crate::error::{Error, Result};
-use crate::pidfd::{Status, reap, remembered, send_signal};
+use crate::pidfd::{reap, remembered, send_signal};
 use crate::plan::plan::Plan;
-use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
+use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
+use crate::start::exit::Exit;
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::{Report, ReportKind};
-
-/// How long a payload may take to die of SIGKILL when nsbox-init is dead already.
-const LAST_WAIT: Duration = Duration::from_secs(5);
+use nsbox_init::wire::ReportKind;
 
 /// How long nsbox-init may take to report the end of a payload that has ended.
 const REPORT_WAIT: Duration = Duration::from_secs(1);
-
-/// How something ended.
-#[pyclass(frozen, get_all, module = "nsbox._core")]
-#[derive(Debug, Clone)]
-pub struct Exit {
-    /// The exit status, or the negative number of the signal that ended it.
-    pub returncode: i32,
-    /// Resource usage as `resource.struct_rusage` takes it; nothing if nsbox-init could not report it.
-    pub rusage: Option<(f64, f64, [i64; 14])>,
-}
 
 /// What is known of a [`Child`] from the beginning.
 pub struct Parts {
@@ -89,7 +77,7 @@ impl Lines {
             Keeper::Home(home) => home.has_ended() || overdue(REPORT_WAIT) && !home.is_stopped(),
             Keeper::Init(pidfd) => {
                 // In namespaces that were joined it may be stopped again and again by those who live there.
-                if !init_is_pid_1 && overdue(LAST_WAIT) {
+                if !init_is_pid_1 && overdue(KILL_TIMEOUT) {
                     let _ = send_signal(pidfd, libc::SIGKILL);
                 }
                 false
@@ -162,7 +150,7 @@ impl Child {
         };
         if let Keeper::Home(_) = lines.keeper {
             // The box has ended, and has taken it along; it may be the last to go.
-            wait_bounded(&lines.pidfd, LAST_WAIT);
+            wait_bounded(&lines.pidfd, KILL_TIMEOUT);
         }
         let status = remembered(&lines.pidfd).or(status);
         let exit = Exit::without_report(status, Some(&lines.pidfd), self.parts.init_is_pid_1);
@@ -188,7 +176,7 @@ impl Drop for Child {
             && let Some(lines) = self.lines()
         {
             let _ = self.kill();
-            if wait_bounded(&lines.end(), LAST_WAIT) {
+            if wait_bounded(&lines.end(), KILL_TIMEOUT) {
                 self.collect(&lines);
             }
         }
@@ -314,37 +302,5 @@ fn gone_is_fine(result: std::result::Result<(), i32>) -> Result<()> {
     match result {
         Err(libc::ESRCH) | Ok(()) => Ok(()),
         Err(errno) => Err(Error::Os("pidfd_send_signal", errno)),
-    }
-}
-
-impl Exit {
-    /// nsbox-init was killed: by killing PID 1 of a namespace, most likely, and everything in it.
-    pub fn without_report(status: Option<Status>, payload: Option<&OwnedFd>, init_is_pid_1: bool) -> Self {
-        if let Some(payload) = payload
-            && !init_is_pid_1
-        {
-            // It could not take the payload along. The kernel does that, unless the payload has changed its user; and
-            // then we may not do it either.
-            let _ = send_signal(payload, libc::SIGKILL);
-            wait_bounded(payload, LAST_WAIT);
-        }
-        // nsbox-init says by its own status what it could not report; killed, it is the payload that was killed.
-        let returncode = match status {
-            Some(Status::Exited(code)) if code <= 128 => code,
-            Some(Status::Exited(code)) => 128 - code,
-            Some(Status::Killed(signal)) => -signal,
-            None => -libc::SIGKILL,
-        };
-        Exit { returncode, rusage: None }
-    }
-
-    /// From the record nsbox-init sent.
-    pub fn from_report(report: Report) -> Self {
-        let usage = report.rusage;
-        let seconds = |at: usize| usage[at] as f64 + usage[at + 1] as f64 / 1e6;
-        let mut counts = [0; 14];
-        counts.copy_from_slice(&usage[4..]);
-        let returncode = Status::from_wait_status(report.value as i32).returncode();
-        Exit { returncode, rusage: Some((seconds(0), seconds(2), counts)) }
     }
 }

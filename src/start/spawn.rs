@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
 use crate::cgroup::Cgroup;
+use crate::channel::failure::failure;
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure, os};
 use crate::image::{self, PLAN_IN_MESSAGE};
@@ -29,8 +30,9 @@ use crate::plan::plan::Plan;
 use crate::plan::spec::{Join, KnownSpec};
 use crate::poll::poll_readable;
 use crate::signals::BlockedSignals;
-use crate::start::child::{Child, Exit, Keeper, Lines};
-use crate::start::handshake::{Conversation, Ending, failure};
+use crate::start::child::{Child, Keeper, Lines};
+use crate::start::exit::Exit;
+use crate::start::handshake::{Conversation, Ending};
 
 /// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
 /// from the allocator would be given back each time, and its pages made anew.

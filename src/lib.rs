@@ -55,7 +55,9 @@ mod _core {
     #[pymodule_export]
     use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
-    use crate::seeing::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
+    use crate::seeing::proc::handle::{Proc, ProcFile, open_proc, open_proc_of};
+    #[pymodule_export]
+    use crate::seeing::proc::table::read_processes;
     #[pymodule_export]
     use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]

@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use pyo3::prelude::*;
 
 use crate::kinds::KINDS;
-use crate::seeing::proc::Proc;
 use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::handle::Proc;
 
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
 const NS_GET_PARENT: libc::Ioctl = 0xb702;

@@ -3,8 +3,10 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::scope::Failed;
 use crate::descriptors::above_stdio;
+
+/// A step that failed: its name, the call, and the error number.
+pub type Failed = (&'static str, String, i32);
 
 /// What they return.
 pub type Result<T> = std::result::Result<T, i32>;

@@ -2,6 +2,8 @@
 
 mod calls;
 pub mod capabilities;
+mod change;
 pub mod privileges;
 pub mod raw;
 pub mod scope;
+mod undo;

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -14,12 +14,12 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-use super::calls::{
-    checked, chroot, directory, loopback_up, mount, mount_number, mount_proc, own_namespace, setns, thread, unshare,
-};
 use crate::error::{Error, Result, StepFailure};
-use crate::kinds::{self, KINDS, kinds_of};
+use crate::kinds;
 use crate::python::scope_error;
+use crate::thread::calls::{Failed, thread};
+use crate::thread::change::Change;
+use crate::thread::undo::Undo;
 
 /// Counts the forks that this process comes from: a scope that was entered before one is the parent's.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -38,30 +38,6 @@ struct Entry {
     new: bool,
     /// Shared with the scope's object: set when that was left, in whichever thread.
     left: Arc<AtomicBool>,
-}
-
-/// How the thread gets back to where it was.
-#[derive(Default)]
-struct Undo {
-    /// CLONE_NEW* and a descriptor of each namespace that was left, in the order in which they were.
-    namespaces: Vec<(u64, OwnedFd)>,
-    /// The root and the working directory that a change of the mount namespace loses.
-    directories: Option<[OwnedFd; 2]>,
-    /// What was mounted, and the number of that mount.
-    mounted: Option<(CString, u64)>,
-}
-
-/// Namespaces and directories that are about to be left.
-type Kept = (Vec<(u64, OwnedFd)>, Option<[OwnedFd; 2]>);
-
-/// A step that failed: its name, the call, and the error number.
-pub type Failed = (&'static str, String, i32);
-
-/// What a scope does.
-enum Change {
-    Unshare { flags: u64, private: bool, loopback: bool },
-    Join(Vec<(u64, RawFd)>),
-    MountProc(CString),
 }
 
 /// Where and when a scope was entered.
@@ -180,7 +156,7 @@ impl ThreadScope {
 impl ThreadScope {
     fn enter(&self) -> Result<Undo> {
         let mut undo = Undo::default();
-        match self.apply(&mut undo) {
+        match self.change.apply(&mut undo) {
             Ok(()) => Ok(undo),
             Err((step, call, errno)) => {
                 // Back from what had been done. That it fails as well is not to be expected of what has just succeeded.
@@ -188,46 +164,6 @@ impl ThreadScope {
                 let detail = stuck.into_iter().map(|(_, call, _)| format!("{call} failed as well")).collect::<Vec<_>>();
                 let detail = detail.join("; ");
                 Err(Error::Step(Box::new(StepFailure { errno, step, actor: "caller", call, detail })))
-            }
-        }
-    }
-
-    fn apply(&self, undo: &mut Undo) -> std::result::Result<(), Failed> {
-        match &self.change {
-            Change::Unshare { flags, private, loopback } => {
-                let (kept, directories) = keep(*flags)?;
-                step("unshare", || format!("unshare({})", names(*flags)), unshare(*flags as i32))?;
-                (undo.namespaces, undo.directories) = (kept, directories);
-                if *flags & kinds::MOUNT != 0 && *private {
-                    let call = || "mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)".into();
-                    step("propagation", call, mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE))?;
-                }
-                if *flags & kinds::NET != 0 && *loopback {
-                    step("loopback", || "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(), loopback_up())?;
-                }
-                Ok(())
-            }
-            Change::Join(targets) => {
-                let flags = targets.iter().fold(0, |flags, (flag, _)| flags | flag);
-                let (mut kept, mut directories) = keep(flags)?;
-                for &(flag, fd) in targets {
-                    let call = || format!("setns({fd}, {})", names(flag));
-                    step(join_step(flag), call, setns(fd, flag))?;
-                    let own = kept.iter().position(|(kind, _)| *kind == flag).expect("one was kept for each");
-                    undo.namespaces.push(kept.swap_remove(own));
-                    if flag == kinds::MOUNT {
-                        undo.directories = directories.take();
-                    }
-                }
-                Ok(())
-            }
-            Change::MountProc(target) => {
-                let pidns =
-                    step("open own", || "ioctl(PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE)".into(), own_namespace("pid"))?;
-                mount_proc(target, &pidns)?;
-                let number = mount_number(target);
-                undo.mounted = Some((target.clone(), number.unwrap_or_default()));
-                Ok(())
             }
         }
     }
@@ -259,82 +195,11 @@ impl ThreadScope {
     }
 }
 
-impl Undo {
-    /// Go back, as far as possible, and tell what was not.
-    fn back(self) -> Vec<Failed> {
-        let mut failures = Vec::new();
-        let mut attempt = |step: &'static str, call: String, done: std::result::Result<(), i32>| {
-            done.map_err(|errno| failures.push((step, call, errno))).is_ok()
-        };
-        if let Some((target, number)) = self.mounted {
-            let covered = if mount_number(&target) == Some(number) { Ok(()) } else { Err(libc::EBUSY) };
-            // SAFETY: a C string that outlives the call.
-            let unmount =
-                || checked(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) });
-            attempt("unmount proc", format!("umount2({target:?}, MNT_DETACH)"), covered.and_then(|()| unmount()));
-        }
-        let mut at_home = true;
-        for (flag, fd) in self.namespaces.into_iter().rev() {
-            if flag == kinds::MOUNT {
-                // Threads that were started in here share root and cwd with this one, until long after their join; they
-                // keep them, and setns says what has failed if this does.
-                let _ = unshare(libc::CLONE_FS);
-            }
-            let call = format!("setns({}, {})", fd.as_raw_fd(), names(flag));
-            let back = attempt(join_step(flag), call, setns(fd.as_raw_fd(), flag));
-            at_home &= back || flag != kinds::MOUNT;
-        }
-        if let Some([root, cwd]) = self.directories
-            && at_home
-        {
-            attempt("root", "fchdir(root); chroot(\".\")".into(), chroot(&root));
-            // SAFETY: plain numbers.
-            attempt("cwd", "fchdir(cwd)".into(), checked(unsafe { libc::fchdir(cwd.as_raw_fd()) }));
-        }
-        failures
-    }
-}
-
-/// Open the namespaces the thread is in, and where the mounts are among them its directories. Its root, its working
-/// directory and its umask are no longer those of other threads then (CLONE_FS), which is for good: the kernel would not
-/// let the thread change its mount namespace otherwise, and it could not share them again.
-fn keep(flags: u64) -> std::result::Result<Kept, Failed> {
-    let mut namespaces = Vec::new();
-    for kind in kinds_of(flags) {
-        let fd = own_namespace(kind.name);
-        namespaces.push((kind.flag, step("open own", || format!("ioctl(PIDFD_GET_{}_NAMESPACE)", kind.name), fd)?));
-    }
-    let directories = if flags & kinds::MOUNT != 0 {
-        let root = step("open own", || "open(\"/\", O_PATH)".into(), directory(c"/"))?;
-        let cwd = step("open own", || "open(\".\", O_PATH)".into(), directory(c"."))?;
-        step("unshare", || "unshare(CLONE_FS)".into(), unshare(libc::CLONE_FS))?;
-        Some([root, cwd])
-    } else {
-        None
-    };
-    Ok((namespaces, directories))
-}
-
-fn step<T>(
-    name: &'static str,
-    call: impl FnOnce() -> String,
-    done: std::result::Result<T, i32>,
-) -> std::result::Result<T, Failed> {
-    done.map_err(|errno| (name, call(), errno))
-}
-
-fn names(flags: u64) -> String {
-    kinds_of(flags).map(|kind| kind.flag_name).collect::<Vec<_>>().join("|")
-}
-
-fn join_step(flag: u64) -> &'static str {
-    crate::plan::join::step_name(KINDS.into_iter().find(|kind| kind.flag == flag).unwrap_or(KINDS[0]))
-}
-
 /// `nsbox.errors.scope_error` makes the words.
 fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) -> Error {
     Python::attach(|py| {
-        let made = scope_error(py).and_then(|error| error.call1((problem, thread, super::calls::thread(), failures)));
+        let made =
+            scope_error(py).and_then(|error| error.call1((problem, thread, crate::thread::calls::thread(), failures)));
         Error::Python(made.map_or_else(|error| error, PyErr::from_value))
     })
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::parse::entries;
+use crate::seeing::proc::parse::entries;
 
 /// An errno.
 pub type Errno = i32;

@@ -3,10 +3,10 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::dir::{Dir, Errno};
-use super::parse;
-use super::reader::list;
-use super::status::status;
+use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::parse;
+use crate::seeing::proc::reader::list;
+use crate::seeing::proc::status::status;
 use crate::seeing::visit::{Open, Opened, open};
 
 /// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.

@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::parse::*;
-use super::status::status;
+use crate::seeing::proc::parse::*;
+use crate::seeing::proc::status::status;
 
 const STAT: &[u8] = b"42 (a) R 1 (b) S 7 42 41 34816 43 4194560 1 2 3 4 50 60 7 8 20 -5 3 0 999 4096 12 184 0\n";
 const STATUS: &[u8] =

@@ -3,10 +3,10 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::dir::{Dir, Errno};
-use super::parse::{self, Stat};
-use super::status::{Status, status};
 use crate::kinds::KINDS;
+use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::parse::{self, Stat};
+use crate::seeing::proc::status::{Status, status};
 
 /// Namespace ids (inode numbers) in the order of the table of kinds; nothing where a link could not be read.
 pub type Ids = [Option<u64>; KINDS.len()];

@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
-use super::parse::arguments;
-use super::reader::{Ids, Process, Thread, Wanted};
+use crate::seeing::proc::parse::arguments;
+use crate::seeing::proc::reader::{Ids, Process, Thread, Wanted};
 
 /// The classes, in the order in which they are passed: `Process`, `Thread`, `NamespaceIds`, `Capabilities`.
 pub type Classes<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>);

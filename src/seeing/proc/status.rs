@@ -1,6 +1,6 @@
 //! The fields of /proc/PID/status that are used (proc_pid_status(5)).
 
-use super::parse::{number, words};
+use crate::seeing::proc::parse::{number, words};
 
 /// What a process is and may do. A field that is not there, or not as expected, is unknown.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

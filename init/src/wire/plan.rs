@@ -64,7 +64,7 @@ pub enum Shape {
     /// A request: another process in the box. `Start` first, an exec last.
     Process,
     /// A request: operations that init carries out itself.
-    Errand,
+    Operations,
 }
 
 /// A validated plan, borrowed from its bytes.
@@ -95,7 +95,7 @@ impl<'a> Plan<'a> {
         if sum != checksum(&bytes[HEADER..]) {
             return refuse(Fault::Checksum, 16);
         }
-        let plan = Plan { bytes, shape: Shape::Errand };
+        let plan = Plan { bytes, shape: Shape::Operations };
         let mut ops = plan.ops();
         let (mut forks, mut starts, mut seen, mut last) = (0, 0, 0u16, Last::Other);
         while let Some((_, op)) = ops.try_next()? {
@@ -117,7 +117,7 @@ impl<'a> Plan<'a> {
             (1, 0, Last::Exec) => Shape::Program,
             (0, 0, Last::Serve) => Shape::Box,
             (0, 1, Last::Exec) => Shape::Process,
-            (0, 0, Last::Other) if seen > 0 => Shape::Errand,
+            (0, 0, Last::Other) if seen > 0 => Shape::Operations,
             _ => return refuse(Fault::Order, bytes.len()),
         };
         if seen != count {

@@ -247,7 +247,7 @@ fn the_operations_make_the_shape() {
         (vec![other(), serve()], Shape::Box),
         (vec![start(), other(), exec()], Shape::Process),
         (vec![start(), init()], Shape::Process),
-        (vec![other(), other()], Shape::Errand),
+        (vec![other(), other()], Shape::Operations),
     ];
     for (steps, shape) in right {
         let bytes = encode(&steps);

@@ -32,7 +32,7 @@ mod _core {
     #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]
-    use crate::channel::event::Happening;
+    use crate::channel::event::Event;
     #[pymodule_export]
     use crate::channel::outcome::Outcome;
     #[pymodule_export]
@@ -50,7 +50,7 @@ mod _core {
     #[pymodule_export]
     use crate::plan::plan::Plan;
     #[pymodule_export]
-    use crate::plan::request::Errand;
+    use crate::plan::request::Request;
     #[pymodule_export]
     use crate::plan::spec::SpecRead;
     #[pymodule_export]

@@ -1,35 +1,35 @@
-//! A box: nsbox-init in new namespaces, which does there what it is asked for. Each request is a message with a socket on
-//! which to answer, so that several threads can ask at once.
+//! The handle of a box.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nsbox_init::wire::ReportKind;
 use pyo3::prelude::*;
 
-use crate::boxes::process::begin;
-use crate::channel::connection::Home;
-use crate::channel::event::Happening;
+use crate::boxes::process::{Started, start};
+use crate::channel::connection::Connection;
+use crate::channel::event::Event;
 use crate::channel::outcome::Outcome;
 use crate::error::{Error, Result};
-use crate::pidfd::{self, reap, remembered};
+use crate::pidfd::{Status, reap, remembered};
 use crate::plan::plan::Plan;
-use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
-use crate::start::child::{Child, Keeper, Lines};
+use crate::poll::{KILL_TIMEOUT, repeat, wait, wait_bounded};
+use crate::start::child::{Child, Fds, InitRef};
 use crate::start::exit::Exit;
 
-/// The handle of a box.
+/// The handle of a box: nsbox-init in new namespaces, which carries out requests there.
 #[pyclass(frozen, name = "Box", module = "nsbox._core")]
 pub struct BoxHandle {
-    pub home: Arc<Home>,
-    pub plan: Py<Plan>,
-    pub owner: u32,
-    /// For the steps of the plan that nsbox-init carried out: how long each took, in nanoseconds.
-    pub times: Vec<(u16, i64)>,
-    pub method: &'static str,
-    /// How nsbox-init ended.
-    pub exit: Mutex<Option<Exit>>,
+    connection: Arc<Connection>,
+    plan: Py<Plan>,
+    /// The process that made it.
+    owner: u32,
+    /// For each step that nsbox-init carried out: its number, and the time it took, in nanoseconds.
+    times: Vec<(u16, i64)>,
+    method: &'static str,
+    /// How nsbox-init ended, once that is known.
+    exit: Mutex<Option<Exit>>,
 }
 
 #[pymethods]
@@ -38,95 +38,80 @@ impl BoxHandle {
     fn start(&self, py: Python<'_>, plan: Py<Plan>, fds: Vec<RawFd>, token: u32) -> Result<Child> {
         self.check_owner()?;
         let bytes = plan.get().to_bytes();
-        let ((parts, pidfd), socket) = begin(py, &self.home, plan.get(), &bytes, &fds, token)?;
-        let lines = Lines { pidfd, socket, keeper: Keeper::Home(Arc::clone(&self.home)) };
-        Ok(Child::new(parts, lines, plan))
+        let Started { identity, pidfd, socket } = start(py, &self.connection, plan.get(), &bytes, &fds, token)?;
+        let fds = Fds { pidfd, socket, init: InitRef::Box(Arc::clone(&self.connection)) };
+        Ok(Child::new(identity, fds, plan))
     }
 
     /// The token to put into the plan of a process.
     fn token(&self) -> u32 {
-        self.home.next_token()
+        self.connection.next_token()
     }
 
-    /// Start a process here, and wait for its end: `start` and `wait` in one, for when there is nothing to do in between.
+    /// Start a process here, and wait for its end: `start` and `wait` in one call.
     fn run(&self, py: Python<'_>, plan: &Plan, fds: Vec<RawFd>, token: u32) -> Result<Exit> {
         self.check_owner()?;
         let bytes = plan.to_bytes();
-        let socket = py.detach(|| self.home.ask(&bytes, &fds))?;
+        let socket = py.detach(|| self.connection.send_request(&bytes, &fds))?;
         let since = Instant::now();
-        let error = loop {
-            match py.detach(|| self.home.hear(&socket, plan, since)) {
-                Ok(Some(message)) if message.kind == ReportKind::Exited => {
-                    return Ok(Exit::from_report(message.report));
-                }
-                Ok(_) | Err(Error::Os("ppoll", libc::EINTR)) => {
-                    if let Err(error) = py.check_signals() {
-                        break error.into();
-                    }
-                }
-                Err(error) => break error,
+        let exit = repeat(py, || {
+            let message = self.connection.receive_reply(&socket, plan, since)?;
+            Ok(message.filter(|message| message.kind == ReportKind::Exited))
+        });
+        match exit {
+            Ok(message) => Ok(Exit::from_report(message.report)),
+            Err(error) => {
+                py.detach(|| self.connection.abort_request(token, &socket, &error));
+                Err(error)
             }
-        };
-        py.detach(|| self.home.give_up(token, &socket, &error));
-        Err(error)
+        }
     }
 
-    /// Have nsbox-init do something.
+    /// Have nsbox-init carry out a request by itself.
     fn perform(&self, py: Python<'_>, plan: &Plan) -> Result<Outcome> {
         self.check_owner()?;
-        py.detach(|| self.home.errand(plan, || Python::attach(|py| Ok(py.check_signals()?))))
+        py.detach(|| self.connection.carry_out(plan, || Python::attach(|py| Ok(py.check_signals()?))))
     }
 
     /// What happened since the box was made.
-    fn events(&self, py: Python<'_>) -> Result<Vec<Happening>> {
-        // In a child of os.fork the lock may be held for ever, by a thread that is not there.
+    fn events(&self, py: Python<'_>) -> Result<Vec<Event>> {
+        // In a child of os.fork a thread that does not exist there may hold the lock for ever.
         self.check_owner()?;
-        py.detach(|| self.home.collect());
-        Ok(self.home.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect())
+        Ok(py.detach(|| self.connection.events()))
     }
 
-    /// End everything in it.
+    /// End everything in the box.
     fn kill(&self, py: Python<'_>) -> Result<()> {
         self.check_owner()?;
-        py.detach(|| self.home.kill());
+        py.detach(|| self.connection.kill());
         Ok(())
     }
 
-    /// Wait for its end: with a new PID namespace, of every process in it. `timeout` is in seconds; nothing is returned
-    /// when it passes first.
+    /// Wait for its end: with a new PID namespace, for the end of every process in it. `timeout` is in seconds; None is
+    /// returned when it passes first.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
         self.check_owner()?;
-        let limit = timeout.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        loop {
-            let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let slice = rest.map_or(SIGNAL_SLICE, |rest| rest.min(SIGNAL_SLICE));
-            match py.detach(|| poll_readable([self.home.pidfd.as_raw_fd()], Some(slice))) {
-                Ok([true]) => return Ok(Some(self.ended())),
-                Ok([false]) if rest.is_some_and(|rest| rest.is_zero()) => return Ok(None),
-                Ok([false]) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
-                Err(error) => return Err(error),
-            }
-        }
+        let ended = wait(py, self.pidfd(), timeout, || false)?;
+        Ok(ended.then(|| self.ended()))
     }
 
     /// Whether nsbox-init is stopped (SIGSTOP).
     #[getter]
     fn is_stopped(&self) -> bool {
-        self.home.is_stopped()
+        self.connection.is_stopped()
     }
 
-    /// nsbox-init's PID as the caller sees it.
+    /// The PID of nsbox-init as the caller sees it.
     #[getter]
     fn pid(&self) -> i32 {
-        self.home.init_pid
+        self.connection.init_pid
     }
 
     /// A pidfd of nsbox-init; it belongs to this object.
     #[getter]
     fn pidfd(&self) -> RawFd {
-        self.home.pidfd.as_raw_fd()
+        self.connection.pidfd.as_raw_fd()
     }
 
     /// The plan by which it was made.
@@ -135,7 +120,7 @@ impl BoxHandle {
         self.plan.clone_ref(py)
     }
 
-    /// How long each step of the plan took that nsbox-init carried out: its number, and nanoseconds.
+    /// For each step that nsbox-init carried out: its number, and the time it took, in nanoseconds.
     #[getter]
     fn times(&self) -> Vec<(u16, i64)> {
         self.times.clone()
@@ -147,20 +132,36 @@ impl BoxHandle {
         self.method
     }
 
-    /// Whether this process has made it: not so in a child of os.fork.
+    /// Whether this process has made it. A child of os.fork has not.
     #[getter]
     fn is_own(&self) -> bool {
         self.owner == std::process::id()
     }
 
     fn __repr__(&self) -> String {
-        format!("<box of process {}>", self.home.init_pid)
+        format!("<box of process {}>", self.connection.init_pid)
     }
 }
 
 impl BoxHandle {
+    /// Wrap a box that was just made.
+    pub fn new(connection: Connection, plan: Py<Plan>, times: Vec<(u16, i64)>, method: &'static str) -> Self {
+        let (owner, exit) = (std::process::id(), Mutex::new(None));
+        BoxHandle { connection: Arc::new(connection), plan, owner, times, method, exit }
+    }
+
+    /// The connection to nsbox-init.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The plan by which it was made.
+    pub fn made_by(&self) -> &Plan {
+        self.plan.get()
+    }
+
     fn check_owner(&self) -> Result<()> {
-        if self.owner == std::process::id() { Ok(()) } else { Err(Error::Os("sendmsg(request)", libc::ECHILD)) }
+        if self.is_own() { Ok(()) } else { Err(Error::Os("sendmsg(request)", libc::ECHILD)) }
     }
 
     fn ended(&self) -> Exit {
@@ -168,22 +169,23 @@ impl BoxHandle {
         if exit.is_none() {
             self.plan.get().remove_cgroup();
         }
-        // A box inside another one is reaped by that one's nsbox-init.
-        let reaped = || if self.home.outer.is_none() { reap(&self.home.pidfd, false) } else { None };
+        let pidfd = &self.connection.pidfd;
+        // The nsbox-init of the outer box reaps that of an inner one.
+        let reaped = || if self.connection.is_nested() { None } else { reap(pidfd, false) };
         exit.get_or_insert_with(|| {
-            let status = reaped().or_else(|| remembered(&self.home.pidfd));
-            Exit { returncode: status.map_or(-libc::SIGKILL, pidfd::Status::returncode), rusage: None }
+            let status = reaped().or_else(|| remembered(pidfd));
+            Exit { returncode: status.map_or(-libc::SIGKILL, Status::returncode), rusage: None }
         })
         .clone()
     }
 }
 
 impl Drop for BoxHandle {
-    /// What nobody holds any more, nobody can end.
+    /// Kill the box: without a handle nothing could end it.
     fn drop(&mut self) {
-        if self.check_owner().is_ok() && self.exit.get_mut().is_ok_and(|exit| exit.is_none()) {
-            self.home.kill();
-            if wait_bounded(&self.home.pidfd, KILL_TIMEOUT) {
+        if self.is_own() && self.exit.get_mut().is_ok_and(|exit| exit.is_none()) {
+            self.connection.kill();
+            if wait_bounded(&self.connection.pidfd, KILL_TIMEOUT) {
                 self.ended();
             }
         }

@@ -4,62 +4,73 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
+use nsbox_init::vfork::Method;
 use nsbox_init::wire::ReportKind;
 use pyo3::prelude::*;
 
-use crate::channel::connection::Home;
+use crate::channel::connection::Connection;
 use crate::error::{Error, Result};
 use crate::plan::plan::Plan;
-use crate::start::child::Parts;
+use crate::poll::repeat;
+use crate::start::child::Identity;
 
-/// Ask for a process, and return when it runs, with the socket on which its end will be told.
-pub fn begin(
+/// A process that runs.
+pub struct Started {
+    /// What it is known by.
+    pub identity: Identity,
+    /// A pidfd of it.
+    pub pidfd: OwnedFd,
+    /// The socket on which its end will be reported.
+    pub socket: OwnedFd,
+}
+
+/// Request a process, and return when it runs.
+pub fn start(
     py: Python<'_>,
-    home: &Arc<Home>,
+    connection: &Arc<Connection>,
     plan: &Plan,
     bytes: &[u8],
     fds: &[RawFd],
     token: u32,
-) -> Result<((Parts, OwnedFd), OwnedFd)> {
-    let socket = py.detach(|| home.ask(bytes, fds))?;
-    match await_start(py, home, plan, &socket) {
-        Ok(started) => Ok((started, socket)),
+) -> Result<Started> {
+    let socket = py.detach(|| connection.send_request(bytes, fds))?;
+    match await_start(py, connection, plan, &socket) {
+        Ok((identity, pidfd)) => Ok(Started { identity, pidfd, socket }),
         Err(error) => {
-            py.detach(|| home.give_up(token, &socket, &error));
+            py.detach(|| connection.abort_request(token, &socket, &error));
             Err(error)
         }
     }
 }
 
-fn await_start(py: Python<'_>, home: &Arc<Home>, plan: &Plan, socket: &OwnedFd) -> Result<(Parts, OwnedFd)> {
+fn await_start(
+    py: Python<'_>,
+    connection: &Arc<Connection>,
+    plan: &Plan,
+    socket: &OwnedFd,
+) -> Result<(Identity, OwnedFd)> {
     let since = Instant::now();
-    let mut sender = None;
-    loop {
-        let message = match py.detach(|| home.hear(socket, plan, since)) {
-            Ok(Some(message)) => message,
-            Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {
-                py.check_signals()?;
-                continue;
+    let mut announced = None;
+    let message = repeat(py, || {
+        Ok(match connection.receive_reply(socket, plan, since)? {
+            Some(message) if message.kind == ReportKind::Started => Some(message),
+            Some(message) if message.kind == ReportKind::Forked => {
+                announced = Some(message.sender);
+                None
             }
-            Err(error) => return Err(error),
-        };
-        match message.kind {
-            ReportKind::Forked => sender = Some(message.sender),
-            ReportKind::Started => {
-                let pid_inside = message.report.value as i32;
-                let told = if home.init_is_pid_1 { message.sender } else { pid_inside };
-                let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
-                let parts = Parts {
-                    pid: sender.unwrap_or(told),
-                    pid_inside,
-                    init_pid: home.init_pid,
-                    init_is_pid_1: home.init_is_pid_1,
-                    method: nsbox_init::vfork::Method::Clone3,
-                };
-                py.check_signals()?;
-                return Ok((parts, pidfd));
-            }
-            _ => {}
-        }
-    }
+            _ => None,
+        })
+    })?;
+    let pid_inside = message.report.value as i32;
+    let reported = if connection.init_is_pid_1 { message.sender } else { pid_inside };
+    let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+    let identity = Identity {
+        pid: announced.unwrap_or(reported),
+        pid_inside,
+        init_pid: connection.init_pid,
+        init_is_pid_1: connection.init_is_pid_1,
+        method: Method::Clone3,
+    };
+    py.check_signals()?;
+    Ok((identity, pidfd))
 }

@@ -5,7 +5,7 @@ use nsbox_init::wire::{Fault, MountPart, Report};
 use crate::error::{Error, StepFailure};
 use crate::plan::plan::Plan;
 
-/// A step that nsbox-init reports as failed.
+/// The error for a step that nsbox-init reports as failed.
 pub fn step_failed(plan: &Plan, report: &Report) -> Error {
     let step = report.step as usize;
     let part = MountPart::ALL.into_iter().find(|(part, _)| *part as i64 == report.value);
@@ -23,7 +23,7 @@ pub fn step_failed(plan: &Plan, report: &Report) -> Error {
     failure(plan, step as u16, report.errno, detail)
 }
 
-/// The plan was refused.
+/// The error for a plan that was refused.
 pub fn refused(report: &Report) -> Error {
     let fault = Fault::ALL.into_iter().find(|fault| *fault as i32 == report.errno);
     let what = fault.map_or_else(|| format!("fault {}", report.errno), |fault| format!("{fault:?}").to_lowercase());
@@ -36,7 +36,7 @@ pub fn refused(report: &Report) -> Error {
     }))
 }
 
-/// A step of the plan that failed.
+/// The error for a step of the plan that failed.
 pub fn failure(plan: &Plan, step: u16, errno: i32, detail: String) -> Error {
     let step = &plan.steps[usize::from(step).min(plan.steps.len() - 1)];
     Error::Step(Box::new(StepFailure { errno, step: step.name, actor: step.actor.name(), call: step.call(), detail }))

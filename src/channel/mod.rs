@@ -5,3 +5,4 @@ pub mod event;
 pub mod failure;
 pub mod outcome;
 pub mod report;
+pub mod sockets;

@@ -1,28 +1,30 @@
-//! What a request brought.
+//! The result of a request.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 
+use crate::channel::report::Message;
+use crate::python;
 use crate::seeing::proc::dir::is_proc;
 
-/// What an errand brought.
+/// The result of a request that nsbox-init carried out by itself.
 #[pyclass(frozen, module = "nsbox._core")]
 pub struct Outcome {
     /// How long it took, in nanoseconds.
     #[pyo3(get)]
-    pub nanoseconds: i64,
-    /// What a file says.
+    nanoseconds: i64,
+    /// The contents of a file.
     #[pyo3(get)]
-    pub data: Option<Vec<u8>>,
-    /// A descriptor. It is held here, so that a handler of a signal that raises at the wrong moment does not lose it.
-    pub held: Mutex<Option<OwnedFd>>,
+    data: Option<Vec<u8>>,
+    /// A descriptor. It is owned by this object, so that a signal handler that raises cannot lose it.
+    held: Mutex<Option<OwnedFd>>,
 }
 
 #[pymethods]
 impl Outcome {
-    /// A descriptor that was brought; nothing if none was, or it has been taken. It belongs to this object.
+    /// The descriptor that came with the reply; None if none came, or if it has been taken. It belongs to this object.
     #[getter]
     fn fd(&self) -> Option<RawFd> {
         self.held().as_ref().map(AsRawFd::as_raw_fd)
@@ -30,26 +32,38 @@ impl Outcome {
 
     /// The same descriptor, which then belongs to the caller.
     fn take(&self) -> Option<RawFd> {
-        self.held().take().map(std::os::fd::IntoRawFd::into_raw_fd)
+        self.held().take().map(IntoRawFd::into_raw_fd)
     }
 
     /// The same, as a file to read bytes from.
     fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let open = crate::python::open(py)?;
+        let open = python::open(py)?;
         let fd = self.held().as_ref().map(AsRawFd::as_raw_fd);
-        // No code of Python's runs from here on, so neither does a handler of a signal.
+        // From here on no Python code runs, so no signal handler does.
         let file = open.call1((fd, "rb"))?;
         let _ = self.take();
         Ok(file)
     }
 
-    /// Whether it is of a proc.
+    /// Whether the descriptor is of a proc.
     fn is_proc(&self) -> bool {
         self.held().as_ref().is_some_and(|fd| is_proc(fd).unwrap_or(false))
     }
 }
 
 impl Outcome {
+    /// That of a request of which no operation has been carried out yet.
+    pub fn new() -> Self {
+        Outcome { nanoseconds: 0, data: None, held: Mutex::new(None) }
+    }
+
+    /// Add what one operation reports.
+    pub fn add(&mut self, message: Message) {
+        self.nanoseconds += message.report.value;
+        self.data = Some(message.report.bytes().to_vec());
+        self.held = Mutex::new(message.attached);
+    }
+
     fn held(&self) -> MutexGuard<'_, Option<OwnedFd>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

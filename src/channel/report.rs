@@ -1,4 +1,4 @@
-//! What nsbox-init says, received.
+//! Receiving reports.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -9,20 +9,20 @@ use nsbox_init::wire::{REPORT, Report, ReportKind};
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, os};
 
-/// One report, with what came along.
+/// One report, with what was attached to it.
 pub struct Message {
-    /// What it is.
+    /// Its kind.
     pub kind: ReportKind,
     /// The record.
     pub report: Report,
-    /// In whose name it was sent, as a PID of our namespace.
+    /// The PID of the process in whose name it was sent, in our namespace.
     pub sender: i32,
     /// A descriptor that was attached.
     pub attached: Option<OwnedFd>,
 }
 
-/// The next report; `None` when there is none, be it at the end of the connection or because none has come yet. What
-/// is no report is passed over.
+/// The next report; `None` at the end of the connection, and if no report has come yet. Messages that are no report are
+/// skipped.
 pub fn receive(socket: &OwnedFd) -> Result<Option<Message>> {
     loop {
         let mut bytes = [0; REPORT];
@@ -46,7 +46,7 @@ pub fn receive(socket: &OwnedFd) -> Result<Option<Message>> {
                 }
                 message.bytes
             }
-            // The other end was closed with something unread in it; what it had said before comes next.
+            // The other end was closed with messages unread; the reports that it sent before can still be received.
             Err(Errno::ECONNRESET | Errno::EINTR) => continue,
             Err(Errno::EAGAIN) => return Ok(None),
             Err(errno) => return Err(Error::Os("recvmsg", errno as i32)),

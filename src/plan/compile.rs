@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::capabilities;
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
-use crate::kinds;
 use crate::plan::builder::{Builder, c_bytes, packed};
 use crate::plan::facts::Facts;
 use crate::plan::join;
@@ -18,6 +16,7 @@ use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::setup::world;
 use crate::plan::spec::{Join, KnownSpec, Spec};
 use crate::plan::step::{Actor, CallerAction};
+use crate::{capabilities, kinds};
 use nsbox_init::wire::{Numbers, Op, Text};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.

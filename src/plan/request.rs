@@ -1,4 +1,5 @@
-//! What nsbox-init can be asked to do in its box, each as a plan: with the same names, words and failures.
+//! Requests that the nsbox-init of a box carries out by itself. Each is a plan of one step, so that it is named, printed and
+//! reported like every other step.
 
 use pyo3::prelude::*;
 
@@ -7,9 +8,9 @@ use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::step::{Action, Actor, Step};
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
-/// Plans for errands.
-#[pyclass(frozen, module = "nsbox._core")]
-pub struct Errand;
+/// Plans for such requests.
+#[pyclass(frozen, name = "Errand", module = "nsbox._core")]
+pub struct Request;
 
 fn plan(name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) -> Plan {
     Plan {
@@ -32,9 +33,9 @@ fn maybe(bytes: Option<&[u8]>) -> MaybeText<Vec<u8>> {
     MaybeText(bytes.map(|bytes| [bytes, b"\0"].concat()).unwrap_or_default())
 }
 
-/// None of the arguments contains a NUL: the Python side has checked that.
+/// No argument may contain a NUL: the Python side checks that.
 #[pymethods]
-impl Errand {
+impl Request {
     /// mount(2).
     #[staticmethod]
     fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags: u64) -> Plan {
@@ -91,8 +92,8 @@ impl Errand {
         )
     }
 
-    /// Write a file of proc, in one write(2). Here as below the path has no `/proc/` to begin with; the proc is the one
-    /// that was there before anything ran in the box.
+    /// Write a file of proc, in one write(2). Here and below the path is without `/proc/`, and the proc is the one that was
+    /// mounted before any program ran in the box.
     #[staticmethod]
     fn write(path: &[u8], data: &[u8]) -> Plan {
         let op = Op::WriteOwn { path: text(path), data: Blob(data.to_vec()) };
@@ -105,7 +106,7 @@ impl Errand {
         plan("read", Op::Read { path: text(path) }, "read(2)", "by a process in these namespaces")
     }
 
-    /// Open a file of proc for reading, or a namespace, which is behind a link that is no path.
+    /// Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
     #[staticmethod]
     fn open_own(path: &[u8], link: bool) -> Plan {
         let op = Op::OpenOwn { path: text(path), link: u32::from(link) };
@@ -136,30 +137,25 @@ impl Errand {
         plan("socket", op, "socket(2)", "a socket belongs to the network namespace of whoever makes it")
     }
 
-    /// Reap orphans: from now on, and those that wait.
+    /// Reap orphans: `always` from now on, `now` those that have ended.
     #[staticmethod]
     fn reap(always: bool, now: bool) -> Plan {
         let op = Op::Reap { always: u32::from(always), now: u32::from(now) };
         plan("reap", op, "wait(2)", "an ended process stays a zombie until its parent has asked for its status")
     }
 
-    /// End a process that was started with this token.
+    /// Kill the process that was started with this token.
     #[staticmethod]
-    fn abort(token: u32) -> Plan {
+    pub fn abort(token: u32) -> Plan {
         plan("abort", Op::Abort { token }, "kill(2)", "nobody waits for it any more")
     }
 }
 
-impl Errand {
-    /// A file of the user namespace of a child.
+impl Request {
+    /// Write a file of the user namespace of a child.
     pub fn write_map(pid: u32, file: &str, data: &str) -> Plan {
         let (file, data) = (text(file.as_bytes()), Blob(data.as_bytes().to_vec()));
         let why = "only a member of the parent namespace may";
         plan("write map", Op::WriteMap { pid, file, data }, "user_namespaces(7)", why)
-    }
-
-    /// As [`Errand::abort`].
-    pub fn end(token: u32) -> Plan {
-        Self::abort(token)
     }
 }

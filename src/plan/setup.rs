@@ -2,9 +2,7 @@
 
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
-use crate::capabilities;
 use crate::error::Result;
-use crate::kinds;
 use crate::plan::builder::{Builder, c_bytes, mount_op, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
@@ -12,6 +10,7 @@ use crate::plan::id_maps;
 use crate::plan::mounts::Place;
 use crate::plan::spec::{Maps, Spec};
 use crate::plan::step::{Actor, CallerAction};
+use crate::{capabilities, kinds};
 
 /// What makes the new namespaces usable.
 pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {

@@ -1,4 +1,4 @@
-//! How something ended.
+//! How a payload or a box ended.
 
 use std::os::fd::OwnedFd;
 
@@ -8,28 +8,30 @@ use pyo3::prelude::*;
 use crate::pidfd::{Status, send_signal};
 use crate::poll::{KILL_TIMEOUT, wait_bounded};
 
-/// How something ended.
+/// How a payload or a box ended.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
 #[derive(Debug, Clone)]
 pub struct Exit {
     /// The exit status, or the negative number of the signal that ended it.
     pub returncode: i32,
-    /// Resource usage as `resource.struct_rusage` takes it; nothing if nsbox-init could not report it.
+    /// Resource usage as `resource.struct_rusage` takes it; None if nsbox-init could not report it.
     pub rusage: Option<(f64, f64, [i64; 14])>,
 }
 
 impl Exit {
-    /// nsbox-init was killed: by killing PID 1 of a namespace, most likely, and everything in it.
+    /// Of a payload whose end was not reported, because nsbox-init was killed. That is most often the kill of PID 1, which
+    /// ends everything in its namespace.
     pub fn without_report(status: Option<Status>, payload: Option<&OwnedFd>, init_is_pid_1: bool) -> Self {
         if let Some(payload) = payload
             && !init_is_pid_1
         {
-            // It could not take the payload along. The kernel does that, unless the payload has changed its user; and
-            // then we may not do it either.
+            // nsbox-init could not end the payload. The kernel does that, unless the payload has changed its user; and then
+            // the caller may not do it either.
             let _ = send_signal(payload, libc::SIGKILL);
             wait_bounded(payload, KILL_TIMEOUT);
         }
-        // nsbox-init says by its own status what it could not report; killed, it is the payload that was killed.
+        // The exit status of nsbox-init is that of the payload in the form of a shell; if nsbox-init was killed, so was the
+        // payload.
         let returncode = match status {
             Some(Status::Exited(code)) if code <= 128 => code,
             Some(Status::Exited(code)) => 128 - code,
@@ -39,7 +41,7 @@ impl Exit {
         Exit { returncode, rusage: None }
     }
 
-    /// From the record nsbox-init sent.
+    /// From the report of the end.
     pub fn from_report(report: Report) -> Self {
         let usage = report.rusage;
         let seconds = |at: usize| usage[at] as f64 + usage[at + 1] as f64 / 1e6;

@@ -1,4 +1,4 @@
-//! Listening to nsbox-init, and answering, from its exec until the payload runs or a step has failed.
+//! The handshake with nsbox-init: from its exec until the payload runs, the box waits for requests, or a step has failed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, GO, ReportKind};
 
-use crate::channel::connection::Home;
+use crate::channel::connection::Connection;
 use crate::channel::failure::{failure, refused, step_failed};
 use crate::channel::report::{Message, receive};
 use crate::error::{Error, Result, StepFailure, os};
@@ -16,17 +16,16 @@ use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
 use crate::plan::plan::Plan;
 use crate::plan::step::CallerAction;
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
-use crate::start::child::Parts;
+use crate::start::child::Identity;
 use crate::start::exit::Exit;
-use crate::start::map_helper::Helper;
+use crate::start::map_helper::MapHelper;
 
-/// How long a set-up that is given up may take to end by itself.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long an nsbox-init whose start is ended may take to exit by itself.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A nsbox-init that is on its way.
-pub struct Conversation<'a> {
-    /// What it has been told.
-    pub plan: &'a Plan,
+/// An nsbox-init that carries out its plan.
+pub struct Handshake<'a> {
+    plan: &'a Plan,
     /// Its PID.
     pub pid: i32,
     /// A pidfd of it.
@@ -35,34 +34,33 @@ pub struct Conversation<'a> {
     pub socket: OwnedFd,
     /// The system call that made it.
     pub method: Method,
-    /// The payload's process, once it has said that it exists.
-    pub payload: Option<Announced>,
-    /// The process that waits for its maps, how many of them are written, and whether it knows that all are.
-    pub member: Option<OwnedFd>,
-    pub maps: usize,
-    pub maps_written: bool,
-    /// The program that writes the next one, and the step that is, while it runs.
-    pub helper: Option<(u16, Helper)>,
-    /// The box in which it is, and its PID there: then it is that box's child, not ours.
-    pub outer: Option<(Arc<Home>, u32)>,
-    /// How long the steps took that it has carried out, in nanoseconds.
-    pub times: Vec<(u16, i64)>,
-    /// What is known of the payload's end.
-    pub ending: Ending,
+    /// The payload's process, once it has reported that it exists.
+    payload: Option<Announced>,
+    /// The process that waits for its maps.
+    member: Option<OwnedFd>,
+    /// Number of maps that are written.
+    maps: usize,
+    /// The program that writes the next map, and the step that it carries out, while it runs.
+    helper: Option<(u16, MapHelper)>,
+    /// The box in which nsbox-init is, and its PID there: then it is that box's child, not ours.
+    outer: Option<(Arc<Connection>, u32)>,
+    /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
+    times: Vec<(u16, i64)>,
+    ending: Ending,
 }
 
 /// What is known of a payload's end.
-pub enum Ending {
-    /// Nothing; and its pidfd is not known either.
-    Ahead,
-    /// Nothing yet; this is its pidfd.
+enum Ending {
+    /// Nothing, and the payload has not been reported either.
+    Unknown,
+    /// The payload runs; this is its pidfd.
     Of(OwnedFd),
-    /// nsbox-init has told it.
-    Told(Exit),
+    /// nsbox-init has reported the end.
+    Reported(Exit),
 }
 
-/// What the payload's process has said of itself.
-pub struct Announced {
+/// What the payload's process has reported of itself.
+struct Announced {
     /// Its PID, as the kernel translated it for us.
     pid: i32,
     /// Its PID in its own namespace.
@@ -71,39 +69,53 @@ pub struct Announced {
     pidfd: Option<OwnedFd>,
 }
 
-impl Conversation<'_> {
-    /// Hear one report and act on it. When the payload runs, what is known of it and a pidfd of it are returned.
-    pub fn next(&mut self) -> Result<Option<(Parts, OwnedFd)>> {
-        match self.hear()? {
+impl<'a> Handshake<'a> {
+    /// Begin, with an nsbox-init that has its plan. `outer` is the box in which it is, and its PID there.
+    pub fn new(
+        plan: &'a Plan,
+        pid: i32,
+        pidfd: OwnedFd,
+        socket: OwnedFd,
+        method: Method,
+        outer: Option<(Arc<Connection>, u32)>,
+    ) -> Self {
+        let (payload, member, maps, helper) = (None, None, 0, None);
+        let (times, ending) = (Vec::new(), Ending::Unknown);
+        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, outer, times, ending }
+    }
+
+    /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
+    pub fn until_started(&mut self) -> Result<Option<(Identity, OwnedFd)>> {
+        match self.receive()? {
             Some(message) if message.kind == ReportKind::Started => self.started(message).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// Hear one report and act on it. When a box waits for requests, the times its steps took are returned.
-    pub fn settle(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
-        Ok(self.hear()?.filter(|message| message.kind == ReportKind::Done).map(|_| std::mem::take(&mut self.times)))
+    /// Handle one report. When a box waits for requests, returns the times that its steps took.
+    pub fn until_serving(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
+        Ok(self.receive()?.filter(|message| message.kind == ReportKind::Done).map(|_| std::mem::take(&mut self.times)))
     }
 
-    fn hear(&mut self) -> Result<Option<Message>> {
+    fn receive(&mut self) -> Result<Option<Message>> {
         if self.is_helped()? {
             return Ok(None);
         }
-        let [heard, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
+        let [readable, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
         let Some(message) = receive(&self.socket)? else {
-            return if heard || ended { Err(self.gone()) } else { Ok(None) };
+            return if readable || ended { Err(self.gone()) } else { Ok(None) };
         };
-        self.act_on(&message)?;
+        self.handle(&message)?;
         Ok(Some(message))
     }
 
-    /// Whether a program is writing a map: then it is that which has been listened to, for a while.
+    /// Whether a program is writing a map. If so, wait for it, at most [`SIGNAL_SLICE`].
     fn is_helped(&mut self) -> Result<bool> {
         let Some((step, helper)) = &mut self.helper else { return Ok(false) };
         if poll_readable([helper.fd()], Some(SIGNAL_SLICE))? == [true]
-            && let Some(outcome) = helper.hear()
+            && let Some(outcome) = helper.read()
         {
-            outcome.map_err(|(errno, words)| failure(self.plan, *step, errno, words))?;
+            outcome.map_err(|(errno, message)| failure(self.plan, *step, errno, message))?;
             self.helper = None;
             self.maps += 1;
             self.write_maps()?;
@@ -111,11 +123,11 @@ impl Conversation<'_> {
         Ok(true)
     }
 
-    fn act_on(&mut self, message: &Message) -> Result<()> {
+    fn handle(&mut self, message: &Message) -> Result<()> {
         match message.kind {
             ReportKind::Forked => self.forked(message),
             ReportKind::MapsWanted => {
-                // The first process of the user namespace is the one that asks, and waits.
+                // The sender is the first process of the user namespace, which waits.
                 self.member = pidfd::open(message.sender).ok();
                 self.write_maps()?;
             }
@@ -127,46 +139,46 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Wait for the end of everything: for the report of it, and then for nsbox-init itself. For both the kernel runs the
-    /// one that waits where the other ends; for a poll of a pidfd it would wake another CPU.
-    pub fn wait(&mut self) -> Result<Option<Exit>> {
+    /// Wait for the end of everything: for its report, and then for nsbox-init itself. In both waits the kernel runs the
+    /// waiting thread on the CPU of the process that ends; a poll of a pidfd would wake another CPU.
+    pub fn until_ended(&mut self) -> Result<Option<Exit>> {
         if self.is_helped()? {
             return Ok(None);
         }
-        if !matches!(self.ending, Ending::Told(_)) {
-            let [heard] = poll_readable([self.socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
-            // As long as a child of os.fork has a copy of the other end, the socket does not tell the end.
-            let ended = !heard && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
+        if !matches!(self.ending, Ending::Reported(_)) {
+            let [readable] = poll_readable([self.socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
+            // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
+            let ended = !readable && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
             match receive(&self.socket)? {
                 Some(message) => {
-                    self.act_on(&message)?;
+                    self.handle(&message)?;
                     match (message.kind, message.attached) {
-                        (ReportKind::Exited, _) => self.ending = Ending::Told(Exit::from_report(message.report)),
+                        (ReportKind::Exited, _) => self.ending = Ending::Reported(Exit::from_report(message.report)),
                         (ReportKind::Started, Some(payload)) => self.ending = Ending::Of(payload),
                         _ => {}
                     }
                     return Ok(None);
                 }
-                None if !heard && !ended => return Ok(None),
+                None if !readable && !ended => return Ok(None),
                 None => {}
             }
         }
-        // Only the kernel has something to do now, which takes the namespaces down.
+        // All that is left is the kernel's work of removing the namespaces.
         let status = reap_interruptibly(&self.pidfd)?;
-        match (std::mem::replace(&mut self.ending, Ending::Ahead), status) {
-            (Ending::Told(exit), _) => Ok(Some(exit)),
+        match (std::mem::replace(&mut self.ending, Ending::Unknown), status) {
+            (Ending::Reported(exit), _) => Ok(Some(exit)),
             (Ending::Of(payload), status) => {
                 Ok(Some(Exit::without_report(status, Some(&payload), self.plan.init_is_pid_1())))
             }
-            (Ending::Ahead, Some(Status::Killed(_))) if self.plan.init_is_pid_1() => {
+            (Ending::Unknown, Some(Status::Killed(_))) if self.plan.init_is_pid_1() => {
                 Ok(Some(Exit::without_report(status, None, true)))
             }
-            (Ending::Ahead, status) => Err(Self::gone_with(status)),
+            (Ending::Unknown, status) => Err(Self::gone_with(status)),
         }
     }
 
-    /// End it, and return only when it is gone. PID 1 can be killed with all it started. Outside a PID namespace it is
-    /// asked to end what it started before itself, and killed if it cannot; the payload's process then follows.
+    /// End nsbox-init, and return when it is gone. As PID 1 it is killed, and everything with it. Outside a PID namespace it
+    /// is first asked to end what it started.
     pub fn abandon(mut self) {
         while let Ok(Some(message)) = receive(&self.socket) {
             if message.kind == ReportKind::Forked {
@@ -180,44 +192,44 @@ impl Conversation<'_> {
                 let _ = pidfd::send_signal(payload, libc::SIGKILL);
             }
             let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
-            wait_bounded(&self.pidfd, GRACE);
+            wait_bounded(&self.pidfd, EXIT_TIMEOUT);
         }
         let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
-        // What cannot even be killed hangs in the kernel, and no wait would help.
-        if wait_bounded(&self.pidfd, GRACE) {
+        // A process that SIGKILL does not end hangs in the kernel: it cannot be waited for.
+        if wait_bounded(&self.pidfd, EXIT_TIMEOUT) {
             reap(&self.pidfd, false);
         }
         self.plan.remove_cgroup();
     }
 
     fn forked(&mut self, message: &Message) {
-        // It may have ended again: then there is nothing to open, and nothing to end.
+        // It may have ended already: then there is nothing to open, and nothing to kill.
         let (pid, pid_inside) = (message.sender, message.report.value as i32);
         self.payload = Some(Announced { pid, pid_inside, pidfd: pidfd::open(pid).ok() });
     }
 
-    fn started(&self, message: Message) -> Result<(Parts, OwnedFd)> {
+    fn started(&self, message: Message) -> Result<(Identity, OwnedFd)> {
         // The kernel leaves the descriptor out when the limit of open ones is reached.
         let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
-        // A payload that has not announced itself is in the namespace of its init, which sent this in its name.
+        // A payload that has not sent its PID is in the namespace of its init, which sent this report in its name.
         let (pid, pid_inside) = match self.payload {
             Some(Announced { pid, pid_inside, .. }) => (pid, pid_inside),
             None => (message.sender, message.report.value as i32),
         };
         let init_is_pid_1 = self.plan.init_is_pid_1();
-        Ok((Parts { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
+        Ok((Identity { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
     }
 
-    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). Where a program does it, this
-    /// returns, and is called again when that has ended.
+    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). If a program writes one, this
+    /// starts it and returns, and is called again when the program has ended.
     fn write_maps(&mut self) -> Result<()> {
         let Some(member) = &self.member else { return Err(self.gone()) };
         for (index, action) in self.plan.maps().skip(self.maps) {
             let failed = |errno| failure(self.plan, index, errno, String::new());
             match (action, &self.outer) {
-                // Only a member of the parent namespace may, and that is not us.
-                (CallerAction::Map(file, text), Some((home, pid))) => {
-                    home.write_map(*pid, file, text).map_err(|error| match error {
+                // Only a member of the parent namespace may write it, and the caller is none.
+                (CallerAction::Map(file, text), Some((connection, pid))) => {
+                    connection.write_map(*pid, file, text).map_err(|error| match error {
                         Error::Step(other) if other.step == "write map" => failed(other.errno),
                         error => error,
                     })?;
@@ -225,10 +237,10 @@ impl Conversation<'_> {
                 (CallerAction::Map(file, text), None) => number_in_proc(member)
                     .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
                     .map_err(failed)?,
-                // The program would run out here, for a member of a namespace that is not its own's child.
+                // The program would run outside, where the new namespace is not a child of its own.
                 (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
                 (CallerAction::MapBy(program, ranges), None) => {
-                    let helper = number_in_proc(member).and_then(|pid| Helper::start(program, pid, ranges));
+                    let helper = number_in_proc(member).and_then(|pid| MapHelper::start(program, pid, ranges));
                     self.helper = Some((index, helper.map_err(failed)?));
                     return Ok(());
                 }
@@ -237,11 +249,10 @@ impl Conversation<'_> {
             self.maps += 1;
         }
         send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
-        self.maps_written = true;
         Ok(())
     }
 
-    /// nsbox-init ended without a word: killed from outside, most likely.
+    /// The error for an nsbox-init that ended without a report: most likely it was killed from outside.
     fn gone(&self) -> Error {
         Self::gone_with(reap(&self.pidfd, false))
     }

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair, sockopt};
+use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::capabilities;
 use nsbox_init::vfork::{Born, vfork};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -19,8 +19,9 @@ use syscalls::{Sysno, raw_syscall};
 
 use crate::cgroup::Cgroup;
 use crate::channel::failure::failure;
+use crate::channel::sockets;
 use crate::descriptors::above_stdio;
-use crate::error::{Error, Result, StepFailure, os};
+use crate::error::{Error, Result, StepFailure};
 use crate::image::{self, PLAN_IN_MESSAGE};
 use crate::pidfd::{self, reap};
 use crate::plan::compile::compile_plan;
@@ -28,47 +29,45 @@ use crate::plan::facts::Facts;
 use crate::plan::launch::Launch;
 use crate::plan::plan::Plan;
 use crate::plan::spec::{Join, KnownSpec};
-use crate::poll::poll_readable;
+use crate::poll::{poll_readable, repeat};
 use crate::signals::BlockedSignals;
-use crate::start::child::{Child, Keeper, Lines};
+use crate::start::child::{Child, Fds, InitRef};
 use crate::start::exit::Exit;
-use crate::start::handshake::{Conversation, Ending};
+use crate::start::handshake::Handshake;
 
-/// Enough for [`exec_init`], which keeps its data elsewhere. It is a part of the calling thread's own stack: memory
-/// from the allocator would be given back each time, and its pages made anew.
+/// Size of the child's stack, in bytes: enough for [`exec_init`], which keeps its data elsewhere. It is a part of the
+/// calling thread's stack: the allocator would return its memory each time, and the kernel make its pages anew.
 const STACK: usize = 8 << 10;
 
-/// How long the payload has for its own end after a Ctrl-C, which it got as well: as in Python's subprocess. A second
-/// one cuts this short.
+/// How long the payload has to end by itself after a Ctrl-C, which it got as well; the same as in Python's subprocess. A
+/// second Ctrl-C ends the wait.
 const CTRL_C_GRACE: Duration = Duration::from_millis(250);
 
 /// Carry out `plan` until its payload runs.
 ///
-/// `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+/// `encoded` replaces the bytes that nsbox-init is given: for tests of how it refuses damaged plans.
 #[pyfunction]
 #[pyo3(signature = (plan, encoded=None))]
 pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result<Child> {
     let handle = plan;
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
-    let mut conversation = py.detach(|| clone_init(plan, &encoded))?;
-    let started = converse(py, &mut conversation, Conversation::next);
-    // A signal whose handler raises would do so right after we return, when nobody holds the child yet.
+    let mut handshake = py.detach(|| clone_init(plan, &encoded))?;
+    let started = repeat(py, || handshake.until_started());
+    // A signal handler that raises must do so here: after the return it would run before the caller has the child.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
-        Ok((parts, pidfd)) => {
-            let keeper = Keeper::Init(conversation.pidfd);
-            let lines = Lines { pidfd, socket: conversation.socket, keeper };
-            Ok(Child::new(parts, lines, handle))
+        Ok((identity, pidfd)) => {
+            let fds = Fds { pidfd, socket: handshake.socket, init: InitRef::Own(handshake.pidfd) };
+            Ok(Child::new(identity, fds, handle))
         }
         Err(error) => {
-            py.detach(|| conversation.abandon());
+            py.detach(|| handshake.abandon());
             Err(error)
         }
     }
 }
 
-/// Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one, for when nobody has
-/// anything to do in between.
+/// Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one call.
 #[pyfunction]
 #[pyo3(signature = (spec, launch, cgroup=None, join=None))]
 pub fn run(
@@ -80,15 +79,15 @@ pub fn run(
 ) -> Result<Exit> {
     let plan = compile_plan(spec, launch, &Facts::read(), cgroup, join)?;
     let encoded = plan.to_quiet_bytes();
-    let mut conversation = py.detach(|| clone_init(&plan, &encoded))?;
-    let end = converse(py, &mut conversation, Conversation::wait);
+    let mut handshake = py.detach(|| clone_init(&plan, &encoded))?;
+    let end = repeat(py, || handshake.until_ended());
     if let Err(error) = &end {
         let ctrl_c = matches!(error, Error::Python(raised) if raised.is_instance_of::<PyKeyboardInterrupt>(py));
         py.detach(|| {
             if ctrl_c {
-                let _ = poll_readable([conversation.pidfd.as_raw_fd()], Some(CTRL_C_GRACE));
+                let _ = poll_readable([handshake.pidfd.as_raw_fd()], Some(CTRL_C_GRACE));
             }
-            conversation.abandon();
+            handshake.abandon();
         });
     } else if plan.cgroup.is_some() {
         py.detach(|| plan.remove_cgroup());
@@ -96,35 +95,20 @@ pub fn run(
     end
 }
 
-/// Go on with `turn` until it returns something, and let Python's signal handlers run in between.
-pub fn converse<'a, T: Send>(
-    py: Python<'_>,
-    conversation: &mut Conversation<'a>,
-    turn: fn(&mut Conversation<'a>) -> Result<Option<T>>,
-) -> Result<T> {
-    loop {
-        match py.detach(|| turn(conversation)) {
-            Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What the cloned child reads. Everything in it outlives the call, during which the caller is suspended.
+/// What the child reads. All of it outlives the call, during which the caller is suspended.
 struct ExecInit<'a> {
     image: RawFd,
     argv: &'a [*const libc::c_char],
     keep: &'a [RawFd],
     close_fds: bool,
     carry_capabilities: bool,
-    /// Set by the child when the exec did not happen.
+    /// Why the exec failed; set by the child.
     errno: i32,
 }
 
-/// Clone, and exec nsbox-init, which then has its plan.
-pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
-    let started = start(plan, encoded);
+/// Clone, exec nsbox-init, and send it the plan.
+pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
+    let started = clone(plan, encoded);
     match (&started, &plan.cgroup) {
         (Ok(_), Some(cgroup)) => cgroup.close(),
         (Err(_), _) => plan.remove_cgroup(),
@@ -139,8 +123,8 @@ pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>
     })
 }
 
-fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
-    // Before any descriptor of our own is made: it could get the number of one that the caller has closed.
+fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
+    // Before any descriptor is made here: it could get the number of one that the caller has closed.
     for &fd in &plan.keep {
         // SAFETY: plain numbers.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
@@ -149,13 +133,10 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         }
     }
     let image = image::init()?;
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;
-    let ours = above_stdio(ours)?;
-    setsockopt(&ours, sockopt::PassCred, &true).map_err(os("setsockopt(SO_PASSCRED)"))?;
+    let (ours, theirs) = sockets::pair()?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    // A plan usually fits into the socket's buffer, where it costs the least. A large environment needs a file, and so
-    // does everything where the administrator has made the buffers small.
+    // Most plans fit into the socket's buffer, which is cheapest. A large environment needs a file, and so does every plan
+    // where the administrator has made the buffers small.
     let sent = match encoded.len() {
         0..=PLAN_IN_MESSAGE => send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT),
         _ => Err(Errno::EMSGSIZE),
@@ -184,8 +165,8 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
     };
     let mut stack = [const { MaybeUninit::uninit() }; STACK];
     let blocked = BlockedSignals::all();
-    // SAFETY: all signals are blocked; `exec_init` makes only raw system calls on `request` and leaves by execveat
-    // or exit_group; `stack` is its alone.
+    // SAFETY: all signals are blocked; `exec_init` makes only raw system calls on `request` and leaves by execveat or
+    // exit_group; only it uses `stack`.
     let born = unsafe { vfork(plan.clone_flags(), &mut stack, exec_init, (&raw mut request).cast()) };
     drop(blocked);
     let Born { pid, pidfd, method } = born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
@@ -195,31 +176,17 @@ fn start<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Conversation<'a>> {
         reap(&pidfd, true);
         return Err(failure(plan, plan.init_step(), request.errno, String::new()));
     }
-    Ok(Conversation {
-        plan,
-        pid,
-        pidfd,
-        socket: ours,
-        method,
-        payload: None,
-        member: None,
-        maps: 0,
-        maps_written: false,
-        helper: None,
-        outer: None,
-        times: Vec::new(),
-        ending: Ending::Ahead,
-    })
+    Ok(Handshake::new(plan, pid, pidfd, ours, method, None))
 }
 
-/// The child, in our memory.
+/// The child, which shares the caller's memory.
 unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
     // SAFETY: `clone_init` passed its own live `ExecInit` and is suspended.
     let request = unsafe { &mut *data.cast::<ExecInit<'_>>() };
     // SAFETY: raw system calls on prepared data; the table of descriptors is this child's own copy.
     unsafe {
         if request.close_fds {
-            // CLOSE_RANGE_CLOEXEC. Whatever of the caller's is not kept must not even reach nsbox-init.
+            // CLOSE_RANGE_CLOEXEC. Descriptors of the caller that are not kept must not even reach nsbox-init.
             raw_syscall!(Sysno::close_range, 3, u32::MAX, 4);
         }
         for &fd in request.keep {

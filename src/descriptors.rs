@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::{Result, last};
 
-/// A duplicate that is no standard stream. Descriptors that live on must not take the number of one that the program
-/// has closed: it would lose them, or write into them, when it opens that stream again.
+/// The same descriptor, or a duplicate if it has the number of a standard stream. A program that has closed a standard
+/// stream may open it again, and would then close or write into a descriptor of ours with that number.
 pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()) }
 }
@@ -17,6 +17,6 @@ pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     if copy < 0 {
         return Err(last("fcntl(F_DUPFD_CLOEXEC)"));
     }
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

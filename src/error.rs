@@ -11,7 +11,7 @@ use crate::python::{SpecError, UnsupportedError, spawn_error};
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A step that failed, with all that is known about it. Python makes the words.
+/// A step that failed, with all that is known about it. Python makes the text of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepFailure {
     /// The error number.
@@ -22,7 +22,7 @@ pub struct StepFailure {
     pub actor: &'static str,
     /// The system call with its arguments.
     pub call: String,
-    /// What else was reported about it.
+    /// More that was reported about it.
     pub detail: String,
 }
 

@@ -28,10 +28,10 @@ type Identity = (u64, u64);
 /// A descriptor of nsbox-init. The file is made once per process; what is returned is a duplicate, checked to be that
 /// file: programs that become daemons close all descriptors, and the number may then belong to something else.
 pub fn init() -> Result<OwnedFd> {
-    // In a child of os.fork the lock may be held for ever, by a thread that is not there.
+    // In a child of os.fork a thread that does not exist there may hold the lock for ever.
     let Ok(mut current) = CURRENT.try_lock() else { return file(c"nsbox-init", BINARY, true) };
     if let Some((fd, identity)) = *current {
-        // SAFETY: only duplicated; what it is, is looked at afterwards.
+        // SAFETY: only duplicated; which file it is, is checked afterwards.
         if let Ok(copy) = duplicate(unsafe { BorrowedFd::borrow_raw(fd) })
             && identity_of(&copy) == Some(identity)
         {
@@ -65,7 +65,7 @@ pub fn file(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<Owned
 
 /// `bytes` in a memfd that can no longer change (memfd_create(2)).
 fn in_memory(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd> {
-    // Since Linux 6.3 one says whether the file may be executed; before, the flags are unknown.
+    // These flags say whether the file may be executed; they are unknown before Linux 6.3.
     let kind = if executable { libc::MFD_EXEC } else { libc::MFD_NOEXEC_SEAL };
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: a C string and flags.
@@ -77,7 +77,7 @@ fn in_memory(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<Owne
     if fd < 0 {
         return Err(last("memfd_create"));
     }
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: a new descriptor, which nothing else owns.
     let mut file = unsafe { File::from_raw_fd(fd) };
     file.write_all(bytes).map_err(|_| last("write"))?;
     if executable {
@@ -110,7 +110,7 @@ fn nameless_in(directory: &Path, bytes: &[u8], executable: bool) -> std::io::Res
     if executable {
         file.set_permissions(Permissions::from_mode(EXECUTE_ONLY))?;
         let (fd, nothing) = (again.as_raw_fd(), c"".as_ptr());
-        // SAFETY: plain numbers and a C string; only asks.
+        // SAFETY: plain numbers and a C string; changes nothing.
         let allowed = unsafe { libc::syscall(libc::SYS_faccessat2, fd, nothing, libc::X_OK, libc::AT_EMPTY_PATH) };
         if allowed != 0 {
             return Err(std::io::Error::last_os_error());

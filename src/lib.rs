@@ -1,5 +1,14 @@
-//! `nsbox._core`: a thin table of functions over plain frozen data. What each does is said where it is defined;
-//! names, defaults, wording and lifetimes are the business of the Python package around it.
+//! `nsbox._core`: a thin table of functions over plain frozen data. Each is documented where it is defined. Names, defaults,
+//! texts and lifetimes are decided in the Python package.
+//!
+//! The folders, from the highest layer down (tests/unit/test_rust_layers.py checks it):
+//!
+//! - `boxes`: making a box, and requests to it;
+//! - `start`: carrying out a plan, from the clone to the end of the payload;
+//! - `channel`: the connection to nsbox-init;
+//! - `thread`: namespaces, calls and privileges of the calling thread;
+//! - `plan`: from what is asked for to a list of steps;
+//! - `seeing`: reading processes, namespaces and IPC objects.
 
 mod boxes;
 mod capabilities;

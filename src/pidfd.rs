@@ -1,5 +1,5 @@
-//! Processes by descriptor (pidfd_open(2)): open, signal, poll, reap. A number can be another process's by now; these
-//! cannot.
+//! Processes by descriptor (pidfd_open(2)): open, signal, reap. The kernel may give a PID to another process; a pidfd always
+//! refers to the same one.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -13,7 +13,7 @@ pub fn open(pid: i32) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(last("pidfd_open"));
     }
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
@@ -25,8 +25,8 @@ pub fn send_signal(pidfd: &OwnedFd, signal: i32) -> std::result::Result<(), i32>
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) }
 }
 
-/// The number under which *this* /proc shows the process, which is another than ours when /proc belongs to an outer
-/// PID namespace (proc_pid_fdinfo(5)).
+/// The PID of the process in *this* /proc, which is not ours if /proc belongs to an outer PID namespace
+/// (proc_pid_fdinfo(5)).
 pub fn number_in_proc(pidfd: &impl AsFd) -> std::result::Result<i32, i32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
@@ -43,7 +43,7 @@ pub enum Status {
     Killed(i32),
 }
 
-/// Reap a child (waitid(2), P_PIDFD). Nothing if it still runs and `block` is false, or if somebody else has reaped it.
+/// Reap a child (waitid(2), P_PIDFD). `None` if it still runs and `block` is false, or if it has been reaped elsewhere.
 pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
     loop {
         match wait_once(pidfd, if block { 0 } else { libc::WNOHANG }) {
@@ -54,8 +54,8 @@ pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
     }
 }
 
-/// Wait for the end of a child and reap it. When somebody else does that, as the kernel where SIGCHLD is ignored, the
-/// status may be unknown.
+/// Wait for the end of a child and reap it. The status may be unknown if it is reaped elsewhere: by another thread, or by
+/// the kernel where SIGCHLD is ignored.
 ///
 /// # Errors
 /// EINTR, when a signal came.
@@ -84,8 +84,8 @@ fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Optio
     })
 }
 
-/// How a process ended that somebody else has reaped: the kernel remembers it for the pidfd (PIDFD_GET_INFO, Linux
-/// 6.15). Nothing if it does not.
+/// How a process ended that has been reaped elsewhere, which the kernel keeps for the pidfd (PIDFD_GET_INFO, Linux 6.15).
+/// `None` if it does not.
 pub fn remembered(pidfd: &OwnedFd) -> Option<Status> {
     /// `struct pidfd_info` in its first size; the exit code is its last field.
     #[repr(C)]
@@ -117,7 +117,7 @@ impl Status {
         }
     }
 
-    /// As `subprocess` says it: a signal is a negative number.
+    /// As in `subprocess`: a signal is a negative number.
     pub fn returncode(self) -> i32 {
         match self {
             Status::Exited(code) => code,

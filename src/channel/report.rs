@@ -37,7 +37,7 @@ pub fn receive(socket: &OwnedFd) -> Result<Option<Message>> {
                         ControlMessageOwned::ScmCredentials(credentials) => sender = credentials.pid(),
                         ControlMessageOwned::ScmRights(fds) => {
                             for fd in fds {
-                                // SAFETY: the kernel just made this descriptor for us.
+                                // SAFETY: a new descriptor, which nothing else owns.
                                 attached = Some(above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })?);
                             }
                         }

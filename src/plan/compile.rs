@@ -1,5 +1,4 @@
-//! From a wish to a plan. [`compile`] looks at nothing but its arguments, so that what nsbox would do can be printed
-//! and tested without a kernel.
+//! Making plans. [`compile`] depends on nothing but its arguments, so a plan can be printed and tested without a kernel.
 
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
 /// A process enters the time namespace made for its children by an exec, too, since this version.
 const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
 
-/// Make the plan for `spec` and `launch`, given the caller's situation and what is joined first.
+/// Make the plan for `spec` and `launch`, given the caller's facts and the namespaces that are joined first.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
@@ -107,8 +106,8 @@ pub fn compile_box(
     Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
 
-/// Make the plan for another process in the box that `home` made, which is known by `token`. `quiet` says whether only its
-/// end shall be told.
+/// Make the plan for another process in the box that was made by `home`. A request to end it names its `token`. `quiet` says
+/// that only its end is reported.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed.
@@ -141,7 +140,7 @@ pub fn compile_process(
     Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
 }
 
-/// What all plans begin with, up to the point where the payload's process is made.
+/// What all plans begin with, before the payload's process is made.
 struct Beginning {
     plan: Builder,
     flags: u64,
@@ -228,7 +227,7 @@ fn beginning(
 
     let mut plan = Builder { steps: Vec::with_capacity(16), outside };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
-    // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
+    // Joins come first, so that new namespaces are made by an nsbox-init inside the joined ones.
     let joins = join.is_some();
     let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & kinds::USER != 0 && !joins);
     // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
@@ -257,7 +256,7 @@ fn beginning(
         plan.outside("exec init", CallerAction::ExecInit(carry), "execveat(2)", why);
     }
     if let Some(cgroup) = cgroup {
-        plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
+        plan.op(Actor::Init, "own cgroup", cgroup.removal(), "cgroups(7)", "nsbox-init stays outside, and removes it");
     }
     if let Some(join) = join
         && arrangement != Arrangement::Unforked
@@ -277,6 +276,7 @@ fn made(cgroup: &Directory) -> CallerAction {
     CallerAction::Cgroup(cgroup.path().to_path_buf(), writes)
 }
 
+/// Add the step by which the payload's process enters a cgroup.
 fn enter(plan: &mut Builder, cgroup: &Directory) {
     plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
 }
@@ -294,7 +294,7 @@ pub fn compile_box_plan(
     compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested)
 }
 
-/// Make a plan for another process in the box that `home` made.
+/// Make a plan for another process in the box that was made by `home`.
 #[pyfunction(name = "compile_process")]
 #[pyo3(signature = (spec, launch, facts, home, token=0, quiet=false))]
 pub fn compile_process_plan(

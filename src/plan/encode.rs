@@ -1,4 +1,4 @@
-//! A plan as the bytes that nsbox-init is given.
+//! A plan as the bytes that are sent to nsbox-init.
 
 use std::borrow::{Borrow, Cow};
 
@@ -7,13 +7,13 @@ use nsbox_init::wire::{self, Op, Sink};
 use crate::plan::plan::Plan;
 
 impl Plan {
-    /// The bytes nsbox-init is given.
+    /// The bytes that are sent to nsbox-init.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self.ops())
     }
 
-    /// The same, for a caller that wants to hear of the end alone: being told in between that the payload runs would be
-    /// one more wake-up. Where killing nsbox-init does not kill the payload, it has to be known.
+    /// The same for a caller that needs a report of the end only: a report that the payload runs would wake the caller once
+    /// more. Where killing nsbox-init does not kill the payload, the caller needs that report all the same.
     pub fn to_quiet_bytes(&self) -> Vec<u8> {
         if !self.init_is_pid_1() {
             return self.to_bytes();
@@ -24,12 +24,12 @@ impl Plan {
         }))
     }
 
-    /// The request by which the nsbox-init of a box starts another one, which then carries this plan out.
+    /// The request by which the nsbox-init of a box starts another nsbox-init, which then carries out this plan.
     pub fn nested_start(&self, outer: &Plan, token: u32) -> Vec<u8> {
         let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token, quiet: 0 }];
         ops.extend(outer.cgroup.as_ref().map(|cgroup| cgroup.join()));
         if outer.carries_capabilities() && !self.carries_capabilities() {
-            // What carried the outer one over its exec is not for this one, nor for what will run there.
+            // The outer nsbox-init kept these capabilities over its exec; the inner one, and its payloads, must not have them.
             ops.push(Op::Capabilities { inheritable: 0, ambient: 0 });
         }
         ops.push(Op::CopyInit {});

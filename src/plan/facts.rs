@@ -1,8 +1,8 @@
-//! What a plan depends on besides what is asked for: the caller's own situation.
+//! What a plan depends on besides what is asked for: the ids, capabilities and signals of the caller, and the kernel.
 
 use pyo3::prelude::*;
 
-/// What the plan depends on besides the wish: the caller's own situation.
+/// What a plan depends on besides what is asked for.
 #[pyclass(frozen, get_all, eq, from_py_object, module = "nsbox._core")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -102,7 +102,7 @@ fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// The calling thread's situation.
+/// The facts of the calling thread.
 #[pyfunction]
 pub fn facts() -> Facts {
     Facts::read()

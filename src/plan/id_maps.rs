@@ -1,9 +1,8 @@
-//! Id maps of a user namespace (user_namespaces(7)): their lines, who may write them, and the programs that write what
-//! the caller may not.
+//! The lines of id maps of a user namespace (user_namespaces(7)).
 
 use pyo3::prelude::*;
 
-/// A line as it is asked for: inside, outside, count. Nothing inside or outside is the caller's own id.
+/// A line as it is asked for: inside, outside, count. `None` inside or outside is the caller's own id.
 pub type Wanted = (Option<u32>, Option<u32>, u32);
 
 /// The lines of a map, for a caller with the id `own`. A range makes room for the caller's own id, on both sides, as

@@ -42,7 +42,7 @@ pub fn step_name(kind: Kind) -> &'static str {
 
 /// Join, in the order in which the kernel allows it.
 ///
-/// Every namespace asks for CAP_SYS_ADMIN in the user namespace it belongs to. A caller that has it out here must join
+/// Joining a namespace takes CAP_SYS_ADMIN in the user namespace that owns it. A caller that has it outside must join
 /// the user namespace last, where it would lose it over what belongs to others; one that lacks it gains it there, and
 /// must join it first.
 pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Result<()> {

@@ -16,10 +16,10 @@ use nsbox_init::wire::{Op, Text, Texts};
 const BY_DESCRIPTOR: (u32, u32) = (5, 12);
 /// Overlay takes its layers one by one since this version.
 const LAYER_BY_LAYER: (u32, u32) = (6, 8);
-/// What fsconfig(2) takes as a value, without the NUL.
-const LONGEST_VALUE: usize = 255;
+/// Length of a value that fsconfig(2) takes, in bytes, without the NUL.
+const MAX_VALUE: usize = 255;
 
-/// Where targets are looked up, and what is there to be known about whoever mounts.
+/// Who mounts, and where targets are looked up.
 pub struct Place<'a> {
     /// Who mounts.
     pub actor: Actor,
@@ -115,14 +115,14 @@ impl Place<'_> {
             options.push(("upperdir", upper.clone().into_os_string()));
             options.push(("workdir", work.clone().into_os_string()));
         }
-        if let Some((name, value)) = options.iter().find(|(_, value)| value.len() > LONGEST_VALUE) {
+        if let Some((name, value)) = options.iter().find(|(_, value)| value.len() > MAX_VALUE) {
             return Err(Error::Spec(format!(
-                "mounts: {name} is longer than the {LONGEST_VALUE} bytes that fsconfig(2) takes: {}",
+                "mounts: {name} is longer than the {MAX_VALUE} bytes that fsconfig(2) takes: {}",
                 value.display()
             )));
         }
         if self.unprivileged {
-            // The attributes overlay keeps its notes in are otherwise only for CAP_SYS_ADMIN outside (xattr(7)).
+            // Without it overlay uses extended attributes that take CAP_SYS_ADMIN outside (xattr(7)).
             options.push(("userxattr", OsString::new()));
         }
         Ok(options)

@@ -84,7 +84,7 @@ pub fn payload(
     let mut reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
     let mut why = "blocked and ignored as in the caller";
     if launch.controlling_terminal {
-        // A caller in the background of a script ignores the interrupt key; whoever sits at this terminal does not.
+        // A caller in the background of a script ignores SIGINT; the user of this terminal expects it to work.
         reset |= TERMINAL_SIGNALS.into_iter().map(bit).sum::<u64>();
         why = "those of the terminal have their default action; all else as in the caller";
     }
@@ -105,7 +105,7 @@ pub fn layout(launch: &Launch) -> Op<Vec<u8>> {
     Op::Descriptors { stdio: launch.stdio, pass, close: u32::from(launch.close_fds) }
 }
 
-/// What a terminal sends to those who use it, termios(3) and tty_ioctl(4).
+/// The signals that a terminal sends to its processes (termios(3), tty_ioctl(4)).
 const TERMINAL_SIGNALS: [i32; 6] =
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 

@@ -1,7 +1,8 @@
-//! A plan: an ordered list of steps, as pure data. `compile.rs` makes it, `text.rs` prints it, `spawn.rs` starts it.
+//! A plan: an ordered list of steps, as pure data. `compile.rs` makes it, `text.rs` prints it, `encode.rs` encodes it,
+//! `start/spawn.rs` carries it out.
 //!
-//! A step is carried out by the caller, by nsbox-init in the new namespaces, or by the payload's process before its
-//! exec; the last two kinds travel as operations (`wire.rs`).
+//! A step is carried out by the caller, by nsbox-init in the new namespaces, or by the payload's process before its exec.
+//! The last two kinds are sent to nsbox-init as operations (`init/src/wire/`).
 
 use std::sync::Arc;
 
@@ -35,9 +36,9 @@ pub struct Plan {
     pub namespaces: u64,
     /// CLONE_NEW* of everything that is joined before.
     pub joined: u64,
-    /// Namespaces that were not asked for, and why they are there.
+    /// Namespaces that are added, and why.
     pub added: Vec<(&'static str, &'static str)>,
-    /// Who is where.
+    /// How the processes are arranged.
     pub arrangement: Arrangement,
     /// Descriptors that must survive the exec of nsbox-init.
     pub keep: Vec<i32>,
@@ -56,8 +57,8 @@ impl Plan {
         })
     }
 
-    /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace, so that its death is the death of
-    /// everything. Where something is joined first, it stays outside of a new PID namespace.
+    /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace: then its end ends everything. With joins it
+    /// stays outside of a new PID namespace.
     pub fn init_is_pid_1(&self) -> bool {
         self.clone_flags() & kinds::PID != 0
     }
@@ -80,7 +81,7 @@ impl Plan {
         self.clone_step() + 1
     }
 
-    /// Everything has ended: remove the cgroup, if there is one.
+    /// Remove the cgroup, if there is one, after everything has ended.
     pub fn remove_cgroup(&self) {
         if let Some(cgroup) = &self.cgroup {
             cgroup.remove();

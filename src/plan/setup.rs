@@ -132,8 +132,8 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let (own_user, own_group) = (id_maps::is_own_alone(&users, facts.euid), id_maps::is_own_alone(&groups, facts.egid));
     let helped_users = !users.is_empty() && !own_user && facts.effective & capabilities::SETUID == 0;
     let helped_groups = !groups.is_empty() && !own_group && facts.effective & capabilities::SETGID == 0;
-    // For an unprivileged caller gid_map can only be written once setgroups(2) is given up (user_namespaces(7));
-    // unshare(1) gives it up for every map to a single id. newgidmap(1) decides for itself.
+    // For an unprivileged caller gid_map can only be written once setgroups(2) is disabled (user_namespaces(7));
+    // unshare(1) disables it for every map to a single id. newgidmap(1) decides for itself.
     let deny = own_group && (asked_own_group || facts.effective & capabilities::SETGID == 0);
     let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {

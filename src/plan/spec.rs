@@ -1,6 +1,6 @@
 //! What Python asks for, as owned Rust values: read by attribute from the dataclasses of Python, or made there.
 //!
-//! Only types are checked here. Whether a wish makes sense is decided in `spec.py`, before this crate is asked.
+//! Only types are checked here. Python checks before whether the values make sense together.
 
 use std::path::PathBuf;
 
@@ -88,15 +88,15 @@ pub struct Maps {
     pub groups: Vec<Wanted>,
 }
 
-/// What is mounted (`nsbox.mount`). The variants are told apart by the attributes only they have, so the one without
-/// any comes last.
+/// What is mounted (`nsbox.mount`). The variants differ by their attributes, so the one without
+/// attributes of its own comes last.
 #[derive(Debug, FromPyObject)]
 pub enum Mount {
-    /// What is somewhere else already.
+    /// A directory or file that is mounted elsewhere too.
     Bind {
         /// Where it is.
         source: PathBuf,
-        /// Where it shall be, too.
+        /// Where it is mounted.
         target: PathBuf,
         /// Whether it cannot be written to there.
         read_only: bool,

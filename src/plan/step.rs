@@ -1,4 +1,4 @@
-//! One step of a plan: who carries out what, and why.
+//! One step of a plan: the actor, the action, and the reason.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ impl Actor {
     }
 }
 
-/// What the caller itself does, or for a box in a box the outer nsbox-init.
+/// An action of the caller, or for a box in a box of the outer nsbox-init.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallerAction {
     /// clone3 with these CLONE_NEW* flags.
@@ -38,11 +38,11 @@ pub enum CallerAction {
     ExecInit(bool),
     /// For a box in a box, the outer nsbox-init makes a copy of itself with these CLONE_NEW* flags.
     Copy(u64),
-    /// That goes on, without an exec; its capabilities are those of the outer one when `true`.
+    /// The copy goes on without an exec; it keeps the capabilities of the outer nsbox-init when `true`.
     CopyInit(bool),
     /// Write this to the new user namespace's file of that name.
     Map(&'static str, String),
-    /// Have this program write these ranges.
+    /// Run this program, which writes these ranges.
     MapBy(&'static str, String),
     /// Make this cgroup, and write these files in it.
     Cgroup(PathBuf, Vec<(String, String)>),
@@ -62,12 +62,12 @@ pub enum Action {
 pub struct Step {
     /// A stable name, such as `mount proc`.
     pub name: &'static str,
-    /// Who does it.
+    /// Who carries it out.
     pub actor: Actor,
-    /// What is done.
+    /// What is carried out.
     pub action: Action,
     /// Where it is described.
     pub manual: &'static str,
-    /// Why it is done.
+    /// The reason.
     pub why: &'static str,
 }

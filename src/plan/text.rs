@@ -1,4 +1,4 @@
-//! A plan in words: each step as strace(1) would print it.
+//! A plan as text: each step as strace(1) would print it.
 
 use std::fmt;
 

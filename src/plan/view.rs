@@ -64,7 +64,7 @@ impl Plan {
         self.added.clone()
     }
 
-    /// The bytes nsbox-init is given.
+    /// The bytes that are sent to nsbox-init.
     fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
         pyo3::types::PyBytes::new(py, &self.to_bytes())
     }

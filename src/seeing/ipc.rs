@@ -13,7 +13,7 @@ use crate::seeing::proc::dir::{Dir, Errno};
 use crate::seeing::proc::open::Namespaces;
 use crate::seeing::visit::{Open, Opened};
 
-/// The files of an IPC namespace; nothing for what could not be read.
+/// The files of an IPC namespace; None for what could not be read.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
 #[derive(Debug)]
 pub struct IpcFiles {
@@ -39,7 +39,7 @@ pub fn read_ipc(py: Python<'_>, pid: Option<i32>) -> Result<IpcFiles> {
     py.detach(|| read(&path)).map_err(|errno| os_error(errno, format!("{path}/ns/ipc").into_bytes()))
 }
 
-/// The POSIX message queues in an mqueue that is mounted somewhere; nothing if it cannot be listed. The descriptor stays
+/// The POSIX message queues in an mqueue that is mounted somewhere; None if it cannot be listed. The descriptor stays
 /// the caller's.
 #[pyfunction]
 pub fn list_queues(py: Python<'_>, fd: RawFd) -> Option<Vec<Queue>> {
@@ -50,7 +50,7 @@ pub fn list_queues(py: Python<'_>, fd: RawFd) -> Option<Vec<Queue>> {
 
 fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     let process = Dir::open(&CString::new(path).map_err(|_| libc::EINVAL)?)?;
-    // Opened here: the process may have no proc mounted, but these files know who opens them.
+    // Opened here: the process may have no proc mounted, and these files show the namespaces of the process that opens them.
     let sysvipc = Dir::open(c"/proc/sysvipc")?;
     let files = [c"shm", c"sem", c"msg"].map(|name| Open::File(sysvipc.as_raw_fd(), name));
     let wanted = [files[0], files[1], files[2], Open::Queues];
@@ -66,7 +66,7 @@ fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     })
 }
 
-/// A file that the kernel makes bit by bit, to its end.
+/// A whole file that the kernel returns in pieces.
 fn text(file: Opened) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     File::from(file.ok()?).read_to_end(&mut text).ok()?;

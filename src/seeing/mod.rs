@@ -1,4 +1,4 @@
-//! Looking at processes, their namespaces and what is in those, without becoming one of them.
+//! Reading processes, their namespaces, and what is in those.
 
 pub mod ipc;
 pub mod proc;

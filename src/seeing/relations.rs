@@ -1,4 +1,4 @@
-//! How namespaces belong together: parents and owners, as far as the kernel tells (ioctl_nsfs(2)).
+//! Parents and owners of namespaces, as far as the kernel shows them (ioctl_nsfs(2)).
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -15,7 +15,7 @@ const NS_GET_PARENT: libc::Ioctl = 0xb702;
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
 
-/// A namespace and its relations; nothing where there is none, or where it lies outside of what the caller may know.
+/// A namespace and its relations; None where there is none, or where the caller may not know it.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
 #[derive(Debug)]
 pub struct Relation {
@@ -27,7 +27,8 @@ pub struct Relation {
     pub parent: Option<u64>,
     /// The user namespace that owns it; a user namespace is owned by its parent.
     pub owner: Option<u64>,
-    /// The user who made the owning user namespace, or this one if it is one, as the caller's has them.
+    /// The user who made the owning user namespace (or this one, if it is a user namespace), as an id in the caller's user
+    /// namespace.
     pub owner_uid: Option<u32>,
 }
 
@@ -35,8 +36,8 @@ pub struct Relation {
 /// begins with a slash.
 type Handle = (u64, i32, Vec<u8>);
 
-/// Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
-/// leads to something else by now, is left out.
+/// Find the relations of namespaces of processes in a proc, and of their parents and owners. Handles that no longer lead to
+/// the namespace are left out.
 #[pyfunction]
 pub fn namespace_relations(py: Python<'_>, proc: &Proc, handles: Vec<Handle>) -> Vec<Relation> {
     py.detach(|| relations(&proc.directory, &handles))
@@ -77,7 +78,7 @@ fn relations(proc: &Dir, handles: &[Handle]) -> Vec<Relation> {
     found
 }
 
-/// The file at the end may be anything by now, also something that waits when it is opened. So it is looked at first.
+/// Another file may have taken the place of the namespace, even one whose open blocks. So its type is checked first.
 fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
     const NSFS_MAGIC: libc::__fsword_t = 0x6e73_6673;
     let name = CString::new(path).map_err(|_| libc::EINVAL)?;
@@ -115,7 +116,7 @@ fn related(namespace: &OwnedFd, request: libc::Ioctl) -> Option<(u64, OwnedFd)> 
     if fd < 0 {
         return None;
     }
-    // SAFETY: the descriptor was made for us just now.
+    // SAFETY: a new descriptor, which nothing else owns.
     let other = unsafe { OwnedFd::from_raw_fd(fd) };
     Some((inode(&other).ok()?, other))
 }

@@ -1,7 +1,7 @@
-//! What a process in other namespaces could open, opened without becoming it.
+//! Opening files in other namespaces.
 //!
-//! Some files show the namespaces of whoever opens them: a new proc or mqueue, /proc/sysvipc. A throw-away child enters
-//! the namespaces and opens them into the table of descriptors that it shares with us (CLONE_FILES). It shares our
+//! Some files show the namespaces of the process that opens them: a new proc or mqueue, /proc/sysvipc. A short-lived child
+//! enters the namespaces and opens the files into the table of descriptors, which it shares with us (CLONE_FILES). It shares our
 //! memory as well, so that it costs the same in a process of any size, and makes nothing but system calls.
 
 use std::ffi::{CStr, c_void};
@@ -16,7 +16,7 @@ use crate::signals::BlockedSignals;
 
 const STACK: usize = 8 << 10;
 
-/// Something to open. Each is done where it is asked for: here, or in other namespaces.
+/// Something to open, here or in other namespaces.
 #[derive(Debug, Clone, Copy)]
 pub enum Open<'a> {
     /// A file below a directory.
@@ -27,10 +27,10 @@ pub enum Open<'a> {
     Queues,
 }
 
-/// What came of it: a descriptor or an errno.
+/// The result: a descriptor or an errno.
 pub type Opened = Result<OwnedFd, i32>;
 
-/// Open `wanted` after entering the namespaces behind `enter`, in this order; entering nothing takes no child.
+/// Open `wanted` after entering the namespaces behind `enter`, in this order; without any, no child is made.
 ///
 /// # Errors
 /// The errno of the clone, or of entering.
@@ -53,7 +53,7 @@ pub fn open<const N: usize>(enter: &[OwnedFd], wanted: [Open<'_>; N]) -> Result<
         unsafe { vfork(libc::CLONE_FILES as u64, &mut stack, child, (&raw mut visit).cast::<c_void>()) }
     };
     dumpable.restore();
-    // SAFETY: the descriptor was made for us just now.
+    // SAFETY: a new descriptor, which nothing else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(born?.pidfd) };
     reap(&pidfd, true);
     match visit.entered {
@@ -63,7 +63,7 @@ pub fn open<const N: usize>(enter: &[OwnedFd], wanted: [Open<'_>; N]) -> Result<
 }
 
 fn owned(result: i32) -> Opened {
-    // SAFETY: a new descriptor that nobody else knows.
+    // SAFETY: a new descriptor, which nothing else owns.
     if result >= 0 { Ok(unsafe { OwnedFd::from_raw_fd(result) }) } else { Err(-result) }
 }
 

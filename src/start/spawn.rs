@@ -170,7 +170,7 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     let born = unsafe { vfork(plan.clone_flags(), &mut stack, exec_init, (&raw mut request).cast()) };
     drop(blocked);
     let Born { pid, pidfd, method } = born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
-    // SAFETY: the kernel just made this descriptor for us.
+    // SAFETY: a new descriptor, which nothing else owns.
     let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
     if request.errno != 0 {
         reap(&pidfd, true);

@@ -12,7 +12,8 @@ pub type Failed = (&'static str, String, i32);
 pub type Result<T> = std::result::Result<T, i32>;
 
 /// A namespace of the calling thread; of a PID or time namespace the one its children are born into, which is the one
-/// that unshare and setns change. The kernel is asked, and before Linux 6.11 its /proc.
+/// that unshare and setns change. It is got by ioctl_pidfd(2), and before Linux 6.11 from
+/// /proc.
 pub fn own_namespace(name: &str) -> Result<OwnedFd> {
     const NUMBERS: [(&str, u32, &str); 8] = [
         ("cgroup", 1, "cgroup"),
@@ -46,7 +47,7 @@ fn thread_namespace(number: u32, link: &str) -> Result<OwnedFd> {
 
 fn opened(fd: RawFd) -> Result<OwnedFd> {
     checked(fd.min(0))?;
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: a new descriptor, which nothing else owns.
     above_stdio(unsafe { OwnedFd::from_raw_fd(fd) }).map_err(|_| libc::EMFILE)
 }
 
@@ -80,7 +81,7 @@ pub fn mount(source: Option<&CStr>, target: &CStr, fstype: Option<&CStr>, flags:
 }
 
 /// Mount a proc for the PID namespace that the thread's children are born into. mount(2) can do that only where it is the
-/// thread's own; otherwise proc has to be told (Linux 6.17).
+/// thread's own; otherwise the PID namespace has to be passed to fsconfig(2) (Linux 6.17).
 pub fn mount_proc(target: &CStr, pidns: &OwnedFd) -> std::result::Result<(), Failed> {
     const SET_FD: u32 = 5;
     const CREATE: u32 = 6;

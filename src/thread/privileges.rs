@@ -1,12 +1,12 @@
-//! What a process that was forked, and not started by nsbox-init, gives up to be what a payload of that init would be.
+//! Dropping privileges: a process that was forked, and not started by nsbox-init, becomes like a payload of that init.
 
 use pyo3::prelude::*;
 
 use crate::error::{Result, last};
 
-/// Give up what a payload does not have: with `no_new_privs` the prospect of more rights, and unless it is root or is to
-/// keep them the capabilities. Entering a user namespace gives all of them, and an exec by root lets them pass; kept ones
-/// pass any exec (capabilities(7)).
+/// Drop the privileges that a payload does not have. With `no_new_privs` no exec grants any. A process that is not root
+/// drops all capabilities, unless `keep_caps`: entering a user namespace has given it all of them, and an exec keeps them
+/// for root, or if they are ambient (capabilities(7)).
 #[pyfunction]
 pub fn shed_privileges(keep_caps: bool, no_new_privs: bool) -> Result<()> {
     // SAFETY: plain numbers.
@@ -17,7 +17,7 @@ pub fn shed_privileges(keep_caps: bool, no_new_privs: bool) -> Result<()> {
         nsbox_init::capabilities::carry();
         return Ok(());
     }
-    // SAFETY: asks for nothing.
+    // SAFETY: always succeeds.
     if unsafe { libc::geteuid() } == 0 {
         return Ok(());
     }

@@ -1,8 +1,8 @@
 //! Namespaces for the calling thread alone, undone when its scope ends (unshare(2), setns(2)).
 //!
-//! A thread keeps a descriptor of each namespace that it leaves, and goes back by it: no name, no /proc and no other
-//! thread has a say in that. All of entering, and all of leaving, is a single call without Python in between, so that
-//! a signal handler that raises finds the thread either here or there.
+//! A thread keeps a descriptor of each namespace that it leaves, and goes back by it: no path, no /proc and no other
+//! thread can change that. All of entering, and all of leaving, is a single call without Python in between, so that
+//! a signal handler that raises finds the thread either outside or inside.
 
 use std::cell::RefCell;
 use std::ffi::CString;
@@ -105,7 +105,7 @@ impl ThreadScope {
         self.entered.get().is_some_and(here)
     }
 
-    /// Go.
+    /// Enter.
     fn __enter__(slf: Py<Self>) -> Result<Py<Self>> {
         let scope = slf.get();
         let left = Arc::new(AtomicBool::new(false));
@@ -135,7 +135,7 @@ impl ThreadScope {
         Ok(slf)
     }
 
-    /// Go back.
+    /// Leave.
     #[pyo3(signature = (_kind, value, _traceback, /))]
     fn __exit__(
         &self,
@@ -159,7 +159,7 @@ impl ThreadScope {
         match self.change.apply(&mut undo) {
             Ok(()) => Ok(undo),
             Err((step, call, errno)) => {
-                // Back from what had been done. That it fails as well is not to be expected of what has just succeeded.
+                // Undo what was done. That should not fail, as it has just succeeded the other way.
                 let stuck = undo.back();
                 let detail = stuck.into_iter().map(|(_, call, _)| format!("{call} failed as well")).collect::<Vec<_>>();
                 let detail = detail.join("; ");
@@ -171,7 +171,7 @@ impl ThreadScope {
     fn leave(&self) -> Result<()> {
         let Some(entered) = self.entered.get() else { return Err(misused("never entered", None, Vec::new())) };
         if entered.generation != GENERATION.load(Ordering::Relaxed) {
-            // A child of os.fork: where it has been born is its own place, and the way back is not always open to it.
+            // A child of os.fork stays in the namespaces in which it was forked: it may not have the rights to go back.
             return Ok(());
         }
         if entered.left.swap(true, Ordering::Relaxed) {
@@ -195,7 +195,7 @@ impl ThreadScope {
     }
 }
 
-/// `nsbox.errors.scope_error` makes the words.
+/// The error for a scope that was misused, or that could not be undone.
 fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) -> Error {
     Python::attach(|py| {
         let made =

@@ -18,7 +18,7 @@ pub struct Undo {
 }
 
 impl Undo {
-    /// Go back, as far as possible, and tell what was not.
+    /// Go back, as far as possible; returns what failed.
     pub fn back(self) -> Vec<Failed> {
         let mut failures = Vec::new();
         let mut attempt = |step: &'static str, call: String, done: std::result::Result<(), i32>| {
@@ -34,8 +34,8 @@ impl Undo {
         let mut at_home = true;
         for (flag, fd) in self.namespaces.into_iter().rev() {
             if flag == kinds::MOUNT {
-                // Threads that were started in here share root and cwd with this one, until long after their join; they
-                // keep them, and setns says what has failed if this does.
+                // Threads that were started inside share root and cwd with this one, until long after their join. They keep them.
+                // If this call fails, so does setns, which reports it.
                 let _ = unshare(libc::CLONE_FS);
             }
             let call = format!("setns({}, {})", fd.as_raw_fd(), names(flag));

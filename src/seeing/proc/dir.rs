@@ -18,7 +18,7 @@ impl Dir {
         open(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// In a proc, open `path` as its process `pid` finds it. A link on the way leads where it leads for that process
+    /// In a proc, open `path` as its process `pid` finds it. Links on the way lead where they lead for that process
     /// (openat2(2), RESOLVE_IN_ROOT).
     pub fn open_in_root_of(&self, pid: i32, path: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
         let root = CString::new(format!("{pid}/root")).expect("digits and letters");
@@ -32,7 +32,7 @@ impl Dir {
             libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
         };
         let fd = check(result as isize)?;
-        // SAFETY: a new descriptor that nobody else owns.
+        // SAFETY: a new descriptor, which nothing else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
     }
 
@@ -57,8 +57,8 @@ impl Dir {
         Ok(stat.st_ino)
     }
 
-    /// Open a file or directory of this file system. What somebody has mounted on it is not: it could be anything, a FIFO
-    /// that nobody writes to, or a file without an end (EXDEV, openat2(2)).
+    /// Open a file or directory of this file system. A file that is mounted on it is refused (EXDEV,
+    /// openat2(2)): it could be a FIFO without a writer, or a file without an end.
     fn open_here(&self, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
         // SAFETY: plain numbers, for which zero is valid.
         let mut how: libc::open_how = unsafe { std::mem::zeroed() };
@@ -68,7 +68,7 @@ impl Dir {
         // SAFETY: a C string and a structure of that size.
         let result = unsafe { libc::syscall(libc::SYS_openat2, at, name.as_ptr(), &raw const how, size) };
         let fd = check(result as isize)?;
-        // SAFETY: a new descriptor that nobody else owns.
+        // SAFETY: a new descriptor, which nothing else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
     }
 
@@ -143,7 +143,7 @@ impl Dir {
         Ok(&buffer[..check(result)?])
     }
 
-    /// Fill `buffer` with the next entries (getdents64(2)); `parse::entries` finds the names. Nothing is the end.
+    /// Fill `buffer` with the next entries (getdents64(2)); `parse::entries` finds the names. No bytes: the end.
     pub fn entries<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
         // SAFETY: a buffer of that length.
         let result =
@@ -177,7 +177,7 @@ fn open(at: libc::c_int, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Err
     // SAFETY: a C string and plain numbers.
     let fd = unsafe { libc::openat(at, name.as_ptr(), flags | libc::O_CLOEXEC) };
     check(fd as isize)?;
-    // SAFETY: a descriptor that was just opened and belongs to nobody else.
+    // SAFETY: a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -12,8 +12,7 @@ use crate::seeing::visit::{Open, Opened, open};
 /// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.
 ///
 /// # Errors
-/// An errno: ESRCH or ENOENT without such a process, EACCES where its namespaces may not be read; where only the new
-/// proc is refused, whatever the kernel says to that, EINVAL before Linux 6.17.
+/// An errno: ESRCH or ENOENT without such a process, EACCES where its namespaces may not be read; where only the new proc is refused, the kernel's error for that, EINVAL before Linux 6.17.
 pub fn of_namespace(pid: i32) -> Result<Dir, Errno> {
     let process = Dir::open(&c_path(format!("/proc/{pid}")))?;
     let namespace = namespace_of(&process)?;
@@ -40,9 +39,9 @@ impl Namespaces<'_> {
         self.process.open_at(link, libc::O_RDONLY)
     }
 
-    /// Open `wanted` in the namespaces `enter` of the process, as ourselves if we may, else as root of its user
-    /// namespace, which its owner may become (user_namespaces(7)); mounting is then only allowed in its mount namespace.
-    /// Tells also whether it took that.
+    /// Open `wanted` in the namespaces `enter` of the process: with our own rights if they suffice, else as root of its user
+    /// namespace, which its owner may become (user_namespaces(7)). Mounting is then only allowed in its mount namespace. Also
+    /// returns whether root was needed.
     pub fn visit<const N: usize>(&self, enter: &[&CStr], wanted: [Open<'_>; N]) -> Result<([Opened; N], bool), Errno> {
         let namespaces = enter.iter().map(|link| self.open(link)).collect::<Result<Vec<_>, _>>()?;
         let first = open(&namespaces, wanted);
@@ -70,7 +69,7 @@ pub fn namespace_of(process: &Dir) -> Result<u64, Errno> {
 }
 
 /// The PID namespace that a proc belongs to: that of a process to which it gives a single PID (NSpid,
-/// proc_pid_status(5)). `likely` is asked first. Nothing if there is none whose namespaces may be read.
+/// proc_pid_status(5)). `likely` is tried first. `None` if there is none whose namespaces may be read.
 pub fn namespace_of_proc(proc: &Dir, likely: Option<i32>) -> Option<u64> {
     let ask = |pid: i32| {
         let process = proc.enter(&c_path(pid.to_string())).ok()?;
@@ -85,7 +84,7 @@ impl Dir {
         self.read(c"status", &mut buffer).map(|text| status(text).pids).unwrap_or_default()
     }
 
-    /// The PID by which a process knows itself.
+    /// The PID of a process in its own PID namespace.
     fn inner_pid(&self) -> Option<i32> {
         self.pids().last().copied()
     }

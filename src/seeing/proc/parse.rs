@@ -1,4 +1,4 @@
-//! What the files of /proc/PID say: pure functions over bytes, which accept any input and never panic.
+//! Parsers of the files of /proc/PID: pure functions over bytes, which accept any input and never panic.
 
 /// The fields of /proc/PID/stat that are used (proc_pid_stat(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]

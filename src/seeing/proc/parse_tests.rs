@@ -1,4 +1,4 @@
-//! Whatever /proc says, the parsers survive; and what they understand, they understand exactly.
+//! The parsers never panic, whatever the bytes; and what they accept, they parse exactly.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -31,7 +31,7 @@ pub struct Wanted {
     pub threads: bool,
 }
 
-/// A process. What was not wanted, or could not be read, is nothing.
+/// A process. What was not wanted, or could not be read, is `None`.
 #[derive(Debug)]
 pub struct Process {
     pub pid: i32,
@@ -141,7 +141,7 @@ struct Reader<'a> {
     wanted: Wanted,
     buffer: Vec<u8>,
     links: [CString; KINDS.len()],
-    /// The PID namespace of the proc, as soon as a process tells it: one that has a single PID. Others in it have one, too.
+    /// The PID namespace of the proc, once a process with a single PID was read. Other processes in it have a single PID too.
     home: Option<u64>,
 }
 
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
             for (link, id) in links {
                 match directory.read_link(link, &mut buffer) {
                     Ok(target) => *id = parse::namespace_link(target).map(|(_, id)| id),
-                    // The same permission is asked for with each.
+                    // Every link takes the same permission.
                     Err(libc::EACCES | libc::EPERM) => break,
                     Err(errno) if is_shortage(errno) => return Err(errno),
                     Err(_) => {}
@@ -297,7 +297,7 @@ impl Process {
     }
 }
 
-/// Nothing for what cannot be read; the error only if this process lacks something.
+/// `None` for what cannot be read; the error only if this process has run out of something.
 fn known<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -322,7 +322,7 @@ pub fn list(directory: &Dir, buffer: &mut [u8]) -> Result<Vec<i32>, Errno> {
 /// More than an entry of a directory takes: 19 bytes and a name of up to 255.
 const ENTRY: usize = 512;
 
-/// Whether this process lacks something: then nothing can be said about the others, and a short list would be a lie.
+/// Whether this process has run out of something: then others cannot be read, and a short list would be wrong.
 fn is_shortage(errno: Errno) -> bool {
     matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
 }
@@ -331,7 +331,7 @@ fn decimal(number: i32) -> CString {
     c_string(number.to_string().as_bytes())
 }
 
-/// For names that have no NUL: numbers and words of this file.
+/// For names without a NUL: numbers and the names in this file.
 fn c_string(name: &[u8]) -> CString {
     CString::new(name).unwrap_or_default()
 }

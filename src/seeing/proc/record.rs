@@ -1,7 +1,7 @@
 //! What a pass found, as instances of the classes that `nsbox.processes` defines.
 //!
 //! The classes are frozen and have slots. An attribute that was not asked for stays unset, so that it cannot be taken
-//! for one that is unknown; the class says so when it is used.
+//! for an unknown one; using it raises an error that says so.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -128,8 +128,8 @@ impl Directory {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Kill what is in it and remove it, if nsbox-init has not done that. A child of os.fork must not: the cgroup belongs to
-    /// its parent.
+    /// Kill what is in it and remove it, if nsbox-init has not done that. A child of os.fork must not: the cgroup
+    /// belongs to its parent.
     pub fn remove(&self) {
         if self.owner != std::process::id() || !self.made.swap(false, Ordering::AcqRel) {
             return;

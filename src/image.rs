@@ -51,9 +51,10 @@ fn identity_of(fd: &OwnedFd) -> Option<Identity> {
     (unsafe { libc::fstat(fd.as_raw_fd(), &raw mut status) } == 0).then_some((status.st_dev, status.st_ino))
 }
 
-/// `bytes` in a sealed memfd; where that is forbidden (vm.memfd_noexec, a sysctl of each PID namespace, or a filter), in
-/// a file without a name. Neither leaves anything behind, and neither can be written through /proc/PID/exe from inside
-/// a box. An executable one cannot even be read, which keeps root of a new user namespace from tracing it (ptrace(2)).
+/// `bytes` in a sealed memfd; where that is forbidden (vm.memfd_noexec, a sysctl of each PID namespace, or a filter),
+/// in a file without a name. Neither leaves anything behind, and neither can be written through /proc/PID/exe from
+/// inside a box. An executable one cannot even be read, which keeps root of a new user namespace from tracing it
+/// (ptrace(2)).
 pub fn file(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd> {
     match in_memory(name, bytes, executable) {
         Err(Error::Os(call, errno @ (libc::EACCES | libc::EPERM | libc::ENOSYS))) => {

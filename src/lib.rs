@@ -1,5 +1,5 @@
-//! `nsbox._core`: a thin table of functions over plain frozen data. Each is documented where it is defined. Names, defaults,
-//! texts and lifetimes are decided in the Python package.
+//! `nsbox._core`: a thin table of functions over plain frozen data. Each is documented where it is defined. Names,
+//! defaults, texts and lifetimes are decided in the Python package.
 //!
 //! The folders, from the highest layer down (tests/unit/test_rust_layers.py checks it):
 //!

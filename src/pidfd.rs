@@ -1,5 +1,5 @@
-//! Processes by descriptor (pidfd_open(2)): open, signal, reap. The kernel may give a PID to another process; a pidfd always
-//! refers to the same one.
+//! Processes by descriptor (pidfd_open(2)): open, signal, reap. The kernel may give a PID to another process; a pidfd
+//! always refers to the same one.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -54,8 +54,8 @@ pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
     }
 }
 
-/// Wait for the end of a child and reap it. The status may be unknown if it is reaped elsewhere: by another thread, or by
-/// the kernel where SIGCHLD is ignored.
+/// Wait for the end of a child and reap it. The status may be unknown if it is reaped elsewhere: by another thread, or
+/// by the kernel where SIGCHLD is ignored.
 ///
 /// # Errors
 /// EINTR, when a signal came.
@@ -84,8 +84,8 @@ fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Optio
     })
 }
 
-/// How a process ended that has been reaped elsewhere, which the kernel keeps for the pidfd (PIDFD_GET_INFO, Linux 6.15).
-/// `None` if it does not.
+/// How a process ended that has been reaped elsewhere, which the kernel keeps for the pidfd (PIDFD_GET_INFO, Linux
+/// 6.15). `None` if it does not.
 pub fn remembered(pidfd: &OwnedFd) -> Option<Status> {
     /// `struct pidfd_info` in its first size; the exit code is its last field.
     #[repr(C)]

@@ -1,4 +1,5 @@
-//! System calls without side effects, whose results tell a seccomp filter or a Landlock domain from the kernel's own rules.
+//! System calls without side effects, whose results tell a seccomp filter or a Landlock domain from the kernel's own
+//! rules.
 
 use libc::{c_int, c_long};
 use pyo3::prelude::*;
@@ -6,8 +7,8 @@ use pyo3::prelude::*;
 use crate::error::{Error, Result};
 use crate::kinds::{self, kinds_of};
 
-/// The results of the calls, as error numbers. A filter returns EPERM or ENOSYS before the kernel checks the arguments, which
-/// are chosen so that the kernel refuses them for another reason.
+/// The results of the calls, as error numbers. A filter returns EPERM or ENOSYS before the kernel checks the arguments,
+/// which are chosen so that the kernel refuses them for another reason.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
 pub struct Probe {
     /// `unshare(0)`: 0 from the kernel.
@@ -16,7 +17,8 @@ pub struct Probe {
     setns: i32,
     /// `clone3(NULL, 1)`: EINVAL from the kernel.
     clone3: i32,
-    /// The kinds of namespaces for which clone(2) fails before the kernel checks the arguments: the kernel returns EINVAL.
+    /// The kinds of namespaces for which clone(2) fails before the kernel checks the arguments: the kernel returns
+    /// EINVAL.
     clone_refused: Vec<&'static str>,
     /// `mount(NULL, NULL, NULL, 0, NULL)`: EFAULT from the kernel.
     mount: i32,
@@ -49,7 +51,8 @@ pub fn probe() -> Probe {
     }
 }
 
-/// Call clone(2) for new namespaces with flags that it always refuses: for a thread that does not share signal handlers.
+/// Call clone(2) for new namespaces with flags that it always refuses: for a thread that does not share signal
+/// handlers.
 fn clone(namespaces: u64) -> i32 {
     let flags = namespaces | libc::CLONE_THREAD as u64;
     // SAFETY: refused with EINVAL; a system that is no Linux and does it all the same makes a copy of this process,
@@ -72,8 +75,8 @@ const SYS_LANDLOCK_RESTRICT_SELF: c_long = 446;
 /// LANDLOCK_ACCESS_FS_MAKE_SOCK, of the first version: something has to be forbidden.
 const LANDLOCK_MAKE_SOCK: u64 = 1 << 9;
 
-/// Number of Landlock domains that the calling thread is in: any of them forbids all mounts (landlock(7)). None if the kernel
-/// has no Landlock.
+/// Number of Landlock domains that the calling thread is in: any of them forbids all mounts (landlock(7)). None if the
+/// kernel has no Landlock.
 ///
 /// A thread enters as many more domains as the kernel allows, and ends: a domain belongs to a thread.
 #[pyfunction]

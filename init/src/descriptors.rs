@@ -4,8 +4,8 @@ use crate::sys::{self, Errno};
 use nsbox_init::wire::{MOST_DESCRIPTORS, Numbers};
 
 /// Lay out the caller's own descriptors, which init has inherited: standard input, output and error, and those that are
-/// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target of
-/// another source.
+/// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target
+/// of another source.
 pub fn arrange(
     stdio: [i32; 3],
     pass: impl Iterator<Item = u32>,
@@ -40,8 +40,8 @@ pub fn arrange(
 }
 
 /// Lay out descriptors that came with a request, in the order of their targets: first those of `stdio` that are 1, then
-/// `pass`. They are moved above all targets first, and so is `also`, which is needed until the exec. The second number of
-/// an error is the target.
+/// `pass`. They are moved above all targets first, and so is `also`, which is needed until the exec. The second number
+/// of an error is the target.
 ///
 /// The numbers are copied: this is init's memory, and init still has to close its own descriptors.
 pub fn install(

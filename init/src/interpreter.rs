@@ -1,5 +1,5 @@
-//! The interpreter: carries out one operation after the other, up to the fork (the payload goes on, `payload.rs`), or up to
-//! the point where init begins to serve a box (`serve.rs`).
+//! The interpreter: carries out one operation after the other, up to the fork (the payload goes on, `payload.rs`), or
+//! up to the point where init begins to serve a box (`serve.rs`).
 
 use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH};
 use nsbox_init::vfork::Born;
@@ -45,15 +45,16 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
-    // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and root
-    // of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its user.
+    // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
+    // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
+    // user.
     sys::set_dumpable(true);
     while let Some((step, op)) = ops.next() {
         let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
         match op {
             Op::Fork { flags, quiet } => {
-                // From here on no other process may read init's memory, which the payload shares until its exec. But until
-                // the maps are written, the caller has to open init's files in /proc.
+                // From here on no other process may read init's memory, which the payload shares until its exec. But
+                // until the maps are written, the caller has to open init's files in /proc.
                 sys::set_dumpable(maps_ahead);
                 fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace, setup }, plan, ops)
             }

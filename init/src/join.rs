@@ -1,8 +1,8 @@
 //! Namespaces that exist already: joining them, and descending into a PID namespace.
 //!
-//! setns(2) puts a process into all of them but a PID namespace, which is for its children only. Init has to be inside as
-//! well, as the subreaper of the payload: orphans never cross a PID namespace. So init descends: a child carries on with
-//! the plan, and the process that the caller knows waits for the end of that child.
+//! setns(2) puts a process into all of them but a PID namespace, which is for its children only. Init has to be inside
+//! as well, as the subreaper of the payload: orphans never cross a PID namespace. So init descends: a child carries on
+//! with the plan, and the process that the caller knows waits for the end of that child.
 
 use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 
@@ -24,9 +24,9 @@ pub fn used<T>(fd: i32, result: Result<T>) -> Result<T> {
     result
 }
 
-/// Take root's ids in the user namespace that was joined. A process that joins one has all capabilities in it, but its ids
-/// stay the same, and an exec keeps the capabilities only for root (capabilities(7)). A namespace may have no root (EINVAL:
-/// the ids then stay the same), and setgroups may be disabled in it (EPERM).
+/// Take root's ids in the user namespace that was joined. A process that joins one has all capabilities in it, but its
+/// ids stay the same, and an exec keeps the capabilities only for root (capabilities(7)). A namespace may have no root
+/// (EINVAL: the ids then stay the same), and setgroups may be disabled in it (EPERM).
 pub fn become_root() -> Result<()> {
     let unless = |expected, result: Result<()>| if result == Err(expected) { Ok(()) } else { result };
     unless(EPERM, sys::setgroups(&[]))?;
@@ -84,8 +84,8 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
         {
             sys::pidfd_send_signal(pidfd, signal);
         }
-        // In a PID namespace that is not its own, the processes there can stop the child again and again. When it is killed,
-        // what it has started is killed too (PR_SET_PDEATHSIG).
+        // In a PID namespace that is not its own, the processes there can stop the child again and again. When it is
+        // killed, what it has started is killed too (PR_SET_PDEATHSIG).
         stopped |= sys::has_stopped(pidfd);
         if !(orphaned || signalled) {
             stops = if stopped { stops + 1 } else { 0 };

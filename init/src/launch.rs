@@ -11,7 +11,8 @@ use crate::report::{Channel, Failure};
 use crate::supervise::{Payload, Supervisor};
 use crate::sys::{self, ETIMEDOUT, Result};
 
-/// Number of SIGCONT sent to a process that is stopped before its exec, at least a tenth of a second apart; then SIGKILL.
+/// Number of SIGCONT sent to a process that is stopped before its exec, at least a tenth of a second apart; then
+/// SIGKILL.
 const MAX_SIGCONT: u32 = 10;
 
 /// Gets the plan of an inner box from a connection, and carries it out.
@@ -21,17 +22,17 @@ pub type Begin = fn(&Channel, i32) -> !;
 pub struct Launcher {
     /// A pidfd of init; -1 if init is PID 1.
     parent: i32,
-    /// How the caller left SIGCHLD. Init needs the default: where the caller ignores SIGCHLD, init inherits that, and the
-    /// kernel would reap its children (wait(2), NOTES).
+    /// How the caller left SIGCHLD. Init needs the default: where the caller ignores SIGCHLD, init inherits that, and
+    /// the kernel would reap its children (wait(2), NOTES).
     sigchld: sys::Sigaction,
-    /// Whether a child gets a copy of init's memory. The kernel does not let a process that shares its memory enter a new
-    /// time namespace (time_namespaces(7)).
+    /// Whether a child gets a copy of init's memory. The kernel does not let a process that shares its memory enter a
+    /// new time namespace (time_namespaces(7)).
     copied: bool,
 }
 
 impl Launcher {
-    /// Prepare. `pid_1` says that the end of init ends everything; elsewhere the payload has to follow init by itself, even
-    /// while init is suspended.
+    /// Prepare. `pid_1` says that the end of init ends everything; elsewhere the payload has to follow init by itself,
+    /// even while init is suspended.
     pub fn new(pid_1: bool, time_namespace: bool) -> Result<Self> {
         let parent = if pid_1 { -1 } else { sys::pidfd_open(sys::getpid())? };
         Ok(Launcher { parent, sigchld: sys::sigaction(SIGCHLD, &sys::DEFAULT), copied: time_namespace })
@@ -42,8 +43,8 @@ impl Launcher {
         self.parent
     }
 
-    /// Start a process and return when it has exec'd. One whose set-up failed is reaped. A quiet one is supervised at once,
-    /// to its end, and this does not return.
+    /// Start a process and return when it has exec'd. One whose set-up failed is reaped. A quiet one is supervised at
+    /// once, to its end, and this does not return.
     pub fn launch(&self, supervisor: &Supervisor, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
         let step = u32::from(order.step);
         let memory = Memory::prepare(order.plan, self.copied).map_err(|errno| Failure { step, errno, value: 0 })?;
@@ -56,12 +57,14 @@ impl Launcher {
         }
     }
 
-    /// Start a process and supervise it: returns only if there is none. A failure of its set-up shows when it is reaped.
+    /// Start a process and supervise it: returns only if there is none. A failure of its set-up shows when it is
+    /// reaped.
     fn launch_quiet(&self, supervisor: &Supervisor, order: &mut Order<'_>, memory: &Memory) -> Failure {
         let (step, flags, notes) = (u32::from(order.step), order.flags, memory.notes());
         let (announced, has_group) = (order.announce, order.has_group());
         let mut child = self.child(order, memory, None);
-        // SAFETY: as in `launch_watched`; and all that the child uses stays where it is, since supervising does not return.
+        // SAFETY: as in `launch_watched`; and all that the child uses stays where it is, since supervising does not
+        // return.
         let born = unsafe { vfork_unwatched(flags, !self.copied, memory.stack(), payload, (&raw mut child).cast()) };
         match born {
             Ok(Born { pid, pidfd, .. }) => {
@@ -71,8 +74,8 @@ impl Launcher {
         }
     }
 
-    /// Start a process and watch it until its exec. A payload that runs here already may send it SIGSTOP, which cannot be
-    /// blocked, and may serve the file system on which it looks up a path. So init does not just wait.
+    /// Start a process and watch it until its exec. A payload that runs here already may send it SIGSTOP, which cannot
+    /// be blocked, and may serve the file system on which it looks up a path. So init does not just wait.
     fn launch_watched(
         &self,
         supervisor: &Supervisor,
@@ -92,8 +95,8 @@ impl Launcher {
             sys::poll([born.pidfd], Some(0)) == Ok([true])
         };
         let data = (&raw mut child).cast();
-        // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on prepared
-        // data and leaves by execve or exit; the stack is the child's alone.
+        // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
+        // prepared data and leaves by execve or exit; the stack is the child's alone.
         let born = unsafe {
             vfork_watched(flags, !self.copied, &notes.present, memory.stack(), payload, data, &mut meanwhile)
         };
@@ -111,8 +114,9 @@ impl Launcher {
     }
 
     /// Start the init of a box inside this one, as a copy of this process: its socket and its lifeline came with the
-    /// request. After an exec its memory would belong to this user namespace, whose root could then trace it (ptrace(2));
-    /// the memory of a copy belongs to the same user namespace as ours. Failures inside are reported over that socket.
+    /// request. After an exec its memory would belong to this user namespace, whose root could then trace it
+    /// (ptrace(2)); the memory of a copy belongs to the same user namespace as ours. Failures inside are reported over
+    /// that socket.
     pub fn copy(&self, order: &mut Order<'_>, begin: Begin) -> core::result::Result<Born, Failure> {
         let failed = |errno| Failure { step: u32::from(order.step), errno, value: 0 };
         if let Some((pid, pidfd)) = sys::fork(order.flags).map_err(failed)? {

@@ -1,5 +1,5 @@
-//! What one start needs in memory, mapped in one piece: the child's stack, what the child reports, and the pointers that
-//! execve(2) takes.
+//! What one start needs in memory, mapped in one piece: the child's stack, what the child reports, and the pointers
+//! that execve(2) takes.
 
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
@@ -47,7 +47,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Map it. `copied` says that the child gets a copy of init's memory: then the mapping is shared with it all the same.
+    /// Map it. `copied` says that the child gets a copy of init's memory: then the mapping is shared with it all the
+    /// same.
     pub fn prepare(plan: Plan<'static>, copied: bool) -> Result<Memory> {
         let none = || Texts { count: 0, joined: &[][..] };
         let exec = plan.ops().find_map(|(_, op)| match op {
@@ -57,8 +58,8 @@ impl Memory {
         let (paths, argv, envp) = exec.unwrap_or_else(|| (none(), none(), none()));
         let count = [&paths, &argv, &envp].iter().map(|texts| texts.count as usize + 1).sum::<usize>();
         let all = sys::map_memory(STACK + size_of::<Notes>() + count * size_of::<*const u8>(), copied)?;
-        // SAFETY: zeroed (so NULL) memory of that size, never used as anything else until it is freed; STACK and the size
-        // of `Notes` are multiples of the alignment.
+        // SAFETY: zeroed (so NULL) memory of that size, never used as anything else until it is freed; STACK and the
+        // size of `Notes` are multiples of the alignment.
         let memory =
             unsafe { core::slice::from_raw_parts_mut(all.as_mut_ptr().add(STACK + size_of::<Notes>()).cast(), count) };
         let (path_pointers, memory) = pointers(&paths, memory);

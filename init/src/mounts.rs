@@ -1,7 +1,8 @@
 //! A new root, and what is mounted in it: by descriptors, so that what a path was resolved to is what is mounted on,
 //! whatever becomes of the path meanwhile.
 //!
-//! Between [`root`] and [`pivot`] the working directory is the new root, and the paths of sources still mean the old one.
+//! Between [`root`] and [`pivot`] the working directory is the new root, and the paths of sources still mean the old
+//! one.
 
 use core::mem::size_of;
 use linux_raw_sys::general as k;

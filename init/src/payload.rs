@@ -27,9 +27,9 @@ pub struct Order<'a> {
     pub ops: Ops<'static>,
     /// The connection to the caller.
     pub channel: &'a Channel,
-    /// Whether the payload's process sends the caller its PID, which wakes the caller once more. PID 1 can send it instead,
-    /// in the payload's name, unless its user has no id here. Outside a PID namespace the caller needs the PID early, to
-    /// be able to end a set-up that hangs.
+    /// Whether the payload's process sends the caller its PID, which wakes the caller once more. PID 1 can send it
+    /// instead, in the payload's name, unless its user has no id here. Outside a PID namespace the caller needs the PID
+    /// early, to be able to end a set-up that hangs.
     pub announce: bool,
     /// Whether only a failure or the end is reported, and init is there for this process alone.
     pub quiet: bool,
@@ -123,9 +123,9 @@ impl Child<'_, '_> {
     }
 }
 
-/// Have the kernel send SIGKILL at the end of init. nsbox-init has a single thread, so this follows the right one. Init may
-/// have been killed before the call, so it is polled afterwards: getppid(2) would be 0 in a new PID namespace. `init` is
-/// -1 where init is PID 1, whose end needs no signal.
+/// Have the kernel send SIGKILL at the end of init. nsbox-init has a single thread, so this follows the right one. Init
+/// may have been killed before the call, so it is polled afterwards: getppid(2) would be 0 in a new PID namespace.
+/// `init` is -1 where init is PID 1, whose end needs no signal.
 pub fn die_with_init(init: i32) {
     if init < 0 {
         return;

@@ -31,8 +31,8 @@ impl Proc {
         [self.root, self.sys]
     }
 
-    /// Open `path`, a C string without the `/proc/` it would begin with. Nothing that is mounted there is looked at; where
-    /// something is, a new proc serves, which is mounted nowhere, if the kernel lets us have one.
+    /// Open `path`, a C string without the `/proc/` it would begin with. Nothing that is mounted there is looked at;
+    /// where something is, a new proc serves, which is mounted nowhere, if the kernel lets us have one.
     pub fn open(self, path: &[u8], flags: u32) -> Result<i32> {
         let found = match path.strip_prefix(b"sys/") {
             Some(rest) => sys::open_here(self.sys, rest, flags),
@@ -47,8 +47,9 @@ impl Proc {
         found
     }
 
-    /// Open the directory of a process, whose number here may be another one: this proc can be for an outer PID namespace. A
-    /// pidfd tells it (proc_pid_fdinfo(5)). Where it does not, a new proc serves, if the kernel lets us have one.
+    /// Open the directory of a process, whose number here may be another one: this proc can be for an outer PID
+    /// namespace. A pidfd tells it (proc_pid_fdinfo(5)). Where it does not, a new proc serves, if the kernel lets us
+    /// have one.
     pub fn open_process(self, pid: i32) -> Result<i32> {
         let pidfd = sys::pidfd_open(pid)?;
         let found = self.number_of(pidfd).and_then(|number| self.open(&number, DIRECTORY));
@@ -85,8 +86,8 @@ impl Proc {
         if matches!(number[0], b'1'..=b'9') { Ok(number) } else { Err(ENOENT) }
     }
 
-    /// Open what a link that is no path leads to: a namespace, as `self/ns/net`. Those are on a file system of their own,
-    /// so only their directory can be looked at in this way.
+    /// Open what a link that is no path leads to: a namespace, as `self/ns/net`. Those are on a file system of their
+    /// own, so only their directory can be looked at in this way.
     pub fn open_link(self, path: &[u8]) -> Result<i32> {
         let slash = path.iter().rposition(|&byte| byte == b'/').ok_or(EXDEV)?;
         let mut directory = [0; 64];
@@ -98,8 +99,8 @@ impl Proc {
     }
 }
 
-/// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves, whichever
-/// PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
+/// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves,
+/// whichever PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
 pub fn open_children(given: i32) -> Result<(i32, i32)> {
     let children_in = |proc: i32| {
         let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), k::O_RDONLY)?;

@@ -56,8 +56,8 @@ impl Channel {
         self.send(performed(step, before), None)
     }
 
-    /// Ask for the id maps and wait until the caller has written them. Exits if the caller ends the start instead, or is
-    /// dead.
+    /// Ask for the id maps and wait until the caller has written them. Exits if the caller ends the start instead, or
+    /// is dead.
     pub fn await_maps(&self) {
         let _ = self.send(Report::new(ReportKind::MapsWanted), None);
         loop {

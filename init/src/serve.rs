@@ -1,7 +1,7 @@
 //! The init of a box: reap, report events, and carry out requests, until the caller dies or ends the box.
 //!
-//! A request is one message: a plan, and with it the socket for the replies, so that requests of several threads cannot be
-//! confused. The socket of a process that was started stays open until its end has been reported.
+//! A request is one message: a plan, and with it the socket for the replies, so that requests of several threads cannot
+//! be confused. The socket of a process that was started stays open until its end has been reported.
 
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL};
 use nsbox_init::wire::{END, Event, FILED, Op, Plan, Report, ReportKind, Shape};
@@ -76,7 +76,8 @@ impl Server {
         report.rusage[0] = sys::nanoseconds() as i64;
         report.rusage[1] = self.events;
         self.events += 1;
-        // If the caller does not receive them, the kernel's buffer holds a few hundred; the numbers show which are lost.
+        // If the caller does not receive them, the kernel's buffer holds a few hundred; the numbers show which are
+        // lost.
         let _ = self.channel().send(report, None);
     }
 
@@ -90,7 +91,8 @@ impl Server {
         }
     }
 
-    /// Reap every child that has ended: always those that were started on request, orphans only if they are to be reaped.
+    /// Reap every child that has ended: always those that were started on request, orphans only if they are to be
+    /// reaped.
     fn reap(&mut self, orphans: bool) {
         let mut rusage = [0; 18];
         if self.reaping || orphans {
@@ -130,8 +132,8 @@ impl Server {
             Ok(message) => message,
             // Nothing to read, or the caller has closed its end with reports unread.
             Err(sys::EAGAIN | sys::ECONNRESET) => return true,
-            // Without memory, which a program of our own user can take from us (prlimit(2)), init can receive no request any
-            // more, and the caller would wait for a reply that never comes.
+            // Without memory, which a program of our own user can take from us (prlimit(2)), init can receive no
+            // request any more, and the caller would wait for a reply that never comes.
             Err(_) => self.supervisor.end_all(),
         };
         let fds = rights.fds();

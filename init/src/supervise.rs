@@ -1,7 +1,7 @@
 //! After the payload has started: reap, forward signals, and end with the caller.
 //!
-//! When init is PID 1 of a namespace, its end is the end of everything in that (pid_namespaces(7)). Without a PID namespace
-//! init is a subreaper (prctl(2)) and ends its remaining descendants one by one.
+//! When init is PID 1 of a namespace, its end is the end of everything in that (pid_namespaces(7)). Without a PID
+//! namespace init is a subreaper (prctl(2)) and ends its remaining descendants one by one.
 
 use linux_raw_sys::general::{O_DIRECTORY, O_RDONLY, SIGCHLD, SIGKILL};
 use nsbox_init::vfork::Born;
@@ -26,7 +26,8 @@ pub struct Payload {
     pub announced: bool,
     /// Whether it leaves the caller's process group.
     pub has_group: bool,
-    /// Where it notes a failure of its set-up, if the caller does not want a report that it runs. `None`: it runs already.
+    /// Where it notes a failure of its set-up, if the caller does not want a report that it runs. `None`: it runs
+    /// already.
     pub notes: Option<&'static Notes>,
 }
 
@@ -46,7 +47,8 @@ pub struct Supervisor {
     cgroup: Option<Cgroup>,
 }
 
-/// After how many milliseconds init leaves the caller's process group, when nothing is reported before the payload's end.
+/// After how many milliseconds init leaves the caller's process group, when nothing is reported before the payload's
+/// end.
 const LEAVE_GROUP_AFTER: u32 = 10;
 /// Interval between looks for descendants that are left, in milliseconds.
 const SWEEP_INTERVAL: u32 = 5;
@@ -89,8 +91,8 @@ impl Supervisor {
         let mut socket = self.channel.socket;
         let mut pidfd = payload.pidfd;
         loop {
-            // All signals are blocked, so none interrupts this call. It fails if a payload of the same user has lowered our
-            // limit of descriptors (prlimit(2)): then init could neither reap nor notice the caller's death.
+            // All signals are blocked, so none interrupts this call. It fails if a payload of the same user has lowered
+            // our limit of descriptors (prlimit(2)): then init could neither reap nor notice the caller's death.
             let fds = [socket, self.channel.lifeline, self.signals, pidfd];
             let timeout = match (pidfd < 0, in_group) {
                 (true, _) => Some(SWEEP_INTERVAL),
@@ -111,7 +113,8 @@ impl Supervisor {
             if commanded {
                 match self.channel.receive() {
                     Command::None => {}
-                    // The caller lost the handle but lives on: init goes on until the payload ends or the lifeline does.
+                    // The caller lost the handle but lives on: init goes on until the payload ends or the lifeline
+                    // does.
                     Command::Closed => socket = -1,
                     Command::Go | Command::End => self.end(payload),
                 }
@@ -198,8 +201,8 @@ impl Supervisor {
         sys::exit(status)
     }
 
-    /// Close all descriptors but init's own and these, of which there are few. An inherited end of a pipe that stayed open
-    /// here would keep its reader waiting.
+    /// Close all descriptors but init's own and these, of which there are few. An inherited end of a pipe that stayed
+    /// open here would keep its reader waiting.
     pub fn close_others(&self, also: &[i32]) {
         let Supervisor { channel, signals, proc, children, .. } = self;
         let [parent, procs] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
@@ -210,8 +213,8 @@ impl Supervisor {
         close_others(&mut all);
     }
 
-    /// Kill and reap descendants until none is left. Each generation's orphans become our children. Descendants that now
-    /// belong to another user are left alone: init may not kill them.
+    /// Kill and reap descendants until none is left. Each generation's orphans become our children. Descendants that
+    /// now belong to another user are left alone: init may not kill them.
     fn sweep(&self) {
         let mut rusage = [0; 18];
         loop {
@@ -232,9 +235,9 @@ impl Supervisor {
 
     /// Send SIGKILL to every child; false if none could be killed.
     ///
-    /// The PIDs are those of the PID namespace to which this /proc belongs, so they are not for kill(2); but a directory of
-    /// /proc serves as a pidfd (pidfd_send_signal(2)). No other process can have the PID of a child of ours: it is taken
-    /// until we reap the child.
+    /// The PIDs are those of the PID namespace to which this /proc belongs, so they are not for kill(2); but a
+    /// directory of /proc serves as a pidfd (pidfd_send_signal(2)). No other process can have the PID of a child of
+    /// ours: it is taken until we reap the child.
     fn kill_children(&self) -> bool {
         let mut buffer = [0; 4096];
         let Ok(length) = sys::read_at(self.children, &mut buffer, 0) else { return false };

@@ -1,8 +1,8 @@
 //! A vfork-style clone: the child shares our memory, on a stack of its own, while we are suspended.
 //!
-//! The extension starts nsbox-init with it, nsbox-init starts the payload. Sharing the
-//! memory makes the cost independent of the size of the caller's heap (fork(2) copies page tables: 15-70 ms at
-//! 0.25-1 GB). The price is that the child may do nothing but make system calls on data prepared beforehand.
+//! The extension starts nsbox-init with it, nsbox-init starts the payload. Sharing the memory makes the cost
+//! independent of the size of the caller's heap (fork(2) copies page tables: 15-70 ms at 0.25-1 GB). The price is that
+//! the child may do nothing but make system calls on data prepared beforehand.
 //!
 //! A raw system call is needed because the child must not return through the stack frame the parent will return
 //! into; the C library's `clone()` covers neither clone3 nor a process without a C library.
@@ -83,8 +83,8 @@ pub unsafe fn vfork(
     unsafe { clone(flags, core::ptr::null(), stack, child, data) }
 }
 
-/// As [`vfork`], but nobody waits: the child uses its stack and its data until it has called execve or ended. With a copy
-/// of our memory, unless `share_memory`, it can only tell in memory that is shared all the same.
+/// As [`vfork`], but nobody waits: the child uses its stack and its data until it has called execve or ended. With a
+/// copy of our memory, unless `share_memory`, it can only tell in memory that is shared all the same.
 ///
 /// # Errors
 /// As [`vfork`].
@@ -107,12 +107,13 @@ pub unsafe fn vfork_unwatched(
 const FUTEX_OWNER_DIED: i32 = 0x4000_0000;
 const FUTEX_WAITERS: i32 = i32::MIN;
 
-/// As [`vfork`], but it is we who wait, not the kernel for us: `meanwhile` is called from time to time, and ends the wait
-/// when it returns true, which it has to when the child has ended.
+/// As [`vfork`], but it is we who wait, not the kernel for us: `meanwhile` is called from time to time, and ends the
+/// wait when it returns true, which it has to when the child has ended.
 ///
-/// When the child leaves the memory that it shares with us, the kernel clears the word `present` and wakes who waits for
-/// that: CLONE_CHILD_CLEARTID (clone(2)). Kernels before 5.10 do not when the child ends by dumping core. A child with a
-/// copy has to call [`Leaving::tell`] with the same word, which then has to be in memory that is shared all the same.
+/// When the child leaves the memory that it shares with us, the kernel clears the word `present` and wakes who waits
+/// for that: CLONE_CHILD_CLEARTID (clone(2)). Kernels before 5.10 do not when the child ends by dumping core. A child
+/// with a copy has to call [`Leaving::tell`] with the same word, which then has to be in memory that is shared all the
+/// same.
 ///
 /// # Errors
 /// As [`vfork`].
@@ -148,8 +149,8 @@ pub unsafe fn vfork_watched(
     }
 }
 
-/// By which a child with a copy of our memory tells that it has left it, by an exec or its end: the kernel does for it what
-/// it does for those who die with a lock (get_robust_list(2)).
+/// By which a child with a copy of our memory tells that it has left it, by an exec or its end: the kernel does for it
+/// what it does for those who die with a lock (get_robust_list(2)).
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Leaving {

@@ -15,7 +15,8 @@ pub fn step_failed(plan: &Plan, report: &Report) -> Error {
         }
         Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
         Some("open" | "read" | "write") if report.errno == libc::EXDEV => {
-            "something that runs in the box has mounted over it, so the kernel is not who would answer".to_string()
+            "a process in the box has mounted something over it, so its contents would not come from the kernel"
+                .to_string()
         }
         Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
         _ => String::new(),

@@ -7,8 +7,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair
 use crate::descriptors::above_stdio;
 use crate::error::{Result, os};
 
-/// Our end and nsbox-init's. Each message keeps its length (SOCK_SEQPACKET); what we receive carries the PID of the sender,
-/// which the kernel translates for us (unix(7), SO_PASSCRED).
+/// Our end and nsbox-init's. Each message keeps its length (SOCK_SEQPACKET); what we receive carries the PID of the
+/// sender, which the kernel translates for us (unix(7), SO_PASSCRED).
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) =
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(os("socketpair"))?;

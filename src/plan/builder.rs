@@ -68,8 +68,8 @@ pub fn own_environment() -> Texts<Vec<u8>> {
         static environ: *const *const libc::c_char;
     }
     let (mut joined, mut count) = (Vec::with_capacity(4096), 0);
-    // SAFETY: NULL, or a NULL-terminated array of C strings (environ(7)). Python code that
-    // changes it holds the GIL, as we do here. C code in another thread that changes it races with every getenv(3) too.
+    // SAFETY: NULL, or a NULL-terminated array of C strings (environ(7)). Python code that changes it holds the GIL, as
+    // we do here. C code in another thread that changes it races with every getenv(3) too.
     unsafe {
         let mut next = environ;
         while !next.is_null() && !(*next).is_null() {

@@ -1,4 +1,5 @@
-//! Making plans. [`compile`] depends on nothing but its arguments, so a plan can be printed and tested without a kernel.
+//! Making plans. [`compile`] depends on nothing but its arguments, so a plan can be printed and tested without a
+//! kernel.
 
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ pub fn compile(
             "unshare",
             Op::Unshare { flags },
             "unshare(2)",
-            "without a fork: a new PID namespace is for children only",
+            "without a fork: a new PID namespace is only for the children",
         );
     }
     if arrangement != Arrangement::InitInside {
@@ -76,8 +77,8 @@ pub fn compile(
     Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
 }
 
-/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is `nested` is
-/// made by the nsbox-init of another box.
+/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is
+/// `nested` is made by the nsbox-init of another box.
 ///
 /// # Errors
 /// As [`compile`].
@@ -93,21 +94,15 @@ pub fn compile_box(
         beginning(spec, None, facts, cgroup.as_deref(), outside)?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
-        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
+        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start by default");
     }
-    plan.op(
-        Actor::Init,
-        "serve",
-        Op::Serve {},
-        "pid_namespaces(7)",
-        "nsbox-init reaps, and waits for what is to be done or started here",
-    );
+    plan.op(Actor::Init, "serve", Op::Serve {}, "pid_namespaces(7)", "nsbox-init reaps, and waits for requests");
     let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
     Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
 
-/// Make the plan for another process in the box that was made by `home`. A request to end it names its `token`. `quiet` says
-/// that only its end is reported.
+/// Make the plan for another process in the box that was made by `home`. A request to end it names its `token`. `quiet`
+/// says that only its end is reported.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed.
@@ -235,7 +230,7 @@ fn beginning(
     let cloned = flags & !kinds::TIME;
     let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     if let Some(cgroup) = cgroup {
-        plan.outside("cgroup", made(cgroup), "cgroups(7)", "the limits hold before anything runs under them");
+        plan.outside("cgroup", made(cgroup), "cgroups(7)", "made first, so that the limits hold from the start");
     }
     let nested = outside == Actor::OuterInit;
     plan.outside(
@@ -243,20 +238,26 @@ fn beginning(
         if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
-            "a new process, in which the rest begins"
+            "a new process, which carries out the rest"
         } else {
             "a new process, in the new namespaces from its first instruction"
         },
     );
     if nested {
-        let why = "with memory that belongs to the outer user namespace: nobody in the new one can trace it";
+        let why = "with memory that belongs to the outer user namespace: no process in the new one can trace it";
         plan.outside("copy init", CallerAction::CopyInit(carry), "ptrace(2)", why);
     } else {
-        let why = "leave the caller's memory at once: nsbox-init takes over";
+        let why = "the process stops using the caller's memory: nsbox-init takes over";
         plan.outside("exec init", CallerAction::ExecInit(carry), "execveat(2)", why);
     }
     if let Some(cgroup) = cgroup {
-        plan.op(Actor::Init, "own cgroup", cgroup.removal(), "cgroups(7)", "nsbox-init stays outside, and removes it");
+        plan.op(
+            Actor::Init,
+            "own cgroup",
+            cgroup.removal(),
+            "cgroups(7)",
+            "nsbox-init stays outside, and removes it at the end",
+        );
     }
     if let Some(join) = join
         && arrangement != Arrangement::Unforked
@@ -278,7 +279,7 @@ fn made(cgroup: &Directory) -> CallerAction {
 
 /// Add the step by which the payload's process enters a cgroup.
 fn enter(plan: &mut Builder, cgroup: &Directory) {
-    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
+    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "the process and all that it will start");
 }
 
 /// Make a plan for a box.

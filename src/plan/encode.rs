@@ -12,8 +12,8 @@ impl Plan {
         encode(self.ops())
     }
 
-    /// The same for a caller that needs a report of the end only: a report that the payload runs would wake the caller once
-    /// more. Where killing nsbox-init does not kill the payload, the caller needs that report all the same.
+    /// The same for a caller that needs a report of the end only: a report that the payload runs would wake the caller
+    /// once more. Where killing nsbox-init does not kill the payload, the caller needs that report all the same.
     pub fn to_quiet_bytes(&self) -> Vec<u8> {
         if !self.init_is_pid_1() {
             return self.to_bytes();
@@ -29,7 +29,8 @@ impl Plan {
         let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token, quiet: 0 }];
         ops.extend(outer.cgroup.as_ref().map(|cgroup| cgroup.join()));
         if outer.carries_capabilities() && !self.carries_capabilities() {
-            // The outer nsbox-init kept these capabilities over its exec; the inner one, and its payloads, must not have them.
+            // The outer nsbox-init kept these capabilities over its exec; the inner one, and its payloads, must not
+            // have them.
             ops.push(Op::Capabilities { inheritable: 0, ambient: 0 });
         }
         ops.push(Op::CopyInit {});

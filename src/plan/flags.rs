@@ -1,5 +1,5 @@
-//! The flags of mounts, each with its name, its number and its option of mount(8): one table for mount(2), one for mount_setattr(2), one
-//! for umount2(2). The numbers are those of linux/mount.h and linux/fs.h.
+//! The flags of mounts, each with its name, its number and its option of mount(8): one table for mount(2), one for
+//! mount_setattr(2), one for umount2(2). The numbers are those of linux/mount.h and linux/fs.h.
 
 use pyo3::prelude::*;
 

@@ -51,12 +51,10 @@ pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Re
     entries.sort_by_key(|(kind, _)| (kind.flag == kinds::USER) == privileged);
     for (kind, fd) in entries {
         let why = match kind.flag {
-            kinds::USER if join.user_added => {
-                "the others belong to it, and the caller has no rights over them outside of it"
-            }
-            kinds::USER if privileged => "last: the caller's own rights reach further than those it has in there",
-            kinds::USER => "first: only in there has the caller the right to join the others",
-            kinds::PID => "for the children, as only they can be in it",
+            kinds::USER if join.user_added => "the others belong to it, and the caller has no rights over them outside",
+            kinds::USER if privileged => "last: the caller's rights outside cover more than those inside",
+            kinds::USER => "first: only inside has the caller the right to join the others",
+            kinds::PID => "for the children: only they can be in it",
             kinds::MOUNT => "the mounts, the root and the working directory of that namespace",
             _ => "as asked",
         };
@@ -67,7 +65,7 @@ pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Re
                 "become root",
                 Op::BecomeRoot {},
                 "user_namespaces(7)",
-                "as far as it has a root: an exec takes the capabilities in it away from all others",
+                "if it has a root: an exec takes the capabilities in it away from all other users",
             );
         }
     }
@@ -108,7 +106,7 @@ pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrange
             "unshare",
             Op::Unshare { flags: cloned },
             "unshare(2)",
-            "what is new is made inside of what is joined",
+            "new namespaces are made inside the joined ones",
         );
     }
 }

@@ -55,7 +55,7 @@ impl Place<'_> {
                     recursive: (*recursive).into(),
                     attributes,
                 };
-                let why = if *read_only { "as it is elsewhere, only to be read" } else { "as it is elsewhere" };
+                let why = if *read_only { "the same files, read-only" } else { "the same files at another path" };
                 plan.op(self.actor, "bind", op, "open_tree(2)", why);
             }
             Mount::Tmpfs { target, size, mode } => {
@@ -77,7 +77,7 @@ impl Place<'_> {
     /// The step for a new proc.
     pub fn proc(&self, plan: &mut Builder, name: &'static str, target: Text<Vec<u8>>) {
         let op = self.made("proc", Vec::new(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, target);
-        plan.op(self.actor, name, op, "proc(5)", "a proc shows the PID namespace of whoever mounts it");
+        plan.op(self.actor, name, op, "proc(5)", "a proc shows the PID namespace of the process that mounts it");
     }
 
     fn made(

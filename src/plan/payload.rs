@@ -75,7 +75,7 @@ pub fn payload(
             "drop capabilities",
             Op::Capabilities { inheritable, ambient },
             "capabilities(7)",
-            "what carried nsbox-init over its exec is not for the payload",
+            "nsbox-init kept them over its exec; the payload must not have them",
         );
     }
     if spec.no_new_privs {
@@ -86,7 +86,7 @@ pub fn payload(
     if launch.controlling_terminal {
         // A caller in the background of a script ignores SIGINT; the user of this terminal expects it to work.
         reset |= TERMINAL_SIGNALS.into_iter().map(bit).sum::<u64>();
-        why = "those of the terminal have their default action; all else as in the caller";
+        why = "those of the terminal have their default action; all others as in the caller";
     }
     op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", why);
     let env = match &launch.env {

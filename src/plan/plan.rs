@@ -1,8 +1,8 @@
 //! A plan: an ordered list of steps, as pure data. `compile.rs` makes it, `text.rs` prints it, `encode.rs` encodes it,
 //! `start/spawn.rs` carries it out.
 //!
-//! A step is carried out by the caller, by nsbox-init in the new namespaces, or by the payload's process before its exec.
-//! The last two kinds are sent to nsbox-init as operations (`init/src/wire/`).
+//! A step is carried out by the caller, by nsbox-init in the new namespaces, or by the payload's process before its
+//! exec. The last two kinds are sent to nsbox-init as operations (`init/src/wire/`).
 
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ impl Plan {
         })
     }
 
-    /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace: then its end ends everything. With joins it
-    /// stays outside of a new PID namespace.
+    /// Whether the nsbox-init that the caller knows is PID 1 of a new namespace: then its end ends everything. With
+    /// joins it stays outside of a new PID namespace.
     pub fn init_is_pid_1(&self) -> bool {
         self.clone_flags() & kinds::PID != 0
     }

@@ -1,5 +1,5 @@
-//! Requests that the nsbox-init of a box carries out by itself. Each is a plan of one step, so that it is named, printed and
-//! reported like every other step.
+//! Requests that the nsbox-init of a box carries out by itself. Each is a plan of one step, so that it is named,
+//! printed and reported like every other step.
 
 use pyo3::prelude::*;
 
@@ -49,7 +49,7 @@ impl Request {
         let proc = maybe(Some(b"proc"));
         let flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
         let op = Op::Mount { source: proc.clone(), target: text(target), fstype: proc, flags };
-        plan("mount proc", op, "proc(5)", "a proc that shows the PID namespace of whoever mounts it")
+        plan("mount proc", op, "proc(5)", "a proc shows the PID namespace of the process that mounts it")
     }
 
     /// A new tmpfs for POSIX shared memory.
@@ -64,7 +64,7 @@ impl Request {
     /// umount2(2).
     #[staticmethod]
     fn unmount(target: &[u8], flags: u32) -> Plan {
-        plan("unmount", Op::Unmount { target: text(target), flags }, "umount(2)", "what was below is seen again")
+        plan("unmount", Op::Unmount { target: text(target), flags }, "umount(2)", "the mount below is visible again")
     }
 
     /// sethostname(2).
@@ -92,8 +92,8 @@ impl Request {
         )
     }
 
-    /// Write a file of proc, in one write(2). Here and below the path is without `/proc/`, and the proc is the one that was
-    /// mounted before any program ran in the box.
+    /// Write a file of proc, in one write(2). Here and below the path is without `/proc/`, and the proc is the one that
+    /// was mounted before any program ran in the box.
     #[staticmethod]
     fn write(path: &[u8], data: &[u8]) -> Plan {
         let op = Op::WriteOwn { path: text(path), data: Blob(data.to_vec()) };
@@ -134,20 +134,20 @@ impl Request {
     #[staticmethod]
     fn socket(family: i32, kind: i32, protocol: i32) -> Plan {
         let op = Op::Socket { family, kind, protocol };
-        plan("socket", op, "socket(2)", "a socket belongs to the network namespace of whoever makes it")
+        plan("socket", op, "socket(2)", "a socket belongs to the network namespace of the process that makes it")
     }
 
     /// Reap orphans: `always` from now on, `now` those that have ended.
     #[staticmethod]
     fn reap(always: bool, now: bool) -> Plan {
         let op = Op::Reap { always: u32::from(always), now: u32::from(now) };
-        plan("reap", op, "wait(2)", "an ended process stays a zombie until its parent has asked for its status")
+        plan("reap", op, "wait(2)", "an ended process stays a zombie until its parent waits for it")
     }
 
     /// Kill the process that was started with this token.
     #[staticmethod]
     pub fn abort(token: u32) -> Plan {
-        plan("abort", Op::Abort { token }, "kill(2)", "nobody waits for it any more")
+        plan("abort", Op::Abort { token }, "kill(2)", "the caller does not wait for it any more")
     }
 }
 

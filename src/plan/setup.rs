@@ -47,9 +47,9 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if flags & kinds::MOUNT != 0 {
         let propagation = match spec.propagation.as_str() {
             "shared" => Some((MS_SHARED, "mounts are shared with other mount namespaces: as asked")),
-            "slave" => Some((MS_SLAVE, "mounts made outside still arrive; none made here leaves")),
+            "slave" => Some((MS_SLAVE, "mounts made outside appear here; mounts made here stay here")),
             "unchanged" => None,
-            _ => Some((MS_PRIVATE, "first of all mounts: none made here is seen outside")),
+            _ => Some((MS_PRIVATE, "before any mount: mounts made here stay invisible outside")),
         };
         if let Some((kind, why)) = propagation {
             plan.op(actor, "propagation", mount_op("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
@@ -102,7 +102,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             fstype: MaybeText(c_bytes(b"proc")),
             flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
         };
-        plan.op(actor, "mount proc", proc, "proc(5)", "a proc that shows the PID namespace of whoever mounts it");
+        plan.op(actor, "mount proc", proc, "proc(5)", "a proc shows the PID namespace of the process that mounts it");
     }
     if let Some(limit) = spec.pid_max {
         plan.op(
@@ -114,7 +114,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         );
     }
     if place.inside {
-        let why = "from here on nothing of the old root can be reached by a path";
+        let why = "from here on no path leads to the old root";
         plan.op(actor, "pivot root", Op::PivotRoot {}, "pivot_root(2)", why);
     }
     Ok(())
@@ -152,9 +152,9 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
             CallerAction::Map("setgroups", word.to_string()),
             "user_namespaces(7)",
             if word == "deny" {
-                "given up, or else a group map could drop a group that forbids something"
+                "disabled: or the processes inside could drop a group that denies them access"
             } else {
-                "as asked: those inside may change their groups"
+                "as asked: the processes inside may change their groups"
             },
         );
     }

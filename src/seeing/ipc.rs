@@ -50,7 +50,8 @@ pub fn list_queues(py: Python<'_>, fd: RawFd) -> Option<Vec<Queue>> {
 
 fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     let process = Dir::open(&CString::new(path).map_err(|_| libc::EINVAL)?)?;
-    // Opened here: the process may have no proc mounted, and these files show the namespaces of the process that opens them.
+    // Opened here: the process may have no proc mounted, and these files show the namespaces of the process that opens
+    // them.
     let sysvipc = Dir::open(c"/proc/sysvipc")?;
     let files = [c"shm", c"sem", c"msg"].map(|name| Open::File(sysvipc.as_raw_fd(), name));
     let wanted = [files[0], files[1], files[2], Open::Queues];

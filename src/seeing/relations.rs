@@ -27,8 +27,8 @@ pub struct Relation {
     pub parent: Option<u64>,
     /// The user namespace that owns it; a user namespace is owned by its parent.
     pub owner: Option<u64>,
-    /// The user who made the owning user namespace (or this one, if it is a user namespace), as an id in the caller's user
-    /// namespace.
+    /// The user who made the owning user namespace (or this one, if it is a user namespace), as an id in the caller's
+    /// user namespace.
     pub owner_uid: Option<u32>,
 }
 
@@ -36,8 +36,8 @@ pub struct Relation {
 /// begins with a slash.
 type Handle = (u64, i32, Vec<u8>);
 
-/// Find the relations of namespaces of processes in a proc, and of their parents and owners. Handles that no longer lead to
-/// the namespace are left out.
+/// Find the relations of namespaces of processes in a proc, and of their parents and owners. Handles that no longer
+/// lead to the namespace are left out.
 #[pyfunction]
 pub fn namespace_relations(py: Python<'_>, proc: &Proc, handles: Vec<Handle>) -> Vec<Relation> {
     py.detach(|| relations(&proc.directory, &handles))

@@ -1,8 +1,9 @@
 //! Opening files in other namespaces.
 //!
-//! Some files show the namespaces of the process that opens them: a new proc or mqueue, /proc/sysvipc. A short-lived child
-//! enters the namespaces and opens the files into the table of descriptors, which it shares with us (CLONE_FILES). It shares our
-//! memory as well, so that it costs the same in a process of any size, and makes nothing but system calls.
+//! Some files show the namespaces of the process that opens them: a new proc or mqueue, /proc/sysvipc. A short-lived
+//! child enters the namespaces and opens the files into the table of descriptors, which it shares with us
+//! (CLONE_FILES). It shares our memory as well, so that it costs the same in a process of any size, and makes nothing
+//! but system calls.
 
 use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;

@@ -67,9 +67,9 @@ impl Fds {
         }
     }
 
-    /// Whether everything has ended, although [`Fds::end`] is not readable. A child of os.fork may have a copy of the other
-    /// end of the socket. And nsbox-init cannot reap a payload that has ended (at `since`) while another process traces it
-    /// (ptrace(2)).
+    /// Whether everything has ended, although [`Fds::end`] is not readable. A child of os.fork may have a copy of the
+    /// other end of the socket. And nsbox-init cannot reap a payload that has ended (at `since`) while another process
+    /// traces it (ptrace(2)).
     fn has_ended(&self, init_is_pid_1: bool, since: &mut Option<Instant>) -> bool {
         let ended = || poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
         let mut overdue = |limit| ended() && since.get_or_insert_with(Instant::now).elapsed() > limit;
@@ -171,8 +171,8 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// Kill the payload: without a handle nothing could end it. This happens too when a signal handler interrupts a start
-    /// just before the caller gets the handle.
+    /// Kill the payload: without a handle nothing could end it. This happens too when a signal handler interrupts a
+    /// start just before the caller gets the handle.
     fn drop(&mut self) {
         if self.check_owner().is_ok()
             && let Some(fds) = self.fds()
@@ -217,8 +217,8 @@ impl Child {
         self.fds().map_or(-1, |fds| fds.init_pidfd().as_raw_fd())
     }
 
-    /// A descriptor that is readable when everything has ended; -1 once it is known how the payload ended. It belongs to
-    /// this object, and is only for polling (poll(2)).
+    /// A descriptor that is readable when everything has ended; -1 once it is known how the payload ended. It belongs
+    /// to this object, and is only for polling (poll(2)).
     #[getter]
     fn end_fd(&self) -> RawFd {
         self.fds().map_or(-1, |fds| fds.end())
@@ -236,8 +236,8 @@ impl Child {
         self.identity.method.name()
     }
 
-    /// Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds; None is
-    /// returned when it passes first.
+    /// Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds; None
+    /// is returned when it passes first.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
         self.check_owner()?;
@@ -255,8 +255,8 @@ impl Child {
         self.fds().map_or(Ok(()), |fds| ignore_esrch(send_signal(&fds.pidfd, signal)))
     }
 
-    /// Send SIGKILL to PID 1 of the new PID namespace, which ends everything in it; without one to the payload, after which
-    /// nsbox-init ends the rest. In a box, to the payload alone.
+    /// Send SIGKILL to PID 1 of the new PID namespace, which ends everything in it; without one to the payload, after
+    /// which nsbox-init ends the rest. In a box, to the payload alone.
     fn kill(&self) -> Result<()> {
         let Some(fds) = self.fds() else { return Ok(()) };
         if let InitRef::Own(pidfd) = &fds.init

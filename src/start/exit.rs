@@ -19,19 +19,19 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Of a payload whose end was not reported, because nsbox-init was killed. That is most often the kill of PID 1, which
-    /// ends everything in its namespace.
+    /// Of a payload whose end was not reported, because nsbox-init was killed. That is most often the kill of PID 1,
+    /// which ends everything in its namespace.
     pub fn without_report(status: Option<Status>, payload: Option<&OwnedFd>, init_is_pid_1: bool) -> Self {
         if let Some(payload) = payload
             && !init_is_pid_1
         {
-            // nsbox-init could not end the payload. The kernel does that, unless the payload has changed its user; and then
-            // the caller may not do it either.
+            // nsbox-init could not end the payload. The kernel does that, unless the payload has changed its user; and
+            // then the caller may not do it either.
             let _ = send_signal(payload, libc::SIGKILL);
             wait_bounded(payload, KILL_TIMEOUT);
         }
-        // The exit status of nsbox-init is that of the payload in the form of a shell; if nsbox-init was killed, so was the
-        // payload.
+        // The exit status of nsbox-init is that of the payload in the form of a shell; if nsbox-init was killed, so was
+        // the payload.
         let returncode = match status {
             Some(Status::Exited(code)) if code <= 128 => code,
             Some(Status::Exited(code)) => 128 - code,

@@ -1,4 +1,5 @@
-//! The handshake with nsbox-init: from its exec until the payload runs, the box waits for requests, or a step has failed.
+//! The handshake with nsbox-init: from its exec until the payload runs, the box waits for requests, or a step has
+//! failed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -139,8 +140,8 @@ impl<'a> Handshake<'a> {
         Ok(())
     }
 
-    /// Wait for the end of everything: for its report, and then for nsbox-init itself. In both waits the kernel runs the
-    /// waiting thread on the CPU of the process that ends; a poll of a pidfd would wake another CPU.
+    /// Wait for the end of everything: for its report, and then for nsbox-init itself. In both waits the kernel runs
+    /// the waiting thread on the CPU of the process that ends; a poll of a pidfd would wake another CPU.
     pub fn until_ended(&mut self) -> Result<Option<Exit>> {
         if self.is_helped()? {
             return Ok(None);
@@ -177,8 +178,8 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// End nsbox-init, and return when it is gone. As PID 1 it is killed, and everything with it. Outside a PID namespace it
-    /// is first asked to end what it started.
+    /// End nsbox-init, and return when it is gone. As PID 1 it is killed, and everything with it. Outside a PID
+    /// namespace it is first asked to end what it started.
     pub fn abandon(mut self) {
         while let Ok(Some(message)) = receive(&self.socket) {
             if message.kind == ReportKind::Forked {

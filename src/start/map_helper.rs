@@ -7,8 +7,8 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 /// newuidmap(1) or newgidmap(1), running: privileged programs that write what subuid(5) and subgid(5) grant.
 pub struct MapHelper {
     child: Child,
-    /// Its standard error. The end of file shows the end of the program: where the caller ignores SIGCHLD, the kernel has
-    /// reaped the child by then, and a wait finds nothing.
+    /// Its standard error. The end of file shows the end of the program: where the caller ignores SIGCHLD, the kernel
+    /// has reaped the child by then, and a wait finds nothing.
     errors: ChildStderr,
     message: Vec<u8>,
 }

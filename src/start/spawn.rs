@@ -39,8 +39,8 @@ use crate::start::handshake::Handshake;
 /// calling thread's stack: the allocator would return its memory each time, and the kernel make its pages anew.
 const STACK: usize = 8 << 10;
 
-/// How long the payload has to end by itself after a Ctrl-C, which it got as well; the same as in Python's subprocess. A
-/// second Ctrl-C ends the wait.
+/// How long the payload has to end by itself after a Ctrl-C, which it got as well; the same as in Python's subprocess.
+/// A second Ctrl-C ends the wait.
 const CTRL_C_GRACE: Duration = Duration::from_millis(250);
 
 /// Carry out `plan` until its payload runs.
@@ -135,8 +135,8 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     let image = image::init()?;
     let (ours, theirs) = sockets::pair()?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    // Most plans fit into the socket's buffer, which is cheapest. A large environment needs a file, and so does every plan
-    // where the administrator has made the buffers small.
+    // Most plans fit into the socket's buffer, which is cheapest. A large environment needs a file, and so does every
+    // plan where the administrator has made the buffers small.
     let sent = match encoded.len() {
         0..=PLAN_IN_MESSAGE => send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT),
         _ => Err(Errno::EMSGSIZE),

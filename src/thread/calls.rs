@@ -12,8 +12,7 @@ pub type Failed = (&'static str, String, i32);
 pub type Result<T> = std::result::Result<T, i32>;
 
 /// A namespace of the calling thread; of a PID or time namespace the one its children are born into, which is the one
-/// that unshare and setns change. It is got by ioctl_pidfd(2), and before Linux 6.11 from
-/// /proc.
+/// that unshare and setns change. It is got by ioctl_pidfd(2), and before Linux 6.11 from /proc.
 pub fn own_namespace(name: &str) -> Result<OwnedFd> {
     const NUMBERS: [(&str, u32, &str); 8] = [
         ("cgroup", 1, "cgroup"),
@@ -80,8 +79,8 @@ pub fn mount(source: Option<&CStr>, target: &CStr, fstype: Option<&CStr>, flags:
     checked(unsafe { libc::mount(pointer(source), target.as_ptr(), pointer(fstype), flags, std::ptr::null()) })
 }
 
-/// Mount a proc for the PID namespace that the thread's children are born into. mount(2) can do that only where it is the
-/// thread's own; otherwise the PID namespace has to be passed to fsconfig(2) (Linux 6.17).
+/// Mount a proc for the PID namespace that the thread's children are born into. mount(2) can do that only where it is
+/// the thread's own; otherwise the PID namespace has to be passed to fsconfig(2) (Linux 6.17).
 pub fn mount_proc(target: &CStr, pidns: &OwnedFd) -> std::result::Result<(), Failed> {
     const SET_FD: u32 = 5;
     const CREATE: u32 = 6;

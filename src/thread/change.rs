@@ -20,8 +20,8 @@ pub enum Change {
 }
 
 /// Open the namespaces the thread is in, and where the mounts are among them its directories. Its root, its working
-/// directory and its umask are no longer those of other threads then (CLONE_FS), which is for good: the kernel would not
-/// let the thread change its mount namespace otherwise, and it could not share them again.
+/// directory and its umask are no longer those of other threads then (CLONE_FS), which is for good: the kernel would
+/// not let the thread change its mount namespace otherwise, and it could not share them again.
 fn keep(flags: u64) -> std::result::Result<Kept, Failed> {
     let mut namespaces = Vec::new();
     for kind in kinds_of(flags) {

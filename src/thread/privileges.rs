@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use crate::error::{Result, last};
 
 /// Drop the privileges that a payload does not have. With `no_new_privs` no exec grants any. A process that is not root
-/// drops all capabilities, unless `keep_caps`: entering a user namespace has given it all of them, and an exec keeps them
-/// for root, or if they are ambient (capabilities(7)).
+/// drops all capabilities, unless `keep_caps`: entering a user namespace has given it all of them, and an exec keeps
+/// them for root, or if they are ambient (capabilities(7)).
 #[pyfunction]
 pub fn shed_privileges(keep_caps: bool, no_new_privs: bool) -> Result<()> {
     // SAFETY: plain numbers.

@@ -34,8 +34,8 @@ impl Undo {
         let mut at_home = true;
         for (flag, fd) in self.namespaces.into_iter().rev() {
             if flag == kinds::MOUNT {
-                // Threads that were started inside share root and cwd with this one, until long after their join. They keep them.
-                // If this call fails, so does setns, which reports it.
+                // Threads that were started inside share root and cwd with this one, until long after their join. They
+                // keep them. If this call fails, so does setns, which reports it.
                 let _ = unshare(libc::CLONE_FS);
             }
             let call = format!("setns({}, {})", fd.as_raw_fd(), names(flag));

@@ -1,7 +1,7 @@
 //! The wire format between the extension and `nsbox-init`: plan down, reports up.
 //!
-//! It never allocates. A plan is a header and a list of operations; every byte after the header is covered by a checksum,
-//! and [`Plan::parse`] validates all of it before the first operation is carried out, so that a truncated or
+//! It never allocates. A plan is a header and a list of operations; every byte after the header is covered by a
+//! checksum, and [`Plan::parse`] validates all of it before the first operation is carried out, so that a truncated or
 //! corrupted plan is refused whole.
 //!
 //! Numbers are in the machine's own byte order: both ends always run on the same kernel.

@@ -119,7 +119,8 @@ operations! {
     36 JoinCgroup { /** a descriptor of its cgroup.procs */ procs: i32 }
     /// Stay, as the init of a box, and do what is asked over the socket. The last operation of a box's plan.
     40 Serve {}
-    /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a request.
+    /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a
+    /// request.
     41 Start {
         /** CLONE_NEW* for the child */ flags: u64,
         /** the number by which `Abort` knows it */ token: u32,

@@ -36,8 +36,8 @@ impl Dir {
         Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
     }
 
-    /// In a proc, open the proc at `path` as its process `pid` finds it; anything else than a proc is refused, since the
-    /// reads that follow rely on the files of the kernel.
+    /// In a proc, open the proc at `path` as its process `pid` finds it; anything else than a proc is refused, since
+    /// the reads that follow rely on the files of the kernel.
     pub fn open_as_seen_by(&self, pid: i32, path: &CStr) -> Result<Self, Errno> {
         let directory = self.open_in_root_of(pid, path, libc::O_RDONLY | libc::O_DIRECTORY)?;
         if is_proc(&directory)? { Ok(Self(directory)) } else { Err(libc::ENOENT) }
@@ -77,7 +77,8 @@ impl Dir {
         self.open_here(name, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// Open a directory in this one, only to find things in it: that needs no permission to list it (openat(2), O_PATH).
+    /// Open a directory in this one, only to find things in it: that needs no permission to list it (openat(2),
+    /// O_PATH).
     pub fn enter(&self, name: &CStr) -> Result<Self, Errno> {
         self.open_here(name, libc::O_PATH | libc::O_DIRECTORY).map(Self)
     }

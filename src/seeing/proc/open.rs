@@ -12,7 +12,8 @@ use crate::seeing::visit::{Open, Opened, open};
 /// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.
 ///
 /// # Errors
-/// An errno: ESRCH or ENOENT without such a process, EACCES where its namespaces may not be read; where only the new proc is refused, the kernel's error for that, EINVAL before Linux 6.17.
+/// An errno: ESRCH or ENOENT without such a process, EACCES where its namespaces may not be read; where only the new
+/// proc is refused, the kernel's error for that, EINVAL before Linux 6.17.
 pub fn of_namespace(pid: i32) -> Result<Dir, Errno> {
     let process = Dir::open(&c_path(format!("/proc/{pid}")))?;
     let namespace = namespace_of(&process)?;
@@ -39,9 +40,9 @@ impl Namespaces<'_> {
         self.process.open_at(link, libc::O_RDONLY)
     }
 
-    /// Open `wanted` in the namespaces `enter` of the process: with our own rights if they suffice, else as root of its user
-    /// namespace, which its owner may become (user_namespaces(7)). Mounting is then only allowed in its mount namespace. Also
-    /// returns whether root was needed.
+    /// Open `wanted` in the namespaces `enter` of the process: with our own rights if they suffice, else as root of its
+    /// user namespace, which its owner may become (user_namespaces(7)). Mounting is then only allowed in its mount
+    /// namespace. Also returns whether root was needed.
     pub fn visit<const N: usize>(&self, enter: &[&CStr], wanted: [Open<'_>; N]) -> Result<([Opened; N], bool), Errno> {
         let namespaces = enter.iter().map(|link| self.open(link)).collect::<Result<Vec<_>, _>>()?;
         let first = open(&namespaces, wanted);

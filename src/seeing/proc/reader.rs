@@ -141,7 +141,8 @@ struct Reader<'a> {
     wanted: Wanted,
     buffer: Vec<u8>,
     links: [CString; KINDS.len()],
-    /// The PID namespace of the proc, once a process with a single PID was read. Other processes in it have a single PID too.
+    /// The PID namespace of the proc, once a process with a single PID was read. Other processes in it have a single
+    /// PID too.
     home: Option<u64>,
 }
 

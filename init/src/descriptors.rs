@@ -1,7 +1,7 @@
 //! Laying out the payload's file descriptors.
 
 use crate::sys::{self, Errno};
-use nsbox_init::wire::{MOST_DESCRIPTORS, Numbers};
+use nsbox_init::wire::{MAX_DESCRIPTORS, Numbers};
 
 /// Lay out the caller's own descriptors, which init has inherited: standard input, output and error, and those that are
 /// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target
@@ -50,7 +50,7 @@ pub fn install(
     pass: &Numbers<&'static [u8]>,
     also: &mut i32,
 ) -> core::result::Result<(), (Errno, i64)> {
-    let mut received = [-1; MOST_DESCRIPTORS];
+    let mut received = [-1; MAX_DESCRIPTORS];
     received[..numbers.len()].copy_from_slice(numbers);
     let received = &mut received[..numbers.len()];
     let free = pass.iter().fold(2, u32::max) as i32 + 1;

@@ -2,12 +2,13 @@
 
 use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
 use nsbox_init::vfork::{Born, Leaving, Method, vfork_unwatched, vfork_watched};
+use nsbox_init::wire::Failure;
 
 use crate::descriptors::close_others;
 use crate::memory::Memory;
 use crate::operation::operation;
 use crate::payload::{Child, NOT_STARTED, Order, die_with_init, payload};
-use crate::report::{Channel, Failure};
+use crate::report::Channel;
 use crate::supervise::{Payload, Supervisor};
 use crate::sys::{self, ETIMEDOUT, Result};
 

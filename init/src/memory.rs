@@ -4,9 +4,8 @@
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
 
-use nsbox_init::wire::{Op, Plan, Texts};
+use nsbox_init::wire::{Failure, Op, Plan, Texts};
 
-use crate::report::Failure;
 use crate::sys::{self, Errno, Result};
 
 /// Size of the child's stack, in bytes; a multiple of the alignment of what follows it. Enough for [`crate::payload`],

@@ -4,12 +4,12 @@ use core::ffi::c_void;
 
 use linux_raw_sys::general::SIGCHLD;
 use nsbox_init::vfork::Leaving;
-use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind};
+use nsbox_init::wire::{Failure, Op, Ops, Plan, Report};
 
 use crate::descriptors;
 use crate::memory::{Exec, Notes};
 use crate::operation::operation;
-use crate::report::{Channel, Failure};
+use crate::report::Channel;
 use crate::sys::{self, Errno};
 
 /// Exit status of a payload whose set-up failed. The caller never gets it: it gets the failure.
@@ -48,8 +48,7 @@ impl Order<'_> {
     /// Send the caller the PID of this process, if it is to be sent, and change to the directory to start in.
     pub fn announce(&self) {
         if self.announce {
-            let inside = i64::from(sys::getpid());
-            let _ = self.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
+            let _ = self.channel.send(Report::Forked { pid: sys::getpid() }, None);
         }
         if self.directory >= 0 {
             let _ = sys::fchdir(self.directory);

@@ -1,22 +1,11 @@
 //! The connection to the caller: reports out, commands in.
 
-use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
+use nsbox_init::wire::{Data, Failure, GO, Malformed, Report};
 
-use crate::sys::{self, Attached, Errno};
+use crate::sys::{self, Attached};
 
 /// Exit status when init itself cannot go on. What failed has been reported over the socket.
 pub const FAILED: i32 = 1;
-
-/// A step that failed.
-#[derive(Clone, Copy)]
-pub struct Failure {
-    /// Its number.
-    pub step: u32,
-    /// The error number.
-    pub errno: Errno,
-    /// More about it, where one number can say it: a descriptor, or a part of the step.
-    pub value: i64,
-}
 
 /// The socket and the lifeline.
 pub struct Channel {
@@ -40,26 +29,23 @@ impl Channel {
 
     /// Report which step of a request failed, and go on.
     pub fn failed(&self, failure: Failure) {
-        let Failure { step, errno, value } = failure;
-        let _ = self.send(Report { step, errno, value, ..Report::new(ReportKind::Failed) }, None);
+        let _ = self.send(Report::Failed(failure), None);
     }
 
     /// Report what is wrong with the plan.
     pub fn refuse(&self, malformed: Malformed) {
-        let Malformed { fault, offset } = malformed;
-        let _ =
-            self.send(Report { errno: fault as i32, value: offset as i64, ..Report::new(ReportKind::Refused) }, None);
+        let _ = self.send(Report::Refused(malformed), None);
     }
 
     /// Report that a step was carried out, and how long it took since `before`.
     pub fn performed(&self, step: u16, before: u64) -> sys::Result<()> {
-        self.send(performed(step, before), None)
+        self.send(performed(step, before, Data::NONE), None)
     }
 
     /// Ask for the id maps and wait until the caller has written them. Exits if the caller ends the start instead, or
     /// is dead.
     pub fn await_maps(&self) {
-        let _ = self.send(Report::new(ReportKind::MapsWanted), None);
+        let _ = self.send(Report::MapsWanted, None);
         loop {
             match sys::poll([self.socket, self.lifeline], None) {
                 Ok([true, _]) => match self.receive() {
@@ -86,9 +72,9 @@ impl Channel {
 }
 
 /// The report of a step that was carried out since `before`.
-pub fn performed(step: u16, before: u64) -> Report {
-    let value = sys::nanoseconds().saturating_sub(before) as i64;
-    Report { step: u32::from(step), value, ..Report::new(ReportKind::Performed) }
+pub fn performed(step: u16, before: u64, data: Data) -> Report {
+    let nanoseconds = sys::nanoseconds().saturating_sub(before) as i64;
+    Report::Performed { step: u32::from(step), nanoseconds, data }
 }
 
 /// What the caller sends.

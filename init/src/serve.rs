@@ -4,14 +4,14 @@
 //! be confused. The socket of a process that was started stays open until its end has been reported.
 
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL};
-use nsbox_init::wire::{END, Event, FILED, Op, Plan, Report, ReportKind, Shape};
+use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape, Usage};
 
 use crate::launch::{Begin, Launcher};
 use crate::operation::{operation, write_and_close};
 use crate::payload::Order;
 use crate::proc::Proc;
 use crate::processes::{Process, Processes};
-use crate::report::{Channel, Failure, performed};
+use crate::report::{Channel, performed};
 use crate::setup::Setup;
 use crate::supervise::Supervisor;
 use crate::sys::{self, Attached, Errno, Result};
@@ -47,7 +47,7 @@ impl Server {
         let [root, sys] = self.proc.descriptors();
         self.supervisor.close_others(&[self.launcher.parent(), self.directory, root, sys]);
         let _ = sys::chdir(c"/".as_ptr().cast());
-        let _ = self.channel().send(Report::new(ReportKind::Done), None);
+        let _ = self.channel().send(Report::Done, None);
         let mut socket = self.channel().socket;
         loop {
             // The same three descriptors as in `Supervisor::supervise`, which says when this call fails.
@@ -70,15 +70,11 @@ impl Server {
         &self.supervisor.channel
     }
 
-    fn report_event(&mut self, event: Event, pid: i32, errno: i32) {
-        let mut report =
-            Report { step: event as u32, value: i64::from(pid), errno, ..Report::new(ReportKind::Happened) };
-        report.rusage[0] = sys::nanoseconds() as i64;
-        report.rusage[1] = self.events;
+    fn report_event(&mut self, event: Event, pid: i32, status: i32) {
+        let (time, number) = (sys::nanoseconds() as i64, self.events);
         self.events += 1;
-        // If the caller does not receive them, the kernel's buffer holds a few hundred; the numbers show which are
-        // lost.
-        let _ = self.channel().send(report, None);
+        // If the caller does not receive them, the kernel's buffer holds a few hundred; the numbers show which are lost.
+        let _ = self.channel().send(Report::Happened { event, pid, status, time, number }, None);
     }
 
     fn handle_signal(&mut self) {
@@ -94,28 +90,28 @@ impl Server {
     /// Reap every child that has ended: always those that were started on request, orphans only if they are to be
     /// reaped.
     fn reap(&mut self, orphans: bool) {
-        let mut rusage = [0; 18];
+        let mut usage = [0; 18];
         if self.reaping || orphans {
-            while let Ok(Some((pid, status))) = sys::wait(-1, &mut rusage, false) {
-                self.handle_end(pid, status, rusage);
+            while let Ok(Some((pid, status))) = sys::wait(-1, &mut usage, false) {
+                self.handle_end(pid, status, usage);
             }
             return;
         }
         let mut index = 0;
         while let Some(process) = self.processes.get(index) {
-            match sys::wait(process.pid, &mut rusage, false) {
+            match sys::wait(process.pid, &mut usage, false) {
                 // Another process takes its place in the list.
-                Ok(Some((pid, status))) => self.handle_end(pid, status, rusage),
+                Ok(Some((pid, status))) => self.handle_end(pid, status, usage),
                 _ => index += 1,
             }
         }
     }
 
-    fn handle_end(&mut self, pid: i32, status: i32, rusage: [i64; 18]) {
+    fn handle_end(&mut self, pid: i32, status: i32, usage: Usage) {
         let Some(process) = self.processes.remove(|process| process.pid == pid) else {
             return self.report_event(Event::Reaped, pid, status);
         };
-        let report = Report { value: i64::from(status), rusage, ..Report::new(ReportKind::Exited) };
+        let report = Report::Exited { status, usage };
         let _ = self.reply_to(process.socket).send(report, None);
         sys::close(process.socket);
         self.report_event(Event::Exited, pid, status);
@@ -199,7 +195,7 @@ impl Server {
             }
         };
         let added = self.processes.add(Process { pid: born.pid, socket, token });
-        let started = Report { value: i64::from(born.pid), ..Report::new(ReportKind::Started) };
+        let started = Report::Started { pid: born.pid };
         // In another PID namespace our PID of the process means nothing to the caller: the kernel translates it.
         let sender = (self.supervisor.is_pid_1() && !announce).then_some(born.pid);
         let reported = quiet || reply.send(started, Some(Attached { fd: born.pidfd, sender })).is_ok();
@@ -216,10 +212,8 @@ impl Server {
         for (step, op) in plan.ops() {
             let before = sys::nanoseconds();
             match self.operation(reply, &op) {
-                Ok((mut report, attached)) => {
-                    let done = performed(step, before);
-                    (report.step, report.value) = (done.step, done.value);
-                    let _ = reply.send(report, attached.map(|fd| Attached { fd, sender: None }));
+                Ok((data, attached)) => {
+                    let _ = reply.send(performed(step, before, data), attached.map(|fd| Attached { fd, sender: None }));
                     if let Some(fd) = attached {
                         sys::close(fd);
                     }
@@ -227,15 +221,15 @@ impl Server {
                 Err((errno, value)) => return reply.failed(Failure { step: u32::from(step), errno, value }),
             }
         }
-        let _ = reply.send(Report::new(ReportKind::Done), None);
+        let _ = reply.send(Report::Done, None);
     }
 
     fn operation(
         &mut self,
         reply: &Channel,
         op: &Op<&'static [u8]>,
-    ) -> core::result::Result<(Report, Option<i32>), (Errno, i64)> {
-        let mut report = Report::new(ReportKind::Performed);
+    ) -> core::result::Result<(Data, Option<i32>), (Errno, i64)> {
+        let mut data = Data::NONE;
         let plain = |errno| (errno, 0);
         let mut attached = None;
         match op {
@@ -256,9 +250,9 @@ impl Server {
             }
             Op::Read { path } => {
                 let fd = self.proc.open(path.0, O_RDONLY).map_err(plain)?;
-                let read = sys::read(fd, report.bytes_mut());
+                let read = Data::read(|room| sys::read(fd, room));
                 sys::close(fd);
-                report.errno = read.map_err(plain)? as i32;
+                data = read.map_err(plain)?;
             }
             Op::WriteMap { pid, file, data } => {
                 let directory = self.proc.open_process(*pid as i32).map_err(plain)?;
@@ -278,6 +272,6 @@ impl Server {
             }
             op => operation(reply, op)?,
         }
-        Ok((report, attached))
+        Ok((data, attached))
     }
 }

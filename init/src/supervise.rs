@@ -5,7 +5,7 @@
 
 use linux_raw_sys::general::{O_DIRECTORY, O_RDONLY, SIGCHLD, SIGKILL};
 use nsbox_init::vfork::Born;
-use nsbox_init::wire::{Report, ReportKind};
+use nsbox_init::wire::Report;
 
 use crate::cgroup::Cgroup;
 use crate::descriptors::close_others;
@@ -80,7 +80,7 @@ impl Supervisor {
         if !in_group {
             // A caller that gets the report may send a signal to the group at once.
             leave_group(payload.has_group);
-            let started = Report { value: i64::from(payload.pid), ..Report::new(ReportKind::Started) };
+            let started = Report::Started { pid: payload.pid };
             // In another PID namespace our PID of the payload means nothing to the caller: the kernel translates it.
             let sender = (self.pid_1 && !payload.announced).then_some(payload.pid);
             if self.channel.send(started, Some(Attached { fd: payload.pidfd, sender })).is_err() {
@@ -159,8 +159,8 @@ impl Supervisor {
 
     /// Reap every child that has ended. If the payload is among them, report its end and exit.
     fn reap(&self, payload: &Payload) {
-        let mut rusage = [0; 18];
-        while let Ok(Some((pid, status))) = sys::wait(-1, &mut rusage, false) {
+        let mut usage = [0; 18];
+        while let Ok(Some((pid, status))) = sys::wait(-1, &mut usage, false) {
             if pid == payload.pid {
                 if !self.pid_1 {
                     self.sweep();
@@ -169,7 +169,7 @@ impl Supervisor {
                     self.channel.failed(failure);
                     self.leave(FAILED);
                 }
-                let report = Report { value: i64::from(status), rusage, ..Report::new(ReportKind::Exited) };
+                let report = Report::Exited { status, usage };
                 let _ = self.channel.send(report, None);
                 // The exit status of init says the same as in a shell (128 + signal), for a caller that only waits.
                 self.leave(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });

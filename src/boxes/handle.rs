@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use nsbox_init::wire::ReportKind;
+use nsbox_init::wire::Report;
 use pyo3::prelude::*;
 
 use crate::boxes::process::{Started, start};
@@ -55,11 +55,13 @@ impl BoxHandle {
         let socket = py.detach(|| self.connection.send_request(&bytes, &fds))?;
         let since = Instant::now();
         let exit = repeat(py, || {
-            let message = self.connection.receive_reply(&socket, plan, since)?;
-            Ok(message.filter(|message| message.kind == ReportKind::Exited))
+            Ok(match self.connection.receive_reply(&socket, plan, since)?.map(|message| message.report) {
+                Some(Report::Exited { status, usage }) => Some(Exit::reported(status, &usage)),
+                _ => None,
+            })
         });
         match exit {
-            Ok(message) => Ok(Exit::from_report(message.report)),
+            Ok(exit) => Ok(exit),
             Err(error) => {
                 py.detach(|| self.connection.abort_request(token, &socket, &error));
                 Err(error)

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::ReportKind;
+use nsbox_init::wire::Report;
 use pyo3::prelude::*;
 
 use crate::channel::connection::Connection;
+use crate::channel::report::Message;
 use crate::error::{Error, Result};
 use crate::plan::plan::Plan;
 use crate::poll::repeat;
@@ -51,19 +52,18 @@ fn await_start(
 ) -> Result<(Identity, OwnedFd)> {
     let since = Instant::now();
     let mut announced = None;
-    let message = repeat(py, || {
+    let (pid_inside, sender, attached) = repeat(py, || {
         Ok(match connection.receive_reply(socket, plan, since)? {
-            Some(message) if message.kind == ReportKind::Started => Some(message),
-            Some(message) if message.kind == ReportKind::Forked => {
-                announced = Some(message.sender);
+            Some(Message { report: Report::Started { pid }, sender, attached }) => Some((pid, sender, attached)),
+            Some(Message { report: Report::Forked { .. }, sender, .. }) => {
+                announced = Some(sender);
                 None
             }
             _ => None,
         })
     })?;
-    let pid_inside = message.report.value as i32;
-    let reported = if connection.init_is_pid_1 { message.sender } else { pid_inside };
-    let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+    let reported = if connection.init_is_pid_1 { sender } else { pid_inside };
+    let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
     let identity = Identity {
         pid: announced.unwrap_or(reported),
         pid_inside,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nsbox_init::wire::{END, FILED, MOST_DESCRIPTORS, ReportKind};
+use nsbox_init::wire::{END, FILED, MAX_DESCRIPTORS, Report};
 
 use crate::channel::event::Event;
 use crate::channel::failure::{refused, step_failed};
@@ -80,7 +80,7 @@ impl Connection {
     /// Send a message; false if the kernel has no room for one of this size.
     fn send(&self, bytes: &[u8], reply: RawFd, file: Option<RawFd>, fds: &[RawFd]) -> Result<bool> {
         let attached: Vec<RawFd> = [reply].into_iter().chain(file).chain(fds.iter().copied()).collect();
-        if attached.len() > MOST_DESCRIPTORS {
+        if attached.len() > MAX_DESCRIPTORS {
             return Err(Error::Spec(format!("pass_fds: {} descriptors are more than a message carries", fds.len())));
         }
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -99,8 +99,8 @@ impl Connection {
         // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
         let ended = !readable && self.has_ended();
         match receive(socket)? {
-            Some(message) if message.kind == ReportKind::Failed => Err(step_failed(plan, &message.report)),
-            Some(message) if message.kind == ReportKind::Refused => Err(refused(&message.report)),
+            Some(Message { report: Report::Failed(failed), .. }) => Err(step_failed(plan, failed)),
+            Some(Message { report: Report::Refused(malformed), .. }) => Err(refused(malformed)),
             None if readable || ended => Err(self.ended()),
             None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(self.stopped()),
             message => Ok(message),
@@ -148,7 +148,7 @@ impl Connection {
             let rest = deadline.saturating_duration_since(Instant::now());
             let readable = poll_readable([socket.as_raw_fd()], Some(rest.min(SIGNAL_SLICE)));
             match receive(socket) {
-                Ok(Some(message)) if message.kind == ReportKind::Exited => return,
+                Ok(Some(Message { report: Report::Exited { .. }, .. })) => return,
                 Ok(Some(_)) => {}
                 Ok(None) if readable.is_ok_and(|[readable]| readable) || rest.is_zero() || self.has_ended() => return,
                 Ok(None) => {}
@@ -166,11 +166,9 @@ impl Connection {
     fn collect_events(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         while let Ok(Some(message)) = receive(&self.socket) {
-            if message.kind == ReportKind::Happened {
-                events.extend(Event::from_message(&message));
-                if events.len() > MAX_EVENTS {
-                    events.pop_front();
-                }
+            events.extend(Event::from_report(&message.report));
+            if events.len() > MAX_EVENTS {
+                events.pop_front();
             }
         }
     }
@@ -198,9 +196,9 @@ impl Connection {
                 }
                 Err(error) => return Err(error),
             };
-            match message.kind {
-                ReportKind::Performed => outcome.add(message),
-                ReportKind::Done => return Ok(outcome),
+            match message.report {
+                Report::Performed { nanoseconds, data, .. } => outcome.add(nanoseconds, &data, message.attached),
+                Report::Done => return Ok(outcome),
                 _ => {}
             }
         }

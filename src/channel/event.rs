@@ -1,9 +1,8 @@
 //! What happens in a box, as nsbox-init reports it.
 
-use nsbox_init::wire;
+use nsbox_init::wire::{self, Report};
 use pyo3::prelude::*;
 
-use crate::channel::report::Message;
 use crate::pidfd::Status;
 
 /// Something that happened in a box.
@@ -35,18 +34,16 @@ impl Event {
 }
 
 impl Event {
-    /// From a report; `None` if its kind of event is unknown.
-    pub fn from_message(message: &Message) -> Option<Self> {
-        let report = &message.report;
-        let ended = || Some(Status::from_wait_status(report.errno).returncode());
-        let (kind, status) = match report.step {
-            step if step == wire::Event::Started as u32 => ("started", None),
-            step if step == wire::Event::Exited as u32 => ("exited", ended()),
-            step if step == wire::Event::Reaped as u32 => ("reaped", ended()),
-            step if step == wire::Event::Signalled as u32 => ("signalled", Some(report.errno)),
-            _ => return None,
+    /// From a report; `None` if it reports something else.
+    pub fn from_report(report: &Report) -> Option<Self> {
+        let Report::Happened { event, pid, status, time, number } = *report else { return None };
+        let ended = || Some(Status::from_wait_status(status).returncode());
+        let (kind, status) = match event {
+            wire::Event::Started => ("started", None),
+            wire::Event::Exited => ("exited", ended()),
+            wire::Event::Reaped => ("reaped", ended()),
+            wire::Event::Signalled => ("signalled", Some(status)),
         };
-        let (time, number) = (report.rusage[0] as f64 / 1e9, report.rusage[1]);
-        Some(Event { kind, pid: report.value as i32, status, time, number })
+        Some(Event { kind, pid, status, time: time as f64 / 1e9, number })
     }
 }

@@ -3,9 +3,9 @@
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nsbox_init::wire::Data;
 use pyo3::prelude::*;
 
-use crate::channel::report::Message;
 use crate::python;
 use crate::seeing::proc::dir::is_proc;
 
@@ -58,10 +58,10 @@ impl Outcome {
     }
 
     /// Add what one operation reports.
-    pub fn add(&mut self, message: Message) {
-        self.nanoseconds += message.report.value;
-        self.data = Some(message.report.bytes().to_vec());
-        self.held = Mutex::new(message.attached);
+    pub fn add(&mut self, nanoseconds: i64, data: &Data, attached: Option<OwnedFd>) {
+        self.nanoseconds += nanoseconds;
+        self.data = Some(data.bytes().to_vec());
+        self.held = Mutex::new(attached);
     }
 
     fn held(&self) -> MutexGuard<'_, Option<OwnedFd>> {

@@ -4,16 +4,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-use nsbox_init::wire::{REPORT, Report, ReportKind};
+use nsbox_init::wire::{REPORT, Report};
 
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, os};
 
 /// One report, with what was attached to it.
 pub struct Message {
-    /// Its kind.
-    pub kind: ReportKind,
-    /// The record.
+    /// The report.
     pub report: Report,
     /// The PID of the process in whose name it was sent, in our namespace.
     pub sender: i32,
@@ -55,8 +53,8 @@ pub fn receive(socket: &OwnedFd) -> Result<Option<Message>> {
         if length == 0 && sender == 0 {
             return Ok(None);
         }
-        if let Some((kind, report)) = Report::from_bytes(bytes).filter(|_| length == REPORT) {
-            return Ok(Some(Message { kind, report, sender, attached }));
+        if let Some(report) = Report::from_bytes(bytes).filter(|_| length == REPORT) {
+            return Ok(Some(Message { report, sender, attached }));
         }
     }
 }

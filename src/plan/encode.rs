@@ -2,7 +2,7 @@
 
 use std::borrow::{Borrow, Cow};
 
-use nsbox_init::wire::{self, Op, Sink};
+use nsbox_init::wire::{self, HEADER, Op, Sink};
 
 use crate::plan::plan::Plan;
 
@@ -48,13 +48,15 @@ impl Sink for Buffer {
 }
 
 /// The bytes of a plan with these operations.
-pub fn encode(ops: impl Iterator<Item = (u16, impl Borrow<Op<Vec<u8>>>)>) -> Vec<u8> {
-    let (mut body, mut count) = (Buffer(Vec::with_capacity(4096)), 0);
+fn encode(ops: impl Iterator<Item = (u16, impl Borrow<Op<Vec<u8>>>)>) -> Vec<u8> {
+    let (mut buffer, mut count) = (Buffer(Vec::with_capacity(4096)), 0);
+    buffer.put(&[0; HEADER]);
     for (step, op) in ops {
-        wire::encode_op(step, op.borrow(), &mut body);
+        wire::encode_op(step, op.borrow(), &mut buffer);
         count += 1;
     }
-    let mut bytes = wire::encode_header(count, &body.0).to_vec();
-    bytes.append(&mut body.0);
+    let Buffer(mut bytes) = buffer;
+    let header = wire::encode_header(bytes.len(), count);
+    bytes[..HEADER].copy_from_slice(&header);
     bytes
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::ReportKind;
+use nsbox_init::wire::Report;
 use pyo3::prelude::*;
 
 use crate::channel::connection::Connection;
@@ -88,8 +88,8 @@ impl Fds {
     /// How the payload ended, if nsbox-init has reported it.
     fn reported(&self) -> Option<Exit> {
         while let Ok(Some(message)) = receive(&self.socket) {
-            if message.kind == ReportKind::Exited {
-                return Some(Exit::from_report(message.report));
+            if let Report::Exited { status, usage } = message.report {
+                return Some(Exit::reported(status, &usage));
             }
         }
         None

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use nsbox_init::wire::Report;
+use nsbox_init::wire::Usage;
 use pyo3::prelude::*;
 
 use crate::pidfd::{Status, send_signal};
@@ -41,13 +41,12 @@ impl Exit {
         Exit { returncode, rusage: None }
     }
 
-    /// From the report of the end.
-    pub fn from_report(report: Report) -> Self {
-        let usage = report.rusage;
+    /// As nsbox-init has reported it: a wait status, and what was used.
+    pub fn reported(status: i32, usage: &Usage) -> Self {
         let seconds = |at: usize| usage[at] as f64 + usage[at + 1] as f64 / 1e6;
         let mut counts = [0; 14];
         counts.copy_from_slice(&usage[4..]);
-        let returncode = Status::from_wait_status(report.value as i32).returncode();
+        let returncode = Status::from_wait_status(status).returncode();
         Exit { returncode, rusage: Some((seconds(0), seconds(2), counts)) }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::{END, GO, ReportKind};
+use nsbox_init::wire::{END, GO, Report};
 
 use crate::channel::connection::Connection;
 use crate::channel::failure::{failure, refused, step_failed};
@@ -88,14 +88,16 @@ impl<'a> Handshake<'a> {
     /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
     pub fn until_started(&mut self) -> Result<Option<(Identity, OwnedFd)>> {
         match self.receive()? {
-            Some(message) if message.kind == ReportKind::Started => self.started(message).map(Some),
+            Some(Message { report: Report::Started { pid }, sender, attached }) => {
+                self.started(pid, sender, attached).map(Some)
+            }
             _ => Ok(None),
         }
     }
 
     /// Handle one report. When a box waits for requests, returns the times that its steps took.
     pub fn until_serving(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
-        Ok(self.receive()?.filter(|message| message.kind == ReportKind::Done).map(|_| std::mem::take(&mut self.times)))
+        Ok(self.receive()?.filter(|message| message.report == Report::Done).map(|_| std::mem::take(&mut self.times)))
     }
 
     fn receive(&mut self) -> Result<Option<Message>> {
@@ -125,17 +127,17 @@ impl<'a> Handshake<'a> {
     }
 
     fn handle(&mut self, message: &Message) -> Result<()> {
-        match message.kind {
-            ReportKind::Forked => self.forked(message),
-            ReportKind::MapsWanted => {
+        match message.report {
+            Report::Forked { pid } => self.forked(message.sender, pid),
+            Report::MapsWanted => {
                 // The sender is the first process of the user namespace, which waits.
                 self.member = pidfd::open(message.sender).ok();
                 self.write_maps()?;
             }
-            ReportKind::Failed => return Err(step_failed(self.plan, &message.report)),
-            ReportKind::Refused => return Err(refused(&message.report)),
-            ReportKind::Performed => self.times.push((message.report.step as u16, message.report.value)),
-            ReportKind::Started | ReportKind::Exited | ReportKind::Done | ReportKind::Happened => {}
+            Report::Failed(failed) => return Err(step_failed(self.plan, failed)),
+            Report::Refused(malformed) => return Err(refused(malformed)),
+            Report::Performed { step, nanoseconds, .. } => self.times.push((step as u16, nanoseconds)),
+            Report::Started { .. } | Report::Exited { .. } | Report::Done | Report::Happened { .. } => {}
         }
         Ok(())
     }
@@ -153,9 +155,11 @@ impl<'a> Handshake<'a> {
             match receive(&self.socket)? {
                 Some(message) => {
                     self.handle(&message)?;
-                    match (message.kind, message.attached) {
-                        (ReportKind::Exited, _) => self.ending = Ending::Reported(Exit::from_report(message.report)),
-                        (ReportKind::Started, Some(payload)) => self.ending = Ending::Of(payload),
+                    match (message.report, message.attached) {
+                        (Report::Exited { status, usage }, _) => {
+                            self.ending = Ending::Reported(Exit::reported(status, &usage));
+                        }
+                        (Report::Started { .. }, Some(payload)) => self.ending = Ending::Of(payload),
                         _ => {}
                     }
                     return Ok(None);
@@ -182,8 +186,8 @@ impl<'a> Handshake<'a> {
     /// namespace it is first asked to end what it started.
     pub fn abandon(mut self) {
         while let Ok(Some(message)) = receive(&self.socket) {
-            if message.kind == ReportKind::Forked {
-                self.forked(&message);
+            if let Report::Forked { pid } = message.report {
+                self.forked(message.sender, pid);
             }
         }
         let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
@@ -203,19 +207,18 @@ impl<'a> Handshake<'a> {
         self.plan.remove_cgroup();
     }
 
-    fn forked(&mut self, message: &Message) {
+    fn forked(&mut self, pid: i32, pid_inside: i32) {
         // It may have ended already: then there is nothing to open, and nothing to kill.
-        let (pid, pid_inside) = (message.sender, message.report.value as i32);
         self.payload = Some(Announced { pid, pid_inside, pidfd: pidfd::open(pid).ok() });
     }
 
-    fn started(&self, message: Message) -> Result<(Identity, OwnedFd)> {
+    fn started(&self, pid: i32, sender: i32, attached: Option<OwnedFd>) -> Result<(Identity, OwnedFd)> {
         // The kernel leaves the descriptor out when the limit of open ones is reached.
-        let pidfd = message.attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+        let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
         // A payload that has not sent its PID is in the namespace of its init, which sent this report in its name.
         let (pid, pid_inside) = match self.payload {
             Some(Announced { pid, pid_inside, .. }) => (pid, pid_inside),
-            None => (message.sender, message.report.value as i32),
+            None => (sender, pid),
         };
         let init_is_pid_1 = self.plan.init_is_pid_1();
         Ok((Identity { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))

@@ -5,7 +5,7 @@ use syscalls::{Sysno, syscall};
 
 use linux_raw_sys::general as k;
 use linux_raw_sys::{ioctl, net};
-use nsbox_init::wire::MOST_DESCRIPTORS;
+use nsbox_init::wire::MAX_DESCRIPTORS;
 
 use super::errno::Result;
 use super::files::close;
@@ -49,14 +49,14 @@ pub fn receive(socket: i32, rights: &mut Rights) -> Result<&'static mut [u8]> {
 #[repr(C)]
 pub struct Rights {
     header: net::cmsghdr,
-    fds: [i32; MOST_DESCRIPTORS + 1],
+    fds: [i32; MAX_DESCRIPTORS + 1],
 }
 
 impl Rights {
     /// Room for as many as there can be.
     pub fn new() -> Self {
         let header = net::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 };
-        Rights { header, fds: [-1; MOST_DESCRIPTORS + 1] }
+        Rights { header, fds: [-1; MAX_DESCRIPTORS + 1] }
     }
 
     /// Those that came.
@@ -64,7 +64,7 @@ impl Rights {
         let header = size_of::<net::cmsghdr>();
         let length = self.header.cmsg_len.saturating_sub(header) / size_of::<i32>();
         let ours = self.header.cmsg_type == net::SCM_RIGHTS as i32;
-        let count = if ours { length.min(MOST_DESCRIPTORS) } else { 0 };
+        let count = if ours { length.min(MAX_DESCRIPTORS) } else { 0 };
         &self.fds[..count]
     }
 }

@@ -10,26 +10,19 @@ pub trait Sink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Fault {
-    /// Shorter than its header, or than the length the header states.
+    /// Not as long as its header says, or an operation that is not as long as its fields say.
     Truncated = 1,
-    /// Not a plan at all.
-    Magic = 2,
-    /// Made for another version of nsbox-init.
-    Version = 3,
-    /// The checksum does not match.
-    Checksum = 4,
-    /// An operation this init does not know.
-    Operation = 5,
+    /// An unknown operation.
+    Operation = 2,
     /// A field is malformed: a string without its NUL, a list that does not end where it should.
-    Field = 6,
-    /// The operations do not form a plan; see [`Shape`].
-    Order = 7,
+    Field = 3,
+    /// The operations do not form a plan; see [`crate::wire::Shape`].
+    Order = 4,
 }
 
 impl Fault {
     /// Every fault, for turning a number from a report back into one.
-    pub const ALL: [Fault; 7] =
-        [Fault::Truncated, Fault::Magic, Fault::Version, Fault::Checksum, Fault::Operation, Fault::Field, Fault::Order];
+    pub const ALL: [Fault; 4] = [Fault::Truncated, Fault::Operation, Fault::Field, Fault::Order];
 }
 
 /// A [`Fault`] and the offset in the plan at which it was found.

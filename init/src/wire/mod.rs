@@ -1,10 +1,10 @@
-//! The wire format between the extension and `nsbox-init`: plan down, reports up.
+//! The wire format between the extension and `nsbox-init`: plans in, reports out.
 //!
-//! It never allocates. A plan is a header and a list of operations; every byte after the header is covered by a
-//! checksum, and [`Plan::parse`] validates all of it before the first operation is carried out, so that a truncated or
-//! corrupted plan is refused whole.
+//! It never allocates. A plan is a header and a list of operations. [`Plan::parse`] validates all of it before the first
+//! operation is carried out, so that a truncated or malformed plan is refused whole.
 //!
-//! Numbers are in the machine's own byte order: both ends always run on the same kernel.
+//! Both ends are built together and run on the same kernel: there is no version, and numbers are in the machine's own byte
+//! order.
 
 mod fields;
 mod operations;
@@ -13,11 +13,8 @@ mod report;
 
 pub use fields::{Blob, Fault, Malformed, MaybeText, Numbers, Sink, Text, Texts};
 pub use operations::Op;
-pub use plan::*;
-pub use report::*;
-
-/// First word of every plan and every report ("nsbx").
-pub const MAGIC: u32 = u32::from_ne_bytes(*b"nsbx");
+pub use plan::{HEADER, Ops, Plan, Shape, encode_header, encode_op};
+pub use report::{Data, END, Event, FILED, Failure, GO, MAX_DESCRIPTORS, MountPart, REPORT, Report, Usage};
 
 #[cfg(test)]
 mod tests;

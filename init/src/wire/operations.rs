@@ -1,6 +1,6 @@
 //! The operations: one table, from which the enum, its encoder and its decoder are made.
 
-use super::fields::{Blob, Fault, Malformed, MaybeText, Numbers, Put, Reader, Sink, Take, Text, Texts};
+use crate::wire::fields::{Blob, Fault, Malformed, MaybeText, Numbers, Put, Reader, Sink, Take, Text, Texts};
 
 /// Declares the operations once: the enum, its encoder and its decoder all come from this table.
 macro_rules! operations {
@@ -52,10 +52,10 @@ operations! {
     6 SetDomainname { /** the name */ name: Blob<S> }
     /// Bring the loopback interface up.
     7 LoopbackUp {}
-    /// Split: what follows is done by a child, which becomes the payload; init stays behind and supervises.
+    /// A child carries out what follows and becomes the payload; init supervises it.
     8 Fork {
         /** CLONE_NEW* for the child */ flags: u64,
-        /** whether the caller wants to hear of failures and of the end alone */ quiet: u32,
+        /** whether only a failure or the end is reported */ quiet: u32,
     }
     /// setsid(2).
     9 Setsid {}
@@ -88,9 +88,9 @@ operations! {
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
     /// Make a directory a mount of its own and the working directory, for [`Op::PivotRoot`].
-    30 NewRoot { /** the directory */ path: Text<S> }
+    22 NewRoot { /** the directory */ path: Text<S> }
     /// Mount on `target` what is at `source` (open_tree(2), move_mount(2)).
-    31 Bind {
+    23 Bind {
         /** what is mounted */ source: Text<S>,
         /** where */ target: Text<S>,
         /** whether that is looked up in the new root */ inside: u32,
@@ -98,7 +98,7 @@ operations! {
         /** MOUNT_ATTR_*, set on all of them */ attributes: u64,
     }
     /// Make a file system (fsopen(2)) and mount it on `target`.
-    32 NewMount {
+    24 NewMount {
         /** its type */ fstype: Text<S>,
         /** names and values of its options, in turn; no value makes a flag */ options: Texts<S>,
         /** MOUNT_ATTR_* */ attributes: u64,
@@ -106,63 +106,63 @@ operations! {
         /** whether that is looked up in the new root */ inside: u32,
     }
     /// Make the working directory the root, and unmount the old one (pivot_root(2)).
-    33 PivotRoot {}
+    25 PivotRoot {}
     /// prlimit(2) of the payload itself.
-    34 Rlimit { /** RLIMIT_* */ resource: u32, /** the soft limit */ soft: u64, /** the hard limit */ hard: u64 }
-    /// There is a cgroup for what will be started. init removes it before it ends.
-    35 Cgroup {
+    26 Rlimit { /** RLIMIT_* */ resource: u32, /** the soft limit */ soft: u64, /** the hard limit */ hard: u64 }
+    /// Remove this cgroup before init ends. What is started enters it.
+    27 Cgroup {
         /** a descriptor of the directory above */ parent: i32,
         /** a descriptor of its cgroup.procs */ procs: i32,
         /** its name there */ name: Text<S>,
     }
     /// Enter that cgroup (cgroups(7)).
-    36 JoinCgroup { /** a descriptor of its cgroup.procs */ procs: i32 }
-    /// Stay, as the init of a box, and do what is asked over the socket. The last operation of a box's plan.
-    40 Serve {}
-    /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a
+    28 JoinCgroup { /** a descriptor of its cgroup.procs */ procs: i32 }
+    /// setns(2); the descriptor is closed.
+    29 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
+    /// Take root's ids in the user namespace that was joined, if it has them.
+    30 BecomeRoot {}
+    /// chroot(2) to an open directory, which is closed.
+    31 Chroot { /** the directory */ fd: i32 }
+    /// fchdir(2); the descriptor is closed.
+    32 Fchdir { /** the directory */ fd: i32 }
+    /// A child carries out what follows, and this process only waits for it: only children are in a PID namespace that has
+    /// been joined or unshared.
+    33 Descend { /** CLONE_NEW* for the child */ flags: u64 }
+    /// Wait for requests, as the init of a box. The last operation of a box's plan.
+    34 Serve {}
+    /// As `Fork`, but init goes on serving. The first operation of such a
     /// request.
-    41 Start {
+    35 Start {
         /** CLONE_NEW* for the child */ flags: u64,
-        /** the number by which `Abort` knows it */ token: u32,
+        /** the number by which `Abort` names it */ token: u32,
         /** whether only its failure or its end is reported */ quiet: u32,
     }
     /// Lay out the descriptors that came with the request: the first ones as standard input, output and error where
     /// `stdio` says so, the others under the numbers in `pass`.
-    42 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
+    36 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
     /// Go on as another nsbox-init: its socket and its lifeline came with the request.
-    43 CopyInit {}
+    37 CopyInit {}
     /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
-    44 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
+    38 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
     /// Open a file, and attach it to the report.
-    45 Open { /** where */ path: Text<S> }
-    /// Read a short file of init's own proc, and put what it says into the report.
-    46 Read { /** where, from the root of the proc */ path: Text<S> }
+    39 Open { /** where */ path: Text<S> }
+    /// Read a short file of init's own proc, and put its contents into the report.
+    40 Read { /** where, from the root of the proc */ path: Text<S> }
     /// Open a file of init's own proc, and attach it to the report.
-    52 OpenOwn {
+    41 OpenOwn {
         /** where, from the root of the proc */ path: Text<S>,
         /** whether it is one of the links that are no paths (proc_pid_ns(5)) */ link: u32,
     }
     /// Write `data` to a file of init's own proc in a single write(2).
-    53 WriteOwn { /** where, from the root of the proc */ path: Text<S>, /** what */ data: Blob<S> }
+    42 WriteOwn { /** where, from the root of the proc */ path: Text<S>, /** what */ data: Blob<S> }
     /// Make a file system of this type that is mounted nowhere, and attach it to the report (fsmount(2)).
-    47 Detached { /** the type */ fstype: Text<S> }
+    43 Detached { /** the type */ fstype: Text<S> }
     /// umount2(2).
-    48 Unmount { /** where */ target: Text<S>, /** MNT_* */ flags: u32 }
+    44 Unmount { /** where */ target: Text<S>, /** MNT_* */ flags: u32 }
     /// SIGKILL to the process that was started with this token.
-    50 Abort { /** which */ token: u32 }
-    /// Whether orphans are reaped as soon as they end, and whether those that wait are reaped now.
-    49 Reap { /** from now on */ always: u32, /** once */ now: u32 }
+    45 Abort { /** which */ token: u32 }
+    /// Choose whether orphans are reaped when they end, and reap those that have ended.
+    46 Reap { /** from now on */ always: u32, /** once */ now: u32 }
     /// Make a socket, and attach it to the report.
-    51 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
-    /// setns(2); the descriptor is closed.
-    60 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
-    /// Root's ids in the user namespace that has been joined, as far as it has them.
-    61 BecomeRoot {}
-    /// chroot(2) to an open directory, which is closed.
-    62 Chroot { /** the directory */ fd: i32 }
-    /// fchdir(2); the descriptor is closed.
-    63 Fchdir { /** the directory */ fd: i32 }
-    /// What follows, but for this process's own end, is done by a child: only children are in a PID namespace that has
-    /// been joined or unshared.
-    64 Descend { /** CLONE_NEW* for the child */ flags: u64 }
+    47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
 }

@@ -1,21 +1,10 @@
 //! A plan on the wire: a header, and a list of operations.
 
-use super::MAGIC;
-use super::fields::{Fault, Malformed, Put, Reader, Sink, Take};
-use super::operations::Op;
+use crate::wire::fields::{Fault, Malformed, Put, Reader, Sink, Take};
+use crate::wire::operations::Op;
 
-/// Raised whenever the meaning of a byte changes. Both ends are built together, so a difference is a bug.
-pub const VERSION: u16 = 1;
-
-pub(super) const HEADER: usize = 24;
-
-/// FNV-1a on 64-bit words: enough to tell a damaged plan from a whole one, and two dozen instructions long.
-pub fn checksum(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(29);
-    let (words, rest) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| step(hash, u64::from_ne_bytes(word)));
-    rest.iter().fold(hash, |hash, &byte| step(hash, u64::from(byte)))
-}
+/// Size of the header, in bytes: the length of the whole plan in bytes, and the number of operations.
+pub const HEADER: usize = 8;
 
 struct Counter(usize);
 
@@ -35,14 +24,11 @@ pub fn encode_op<S: AsRef<[u8]>>(step: u16, op: &Op<S>, out: &mut impl Sink) {
     op.put_fields(out);
 }
 
-/// The header that goes before the operations in `body`.
-pub fn encode_header(count: u16, body: &[u8]) -> [u8; HEADER] {
+/// The header of a plan of `length` bytes with `count` operations.
+pub fn encode_header(length: usize, count: u32) -> [u8; HEADER] {
     let mut header = [0; HEADER];
-    header[0..4].copy_from_slice(&MAGIC.to_ne_bytes());
-    header[4..6].copy_from_slice(&VERSION.to_ne_bytes());
-    header[6..8].copy_from_slice(&count.to_ne_bytes());
-    header[8..16].copy_from_slice(&((HEADER + body.len()) as u64).to_ne_bytes());
-    header[16..24].copy_from_slice(&checksum(body).to_ne_bytes());
+    header[..4].copy_from_slice(&(length as u32).to_ne_bytes());
+    header[4..].copy_from_slice(&count.to_ne_bytes());
     header
 }
 
@@ -71,7 +57,7 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     bytes: &'a [u8],
-    /// What it is for.
+    /// What the plan is for.
     pub shape: Shape,
 }
 
@@ -80,24 +66,14 @@ impl<'a> Plan<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let refuse = |fault, offset| Err(Malformed { fault, offset });
         let mut header = Reader { all: bytes, at: 0, end: bytes.len() };
-        if u32::take(&mut header)? != MAGIC {
-            return refuse(Fault::Magic, 0);
-        }
-        if u16::take(&mut header)? != VERSION {
-            return refuse(Fault::Version, 4);
-        }
-        let count = u16::take(&mut header)?;
-        let length = u64::take(&mut header)?;
-        let sum = u64::take(&mut header)?;
-        if length != bytes.len() as u64 {
-            return refuse(Fault::Truncated, 8);
-        }
-        if sum != checksum(&bytes[HEADER..]) {
-            return refuse(Fault::Checksum, 16);
+        let length = u32::take(&mut header)?;
+        let count = u32::take(&mut header)?;
+        if length as usize != bytes.len() {
+            return refuse(Fault::Truncated, 0);
         }
         let plan = Plan { bytes, shape: Shape::Operations };
         let mut ops = plan.ops();
-        let (mut forks, mut starts, mut seen, mut last) = (0, 0, 0u16, Last::Other);
+        let (mut forks, mut starts, mut seen, mut last) = (0, 0, 0_u32, Last::Other);
         while let Some((_, op)) = ops.try_next()? {
             if last != Last::Other {
                 return refuse(Fault::Order, ops.reader.at);
@@ -126,7 +102,7 @@ impl<'a> Plan<'a> {
         Ok(Plan { bytes, shape })
     }
 
-    /// The same, for somebody who can do with a plan of these shapes only.
+    /// The same, for a receiver that accepts these shapes only.
     pub fn parse_as(bytes: &'a [u8], shapes: [Shape; 2]) -> Result<Self, Malformed> {
         let plan = Self::parse(bytes)?;
         if shapes.contains(&plan.shape) {

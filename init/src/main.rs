@@ -68,7 +68,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
 }
 
 unsafe fn descriptors(stack: *const usize) -> [i32; 3] {
-    // SAFETY: the caller vouches for the layout.
+    // SAFETY: the caller guarantees the layout.
     let argc = unsafe { *stack };
     let mut found = [-1; 3];
     for (index, slot) in found.iter_mut().enumerate() {

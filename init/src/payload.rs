@@ -80,7 +80,7 @@ pub unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     // SAFETY: this function's own contract.
     let child = unsafe { &mut *data.cast::<Child<'_, '_>>() };
     if let Some(leaving) = &mut child.leaving {
-        leaving.tell(&child.notes.present);
+        leaving.register(&child.notes.present);
     }
     die_with_init(child.parent);
     child.order.announce();

@@ -73,7 +73,8 @@ impl Server {
     fn report_event(&mut self, event: Event, pid: i32, status: i32) {
         let (time, number) = (sys::nanoseconds() as i64, self.events);
         self.events += 1;
-        // If the caller does not receive them, the kernel's buffer holds a few hundred; the numbers show which are lost.
+        // If the caller does not receive them, the kernel's buffer holds a few hundred; the numbers show which are
+        // lost.
         let _ = self.channel().send(Report::Happened { event, pid, status, time, number }, None);
     }
 

@@ -8,7 +8,7 @@ pub type Errno = i32;
 /// What every wrapper returns.
 pub type Result<T> = core::result::Result<T, Errno>;
 
-/// The error numbers init itself tells apart.
+// The error numbers that init distinguishes.
 pub const EIO: Errno = errno::EIO as Errno;
 
 pub const ENOENT: Errno = errno::ENOENT as Errno;

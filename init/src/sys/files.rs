@@ -18,7 +18,7 @@ pub fn set_cloexec(fd: i32, on: bool) {
     let _ = call!(fcntl, fd, k::F_SETFD, if on { k::FD_CLOEXEC } else { 0 });
 }
 
-/// The descriptor must exist: unlike [`set_cloexec`], tells when it does not.
+/// Unlike [`set_cloexec`], an error if the descriptor does not exist.
 pub fn keep_over_exec(fd: i32) -> Result<()> {
     call!(fcntl, fd, k::F_SETFD, 0).map(drop)
 }
@@ -48,8 +48,8 @@ pub fn open_at(directory: i32, path: *const u8, flags: u32) -> Result<i32> {
     call!(openat, directory, path, flags | k::O_CLOEXEC, 0).map(|fd| fd as i32)
 }
 
-/// How often the kernel is asked again when directories were moved while it looked for a path among them (openat2(2)).
-pub const ATTEMPTS: usize = 1000;
+/// Number of attempts to resolve a path while directories on its way are moved (openat2(2), EAGAIN).
+pub const MAX_ATTEMPTS: usize = 1000;
 
 /// A file below `directory`, on the very mount that is: EXDEV if the path crosses another one (openat2(2)).
 pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
@@ -59,7 +59,7 @@ pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
         resolve: u64::from(k::RESOLVE_BENEATH | k::RESOLVE_NO_XDEV),
     };
     let mut found = Err(EAGAIN);
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         found = call!(openat2, directory, path.as_ptr(), &raw const how, size_of::<k::open_how>());
         if found != Err(EAGAIN) {
             break;
@@ -68,12 +68,12 @@ pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
     found.map(|fd| fd as i32)
 }
 
-/// Open a file without waiting, be it a FIFO whose other end nobody opens (fifo(7)), or a terminal.
+/// Open a file without blocking: it may be a FIFO whose other end is not open (fifo(7)), or a terminal.
 pub fn open_at_once(path: *const u8, flags: u32) -> Result<i32> {
     open(path, flags | k::O_NONBLOCK | k::O_NOCTTY)
 }
 
-/// Reads and writes wait, as they do unless something else was asked for.
+/// Let reads and writes block, as is the default.
 pub fn let_wait(fd: i32) {
     let _ = call!(fcntl, fd, k::F_SETFL, 0);
 }

@@ -12,7 +12,7 @@ pub fn is_mapped() -> bool {
     call!(getuid) != Ok(OVERFLOW) && call!(getgid) != Ok(OVERFLOW)
 }
 
-/// The wire packs the numbers as the kernel wants them; it does not align them, and the kernel does not mind.
+/// `packed` has the numbers as the kernel takes them. They are not aligned, which the kernel allows.
 pub fn setgroups(packed: &[u8]) -> Result<()> {
     call!(setgroups, packed.len() / 4, packed.as_ptr()).map(drop)
 }
@@ -47,7 +47,7 @@ pub fn set_capabilities(inheritable: u64, ambient: u64) -> Result<()> {
     for capability in 0..64_u64 {
         let how =
             if ambient & (1 << capability) != 0 { prctl::PR_CAP_AMBIENT_RAISE } else { prctl::PR_CAP_AMBIENT_LOWER };
-        // Refused for numbers beyond the last capability and for what is not permitted; both are as they should be.
+        // Refused for numbers beyond the last capability, and for what is not permitted: both are right.
         let _ = call!(prctl, prctl::PR_CAP_AMBIENT, how, capability, 0, 0);
     }
     Ok(())

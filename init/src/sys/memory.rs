@@ -24,7 +24,7 @@ pub fn map_memory(length: usize, shared: bool) -> Result<&'static mut [u8]> {
     Ok(unsafe { core::slice::from_raw_parts_mut(start as *mut u8, length) })
 }
 
-/// Give memory back to the kernel: the whole of a mapping that [`map_memory`] or [`map_file`] made, and nobody uses.
+/// Unmap the whole of a mapping that [`map_memory`] or [`map_file`] made, and that is not used any more.
 pub fn unmap(memory: &'static [u8]) {
     let _ = call!(munmap, memory.as_ptr(), memory.len());
 }

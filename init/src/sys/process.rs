@@ -64,7 +64,7 @@ pub fn limit(resource: u32, limits: [u64; 2]) -> Result<()> {
     call!(prlimit64, 0, resource, limits.as_ptr(), 0).map(drop)
 }
 
-/// A child with a copy of our memory: its PID and a pidfd of it, or nothing in the child itself. clone(2) knows all
+/// A child with a copy of our memory: its PID and a pidfd of it, or `None` in the child itself. clone(2) has all
 /// CLONE_NEW* but CLONE_NEWTIME; its first three arguments are the same on every machine.
 pub fn fork(flags: u64) -> Result<Option<(i32, i32)>> {
     let mut pidfd = -1_i32;
@@ -90,10 +90,10 @@ pub fn wait(pid: i32, rusage: &mut [i64; 18], block: bool) -> Result<Option<(i32
     Ok((pid != 0).then_some((pid, status)))
 }
 
-/// Whether a child has been stopped since this was last asked (waitid(2)).
+/// Whether a child has been stopped since the last call (waitid(2)).
 pub fn has_stopped(pidfd: i32) -> bool {
     const P_PIDFD: usize = 3;
-    /// The PID is the fourth word behind the padding of `siginfo_t`: zero if there was nothing to tell.
+    /// The PID is the fourth word behind the padding of `siginfo_t`: zero if nothing has happened.
     const PID: usize = 4;
     let mut info = [0_u32; 32];
     let asked = call!(waitid, P_PIDFD, pidfd, info.as_mut_ptr(), k::WSTOPPED | k::WNOHANG, 0);

@@ -53,7 +53,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Room for as many as there can be.
+    /// Room for the largest number there can be.
     pub fn new() -> Self {
         let header = net::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 };
         Rights { header, fds: [-1; MAX_DESCRIPTORS + 1] }
@@ -74,8 +74,8 @@ impl Rights {
 pub struct Attached {
     /// A descriptor.
     pub fd: i32,
-    /// In whose name it is sent: a process of our own namespace, whose number the kernel translates for the receiver.
-    /// Naming another than ourselves takes CAP_SYS_ADMIN over the PID namespace.
+    /// The process in whose name it is sent, in our namespace; the kernel translates its PID for the receiver. Another
+    /// process than this one takes CAP_SYS_ADMIN over the PID namespace.
     pub sender: Option<i32>,
 }
 
@@ -128,7 +128,7 @@ pub fn send(socket: i32, bytes: &[u8], attached: Option<Attached>) -> Result<()>
     call!(sendmsg, socket, &raw const message, net::MSG_NOSIGNAL | net::MSG_DONTWAIT).map(drop)
 }
 
-/// socket(2): it belongs to our network namespace, whoever uses it.
+/// socket(2). It belongs to our network namespace, also when another process uses it.
 pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<i32> {
     call!(socket, family, kind | k::O_CLOEXEC as i32, protocol).map(|fd| fd as i32)
 }

@@ -1,10 +1,10 @@
 //! The wire format between the extension and `nsbox-init`: plans in, reports out.
 //!
-//! It never allocates. A plan is a header and a list of operations. [`Plan::parse`] validates all of it before the first
-//! operation is carried out, so that a truncated or malformed plan is refused whole.
+//! It never allocates. A plan is a header and a list of operations. [`Plan::parse`] validates all of it before the
+//! first operation is carried out, so that a truncated or malformed plan is refused whole.
 //!
-//! Both ends are built together and run on the same kernel: there is no version, and numbers are in the machine's own byte
-//! order.
+//! Both ends are built together and run on the same kernel: there is no version, and numbers are in the machine's own
+//! byte order.
 
 mod fields;
 mod operations;

@@ -125,13 +125,12 @@ operations! {
     31 Chroot { /** the directory */ fd: i32 }
     /// fchdir(2); the descriptor is closed.
     32 Fchdir { /** the directory */ fd: i32 }
-    /// A child carries out what follows, and this process only waits for it: only children are in a PID namespace that has
-    /// been joined or unshared.
+    /// A child carries out what follows, and this process only waits for it: only children are in a PID namespace that
+    /// has been joined or unshared.
     33 Descend { /** CLONE_NEW* for the child */ flags: u64 }
     /// Wait for requests, as the init of a box. The last operation of a box's plan.
     34 Serve {}
-    /// As `Fork`, but init goes on serving. The first operation of such a
-    /// request.
+    /// As `Fork`, but init goes on serving. The first operation of such a request.
     35 Start {
         /** CLONE_NEW* for the child */ flags: u64,
         /** the number by which `Abort` names it */ token: u32,

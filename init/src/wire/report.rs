@@ -37,8 +37,8 @@ pub enum Report {
         /// What it and its reaped children used.
         usage: Usage,
     },
-    /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver (unix(7),
-    /// SCM_CREDENTIALS). Without /proc there is no other way to get an outer PID that is free of races.
+    /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
+    /// (unix(7), SCM_CREDENTIALS). Without /proc there is no other way to get an outer PID that is free of races.
     Forked {
         /// Its PID in its own namespace.
         pid: i32,

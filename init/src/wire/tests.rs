@@ -1,5 +1,5 @@
-//! Every plan is read as it was written, and a damaged plan is refused or is another plan from end to end. The plans are
-//! made at random, from seeds that are always the same: a failure names the seed and can be repeated.
+//! Every plan is read as it was written, and a damaged plan is refused or is another plan from end to end. The plans
+//! are made at random, from seeds that are always the same: a failure names the seed and can be repeated.
 
 use super::fields::*;
 use super::plan::*;

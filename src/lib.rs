@@ -81,11 +81,13 @@ mod _core {
     #[pymodule_export]
     use crate::start::spawn::{run, spawn};
     #[pymodule_export]
-    use crate::thread::capabilities::{die_with_parent, keep_capabilities};
+    use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]
     use crate::thread::privileges::shed_privileges;
     #[pymodule_export]
-    use crate::thread::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    use crate::thread::raw::{
+        clone3, die_with_parent, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare,
+    };
     #[pymodule_export]
     use crate::thread::scope::{ThreadScope, forget_scopes};
 

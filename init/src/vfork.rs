@@ -12,19 +12,26 @@ use core::mem::{MaybeUninit, size_of};
 use core::sync::atomic::{AtomicI32, Ordering};
 use syscalls::{Sysno, raw_syscall};
 
-/// `struct clone_args` up to `tls`: its first published size, accepted by every kernel with clone3 (clone(2)).
+/// `struct clone_args` (clone(2)). A field that is not used is 0.
 #[repr(C, align(8))]
 #[derive(Debug, Default, Clone, Copy)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
+#[expect(missing_docs, reason = "the names of the kernel")]
+pub struct CloneArgs {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
 }
+
+/// Size of [`CloneArgs`] up to `tls`, in bytes: its first published size, which every kernel with clone3 accepts.
+const CLONE_ARGS_SIZE_VER0: u64 = 64;
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_PIDFD: u64 = 0x1000;
@@ -204,7 +211,7 @@ unsafe fn clone(
         stack_size: size as u64,
         ..CloneArgs::default()
     };
-    let arguments = [&raw const args as u64, size_of::<CloneArgs>() as u64, 0, 0, 0];
+    let arguments = [&raw const args as u64, CLONE_ARGS_SIZE_VER0, 0, 0, 0];
     // SAFETY: a valid clone_args and its size; the rest is this function's own contract.
     let (result, method) = match unsafe { clone_call(CLONE3, arguments, child, data) } {
         // clone(2) has no CLONE_CLEAR_SIGHAND, which is not strictly needed: signals are blocked until the exec, and

@@ -15,6 +15,7 @@ use syscalls::{Sysno, raw_syscall};
 use crate::pidfd::reap;
 use crate::signals::BlockedSignals;
 
+/// Size of the child's stack, in bytes.
 const STACK: usize = 8 << 10;
 
 /// Something to open, here or in other namespaces.

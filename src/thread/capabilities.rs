@@ -1,5 +1,4 @@
-//! What unshare(1) does to its own process beside the calls of `raw.rs`: for `nsbox unshare`, which becomes the program
-//! it starts.
+//! The capabilities of the calling thread (capabilities(7)).
 
 use libc::c_int;
 use pyo3::prelude::*;
@@ -8,13 +7,6 @@ use crate::error::{Result, last};
 
 fn checked(call: &'static str, result: c_int) -> Result<()> {
     if result == 0 { Ok(()) } else { Err(last(call)) }
-}
-
-/// Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).
-#[pyfunction]
-pub fn die_with_parent(signal: c_int) -> Result<()> {
-    // SAFETY: plain numbers.
-    checked("prctl", unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })
 }
 
 /// Put every permitted capability into the inheritable and ambient sets, so that they survive an exec

@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
+use nsbox_init::vfork::CloneArgs;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -87,21 +88,11 @@ pub fn setdomainname(name: PyBackedBytes) -> Result<()> {
     checked("setdomainname", unsafe { libc::setdomainname(name.as_ptr().cast::<c_char>(), name.len()) })
 }
 
-/// `struct clone_args` up to `cgroup` (clone(2)).
-#[repr(C, align(8))]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+/// prctl(PR_SET_PDEATHSIG): have this signal sent when the parent ends (PR_SET_PDEATHSIG(2const)).
+#[pyfunction]
+pub fn die_with_parent(signal: c_int) -> Result<()> {
+    // SAFETY: plain numbers.
+    checked("prctl", unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })
 }
 
 /// clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is

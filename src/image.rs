@@ -11,10 +11,12 @@ use std::sync::Mutex;
 use crate::descriptors::{above_stdio, duplicate};
 use crate::error::{Error, Result, last};
 
+/// The mode of a file that can be executed but not read.
 const EXECUTE_ONLY: u32 = 0o111;
 
-/// A plan up to this size is sent as a message: a third of the smallest buffer a socket has by default (socket(7)).
-pub const PLAN_IN_MESSAGE: usize = 64 << 10;
+/// The largest plan that is sent as a message, in bytes: a third of the smallest buffer that a socket has by default
+/// (socket(7)).
+pub const MAX_PLAN_IN_MESSAGE: usize = 64 << 10;
 
 /// The freestanding binary that build.rs made.
 static BINARY: &[u8] = include_bytes!(env!("NSBOX_INIT"));

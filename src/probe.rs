@@ -66,13 +66,13 @@ fn clone(namespaces: u64) -> i32 {
     }
 }
 
-/// The most Landlock domains that can be stacked (linux/landlock.h).
-const LANDLOCK_LAYERS: u32 = 16;
+/// Number of Landlock domains that can be stacked (linux/landlock.h).
+const MAX_LANDLOCK_LAYERS: u32 = 16;
 /// landlock_create_ruleset(2); the same number on every architecture.
 const SYS_LANDLOCK_CREATE_RULESET: c_long = 444;
 /// landlock_restrict_self(2).
 const SYS_LANDLOCK_RESTRICT_SELF: c_long = 446;
-/// LANDLOCK_ACCESS_FS_MAKE_SOCK, of the first version: something has to be forbidden.
+/// LANDLOCK_ACCESS_FS_MAKE_SOCK, of the first version: a domain has to forbid something.
 const LANDLOCK_MAKE_SOCK: u64 = 1 << 9;
 
 /// Number of Landlock domains that the calling thread is in: any of them forbids all mounts (landlock(7)). None if the
@@ -91,10 +91,11 @@ pub fn landlock_layers(py: Python<'_>) -> Result<Option<u32>> {
             }
             // Only for this thread (PR_SET_NO_NEW_PRIVS(2const)), which ends right after.
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            let entered =
-                (0..LANDLOCK_LAYERS).take_while(|_| libc::syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0).count();
+            let entered = (0..MAX_LANDLOCK_LAYERS)
+                .take_while(|_| libc::syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0)
+                .count();
             libc::close(ruleset as c_int);
-            Some(LANDLOCK_LAYERS - entered as u32)
+            Some(MAX_LANDLOCK_LAYERS - entered as u32)
         }
     };
     let thread = std::thread::Builder::new()

@@ -16,7 +16,7 @@ const CHECK_INTERVAL: u32 = 100;
 /// Number of checks in a row in which the child is stopped and gets SIGCONT; after that, SIGKILL.
 const MAX_SIGCONT: u32 = 30;
 /// Number of checks that the child has for its end after the caller's death; after that, SIGKILL.
-const MAX_WAIT_AFTER_CALLER_DEATH: u32 = 20;
+const MAX_CHECKS_AFTER_CALLER_DEATH: u32 = 20;
 
 /// Close a descriptor that is no longer needed, and return the result of its use.
 pub fn used<T>(fd: i32, result: Result<T>) -> Result<T> {
@@ -90,7 +90,7 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
         if !(orphaned || signalled) {
             stops = if stopped { stops + 1 } else { 0 };
             checks_after_death += u32::from(lifeline < 0);
-            if stops > MAX_SIGCONT || checks_after_death > MAX_WAIT_AFTER_CALLER_DEATH {
+            if stops > MAX_SIGCONT || checks_after_death > MAX_CHECKS_AFTER_CALLER_DEATH {
                 sys::pidfd_send_signal(pidfd, SIGKILL);
             } else if stopped {
                 sys::pidfd_send_signal(pidfd, SIGCONT);

@@ -17,7 +17,7 @@ use crate::channel::outcome::Outcome;
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets;
 use crate::error::{Error, Result, StepFailure};
-use crate::image::{self, PLAN_IN_MESSAGE};
+use crate::image::{self, MAX_PLAN_IN_MESSAGE};
 use crate::pidfd::{self, number_in_proc};
 use crate::plan::plan::Plan;
 use crate::plan::request::Request;
@@ -68,7 +68,7 @@ impl Connection {
     pub fn send_request(&self, plan: &[u8], fds: &[RawFd]) -> Result<OwnedFd> {
         let (ours, theirs) = sockets::pair()?;
         let mut file = None;
-        if plan.len() > PLAN_IN_MESSAGE || !self.send(plan, theirs.as_raw_fd(), None, fds)? {
+        if plan.len() > MAX_PLAN_IN_MESSAGE || !self.send(plan, theirs.as_raw_fd(), None, fds)? {
             let file = file.insert(image::file(c"nsbox-plan", plan, false)?);
             if !self.send(&[FILED], theirs.as_raw_fd(), Some(file.as_raw_fd()), fds)? {
                 return Err(Error::Os("sendmsg(request)", libc::EAGAIN));

@@ -101,8 +101,8 @@ pub fn compile_box(
     Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
 
-/// Make the plan for another process in the box that was made by `home`. A request to end it names its `token`. `quiet`
-/// says that only its end is reported.
+/// Make the plan for another process in a box, which was made by the plan `made_by`. A request to end it names its
+/// `token`. `quiet` says that only its end is reported.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed.
@@ -110,12 +110,12 @@ pub fn compile_process(
     spec: &Spec,
     launch: &Launch,
     facts: &Facts,
-    home: &Plan,
+    made_by: &Plan,
     token: u32,
     quiet: bool,
 ) -> Result<Plan> {
     let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller };
-    let flags = home.namespaces;
+    let flags = made_by.namespaces;
     plan.op(
         Actor::Init,
         "start",
@@ -123,12 +123,12 @@ pub fn compile_process(
         "clone(2)",
         "another process here; nsbox-init is its parent",
     );
-    if let Some(cgroup) = &home.cgroup {
+    if let Some(cgroup) = &made_by.cgroup {
         enter(&mut plan, cgroup);
     }
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
-    payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
+    payload(&mut plan, spec, launch, facts, flags, made_by.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
     let (added, steps) = (Vec::new(), plan.steps);
@@ -295,18 +295,18 @@ pub fn compile_box_plan(
     compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested)
 }
 
-/// Make a plan for another process in the box that was made by `home`.
+/// Make a plan for another process in a box, which was made by the plan `made_by`.
 #[pyfunction(name = "compile_process")]
-#[pyo3(signature = (spec, launch, facts, home, token=0, quiet=false))]
+#[pyo3(signature = (spec, launch, facts, made_by, token=0, quiet=false))]
 pub fn compile_process_plan(
     spec: KnownSpec,
     launch: &Launch,
     facts: &Facts,
-    home: &Plan,
+    made_by: &Plan,
     token: u32,
     quiet: bool,
 ) -> Result<Plan> {
-    compile_process(&spec, launch, facts, home, token, quiet)
+    compile_process(&spec, launch, facts, made_by, token, quiet)
 }
 
 /// Make a plan.

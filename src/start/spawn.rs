@@ -22,7 +22,7 @@ use crate::channel::failure::failure;
 use crate::channel::sockets;
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure};
-use crate::image::{self, PLAN_IN_MESSAGE};
+use crate::image::{self, MAX_PLAN_IN_MESSAGE};
 use crate::pidfd::{self, reap};
 use crate::plan::compile::compile_plan;
 use crate::plan::facts::Facts;
@@ -138,7 +138,7 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     // Most plans fit into the socket's buffer, which is cheapest. A large environment needs a file, and so does every
     // plan where the administrator has made the buffers small.
     let sent = match encoded.len() {
-        0..=PLAN_IN_MESSAGE => send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT),
+        0..=MAX_PLAN_IN_MESSAGE => send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT),
         _ => Err(Errno::EMSGSIZE),
     };
     let file = match sent {

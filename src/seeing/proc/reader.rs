@@ -119,10 +119,10 @@ pub fn read(proc: &Dir, pids: Option<Vec<i32>>, wanted: Wanted) -> Result<Found,
 /// Where the PID namespace is among the ids.
 const PID: usize = 2;
 
-/// How many processes a worker takes at a time.
+/// Number of processes that a worker takes at a time.
 const BLOCK: usize = 32;
 
-/// How many workers pay for themselves: a thread costs about as much as reading two processes.
+/// Number of workers that pay off: a thread costs about as much as reading two processes.
 fn workers(processes: usize) -> usize {
     // SAFETY: plain numbers, for which zero is valid; writes the structure it is given.
     let cpus = unsafe {
@@ -143,13 +143,13 @@ struct Reader<'a> {
     links: [CString; KINDS.len()],
     /// The PID namespace of the proc, once a process with a single PID was read. Other processes in it have a single
     /// PID too.
-    home: Option<u64>,
+    own: Option<u64>,
 }
 
 impl<'a> Reader<'a> {
     fn new(proc: &'a Dir, wanted: Wanted) -> Self {
         let links = KINDS.map(|kind| c_string(kind.link.as_bytes()));
-        Reader { proc, wanted, buffer: vec![0; 16 * 1024], links, home: None }
+        Reader { proc, wanted, buffer: vec![0; 16 * 1024], links, own: None }
     }
 
     fn read(&mut self, pids: &[i32]) -> Result<Found, Errno> {
@@ -196,12 +196,12 @@ impl<'a> Reader<'a> {
             (process.namespaces, process.for_children) = self.namespaces(&dir)?;
         }
         let pid_namespace = process.namespaces.and_then(|ids| ids[PID]);
-        if wanted.status || wanted.pids && (pid_namespace.is_none() || self.home != pid_namespace) {
+        if wanted.status || wanted.pids && (pid_namespace.is_none() || self.own != pid_namespace) {
             let status = status(dir.read(c"status", &mut self.buffer)?);
             if status.pids.first() == Some(&pid) {
                 process.pids.clone_from(&status.pids);
                 if status.pids.len() == 1 {
-                    self.home = pid_namespace;
+                    self.own = pid_namespace;
                 }
             }
             process.status = wanted.status.then_some(status);
@@ -314,14 +314,14 @@ pub fn list(directory: &Dir, buffer: &mut [u8]) -> Result<Vec<i32>, Errno> {
         let some = directory.entries(buffer)?;
         found.extend(parse::entries(some).filter_map(parse::pid));
         // A proc stops only where there is no room for one more name, or at the end.
-        if some.len() + ENTRY < buffer.len() {
+        if some.len() + MAX_ENTRY < buffer.len() {
             return Ok(found);
         }
     }
 }
 
-/// More than an entry of a directory takes: 19 bytes and a name of up to 255.
-const ENTRY: usize = 512;
+/// More than an entry of a directory takes, in bytes: 19, and a name of up to 255.
+const MAX_ENTRY: usize = 512;
 
 /// Whether this process has run out of something: then others cannot be read, and a short list would be wrong.
 fn is_shortage(errno: Errno) -> bool {

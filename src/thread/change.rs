@@ -9,8 +9,8 @@ use crate::thread::calls::{
 };
 use crate::thread::undo::{Undo, join_step, names};
 
-/// Namespaces and directories that are about to be left.
-type Kept = (Vec<(u64, OwnedFd)>, Option<[OwnedFd; 2]>);
+/// The namespaces and directories that are about to be left.
+type Origin = (Vec<(u64, OwnedFd)>, Option<[OwnedFd; 2]>);
 
 /// What a scope does.
 pub enum Change {
@@ -22,7 +22,7 @@ pub enum Change {
 /// Open the namespaces the thread is in, and where the mounts are among them its directories. Its root, its working
 /// directory and its umask are no longer those of other threads then (CLONE_FS), which is for good: the kernel would
 /// not let the thread change its mount namespace otherwise, and it could not share them again.
-fn keep(flags: u64) -> std::result::Result<Kept, Failed> {
+fn keep(flags: u64) -> std::result::Result<Origin, Failed> {
     let mut namespaces = Vec::new();
     for kind in kinds_of(flags) {
         let fd = own_namespace(kind.name);

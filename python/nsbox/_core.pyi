@@ -829,10 +829,10 @@ def compile_box(
     """
 
 def compile_process(
-    spec: Incomplete, launch: Launch, facts: Facts, home: Plan, token: SupportsIndex = 0, quiet: bool = False
+    spec: Incomplete, launch: Launch, facts: Facts, made_by: Plan, token: SupportsIndex = 0, quiet: bool = False
 ) -> Plan:
     """
-    Make a plan for another process in the box that was made by `home`.
+    Make a plan for another process in a box, which was made by the plan `made_by`.
     """
 
 def die_with_parent(signal: SupportsIndex) -> None:

@@ -1,4 +1,4 @@
-//! Build the freestanding nsbox-init for the same target, so that `spawn.rs` can embed it.
+//! Build the freestanding nsbox-init for the same target, so that `src/image.rs` can embed it.
 
 use std::env;
 use std::path::PathBuf;

@@ -11,24 +11,25 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure};
-use crate::pidfd::above_stdio;
-use crate::plan::CallerAction;
 use nsbox_init::wire::{Op, Text};
 
-/// How long what is in it may take to end: so many times, so many milliseconds.
-const PATIENCE: (u32, Duration) = (1000, Duration::from_millis(2));
+/// Number of attempts to remove a cgroup whose processes have been killed, but have not ended yet.
+const MAX_ATTEMPTS: u32 = 1000;
+/// Interval between the attempts.
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The directory, and what is written there.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
     settings: Vec<Setting>,
-    /// The numbers by which nsbox-init knows the directory above, and the file by which processes enter.
+    /// The numbers of two descriptors that nsbox-init inherits: of the directory above, and of `cgroup.procs`.
     numbers: [AtomicI32; 2],
     /// The descriptors with these numbers, until nsbox-init has its own.
     open: Mutex<Option<[OwnedFd; 2]>>,
-    /// Whether it is there.
+    /// Whether the directory exists.
     made: AtomicBool,
     /// The process that made it.
     owner: u32,
@@ -44,13 +45,13 @@ impl PartialEq for Directory {
 }
 impl Eq for Directory {}
 
-/// A cgroup of one's own.
+/// A cgroup for one payload or one box.
 #[pyclass(frozen, module = "nsbox._core")]
 pub struct Cgroup(pub Arc<Directory>);
 
 #[pymethods]
 impl Cgroup {
-    /// Nothing is made yet. The settings are files, their texts, and whether they may be missing.
+    /// Describe it; nothing is made yet. The settings are files, their texts, and whether they may be missing.
     #[new]
     fn new(path: PathBuf, settings: Vec<Setting>) -> Self {
         Cgroup(Arc::new(Directory {
@@ -72,11 +73,6 @@ impl Cgroup {
     /// Make it.
     fn make(&self, py: Python<'_>) -> Result<()> {
         py.detach(|| self.0.make())
-    }
-
-    /// End what is in it, and remove it.
-    fn remove(&self, py: Python<'_>) {
-        py.detach(|| self.0.remove());
     }
 }
 
@@ -127,39 +123,43 @@ impl Directory {
         Ok([above_stdio(parent.into())?, above_stdio(procs.into())?])
     }
 
-    /// nsbox-init has its own descriptors now.
+    /// Close the descriptors: nsbox-init has its own now.
     pub fn close(&self) {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Kill what is in it, if nsbox-init has not done all this by itself, and remove it. In a child of os.fork it is
-    /// somebody else's.
+    /// Kill what is in it and remove it, if nsbox-init has not done that. A child of os.fork must not: the cgroup
+    /// belongs to its parent.
     pub fn remove(&self) {
         if self.owner != std::process::id() || !self.made.swap(false, Ordering::AcqRel) {
             return;
         }
         self.close();
-        for attempt in 0..PATIENCE.0 {
+        for attempt in 0..MAX_ATTEMPTS {
             match fs::remove_dir(&self.path) {
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     if attempt == 0 {
                         let _ = fs::write(self.path.join("cgroup.kill"), "1");
                     }
-                    std::thread::sleep(PATIENCE.1);
+                    std::thread::sleep(ATTEMPT_INTERVAL);
                 }
                 _ => return,
             }
         }
     }
 
-    /// The step of the caller.
-    pub fn action(&self) -> CallerAction {
-        let writes = self.settings.iter().map(|(file, text, _)| (file.clone(), text.clone())).collect();
-        CallerAction::Cgroup(self.path.clone(), writes)
+    /// Where it is made.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// The operation by which nsbox-init learns of it.
-    pub fn op(&self) -> Op<Vec<u8>> {
+    /// The files that are written in it, with their texts.
+    pub fn writes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.settings.iter().map(|(file, text, _)| (file.as_str(), text.as_str()))
+    }
+
+    /// The operation that makes nsbox-init remove it at the end.
+    pub fn removal(&self) -> Op<Vec<u8>> {
         let name = self.path.file_name().unwrap_or_default();
         let [parent, procs] = [0, 1].map(|index: usize| self.numbers[index].load(Ordering::Acquire));
         Op::Cgroup { parent, procs, name: Text([name.as_bytes(), b"\0"].concat()) }

@@ -8,10 +8,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::descriptors::{above_stdio, duplicate};
 use crate::error::{Error, Result, last};
-use crate::pidfd::{above_stdio, duplicate};
 
+/// The mode of a file that can be executed but not read.
 const EXECUTE_ONLY: u32 = 0o111;
+
+/// The largest plan that is sent as a message, in bytes: a third of the smallest buffer that a socket has by default
+/// (socket(7)).
+pub const MAX_PLAN_IN_MESSAGE: usize = 64 << 10;
 
 /// The freestanding binary that build.rs made.
 static BINARY: &[u8] = include_bytes!(env!("NSBOX_INIT"));
@@ -25,10 +30,10 @@ type Identity = (u64, u64);
 /// A descriptor of nsbox-init. The file is made once per process; what is returned is a duplicate, checked to be that
 /// file: programs that become daemons close all descriptors, and the number may then belong to something else.
 pub fn init() -> Result<OwnedFd> {
-    // In a child of os.fork the lock may be held for ever, by a thread that is not there.
+    // In a child of os.fork a thread that does not exist there may hold the lock for ever.
     let Ok(mut current) = CURRENT.try_lock() else { return file(c"nsbox-init", BINARY, true) };
     if let Some((fd, identity)) = *current {
-        // SAFETY: only duplicated; what it is, is looked at afterwards.
+        // SAFETY: only duplicated; which file it is, is checked afterwards.
         if let Ok(copy) = duplicate(unsafe { BorrowedFd::borrow_raw(fd) })
             && identity_of(&copy) == Some(identity)
         {
@@ -48,9 +53,10 @@ fn identity_of(fd: &OwnedFd) -> Option<Identity> {
     (unsafe { libc::fstat(fd.as_raw_fd(), &raw mut status) } == 0).then_some((status.st_dev, status.st_ino))
 }
 
-/// `bytes` in a sealed memfd; where that is forbidden (vm.memfd_noexec, a sysctl of each PID namespace, or a filter), in
-/// a file without a name. Neither leaves anything behind, and neither can be written through /proc/PID/exe from inside
-/// a box. An executable one cannot even be read, which keeps root of a new user namespace from tracing it (ptrace(2)).
+/// `bytes` in a sealed memfd; where that is forbidden (vm.memfd_noexec, a sysctl of each PID namespace, or a filter),
+/// in a file without a name. Neither leaves anything behind, and neither can be written through /proc/PID/exe from
+/// inside a box. An executable one cannot even be read, which keeps root of a new user namespace from tracing it
+/// (ptrace(2)).
 pub fn file(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd> {
     match in_memory(name, bytes, executable) {
         Err(Error::Os(call, errno @ (libc::EACCES | libc::EPERM | libc::ENOSYS))) => {
@@ -62,7 +68,7 @@ pub fn file(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<Owned
 
 /// `bytes` in a memfd that can no longer change (memfd_create(2)).
 fn in_memory(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd> {
-    // Since Linux 6.3 one says whether the file may be executed; before, the flags are unknown.
+    // These flags say whether the file may be executed; they are unknown before Linux 6.3.
     let kind = if executable { libc::MFD_EXEC } else { libc::MFD_NOEXEC_SEAL };
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: a C string and flags.
@@ -74,7 +80,7 @@ fn in_memory(name: &'static CStr, bytes: &[u8], executable: bool) -> Result<Owne
     if fd < 0 {
         return Err(last("memfd_create"));
     }
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: a new descriptor, which nothing else owns.
     let mut file = unsafe { File::from_raw_fd(fd) };
     file.write_all(bytes).map_err(|_| last("write"))?;
     if executable {
@@ -107,7 +113,7 @@ fn nameless_in(directory: &Path, bytes: &[u8], executable: bool) -> std::io::Res
     if executable {
         file.set_permissions(Permissions::from_mode(EXECUTE_ONLY))?;
         let (fd, nothing) = (again.as_raw_fd(), c"".as_ptr());
-        // SAFETY: plain numbers and a C string; only asks.
+        // SAFETY: plain numbers and a C string; changes nothing.
         let allowed = unsafe { libc::syscall(libc::SYS_faccessat2, fd, nothing, libc::X_OK, libc::AT_EMPTY_PATH) };
         if allowed != 0 {
             return Err(std::io::Error::last_os_error());

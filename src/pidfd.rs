@@ -1,27 +1,10 @@
-//! Processes by descriptor (pidfd_open(2)): open, signal, poll, reap. A number can be another process's by now; these
-//! cannot.
+//! Processes by descriptor (pidfd_open(2)): open, signal, reap. The kernel may give a PID to another process; a pidfd
+//! always refers to the same one.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::error::{Error, Result, last};
-
-/// A duplicate that is no standard stream. Descriptors that live on must not take the number of one that the program
-/// has closed: it would lose them, or write into them, when it opens that stream again.
-pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()) }
-}
-
-/// A duplicate (close-on-exec, and no standard stream).
-pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    // SAFETY: plain numbers.
-    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(last("fcntl(F_DUPFD_CLOEXEC)"));
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-}
+use crate::poll::poll_readable;
 
 /// A pidfd of a process.
 pub fn open(pid: i32) -> Result<OwnedFd> {
@@ -30,7 +13,7 @@ pub fn open(pid: i32) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(last("pidfd_open"));
     }
-    // SAFETY: a new descriptor that nobody else owns.
+    // SAFETY: a new descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
@@ -42,8 +25,8 @@ pub fn send_signal(pidfd: &OwnedFd, signal: i32) -> std::result::Result<(), i32>
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) }
 }
 
-/// The number under which *this* /proc shows the process, which is another than ours when /proc belongs to an outer
-/// PID namespace (proc_pid_fdinfo(5)).
+/// The PID of the process in *this* /proc, which is not ours if /proc belongs to an outer PID namespace
+/// (proc_pid_fdinfo(5)).
 pub fn number_in_proc(pidfd: &impl AsFd) -> std::result::Result<i32, i32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
@@ -60,7 +43,7 @@ pub enum Status {
     Killed(i32),
 }
 
-/// Reap a child (waitid(2), P_PIDFD). Nothing if it still runs and `block` is false, or if somebody else has reaped it.
+/// Reap a child (waitid(2), P_PIDFD). `None` if it still runs and `block` is false, or if it has been reaped elsewhere.
 pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
     loop {
         match wait_once(pidfd, if block { 0 } else { libc::WNOHANG }) {
@@ -71,8 +54,8 @@ pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
     }
 }
 
-/// Wait for the end of a child and reap it. When somebody else does that, as the kernel where SIGCHLD is ignored, the
-/// status may be unknown.
+/// Wait for the end of a child and reap it. The status may be unknown if it is reaped elsewhere: by another thread, or
+/// by the kernel where SIGCHLD is ignored.
 ///
 /// # Errors
 /// EINTR, when a signal came.
@@ -101,8 +84,8 @@ fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Optio
     })
 }
 
-/// How a process ended that somebody else has reaped: the kernel remembers it for the pidfd (PIDFD_GET_INFO, Linux
-/// 6.15). Nothing if it does not.
+/// How a process ended that has been reaped elsewhere, which the kernel keeps for the pidfd (PIDFD_GET_INFO, Linux
+/// 6.15). `None` if it does not.
 pub fn remembered(pidfd: &OwnedFd) -> Option<Status> {
     /// `struct pidfd_info` in its first size; the exit code is its last field.
     #[repr(C)]
@@ -134,40 +117,11 @@ impl Status {
         }
     }
 
-    /// As `subprocess` says it: a signal is a negative number.
+    /// As in `subprocess`: a signal is a negative number.
     pub fn returncode(self) -> i32 {
         match self {
             Status::Exited(code) => code,
             Status::Killed(signal) => -signal,
-        }
-    }
-}
-
-/// Which of `fds` have something to read, or have ended (ppoll(2)).
-pub fn poll_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>) -> Result<[bool; N]> {
-    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    let limit = timeout.map(|rest| libc::timespec {
-        tv_sec: rest.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: i64::from(rest.subsec_nanos()),
-    });
-    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: an array of that length, and pointers that are null or live.
-    if unsafe { libc::ppoll(polled.as_mut_ptr(), N as libc::nfds_t, limit, std::ptr::null()) } < 0 {
-        return Err(last("ppoll"));
-    }
-    Ok(polled.map(|one| one.revents != 0))
-}
-
-/// Wait until a process has ended, but not for ever; signals do not interrupt it.
-pub fn wait_bounded(pidfd: &impl AsRawFd, limit: Duration) -> bool {
-    let deadline = std::time::Instant::now() + limit;
-    loop {
-        let rest = deadline.saturating_duration_since(std::time::Instant::now());
-        match poll_readable([pidfd.as_raw_fd()], Some(rest)) {
-            Ok([true]) => return true,
-            Ok([false]) if rest.is_zero() => return false,
-            Ok([false]) | Err(Error::Os(_, libc::EINTR)) => {}
-            Err(_) => return false,
         }
     }
 }

@@ -6,7 +6,7 @@ const VERSION_3: u32 = 0x2008_0522;
 const PR_CAP_AMBIENT: usize = 47;
 const PR_CAP_AMBIENT_RAISE: usize = 2;
 
-/// Put every permitted capability into the inheritable and ambient sets. In a user namespace without maps nobody is
+/// Put every permitted capability into the inheritable and ambient sets. In a user namespace without maps no process is
 /// root, and an exec would drop them all (capabilities(7)). Neither id changes here, and the permitted set does not
 /// grow, so the dumpable flag of memory that is shared with another process stays as it is.
 ///

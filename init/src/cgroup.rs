@@ -9,16 +9,18 @@ use crate::sys::{self, EBUSY, Result};
 #[derive(Clone, Copy)]
 pub struct Cgroup {
     parent: i32,
-    /// The file by which processes enter it. The caller has opened it, and that is whose rights count.
+    /// `cgroup.procs`, by which processes enter it. The caller has opened it, so the rights of the caller count.
     procs: i32,
     name: &'static [u8],
 }
 
-/// How long it may take until everything in it is gone: so many times, so many milliseconds.
-const PATIENCE: (u32, u32) = (400, 5);
+/// Number of attempts to remove a cgroup whose processes have been killed, but have not ended yet.
+const MAX_ATTEMPTS: u32 = 400;
+/// Interval between the attempts, in milliseconds.
+const ATTEMPT_INTERVAL: u32 = 5;
 
 impl Cgroup {
-    /// Take over the descriptors. They are for us alone.
+    /// Take the descriptors, which no other program may inherit.
     pub fn new(parent: i32, procs: i32, name: &'static [u8]) -> Self {
         sys::set_cloexec(parent, true);
         sys::set_cloexec(procs, true);
@@ -30,10 +32,10 @@ impl Cgroup {
         [self.parent, self.procs]
     }
 
-    /// End what is in it, which is nothing but what descends from us, and remove it.
+    /// Kill what is in it, which are only descendants of init, and remove it.
     pub fn remove(&self, pid_1: bool) {
         if let Ok(directory) = sys::open_at(self.parent, self.name.as_ptr(), O_PATH | O_DIRECTORY) {
-            // Linux 5.14. Before, what follows has to be enough.
+            // Since Linux 5.14. Before, the SIGKILL below has to be enough.
             if let Ok(kill) = sys::open_at(directory, c"cgroup.kill".as_ptr().cast(), O_WRONLY) {
                 let _ = sys::write(kill, b"1");
                 sys::close(kill);
@@ -43,12 +45,12 @@ impl Cgroup {
         if pid_1 {
             sys::kill(-1, SIGKILL);
         }
-        for _ in 0..PATIENCE.0 {
+        for _ in 0..MAX_ATTEMPTS {
             while let Ok(Some(_)) = sys::wait(-1, &mut [0; 18], false) {}
             if sys::remove_directory(self.parent, self.name) != Err(EBUSY) {
                 return;
             }
-            let _ = sys::poll([-1], Some(PATIENCE.1));
+            let _ = sys::poll([-1], Some(ATTEMPT_INTERVAL));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What nsbox-init and the extension have in common: the language they speak, and the way they start a process.
+//! What nsbox-init and the extension share: the wire format, and the system calls that start a process.
 //!
 //! The program itself is `main.rs` and the modules it names. Both halves are built from this one crate, so that they
 //! cannot drift apart.

@@ -9,14 +9,14 @@
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the caller vouches for both ranges; the direction flag is clear by the ABI.
+    // SAFETY: the caller guarantees both ranges; the direction flag is clear by the ABI.
     unsafe {
         core::arch::asm!("rep movsb", inout("rcx") length => _, inout("rdi") to => _, inout("rsi") from => _,
             options(nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
     for index in 0..length {
-        // SAFETY: within the ranges the caller vouches for. black_box keeps the loop from becoming a memcpy call.
+        // SAFETY: within the ranges the caller guarantees. black_box keeps the loop from becoming a memcpy call.
         unsafe { *to.add(core::hint::black_box(index)) = *from.add(index) };
     }
     to
@@ -33,7 +33,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
         return unsafe { memcpy(to, from, length) };
     }
     for index in (0..length).rev() {
-        // SAFETY: within the ranges the caller vouches for.
+        // SAFETY: within the ranges the caller guarantees.
         unsafe { *to.add(core::hint::black_box(index)) = *from.add(index) };
     }
     to
@@ -46,14 +46,14 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the caller vouches for the range; the direction flag is clear by the ABI.
+    // SAFETY: the caller guarantees the range; the direction flag is clear by the ABI.
     unsafe {
         core::arch::asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte as u8,
             options(nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
     for index in 0..length {
-        // SAFETY: within the range the caller vouches for.
+        // SAFETY: within the range the caller guarantees.
         unsafe { *to.add(core::hint::black_box(index)) = byte as u8 };
     }
     to
@@ -66,7 +66,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, length: usize) -> i32 {
     for index in 0..length {
-        // SAFETY: within the ranges the caller vouches for.
+        // SAFETY: within the ranges the caller guarantees.
         let (one, other) = unsafe { (*left.add(core::hint::black_box(index)), *right.add(index)) };
         if one != other {
             return i32::from(one) - i32::from(other);
@@ -92,7 +92,7 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, length: usize) -> i
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut length = 0;
-    // SAFETY: the caller vouches for the NUL.
+    // SAFETY: the caller guarantees the NUL.
     while unsafe { *text.add(core::hint::black_box(length)) } != 0 {
         length += 1;
     }

@@ -1,7 +1,8 @@
-//! A new root, and what is mounted in it: by descriptors, so that what a path was resolved to is what is mounted on,
-//! whatever becomes of the path meanwhile.
+//! A new root, and what is mounted in it: by descriptors, so that a mount is on the file that a path was resolved to,
+//! even if the path changes meanwhile.
 //!
-//! Between [`root`] and [`pivot`] the working directory is the new root, and the paths of sources still mean the old one.
+//! Between [`root`] and [`pivot`] the working directory is the new root, and the paths of sources still mean the old
+//! one.
 
 use core::mem::size_of;
 use linux_raw_sys::general as k;
@@ -10,7 +11,7 @@ use syscalls::{Sysno, syscall};
 
 use crate::sys::{self, Errno};
 
-/// The error number, and which part of it went wrong.
+/// The error number, and the part that failed.
 type Result<T> = core::result::Result<T, (Errno, i64)>;
 
 const EMPTY: *const u8 = c"".as_ptr().cast();
@@ -25,7 +26,7 @@ macro_rules! call {
     };
 }
 
-/// A descriptor that is closed when it is done with.
+/// A descriptor that is closed when the value is dropped.
 struct Fd(i32);
 
 impl Drop for Fd {
@@ -44,7 +45,7 @@ pub fn root(path: &[u8]) -> Result<()> {
     call!(Attach, fchdir, tree.0).map(drop)
 }
 
-/// Make the working directory the root, and let go of the old one: with both in the same place no directory is needed
+/// Make the working directory the root, and unmount the old one: with both in the same place no directory is needed
 /// to put the old one on, and the unmount finds it on top (pivot_root(2), NOTES).
 pub fn pivot() -> Result<()> {
     let here = c".".as_ptr();
@@ -53,7 +54,7 @@ pub fn pivot() -> Result<()> {
     sys::chdir(c"/".as_ptr().cast()).map_err(|errno| (errno, MountPart::Attach as i64))
 }
 
-/// Mount what is at `source` on `target` too. Attributes are set before anybody can see it (mount_setattr(2)).
+/// Mount what is at `source` on `target` too. Attributes are set before the mount is visible (mount_setattr(2)).
 pub fn bind(source: &[u8], target: &[u8], inside: bool, recursive: bool, attributes: u64) -> Result<()> {
     let depth = if recursive { k::AT_RECURSIVE } else { 0 };
     let tree = copy(k::AT_FDCWD, source.as_ptr(), depth)?;
@@ -109,7 +110,7 @@ fn resolve(path: &[u8], inside: bool) -> Result<Fd> {
         resolve: u64::from(k::RESOLVE_IN_ROOT | k::RESOLVE_NO_MAGICLINKS),
     };
     let mut found = Err((sys::EAGAIN, MountPart::Target as i64));
-    for _ in 0..sys::ATTEMPTS {
+    for _ in 0..sys::MAX_ATTEMPTS {
         found = call!(Target, openat2, start.0, path.as_ptr(), &raw const how, size_of::<k::open_how>());
         if !matches!(found, Err((sys::EAGAIN, _))) {
             break;

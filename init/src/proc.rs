@@ -1,5 +1,5 @@
-//! A proc that nobody else has a hand in: what is on /proc when a box is made, before anything runs in it. Programs may
-//! mount on it, or on any file in it, whatever they like; what is asked through this one is told by the kernel.
+//! The proc of init: the one on /proc when a box is made, before any program runs in it. Programs may mount other files
+//! on /proc, or on any file in it; what is read through this one comes from the kernel.
 
 use linux_raw_sys::general as k;
 
@@ -12,11 +12,11 @@ pub struct Proc {
     sys: i32,
 }
 
-/// What is a directory, only to find things in it.
+/// A directory, opened only to find things in it.
 const DIRECTORY: u32 = k::O_PATH | k::O_DIRECTORY;
 
 impl Proc {
-    /// Find it. `given` is a descriptor of one, or -1.
+    /// Open it. `given` is a descriptor of one, or -1.
     pub fn find(given: i32) -> Self {
         let here = || sys::open(c"/proc".as_ptr().cast(), DIRECTORY);
         let found = if given < 0 { here() } else { Ok(given) };
@@ -26,13 +26,13 @@ impl Proc {
         Proc { root, sys }
     }
 
-    /// What has to stay open.
+    /// The descriptors that have to stay open.
     pub fn descriptors(self) -> [i32; 2] {
         [self.root, self.sys]
     }
 
-    /// Open `path`, a C string without the `/proc/` it would begin with. Nothing that is mounted there is looked at; where
-    /// something is, a new proc serves, which is mounted nowhere, if the kernel lets us have one.
+    /// Open `path`, a C string without the `/proc/` it would begin with. A file that is mounted there is not opened: a
+    /// new proc is used instead, mounted nowhere, if the kernel allows one.
     pub fn open(self, path: &[u8], flags: u32) -> Result<i32> {
         let found = match path.strip_prefix(b"sys/") {
             Some(rest) => sys::open_here(self.sys, rest, flags),
@@ -47,8 +47,8 @@ impl Proc {
         found
     }
 
-    /// Open the directory of a process, whose number here may be another one: this proc can be for an outer PID namespace. A
-    /// pidfd tells it (proc_pid_fdinfo(5)). Where it does not, a new proc serves, if the kernel lets us have one.
+    /// Open the directory of a process, whose PID in this proc may differ: the proc can be for an outer PID namespace.
+    /// The fdinfo of a pidfd has it (proc_pid_fdinfo(5)). Without it a new proc is used, if the kernel allows one.
     pub fn open_process(self, pid: i32) -> Result<i32> {
         let pidfd = sys::pidfd_open(pid)?;
         let found = self.number_of(pidfd).and_then(|number| self.open(&number, DIRECTORY));
@@ -61,7 +61,7 @@ impl Proc {
         })
     }
 
-    /// The number that this proc has for the process of a pidfd, as a C string.
+    /// The PID in this proc of the process of a pidfd, as a C string.
     fn number_of(self, pidfd: i32) -> Result<[u8; 12]> {
         const BEFORE: &[u8] = b"\nPid:\t";
         let mut text = [0; 12];
@@ -81,12 +81,12 @@ impl Proc {
         let end = rest.iter().position(|byte| !byte.is_ascii_digit()).ok_or(ENOENT)?;
         let mut number = [0; 12];
         number.get_mut(..end).ok_or(ENOENT)?.copy_from_slice(&rest[..end]);
-        // Neither 0 nor -1, which stand for one that this proc does not know.
+        // Neither 0 nor -1, which mean that the process has no PID in this proc.
         if matches!(number[0], b'1'..=b'9') { Ok(number) } else { Err(ENOENT) }
     }
 
-    /// Open what a link that is no path leads to: a namespace, as `self/ns/net`. Those are on a file system of their own,
-    /// so only their directory can be looked at in this way.
+    /// Open a namespace, as `self/ns/net`. Namespaces are on a file system of their own, so RESOLVE_NO_XDEV is only for
+    /// their directory.
     pub fn open_link(self, path: &[u8]) -> Result<i32> {
         let slash = path.iter().rposition(|&byte| byte == b'/').ok_or(EXDEV)?;
         let mut directory = [0; 64];
@@ -96,4 +96,15 @@ impl Proc {
         sys::close(directory);
         result
     }
+}
+
+/// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc is used,
+/// whichever PID namespace it is for; without it a new one, mounted nowhere, if the kernel allows that.
+pub fn open_children(given: i32) -> Result<(i32, i32)> {
+    let children_in = |proc: i32| {
+        let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), k::O_RDONLY)?;
+        if sys::is_proc(children) { Ok((proc, children)) } else { Err(sys::ENOENT) }
+    };
+    let proc = if given < 0 { sys::open(c"/proc".as_ptr().cast(), DIRECTORY) } else { Ok(given) };
+    proc.and_then(children_in).or_else(|_| sys::detached_proc().and_then(children_in))
 }

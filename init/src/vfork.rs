@@ -1,8 +1,8 @@
 //! A vfork-style clone: the child shares our memory, on a stack of its own, while we are suspended.
 //!
-//! The extension starts nsbox-init with it, nsbox-init starts the payload. Sharing the
-//! memory makes the cost independent of the size of the caller's heap (fork(2) copies page tables: 15-70 ms at
-//! 0.25-1 GB). The price is that the child may do nothing but make system calls on data prepared beforehand.
+//! The extension starts nsbox-init with it, nsbox-init starts the payload. Sharing the memory makes the cost
+//! independent of the size of the caller's heap (fork(2) copies page tables: 15-70 ms at 0.25-1 GB). The price is that
+//! the child may do nothing but make system calls on data prepared beforehand.
 //!
 //! A raw system call is needed because the child must not return through the stack frame the parent will return
 //! into; the C library's `clone()` covers neither clone3 nor a process without a C library.
@@ -12,19 +12,26 @@ use core::mem::{MaybeUninit, size_of};
 use core::sync::atomic::{AtomicI32, Ordering};
 use syscalls::{Sysno, raw_syscall};
 
-/// `struct clone_args` up to `tls`: its first published size, accepted by every kernel with clone3 (clone(2)).
+/// `struct clone_args` (clone(2)). A field that is not used is 0.
 #[repr(C, align(8))]
 #[derive(Debug, Default, Clone, Copy)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
+#[expect(missing_docs, reason = "the names of the kernel")]
+pub struct CloneArgs {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
 }
+
+/// Size of [`CloneArgs`] up to `tls`, in bytes: its first published size, which every kernel with clone3 accepts.
+const CLONE_ARGS_SIZE_VER0: u64 = 64;
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_PIDFD: u64 = 0x1000;
@@ -53,7 +60,7 @@ impl Method {
     }
 }
 
-/// A child that exists. The pidfd belongs to whoever called.
+/// A new child. The pidfd belongs to the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Born {
     /// Its PID in the namespace of the caller.
@@ -71,7 +78,7 @@ pub struct Born {
 ///
 /// # Safety
 /// All signals must be blocked, or a handler of ours runs in the child. `child` must not return, unwind, allocate,
-/// take a lock or touch thread-local state, and must leave by execve or exit. `stack` must be its alone.
+/// take a lock or touch thread-local state, and must leave by execve or exit. Nothing else may use `stack`.
 pub unsafe fn vfork(
     flags: u64,
     stack: &mut [MaybeUninit<u8>],
@@ -83,8 +90,8 @@ pub unsafe fn vfork(
     unsafe { clone(flags, core::ptr::null(), stack, child, data) }
 }
 
-/// As [`vfork`], but nobody waits: the child uses its stack and its data until it has called execve or ended. With a copy
-/// of our memory, unless `share_memory`, it can only tell in memory that is shared all the same.
+/// As [`vfork`], but without waiting: the child uses its stack and its data until it has called execve or ended.
+/// Without `share_memory` it has a copy of our memory, and can report only in a shared mapping.
 ///
 /// # Errors
 /// As [`vfork`].
@@ -103,16 +110,17 @@ pub unsafe fn vfork_unwatched(
     unsafe { clone(flags | how, core::ptr::null(), stack, child, data) }
 }
 
-/// What a word says when the process is gone that was to be told by it (robust_futex ABI).
+/// The bit that the kernel sets in the futex of a thread that has ended (linux/futex.h).
 const FUTEX_OWNER_DIED: i32 = 0x4000_0000;
+/// The bit that asks the kernel to wake waiters then.
 const FUTEX_WAITERS: i32 = i32::MIN;
 
-/// As [`vfork`], but it is we who wait, not the kernel for us: `meanwhile` is called from time to time, and ends the wait
-/// when it returns true, which it has to when the child has ended.
+/// As [`vfork`], but the wait is ours, not the kernel's: `meanwhile` is called every tenth of a second, and ends the
+/// wait by returning true. It must do so when the child has ended.
 ///
-/// When the child leaves the memory that it shares with us, the kernel clears the word `present` and wakes who waits for
-/// that: CLONE_CHILD_CLEARTID (clone(2)). Kernels before 5.10 do not when the child ends by dumping core. A child with a
-/// copy has to call [`Leaving::tell`] with the same word, which then has to be in memory that is shared all the same.
+/// When the child leaves the memory that it shares with us, the kernel clears the futex `present` and wakes its waiter:
+/// CLONE_CHILD_CLEARTID (clone(2)). Kernels before 5.10 do not when the child ends by dumping core. A child with a
+/// copy has to call [`Leaving::register`] with the same futex, which then has to be in a shared mapping.
 ///
 /// # Errors
 /// As [`vfork`].
@@ -133,14 +141,14 @@ pub unsafe fn vfork_watched(
     const SLICE: [i64; 2] = [0, 100_000_000];
     present.store(1, Ordering::Relaxed);
     let how = if share_memory { CLONE_VM | CLONE_CHILD_CLEARTID } else { 0 };
-    // SAFETY: this function's own contract; the word outlives the child's stay in our memory, or what is left of it.
+    // SAFETY: this function's own contract; the futex outlives the child's stay in our memory, or in its copy.
     let born = unsafe { clone(flags | how, present.as_ptr(), stack, child, data)? };
     loop {
         let word = present.load(Ordering::Acquire);
         if word == 0 || word & FUTEX_OWNER_DIED != 0 {
             return Ok(born);
         }
-        // SAFETY: a live word and a live timespec.
+        // SAFETY: a live futex and a live timespec.
         let waited = unsafe { raw_syscall!(Sysno::futex, present.as_ptr(), FUTEX_WAIT, word, SLICE.as_ptr(), 0, 0) };
         if waited != 0 && meanwhile(&born) {
             return Ok(born);
@@ -148,22 +156,23 @@ pub unsafe fn vfork_watched(
     }
 }
 
-/// By which a child with a copy of our memory tells that it has left it, by an exec or its end: the kernel does for it what
-/// it does for those who die with a lock (get_robust_list(2)).
+/// Lets a child that has a copy of our memory report that it has exec'ed or exited. The kernel does for `present` what
+/// it does for a lock whose owner has ended (get_robust_list(2)).
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Leaving {
-    /// `struct robust_list_head`: the first entry, the way from an entry to its word, and an entry that is being made.
+    /// `struct robust_list_head`: the first entry, the offset from an entry to its futex, and an entry that is being
+    /// added.
     first: usize,
     offset: usize,
     pending: usize,
-    /// The one entry: the next one, which is the head again.
+    /// The only entry: a pointer to the next one, which is the head again.
     entry: usize,
 }
 
 impl Leaving {
-    /// Arrange it for this process. The value must stay where it is until the exec.
-    pub fn tell(&mut self, present: &AtomicI32) {
+    /// Register it for this process. The value must stay where it is until the exec.
+    pub fn register(&mut self, present: &AtomicI32) {
         let entry = &raw const self.entry as usize;
         self.offset = (present.as_ptr() as usize).wrapping_sub(entry);
         self.first = entry;
@@ -177,7 +186,7 @@ impl Leaving {
     }
 }
 
-/// clone3(2) or clone(2) with a pidfd, and with `present` as the word for CLONE_CHILD_CLEARTID.
+/// clone3(2) or clone(2) with a pidfd, and with `present` as the futex for CLONE_CHILD_CLEARTID.
 ///
 /// # Safety
 /// As for [`vfork`], if memory is shared until the child has left it.
@@ -202,10 +211,10 @@ unsafe fn clone(
         stack_size: size as u64,
         ..CloneArgs::default()
     };
-    let arguments = [&raw const args as u64, size_of::<CloneArgs>() as u64, 0, 0, 0];
+    let arguments = [&raw const args as u64, CLONE_ARGS_SIZE_VER0, 0, 0, 0];
     // SAFETY: a valid clone_args and its size; the rest is this function's own contract.
     let (result, method) = match unsafe { clone_call(CLONE3, arguments, child, data) } {
-        // clone(2) has no CLONE_CLEAR_SIGHAND, which is a second belt: signals are blocked until the exec, and
+        // clone(2) has no CLONE_CLEAR_SIGHAND, which is not strictly needed: signals are blocked until the exec, and
         // the exec resets handlers (signal(7)). It stores the pidfd through the parent_tid argument, and wants the
         // top of the stack. The child_tid argument comes fourth or fifth, by the architecture; the other one, the
         // thread's own storage, is not looked at without CLONE_SETTLS.

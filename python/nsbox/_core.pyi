@@ -16,6 +16,7 @@ __all__ = [
     "IpcFiles",
     "Kind",
     "Launch",
+    "MountFlag",
     "Outcome",
     "Plan",
     "Probe",
@@ -25,6 +26,7 @@ __all__ = [
     "SpecRead",
     "Step",
     "ThreadScope",
+    "capabilities",
     "clone3",
     "compile",
     "compile_box",
@@ -38,6 +40,7 @@ __all__ = [
     "landlock_layers",
     "list_queues",
     "mount",
+    "mount_flags",
     "namespace_relations",
     "open_box",
     "open_proc",
@@ -61,7 +64,7 @@ __version__: Final[str]
 @final
 class Box:
     """
-    The handle of a box.
+    The handle of a box: nsbox-init in new namespaces, which carries out requests there.
     """
     def __repr__(self, /) -> str: ...
     def events(self, /) -> list[Event]:
@@ -71,7 +74,7 @@ class Box:
     @property
     def is_own(self, /) -> bool:
         """
-        Whether this process has made it: not so in a child of os.fork.
+        Whether this process has made it. A child of os.fork has not.
         """
     @property
     def is_stopped(self, /) -> bool:
@@ -80,7 +83,7 @@ class Box:
         """
     def kill(self, /) -> None:
         """
-        End everything in it.
+        End everything in the box.
         """
     @property
     def method(self, /) -> str:
@@ -89,12 +92,12 @@ class Box:
         """
     def perform(self, /, plan: Plan) -> Outcome:
         """
-        Have nsbox-init do something.
+        Have nsbox-init carry out a request by itself.
         """
     @property
     def pid(self, /) -> int:
         """
-        nsbox-init's PID as the caller sees it.
+        The PID of nsbox-init as the caller sees it.
         """
     @property
     def pidfd(self, /) -> int:
@@ -108,7 +111,7 @@ class Box:
         """
     def run(self, /, plan: Plan, fds: SupportsGetItem[int, SupportsIndex], token: SupportsIndex) -> Exit:
         """
-        Start a process here, and wait for its end: `start` and `wait` in one, for when there is nothing to do in between.
+        Start a process here, and wait for its end: `start` and `wait` in one call.
         """
     def start(self, /, plan: Plan, fds: SupportsGetItem[int, SupportsIndex], token: SupportsIndex) -> Child:
         """
@@ -117,7 +120,7 @@ class Box:
     @property
     def times(self, /) -> list[tuple[int, int]]:
         """
-        How long each step of the plan took that nsbox-init carried out: its number, and nanoseconds.
+        For each step that nsbox-init carried out: its number, and the time it took, in nanoseconds.
         """
     def token(self, /) -> int:
         """
@@ -125,18 +128,18 @@ class Box:
         """
     def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
         """
-        Wait for its end: with a new PID namespace, of every process in it. `timeout` is in seconds; nothing is returned
-        when it passes first.
+        Wait for its end: with a new PID namespace, for the end of every process in it. `timeout` is in seconds; None is
+        returned when it passes first.
         """
 
 @final
 class Cgroup:
     """
-    A cgroup of one's own.
+    A cgroup for one payload or one box.
     """
     def __new__(cls, /, path: str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str, bool]]) -> Cgroup:
         """
-        Nothing is made yet. The settings are files, their texts, and whether they may be missing.
+        Describe it; nothing is made yet. The settings are files, their texts, and whether they may be missing.
         """
     def make(self, /) -> None:
         """
@@ -147,22 +150,18 @@ class Cgroup:
         """
         Its directory.
         """
-    def remove(self, /) -> None:
-        """
-        End what is in it, and remove it.
-        """
 
 @final
 class Child:
     """
-    A running payload with its nsbox-init.
+    A payload with its nsbox-init.
     """
     def __repr__(self, /) -> str: ...
     @property
     def end_fd(self, /) -> int:
         """
-        A descriptor that is readable when everything is over; -1 once that is known. It belongs to this object, and is
-        only for waiting (poll(2)).
+        A descriptor that is readable when everything has ended; -1 once it is known how the payload ended. It belongs
+        to this object, and is only for polling (poll(2)).
         """
     @property
     def init_pid(self, /) -> int:
@@ -177,11 +176,11 @@ class Child:
     @property
     def is_own(self, /) -> bool:
         """
-        Whether this process has started it, and so may wait for it: not so in a child of os.fork.
+        Whether this process has started it, and so may wait for it. A child of os.fork has not.
         """
     def kill(self, /) -> None:
         """
-        SIGKILL to PID 1 of the new PID namespace, and so to everything in it; without one, to the payload, after
+        Send SIGKILL to PID 1 of the new PID namespace, which ends everything in it; without one to the payload, after
         which nsbox-init ends the rest. In a box, to the payload alone.
         """
     @property
@@ -202,7 +201,7 @@ class Child:
     @property
     def pidfd(self, /) -> int:
         """
-        A pidfd of the payload; -1 once it is known how that ended. It belongs to this object.
+        A pidfd of the payload; -1 once it is known how the payload ended. It belongs to this object.
         """
     @property
     def plan(self, /) -> Plan:
@@ -215,19 +214,19 @@ class Child:
         """
     def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
         """
-        Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds;
-        nothing is returned when it passes first.
+        Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds; None
+        is returned when it passes first.
         """
 
 @final
 class Errand:
     """
-    Plans for errands.
+    Plans for such requests.
     """
     @staticmethod
     def abort(token: SupportsIndex) -> Plan:
         """
-        End a process that was started with this token.
+        Kill the process that was started with this token.
         """
     @staticmethod
     def detached(fstype: bytes) -> Plan:
@@ -272,7 +271,7 @@ class Errand:
     @staticmethod
     def open_own(path: bytes, link: bool) -> Plan:
         """
-        Open a file of proc for reading, or a namespace, which is behind a link that is no path.
+        Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
         """
     @staticmethod
     def read(path: bytes) -> Plan:
@@ -282,7 +281,7 @@ class Errand:
     @staticmethod
     def reap(always: bool, now: bool) -> Plan:
         """
-        Reap orphans: from now on, and those that wait.
+        Reap orphans: `always` from now on, `now` those that have ended.
         """
     @staticmethod
     def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
@@ -297,8 +296,8 @@ class Errand:
     @staticmethod
     def write(path: bytes, data: bytes) -> Plan:
         """
-        Write a file of proc, in one write(2). Here as below the path has no `/proc/` to begin with; the proc is the one
-        that was there before anything ran in the box.
+        Write a file of proc, in one write(2). Here and below the path is without `/proc/`, and the proc is the one that
+        was mounted before any program ran in the box.
         """
 
 @final
@@ -315,7 +314,7 @@ class Event:
     @property
     def number(self, /) -> int:
         """
-        Its number. Where one is missing, the event got lost: too many came before anybody looked.
+        Its number. A gap in the numbers means that events were lost: the kernel's buffer was full.
         """
     @property
     def pid(self, /) -> int:
@@ -325,7 +324,7 @@ class Event:
     @property
     def status(self, /) -> int | None:
         """
-        The exit status, negative for a signal; the number of a signal; nothing for a start.
+        The exit status, negative for a signal; the number of a signal; None for a start.
         """
     @property
     def time(self, /) -> float:
@@ -336,7 +335,7 @@ class Event:
 @final
 class Exit:
     """
-    How something ended.
+    How a payload or a box ended.
     """
     @property
     def returncode(self, /) -> int:
@@ -346,13 +345,13 @@ class Exit:
     @property
     def rusage(self, /) -> tuple[float, float, list[int]] | None:
         """
-        Resource usage as `resource.struct_rusage` takes it; nothing if nsbox-init could not report it.
+        Resource usage as `resource.struct_rusage` takes it; None if nsbox-init could not report it.
         """
 
 @final
 class Facts:
     """
-    What the plan depends on besides the wish: the caller's own situation.
+    What a plan depends on besides what is asked for.
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __ne__(self, value: object, /) -> bool: ...
@@ -413,7 +412,7 @@ class Facts:
 @final
 class IpcFiles:
     """
-    The files of an IPC namespace; nothing for what could not be read.
+    The files of an IPC namespace; None for what could not be read.
     """
     @property
     def ids_inside(self, /) -> bool:
@@ -525,19 +524,41 @@ class Launch:
         """
 
 @final
+class MountFlag:
+    """
+    One flag.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def name(self, /) -> str:
+        """
+        Its name in C, such as `MS_RDONLY`.
+        """
+    @property
+    def number(self, /) -> int:
+        """
+        Its number.
+        """
+    @property
+    def word(self, /) -> str | None:
+        """
+        Its word among the options of mount(8), such as `ro`; for propagation the word of `--make-...`.
+        """
+
+@final
 class Outcome:
     """
-    What an errand brought.
+    The result of a request that nsbox-init carried out by itself.
     """
     @property
     def data(self, /) -> bytes | None:
         """
-        What a file says.
+        The contents of a file.
         """
     @property
     def fd(self, /) -> int | None:
         """
-        A descriptor that was brought; nothing if none was, or it has been taken. It belongs to this object.
+        The descriptor that came with the reply; None if none came, or if it has been taken. It belongs to this object.
         """
     def file(self, /) -> Any:
         """
@@ -545,7 +566,7 @@ class Outcome:
         """
     def is_proc(self, /) -> bool:
         """
-        Whether it is of a proc.
+        Whether the descriptor is of a proc.
         """
     @property
     def nanoseconds(self, /) -> int:
@@ -571,7 +592,7 @@ class Plan:
         """
     def encode(self, /) -> bytes:
         """
-        The bytes nsbox-init is given.
+        The bytes that are sent to nsbox-init.
         """
     @property
     def joined(self, /) -> list[str]:
@@ -592,8 +613,8 @@ class Plan:
 @final
 class Probe:
     """
-    What the calls answered, as error numbers. A filter answers EPERM or ENOSYS before the kernel looks at the
-    arguments, which are chosen so that the kernel refuses them for another reason.
+    The results of the calls, as error numbers. A filter returns EPERM or ENOSYS before the kernel checks the arguments,
+    which are chosen so that the kernel refuses them for another reason.
     """
     @property
     def clone3(self, /) -> int:
@@ -603,7 +624,8 @@ class Probe:
     @property
     def clone_refused(self, /) -> list[str]:
         """
-        The kinds of namespaces that clone(2) is not even asked for: the kernel would say EINVAL.
+        The kinds of namespaces for which clone(2) fails before the kernel checks the arguments: the kernel returns
+        EINVAL.
         """
     @property
     def execveat(self, /) -> int:
@@ -666,7 +688,7 @@ class ProcFile:
 @final
 class Relation:
     """
-    A namespace and its relations; nothing where there is none, or where it lies outside of what the caller may know.
+    A namespace and its relations; None where there is none, or where the caller may not know it.
     """
     @property
     def id(self, /) -> int:
@@ -686,7 +708,8 @@ class Relation:
     @property
     def owner_uid(self, /) -> int | None:
         """
-        The user who made the owning user namespace, or this one if it is one, as the caller's has them.
+        The user who made the owning user namespace (or this one, if it is a user namespace), as an id in the caller's
+        user namespace.
         """
     @property
     def parent(self, /) -> int | None:
@@ -745,11 +768,11 @@ class ThreadScope:
     """
     def __enter__(self, /) -> ThreadScope:
         """
-        Go.
+        Enter.
         """
     def __exit__(self, _kind: Any | None, value: BaseException | None, _traceback: Any | None, /) -> None:
         """
-        Go back.
+        Leave.
         """
     def __new__(
         cls,
@@ -780,6 +803,11 @@ class ThreadScope:
         Whether a thread has entered it, or has tried to.
         """
 
+def capabilities() -> list[tuple[str, int]]:
+    """
+    Every capability by its name, with its number.
+    """
+
 def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsIndex = 0) -> tuple[int, int]:
     """
     clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
@@ -801,20 +829,20 @@ def compile_box(
     """
 
 def compile_process(
-    spec: Incomplete, launch: Launch, facts: Facts, home: Plan, token: SupportsIndex = 0, quiet: bool = False
+    spec: Incomplete, launch: Launch, facts: Facts, made_by: Plan, token: SupportsIndex = 0, quiet: bool = False
 ) -> Plan:
     """
-    Make a plan for another process in the box that `home` made.
+    Make a plan for another process in a box, which was made by the plan `made_by`.
     """
 
 def die_with_parent(signal: SupportsIndex) -> None:
     """
-    Have this signal when the parent dies (PR_SET_PDEATHSIG(2const)).
+    prctl(PR_SET_PDEATHSIG): have this signal sent when the parent ends (PR_SET_PDEATHSIG(2const)).
     """
 
 def facts() -> Facts:
     """
-    The calling thread's situation.
+    The facts of the calling thread.
     """
 
 def forget_scopes() -> None:
@@ -845,15 +873,15 @@ def kinds() -> list[Kind]:
 
 def landlock_layers() -> int | None:
     """
-    In how many Landlock domains the calling thread is: any of them forbids all mounts (landlock(7)). Nothing, where the
+    Number of Landlock domains that the calling thread is in: any of them forbids all mounts (landlock(7)). None if the
     kernel has no Landlock.
 
-    It is found out by a thread that enters as many more as the kernel allows, and ends: a domain belongs to a thread.
+    A thread enters as many more domains as the kernel allows, and ends: a domain belongs to a thread.
     """
 
 def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
     """
-    The POSIX message queues in an mqueue that is mounted somewhere; nothing if it cannot be listed. The descriptor stays
+    The POSIX message queues in an mqueue that is mounted somewhere; None if it cannot be listed. The descriptor stays
     the caller's.
     """
 
@@ -868,12 +896,17 @@ def mount(
     mount(2).
     """
 
+def mount_flags() -> list[MountFlag]:
+    """
+    Every flag of mount(2), mount_setattr(2) and umount2(2), in this order.
+    """
+
 def namespace_relations(
     proc: Proc, handles: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]]]
 ) -> list[Relation]:
     """
-    Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
-    leads to something else by now, is left out.
+    Find the relations of namespaces of processes in a proc, and of their parents and owners. Handles that no longer
+    lead to the namespace are left out.
     """
 
 def open_box(plan: Plan, outer: Box | None = None) -> Box:
@@ -898,7 +931,7 @@ def pivot_root(new_root: bytes | bytearray, put_old: bytes | bytearray) -> None:
 
 def probe() -> Probe:
     """
-    Ask.
+    Make the calls.
     """
 
 def read_ipc(pid: SupportsIndex | None) -> IpcFiles:
@@ -922,8 +955,7 @@ def read_processes(
 
 def run(spec: Incomplete, launch: Launch, cgroup: Cgroup | None = None, join: Incomplete | None = None) -> Exit:
     """
-    Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one, for when nobody has
-    anything to do in between.
+    Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one call.
     """
 
 def setdomainname(name: bytes | bytearray) -> None:
@@ -943,16 +975,16 @@ def setns(fd: SupportsIndex, nstype: SupportsIndex = 0) -> None:
 
 def shed_privileges(keep_caps: bool, no_new_privs: bool) -> None:
     """
-    Give up what a payload does not have: with `no_new_privs` the prospect of more rights, and unless it is root or is to
-    keep them the capabilities. Entering a user namespace gives all of them, and an exec by root lets them pass; kept ones
-    pass any exec (capabilities(7)).
+    Drop the privileges that a payload does not have. With `no_new_privs` no exec grants any. A process that is not root
+    drops all capabilities, unless `keep_caps`: entering a user namespace has given it all of them, and an exec keeps
+    them for root, or if they are ambient (capabilities(7)).
     """
 
 def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:
     """
     Carry out `plan` until its payload runs.
 
-    `encoded` replaces what nsbox-init is given, for tests of how it defends itself.
+    `encoded` replaces the bytes that nsbox-init is given: for tests of how it refuses damaged plans.
     """
 
 def umount2(target: bytes | bytearray, flags: SupportsIndex = 0) -> None:

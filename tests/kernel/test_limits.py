@@ -310,7 +310,7 @@ def test_files_are_written(ground: Path) -> None:
     made = _core.Cgroup(ground / "made", files)
     made.make()
     assert (Path(made.path) / "cgroup.max.descendants").read_text() == "3\n"
-    made.remove()
+    del made
     for wrong, number in ((("memory.nonexistent", "0", False), errno.ENOENT),
                           (("cgroup.max.descendants", "many", False), errno.EINVAL)):  # fmt: skip
         with pytest.raises(nsbox.SpawnError) as caught:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-__all__ = ["HEADER", "Operation", "checksum", "pack", "sealed", "unpack"]
+__all__ = ["HEADER", "Operation", "headed", "pack", "unpack"]
 
-HEADER = 24
-"""Magic word, version, count of operations, length of the whole, checksum of the rest."""
+HEADER = 8
+"""Length of the whole, count of operations."""
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,15 @@ class Operation:
     fields: bytes
 
 
-def checksum(data: bytes) -> int:
-    """Return the core's variant of FNV-1a, 64 bits: on words, each step followed by a rotation."""
-    value = 0xCBF29CE484222325
-    whole = len(data) // 8 * 8
-    for word in (*struct.unpack(f"={whole // 8}Q", data[:whole]), *data[whole:]):
-        value = (value ^ word) * 0x100000001B3 % 2**64
-        value = (value << 29 | value >> 35) % 2**64
-    return value
-
-
-def sealed(body: bytes, count: int, *, magic: bytes = b"nsbx", version: int = 1) -> bytes:
+def headed(body: bytes, count: int) -> bytes:
     """Return a plan with a right header around whatever the body is."""
-    return struct.pack("=4sHHQQ", magic, version, count, HEADER + len(body), checksum(body)) + body
+    return struct.pack("=II", HEADER + len(body), count) + body
 
 
 def pack(operations: list[Operation]) -> bytes:
     """Return the plan of these operations."""
     lines = (struct.pack("=HHI", op.tag, op.step, len(op.fields)) + op.fields for op in operations)
-    return sealed(b"".join(lines), len(operations))
+    return headed(b"".join(lines), len(operations))
 
 
 def unpack(plan: bytes) -> list[Operation]:

@@ -1,0 +1,63 @@
+//! Making a box, also one in a box.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use nix::sys::socket::{MsgFlags, send};
+use pyo3::prelude::*;
+
+use crate::boxes::handle::BoxHandle;
+use crate::boxes::process::{Started, start};
+use crate::channel::connection::Connection;
+use crate::channel::sockets;
+use crate::error::{Error, Result, os};
+use crate::pidfd;
+use crate::plan::plan::Plan;
+use crate::poll::repeat;
+use crate::start::handshake::Handshake;
+use crate::start::spawn::clone_init;
+
+/// Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
+#[pyfunction]
+#[pyo3(signature = (plan, outer=None))]
+pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Result<BoxHandle> {
+    let handle = plan;
+    let plan = handle.get();
+    let encoded = plan.to_bytes();
+    let mut handshake = match outer {
+        None => py.detach(|| clone_init(plan, &encoded))?,
+        Some(outer) => nested(py, plan, &encoded, outer.connection(), outer.made_by())?,
+    };
+    let outer = outer.map(|outer| Arc::clone(outer.connection()));
+    let ready = repeat(py, || handshake.until_serving());
+    match ready.and_then(|times| py.check_signals().map(|()| times).map_err(Error::from)) {
+        Ok(times) => {
+            let Handshake { pidfd, socket, pid, method, .. } = handshake;
+            let connection = Connection::new(pidfd, socket, pid, plan.init_is_pid_1(), outer);
+            Ok(BoxHandle::new(connection, handle, times, method.name()))
+        }
+        Err(error) => {
+            py.detach(|| handshake.abandon());
+            Err(error)
+        }
+    }
+}
+
+/// Have the nsbox-init of another box make this one.
+fn nested<'a>(
+    py: Python<'_>,
+    plan: &'a Plan,
+    encoded: &[u8],
+    connection: &Arc<Connection>,
+    outer: &Plan,
+) -> Result<Handshake<'a>> {
+    let (ours, theirs) = sockets::pair()?;
+    let lifeline = pidfd::open(std::process::id() as i32)?;
+    send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT).map_err(os("send(plan)"))?;
+    let token = connection.next_token();
+    let bytes = plan.nested_start(outer, token);
+    let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);
+    let Started { identity, pidfd, .. } = start(py, connection, plan, &bytes, &fds, token)?;
+    let outer = Some((Arc::clone(connection), identity.pid_inside as u32));
+    Ok(Handshake::new(plan, identity.pid, pidfd, ours, identity.method, outer))
+}

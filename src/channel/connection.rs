@@ -1,0 +1,223 @@
+//! The connection to the nsbox-init of a box. Each request is a message with a socket for the replies, so that several
+//! threads can send requests at once.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nsbox_init::wire::{END, FILED, MAX_DESCRIPTORS, Report};
+
+use crate::channel::event::Event;
+use crate::channel::failure::{refused, step_failed};
+use crate::channel::outcome::Outcome;
+use crate::channel::report::{Message, receive};
+use crate::channel::sockets;
+use crate::error::{Error, Result, StepFailure};
+use crate::image::{self, MAX_PLAN_IN_MESSAGE};
+use crate::pidfd::{self, number_in_proc};
+use crate::plan::plan::Plan;
+use crate::plan::request::Request;
+use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
+
+/// How long nsbox-init may take to reply before we check whether it is stopped.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Number of requests after which events are received, so that the kernel's buffer does not overflow.
+const REQUESTS_PER_COLLECTION: u32 = 64;
+/// Number of events that are kept; the oldest go first.
+const MAX_EVENTS: usize = 10_000;
+
+/// The connection to the nsbox-init of a box, shared by the handle of the box and those of its processes.
+pub struct Connection {
+    /// A pidfd of nsbox-init.
+    pub pidfd: OwnedFd,
+    socket: OwnedFd,
+    /// The PID of nsbox-init as the caller sees it.
+    pub init_pid: i32,
+    /// Whether the end of nsbox-init is the end of everything in the box.
+    pub init_is_pid_1: bool,
+    /// Number of requests so far.
+    requests: AtomicU32,
+    events: Mutex<VecDeque<Event>>,
+    /// For a box in a box, the connection to the outer one, whose nsbox-init is the parent of this one.
+    outer: Option<Arc<Connection>>,
+}
+
+impl Connection {
+    /// Wrap the connection to an nsbox-init that waits for requests.
+    pub fn new(
+        pidfd: OwnedFd,
+        socket: OwnedFd,
+        init_pid: i32,
+        init_is_pid_1: bool,
+        outer: Option<Arc<Connection>>,
+    ) -> Self {
+        let (requests, events) = (AtomicU32::new(0), Mutex::new(VecDeque::new()));
+        Connection { pidfd, socket, init_pid, init_is_pid_1, requests, events, outer }
+    }
+
+    /// Whether nsbox-init is a child of another one.
+    pub fn is_nested(&self) -> bool {
+        self.outer.is_some()
+    }
+
+    /// Send a request; returns the socket for the replies.
+    pub fn send_request(&self, plan: &[u8], fds: &[RawFd]) -> Result<OwnedFd> {
+        let (ours, theirs) = sockets::pair()?;
+        let mut file = None;
+        if plan.len() > MAX_PLAN_IN_MESSAGE || !self.send(plan, theirs.as_raw_fd(), None, fds)? {
+            let file = file.insert(image::file(c"nsbox-plan", plan, false)?);
+            if !self.send(&[FILED], theirs.as_raw_fd(), Some(file.as_raw_fd()), fds)? {
+                return Err(Error::Os("sendmsg(request)", libc::EAGAIN));
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Send a message; false if the kernel has no room for one of this size.
+    fn send(&self, bytes: &[u8], reply: RawFd, file: Option<RawFd>, fds: &[RawFd]) -> Result<bool> {
+        let attached: Vec<RawFd> = [reply].into_iter().chain(file).chain(fds.iter().copied()).collect();
+        if attached.len() > MAX_DESCRIPTORS {
+            return Err(Error::Spec(format!("pass_fds: {} descriptors are more than a message carries", fds.len())));
+        }
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let parts = [std::io::IoSlice::new(bytes)];
+        match sendmsg::<()>(self.socket.as_raw_fd(), &parts, &[ControlMessage::ScmRights(&attached)], flags, None) {
+            Ok(_) => Ok(true),
+            Err(Errno::EMSGSIZE | Errno::ENOBUFS | Errno::EAGAIN) => Ok(false),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.ended()),
+            Err(errno) => Err(Error::Os("sendmsg(request)", errno as i32)),
+        }
+    }
+
+    /// Receive a reply, or `None` if none comes within [`SIGNAL_SLICE`]. `since` is when the request was sent.
+    pub fn receive_reply(&self, socket: &OwnedFd, plan: &Plan, since: Instant) -> Result<Option<Message>> {
+        let [readable] = poll_readable([socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
+        // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
+        let ended = !readable && self.has_ended();
+        match receive(socket)? {
+            Some(Message { report: Report::Failed(failed), .. }) => Err(step_failed(plan, failed)),
+            Some(Message { report: Report::Refused(malformed), .. }) => Err(refused(malformed)),
+            None if readable || ended => Err(self.ended()),
+            None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(self.stopped()),
+            message => Ok(message),
+        }
+    }
+
+    /// Whether nsbox-init has ended.
+    pub fn has_ended(&self) -> bool {
+        poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended)
+    }
+
+    /// Whether nsbox-init is stopped (SIGSTOP). Only a process outside the box can do that.
+    pub fn is_stopped(&self) -> bool {
+        let Ok(pid) = number_in_proc(&self.pidfd) else { return false };
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
+    fn stopped(&self) -> Error {
+        self.no_reply(libc::ETIMEDOUT, "nsbox-init is stopped")
+    }
+
+    fn ended(&self) -> Error {
+        self.no_reply(libc::ECONNRESET, "nsbox-init has ended")
+    }
+
+    fn no_reply(&self, errno: i32, detail: &str) -> Error {
+        let (call, detail) = ("recvmsg(nsbox-init)".into(), detail.to_string());
+        Error::Step(Box::new(StepFailure { errno, step: "request", actor: "init", call, detail }))
+    }
+
+    /// End a process whose start was requested, and for which the caller will not wait because of `error`. Closing the
+    /// socket is not enough: nsbox-init notices that only if it has not reported the start yet.
+    pub fn abort_request(&self, token: u32, socket: &OwnedFd, error: &Error) {
+        // The process's own step failed, or the plan was refused: there is no process.
+        if matches!(error, Error::Step(failed) if failed.step != "request") {
+            return;
+        }
+        // If the process has not started, or has ended already, no process has this token.
+        if self.send_request(&Request::abort(token).to_bytes(), &[]).is_err() || self.is_stopped() {
+            return;
+        }
+        let deadline = Instant::now() + KILL_TIMEOUT;
+        loop {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let readable = poll_readable([socket.as_raw_fd()], Some(rest.min(SIGNAL_SLICE)));
+            match receive(socket) {
+                Ok(Some(Message { report: Report::Exited { .. }, .. })) => return,
+                Ok(Some(_)) => {}
+                Ok(None) if readable.is_ok_and(|[readable]| readable) || rest.is_zero() || self.has_ended() => return,
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Receive the events that nsbox-init has reported, and return all that are kept.
+    pub fn events(&self) -> Vec<Event> {
+        self.collect_events();
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn collect_events(&self) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(Some(message)) = receive(&self.socket) {
+            events.extend(Event::from_report(&message.report));
+            if events.len() > MAX_EVENTS {
+                events.pop_front();
+            }
+        }
+    }
+
+    /// The token for the next process. Never 0, which means none.
+    pub fn next_token(&self) -> u32 {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        if number % REQUESTS_PER_COLLECTION == REQUESTS_PER_COLLECTION - 1 {
+            self.collect_events();
+        }
+        number % (u32::MAX - 1) + 1
+    }
+
+    /// Have nsbox-init carry out operations by itself. `meanwhile` is called every [`SIGNAL_SLICE`] until the reply.
+    pub fn carry_out(&self, plan: &Plan, meanwhile: impl Fn() -> Result<()>) -> Result<Outcome> {
+        let socket = self.send_request(&plan.to_bytes(), &[])?;
+        let since = Instant::now();
+        let mut outcome = Outcome::new();
+        loop {
+            let message = match self.receive_reply(&socket, plan, since) {
+                Ok(Some(message)) => message,
+                Ok(None) | Err(Error::Os("ppoll", libc::EINTR)) => {
+                    meanwhile()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match message.report {
+                Report::Performed { nanoseconds, data, .. } => outcome.add(nanoseconds, &data, message.attached),
+                Report::Done => return Ok(outcome),
+                _ => {}
+            }
+        }
+    }
+
+    /// Write an id map of a box inside this one.
+    pub fn write_map(&self, child: u32, file: &str, text: &str) -> Result<()> {
+        self.carry_out(&Request::write_map(child, file, text), || Ok(())).map(drop)
+    }
+
+    /// Send SIGKILL to PID 1, which ends everything. Without a PID namespace nsbox-init is first asked to end what it
+    /// started.
+    pub fn kill(&self) {
+        let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
+        if !self.init_is_pid_1 {
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            let _ = nix::sys::socket::send(self.socket.as_raw_fd(), &[END], flags);
+            wait_bounded(&self.pidfd, REPLY_TIMEOUT);
+        }
+        let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
+    }
+}

@@ -1,0 +1,70 @@
+//! The result of a request.
+
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nsbox_init::wire::Data;
+use pyo3::prelude::*;
+
+use crate::python;
+use crate::seeing::proc::dir::is_proc;
+
+/// The result of a request that nsbox-init carried out by itself.
+#[pyclass(frozen, module = "nsbox._core")]
+pub struct Outcome {
+    /// How long it took, in nanoseconds.
+    #[pyo3(get)]
+    nanoseconds: i64,
+    /// The contents of a file.
+    #[pyo3(get)]
+    data: Option<Vec<u8>>,
+    /// A descriptor. It is owned by this object, so that a signal handler that raises cannot lose it.
+    held: Mutex<Option<OwnedFd>>,
+}
+
+#[pymethods]
+impl Outcome {
+    /// The descriptor that came with the reply; None if none came, or if it has been taken. It belongs to this object.
+    #[getter]
+    fn fd(&self) -> Option<RawFd> {
+        self.held().as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The same descriptor, which then belongs to the caller.
+    fn take(&self) -> Option<RawFd> {
+        self.held().take().map(IntoRawFd::into_raw_fd)
+    }
+
+    /// The same, as a file to read bytes from.
+    fn file<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let open = python::open(py)?;
+        let fd = self.held().as_ref().map(AsRawFd::as_raw_fd);
+        // From here on no Python code runs, so no signal handler does.
+        let file = open.call1((fd, "rb"))?;
+        let _ = self.take();
+        Ok(file)
+    }
+
+    /// Whether the descriptor is of a proc.
+    fn is_proc(&self) -> bool {
+        self.held().as_ref().is_some_and(|fd| is_proc(fd).unwrap_or(false))
+    }
+}
+
+impl Outcome {
+    /// That of a request of which no operation has been carried out yet.
+    pub fn new() -> Self {
+        Outcome { nanoseconds: 0, data: None, held: Mutex::new(None) }
+    }
+
+    /// Add what one operation reports.
+    pub fn add(&mut self, nanoseconds: i64, data: &Data, attached: Option<OwnedFd>) {
+        self.nanoseconds += nanoseconds;
+        self.data = Some(data.bytes().to_vec());
+        self.held = Mutex::new(attached);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

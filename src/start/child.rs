@@ -1,0 +1,294 @@
+//! The handle of a payload: wait, signal, kill.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nsbox_init::vfork::Method;
+use nsbox_init::wire::Report;
+use pyo3::prelude::*;
+
+use crate::channel::connection::Connection;
+use crate::channel::report::receive;
+use crate::error::{Error, Result};
+use crate::pidfd::{reap, remembered, send_signal};
+use crate::plan::plan::Plan;
+use crate::poll::{KILL_TIMEOUT, poll_readable, wait, wait_bounded};
+use crate::start::exit::Exit;
+
+/// How long nsbox-init may take to report the end of a payload that has ended.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a [`Child`] is known by.
+pub struct Identity {
+    /// The payload's PID as the caller sees it.
+    pub pid: i32,
+    /// The payload's PID in its own namespace.
+    pub pid_inside: i32,
+    /// The PID of nsbox-init as the caller sees it.
+    pub init_pid: i32,
+    /// Whether killing nsbox-init kills everything.
+    pub init_is_pid_1: bool,
+    /// The system call that made nsbox-init.
+    pub method: Method,
+}
+
+/// The descriptors of a [`Child`].
+pub struct Fds {
+    /// A pidfd of the payload.
+    pub pidfd: OwnedFd,
+    /// The connection to nsbox-init.
+    pub socket: OwnedFd,
+    /// The nsbox-init at its other end.
+    pub init: InitRef,
+}
+
+/// The nsbox-init of a payload.
+pub enum InitRef {
+    /// Its own, with this pidfd: the end of nsbox-init is the end of everything.
+    Own(OwnedFd),
+    /// That of a box, which stays when the payload ends.
+    Box(Arc<Connection>),
+}
+
+impl Fds {
+    /// The descriptor that is readable once everything has ended.
+    fn end(&self) -> RawFd {
+        match &self.init {
+            InitRef::Own(pidfd) => pidfd.as_raw_fd(),
+            InitRef::Box(_) => self.socket.as_raw_fd(),
+        }
+    }
+
+    fn init_pidfd(&self) -> &OwnedFd {
+        match &self.init {
+            InitRef::Own(pidfd) => pidfd,
+            InitRef::Box(connection) => &connection.pidfd,
+        }
+    }
+
+    /// Whether everything has ended, although [`Fds::end`] is not readable. A child of os.fork may have a copy of the
+    /// other end of the socket. And nsbox-init cannot reap a payload that has ended (at `since`) while another process
+    /// traces it (ptrace(2)).
+    fn has_ended(&self, init_is_pid_1: bool, since: &mut Option<Instant>) -> bool {
+        let ended = || poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
+        let mut overdue = |limit| ended() && since.get_or_insert_with(Instant::now).elapsed() > limit;
+        match &self.init {
+            InitRef::Box(connection) => connection.has_ended() || overdue(REPORT_TIMEOUT) && !connection.is_stopped(),
+            InitRef::Own(pidfd) => {
+                // In namespaces that were joined, the processes there may stop it again and again.
+                if !init_is_pid_1 && overdue(KILL_TIMEOUT) {
+                    let _ = send_signal(pidfd, libc::SIGKILL);
+                }
+                false
+            }
+        }
+    }
+
+    /// How the payload ended, if nsbox-init has reported it.
+    fn reported(&self) -> Option<Exit> {
+        while let Ok(Some(message)) = receive(&self.socket) {
+            if let Report::Exited { status, usage } = message.report {
+                return Some(Exit::reported(status, &usage));
+            }
+        }
+        None
+    }
+}
+
+/// The state of a payload.
+enum State {
+    /// It runs; threads share its descriptors.
+    Running(Arc<Fds>),
+    /// Everything has ended, and this is how.
+    Ended(Exit),
+}
+
+/// A payload with its nsbox-init.
+#[pyclass(frozen, module = "nsbox._core")]
+pub struct Child {
+    identity: Identity,
+    plan: Py<Plan>,
+    /// The process that started it.
+    owner: u32,
+    state: Mutex<State>,
+}
+
+impl Child {
+    /// Wrap a payload that was just started.
+    pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>) -> Self {
+        Child { identity, plan, owner: std::process::id(), state: Mutex::new(State::Running(Arc::new(fds))) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The descriptors, while it runs. They stay open as long as the value that is returned.
+    fn fds(&self) -> Option<Arc<Fds>> {
+        match &*self.state() {
+            State::Running(fds) => Some(Arc::clone(fds)),
+            State::Ended(_) => None,
+        }
+    }
+
+    /// Everything has ended: find out how the payload did. One thread does it, the others get the result.
+    fn collect(&self, fds: &Fds) -> Exit {
+        self.plan.get().remove_cgroup();
+        let status = {
+            let mut state = self.state();
+            if let State::Ended(exit) = &*state {
+                return exit.clone();
+            }
+            let status = match &fds.init {
+                InitRef::Own(pidfd) => reap(pidfd, false).or_else(|| remembered(pidfd)),
+                InitRef::Box(_) => None,
+            };
+            if let Some(exit) = fds.reported() {
+                *state = State::Ended(exit.clone());
+                return exit;
+            }
+            status
+        };
+        if let InitRef::Box(_) = fds.init {
+            // The box has ended, and its end kills the payload, perhaps as the last process.
+            wait_bounded(&fds.pidfd, KILL_TIMEOUT);
+        }
+        let status = remembered(&fds.pidfd).or(status);
+        let exit = Exit::without_report(status, Some(&fds.pidfd), self.identity.init_is_pid_1);
+        let mut state = self.state();
+        if let State::Ended(exit) = &*state {
+            return exit.clone();
+        }
+        *state = State::Ended(exit.clone());
+        exit
+    }
+
+    /// Refuse a child of os.fork: it can neither wait for the payload nor send requests to nsbox-init.
+    fn check_owner(&self) -> Result<()> {
+        if self.owner == std::process::id() { Ok(()) } else { Err(Error::Os("waitid", libc::ECHILD)) }
+    }
+}
+
+impl Drop for Child {
+    /// Kill the payload: without a handle nothing could end it. This happens too when a signal handler interrupts a
+    /// start just before the caller gets the handle.
+    fn drop(&mut self) {
+        if self.check_owner().is_ok()
+            && let Some(fds) = self.fds()
+        {
+            let _ = self.kill();
+            if wait_bounded(&fds.end(), KILL_TIMEOUT) {
+                self.collect(&fds);
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Child {
+    /// The payload's PID as the caller sees it.
+    #[getter]
+    fn pid(&self) -> i32 {
+        self.identity.pid
+    }
+
+    /// The payload's PID in its own PID namespace.
+    #[getter]
+    fn pid_inside(&self) -> i32 {
+        self.identity.pid_inside
+    }
+
+    /// The PID of nsbox-init as the caller sees it.
+    #[getter]
+    fn init_pid(&self) -> i32 {
+        self.identity.init_pid
+    }
+
+    /// A pidfd of the payload; -1 once it is known how the payload ended. It belongs to this object.
+    #[getter]
+    fn pidfd(&self) -> RawFd {
+        self.fds().map_or(-1, |fds| fds.pidfd.as_raw_fd())
+    }
+
+    /// A pidfd of nsbox-init; -1 once it is known how the payload ended. It belongs to this object.
+    #[getter]
+    fn init_pidfd(&self) -> RawFd {
+        self.fds().map_or(-1, |fds| fds.init_pidfd().as_raw_fd())
+    }
+
+    /// A descriptor that is readable when everything has ended; -1 once it is known how the payload ended. It belongs
+    /// to this object, and is only for polling (poll(2)).
+    #[getter]
+    fn end_fd(&self) -> RawFd {
+        self.fds().map_or(-1, |fds| fds.end())
+    }
+
+    /// The plan by which it was started.
+    #[getter]
+    fn plan(&self, py: Python<'_>) -> Py<Plan> {
+        self.plan.clone_ref(py)
+    }
+
+    /// The system call that made it: `clone3`, or `clone` where clone3 is missing.
+    #[getter]
+    fn method(&self) -> &'static str {
+        self.identity.method.name()
+    }
+
+    /// Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds; None
+    /// is returned when it passes first.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
+        self.check_owner()?;
+        let fds = match &*self.state() {
+            State::Running(fds) => Arc::clone(fds),
+            State::Ended(exit) => return Ok(Some(exit.clone())),
+        };
+        let mut since = None;
+        let ended = wait(py, fds.end(), timeout, || fds.has_ended(self.identity.init_is_pid_1, &mut since))?;
+        Ok(ended.then(|| py.detach(|| self.collect(&fds))))
+    }
+
+    /// Send a signal to the payload, through its pidfd.
+    fn send_signal(&self, signal: i32) -> Result<()> {
+        self.fds().map_or(Ok(()), |fds| ignore_esrch(send_signal(&fds.pidfd, signal)))
+    }
+
+    /// Send SIGKILL to PID 1 of the new PID namespace, which ends everything in it; without one to the payload, after
+    /// which nsbox-init ends the rest. In a box, to the payload alone.
+    fn kill(&self) -> Result<()> {
+        let Some(fds) = self.fds() else { return Ok(()) };
+        if let InitRef::Own(pidfd) = &fds.init
+            && self.identity.init_is_pid_1
+        {
+            return ignore_esrch(send_signal(pidfd, libc::SIGKILL));
+        }
+        let result = ignore_esrch(send_signal(&fds.pidfd, libc::SIGKILL));
+        // A stopped nsbox-init could not end the rest.
+        let _ = send_signal(fds.init_pidfd(), libc::SIGCONT);
+        result
+    }
+
+    /// Whether this process has started it, and so may wait for it. A child of os.fork has not.
+    #[getter]
+    fn is_own(&self) -> bool {
+        self.check_owner().is_ok()
+    }
+
+    fn __repr__(&self) -> String {
+        let Identity { pid, pid_inside, .. } = self.identity;
+        match &*self.state() {
+            State::Running(_) => format!("<child: process {pid} ({pid_inside} inside) runs>"),
+            State::Ended(exit) => format!("<child: process {pid} ended with {}>", exit.returncode),
+        }
+    }
+}
+
+/// As in subprocess, no error if the process has ended already (pidfd_send_signal(2), ESRCH).
+fn ignore_esrch(result: std::result::Result<(), i32>) -> Result<()> {
+    match result {
+        Err(libc::ESRCH) | Ok(()) => Ok(()),
+        Err(errno) => Err(Error::Os("pidfd_send_signal", errno)),
+    }
+}

@@ -1,0 +1,281 @@
+//! The handshake with nsbox-init: from its exec until the payload runs, the box waits for requests, or a step has
+//! failed.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::{MsgFlags, send};
+use nsbox_init::vfork::Method;
+use nsbox_init::wire::{END, GO, Report};
+
+use crate::channel::connection::Connection;
+use crate::channel::failure::{failure, refused, step_failed};
+use crate::channel::report::{Message, receive};
+use crate::error::{Error, Result, StepFailure, os};
+use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
+use crate::plan::plan::Plan;
+use crate::plan::step::CallerAction;
+use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
+use crate::start::child::Identity;
+use crate::start::exit::Exit;
+use crate::start::map_helper::MapHelper;
+
+/// How long an nsbox-init whose start is ended may take to exit by itself.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An nsbox-init that carries out its plan.
+pub struct Handshake<'a> {
+    plan: &'a Plan,
+    /// Its PID.
+    pub pid: i32,
+    /// A pidfd of it.
+    pub pidfd: OwnedFd,
+    /// Our end of the connection.
+    pub socket: OwnedFd,
+    /// The system call that made it.
+    pub method: Method,
+    /// The payload's process, once it has reported that it exists.
+    payload: Option<Announced>,
+    /// The process that waits for its maps.
+    member: Option<OwnedFd>,
+    /// Number of maps that are written.
+    maps: usize,
+    /// The program that writes the next map, and the step that it carries out, while it runs.
+    helper: Option<(u16, MapHelper)>,
+    /// The box in which nsbox-init is, and its PID there: then it is that box's child, not ours.
+    outer: Option<(Arc<Connection>, u32)>,
+    /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
+    times: Vec<(u16, i64)>,
+    ending: Ending,
+}
+
+/// What is known of a payload's end.
+enum Ending {
+    /// Nothing, and the payload has not been reported either.
+    Unknown,
+    /// The payload runs; this is its pidfd.
+    Of(OwnedFd),
+    /// nsbox-init has reported the end.
+    Reported(Exit),
+}
+
+/// What the payload's process has reported of itself.
+struct Announced {
+    /// Its PID, as the kernel translated it for us.
+    pid: i32,
+    /// Its PID in its own namespace.
+    pid_inside: i32,
+    /// A pidfd of it.
+    pidfd: Option<OwnedFd>,
+}
+
+impl<'a> Handshake<'a> {
+    /// Begin, with an nsbox-init that has its plan. `outer` is the box in which it is, and its PID there.
+    pub fn new(
+        plan: &'a Plan,
+        pid: i32,
+        pidfd: OwnedFd,
+        socket: OwnedFd,
+        method: Method,
+        outer: Option<(Arc<Connection>, u32)>,
+    ) -> Self {
+        let (payload, member, maps, helper) = (None, None, 0, None);
+        let (times, ending) = (Vec::new(), Ending::Unknown);
+        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, outer, times, ending }
+    }
+
+    /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
+    pub fn until_started(&mut self) -> Result<Option<(Identity, OwnedFd)>> {
+        match self.receive()? {
+            Some(Message { report: Report::Started { pid }, sender, attached }) => {
+                self.started(pid, sender, attached).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Handle one report. When a box waits for requests, returns the times that its steps took.
+    pub fn until_serving(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
+        Ok(self.receive()?.filter(|message| message.report == Report::Done).map(|_| std::mem::take(&mut self.times)))
+    }
+
+    fn receive(&mut self) -> Result<Option<Message>> {
+        if self.is_helped()? {
+            return Ok(None);
+        }
+        let [readable, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
+        let Some(message) = receive(&self.socket)? else {
+            return if readable || ended { Err(self.gone()) } else { Ok(None) };
+        };
+        self.handle(&message)?;
+        Ok(Some(message))
+    }
+
+    /// Whether a program is writing a map. If so, wait for it, at most [`SIGNAL_SLICE`].
+    fn is_helped(&mut self) -> Result<bool> {
+        let Some((step, helper)) = &mut self.helper else { return Ok(false) };
+        if poll_readable([helper.fd()], Some(SIGNAL_SLICE))? == [true]
+            && let Some(outcome) = helper.read()
+        {
+            outcome.map_err(|(errno, message)| failure(self.plan, *step, errno, message))?;
+            self.helper = None;
+            self.maps += 1;
+            self.write_maps()?;
+        }
+        Ok(true)
+    }
+
+    fn handle(&mut self, message: &Message) -> Result<()> {
+        match message.report {
+            Report::Forked { pid } => self.forked(message.sender, pid),
+            Report::MapsWanted => {
+                // The sender is the first process of the user namespace, which waits.
+                self.member = pidfd::open(message.sender).ok();
+                self.write_maps()?;
+            }
+            Report::Failed(failed) => return Err(step_failed(self.plan, failed)),
+            Report::Refused(malformed) => return Err(refused(malformed)),
+            Report::Performed { step, nanoseconds, .. } => self.times.push((step as u16, nanoseconds)),
+            Report::Started { .. } | Report::Exited { .. } | Report::Done | Report::Happened { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Wait for the end of everything: for its report, and then for nsbox-init itself. In both waits the kernel runs
+    /// the waiting thread on the CPU of the process that ends; a poll of a pidfd would wake another CPU.
+    pub fn until_ended(&mut self) -> Result<Option<Exit>> {
+        if self.is_helped()? {
+            return Ok(None);
+        }
+        if !matches!(self.ending, Ending::Reported(_)) {
+            let [readable] = poll_readable([self.socket.as_raw_fd()], Some(SIGNAL_SLICE))?;
+            // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
+            let ended = !readable && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
+            match receive(&self.socket)? {
+                Some(message) => {
+                    self.handle(&message)?;
+                    match (message.report, message.attached) {
+                        (Report::Exited { status, usage }, _) => {
+                            self.ending = Ending::Reported(Exit::reported(status, &usage));
+                        }
+                        (Report::Started { .. }, Some(payload)) => self.ending = Ending::Of(payload),
+                        _ => {}
+                    }
+                    return Ok(None);
+                }
+                None if !readable && !ended => return Ok(None),
+                None => {}
+            }
+        }
+        // All that is left is the kernel's work of removing the namespaces.
+        let status = reap_interruptibly(&self.pidfd)?;
+        match (std::mem::replace(&mut self.ending, Ending::Unknown), status) {
+            (Ending::Reported(exit), _) => Ok(Some(exit)),
+            (Ending::Of(payload), status) => {
+                Ok(Some(Exit::without_report(status, Some(&payload), self.plan.init_is_pid_1())))
+            }
+            (Ending::Unknown, Some(Status::Killed(_))) if self.plan.init_is_pid_1() => {
+                Ok(Some(Exit::without_report(status, None, true)))
+            }
+            (Ending::Unknown, status) => Err(Self::gone_with(status)),
+        }
+    }
+
+    /// End nsbox-init, and return when it is gone. As PID 1 it is killed, and everything with it. Outside a PID
+    /// namespace it is first asked to end what it started.
+    pub fn abandon(mut self) {
+        while let Ok(Some(message)) = receive(&self.socket) {
+            if let Report::Forked { pid } = message.report {
+                self.forked(message.sender, pid);
+            }
+        }
+        let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+        drop(self.socket);
+        if !self.plan.init_is_pid_1() {
+            if let Some(Announced { pidfd: Some(payload), .. }) = &self.payload {
+                let _ = pidfd::send_signal(payload, libc::SIGKILL);
+            }
+            let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
+            wait_bounded(&self.pidfd, EXIT_TIMEOUT);
+        }
+        let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
+        // A process that SIGKILL does not end hangs in the kernel: it cannot be waited for.
+        if wait_bounded(&self.pidfd, EXIT_TIMEOUT) {
+            reap(&self.pidfd, false);
+        }
+        self.plan.remove_cgroup();
+    }
+
+    fn forked(&mut self, pid: i32, pid_inside: i32) {
+        // It may have ended already: then there is nothing to open, and nothing to kill.
+        self.payload = Some(Announced { pid, pid_inside, pidfd: pidfd::open(pid).ok() });
+    }
+
+    fn started(&self, pid: i32, sender: i32, attached: Option<OwnedFd>) -> Result<(Identity, OwnedFd)> {
+        // The kernel leaves the descriptor out when the limit of open ones is reached.
+        let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+        // A payload that has not sent its PID is in the namespace of its init, which sent this report in its name.
+        let (pid, pid_inside) = match self.payload {
+            Some(Announced { pid, pid_inside, .. }) => (pid, pid_inside),
+            None => (sender, pid),
+        };
+        let init_is_pid_1 = self.plan.init_is_pid_1();
+        Ok((Identity { pid, pid_inside, init_pid: self.pid, init_is_pid_1, method: self.method }, pidfd))
+    }
+
+    /// Write the files of the user namespace (user_namespaces(7)), each in one write(2). If a program writes one, this
+    /// starts it and returns, and is called again when the program has ended.
+    fn write_maps(&mut self) -> Result<()> {
+        let Some(member) = &self.member else { return Err(self.gone()) };
+        for (index, action) in self.plan.maps().skip(self.maps) {
+            let failed = |errno| failure(self.plan, index, errno, String::new());
+            match (action, &self.outer) {
+                // Only a member of the parent namespace may write it, and the caller is none.
+                (CallerAction::Map(file, text), Some((connection, pid))) => {
+                    connection.write_map(*pid, file, text).map_err(|error| match error {
+                        Error::Step(other) if other.step == "write map" => failed(other.errno),
+                        error => error,
+                    })?;
+                }
+                (CallerAction::Map(file, text), None) => number_in_proc(member)
+                    .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
+                    .map_err(failed)?,
+                // The program would run outside, where the new namespace is not a child of its own.
+                (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
+                (CallerAction::MapBy(program, ranges), None) => {
+                    let helper = number_in_proc(member).and_then(|pid| MapHelper::start(program, pid, ranges));
+                    self.helper = Some((index, helper.map_err(failed)?));
+                    return Ok(());
+                }
+                _ => {}
+            }
+            self.maps += 1;
+        }
+        send(self.socket.as_raw_fd(), &[GO], MsgFlags::MSG_NOSIGNAL).map_err(os("send"))?;
+        Ok(())
+    }
+
+    /// The error for an nsbox-init that ended without a report: most likely it was killed from outside.
+    fn gone(&self) -> Error {
+        Self::gone_with(reap(&self.pidfd, false))
+    }
+
+    fn gone_with(status: Option<Status>) -> Error {
+        let detail = match status {
+            Some(Status::Killed(signal)) => format!("nsbox-init was killed by signal {signal}"),
+            Some(Status::Exited(code)) => format!("nsbox-init ended with status {code}"),
+            None => "nsbox-init closed the connection".to_string(),
+        };
+        let call = "recvmsg(nsbox-init)".into();
+        Error::Step(Box::new(StepFailure { errno: libc::ECONNRESET, step: "init", actor: "init", call, detail }))
+    }
+}
+
+fn write_once(path: &str, bytes: &[u8]) -> std::result::Result<(), i32> {
+    use std::io::Write;
+    let errno = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+    let mut file = std::fs::File::options().write(true).open(path).map_err(errno)?;
+    let written = file.write(bytes).map_err(errno)?;
+    if written == bytes.len() { Ok(()) } else { Err(libc::EIO) }
+}

@@ -1,0 +1,31 @@
+//! Dropping privileges: a process that was forked, and not started by nsbox-init, becomes like a payload of that init.
+
+use pyo3::prelude::*;
+
+use crate::error::{Result, last};
+
+/// Drop the privileges that a payload does not have. With `no_new_privs` no exec grants any. A process that is not root
+/// drops all capabilities, unless `keep_caps`: entering a user namespace has given it all of them, and an exec keeps
+/// them for root, or if they are ambient (capabilities(7)).
+#[pyfunction]
+pub fn shed_privileges(keep_caps: bool, no_new_privs: bool) -> Result<()> {
+    // SAFETY: plain numbers.
+    if no_new_privs && unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+        return Err(last("prctl(PR_SET_NO_NEW_PRIVS)"));
+    }
+    if keep_caps {
+        nsbox_init::capabilities::carry();
+        return Ok(());
+    }
+    // SAFETY: always succeeds.
+    if unsafe { libc::geteuid() } == 0 {
+        return Ok(());
+    }
+    // _LINUX_CAPABILITY_VERSION_3, of the calling thread; no capability in any of the sets.
+    let (header, none) = ([0x2008_0522_u32, 0], [0_u32; 6]);
+    // SAFETY: version 3 of capset(2) reads a header of two words and two structures of three.
+    if unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) } != 0 {
+        return Err(last("capset"));
+    }
+    Ok(())
+}

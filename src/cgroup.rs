@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure};
-use crate::pidfd::above_stdio;
-use crate::plan::CallerAction;
 use nsbox_init::wire::{Op, Text};
 
 /// How long what is in it may take to end: so many times, so many milliseconds.
@@ -152,10 +151,14 @@ impl Directory {
         }
     }
 
-    /// The step of the caller.
-    pub fn action(&self) -> CallerAction {
-        let writes = self.settings.iter().map(|(file, text, _)| (file.clone(), text.clone())).collect();
-        CallerAction::Cgroup(self.path.clone(), writes)
+    /// Where it is made.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files that are written in it, with their texts.
+    pub fn writes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.settings.iter().map(|(file, text, _)| (file.as_str(), text.as_str()))
     }
 
     /// The operation by which nsbox-init learns of it.

@@ -1,10 +1,12 @@
 //! One enum for everything that can go wrong, and one conversion to the exceptions of `nsbox.errors`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-pyo3::import_exception!(nsbox.errors, SpecError);
-pyo3::import_exception!(nsbox.errors, UnsupportedError);
+use crate::python::{SpecError, UnsupportedError, spawn_error};
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -22,6 +24,14 @@ pub struct StepFailure {
     pub call: String,
     /// What else was reported about it.
     pub detail: String,
+}
+
+impl StepFailure {
+    fn exception(&self, py: Python<'_>) -> PyResult<PyErr> {
+        let StepFailure { errno, step, actor, call, detail } = self;
+        let error = spawn_error(py)?.call1((*errno, *step, *actor, call.as_str(), detail.as_str()))?;
+        Ok(PyErr::from_value(error))
+    }
 }
 
 /// Everything that can go wrong.
@@ -54,24 +64,10 @@ impl From<Error> for PyErr {
                 let reason = std::io::Error::from_raw_os_error(errno);
                 PyOSError::new_err((errno, format!("{call}: {reason}")))
             }
-            Error::Step(failure) => Python::attach(|py| spawn_error(py, &failure).unwrap_or_else(|error| error)),
+            Error::Step(failure) => Python::attach(|py| failure.exception(py).unwrap_or_else(|error| error)),
             Error::Python(error) => error,
         }
     }
-}
-
-/// `nsbox.diagnosis.failure.spawn_error` chooses the class (a PermissionError where `except PermissionError` should work) and
-/// finds the hint.
-fn spawn_error(py: Python<'_>, failure: &StepFailure) -> PyResult<PyErr> {
-    let StepFailure { errno, step, actor, call, detail } = failure;
-    let error = py.import("nsbox.diagnosis.failure")?.getattr("spawn_error")?.call1((
-        *errno,
-        *step,
-        *actor,
-        call.as_str(),
-        detail.as_str(),
-    ))?;
-    Ok(PyErr::from_value(error))
 }
 
 /// The calling thread's errno as an [`Error::Os`].
@@ -82,4 +78,11 @@ pub fn last(call: &'static str) -> Error {
 /// An errno of `nix` as an [`Error::Os`].
 pub fn os(call: &'static str) -> impl FnOnce(nix::Error) -> Error {
     move |errno| Error::Os(call, errno as i32)
+}
+
+/// An OSError about a path.
+pub fn os_error(errno: i32, path: Vec<u8>) -> Error {
+    let reason = std::io::Error::from_raw_os_error(errno).to_string();
+    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
+    Error::Python(PyOSError::new_err((errno, reason, OsString::from_vec(path))))
 }

@@ -8,10 +8,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::descriptors::{above_stdio, duplicate};
 use crate::error::{Error, Result, last};
-use crate::pidfd::{above_stdio, duplicate};
 
 const EXECUTE_ONLY: u32 = 0o111;
+
+/// A plan up to this size is sent as a message: a third of the smallest buffer a socket has by default (socket(7)).
+pub const PLAN_IN_MESSAGE: usize = 64 << 10;
 
 /// The freestanding binary that build.rs made.
 static BINARY: &[u8] = include_bytes!(env!("NSBOX_INIT"));

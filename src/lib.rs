@@ -3,73 +3,77 @@
 
 mod boxes;
 mod cgroup;
-mod child;
-pub mod compile;
-mod conversation;
-mod errand;
+mod channel;
+mod descriptors;
 mod error;
-mod here;
-mod idmap;
 mod image;
-mod ipc;
-mod join;
-pub mod mounts;
-mod ns;
+mod kinds;
 mod pidfd;
-pub mod plan;
-mod privileges;
+mod plan;
+mod poll;
 mod probe;
-mod proc;
-mod raw;
-mod relations;
-mod report;
-mod rlimit;
-mod scope;
-mod spawn;
-pub mod spec;
-mod text;
-mod visit;
+mod python;
+mod seeing;
+mod signals;
+mod start;
+mod thread;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::boxes::{BoxHandle, Happening, Outcome, open_box};
+    use crate::boxes::handle::BoxHandle;
+    #[pymodule_export]
+    use crate::boxes::open::open_box;
     #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]
-    use crate::child::{Child, Exit};
+    use crate::channel::event::Happening;
     #[pymodule_export]
-    use crate::compile::{compile_box_plan, compile_plan, compile_process_plan};
+    use crate::channel::outcome::Outcome;
     #[pymodule_export]
-    use crate::errand::Errand;
+    use crate::kinds::{Kind, kinds};
     #[pymodule_export]
-    use crate::here::{die_with_parent, keep_capabilities};
+    use crate::plan::compile::{compile_box_plan, compile_plan, compile_process_plan};
     #[pymodule_export]
-    use crate::idmap::id_map_lines;
+    use crate::plan::facts::{Facts, facts};
     #[pymodule_export]
-    use crate::ipc::{IpcFiles, list_queues, read_ipc};
+    use crate::plan::id_maps::id_map_lines;
     #[pymodule_export]
-    use crate::ns::{Kind, kinds};
+    use crate::plan::launch::Launch;
     #[pymodule_export]
-    use crate::plan::{Plan, StepView};
+    use crate::plan::plan::Plan;
     #[pymodule_export]
-    use crate::privileges::shed_privileges;
+    use crate::plan::request::Errand;
+    #[pymodule_export]
+    use crate::plan::spec::SpecRead;
+    #[pymodule_export]
+    use crate::plan::view::StepView;
     #[pymodule_export]
     use crate::probe::{Probe, landlock_layers, probe};
     #[pymodule_export]
-    use crate::proc::{Proc, ProcFile, open_proc, open_proc_of, read_processes};
+    use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
-    use crate::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    use crate::seeing::proc::handle::{Proc, ProcFile, open_proc, open_proc_of};
     #[pymodule_export]
-    use crate::relations::{Relation, namespace_relations};
+    use crate::seeing::proc::table::read_processes;
     #[pymodule_export]
-    use crate::scope::{ThreadScope, forget_scopes};
+    use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]
-    use crate::spawn::{run, spawn};
+    use crate::start::child::Child;
     #[pymodule_export]
-    use crate::spec::{Facts, Launch, SpecRead, facts};
+    use crate::start::exit::Exit;
+    #[pymodule_export]
+    use crate::start::spawn::{run, spawn};
+    #[pymodule_export]
+    use crate::thread::capabilities::{die_with_parent, keep_capabilities};
+    #[pymodule_export]
+    use crate::thread::privileges::shed_privileges;
+    #[pymodule_export]
+    use crate::thread::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
+    #[pymodule_export]
+    use crate::thread::scope::{ThreadScope, forget_scopes};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name Python expects")]

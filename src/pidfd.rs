@@ -1,27 +1,10 @@
 //! Processes by descriptor (pidfd_open(2)): open, signal, poll, reap. A number can be another process's by now; these
 //! cannot.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::error::{Error, Result, last};
-
-/// A duplicate that is no standard stream. Descriptors that live on must not take the number of one that the program
-/// has closed: it would lose them, or write into them, when it opens that stream again.
-pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()) }
-}
-
-/// A duplicate (close-on-exec, and no standard stream).
-pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    // SAFETY: plain numbers.
-    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(last("fcntl(F_DUPFD_CLOEXEC)"));
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-}
+use crate::poll::poll_readable;
 
 /// A pidfd of a process.
 pub fn open(pid: i32) -> Result<OwnedFd> {
@@ -139,35 +122,6 @@ impl Status {
         match self {
             Status::Exited(code) => code,
             Status::Killed(signal) => -signal,
-        }
-    }
-}
-
-/// Which of `fds` have something to read, or have ended (ppoll(2)).
-pub fn poll_readable<const N: usize>(fds: [RawFd; N], timeout: Option<Duration>) -> Result<[bool; N]> {
-    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    let limit = timeout.map(|rest| libc::timespec {
-        tv_sec: rest.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: i64::from(rest.subsec_nanos()),
-    });
-    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: an array of that length, and pointers that are null or live.
-    if unsafe { libc::ppoll(polled.as_mut_ptr(), N as libc::nfds_t, limit, std::ptr::null()) } < 0 {
-        return Err(last("ppoll"));
-    }
-    Ok(polled.map(|one| one.revents != 0))
-}
-
-/// Wait until a process has ended, but not for ever; signals do not interrupt it.
-pub fn wait_bounded(pidfd: &impl AsRawFd, limit: Duration) -> bool {
-    let deadline = std::time::Instant::now() + limit;
-    loop {
-        let rest = deadline.saturating_duration_since(std::time::Instant::now());
-        match poll_readable([pidfd.as_raw_fd()], Some(rest)) {
-            Ok([true]) => return true,
-            Ok([false]) if rest.is_zero() => return false,
-            Ok([false]) | Err(Error::Os(_, libc::EINTR)) => {}
-            Err(_) => return false,
         }
     }
 }

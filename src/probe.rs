@@ -5,7 +5,7 @@ use libc::{c_int, c_long};
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::ns::{self, kinds_of};
+use crate::kinds::{self, kinds_of};
 
 /// What the calls answered, as error numbers. A filter answers EPERM or ENOSYS before the kernel looks at the
 /// arguments, which are chosen so that the kernel refuses them for another reason.
@@ -34,7 +34,7 @@ fn errno(result: c_long) -> i32 {
 pub fn probe() -> Probe {
     let null = std::ptr::null::<u8>();
     // clone(2) has no room for CLONE_NEWTIME: those bits are the signal at the child's end.
-    let all = kinds_of(u64::MAX).filter(|kind| kind.flag != ns::TIME);
+    let all = kinds_of(u64::MAX).filter(|kind| kind.flag != kinds::TIME);
     Probe {
         // SAFETY: no flags: nothing is unshared (unshare(2)).
         unshare: errno(unsafe { libc::syscall(libc::SYS_unshare, 0) }),

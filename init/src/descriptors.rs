@@ -3,9 +3,9 @@
 use crate::sys::{self, Errno};
 use nsbox_init::wire::{MOST_DESCRIPTORS, Numbers};
 
-/// From the caller's own descriptors, which came over the exec of init: standard input, output and error, and those
-/// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target
-/// of another.
+/// Lay out the caller's own descriptors, which init has inherited: standard input, output and error, and those that are
+/// passed on. The second number of an error is the descriptor. A source below 3 is moved up first: it may be the target of
+/// another source.
 pub fn arrange(
     stdio: [i32; 3],
     pass: impl Iterator<Item = u32>,
@@ -39,11 +39,11 @@ pub fn arrange(
     Ok(())
 }
 
-/// From descriptors that came with a request, in the order of their targets: first those of `stdio` that are 1, then
-/// `pass`. They are moved out of the way of all targets first, and so is `also`, which is needed until the exec. The
-/// second number of an error is the target.
+/// Lay out descriptors that came with a request, in the order of their targets: first those of `stdio` that are 1, then
+/// `pass`. They are moved above all targets first, and so is `also`, which is needed until the exec. The second number of
+/// an error is the target.
 ///
-/// The numbers are copied: init, whose memory this is, has still to close its own descriptors.
+/// The numbers are copied: this is init's memory, and init still has to close its own descriptors.
 pub fn install(
     numbers: &[i32],
     stdio: [i32; 3],
@@ -64,4 +64,17 @@ pub fn install(
         sys::duplicate_to(source, target as i32, false).map_err(|errno| (errno, i64::from(target)))?;
     }
     Ok(())
+}
+
+/// Close all descriptors but these; negative ones are ignored.
+pub fn close_others(kept: &mut [i32]) {
+    kept.sort_unstable();
+    let mut next = 0;
+    for &fd in kept.iter().filter(|fd| **fd >= 0) {
+        if next < fd {
+            sys::close_range(next, fd - 1);
+        }
+        next = fd + 1;
+    }
+    sys::close_range(next, i32::MAX);
 }

@@ -4,7 +4,7 @@
 //! everything here happens in an ordinary single-threaded process: no Python, no C library, no allocator. It is
 //! called as `nsbox-init SOCKET LIFELINE [PLAN]`, descriptor numbers:
 //!
-//! - SOCKET: where the plan (`wire.rs`) and the caller's few words come from, and reports go;
+//! - SOCKET: from which the plan (`wire/`) and the caller's commands are received, and to which reports are sent;
 //! - LIFELINE: a pidfd of the calling process. It becomes readable when that process dies, never when one of its
 //!   threads ends; PR_SET_PDEATHSIG (prctl(2)) would follow the thread, and getppid(2) is 0 in a new PID namespace;
 //! - PLAN: a memfd with the plan instead, if it is too large for a message.
@@ -13,19 +13,24 @@
 
 mod cgroup;
 mod descriptors;
+mod group;
+mod interpreter;
 mod join;
 mod launch;
 mod mem;
+mod memory;
 mod mounts;
-mod perform;
+mod operation;
+mod payload;
 mod proc;
+mod processes;
 mod report;
 mod serve;
+mod setup;
 mod supervise;
 mod sys;
 
-use nsbox_init::wire::{self, Shape};
-use report::Channel;
+use report::{Channel, FAILED};
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
@@ -51,10 +56,7 @@ core::arch::global_asm!(
     main = sym main,
 );
 
-/// Exit status when init itself cannot go on. What failed has been reported over the socket.
-const FAILED: i32 = 1;
-
-/// `stack` is what the kernel leaves for a new program: argc, then the argv pointers (execve(2)).
+/// `stack` is what the kernel puts there for a new program: argc, then the argv pointers (execve(2)).
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and argc pointers to C strings there.
     let [socket, lifeline, plan] = unsafe { descriptors(stack) };
@@ -62,28 +64,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
         sys::set_cloexec(fd, true);
     }
     sys::set_name(c"nsbox-init");
-    begin(&Channel { socket, lifeline }, plan)
-}
-
-/// Get the plan, from the socket or from a file, and carry it out.
-fn begin(channel: &Channel, plan: i32) -> ! {
-    let socket = channel.socket;
-    let bytes =
-        if plan < 0 { sys::receive(socket, &mut sys::Rights::new()).map(|bytes| &*bytes) } else { sys::map_file(plan) };
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(errno) => channel.fail(0, errno, 0),
-    };
-    if plan >= 0 {
-        sys::close(plan);
-    }
-    match wire::Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
-        Ok(plan) => perform::plan(channel, plan),
-        Err(malformed) => {
-            channel.refuse(malformed);
-            sys::exit(FAILED)
-        }
-    }
+    interpreter::begin(&Channel { socket, lifeline }, plan)
 }
 
 unsafe fn descriptors(stack: *const usize) -> [i32; 3] {

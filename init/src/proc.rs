@@ -97,3 +97,14 @@ impl Proc {
         result
     }
 }
+
+/// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc serves, whichever
+/// PID namespace it is for; where there is none, one is made that is mounted nowhere, if we may.
+pub fn open_children(given: i32) -> Result<(i32, i32)> {
+    let children_in = |proc: i32| {
+        let children = sys::open_at(proc, c"thread-self/children".as_ptr().cast(), k::O_RDONLY)?;
+        if sys::is_proc(children) { Ok((proc, children)) } else { Err(sys::ENOENT) }
+    };
+    let proc = if given < 0 { sys::open(c"/proc".as_ptr().cast(), DIRECTORY) } else { Ok(given) };
+    proc.and_then(children_in).or_else(|_| sys::detached_proc().and_then(children_in))
+}

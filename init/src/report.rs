@@ -1,92 +1,104 @@
-//! The channel to the caller: reports up, one word down.
+//! The connection to the caller: reports out, commands in.
 
 use nsbox_init::wire::{GO, Malformed, Report, ReportKind};
 
-use crate::FAILED;
-use crate::launch::Failure;
-use crate::sys::{self, Attached};
+use crate::sys::{self, Attached, Errno};
+
+/// Exit status when init itself cannot go on. What failed has been reported over the socket.
+pub const FAILED: i32 = 1;
+
+/// A step that failed.
+#[derive(Clone, Copy)]
+pub struct Failure {
+    /// Its number.
+    pub step: u32,
+    /// The error number.
+    pub errno: Errno,
+    /// More about it, where one number can say it: a descriptor, or a part of the step.
+    pub value: i64,
+}
 
 /// The socket and the lifeline.
 pub struct Channel {
     /// A SOCK_SEQPACKET end: every send is one whole record.
     pub socket: i32,
-    /// Readable once the calling process is dead.
+    /// A pidfd of the calling process: readable once that is dead.
     pub lifeline: i32,
 }
 
 impl Channel {
-    /// Send a record. An error means that nobody listens any more.
+    /// Send a record. An error means that the caller has closed its end.
     pub fn send(&self, report: Report, attached: Option<Attached>) -> sys::Result<()> {
         sys::send(self.socket, &report.to_bytes(), attached)
     }
 
-    /// Say which step failed and why, and end.
+    /// Report which step failed and why, and exit.
     pub fn fail(&self, step: u16, errno: sys::Errno, value: i64) -> ! {
         self.failed(Failure { step: u32::from(step), errno, value });
         sys::exit(FAILED)
     }
 
-    /// Say which step of a request failed, and go on.
+    /// Report which step of a request failed, and go on.
     pub fn failed(&self, failure: Failure) {
         let Failure { step, errno, value } = failure;
         let _ = self.send(Report { step, errno, value, ..Report::new(ReportKind::Failed) }, None);
     }
 
-    /// Say what is wrong with the plan.
+    /// Report what is wrong with the plan.
     pub fn refuse(&self, malformed: Malformed) {
         let Malformed { fault, offset } = malformed;
         let _ =
             self.send(Report { errno: fault as i32, value: offset as i64, ..Report::new(ReportKind::Refused) }, None);
     }
 
-    /// Say that a step was carried out, and how long it has taken since `before`.
+    /// Report that a step was carried out, and how long it took since `before`.
     pub fn performed(&self, step: u16, before: u64) -> sys::Result<()> {
         self.send(performed(step, before), None)
     }
 
-    /// Ask for the id maps and wait for the word that they are there. Anything but that word ends this process:
-    /// the caller has given up, or is dead.
+    /// Ask for the id maps and wait until the caller has written them. Exits if the caller ends the start instead, or is
+    /// dead.
     pub fn await_maps(&self) {
         let _ = self.send(Report::new(ReportKind::MapsWanted), None);
         loop {
             match sys::poll([self.socket, self.lifeline], None) {
-                Ok([true, _]) => match self.hear() {
-                    Heard::Go => return,
-                    Heard::Nothing => {}
-                    Heard::End | Heard::Hangup => sys::exit(FAILED),
+                Ok([true, _]) => match self.receive() {
+                    Command::Go => return,
+                    Command::None => {}
+                    Command::End | Command::Closed => sys::exit(FAILED),
                 },
                 _ => sys::exit(FAILED),
             }
         }
     }
 
-    /// The caller's next word. Does not block once the socket is readable.
-    pub fn hear(&self) -> Heard {
-        let mut word = [0];
-        match sys::read(self.socket, &mut word) {
-            Ok(1) if word[0] == GO => Heard::Go,
-            Ok(1) => Heard::End,
-            // It closed its end with reports unread; what it said before that comes next.
-            Err(sys::ECONNRESET) => Heard::Nothing,
-            _ => Heard::Hangup,
+    /// The next command. Does not block once the socket is readable.
+    pub fn receive(&self) -> Command {
+        let mut byte = [0];
+        match sys::read(self.socket, &mut byte) {
+            Ok(1) if byte[0] == GO => Command::Go,
+            Ok(1) => Command::End,
+            // The caller closed its end with reports unread; commands that it sent before that can still be read.
+            Err(sys::ECONNRESET) => Command::None,
+            _ => Command::Closed,
         }
     }
 }
 
-/// The record of a step that was carried out since `before`.
+/// The report of a step that was carried out since `before`.
 pub fn performed(step: u16, before: u64) -> Report {
     let value = sys::nanoseconds().saturating_sub(before) as i64;
     Report { step: u32::from(step), value, ..Report::new(ReportKind::Performed) }
 }
 
-/// What the caller says.
-pub enum Heard {
+/// What the caller sends.
+pub enum Command {
     /// The maps are written.
     Go,
-    /// It gives up: end everything.
+    /// End everything.
     End,
     /// Nothing yet.
-    Nothing,
-    /// It will say nothing more.
-    Hangup,
+    None,
+    /// The caller has closed its end: no command will follow.
+    Closed,
 }

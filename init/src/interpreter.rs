@@ -1,0 +1,120 @@
+//! The interpreter: carries out one operation after the other, up to the fork (the payload goes on, `payload.rs`), or up to
+//! the point where init begins to serve a box (`serve.rs`).
+
+use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH};
+use nsbox_init::vfork::Born;
+use nsbox_init::wire::{Op, Ops, Plan, Shape};
+
+use crate::cgroup::Cgroup;
+use crate::join::descend;
+use crate::launch::Launcher;
+use crate::operation::operation;
+use crate::payload::Order;
+use crate::report::{Channel, FAILED};
+use crate::serve::Server;
+use crate::setup::Setup;
+use crate::supervise::{Payload, Supervisor};
+use crate::sys;
+
+/// Get the plan, from the socket or from a file, and carry it out.
+pub fn begin(channel: &Channel, plan: i32) -> ! {
+    let socket = channel.socket;
+    let bytes =
+        if plan < 0 { sys::receive(socket, &mut sys::Rights::new()).map(|bytes| &*bytes) } else { sys::map_file(plan) };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(errno) => channel.fail(0, errno, 0),
+    };
+    if plan >= 0 {
+        sys::close(plan);
+    }
+    match Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
+        Ok(plan) => carry_out(channel, plan),
+        Err(malformed) => {
+            channel.refuse(malformed);
+            sys::exit(FAILED)
+        }
+    }
+}
+
+/// Carry out `plan`. Does not return: the process exits.
+fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
+    let mut ops = plan.ops();
+    let mut setup = Setup { proc: -1, cgroup: None };
+    // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
+    let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
+    let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
+    let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and root
+    // of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its user.
+    sys::set_dumpable(true);
+    while let Some((step, op)) = ops.next() {
+        let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
+        match op {
+            Op::Fork { flags, quiet } => {
+                // From here on no other process may read init's memory, which the payload shares until its exec. But until
+                // the maps are written, the caller has to open init's files in /proc.
+                sys::set_dumpable(maps_ahead);
+                fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace, setup }, plan, ops)
+            }
+            Op::Serve {} => {
+                sys::set_dumpable(false);
+                match Server::new(channel, time_namespace, setup, begin) {
+                    Ok(server) => server.serve(),
+                    Err(errno) => channel.fail(step, errno, 0),
+                }
+            }
+            Op::AwaitMaps {} => maps_ahead = false,
+            Op::Cgroup { parent, procs, ref name } => setup.cgroup = Some(Cgroup::new(parent, procs, name.0)),
+            // Outside a PID namespace init looks for descendants in a proc, and the new root may have none.
+            Op::PivotRoot {} => setup.proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1),
+            Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
+            // The processes in that namespace must not be able to trace init.
+            Op::Setns { .. } => sys::set_dumpable(maps_ahead),
+            Op::Descend { flags } => {
+                if let Err(errno) = descend(channel, flags) {
+                    channel.fail(step, errno, 0);
+                }
+            }
+            _ => {}
+        }
+        if let Err((errno, value)) = operation(channel, &op) {
+            channel.fail(step, errno, value);
+        }
+        if plan.shape == Shape::Box {
+            let _ = channel.performed(step, before);
+        }
+    }
+    sys::exit(crate::FAILED)
+}
+
+/// How the payload's process is made.
+struct Fork {
+    step: u16,
+    flags: u64,
+    /// Whether only a failure or the end is reported.
+    quiet: bool,
+    time_namespace: bool,
+    setup: Setup,
+}
+
+fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) -> ! {
+    let Fork { step, flags, quiet, time_namespace, setup } = how;
+    let prepared = Supervisor::new(channel, setup)
+        .and_then(|supervisor| Ok((Launcher::new(supervisor.is_pid_1(), time_namespace)?, supervisor)));
+    let (launcher, supervisor) = match prepared {
+        Ok(prepared) => prepared,
+        Err(errno) => channel.fail(step, errno, 0),
+    };
+    let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
+    let received = &[];
+    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1 };
+    match launcher.launch(&supervisor, &mut order) {
+        Ok(Born { pid, pidfd, .. }) => {
+            sys::set_dumpable(false);
+            let has_group = order.has_group();
+            supervisor.supervise(&Payload { pid, pidfd, announced: announce, has_group, notes: None })
+        }
+        Err(failure) => channel.fail(failure.step as u16, failure.errno, failure.value),
+    }
+}

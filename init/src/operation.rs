@@ -1,0 +1,96 @@
+//! The operations that any process can carry out: init itself, and the payload's process before its exec.
+
+use linux_raw_sys::general::O_WRONLY;
+use nsbox_init::wire::Op;
+
+use crate::cgroup;
+use crate::descriptors;
+use crate::join::{become_root, used};
+use crate::mounts;
+use crate::report::Channel;
+use crate::sys::{self, Errno, Result};
+
+/// Carry out one operation. The second number of an error says more where one number can (a descriptor, or which part).
+pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<(), (Errno, i64)> {
+    let plain = |result: Result<()>| result.map_err(|errno| (errno, 0));
+    match op {
+        Op::Unshare { flags } => plain(sys::unshare(*flags)),
+        Op::AwaitMaps {} => {
+            channel.await_maps();
+            Ok(())
+        }
+        Op::Write { path, data } => write_file(path.0, data.0),
+        Op::Mount { source, target, fstype, flags } => {
+            let some = |text: &'static [u8]| (!text.is_empty()).then_some(text);
+            plain(sys::mount(some(source.0), target.0, some(fstype.0), *flags))
+        }
+        Op::Unmount { target, flags } => plain(sys::unmount(target.0, *flags)),
+        Op::SetHostname { name } => plain(sys::sethostname(name.0)),
+        Op::SetDomainname { name } => plain(sys::setdomainname(name.0)),
+        Op::LoopbackUp {} => plain(sys::loopback_up()),
+        Op::Setsid {} => plain(sys::setsid()),
+        Op::Setpgid { group } => plain(sys::setpgid(*group)),
+        Op::ControllingTerminal {} => plain(sys::take_terminal()),
+        Op::Descriptors { stdio, pass, close } => descriptors::arrange(*stdio, pass.iter(), *close != 0),
+        Op::Chdir { path } => plain(sys::chdir(path.0.as_ptr())),
+        Op::Umask { mask } => {
+            sys::umask(*mask);
+            Ok(())
+        }
+        Op::Setgroups { groups } => plain(sys::setgroups(groups.0)),
+        Op::Setgid { id } => plain(sys::setgid(*id)),
+        Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
+        Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
+        Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
+        Op::NewRoot { path } => mounts::root(path.0),
+        Op::Bind { source, target, inside, recursive, attributes } => {
+            mounts::bind(source.0, target.0, *inside != 0, *recursive != 0, *attributes)
+        }
+        Op::NewMount { fstype, options, attributes, target, inside } => {
+            mounts::mount(fstype.0, options, *attributes, target.0, *inside != 0)
+        }
+        Op::PivotRoot {} => mounts::pivot(),
+        Op::JoinCgroup { procs } => plain(cgroup::join(*procs)),
+        Op::Rlimit { resource, soft, hard } => plain(sys::limit(*resource, [*soft, *hard])),
+        Op::Setns { fd, flags } => plain(used(*fd, sys::setns(*fd, *flags))),
+        Op::BecomeRoot {} => plain(become_root()),
+        Op::Chroot { fd } => plain(used(*fd, sys::fchdir(*fd).and_then(|()| sys::chroot(c".".as_ptr().cast())))),
+        Op::Fchdir { fd } => plain(used(*fd, sys::fchdir(*fd))),
+        // Carried out elsewhere: in interpreter.rs, payload.rs, launch.rs or, for a box, serve.rs.
+        Op::Fork { .. }
+        | Op::Cgroup { .. }
+        | Op::Signals { .. }
+        | Op::Exec { .. }
+        | Op::Descend { .. }
+        | Op::Serve {}
+        | Op::Start { .. }
+        | Op::Received { .. }
+        | Op::CopyInit {}
+        | Op::WriteMap { .. }
+        | Op::Open { .. }
+        | Op::Read { .. }
+        | Op::OpenOwn { .. }
+        | Op::WriteOwn { .. }
+        | Op::Detached { .. }
+        | Op::Abort { .. }
+        | Op::Socket { .. }
+        | Op::Reap { .. } => Ok(()),
+    }
+}
+
+/// A single write(2), as the files of /proc require. The second number of an error: 0 open, 1 write.
+fn write_file(path: &[u8], data: &[u8]) -> core::result::Result<(), (Errno, i64)> {
+    let fd = sys::open_at_once(path.as_ptr(), O_WRONLY).map_err(|errno| (errno, 0))?;
+    write_and_close(fd, data).map_err(|errno| (errno, 1))
+}
+
+/// The whole of `data` in a single write(2).
+pub fn write_and_close(fd: i32, data: &[u8]) -> Result<()> {
+    let result = match sys::write(fd, data) {
+        Ok(written) if written == data.len() => Ok(()),
+        Ok(_) => Err(sys::EIO),
+        Err(errno) => Err(errno),
+    };
+    sys::close(fd);
+    result
+}

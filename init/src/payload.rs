@@ -1,0 +1,138 @@
+//! The payload's process, from its start up to its exec: it carries out the rest of the plan's operations.
+
+use core::ffi::c_void;
+
+use linux_raw_sys::general::SIGCHLD;
+use nsbox_init::vfork::Leaving;
+use nsbox_init::wire::{Op, Ops, Plan, Report, ReportKind};
+
+use crate::descriptors;
+use crate::memory::{Exec, Notes};
+use crate::operation::operation;
+use crate::report::{Channel, Failure};
+use crate::sys::{self, Errno};
+
+/// Exit status of a payload whose set-up failed. The caller never gets it: it gets the failure.
+pub const NOT_STARTED: i32 = 127;
+
+/// What one process needs. All of it is made before the fork.
+pub struct Order<'a> {
+    /// The step that is the fork.
+    pub step: u16,
+    /// CLONE_NEW* for the child.
+    pub flags: u64,
+    /// The whole plan.
+    pub plan: Plan<'static>,
+    /// The operations that the child carries out.
+    pub ops: Ops<'static>,
+    /// The connection to the caller.
+    pub channel: &'a Channel,
+    /// Whether the payload's process sends the caller its PID, which wakes the caller once more. PID 1 can send it instead,
+    /// in the payload's name, unless its user has no id here. Outside a PID namespace the caller needs the PID early, to
+    /// be able to end a set-up that hangs.
+    pub announce: bool,
+    /// Whether only a failure or the end is reported, and init is there for this process alone.
+    pub quiet: bool,
+    /// Descriptors that came with the request.
+    pub received: &'a [i32],
+    /// The directory to start in; -1 to stay.
+    pub directory: i32,
+}
+
+impl Order<'_> {
+    /// Whether the payload leaves the caller's process group.
+    pub fn has_group(&self) -> bool {
+        self.plan.ops().any(|(_, op)| matches!(op, Op::Setpgid { .. } | Op::Setsid {}))
+    }
+
+    /// Send the caller the PID of this process, if it is to be sent, and change to the directory to start in.
+    pub fn announce(&self) {
+        if self.announce {
+            let inside = i64::from(sys::getpid());
+            let _ = self.channel.send(Report { value: inside, ..Report::new(ReportKind::Forked) }, None);
+        }
+        if self.directory >= 0 {
+            let _ = sys::fchdir(self.directory);
+        }
+    }
+}
+
+/// Everything the child uses.
+pub struct Child<'a, 'b> {
+    /// What it does.
+    pub order: &'a mut Order<'b>,
+    /// What it executes at the end.
+    pub exec: Exec,
+    /// How the caller left SIGCHLD.
+    pub sigchld: sys::Sigaction,
+    /// A pidfd of init; -1 if that is PID 1.
+    pub parent: i32,
+    /// What it reports to init.
+    pub notes: &'static Notes,
+    /// How init learns that the child has left its copy of init's memory; `None` if it has no copy.
+    pub leaving: Option<Leaving>,
+}
+
+/// The child's side of the fork. Init does not touch what it uses until the exec.
+///
+/// # Safety
+/// `data` is a live [`Child`].
+pub unsafe extern "C" fn payload(data: *mut c_void) -> ! {
+    // SAFETY: this function's own contract.
+    let child = unsafe { &mut *data.cast::<Child<'_, '_>>() };
+    if let Some(leaving) = &mut child.leaving {
+        leaving.tell(&child.notes.present);
+    }
+    die_with_init(child.parent);
+    child.order.announce();
+    while let Some((step, op)) = child.order.ops.next() {
+        if let Err((errno, value)) = child.operation(&op) {
+            child.notes.fail(Failure { step: u32::from(step), errno, value });
+            sys::exit(NOT_STARTED);
+        }
+    }
+    sys::exit(NOT_STARTED)
+}
+
+impl Child<'_, '_> {
+    /// Carry out what only the payload's process can, and everything else as init does.
+    fn operation(&mut self, op: &Op<&'static [u8]>) -> core::result::Result<(), (Errno, i64)> {
+        match op {
+            Op::Signals { mask, reset } => {
+                sys::sigaction(SIGCHLD, &self.sigchld);
+                for signal in (1..=64).filter(|signal| reset & (1 << (signal - 1)) != 0) {
+                    sys::sigaction(signal, &sys::DEFAULT);
+                }
+                sys::set_signal_mask(*mask);
+                Ok(())
+            }
+            Op::Received { stdio, pass } => descriptors::install(self.order.received, *stdio, pass, &mut self.parent),
+            Op::Setuid { .. } => {
+                let result = operation(self.order.channel, op);
+                // The kernel has set the flag of the memory, which init shares, to fs.suid_dumpable (proc_sys_fs(5)).
+                sys::set_dumpable(false);
+                result
+            }
+            Op::Exec { .. } => {
+                // A change of user or capabilities has cleared it (PR_SET_PDEATHSIG(2const)).
+                die_with_init(self.parent);
+                Err((self.exec.run(), 0))
+            }
+            _ => operation(self.order.channel, op),
+        }
+    }
+}
+
+/// Have the kernel send SIGKILL at the end of init. nsbox-init has a single thread, so this follows the right one. Init may
+/// have been killed before the call, so it is polled afterwards: getppid(2) would be 0 in a new PID namespace. `init` is
+/// -1 where init is PID 1, whose end needs no signal.
+pub fn die_with_init(init: i32) {
+    if init < 0 {
+        return;
+    }
+    sys::die_with_parent();
+    // A payload whose limit of descriptors is 0 cannot poll either.
+    if sys::poll([init], Some(0)) == Ok([true]) {
+        sys::exit(NOT_STARTED);
+    }
+}

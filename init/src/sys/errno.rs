@@ -1,0 +1,30 @@
+//! Error numbers.
+
+use linux_raw_sys::errno;
+
+/// An error number (errno(3)).
+pub type Errno = i32;
+
+/// What every wrapper returns.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+/// The error numbers init itself tells apart.
+pub const EIO: Errno = errno::EIO as Errno;
+
+pub const ENOENT: Errno = errno::ENOENT as Errno;
+
+pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
+
+pub const EBUSY: Errno = errno::EBUSY as Errno;
+
+pub const EAGAIN: Errno = errno::EAGAIN as Errno;
+
+pub const EPERM: Errno = errno::EPERM as Errno;
+
+pub const EINVAL: Errno = errno::EINVAL as Errno;
+
+pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
+
+pub const EXDEV: Errno = errno::EXDEV as Errno;
+
+pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;

@@ -1,0 +1,108 @@
+//! Files and descriptors.
+
+use core::mem::size_of;
+use syscalls::{Sysno, syscall};
+
+use linux_raw_sys::general as k;
+
+use super::errno::{EAGAIN, Result};
+
+/// CLOSE_RANGE_CLOEXEC (close_range(2)).
+const CLOSE_RANGE_CLOEXEC: usize = 4;
+
+pub fn close(fd: i32) {
+    let _ = call!(close, fd);
+}
+
+pub fn set_cloexec(fd: i32, on: bool) {
+    let _ = call!(fcntl, fd, k::F_SETFD, if on { k::FD_CLOEXEC } else { 0 });
+}
+
+/// The descriptor must exist: unlike [`set_cloexec`], tells when it does not.
+pub fn keep_over_exec(fd: i32) -> Result<()> {
+    call!(fcntl, fd, k::F_SETFD, 0).map(drop)
+}
+
+/// A duplicate numbered at least `least`.
+pub fn duplicate_above(fd: i32, least: i32) -> Result<i32> {
+    call!(fcntl, fd, k::F_DUPFD_CLOEXEC, least).map(|fd| fd as i32)
+}
+
+pub fn duplicate_to(fd: i32, to: i32, cloexec: bool) -> Result<()> {
+    call!(dup3, fd, to, if cloexec { k::O_CLOEXEC } else { 0 }).map(drop)
+}
+
+pub fn close_range(first: i32, last: i32) {
+    let _ = call!(close_range, first, last, 0);
+}
+
+pub fn cloexec_from(least: i32) -> Result<()> {
+    call!(close_range, least, u32::MAX, CLOSE_RANGE_CLOEXEC).map(drop)
+}
+
+pub fn open(path: *const u8, flags: u32) -> Result<i32> {
+    open_at(k::AT_FDCWD, path, flags)
+}
+
+pub fn open_at(directory: i32, path: *const u8, flags: u32) -> Result<i32> {
+    call!(openat, directory, path, flags | k::O_CLOEXEC, 0).map(|fd| fd as i32)
+}
+
+/// How often the kernel is asked again when directories were moved while it looked for a path among them (openat2(2)).
+pub const ATTEMPTS: usize = 1000;
+
+/// A file below `directory`, on the very mount that is: EXDEV if the path crosses another one (openat2(2)).
+pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
+    let how = k::open_how {
+        flags: u64::from(flags | k::O_CLOEXEC),
+        mode: 0,
+        resolve: u64::from(k::RESOLVE_BENEATH | k::RESOLVE_NO_XDEV),
+    };
+    let mut found = Err(EAGAIN);
+    for _ in 0..ATTEMPTS {
+        found = call!(openat2, directory, path.as_ptr(), &raw const how, size_of::<k::open_how>());
+        if found != Err(EAGAIN) {
+            break;
+        }
+    }
+    found.map(|fd| fd as i32)
+}
+
+/// Open a file without waiting, be it a FIFO whose other end nobody opens (fifo(7)), or a terminal.
+pub fn open_at_once(path: *const u8, flags: u32) -> Result<i32> {
+    open(path, flags | k::O_NONBLOCK | k::O_NOCTTY)
+}
+
+/// Reads and writes wait, as they do unless something else was asked for.
+pub fn let_wait(fd: i32) {
+    let _ = call!(fcntl, fd, k::F_SETFL, 0);
+}
+
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
+    call!(write, fd, bytes.as_ptr(), bytes.len())
+}
+
+pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
+    call!(read, fd, into.as_mut_ptr(), into.len())
+}
+
+pub fn read_at(fd: i32, into: &mut [u8], offset: usize) -> Result<usize> {
+    call!(pread64, fd, into.as_mut_ptr(), into.len(), offset)
+}
+
+pub fn remove_directory(parent: i32, name: &[u8]) -> Result<()> {
+    call!(unlinkat, parent, name.as_ptr(), k::AT_REMOVEDIR).map(drop)
+}
+
+/// A number, not negative, as a C string in `text`.
+pub fn digits(number: i32, text: &mut [u8; 12]) -> *const u8 {
+    let (mut rest, mut at) = (number, text.len() - 1);
+    loop {
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return text[at..].as_ptr();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Ids and capabilities.
+
+use linux_raw_sys::general as k;
+use linux_raw_sys::prctl;
+use syscalls::{Sysno, syscall};
+
+use super::errno::Result;
+
+/// Whether our user has a number in our user namespace; if not, it is shown as the overflow uid (user_namespaces(7)).
+pub fn is_mapped() -> bool {
+    const OVERFLOW: usize = 65534;
+    call!(getuid) != Ok(OVERFLOW) && call!(getgid) != Ok(OVERFLOW)
+}
+
+/// The wire packs the numbers as the kernel wants them; it does not align them, and the kernel does not mind.
+pub fn setgroups(packed: &[u8]) -> Result<()> {
+    call!(setgroups, packed.len() / 4, packed.as_ptr()).map(drop)
+}
+
+pub fn setgid(id: u32) -> Result<()> {
+    call!(setresgid, id, id, id).map(drop)
+}
+
+pub fn setuid(id: u32) -> Result<()> {
+    call!(setresuid, id, id, id).map(drop)
+}
+
+/// Whether the next change of user keeps the permitted capabilities (capabilities(7)).
+pub fn keep_permitted(keep: bool) -> Result<()> {
+    call!(prctl, prctl::PR_SET_KEEPCAPS, usize::from(keep), 0, 0, 0).map(drop)
+}
+
+pub fn set_no_new_privs() -> Result<()> {
+    call!(prctl, prctl::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
+}
+
+/// Make the inheritable and ambient capability sets these, as far as the permitted set allows (capabilities(7)).
+pub fn set_capabilities(inheritable: u64, ambient: u64) -> Result<()> {
+    let header = k::__user_cap_header_struct { version: k::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
+    let none = k::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
+    let mut data = [none; 2];
+    call!(capget, &raw const header, data.as_mut_ptr())?;
+    for (index, half) in data.iter_mut().enumerate() {
+        half.inheritable = (inheritable >> (32 * index)) as u32 & (half.inheritable | half.permitted);
+    }
+    call!(capset, &raw const header, data.as_ptr())?;
+    for capability in 0..64_u64 {
+        let how =
+            if ambient & (1 << capability) != 0 { prctl::PR_CAP_AMBIENT_RAISE } else { prctl::PR_CAP_AMBIENT_LOWER };
+        // Refused for numbers beyond the last capability and for what is not permitted; both are as they should be.
+        let _ = call!(prctl, prctl::PR_CAP_AMBIENT, how, capability, 0, 0);
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Processes.
+
+use core::ffi::CStr;
+use syscalls::{Sysno, syscall};
+
+use linux_raw_sys::general as k;
+use linux_raw_sys::{ioctl, prctl};
+
+use super::errno::{EIO, Errno, Result};
+
+pub fn exit(status: i32) -> ! {
+    loop {
+        let _ = call!(exit_group, status);
+    }
+}
+
+pub fn set_name(name: &CStr) {
+    let _ = call!(prctl, prctl::PR_SET_NAME, name.as_ptr());
+}
+
+pub fn set_dumpable(dumpable: bool) {
+    let _ = call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0);
+}
+
+pub fn become_subreaper() -> Result<()> {
+    call!(prctl, prctl::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).map(drop)
+}
+
+/// SIGKILL when the parent's thread ends (PR_SET_PDEATHSIG(2const)): for children of nsbox-init, which has only one.
+pub fn die_with_parent() {
+    let _ = call!(prctl, prctl::PR_SET_PDEATHSIG, k::SIGKILL, 0, 0, 0);
+}
+
+pub fn chdir(path: *const u8) -> Result<()> {
+    call!(chdir, path).map(drop)
+}
+
+pub fn fchdir(directory: i32) -> Result<()> {
+    call!(fchdir, directory).map(drop)
+}
+
+pub fn chroot(path: *const u8) -> Result<()> {
+    call!(chroot, path).map(drop)
+}
+
+pub fn umask(mask: u32) {
+    let _ = call!(umask, mask);
+}
+
+pub fn getpid() -> i32 {
+    call!(getpid).unwrap_or(0) as i32
+}
+
+pub fn setsid() -> Result<()> {
+    call!(setsid).map(drop)
+}
+
+pub fn setpgid(group: i32) -> Result<()> {
+    call!(setpgid, 0, group).map(drop)
+}
+
+/// The soft and the hard limit of our own (prlimit(2)).
+pub fn limit(resource: u32, limits: [u64; 2]) -> Result<()> {
+    call!(prlimit64, 0, resource, limits.as_ptr(), 0).map(drop)
+}
+
+/// A child with a copy of our memory: its PID and a pidfd of it, or nothing in the child itself. clone(2) knows all
+/// CLONE_NEW* but CLONE_NEWTIME; its first three arguments are the same on every machine.
+pub fn fork(flags: u64) -> Result<Option<(i32, i32)>> {
+    let mut pidfd = -1_i32;
+    let flags = flags | u64::from(k::CLONE_PIDFD) | u64::from(k::SIGCHLD);
+    let pid = call!(clone, flags, 0, &raw mut pidfd, 0, 0)? as i32;
+    Ok((pid != 0).then_some((pid, pidfd)))
+}
+
+/// Make standard input the controlling terminal of this session (ioctl_tty(2)).
+pub fn take_terminal() -> Result<()> {
+    call!(ioctl, 0, ioctl::TIOCSCTTY, 0).map(drop)
+}
+
+pub fn pidfd_open(pid: i32) -> Result<i32> {
+    call!(pidfd_open, pid, 0).map(|fd| fd as i32)
+}
+
+/// The child that ended, its wait status and what it used: `Ok(None)` when none has ended yet.
+pub fn wait(pid: i32, rusage: &mut [i64; 18], block: bool) -> Result<Option<(i32, i32)>> {
+    let mut status = 0_i32;
+    let options = if block { 0 } else { k::WNOHANG };
+    let pid = call!(wait4, pid, &raw mut status, options, rusage.as_mut_ptr())? as i32;
+    Ok((pid != 0).then_some((pid, status)))
+}
+
+/// Whether a child has been stopped since this was last asked (waitid(2)).
+pub fn has_stopped(pidfd: i32) -> bool {
+    const P_PIDFD: usize = 3;
+    /// The PID is the fourth word behind the padding of `siginfo_t`: zero if there was nothing to tell.
+    const PID: usize = 4;
+    let mut info = [0_u32; 32];
+    let asked = call!(waitid, P_PIDFD, pidfd, info.as_mut_ptr(), k::WSTOPPED | k::WNOHANG, 0);
+    asked.is_ok() && info[PID] != 0
+}
+
+/// Replace this process; returns only the reason why not.
+pub fn execve(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> Errno {
+    match call!(execve, path, argv, envp) {
+        Ok(_) => EIO,
+        Err(errno) => errno,
+    }
+}

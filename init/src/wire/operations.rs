@@ -1,0 +1,167 @@
+//! The operations: one table, from which the enum, its encoder and its decoder are made.
+
+use super::fields::{Blob, Fault, Malformed, MaybeText, Numbers, Put, Reader, Sink, Take, Text, Texts};
+
+/// Declares the operations once: the enum, its encoder and its decoder all come from this table.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $tag:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* $(,)? })*) => {
+        /// One thing nsbox-init does. `S` holds the bytes: owned in a plan, borrowed in init.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Op<S> {
+            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $kind),* },)*
+        }
+
+        impl<S: AsRef<[u8]>> Op<S> {
+            pub(super) fn tag(&self) -> u16 {
+                match self { $(Op::$name { .. } => $tag,)* }
+            }
+
+            pub(super) fn put_fields(&self, out: &mut impl Sink) {
+                match self { $(Op::$name { $($field),* } => { $($field.put(out);)* let _ = out; })* }
+            }
+        }
+
+        impl<'a> Op<&'a [u8]> {
+            pub(super) fn take(tag: u16, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+                match tag {
+                    $($tag => Ok(Op::$name { $($field: Take::take(from)?),* }),)*
+                    _ => from.fail(Fault::Operation),
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// unshare(2), for what clone could not or should not do.
+    1 Unshare { /** CLONE_NEW* */ flags: u64 }
+    /// Tell the caller that the user namespace exists, and wait until it has written the maps.
+    2 AwaitMaps {}
+    /// Write `data` to the file at `path` in a single write(2).
+    3 Write { /** where */ path: Text<S>, /** what */ data: Blob<S> }
+    /// mount(2).
+    4 Mount {
+        /** the source argument */ source: MaybeText<S>,
+        /** the target argument */ target: Text<S>,
+        /** the type argument */ fstype: MaybeText<S>,
+        /** MS_* */ flags: u64,
+    }
+    /// sethostname(2).
+    5 SetHostname { /** the name */ name: Blob<S> }
+    /// setdomainname(2).
+    6 SetDomainname { /** the name */ name: Blob<S> }
+    /// Bring the loopback interface up.
+    7 LoopbackUp {}
+    /// Split: what follows is done by a child, which becomes the payload; init stays behind and supervises.
+    8 Fork {
+        /** CLONE_NEW* for the child */ flags: u64,
+        /** whether the caller wants to hear of failures and of the end alone */ quiet: u32,
+    }
+    /// setsid(2).
+    9 Setsid {}
+    /// setpgid(2) of the payload itself.
+    10 Setpgid { /** the group, 0 for one of its own */ group: i32 }
+    /// Make standard input the controlling terminal (TIOCSCTTY).
+    11 ControllingTerminal {}
+    /// Lay out the file descriptors.
+    12 Descriptors {
+        /** what becomes 0, 1, 2; -1 leaves that one as it is */ stdio: [i32; 3],
+        /** descriptors kept under their own number */ pass: Numbers<S>,
+        /** whether all others are closed */ close: u32,
+    }
+    /// chdir(2).
+    13 Chdir { /** where to */ path: Text<S> }
+    /// umask(2).
+    14 Umask { /** the mask */ mask: u32 }
+    /// setgroups(2).
+    15 Setgroups { /** supplementary group ids */ groups: Numbers<S> }
+    /// setresgid(2), all three.
+    16 Setgid { /** the group id */ id: u32 }
+    /// setresuid(2), all three.
+    17 Setuid { /** the user id */ id: u32, /** whether permitted capabilities are kept */ keep_caps: u32 }
+    /// Lower the ambient and inheritable capability sets to these masks.
+    18 Capabilities { /** inheritable */ inheritable: u64, /** ambient */ ambient: u64 }
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    19 NoNewPrivs {}
+    /// Signals as the caller had them.
+    20 Signals { /** blocked */ mask: u64, /** reset from ignored to default */ reset: u64 }
+    /// execve(2): the first of `paths` that can be executed.
+    21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
+    /// Make a directory a mount of its own and the working directory, for [`Op::PivotRoot`].
+    30 NewRoot { /** the directory */ path: Text<S> }
+    /// Mount on `target` what is at `source` (open_tree(2), move_mount(2)).
+    31 Bind {
+        /** what is mounted */ source: Text<S>,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+        /** whether the mounts below come along */ recursive: u32,
+        /** MOUNT_ATTR_*, set on all of them */ attributes: u64,
+    }
+    /// Make a file system (fsopen(2)) and mount it on `target`.
+    32 NewMount {
+        /** its type */ fstype: Text<S>,
+        /** names and values of its options, in turn; no value makes a flag */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+    }
+    /// Make the working directory the root, and unmount the old one (pivot_root(2)).
+    33 PivotRoot {}
+    /// prlimit(2) of the payload itself.
+    34 Rlimit { /** RLIMIT_* */ resource: u32, /** the soft limit */ soft: u64, /** the hard limit */ hard: u64 }
+    /// There is a cgroup for what will be started. init removes it before it ends.
+    35 Cgroup {
+        /** a descriptor of the directory above */ parent: i32,
+        /** a descriptor of its cgroup.procs */ procs: i32,
+        /** its name there */ name: Text<S>,
+    }
+    /// Enter that cgroup (cgroups(7)).
+    36 JoinCgroup { /** a descriptor of its cgroup.procs */ procs: i32 }
+    /// Stay, as the init of a box, and do what is asked over the socket. The last operation of a box's plan.
+    40 Serve {}
+    /// What follows is done by a child, as after `Fork`, but init goes on serving. The first operation of such a request.
+    41 Start {
+        /** CLONE_NEW* for the child */ flags: u64,
+        /** the number by which `Abort` knows it */ token: u32,
+        /** whether only its failure or its end is reported */ quiet: u32,
+    }
+    /// Lay out the descriptors that came with the request: the first ones as standard input, output and error where
+    /// `stdio` says so, the others under the numbers in `pass`.
+    42 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
+    /// Go on as another nsbox-init: its socket and its lifeline came with the request.
+    43 CopyInit {}
+    /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
+    44 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
+    /// Open a file, and attach it to the report.
+    45 Open { /** where */ path: Text<S> }
+    /// Read a short file of init's own proc, and put what it says into the report.
+    46 Read { /** where, from the root of the proc */ path: Text<S> }
+    /// Open a file of init's own proc, and attach it to the report.
+    52 OpenOwn {
+        /** where, from the root of the proc */ path: Text<S>,
+        /** whether it is one of the links that are no paths (proc_pid_ns(5)) */ link: u32,
+    }
+    /// Write `data` to a file of init's own proc in a single write(2).
+    53 WriteOwn { /** where, from the root of the proc */ path: Text<S>, /** what */ data: Blob<S> }
+    /// Make a file system of this type that is mounted nowhere, and attach it to the report (fsmount(2)).
+    47 Detached { /** the type */ fstype: Text<S> }
+    /// umount2(2).
+    48 Unmount { /** where */ target: Text<S>, /** MNT_* */ flags: u32 }
+    /// SIGKILL to the process that was started with this token.
+    50 Abort { /** which */ token: u32 }
+    /// Whether orphans are reaped as soon as they end, and whether those that wait are reaped now.
+    49 Reap { /** from now on */ always: u32, /** once */ now: u32 }
+    /// Make a socket, and attach it to the report.
+    51 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
+    /// setns(2); the descriptor is closed.
+    60 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
+    /// Root's ids in the user namespace that has been joined, as far as it has them.
+    61 BecomeRoot {}
+    /// chroot(2) to an open directory, which is closed.
+    62 Chroot { /** the directory */ fd: i32 }
+    /// fchdir(2); the descriptor is closed.
+    63 Fchdir { /** the directory */ fd: i32 }
+    /// What follows, but for this process's own end, is done by a child: only children are in a PID namespace that has
+    /// been joined or unshared.
+    64 Descend { /** CLONE_NEW* for the child */ flags: u64 }
+}

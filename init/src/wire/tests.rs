@@ -1,0 +1,269 @@
+//! Any plan survives the journey, and no damaged one does. The plans are made at random, from seeds that are always
+//! the same: a failure names the seed, and comes again.
+
+use super::*;
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+type Steps = Vec<(u16, Op<Vec<u8>>)>;
+
+/// xorshift64*: random enough to reach every kind of field.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 33) as usize % limit
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        (0..self.below(20)).map(|_| self.next() as u8).collect()
+    }
+
+    fn text(&mut self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.bytes().into_iter().filter(|&byte| byte != 0).collect();
+        bytes.push(0);
+        bytes
+    }
+
+    fn maybe_text(&mut self) -> Vec<u8> {
+        if self.below(2) == 0 { Vec::new() } else { self.text() }
+    }
+
+    fn texts(&mut self) -> Texts<Vec<u8>> {
+        let count = self.below(5);
+        Texts { count: count as u32, joined: (0..count).flat_map(|_| self.text()).collect() }
+    }
+
+    fn numbers(&mut self) -> Numbers<Vec<u8>> {
+        Numbers((0..4 * self.below(5)).map(|_| self.next() as u8).collect())
+    }
+
+    fn exec(&mut self) -> Op<Vec<u8>> {
+        Op::Exec { paths: self.texts(), argv: self.texts(), envp: self.texts() }
+    }
+
+    /// Anything but what gives a plan its shape.
+    fn op(&mut self) -> Op<Vec<u8>> {
+        match self.below(41) {
+            0 => Op::Unshare { flags: self.next() },
+            1 => Op::AwaitMaps {},
+            2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
+            3 => Op::Mount {
+                source: MaybeText(self.maybe_text()),
+                target: Text(self.text()),
+                fstype: MaybeText(self.maybe_text()),
+                flags: self.next(),
+            },
+            4 => Op::SetHostname { name: Blob(self.bytes()) },
+            5 => Op::SetDomainname { name: Blob(self.bytes()) },
+            6 => Op::LoopbackUp {},
+            7 => Op::Setsid {},
+            8 => Op::Setpgid { group: self.next() as i32 },
+            9 => Op::ControllingTerminal {},
+            10 => Op::Descriptors {
+                stdio: [self.next() as i32, -1, self.next() as i32],
+                pass: self.numbers(),
+                close: self.next() as u32,
+            },
+            11 => Op::Chdir { path: Text(self.text()) },
+            12 => Op::Umask { mask: self.next() as u32 },
+            13 => Op::Setgroups { groups: self.numbers() },
+            14 => Op::Setgid { id: self.next() as u32 },
+            15 => Op::Setuid { id: self.next() as u32, keep_caps: self.next() as u32 },
+            16 => Op::Capabilities { inheritable: self.next(), ambient: self.next() },
+            17 => Op::NoNewPrivs {},
+            18 => Op::Received { stdio: [1, 0, self.next() as i32], pass: self.numbers() },
+            19 => Op::WriteMap { pid: self.next() as u32, file: Text(self.text()), data: Blob(self.bytes()) },
+            20 => Op::Open { path: Text(self.text()) },
+            21 => Op::Read { path: Text(self.text()) },
+            38 => Op::OpenOwn { path: Text(self.text()), link: self.next() as u32 },
+            39 => Op::WriteOwn { path: Text(self.text()), data: Blob(self.bytes()) },
+            22 => Op::Detached { fstype: Text(self.text()) },
+            23 => Op::Unmount { target: Text(self.text()), flags: self.next() as u32 },
+            24 => Op::Abort { token: self.next() as u32 },
+            25 => Op::Reap { always: self.next() as u32, now: self.next() as u32 },
+            26 => Op::Setns { fd: self.next() as i32, flags: self.next() },
+            27 => Op::BecomeRoot {},
+            28 => Op::Chroot { fd: self.next() as i32 },
+            29 => Op::Fchdir { fd: self.next() as i32 },
+            30 => Op::NewRoot { path: Text(self.text()) },
+            31 => Op::Bind {
+                source: Text(self.text()),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+                recursive: self.next() as u32,
+                attributes: self.next(),
+            },
+            32 => Op::NewMount {
+                fstype: Text(self.text()),
+                options: self.texts(),
+                attributes: self.next(),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+            },
+            33 => Op::PivotRoot {},
+            34 => Op::Rlimit { resource: self.next() as u32, soft: self.next(), hard: self.next() },
+            35 => Op::Cgroup { parent: self.next() as i32, procs: self.next() as i32, name: Text(self.text()) },
+            36 => Op::JoinCgroup { procs: self.next() as i32 },
+            37 => Op::Socket { family: self.next() as i32, kind: self.next() as i32, protocol: self.next() as i32 },
+            _ => Op::Signals { mask: self.next(), reset: self.next() },
+        }
+    }
+
+    fn plan(&mut self) -> Steps {
+        let (before, after) = (self.below(8), self.below(8));
+        let mut steps: Steps = (0..before).map(|_| (self.next() as u16, self.op())).collect();
+        if self.below(4) == 0 {
+            steps.push((self.next() as u16, Op::Descend { flags: self.next() }));
+        }
+        steps.push((self.next() as u16, Op::Fork { flags: self.next(), quiet: self.next() as u32 }));
+        steps.extend((0..after).map(|_| (self.next() as u16, self.op())));
+        steps.push((self.next() as u16, self.exec()));
+        steps
+    }
+}
+
+fn encode(steps: &Steps) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (step, op) in steps {
+        encode_op(*step, op, &mut body);
+    }
+    let mut bytes = encode_header(steps.len() as u16, &body).to_vec();
+    bytes.append(&mut body);
+    bytes
+}
+
+/// As text both forms look alike, the one that owns its bytes and the one that borrows them.
+fn shown<S: core::fmt::Debug>(steps: impl Iterator<Item = (u16, Op<S>)>) -> Vec<String> {
+    steps.map(|step| format!("{step:?}")).collect()
+}
+
+#[test]
+fn any_plan_survives_the_journey() {
+    for seed in 1..2000 {
+        let steps = Random(seed).plan();
+        let bytes = encode(&steps);
+        let parsed = Plan::parse(&bytes).unwrap_or_else(|malformed| panic!("seed {seed}: {malformed:?}"));
+        assert_eq!(shown(parsed.ops()), shown(steps.into_iter()), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_operation_is_among_them() {
+    let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    // All but those that make the shape of a request or a box.
+    let others = (1..=21).chain(30..=36).chain([42]).chain(44..=53).chain(60..=64);
+    assert_eq!(tags, others.collect::<Vec<u16>>());
+}
+
+#[test]
+fn no_plan_survives_being_cut() {
+    for seed in 1..100 {
+        let bytes = encode(&Random(seed).plan());
+        for length in 0..bytes.len() {
+            let fault = Plan::parse(&bytes[..length]).map(|_| ()).unwrap_err().fault;
+            assert_eq!(fault, Fault::Truncated, "seed {seed}, {length} of {} bytes", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn no_plan_survives_a_changed_byte() {
+    for seed in 1..100 {
+        let bytes = encode(&Random(seed).plan());
+        let mut random = Random(seed);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 + random.below(255) as u8;
+            assert!(Plan::parse(&damaged).is_err(), "seed {seed}, byte {at}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_add_up_is_refused_whatever_the_checksum() {
+    for seed in 1..5000 {
+        let mut random = Random(seed);
+        let bytes = encode(&random.plan());
+        let mut body = bytes[HEADER..].to_vec();
+        let at = random.below(body.len());
+        body[at] ^= 1 << random.below(8);
+        let count = u16::from_ne_bytes([bytes[6], bytes[7]]);
+        let mut damaged = encode_header(count, &body).to_vec();
+        damaged.append(&mut body);
+        // It may be another plan now. If so it is one from end to end, and its operations can be written again.
+        if let Ok(plan) = Plan::parse(&damaged) {
+            let mut again = Vec::new();
+            plan.ops().for_each(|(step, op)| encode_op(step, &op, &mut again));
+            assert_eq!(again, damaged[HEADER..], "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_operations_make_the_shape() {
+    let exec = || (0, Random(7).exec());
+    let fork = || (0, Op::Fork { flags: 0, quiet: 0 });
+    let descend = || (0, Op::Descend { flags: 0 });
+    let start = || (0, Op::Start { flags: 0, token: 1, quiet: 0 });
+    let serve = || (0, Op::Serve {});
+    let other = || (0, Op::Setsid {});
+    let init = || (0, Op::CopyInit {});
+    let wrong: [Steps; 13] = [
+        vec![fork(), descend(), exec()],
+        vec![],
+        vec![fork()],
+        vec![exec()],
+        vec![exec(), fork()],
+        vec![fork(), fork(), exec()],
+        vec![fork(), exec(), exec()],
+        vec![start()],
+        vec![other(), start(), exec()],
+        vec![start(), start(), exec()],
+        vec![start(), fork(), exec()],
+        vec![serve(), other()],
+        vec![fork(), serve()],
+    ];
+    for steps in wrong {
+        let fault = Plan::parse(&encode(&steps)).map(|_| ()).unwrap_err().fault;
+        assert_eq!(fault, Fault::Order, "{steps:?}");
+    }
+    let right: [(Steps, Shape); 6] = [
+        (vec![descend(), descend(), fork(), exec()], Shape::Program),
+        (vec![other(), fork(), other(), exec()], Shape::Program),
+        (vec![other(), serve()], Shape::Box),
+        (vec![start(), other(), exec()], Shape::Process),
+        (vec![start(), init()], Shape::Process),
+        (vec![other(), other()], Shape::Operations),
+    ];
+    for (steps, shape) in right {
+        let bytes = encode(&steps);
+        assert_eq!(Plan::parse(&bytes).map(|plan| plan.shape), Ok(shape), "{steps:?}");
+        let other = if shape == Shape::Box { Shape::Program } else { Shape::Box };
+        assert!(Plan::parse_as(&bytes, [shape, other]).is_ok());
+        assert_eq!(Plan::parse_as(&bytes, [other; 2]).map(|_| ()).unwrap_err().fault, Fault::Order);
+    }
+}
+
+#[test]
+fn records_survive_the_journey() {
+    let report = Report { step: 3, errno: -7, value: i64::MIN, rusage: [9; 18], ..Report::new(ReportKind::Exited) };
+    assert_eq!(Report::from_bytes(report.to_bytes()), Some((ReportKind::Exited, report)));
+    assert_eq!(Report::from_bytes([0; REPORT]), None);
+    let mut unknown = report.to_bytes();
+    unknown[4] = 99;
+    assert_eq!(Report::from_bytes(unknown), None);
+}

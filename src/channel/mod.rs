@@ -1,0 +1,7 @@
+//! The connection to nsbox-init: what is sent, and what is received.
+
+pub mod connection;
+pub mod event;
+pub mod failure;
+pub mod outcome;
+pub mod report;

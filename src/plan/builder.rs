@@ -1,0 +1,78 @@
+//! Steps as they are collected, and the fields of their operations.
+
+use pyo3::pybacked::PyBackedBytes;
+
+use nsbox_init::wire::{Blob, MaybeText, Op, Text, Texts};
+
+use crate::error::{Error, Result};
+use crate::plan::step::{Action, Actor, CallerAction, Step};
+
+/// The steps being collected.
+pub struct Builder {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// Who does what is done outside.
+    pub outside: Actor,
+}
+
+impl Builder {
+    /// Add a step of the caller, or of the outer nsbox-init.
+    pub fn outside(&mut self, name: &'static str, action: CallerAction, manual: &'static str, why: &'static str) {
+        self.steps.push(Step { name, actor: self.outside, action: Action::Caller(action), manual, why });
+    }
+
+    /// Add a step that travels.
+    pub fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
+        self.steps.push(Step { name, actor, action: Action::Op(op), manual, why });
+    }
+}
+
+/// As a C string.
+pub fn c_bytes(bytes: &[u8]) -> Vec<u8> {
+    [bytes, b"\0"].concat()
+}
+
+pub fn packed(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+    numbers.flat_map(u32::to_ne_bytes).collect()
+}
+
+pub fn mount_op(source: &str, target: &str, fstype: &str, flags: u64) -> Op<Vec<u8>> {
+    let maybe = |text: &str| MaybeText(if text.is_empty() { Vec::new() } else { c_bytes(text.as_bytes()) });
+    Op::Mount { source: maybe(source), target: Text(c_bytes(target.as_bytes())), fstype: maybe(fstype), flags }
+}
+
+pub fn write_op(path: &str, data: &str) -> Op<Vec<u8>> {
+    Op::Write { path: Text(c_bytes(path.as_bytes())), data: Blob(data.as_bytes().to_vec()) }
+}
+
+pub fn joined<'a>(argument: &str, texts: impl Iterator<Item = &'a PyBackedBytes>) -> Result<Texts<Vec<u8>>> {
+    let (mut joined, mut count) = (Vec::with_capacity(2048), 0);
+    for text in texts {
+        if text.contains(&0) {
+            return Err(Error::Spec(format!("{argument}: embedded null byte")));
+        }
+        joined.extend_from_slice(text);
+        joined.push(0);
+        count += 1;
+    }
+    Ok(Texts { count, joined })
+}
+
+/// The environment as C sees it, which `os.putenv` changes and `os.environ` does not show.
+pub fn own_environment() -> Texts<Vec<u8>> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let (mut joined, mut count) = (Vec::with_capacity(4096), 0);
+    // SAFETY: NULL, or a NULL-terminated array of C strings (environ(7)). Whoever changes it through Python holds the
+    // GIL, as we do; C code of other threads that changes it races with every getenv(3) in the process as well.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            joined.extend_from_slice(std::ffi::CStr::from_ptr(*next).to_bytes_with_nul());
+            count += 1;
+            next = next.add(1);
+        }
+    }
+    Texts { count, joined }
+}

@@ -1,0 +1,318 @@
+//! From a wish to a plan. [`compile`] looks at nothing but its arguments, so that what nsbox would do can be printed
+//! and tested without a kernel.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::cgroup::{Cgroup, Directory};
+use crate::error::{Error, Result};
+use crate::kinds;
+use crate::plan::builder::{Builder, c_bytes, packed};
+use crate::plan::facts::Facts;
+use crate::plan::join;
+use crate::plan::launch::Launch;
+use crate::plan::payload::{layout, payload};
+use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::setup::world;
+use crate::plan::spec::{Join, KnownSpec, Spec};
+use crate::plan::step::{Actor, CallerAction};
+use nsbox_init::wire::{Numbers, Op, Text};
+
+/// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
+const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
+
+/// A process enters the time namespace made for its children by an exec, too, since this version.
+const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
+
+/// Make the plan for `spec` and `launch`, given the caller's situation and what is joined first.
+///
+/// # Errors
+/// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
+pub fn compile(
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    cgroup: Option<Arc<Directory>>,
+    join: Option<&Join>,
+) -> Result<Plan> {
+    let Beginning { mut plan, flags, joined, added, arrangement, carry } =
+        beginning(spec, join, facts, cgroup.as_deref(), Actor::Caller)?;
+    let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
+    plan.op(
+        Actor::Init,
+        "fork",
+        Op::Fork { flags: inner, quiet: 0 },
+        "clone(2)",
+        match arrangement {
+            Arrangement::InitInside => "the payload's own process; nsbox-init stays as its parent",
+            Arrangement::Guarded => "the payload's own process, in the new namespaces; nsbox-init watches from outside",
+            Arrangement::Unforked => "the payload's own process, still in the old namespaces; nsbox-init watches",
+        },
+    );
+    if let Some(cgroup) = &cgroup {
+        enter(&mut plan, cgroup);
+    }
+    if let Some(join) = join
+        && arrangement == Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Payload, join, facts)?;
+    }
+    if arrangement == Arrangement::Unforked && flags != 0 {
+        plan.op(
+            Actor::Payload,
+            "unshare",
+            Op::Unshare { flags },
+            "unshare(2)",
+            "without a fork: a new PID namespace is for children only",
+        );
+    }
+    if arrangement != Arrangement::InitInside {
+        world(&mut plan, Actor::Payload, spec, flags, facts)?;
+    }
+    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
+    let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
+    let close_fds = launch.close_fds;
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
+}
+
+/// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is `nested` is
+/// made by the nsbox-init of another box.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_box(
+    spec: &Spec,
+    facts: &Facts,
+    directory: Option<&[u8]>,
+    cgroup: Option<Arc<Directory>>,
+    nested: bool,
+) -> Result<Plan> {
+    let outside = if nested { Actor::OuterInit } else { Actor::Caller };
+    let Beginning { mut plan, flags, added, arrangement, .. } =
+        beginning(spec, None, facts, cgroup.as_deref(), outside)?;
+    if let Some(directory) = directory {
+        let op = Op::Chdir { path: Text(c_bytes(directory)) };
+        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
+    }
+    plan.op(
+        Actor::Init,
+        "serve",
+        Op::Serve {},
+        "pid_namespaces(7)",
+        "nsbox-init reaps, and waits for what is to be done or started here",
+    );
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
+}
+
+/// Make the plan for another process in the box that `home` made, which is known by `token`. `quiet` says whether only its
+/// end shall be told.
+///
+/// # Errors
+/// [`Error::Spec`] for what cannot be expressed.
+pub fn compile_process(
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    home: &Plan,
+    token: u32,
+    quiet: bool,
+) -> Result<Plan> {
+    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller };
+    let flags = home.namespaces;
+    plan.op(
+        Actor::Init,
+        "start",
+        Op::Start { flags: 0, token, quiet: u32::from(quiet) },
+        "clone(2)",
+        "another process here; nsbox-init is its parent",
+    );
+    if let Some(cgroup) = &home.cgroup {
+        enter(&mut plan, cgroup);
+    }
+    let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
+    let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
+    payload(&mut plan, spec, launch, facts, flags, home.carries_capabilities(), Op::Received { stdio, pass })?;
+    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
+    let arrangement = Arrangement::InitInside;
+    let (added, steps) = (Vec::new(), plan.steps);
+    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
+}
+
+/// What all plans begin with, up to the point where the payload's process is made.
+struct Beginning {
+    plan: Builder,
+    flags: u64,
+    joined: u64,
+    added: Vec<(&'static str, &'static str)>,
+    arrangement: Arrangement,
+    carry: bool,
+}
+
+fn beginning(
+    spec: &Spec,
+    join: Option<&Join>,
+    facts: &Facts,
+    cgroup: Option<&Directory>,
+    outside: Actor,
+) -> Result<Beginning> {
+    let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
+        kinds::by_name(name)
+            .map(|kind| flags | kind.flag)
+            .ok_or_else(|| Error::Spec(format!("unshare: no namespace is called {name:?}")))
+    })?;
+    let mut added = Vec::new();
+    let mounting = [
+        (spec.mount_proc.is_some(), "mount_proc is set, and must not change the caller's own mounts"),
+        (spec.root.is_some(), "root is set, and must not change the caller's own"),
+        (!spec.mounts.is_empty(), "mounts are given, and must not change the caller's own"),
+    ];
+    if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & kinds::MOUNT == 0) {
+        flags |= kinds::MOUNT;
+        added.push(("mount", why));
+    }
+    let joined = join.map_or(Ok(0), join::flags)?;
+    if join.is_some_and(|join| join.user_added) {
+        added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
+    }
+    let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
+    if flags & kinds::USER == 0 {
+        if mapped {
+            flags |= kinds::USER;
+            added.push(("user", "an id map is given"));
+        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 && joined & kinds::USER == 0 {
+            flags |= kinds::USER;
+            added.push(("user", "the caller lacks CAP_SYS_ADMIN"));
+        }
+    }
+    if joined & flags & kinds::USER != 0 && (mapped || spec.maps.auto) {
+        return Err(Error::Spec(
+            "unshare: the maps of a new user namespace inside one that is joined could only be written from in there; \
+             leave user out, or set map_root_user=False"
+                .into(),
+        ));
+    }
+    if spec.pid_max.is_some() && facts.kernel < PID_MAX_PER_NAMESPACE {
+        let (major, minor) = facts.kernel;
+        return Err(Error::Unsupported(format!(
+            "pid_max: on this kernel ({major}.{minor}) the limit is one for the whole machine; each PID namespace has its own since Linux 6.14"
+        )));
+    }
+    if spec.keep_caps && flags & kinds::USER == 0 {
+        return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
+    }
+    let arrangement = match (spec.fork, spec.init) {
+        (false, _) => Arrangement::Unforked,
+        (true, true) => Arrangement::InitInside,
+        (true, false) => Arrangement::Guarded,
+    };
+
+    if joined & flags & kinds::PID != 0 && arrangement == Arrangement::Unforked {
+        return Err(Error::Spec(
+            "unshare: with fork=False the payload is not in the joined PID namespace, and cannot make another in it"
+                .into(),
+        ));
+    }
+    if flags & kinds::TIME != 0 && arrangement != Arrangement::InitInside && facts.kernel < TIME_ENTERED_BY_EXEC {
+        let (major, minor) = facts.kernel;
+        return Err(Error::Unsupported(format!(
+            "unshare: on this kernel ({major}.{minor}) a new time namespace needs init=True; exec enters it since Linux 6.3"
+        )));
+    }
+
+    let mut plan = Builder { steps: Vec::with_capacity(16), outside };
+    let unmapped_root = facts.euid != 0 && facts.permitted != 0;
+    // What is joined comes first, so that whatever is new is made in there, by nsbox-init.
+    let joins = join.is_some();
+    let carry = unmapped_root || (arrangement == Arrangement::InitInside && flags & kinds::USER != 0 && !joins);
+    // Offsets can only be set by a member of the old time namespace, before the first process enters the new one
+    // (time_namespaces(7)): so it is unshared, not cloned.
+    let cloned = flags & !kinds::TIME;
+    let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
+    if let Some(cgroup) = cgroup {
+        plan.outside("cgroup", made(cgroup), "cgroups(7)", "the limits hold before anything runs under them");
+    }
+    let nested = outside == Actor::OuterInit;
+    plan.outside(
+        "clone",
+        if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
+        "clone(2)",
+        if outer == 0 {
+            "a new process, in which the rest begins"
+        } else {
+            "a new process, in the new namespaces from its first instruction"
+        },
+    );
+    if nested {
+        let why = "with memory that belongs to the outer user namespace: nobody in the new one can trace it";
+        plan.outside("copy init", CallerAction::CopyInit(carry), "ptrace(2)", why);
+    } else {
+        let why = "leave the caller's memory at once: nsbox-init takes over";
+        plan.outside("exec init", CallerAction::ExecInit(carry), "execveat(2)", why);
+    }
+    if let Some(cgroup) = cgroup {
+        plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
+    }
+    if let Some(join) = join
+        && arrangement != Arrangement::Unforked
+    {
+        join::steps(&mut plan, Actor::Init, join, facts)?;
+        join::inside(&mut plan, joined, cloned, arrangement);
+    }
+    if arrangement == Arrangement::InitInside {
+        world(&mut plan, Actor::Init, spec, flags, facts)?;
+    }
+    Ok(Beginning { plan, flags, joined, added, arrangement, carry })
+}
+
+/// The caller's step that makes a cgroup and writes its limits.
+fn made(cgroup: &Directory) -> CallerAction {
+    let writes = cgroup.writes().map(|(file, text)| (file.to_string(), text.to_string())).collect();
+    CallerAction::Cgroup(cgroup.path().to_path_buf(), writes)
+}
+
+fn enter(plan: &mut Builder, cgroup: &Directory) {
+    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
+}
+
+/// Make a plan for a box.
+#[pyfunction(name = "compile_box")]
+#[pyo3(signature = (spec, facts, directory=None, cgroup=None, nested=false))]
+pub fn compile_box_plan(
+    spec: KnownSpec,
+    facts: &Facts,
+    directory: Option<&[u8]>,
+    cgroup: Option<&Cgroup>,
+    nested: bool,
+) -> Result<Plan> {
+    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested)
+}
+
+/// Make a plan for another process in the box that `home` made.
+#[pyfunction(name = "compile_process")]
+#[pyo3(signature = (spec, launch, facts, home, token=0, quiet=false))]
+pub fn compile_process_plan(
+    spec: KnownSpec,
+    launch: &Launch,
+    facts: &Facts,
+    home: &Plan,
+    token: u32,
+    quiet: bool,
+) -> Result<Plan> {
+    compile_process(&spec, launch, facts, home, token, quiet)
+}
+
+/// Make a plan.
+#[pyfunction(name = "compile")]
+#[pyo3(signature = (spec, launch, facts, cgroup=None, join=None))]
+pub fn compile_plan(
+    spec: KnownSpec,
+    launch: &Launch,
+    facts: &Facts,
+    cgroup: Option<&Cgroup>,
+    join: Option<Join>,
+) -> Result<Plan> {
+    compile(&spec, launch, facts, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), join.as_ref())
+}

@@ -1,0 +1,113 @@
+//! The steps by which a process goes into namespaces that exist already (setns(2)).
+
+use crate::error::{Error, Result};
+use crate::kinds::{self, Kind};
+use crate::plan::builder::Builder;
+use crate::plan::facts::Facts;
+use crate::plan::plan::Arrangement;
+use crate::plan::spec::Join;
+use crate::plan::step::Actor;
+use nsbox_init::wire::Op;
+
+/// CLONE_NEW* of everything that is joined.
+pub fn flags(join: &Join) -> Result<u64> {
+    join.namespaces.iter().try_fold(0, |flags, (name, _)| Ok(flags | kind(name)?.flag))
+}
+
+/// The descriptors that nsbox-init needs for it.
+pub fn descriptors(join: &Join) -> impl Iterator<Item = i32> {
+    join.namespaces.iter().map(|(_, fd)| *fd).chain(join.root).chain(join.wd)
+}
+
+fn kind(name: &str) -> Result<Kind> {
+    kinds::by_name(name).ok_or_else(|| Error::Spec(format!("join: no namespace is called {name:?}")))
+}
+
+/// The name of the step for each kind.
+pub fn step_name(kind: Kind) -> &'static str {
+    match kind.flag {
+        kinds::USER => "join user",
+        kinds::MOUNT => "join mount",
+        kinds::PID => "join pid",
+        kinds::NET => "join net",
+        kinds::TIME => "join time",
+        _ => match kind.name {
+            "ipc" => "join ipc",
+            "uts" => "join uts",
+            _ => "join cgroup",
+        },
+    }
+}
+
+/// Join, in the order in which the kernel allows it.
+///
+/// Every namespace asks for CAP_SYS_ADMIN in the user namespace it belongs to. A caller that has it out here must join
+/// the user namespace last, where it would lose it over what belongs to others; one that lacks it gains it there, and
+/// must join it first.
+pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Result<()> {
+    let privileged = facts.effective & Facts::SYS_ADMIN != 0;
+    let mut entries = join.namespaces.iter().map(|(name, fd)| Ok((kind(name)?, *fd))).collect::<Result<Vec<_>>>()?;
+    entries.sort_by_key(|(kind, _)| (kind.flag == kinds::USER) == privileged);
+    for (kind, fd) in entries {
+        let why = match kind.flag {
+            kinds::USER if join.user_added => {
+                "the others belong to it, and the caller has no rights over them outside of it"
+            }
+            kinds::USER if privileged => "last: the caller's own rights reach further than those it has in there",
+            kinds::USER => "first: only in there has the caller the right to join the others",
+            kinds::PID => "for the children, as only they can be in it",
+            kinds::MOUNT => "the mounts, the root and the working directory of that namespace",
+            _ => "as asked",
+        };
+        plan.op(actor, step_name(kind), Op::Setns { fd, flags: kind.flag }, "setns(2)", why);
+        if kind.flag == kinds::USER && !join.preserve_credentials {
+            plan.op(
+                actor,
+                "become root",
+                Op::BecomeRoot {},
+                "user_namespaces(7)",
+                "as far as it has a root: an exec takes the capabilities in it away from all others",
+            );
+        }
+    }
+    if let Some(fd) = join.root {
+        plan.op(actor, "target root", Op::Chroot { fd }, "chroot(2)", "the root directory of the target");
+    }
+    if let Some(fd) = join.wd {
+        plan.op(actor, "target wd", Op::Fchdir { fd }, "chdir(2)", "the working directory of the target");
+    }
+    Ok(())
+}
+
+/// Bring nsbox-init to where it has its place: into a PID namespace by a child, since only children can be in it, and
+/// into what is new (`cloned`), unless that is only for the payload.
+pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrangement) {
+    let init_inside = arrangement == Arrangement::InitInside;
+    // A new PID namespace can only be made by a member of the one it is made in.
+    if joined & kinds::PID != 0 && (init_inside || cloned & kinds::PID != 0) {
+        plan.op(
+            Actor::Init,
+            "descend",
+            Op::Descend { flags: 0 },
+            "pid_namespaces(7)",
+            "a second nsbox-init in the joined PID namespace, which orphans cannot leave; the first waits for it",
+        );
+    }
+    if init_inside && cloned & kinds::PID != 0 {
+        plan.op(
+            Actor::Init,
+            "clone init",
+            Op::Descend { flags: cloned },
+            "clone(2)",
+            "another nsbox-init in the new namespaces, as PID 1; the one outside waits for it",
+        );
+    } else if init_inside && cloned != 0 {
+        plan.op(
+            Actor::Init,
+            "unshare",
+            Op::Unshare { flags: cloned },
+            "unshare(2)",
+            "what is new is made inside of what is joined",
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! The steps that make a new root and the mounts in it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::plan::builder::{Builder, c_bytes};
+use crate::plan::facts::Facts;
+use crate::plan::flags::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
+use crate::plan::spec::Mount;
+use crate::plan::step::Actor;
+use nsbox_init::wire::{Op, Text, Texts};
+
+/// Mounts are made by descriptors, and their attributes set by mount_setattr(2), since this version.
+const BY_DESCRIPTOR: (u32, u32) = (5, 12);
+/// Overlay takes its layers one by one since this version.
+const LAYER_BY_LAYER: (u32, u32) = (6, 8);
+/// What fsconfig(2) takes as a value, without the NUL.
+const LONGEST_VALUE: usize = 255;
+
+<<<<<<< HEAD:src/mounts.rs
+/// mount_setattr(2).
+pub const ATTR_RDONLY: u64 = 0x1;
+/// mount_setattr(2).
+pub const ATTR_NOSUID: u64 = 0x2;
+/// mount_setattr(2).
+pub const ATTR_NODEV: u64 = 0x4;
+/// mount_setattr(2).
+pub const ATTR_NOEXEC: u64 = 0x8;
+
+/// What is mounted (`nsbox.spec.mounts`). The variants are told apart by the attributes only they have, so the one without
+/// any comes last.
+#[derive(Debug, FromPyObject)]
+pub enum Mount {
+    /// What is somewhere else already.
+    Bind {
+        /// Where it is.
+        source: PathBuf,
+        /// Where it shall be, too.
+        target: PathBuf,
+        /// Whether it cannot be written to there.
+        read_only: bool,
+        /// Whether what is mounted below comes along.
+        recursive: bool,
+        /// Whether device nodes work.
+        dev: bool,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Where.
+        target: PathBuf,
+        /// Bytes it may hold.
+        size: Option<u64>,
+        /// Permissions of its root.
+        mode: u32,
+    },
+    /// Directories on top of each other.
+    Overlay {
+        /// Where.
+        target: PathBuf,
+        /// The layers that are only read, the topmost first.
+        lower: Vec<PathBuf>,
+        /// The layer that is written to.
+        upper: Option<PathBuf>,
+        /// An empty directory next to it.
+        work: Option<PathBuf>,
+    },
+    /// A proc for the PID namespace.
+    Proc {
+        /// Where.
+        target: PathBuf,
+    },
+}
+
+=======
+>>>>>>> rust-house:src/plan/mounts.rs
+/// Where targets are looked up, and what is there to be known about whoever mounts.
+pub struct Place<'a> {
+    /// Who mounts.
+    pub actor: Actor,
+    /// Whether there is a new root.
+    pub inside: bool,
+    /// Whether there is a new user namespace.
+    pub unprivileged: bool,
+    /// The caller.
+    pub facts: &'a Facts,
+}
+
+impl Place<'_> {
+    /// Refuse what this kernel cannot do.
+    pub fn check(&self, option: &str) -> Result<()> {
+        let (major, minor) = self.facts.kernel;
+        if self.facts.kernel < BY_DESCRIPTOR {
+            return Err(Error::Unsupported(format!("{option}: needs Linux 5.12, and this is {major}.{minor}")));
+        }
+        Ok(())
+    }
+
+    /// The step for one mount.
+    pub fn mount(&self, plan: &mut Builder, mount: &Mount) -> Result<()> {
+        match mount {
+            Mount::Bind { source, target, read_only, recursive, dev } => {
+                let attributes =
+                    ATTR_NOSUID | if *dev { 0 } else { ATTR_NODEV } | if *read_only { ATTR_RDONLY } else { 0 };
+                let op = Op::Bind {
+                    source: text(source),
+                    target: text(target),
+                    inside: self.inside.into(),
+                    recursive: (*recursive).into(),
+                    attributes,
+                };
+                let why = if *read_only { "as it is elsewhere, only to be read" } else { "as it is elsewhere" };
+                plan.op(self.actor, "bind", op, "open_tree(2)", why);
+            }
+            Mount::Tmpfs { target, size, mode } => {
+                let mut options = vec![("mode", format!("{mode:o}").into())];
+                options.extend(size.map(|size| ("size", size.to_string().into())));
+                let op = self.made("tmpfs", options, ATTR_NOSUID | ATTR_NODEV, text(target));
+                plan.op(self.actor, "tmpfs", op, "tmpfs(5)", "empty, and gone with the namespace");
+            }
+            Mount::Overlay { target, lower, upper, work } => {
+                let options = self.layers(lower, upper.as_ref().zip(work.as_ref()))?;
+                let op = self.made("overlay", options, ATTR_NOSUID | ATTR_NODEV, text(target));
+                plan.op(self.actor, "overlay", op, "mount(8)", "layers, of which only the upper one is written to");
+            }
+            Mount::Proc { target } => self.proc(plan, "proc", text(target)),
+        }
+        Ok(())
+    }
+
+    /// The step for a new proc.
+    pub fn proc(&self, plan: &mut Builder, name: &'static str, target: Text<Vec<u8>>) {
+        let op = self.made("proc", Vec::new(), ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC, target);
+        plan.op(self.actor, name, op, "proc(5)", "a proc shows the PID namespace of whoever mounts it");
+    }
+
+    fn made(
+        &self,
+        fstype: &str,
+        options: Vec<(&str, OsString)>,
+        attributes: u64,
+        target: Text<Vec<u8>>,
+    ) -> Op<Vec<u8>> {
+        let options = std::iter::once(("source", fstype.into())).chain(options).collect::<Vec<_>>();
+        let count = 2 * options.len() as u32;
+        let joined = options.iter().flat_map(|(name, value)| [c_bytes(name.as_bytes()), c_bytes(value.as_bytes())]);
+        Op::NewMount {
+            fstype: Text(c_bytes(fstype.as_bytes())),
+            options: Texts { count, joined: joined.flatten().collect() },
+            attributes,
+            target,
+            inside: self.inside.into(),
+        }
+    }
+
+    fn layers(&self, lower: &[PathBuf], upper: Option<(&PathBuf, &PathBuf)>) -> Result<Vec<(&'static str, OsString)>> {
+        let mut options = Vec::new();
+        if self.facts.kernel >= LAYER_BY_LAYER {
+            options.extend(lower.iter().map(|layer| ("lowerdir+", layer.clone().into_os_string())));
+        } else {
+            let escaped = lower.iter().map(|layer| {
+                let bytes = layer.as_os_str().as_bytes().iter();
+                bytes.flat_map(|&byte| (b":\\".contains(&byte)).then_some(b'\\').into_iter().chain([byte])).collect()
+            });
+            let joined = escaped.collect::<Vec<Vec<u8>>>().join(&b':');
+            options.push(("lowerdir", std::ffi::OsStr::from_bytes(&joined).to_os_string()));
+        }
+        if let Some((upper, work)) = upper {
+            options.push(("upperdir", upper.clone().into_os_string()));
+            options.push(("workdir", work.clone().into_os_string()));
+        }
+        if let Some((name, value)) = options.iter().find(|(_, value)| value.len() > LONGEST_VALUE) {
+            return Err(Error::Spec(format!(
+                "mounts: {name} is longer than the {LONGEST_VALUE} bytes that fsconfig(2) takes: {}",
+                value.display()
+            )));
+        }
+        if self.unprivileged {
+            // The attributes overlay keeps its notes in are otherwise only for CAP_SYS_ADMIN outside (xattr(7)).
+            options.push(("userxattr", OsString::new()));
+        }
+        Ok(options)
+    }
+}
+
+fn text(path: &Path) -> Text<Vec<u8>> {
+    Text(c_bytes(path.as_os_str().as_bytes()))
+}

@@ -1,0 +1,114 @@
+//! The steps of the payload's process, up to its exec.
+
+use nsbox_init::wire::{Numbers, Op, Text};
+
+use crate::error::{Error, Result};
+use crate::kinds;
+use crate::plan::builder::{Builder, c_bytes, joined, own_environment, packed};
+use crate::plan::facts::Facts;
+use crate::plan::launch::Launch;
+use crate::plan::rlimit;
+use crate::plan::spec::Spec;
+use crate::plan::step::Actor;
+
+/// What happens in the payload's process, in the order of `subprocess`.
+pub fn payload(
+    plan: &mut Builder,
+    spec: &Spec,
+    launch: &Launch,
+    facts: &Facts,
+    flags: u64,
+    carry: bool,
+    descriptors: Op<Vec<u8>>,
+) -> Result<()> {
+    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
+    op("descriptors", descriptors, "dup(2)", "standard input, output and error, and what was passed on; nothing else");
+    if let Some(directory) = &launch.cwd {
+        if directory.contains(&0) {
+            return Err(Error::Spec("cwd: embedded null byte".into()));
+        }
+        op("chdir", Op::Chdir { path: Text(c_bytes(directory)) }, "chdir(2)", "the working directory asked for");
+    }
+    if let Some(mask) = launch.umask {
+        op("umask", Op::Umask { mask: mask as u32 }, "umask(2)", "the mask asked for");
+    }
+    if launch.start_new_session {
+        op("setsid", Op::Setsid {}, "setsid(2)", "a session of its own");
+    }
+    if let Some(group) = launch.process_group {
+        op("setpgid", Op::Setpgid { group }, "setpgid(2)", "the process group asked for");
+    }
+    if launch.controlling_terminal {
+        op("controlling terminal", Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
+    }
+    if let Some(groups) = &launch.groups {
+        op(
+            "set groups",
+            Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
+            "setgroups(2)",
+            "the supplementary groups asked for",
+        );
+    }
+    for (name, (soft, hard)) in &spec.rlimits {
+        let resource =
+            rlimit::number(name).ok_or_else(|| Error::Spec(format!("rlimits: no resource is called {name:?}")))?;
+        // What came before opens and maps; raising a limit needs the rights that go next.
+        let rlimit = Op::Rlimit { resource, soft: *soft as u64, hard: *hard as u64 };
+        op("rlimit", rlimit, "prlimit(2)", "as asked, while the rights to do it are still there");
+    }
+    if let Some(id) = launch.gid {
+        op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");
+    }
+    if let Some(id) = launch.uid {
+        op("setuid", Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) }, "setresuid(2)", "the user asked for");
+    }
+    if spec.keep_caps {
+        op(
+            "keep capabilities",
+            Op::Capabilities { inheritable: u64::MAX, ambient: u64::MAX },
+            "capabilities(7)",
+            "as asked: ambient, so that they survive the exec",
+        );
+    } else if carry {
+        let (inheritable, ambient) = if flags & kinds::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
+        op(
+            "drop capabilities",
+            Op::Capabilities { inheritable, ambient },
+            "capabilities(7)",
+            "what carried nsbox-init over its exec is not for the payload",
+        );
+    }
+    if spec.no_new_privs {
+        op("no_new_privs", Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", "no exec grants privileges from here on");
+    }
+    let mut reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
+    let mut why = "blocked and ignored as in the caller";
+    if launch.controlling_terminal {
+        // A caller in the background of a script ignores the interrupt key; whoever sits at this terminal does not.
+        reset |= TERMINAL_SIGNALS.into_iter().map(bit).sum::<u64>();
+        why = "those of the terminal have their default action; all else as in the caller";
+    }
+    op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", why);
+    let env = match &launch.env {
+        Some(env) => joined("env", env.iter())?,
+        None => own_environment(),
+    };
+    let exec =
+        Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
+    op("exec", exec, "execve(2)", "the program asked for");
+    Ok(())
+}
+
+/// The descriptors of a payload that inherits ours.
+pub fn layout(launch: &Launch) -> Op<Vec<u8>> {
+    let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
+    Op::Descriptors { stdio: launch.stdio, pass, close: u32::from(launch.close_fds) }
+}
+
+/// What a terminal sends to those who use it, termios(3) and tty_ioctl(4).
+const TERMINAL_SIGNALS: [i32; 6] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}

@@ -1,0 +1,165 @@
+//! What nsbox-init can be asked to do in its box, each as a plan: with the same names, words and failures.
+
+use pyo3::prelude::*;
+
+use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
+use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::step::{Action, Actor, Step};
+use nsbox_init::wire::{Blob, MaybeText, Op, Text};
+
+/// Plans for errands.
+#[pyclass(frozen, module = "nsbox._core")]
+pub struct Errand;
+
+fn plan(name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) -> Plan {
+    Plan {
+        steps: vec![Step { name, actor: Actor::Init, action: Action::Op(op), manual, why }],
+        namespaces: 0,
+        joined: 0,
+        added: Vec::new(),
+        arrangement: Arrangement::InitInside,
+        keep: Vec::new(),
+        close_fds: true,
+        cgroup: None,
+    }
+}
+
+fn text(bytes: &[u8]) -> Text<Vec<u8>> {
+    Text([bytes, b"\0"].concat())
+}
+
+fn maybe(bytes: Option<&[u8]>) -> MaybeText<Vec<u8>> {
+    MaybeText(bytes.map(|bytes| [bytes, b"\0"].concat()).unwrap_or_default())
+}
+
+/// None of the arguments contains a NUL: the Python side has checked that.
+#[pymethods]
+impl Errand {
+    /// mount(2).
+    #[staticmethod]
+    fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags: u64) -> Plan {
+        let op = Op::Mount { source: maybe(source), target: text(target), fstype: maybe(fstype), flags };
+        plan("mount", op, "mount(2)", "in the mount namespace of the box")
+    }
+
+    /// A new proc.
+    #[staticmethod]
+    fn mount_proc(target: &[u8]) -> Plan {
+        let proc = maybe(Some(b"proc"));
+        let flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+        let op = Op::Mount { source: proc.clone(), target: text(target), fstype: proc, flags };
+        plan("mount proc", op, "proc(5)", "a proc that shows the PID namespace of whoever mounts it")
+    }
+
+    /// A new tmpfs for POSIX shared memory.
+    #[staticmethod]
+    fn mount_shm(target: &[u8]) -> Plan {
+        let tmpfs = maybe(Some(b"tmpfs"));
+        let flags = MS_NOSUID | MS_NODEV;
+        let op = Op::Mount { source: tmpfs.clone(), target: text(target), fstype: tmpfs, flags };
+        plan("mount shm", op, "shm_overview(7)", "POSIX shared memory is files there, in no IPC namespace")
+    }
+
+    /// umount2(2).
+    #[staticmethod]
+    fn unmount(target: &[u8], flags: u32) -> Plan {
+        plan("unmount", Op::Unmount { target: text(target), flags }, "umount(2)", "what was below is seen again")
+    }
+
+    /// sethostname(2).
+    #[staticmethod]
+    fn hostname(name: &[u8]) -> Plan {
+        let op = Op::SetHostname { name: Blob(name.to_vec()) };
+        plan("hostname", op, "sethostname(2)", "only this UTS namespace has it")
+    }
+
+    /// setdomainname(2).
+    #[staticmethod]
+    fn domainname(name: &[u8]) -> Plan {
+        let op = Op::SetDomainname { name: Blob(name.to_vec()) };
+        plan("domainname", op, "setdomainname(2)", "only this UTS namespace has it")
+    }
+
+    /// Bring the loopback interface up.
+    #[staticmethod]
+    fn loopback() -> Plan {
+        plan(
+            "loopback",
+            Op::LoopbackUp {},
+            "netdevice(7)",
+            "a new network namespace has nothing but lo, and lo is down",
+        )
+    }
+
+    /// Write a file of proc, in one write(2). Here as below the path has no `/proc/` to begin with; the proc is the one
+    /// that was there before anything ran in the box.
+    #[staticmethod]
+    fn write(path: &[u8], data: &[u8]) -> Plan {
+        let op = Op::WriteOwn { path: text(path), data: Blob(data.to_vec()) };
+        plan("write", op, "write(2)", "by a process in these namespaces")
+    }
+
+    /// Read a short file of proc.
+    #[staticmethod]
+    fn read(path: &[u8]) -> Plan {
+        plan("read", Op::Read { path: text(path) }, "read(2)", "by a process in these namespaces")
+    }
+
+    /// Open a file of proc for reading, or a namespace, which is behind a link that is no path.
+    #[staticmethod]
+    fn open_own(path: &[u8], link: bool) -> Plan {
+        let op = Op::OpenOwn { path: text(path), link: u32::from(link) };
+        plan("open", op, "open(2)", "by a process in these namespaces")
+    }
+
+    /// Open a file for reading.
+    #[staticmethod]
+    fn open(path: &[u8]) -> Plan {
+        plan("open", Op::Open { path: text(path) }, "open(2)", "by a process in these namespaces")
+    }
+
+    /// A file system that is mounted nowhere.
+    #[staticmethod]
+    fn detached(fstype: &[u8]) -> Plan {
+        plan(
+            "detached mount",
+            Op::Detached { fstype: text(fstype) },
+            "fsmount(2)",
+            "for these namespaces, and mounted nowhere",
+        )
+    }
+
+    /// A socket of the network namespace.
+    #[staticmethod]
+    fn socket(family: i32, kind: i32, protocol: i32) -> Plan {
+        let op = Op::Socket { family, kind, protocol };
+        plan("socket", op, "socket(2)", "a socket belongs to the network namespace of whoever makes it")
+    }
+
+    /// Reap orphans: from now on, and those that wait.
+    #[staticmethod]
+    fn reap(always: bool, now: bool) -> Plan {
+        let op = Op::Reap { always: u32::from(always), now: u32::from(now) };
+        plan("reap", op, "wait(2)", "an ended process stays a zombie until its parent has asked for its status")
+    }
+
+    /// End a process that was started with this token.
+    #[staticmethod]
+    fn abort(token: u32) -> Plan {
+        plan("abort", Op::Abort { token }, "kill(2)", "nobody waits for it any more")
+    }
+}
+
+impl Errand {
+    /// A file of the user namespace of a child.
+    pub fn write_map(pid: u32, file: &str, data: &str) -> Plan {
+        let (file, data) = (text(file.as_bytes()), Blob(data.as_bytes().to_vec()));
+        let why = "only a member of the parent namespace may";
+        plan("write map", Op::WriteMap { pid, file, data }, "user_namespaces(7)", why)
+    }
+
+    /// As [`Errand::abort`].
+    pub fn end(token: u32) -> Plan {
+        Self::abort(token)
+    }
+}

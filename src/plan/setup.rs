@@ -1,0 +1,186 @@
+//! The steps that make new namespaces usable.
+
+use nsbox_init::wire::{Blob, MaybeText, Op, Text};
+
+use crate::error::Result;
+use crate::kinds;
+use crate::plan::builder::{Builder, c_bytes, mount_op, write_op};
+use crate::plan::facts::Facts;
+use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::plan::id_maps;
+use crate::plan::mounts::Place;
+use crate::plan::spec::{Maps, Spec};
+use crate::plan::step::{Actor, CallerAction};
+
+/// What makes the new namespaces usable.
+pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
+    if flags & kinds::USER != 0 {
+        id_maps(plan, actor, spec, facts);
+    }
+    if flags & kinds::TIME != 0 {
+        if spec.fork {
+            plan.op(
+                actor,
+                "unshare time",
+                Op::Unshare { flags: kinds::TIME },
+                "time_namespaces(7)",
+                "children enter it; its clocks can still be set",
+            );
+        }
+        let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
+        let lines: String = offsets
+            .iter()
+            .filter_map(|(clock, offset)| {
+                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
+            })
+            .collect();
+        if !lines.is_empty() {
+            plan.op(
+                actor,
+                "clock offsets",
+                write_op("/proc/self/timens_offsets", &lines),
+                "time_namespaces(7)",
+                "before the first process enters the namespace",
+            );
+        }
+    }
+    if flags & kinds::MOUNT != 0 {
+        let propagation = match spec.propagation.as_str() {
+            "shared" => Some((MS_SHARED, "mounts are shared with other mount namespaces: as asked")),
+            "slave" => Some((MS_SLAVE, "mounts made outside still arrive; none made here leaves")),
+            "unchanged" => None,
+            _ => Some((MS_PRIVATE, "first of all mounts: none made here is seen outside")),
+        };
+        if let Some((kind, why)) = propagation {
+            plan.op(actor, "propagation", mount_op("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
+        }
+    }
+    if let Some(name) = &spec.hostname {
+        plan.op(
+            actor,
+            "hostname",
+            Op::SetHostname { name: Blob(name.to_vec()) },
+            "sethostname(2)",
+            "only this UTS namespace has it",
+        );
+    }
+    if let Some(name) = &spec.domainname {
+        plan.op(
+            actor,
+            "domainname",
+            Op::SetDomainname { name: Blob(name.to_vec()) },
+            "setdomainname(2)",
+            "only this UTS namespace has it",
+        );
+    }
+    if flags & kinds::NET != 0 && spec.loopback.unwrap_or(true) {
+        plan.op(
+            actor,
+            "loopback",
+            Op::LoopbackUp {},
+            "netdevice(7)",
+            "a new network namespace has nothing but lo, and lo is down",
+        );
+    }
+    let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
+    if let Some(root) = &spec.root {
+        place.check("root")?;
+        let op = Op::NewRoot { path: Text(c_bytes(root)) };
+        plan.op(actor, "root", op, "pivot_root(2)", "only a mount point can become the root");
+    }
+    for mount in &spec.mounts {
+        place.check("mounts")?;
+        place.mount(plan, mount)?;
+    }
+    // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
+    if let Some(target) = spec.mount_proc.as_ref().filter(|_| place.inside) {
+        place.proc(plan, "mount proc", Text(c_bytes(target)));
+    } else if let Some(target) = &spec.mount_proc {
+        let proc = Op::Mount {
+            source: MaybeText(c_bytes(b"proc")),
+            target: Text(c_bytes(target)),
+            fstype: MaybeText(c_bytes(b"proc")),
+            flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
+        };
+        plan.op(actor, "mount proc", proc, "proc(5)", "a proc that shows the PID namespace of whoever mounts it");
+    }
+    if let Some(limit) = spec.pid_max {
+        plan.op(
+            actor,
+            "pid_max",
+            write_op("/proc/sys/kernel/pid_max", &limit.to_string()),
+            "proc_sys_kernel(5)",
+            "the limit of this PID namespace alone",
+        );
+    }
+    if place.inside {
+        let why = "from here on nothing of the old root can be reached by a path";
+        plan.op(actor, "pivot root", Op::PivotRoot {}, "pivot_root(2)", why);
+    }
+    Ok(())
+}
+
+/// The files of a user namespace, written by the caller while `actor` waits.
+fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
+    let Maps { auto, users, groups } = &spec.maps;
+    let root = vec![(Some(0), None, 1)];
+    let given = !users.is_empty() || !groups.is_empty();
+    let (users, groups) = if *auto && !given { (&root, &root) } else { (users, groups) };
+    let asked_own_group = groups.iter().any(|(_, outside, _)| outside.is_none());
+    let (users, groups) = (id_maps::lines(users, facts.euid), id_maps::lines(groups, facts.egid));
+    // Without the capability outside, a map may hold one id, the caller's own; beyond that, setuid programs help.
+    let (own_user, own_group) = (id_maps::is_own_alone(&users, facts.euid), id_maps::is_own_alone(&groups, facts.egid));
+    let helped_users = !users.is_empty() && !own_user && facts.effective & Facts::SETUID == 0;
+    let helped_groups = !groups.is_empty() && !own_group && facts.effective & Facts::SETGID == 0;
+    // For an unprivileged caller gid_map can only be written once setgroups(2) is given up (user_namespaces(7));
+    // unshare(1) gives it up for every map to a single id. newgidmap(1) decides for itself.
+    let deny = own_group && (asked_own_group || facts.effective & Facts::SETGID == 0);
+    let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
+    if setgroups.is_none() && users.is_empty() && groups.is_empty() {
+        return;
+    }
+    plan.op(
+        actor,
+        "await maps",
+        Op::AwaitMaps {},
+        "user_namespaces(7)",
+        "the ids are unmapped until the caller has written the maps",
+    );
+    if let Some(word) = setgroups {
+        plan.outside(
+            "setgroups",
+            CallerAction::Map("setgroups", word.to_string()),
+            "user_namespaces(7)",
+            if word == "deny" {
+                "given up, or else a group map could drop a group that forbids something"
+            } else {
+                "as asked: those inside may change their groups"
+            },
+        );
+    }
+    let write = |file, program, lines: &[[u32; 3]], helped| {
+        let texts: Vec<String> =
+            lines.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}")).collect();
+        if helped {
+            CallerAction::MapBy(program, texts.join(" "))
+        } else {
+            CallerAction::Map(file, texts.iter().flat_map(|line| [line, "\n"]).collect())
+        }
+    };
+    if !groups.is_empty() {
+        plan.outside(
+            "gid_map",
+            write("gid_map", "newgidmap", &groups, helped_groups),
+            if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
+            "which group outside each group inside stands for",
+        );
+    }
+    if !users.is_empty() {
+        plan.outside(
+            "uid_map",
+            write("uid_map", "newuidmap", &users, helped_users),
+            if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
+            "which user outside each user inside stands for",
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! One step of a plan: who carries out what, and why.
+
+use std::path::PathBuf;
+
+use nsbox_init::wire::Op;
+
+/// Who carries out a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// The calling process.
+    Caller,
+    /// The nsbox-init of the box in which another box is made.
+    OuterInit,
+    /// nsbox-init.
+    Init,
+    /// The process that becomes the payload.
+    Payload,
+}
+
+impl Actor {
+    /// As errors and plans name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Actor::Caller => "caller",
+            Actor::OuterInit => "outer init",
+            Actor::Init => "init",
+            Actor::Payload => "payload",
+        }
+    }
+}
+
+/// What the caller itself does, or for a box in a box the outer nsbox-init.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallerAction {
+    /// clone3 with these CLONE_NEW* flags.
+    Clone(u64),
+    /// Start nsbox-init; its capabilities are carried over the exec when `true`.
+    ExecInit(bool),
+    /// For a box in a box, the outer nsbox-init makes a copy of itself with these CLONE_NEW* flags.
+    Copy(u64),
+    /// That goes on, without an exec; its capabilities are those of the outer one when `true`.
+    CopyInit(bool),
+    /// Write this to the new user namespace's file of that name.
+    Map(&'static str, String),
+    /// Have this program write these ranges.
+    MapBy(&'static str, String),
+    /// Make this cgroup, and write these files in it.
+    Cgroup(PathBuf, Vec<(String, String)>),
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Something the caller does.
+    Caller(CallerAction),
+    /// Something nsbox-init or the payload's process does.
+    Op(Op<Vec<u8>>),
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// A stable name, such as `mount proc`.
+    pub name: &'static str,
+    /// Who does it.
+    pub actor: Actor,
+    /// What is done.
+    pub action: Action,
+    /// Where it is described.
+    pub manual: &'static str,
+    /// Why it is done.
+    pub why: &'static str,
+}

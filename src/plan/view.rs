@@ -1,0 +1,86 @@
+//! A plan and its steps as Python sees them.
+
+use pyo3::prelude::*;
+
+use crate::kinds::kinds_of;
+use crate::plan::plan::Plan;
+use crate::plan::step::Step;
+
+/// One step as Python sees it.
+#[pyclass(frozen, get_all, name = "Step", module = "nsbox._core")]
+pub struct StepView {
+    /// Its number.
+    index: usize,
+    /// A stable name, such as `mount proc`.
+    name: &'static str,
+    /// `caller`, `init` or `payload`.
+    actor: &'static str,
+    /// The system call with its arguments.
+    call: String,
+    /// The manual page that describes it.
+    manual: &'static str,
+    /// Why it is done.
+    why: &'static str,
+}
+
+#[pymethods]
+impl StepView {
+    fn __repr__(&self) -> String {
+        format!("<step {}: {} by {}: {}>", self.index, self.name, self.actor, self.call)
+    }
+}
+
+#[pymethods]
+impl Plan {
+    /// The steps, in order.
+    #[getter(steps)]
+    fn step_views(&self) -> Vec<StepView> {
+        let view = |(index, step): (usize, &Step)| StepView {
+            index,
+            name: step.name,
+            actor: step.actor.name(),
+            call: step.call(),
+            manual: step.manual,
+            why: step.why,
+        };
+        self.steps.iter().enumerate().map(view).collect()
+    }
+
+    /// The names of the new namespaces.
+    #[getter(namespaces)]
+    pub fn namespace_names(&self) -> Vec<&'static str> {
+        kinds_of(self.namespaces).map(|kind| kind.name).collect()
+    }
+
+    /// The names of the namespaces that are joined.
+    #[getter(joined)]
+    fn joined_names(&self) -> Vec<&'static str> {
+        kinds_of(self.joined).map(|kind| kind.name).collect()
+    }
+
+    /// Namespaces that were not asked for, with the reason why they are there.
+    #[getter(added)]
+    fn added_namespaces(&self) -> Vec<(&'static str, &'static str)> {
+        self.added.clone()
+    }
+
+    /// The bytes nsbox-init is given.
+    fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
+        pyo3::types::PyBytes::new(py, &self.to_bytes())
+    }
+
+    fn __str__(&self) -> String {
+        self.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        let names = self.namespace_names();
+        let joined =
+            if self.joined == 0 { String::new() } else { format!("joined {}, ", self.joined_names().join(", ")) };
+        format!(
+            "<plan of {} steps for {joined}{}>",
+            self.steps.len(),
+            if names.is_empty() { "no new namespaces".into() } else { names.join(", ") }
+        )
+    }
+}

@@ -1,0 +1,110 @@
+//! A proc that is open, and its files.
+
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result, os_error};
+use crate::seeing::proc::dir::Dir;
+use crate::seeing::proc::open;
+
+/// A proc, to be read; mounted somewhere or nowhere.
+#[pyclass(frozen, module = "nsbox._core")]
+#[derive(Debug)]
+pub struct Proc {
+    pub(crate) directory: Dir,
+    /// How it was found, for errors.
+    pub(crate) path: Vec<u8>,
+}
+
+#[pymethods]
+impl Proc {
+    /// The PID namespace it belongs to; nothing if that may not be known.
+    fn namespace(&self, py: Python<'_>) -> Option<u64> {
+        py.detach(|| open::namespace_of_proc(&self.directory, None))
+    }
+
+    /// The proc that its process `pid` finds at `path`.
+    fn seen_by(&self, pid: i32, path: Vec<u8>) -> Result<Proc> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        let path = [&self.path, format!("/{pid}/root").as_bytes(), &path].concat();
+        match self.directory.open_as_seen_by(pid, &name) {
+            Ok(directory) => Ok(Proc { directory, path }),
+            Err(errno) => Err(os_error(errno, path)),
+        }
+    }
+
+    /// The contents of a file in it.
+    fn file(&self, py: Python<'_>, path: Vec<u8>) -> Result<Cow<'static, [u8]>> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        let read = || {
+            let mut text = Vec::new();
+            // Many of these files come in pieces.
+            File::from(self.directory.open_at(&name, libc::O_RDONLY)?)
+                .read_to_end(&mut text)
+                .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+            Ok(text)
+        };
+        match py.detach(read) {
+            Ok(text) => Ok(text.into()),
+            Err(errno) => Err(os_error(errno, [&self.path, &b"/"[..], &path].concat())),
+        }
+    }
+
+    /// An open file in it.
+    fn open(&self, path: Vec<u8>) -> Result<ProcFile> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        match self.directory.open_at(&name, libc::O_RDONLY) {
+            Ok(file) => Ok(ProcFile { file }),
+            Err(errno) => Err(os_error(errno, [&self.path, &b"/"[..], &path].concat())),
+        }
+    }
+
+    /// The mount it is in, as mountinfo numbers them; nothing before Linux 5.8.
+    fn mount_id(&self) -> Option<u64> {
+        self.directory.mount_id().ok().filter(|id| *id != 0)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<proc {}>", self.path.escape_ascii())
+    }
+}
+
+/// An open file of a proc, which is closed with the last reference to it: no signal can come between.
+#[pyclass(frozen, module = "nsbox._core")]
+#[derive(Debug)]
+pub struct ProcFile {
+    file: OwnedFd,
+}
+
+#[pymethods]
+impl ProcFile {
+    /// Its descriptor, which remains its own.
+    fn fileno(&self) -> i32 {
+        self.file.as_raw_fd()
+    }
+}
+
+/// Open the proc at `path`.
+#[pyfunction]
+pub fn open_proc(path: Vec<u8>) -> Result<Proc> {
+    let name = CString::new(&*path).map_err(|_| Error::Spec("proc: a path cannot contain a NUL".into()))?;
+    match Dir::open(&name) {
+        Ok(directory) => Ok(Proc { directory, path }),
+        Err(errno) => Err(os_error(errno, path)),
+    }
+}
+
+/// Open a proc of the PID namespace of process `pid` of our /proc, whatever it has mounted itself.
+#[pyfunction]
+pub fn open_proc_of(py: Python<'_>, pid: i32) -> Result<Proc> {
+    let path = format!("/proc/{pid}/ns/pid").into_bytes();
+    match py.detach(|| open::of_namespace(pid)) {
+        Ok(directory) => Ok(Proc { directory, path }),
+        Err(errno) => Err(os_error(errno, path)),
+    }
+}

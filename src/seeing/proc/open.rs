@@ -1,0 +1,96 @@
+//! Which proc is read: one at a path, one as a process sees it, or one of a process's PID namespace.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::parse;
+use crate::seeing::proc::reader::list;
+use crate::seeing::proc::status::status;
+use crate::seeing::visit::{Open, Opened, open};
+
+/// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.
+///
+/// # Errors
+/// An errno: ESRCH or ENOENT without such a process, EACCES where its namespaces may not be read; where only the new
+/// proc is refused, whatever the kernel says to that, EINVAL before Linux 6.17.
+pub fn of_namespace(pid: i32) -> Result<Dir, Errno> {
+    let process = Dir::open(&c_path(format!("/proc/{pid}")))?;
+    let namespace = namespace_of(&process)?;
+    if let Ok(own) = Dir::open(c"/proc")?.open_as_seen_by(pid, c"/proc")
+        && namespace_of_proc(&own, process.inner_pid()) == Some(namespace)
+    {
+        return Ok(own);
+    }
+    let namespaces = Namespaces { process: &process };
+    let pidns = namespaces.open(c"ns/pid")?;
+    let ([found], _) = namespaces.visit(&[], [Open::Proc(pidns.as_raw_fd())])?;
+    found.map(Dir::from)
+}
+
+/// The namespaces of a process, to be visited.
+pub struct Namespaces<'a> {
+    /// Its directory in our /proc.
+    pub process: &'a Dir,
+}
+
+impl Namespaces<'_> {
+    /// A descriptor of one of them.
+    pub fn open(&self, link: &CStr) -> Result<OwnedFd, Errno> {
+        self.process.open_at(link, libc::O_RDONLY)
+    }
+
+    /// Open `wanted` in the namespaces `enter` of the process, as ourselves if we may, else as root of its user
+    /// namespace, which its owner may become (user_namespaces(7)); mounting is then only allowed in its mount namespace.
+    /// Tells also whether it took that.
+    pub fn visit<const N: usize>(&self, enter: &[&CStr], wanted: [Open<'_>; N]) -> Result<([Opened; N], bool), Errno> {
+        let namespaces = enter.iter().map(|link| self.open(link)).collect::<Result<Vec<_>, _>>()?;
+        let first = open(&namespaces, wanted);
+        let refused = match &first {
+            Ok(results) => results.iter().any(|result| matches!(result, Err(libc::EPERM | libc::EACCES))),
+            Err(errno) => *errno == libc::EPERM,
+        };
+        if !refused || self.process.inode(c"ns/user")? == Dir::open(c"/proc/thread-self")?.inode(c"ns/user")? {
+            return first.map(|results| (results, false));
+        }
+        let mut all = vec![self.open(c"ns/user")?, self.open(c"ns/mnt")?];
+        all.extend(namespaces);
+        match open(&all, wanted) {
+            Ok(results) => Ok((results, true)),
+            Err(_) => first.map(|results| (results, false)),
+        }
+    }
+}
+
+/// The id of the PID namespace of a process, from its directory in a proc.
+pub fn namespace_of(process: &Dir) -> Result<u64, Errno> {
+    let mut buffer = [0; 64];
+    let target = process.read_link(c"ns/pid", &mut buffer)?;
+    parse::namespace_link(target).map(|(_, id)| id).ok_or(libc::ESRCH)
+}
+
+/// The PID namespace that a proc belongs to: that of a process to which it gives a single PID (NSpid,
+/// proc_pid_status(5)). `likely` is asked first. Nothing if there is none whose namespaces may be read.
+pub fn namespace_of_proc(proc: &Dir, likely: Option<i32>) -> Option<u64> {
+    let ask = |pid: i32| {
+        let process = proc.enter(&c_path(pid.to_string())).ok()?;
+        (process.pids().len() == 1).then(|| namespace_of(&process).ok()).flatten()
+    };
+    likely.and_then(ask).or_else(|| list(proc, &mut vec![0; 64 * 1024]).ok()?.into_iter().find_map(ask))
+}
+
+impl Dir {
+    fn pids(&self) -> Vec<i32> {
+        let mut buffer = Vec::new();
+        self.read(c"status", &mut buffer).map(|text| status(text).pids).unwrap_or_default()
+    }
+
+    /// The PID by which a process knows itself.
+    fn inner_pid(&self) -> Option<i32> {
+        self.pids().last().copied()
+    }
+}
+
+fn c_path(path: String) -> CString {
+    CString::new(path).unwrap_or_default()
+}

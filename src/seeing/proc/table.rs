@@ -1,0 +1,51 @@
+//! The process table, as records.
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result, os_error};
+use crate::seeing::proc::handle::Proc;
+use crate::seeing::proc::reader::{self, Wanted};
+use crate::seeing::proc::record::{Classes, Maker};
+
+/// Read all processes of a proc in the order in which it lists them, or only `pids`, in that order.
+///
+/// `classes` are those of the records, `sources` the files besides stat. Returned are the records and the PIDs of
+/// processes that are listed but may not be looked at (hidepid). Processes that end meanwhile are left out.
+#[pyfunction]
+#[pyo3(signature = (proc, classes, sources, *, pids=None))]
+pub fn read_processes<'py>(
+    py: Python<'py>,
+    proc: &Proc,
+    classes: Classes<'py>,
+    sources: Vec<String>,
+    pids: Option<Vec<i32>>,
+) -> Result<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
+    let wanted = wanted(&sources)?;
+    let found = py
+        .detach(|| reader::read(&proc.directory, pids, wanted))
+        .map_err(|errno| os_error(errno, proc.path.clone()))?;
+    let mut maker = Maker::new(py, classes, wanted)?;
+    let records = found.processes.iter().map(|process| maker.process(process)).collect::<PyResult<Vec<_>>>()?;
+    Ok((records, found.hidden))
+}
+
+fn wanted(sources: &[String]) -> Result<Wanted> {
+    let mut wanted = Wanted::default();
+    for source in sources {
+        *match source.as_str() {
+            "status" => &mut wanted.status,
+            "pids" => &mut wanted.pids,
+            "cmdline" => &mut wanted.cmdline,
+            "namespaces" => &mut wanted.namespaces,
+            "for_children" => &mut wanted.for_children,
+            "descriptors" => &mut wanted.descriptors,
+            "exe" => &mut wanted.exe,
+            "cwd" => &mut wanted.cwd,
+            "cgroup" => &mut wanted.cgroup,
+            "label" => &mut wanted.label,
+            "threads" => &mut wanted.threads,
+            other => return Err(Error::Spec(format!("sources: there is no {other:?}"))),
+        } = true;
+    }
+    Ok(wanted)
+}

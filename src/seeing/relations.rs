@@ -1,0 +1,128 @@
+//! How namespaces belong together: parents and owners, as far as the kernel tells (ioctl_nsfs(2)).
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use pyo3::prelude::*;
+
+use crate::kinds::KINDS;
+use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::handle::Proc;
+
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
+const NS_GET_PARENT: libc::Ioctl = 0xb702;
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
+
+/// A namespace and its relations; nothing where there is none, or where it lies outside of what the caller may know.
+#[pyclass(frozen, get_all, module = "nsbox._core")]
+#[derive(Debug)]
+pub struct Relation {
+    /// The inode number.
+    pub id: u64,
+    /// The kind's name.
+    pub kind: &'static str,
+    /// The parent, for user and PID namespaces.
+    pub parent: Option<u64>,
+    /// The user namespace that owns it; a user namespace is owned by its parent.
+    pub owner: Option<u64>,
+    /// The user who made the owning user namespace, or this one if it is one, as the caller's has them.
+    pub owner_uid: Option<u32>,
+}
+
+/// Where a namespace can be opened: an id, a process, and a path below its directory in /proc, or below its root if it
+/// begins with a slash.
+type Handle = (u64, i32, Vec<u8>);
+
+/// Find the relations of namespaces of processes in a proc, and those of the parents and owners that come up. A handle that has gone, or that
+/// leads to something else by now, is left out.
+#[pyfunction]
+pub fn namespace_relations(py: Python<'_>, proc: &Proc, handles: Vec<Handle>) -> Vec<Relation> {
+    py.detach(|| relations(&proc.directory, &handles))
+}
+
+fn relations(proc: &Dir, handles: &[Handle]) -> Vec<Relation> {
+    let mut found = Vec::with_capacity(handles.len());
+    let mut seen = HashSet::new();
+    let mut owner_uids = HashMap::new();
+    for (id, pid, path) in handles {
+        let Ok(namespace) = open(proc, *pid, path) else { continue };
+        if inode(&namespace) != Ok(*id) {
+            continue;
+        }
+        let mut waiting = vec![(*id, namespace)];
+        while let Some((id, namespace)) = waiting.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let Some(kind) = kind(&namespace) else { continue };
+            let parent = matches!(kind, "user" | "pid").then(|| related(&namespace, NS_GET_PARENT)).flatten();
+            let owner = related(&namespace, NS_GET_USERNS);
+            let owner_uid = match (&owner, kind) {
+                (_, "user") => owner_uid(&namespace),
+                (Some((id, owner)), _) => *owner_uids.entry(*id).or_insert_with(|| owner_uid(owner)),
+                (None, _) => None,
+            };
+            found.push(Relation {
+                id,
+                kind,
+                parent: parent.as_ref().map(|(id, _)| *id),
+                owner: owner.as_ref().map(|(id, _)| *id),
+                owner_uid,
+            });
+            waiting.extend(parent.into_iter().chain(owner));
+        }
+    }
+    found
+}
+
+/// The file at the end may be anything by now, also something that waits when it is opened. So it is looked at first.
+fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
+    const NSFS_MAGIC: libc::__fsword_t = 0x6e73_6673;
+    let name = CString::new(path).map_err(|_| libc::EINVAL)?;
+    let place = if path.starts_with(b"/") {
+        proc.open_in_root_of(pid, &name, libc::O_PATH)?
+    } else {
+        let process = CString::new(pid.to_string()).map_err(|_| libc::EINVAL)?;
+        proc.enter(&process)?.open_at(&name, libc::O_PATH)?
+    };
+    // SAFETY: plain numbers, for which zero is valid; writes the structure it is given.
+    let is_namespace = unsafe {
+        let mut status: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(place.as_raw_fd(), &raw mut status) == 0 && status.f_type == NSFS_MAGIC
+    };
+    if !is_namespace {
+        return Err(libc::EINVAL);
+    }
+    let again = CString::new(place.as_raw_fd().to_string()).map_err(|_| libc::EINVAL)?;
+    Dir::open(c"/proc/self/fd")?.open_at(&again, libc::O_RDONLY)
+}
+
+fn inode(namespace: &OwnedFd) -> Result<u64, Errno> {
+    nix::sys::stat::fstat(namespace).map(|status| status.st_ino).map_err(|errno| errno as i32)
+}
+
+fn kind(namespace: &OwnedFd) -> Option<&'static str> {
+    // SAFETY: takes no argument.
+    let flag = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
+    KINDS.iter().find(|kind| i64::from(flag) == kind.flag as i64).map(|kind| kind.name)
+}
+
+fn related(namespace: &OwnedFd, request: libc::Ioctl) -> Option<(u64, OwnedFd)> {
+    // SAFETY: takes no argument, and makes a descriptor (CLOEXEC).
+    let fd = unsafe { libc::ioctl(namespace.as_raw_fd(), request) };
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor was made for us just now.
+    let other = unsafe { OwnedFd::from_raw_fd(fd) };
+    Some((inode(&other).ok()?, other))
+}
+
+fn owner_uid(user_namespace: &OwnedFd) -> Option<u32> {
+    let mut uid: libc::uid_t = 0;
+    // SAFETY: writes the number it is given.
+    let result = unsafe { libc::ioctl(user_namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut uid) };
+    (result == 0).then_some(uid)
+}

@@ -1,0 +1,7 @@
+//! Starting a plan: from the clone until the payload runs, and to its end.
+
+pub mod child;
+pub mod exit;
+pub mod handshake;
+pub mod map_helper;
+pub mod spawn;

@@ -1,0 +1,9 @@
+//! Namespaces, calls and privileges of the calling thread.
+
+mod calls;
+pub mod capabilities;
+mod change;
+pub mod privileges;
+pub mod raw;
+pub mod scope;
+mod undo;

@@ -19,62 +19,6 @@ const LAYER_BY_LAYER: (u32, u32) = (6, 8);
 /// What fsconfig(2) takes as a value, without the NUL.
 const LONGEST_VALUE: usize = 255;
 
-<<<<<<< HEAD:src/mounts.rs
-/// mount_setattr(2).
-pub const ATTR_RDONLY: u64 = 0x1;
-/// mount_setattr(2).
-pub const ATTR_NOSUID: u64 = 0x2;
-/// mount_setattr(2).
-pub const ATTR_NODEV: u64 = 0x4;
-/// mount_setattr(2).
-pub const ATTR_NOEXEC: u64 = 0x8;
-
-/// What is mounted (`nsbox.spec.mounts`). The variants are told apart by the attributes only they have, so the one without
-/// any comes last.
-#[derive(Debug, FromPyObject)]
-pub enum Mount {
-    /// What is somewhere else already.
-    Bind {
-        /// Where it is.
-        source: PathBuf,
-        /// Where it shall be, too.
-        target: PathBuf,
-        /// Whether it cannot be written to there.
-        read_only: bool,
-        /// Whether what is mounted below comes along.
-        recursive: bool,
-        /// Whether device nodes work.
-        dev: bool,
-    },
-    /// An empty file system in memory.
-    Tmpfs {
-        /// Where.
-        target: PathBuf,
-        /// Bytes it may hold.
-        size: Option<u64>,
-        /// Permissions of its root.
-        mode: u32,
-    },
-    /// Directories on top of each other.
-    Overlay {
-        /// Where.
-        target: PathBuf,
-        /// The layers that are only read, the topmost first.
-        lower: Vec<PathBuf>,
-        /// The layer that is written to.
-        upper: Option<PathBuf>,
-        /// An empty directory next to it.
-        work: Option<PathBuf>,
-    },
-    /// A proc for the PID namespace.
-    Proc {
-        /// Where.
-        target: PathBuf,
-    },
-}
-
-=======
->>>>>>> rust-house:src/plan/mounts.rs
 /// Where targets are looked up, and what is there to be known about whoever mounts.
 pub struct Place<'a> {
     /// Who mounts.

@@ -88,7 +88,7 @@ pub struct Maps {
     pub groups: Vec<Wanted>,
 }
 
-/// What is mounted (`nsbox.mount`). The variants are told apart by the attributes only they have, so the one without
+/// What is mounted (`nsbox.spec.mounts`). The variants are told apart by the attributes only they have, so the one without
 /// any comes last.
 #[derive(Debug, FromPyObject)]
 pub enum Mount {
@@ -132,7 +132,7 @@ pub enum Mount {
     },
 }
 
-/// Namespaces to join, as open descriptors (`nsbox.join.Opened`).
+/// Namespaces to join, as open descriptors (`nsbox.namespaces.opened.Opened`).
 #[derive(Debug, FromPyObject)]
 pub struct Join {
     /// Names from the table in `kinds.rs`, each with a descriptor of the namespace.

@@ -2,6 +2,7 @@
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
 mod boxes;
+mod capabilities;
 mod cgroup;
 mod channel;
 mod descriptors;
@@ -27,6 +28,8 @@ mod _core {
     #[pymodule_export]
     use crate::boxes::open::open_box;
     #[pymodule_export]
+    use crate::capabilities::capabilities;
+    #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]
     use crate::channel::event::Happening;
@@ -38,6 +41,8 @@ mod _core {
     use crate::plan::compile::{compile_box_plan, compile_plan, compile_process_plan};
     #[pymodule_export]
     use crate::plan::facts::{Facts, facts};
+    #[pymodule_export]
+    use crate::plan::flags::{MountFlag, mount_flags};
     #[pymodule_export]
     use crate::plan::id_maps::id_map_lines;
     #[pymodule_export]

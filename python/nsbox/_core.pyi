@@ -16,6 +16,7 @@ __all__ = [
     "IpcFiles",
     "Kind",
     "Launch",
+    "MountFlag",
     "Outcome",
     "Plan",
     "Probe",
@@ -25,6 +26,7 @@ __all__ = [
     "SpecRead",
     "Step",
     "ThreadScope",
+    "capabilities",
     "clone3",
     "compile",
     "compile_box",
@@ -38,6 +40,7 @@ __all__ = [
     "landlock_layers",
     "list_queues",
     "mount",
+    "mount_flags",
     "namespace_relations",
     "open_box",
     "open_proc",
@@ -525,6 +528,28 @@ class Launch:
         """
 
 @final
+class MountFlag:
+    """
+    One flag.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def name(self, /) -> str:
+        """
+        Its name in C, such as `MS_RDONLY`.
+        """
+    @property
+    def number(self, /) -> int:
+        """
+        Its number.
+        """
+    @property
+    def word(self, /) -> str | None:
+        """
+        Its word among the options of mount(8), such as `ro`; for propagation the word of `--make-...`.
+        """
+
+@final
 class Outcome:
     """
     What an errand brought.
@@ -780,6 +805,11 @@ class ThreadScope:
         Whether a thread has entered it, or has tried to.
         """
 
+def capabilities() -> list[tuple[str, int]]:
+    """
+    Every capability by its name, with its number.
+    """
+
 def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsIndex = 0) -> tuple[int, int]:
     """
     clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
@@ -866,6 +896,11 @@ def mount(
 ) -> None:
     """
     mount(2).
+    """
+
+def mount_flags() -> list[MountFlag]:
+    """
+    Every flag of mount(2), mount_setattr(2) and umount2(2), in this order.
     """
 
 def namespace_relations(

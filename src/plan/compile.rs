@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::capabilities;
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
 use crate::kinds;
@@ -182,7 +183,11 @@ fn beginning(
         if mapped {
             flags |= kinds::USER;
             added.push(("user", "an id map is given"));
-        } else if spec.maps.auto && flags != 0 && facts.effective & Facts::SYS_ADMIN == 0 && joined & kinds::USER == 0 {
+        } else if spec.maps.auto
+            && flags != 0
+            && facts.effective & capabilities::SYS_ADMIN == 0
+            && joined & kinds::USER == 0
+        {
             flags |= kinds::USER;
             added.push(("user", "the caller lacks CAP_SYS_ADMIN"));
         }

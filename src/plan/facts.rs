@@ -44,13 +44,6 @@ impl Facts {
 }
 
 impl Facts {
-    /// CAP_SETGID, which writing any gid_map takes (capabilities(7)).
-    pub const SETGID: u64 = 1 << 6;
-    /// CAP_SETUID, which writing any uid_map takes.
-    pub const SETUID: u64 = 1 << 7;
-    /// CAP_SYS_ADMIN, which every namespace but a user namespace asks for.
-    pub const SYS_ADMIN: u64 = 1 << 21;
-
     /// Read them, for the calling thread.
     pub fn read() -> Self {
         let (mut effective, mut permitted, mut inheritable) = (0, 0, 0);

@@ -1,5 +1,6 @@
 //! The steps by which a process goes into namespaces that exist already (setns(2)).
 
+use crate::capabilities;
 use crate::error::{Error, Result};
 use crate::kinds::{self, Kind};
 use crate::plan::builder::Builder;
@@ -45,7 +46,7 @@ pub fn step_name(kind: Kind) -> &'static str {
 /// the user namespace last, where it would lose it over what belongs to others; one that lacks it gains it there, and
 /// must join it first.
 pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Result<()> {
-    let privileged = facts.effective & Facts::SYS_ADMIN != 0;
+    let privileged = facts.effective & capabilities::SYS_ADMIN != 0;
     let mut entries = join.namespaces.iter().map(|(name, fd)| Ok((kind(name)?, *fd))).collect::<Result<Vec<_>>>()?;
     entries.sort_by_key(|(kind, _)| (kind.flag == kinds::USER) == privileged);
     for (kind, fd) in entries {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::plan::builder::{Builder, c_bytes};
 use crate::plan::facts::Facts;
-use crate::plan::flags::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY};
+use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use crate::plan::spec::Mount;
 use crate::plan::step::Actor;
 use nsbox_init::wire::{Op, Text, Texts};
@@ -45,8 +45,9 @@ impl Place<'_> {
     pub fn mount(&self, plan: &mut Builder, mount: &Mount) -> Result<()> {
         match mount {
             Mount::Bind { source, target, read_only, recursive, dev } => {
-                let attributes =
-                    ATTR_NOSUID | if *dev { 0 } else { ATTR_NODEV } | if *read_only { ATTR_RDONLY } else { 0 };
+                let attributes = MOUNT_ATTR_NOSUID
+                    | if *dev { 0 } else { MOUNT_ATTR_NODEV }
+                    | if *read_only { MOUNT_ATTR_RDONLY } else { 0 };
                 let op = Op::Bind {
                     source: text(source),
                     target: text(target),
@@ -60,12 +61,12 @@ impl Place<'_> {
             Mount::Tmpfs { target, size, mode } => {
                 let mut options = vec![("mode", format!("{mode:o}").into())];
                 options.extend(size.map(|size| ("size", size.to_string().into())));
-                let op = self.made("tmpfs", options, ATTR_NOSUID | ATTR_NODEV, text(target));
+                let op = self.made("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
                 plan.op(self.actor, "tmpfs", op, "tmpfs(5)", "empty, and gone with the namespace");
             }
             Mount::Overlay { target, lower, upper, work } => {
                 let options = self.layers(lower, upper.as_ref().zip(work.as_ref()))?;
-                let op = self.made("overlay", options, ATTR_NOSUID | ATTR_NODEV, text(target));
+                let op = self.made("overlay", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
                 plan.op(self.actor, "overlay", op, "mount(8)", "layers, of which only the upper one is written to");
             }
             Mount::Proc { target } => self.proc(plan, "proc", text(target)),
@@ -75,7 +76,7 @@ impl Place<'_> {
 
     /// The step for a new proc.
     pub fn proc(&self, plan: &mut Builder, name: &'static str, target: Text<Vec<u8>>) {
-        let op = self.made("proc", Vec::new(), ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC, target);
+        let op = self.made("proc", Vec::new(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, target);
         plan.op(self.actor, name, op, "proc(5)", "a proc shows the PID namespace of whoever mounts it");
     }
 

@@ -2,6 +2,7 @@
 
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
+use crate::capabilities;
 use crate::error::Result;
 use crate::kinds;
 use crate::plan::builder::{Builder, c_bytes, mount_op, write_op};
@@ -130,11 +131,11 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let (users, groups) = (id_maps::lines(users, facts.euid), id_maps::lines(groups, facts.egid));
     // Without the capability outside, a map may hold one id, the caller's own; beyond that, setuid programs help.
     let (own_user, own_group) = (id_maps::is_own_alone(&users, facts.euid), id_maps::is_own_alone(&groups, facts.egid));
-    let helped_users = !users.is_empty() && !own_user && facts.effective & Facts::SETUID == 0;
-    let helped_groups = !groups.is_empty() && !own_group && facts.effective & Facts::SETGID == 0;
+    let helped_users = !users.is_empty() && !own_user && facts.effective & capabilities::SETUID == 0;
+    let helped_groups = !groups.is_empty() && !own_group && facts.effective & capabilities::SETGID == 0;
     // For an unprivileged caller gid_map can only be written once setgroups(2) is given up (user_namespaces(7));
     // unshare(1) gives it up for every map to a single id. newgidmap(1) decides for itself.
-    let deny = own_group && (asked_own_group || facts.effective & Facts::SETGID == 0);
+    let deny = own_group && (asked_own_group || facts.effective & capabilities::SETGID == 0);
     let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::kinds::kinds_of;
-use crate::plan::flags::{attribute_names, mount_flags};
+use crate::plan::flags::{self, MOUNT_ATTR, MS, UMOUNT};
 use crate::plan::plan::Plan;
 use crate::plan::rlimit;
 use crate::plan::step::{Action, CallerAction, Step};
@@ -68,7 +68,13 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Write { path, data } => format!("write({}, {})", quoted(&path.0), quoted(&data.0)),
         Op::Mount { source, target, fstype, flags } => {
             let null = |text: &MaybeText<Vec<u8>>| if text.0.is_empty() { "NULL".into() } else { quoted(&text.0) };
-            format!("mount({}, {}, {}, {}, NULL)", null(source), quoted(&target.0), null(fstype), mount_flags(*flags))
+            format!(
+                "mount({}, {}, {}, {}, NULL)",
+                null(source),
+                quoted(&target.0),
+                null(fstype),
+                flags::names(*flags, &MS)
+            )
         }
         Op::SetHostname { name } => format!("sethostname({}, {})", quoted(&name.0), name.0.len()),
         Op::SetDomainname { name } => format!("setdomainname({}, {})", quoted(&name.0), name.0.len()),
@@ -131,7 +137,9 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::WriteOwn { path, data } => format!("write({}, {})", quoted(in_proc(path)), quoted(&data.0)),
         Op::Detached { fstype } => format!("fsmount({})", quoted(&fstype.0)),
         Op::Unmount { target, flags: 0 } => format!("umount({})", quoted(&target.0)),
-        Op::Unmount { target, flags } => format!("umount2({}, {flags:#x})", quoted(&target.0)),
+        Op::Unmount { target, flags } => {
+            format!("umount2({}, {})", quoted(&target.0), flags::names(u64::from(*flags), &UMOUNT))
+        }
         Op::Socket { family, kind, protocol } => {
             format!("socket({}, {}, {protocol})", name(&FAMILIES, *family), name(&SOCKETS, *kind & SOCKET_KIND))
         }
@@ -152,7 +160,7 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
         Op::Bind { source, target, inside, recursive, attributes } => {
             let all = if *recursive != 0 { "|AT_RECURSIVE" } else { "" };
             let (source, target) = (quoted(&source.0), mount_target(&target.0, *inside));
-            let attributes = attribute_names(*attributes);
+            let attributes = flags::names(*attributes, &MOUNT_ATTR);
             format!(
                 "open_tree(AT_FDCWD, {source}, OPEN_TREE_CLONE{all}); mount_setattr({attributes}); move_mount({target})"
             )
@@ -167,7 +175,10 @@ fn op_call(op: &Op<Vec<u8>>) -> String {
                 })
                 .collect();
             let (fstype, target) = (quoted(&fstype.0), mount_target(&target.0, *inside));
-            format!("fsopen({fstype}); {options}fsmount({}); move_mount({target})", attribute_names(*attributes))
+            format!(
+                "fsopen({fstype}); {options}fsmount({}); move_mount({target})",
+                flags::names(*attributes, &MOUNT_ATTR)
+            )
         }
         Op::Cgroup { name, .. } => format!("at the end: unlinkat(CGROUP, {}, AT_REMOVEDIR)", quoted(&name.0)),
         Op::JoinCgroup { .. } => "write(\"cgroup.procs\", \"0\")".into(),
@@ -208,12 +219,12 @@ fn mount_target(path: &[u8], inside: u32) -> String {
     format!("{}{}", quoted(path), if inside != 0 { " in the new root" } else { "" })
 }
 
-/// Bytes as a C string literal would show them, without the NUL at the end.
 /// A path from the root of a proc.
 fn in_proc(path: &Text<Vec<u8>>) -> Vec<u8> {
     [b"/proc/", &path.0[..]].concat()
 }
 
+/// Bytes as a C string literal shows them, without the NUL at the end.
 fn quoted(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     format!("\"{}\"", bytes.strip_suffix(b"\0").unwrap_or(bytes).escape_ascii())

@@ -92,6 +92,11 @@ pub fn program<const N: usize>(name: &'static str, arguments: [(&'static str, Va
     Call { is_program: true, ..call(name, arguments) }
 }
 
+/// open(2) and write(2) of a file.
+pub fn write(path: impl AsRef<[u8]>, data: Value) -> Call {
+    call("write", [("path", Value::text(path)), ("buf", data)])
+}
+
 /// Calls one after the other, as text.
 pub fn text_of(calls: &[Call]) -> String {
     calls.iter().map(Call::to_string).collect::<Vec<_>>().join("; ")

@@ -2,6 +2,7 @@
 //! names, defaults, wording and lifetimes are the business of the Python package around it.
 
 mod boxes;
+mod call;
 mod capabilities;
 mod cgroup;
 mod channel;
@@ -17,6 +18,7 @@ mod python;
 mod seeing;
 mod signals;
 mod start;
+mod step_name;
 mod thread;
 
 use pyo3::prelude::*;
@@ -27,6 +29,8 @@ mod _core {
     use crate::boxes::handle::BoxHandle;
     #[pymodule_export]
     use crate::boxes::open::open_box;
+    #[pymodule_export]
+    use crate::call::Call;
     #[pymodule_export]
     use crate::capabilities::capabilities;
     #[pymodule_export]
@@ -71,6 +75,8 @@ mod _core {
     use crate::start::exit::Exit;
     #[pymodule_export]
     use crate::start::spawn::{run, spawn};
+    #[pymodule_export]
+    use crate::step_name::step_names;
     #[pymodule_export]
     use crate::thread::capabilities::{die_with_parent, keep_capabilities};
     #[pymodule_export]

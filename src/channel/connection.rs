@@ -13,6 +13,7 @@ use nix::sys::socket::{
 };
 use nsbox_init::wire::{FILED, MOST_DESCRIPTORS, ReportKind};
 
+use crate::call::{Value, call};
 use crate::channel::event::Happening;
 use crate::channel::failure::{refused, step_failed};
 use crate::channel::outcome::Outcome;
@@ -24,6 +25,7 @@ use crate::pidfd::{self, number_in_proc};
 use crate::plan::plan::Plan;
 use crate::plan::request::Errand;
 use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
+use crate::step_name::StepName;
 
 /// How long nsbox-init may take to answer before it is looked at whether it has been stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -121,15 +123,16 @@ impl Home {
     }
 
     fn no_answer(&self, errno: i32, detail: &str) -> Error {
-        let (call, detail) = ("recvmsg(nsbox-init)".into(), detail.to_string());
-        Error::Step(Box::new(StepFailure { errno, step: "request", actor: "init", call, detail }))
+        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+        let detail = detail.to_string();
+        Error::Step(Box::new(StepFailure { errno, step: StepName::Request, actor: "init", calls, detail }))
     }
 
     /// End a process that was asked for, and for which nobody will wait because of this error. When the socket is merely
     /// closed, nsbox-init notices only if it has not told yet that the process runs.
     pub fn give_up(&self, token: u32, socket: &OwnedFd, error: &Error) {
         // A step of the process's own, or a refused plan: then there is none.
-        if matches!(error, Error::Step(failed) if failed.step != "request") {
+        if matches!(error, Error::Step(failed) if failed.step != StepName::Request) {
             return;
         }
         // Nothing needs ending when it has not begun, or is over: then nobody has this token.

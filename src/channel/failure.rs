@@ -2,22 +2,30 @@
 
 use nsbox_init::wire::{Fault, MountPart, Report};
 
+use crate::call::{Value, call};
 use crate::error::{Error, StepFailure};
 use crate::plan::plan::Plan;
+use crate::step_name::StepName;
 
 /// A step that nsbox-init reports as failed.
 pub fn step_failed(plan: &Plan, report: &Report) -> Error {
     let step = report.step as usize;
     let part = MountPart::ALL.into_iter().find(|(part, _)| *part as i64 == report.value);
     let detail = match plan.steps.get(step).map(|step| step.name) {
-        Some("root" | "bind" | "tmpfs" | "overlay" | "proc" | "mount proc" | "pivot root") => {
-            part.map(|(_, words)| words.to_string()).unwrap_or_default()
+        Some(
+            StepName::Root
+            | StepName::Bind
+            | StepName::Tmpfs
+            | StepName::Overlay
+            | StepName::Proc
+            | StepName::MountProc
+            | StepName::PivotRoot,
+        ) => part.map(|(_, words)| words.to_string()).unwrap_or_default(),
+        Some(StepName::Descriptors) if report.value >= 0 => format!("descriptor {}", report.value),
+        Some(StepName::Open | StepName::Read | StepName::Write) if report.errno == libc::EXDEV => {
+            "a process in the box has mounted something over it, so it is not the kernel's file".to_string()
         }
-        Some("descriptors") if report.value >= 0 => format!("descriptor {}", report.value),
-        Some("open" | "read" | "write") if report.errno == libc::EXDEV => {
-            "something that runs in the box has mounted over it, so the kernel is not who would answer".to_string()
-        }
-        Some("clock offsets" | "pid_max") => if report.value == 0 { "open" } else { "write" }.to_string(),
+        Some(StepName::ClockOffsets | StepName::PidMax) => if report.value == 0 { "open" } else { "write" }.to_string(),
         _ => String::new(),
     };
     failure(plan, step as u16, report.errno, detail)
@@ -29,9 +37,9 @@ pub fn refused(report: &Report) -> Error {
     let what = fault.map_or_else(|| format!("fault {}", report.errno), |fault| format!("{fault:?}").to_lowercase());
     Error::Step(Box::new(StepFailure {
         errno: libc::EBADMSG,
-        step: "plan",
+        step: StepName::Plan,
         actor: "init",
-        call: "read(plan)".into(),
+        calls: vec![call("read", [("fd", Value::File("plan".into()))])],
         detail: format!("{what} at offset {}", report.value),
     }))
 }
@@ -39,5 +47,5 @@ pub fn refused(report: &Report) -> Error {
 /// A step of the plan that failed.
 pub fn failure(plan: &Plan, step: u16, errno: i32, detail: String) -> Error {
     let step = &plan.steps[usize::from(step).min(plan.steps.len() - 1)];
-    Error::Step(Box::new(StepFailure { errno, step: step.name, actor: step.actor.name(), call: step.call(), detail }))
+    Error::Step(Box::new(StepFailure { errno, step: step.name, actor: step.actor.name(), calls: step.calls(), detail }))
 }

@@ -18,6 +18,7 @@ use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::setup::world;
 use crate::plan::spec::{Join, KnownSpec, Spec};
 use crate::plan::step::{Actor, CallerAction};
+use crate::step_name::StepName;
 use nsbox_init::wire::{Numbers, Op, Text};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
@@ -42,7 +43,7 @@ pub fn compile(
     let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
-        "fork",
+        StepName::Fork,
         Op::Fork { flags: inner, quiet: 0 },
         "clone(2)",
         match arrangement {
@@ -62,7 +63,7 @@ pub fn compile(
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
             Actor::Payload,
-            "unshare",
+            StepName::Unshare,
             Op::Unshare { flags },
             "unshare(2)",
             "without a fork: a new PID namespace is for children only",
@@ -95,11 +96,11 @@ pub fn compile_box(
         beginning(spec, None, facts, cgroup.as_deref(), outside)?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
-        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start unless they are told otherwise");
+        plan.op(Actor::Init, StepName::Chdir, op, "chdir(2)", "where processes start unless they are told otherwise");
     }
     plan.op(
         Actor::Init,
-        "serve",
+        StepName::Serve,
         Op::Serve {},
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for what is to be done or started here",
@@ -125,7 +126,7 @@ pub fn compile_process(
     let flags = home.namespaces;
     plan.op(
         Actor::Init,
-        "start",
+        StepName::Start,
         Op::Start { flags: 0, token, quiet: u32::from(quiet) },
         "clone(2)",
         "another process here; nsbox-init is its parent",
@@ -237,11 +238,11 @@ fn beginning(
     let cloned = flags & !kinds::TIME;
     let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     if let Some(cgroup) = cgroup {
-        plan.outside("cgroup", made(cgroup), "cgroups(7)", "the limits hold before anything runs under them");
+        plan.outside(StepName::Cgroup, made(cgroup), "cgroups(7)", "the limits hold before anything runs under them");
     }
     let nested = outside == Actor::OuterInit;
     plan.outside(
-        "clone",
+        StepName::Clone,
         if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
@@ -252,13 +253,19 @@ fn beginning(
     );
     if nested {
         let why = "with memory that belongs to the outer user namespace: nobody in the new one can trace it";
-        plan.outside("copy init", CallerAction::CopyInit(carry), "ptrace(2)", why);
+        plan.outside(StepName::CopyInit, CallerAction::CopyInit(carry), "ptrace(2)", why);
     } else {
         let why = "leave the caller's memory at once: nsbox-init takes over";
-        plan.outside("exec init", CallerAction::ExecInit(carry), "execveat(2)", why);
+        plan.outside(StepName::ExecInit, CallerAction::ExecInit(carry), "execveat(2)", why);
     }
     if let Some(cgroup) = cgroup {
-        plan.op(Actor::Init, "own cgroup", cgroup.op(), "cgroups(7)", "nsbox-init stays outside, and removes it");
+        plan.op(
+            Actor::Init,
+            StepName::OwnCgroup,
+            cgroup.op(),
+            "cgroups(7)",
+            "nsbox-init stays outside, and removes it",
+        );
     }
     if let Some(join) = join
         && arrangement != Arrangement::Unforked
@@ -279,7 +286,7 @@ fn made(cgroup: &Directory) -> CallerAction {
 }
 
 fn enter(plan: &mut Builder, cgroup: &Directory) {
-    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "with all that it will start");
+    plan.op(Actor::Payload, StepName::JoinCgroup, cgroup.join(), "cgroups(7)", "with all that it will start");
 }
 
 /// Make a plan for a box.

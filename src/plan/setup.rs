@@ -12,6 +12,7 @@ use crate::plan::id_maps;
 use crate::plan::mounts::Place;
 use crate::plan::spec::{Maps, Spec};
 use crate::plan::step::{Actor, CallerAction};
+use crate::step_name::StepName;
 
 /// What makes the new namespaces usable.
 pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
@@ -22,7 +23,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         if spec.fork {
             plan.op(
                 actor,
-                "unshare time",
+                StepName::UnshareTime,
                 Op::Unshare { flags: kinds::TIME },
                 "time_namespaces(7)",
                 "children enter it; its clocks can still be set",
@@ -38,7 +39,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         if !lines.is_empty() {
             plan.op(
                 actor,
-                "clock offsets",
+                StepName::ClockOffsets,
                 write_op("/proc/self/timens_offsets", &lines),
                 "time_namespaces(7)",
                 "before the first process enters the namespace",
@@ -53,13 +54,13 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             _ => Some((MS_PRIVATE, "first of all mounts: none made here is seen outside")),
         };
         if let Some((kind, why)) = propagation {
-            plan.op(actor, "propagation", mount_op("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
+            plan.op(actor, StepName::Propagation, mount_op("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
         }
     }
     if let Some(name) = &spec.hostname {
         plan.op(
             actor,
-            "hostname",
+            StepName::Hostname,
             Op::SetHostname { name: Blob(name.to_vec()) },
             "sethostname(2)",
             "only this UTS namespace has it",
@@ -68,7 +69,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if let Some(name) = &spec.domainname {
         plan.op(
             actor,
-            "domainname",
+            StepName::Domainname,
             Op::SetDomainname { name: Blob(name.to_vec()) },
             "setdomainname(2)",
             "only this UTS namespace has it",
@@ -77,7 +78,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if flags & kinds::NET != 0 && spec.loopback.unwrap_or(true) {
         plan.op(
             actor,
-            "loopback",
+            StepName::Loopback,
             Op::LoopbackUp {},
             "netdevice(7)",
             "a new network namespace has nothing but lo, and lo is down",
@@ -87,7 +88,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if let Some(root) = &spec.root {
         place.check("root")?;
         let op = Op::NewRoot { path: Text(c_bytes(root)) };
-        plan.op(actor, "root", op, "pivot_root(2)", "only a mount point can become the root");
+        plan.op(actor, StepName::Root, op, "pivot_root(2)", "only a mount point can become the root");
     }
     for mount in &spec.mounts {
         place.check("mounts")?;
@@ -95,7 +96,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
     if let Some(target) = spec.mount_proc.as_ref().filter(|_| place.inside) {
-        place.proc(plan, "mount proc", Text(c_bytes(target)));
+        place.proc(plan, StepName::MountProc, Text(c_bytes(target)));
     } else if let Some(target) = &spec.mount_proc {
         let proc = Op::Mount {
             source: MaybeText(c_bytes(b"proc")),
@@ -103,12 +104,18 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             fstype: MaybeText(c_bytes(b"proc")),
             flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
         };
-        plan.op(actor, "mount proc", proc, "proc(5)", "a proc that shows the PID namespace of whoever mounts it");
+        plan.op(
+            actor,
+            StepName::MountProc,
+            proc,
+            "proc(5)",
+            "a proc that shows the PID namespace of whoever mounts it",
+        );
     }
     if let Some(limit) = spec.pid_max {
         plan.op(
             actor,
-            "pid_max",
+            StepName::PidMax,
             write_op("/proc/sys/kernel/pid_max", &limit.to_string()),
             "proc_sys_kernel(5)",
             "the limit of this PID namespace alone",
@@ -116,7 +123,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     if place.inside {
         let why = "from here on nothing of the old root can be reached by a path";
-        plan.op(actor, "pivot root", Op::PivotRoot {}, "pivot_root(2)", why);
+        plan.op(actor, StepName::PivotRoot, Op::PivotRoot {}, "pivot_root(2)", why);
     }
     Ok(())
 }
@@ -142,15 +149,15 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     }
     plan.op(
         actor,
-        "await maps",
+        StepName::AwaitMaps,
         Op::AwaitMaps {},
         "user_namespaces(7)",
         "the ids are unmapped until the caller has written the maps",
     );
     if let Some(word) = setgroups {
         plan.outside(
-            "setgroups",
-            CallerAction::Map("setgroups", word.to_string()),
+            StepName::Setgroups,
+            CallerAction::Setgroups(word.to_string()),
             "user_namespaces(7)",
             if word == "deny" {
                 "given up, or else a group map could drop a group that forbids something"
@@ -159,18 +166,12 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
             },
         );
     }
-    let write = |file, program, lines: &[[u32; 3]], helped| {
-        let texts: Vec<String> =
-            lines.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}")).collect();
-        if helped {
-            CallerAction::MapBy(program, texts.join(" "))
-        } else {
-            CallerAction::Map(file, texts.iter().flat_map(|line| [line, "\n"]).collect())
-        }
+    let write = |file, program, rows: &[[u32; 3]], helped| {
+        if helped { CallerAction::MapBy(program, rows.to_vec()) } else { CallerAction::Map(file, rows.to_vec()) }
     };
     if !groups.is_empty() {
         plan.outside(
-            "gid_map",
+            StepName::GidMap,
             write("gid_map", "newgidmap", &groups, helped_groups),
             if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
             "which group outside each group inside stands for",
@@ -178,7 +179,7 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     }
     if !users.is_empty() {
         plan.outside(
-            "uid_map",
+            StepName::UidMap,
             write("uid_map", "newuidmap", &users, helped_users),
             if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
             "which user outside each user inside stands for",

@@ -8,6 +8,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, GO, ReportKind};
 
+use crate::call::{Value, call};
 use crate::channel::connection::Home;
 use crate::channel::failure::{failure, refused, step_failed};
 use crate::channel::report::{Message, receive};
@@ -19,6 +20,7 @@ use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::start::child::Parts;
 use crate::start::exit::Exit;
 use crate::start::map_helper::Helper;
+use crate::step_name::StepName;
 
 /// How long a set-up that is given up may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -216,19 +218,23 @@ impl Conversation<'_> {
             let failed = |errno| failure(self.plan, index, errno, String::new());
             match (action, &self.outer) {
                 // Only a member of the parent namespace may, and that is not us.
-                (CallerAction::Map(file, text), Some((home, pid))) => {
-                    home.write_map(*pid, file, text).map_err(|error| match error {
-                        Error::Step(other) if other.step == "write map" => failed(other.errno),
+                (CallerAction::Setgroups(_) | CallerAction::Map(..), Some((home, pid))) => {
+                    let (file, text) = action.map_file();
+                    home.write_map(*pid, file, &text).map_err(|error| match error {
+                        Error::Step(other) if other.step == StepName::WriteMap => failed(other.errno),
                         error => error,
                     })?;
                 }
-                (CallerAction::Map(file, text), None) => number_in_proc(member)
-                    .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
-                    .map_err(failed)?,
+                (CallerAction::Setgroups(_) | CallerAction::Map(..), None) => {
+                    let (file, text) = action.map_file();
+                    number_in_proc(member)
+                        .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
+                        .map_err(failed)?;
+                }
                 // The program would run out here, for a member of a namespace that is not its own's child.
                 (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
-                (CallerAction::MapBy(program, ranges), None) => {
-                    let helper = number_in_proc(member).and_then(|pid| Helper::start(program, pid, ranges));
+                (CallerAction::MapBy(program, rows), None) => {
+                    let helper = number_in_proc(member).and_then(|pid| Helper::start(program, pid, rows));
                     self.helper = Some((index, helper.map_err(failed)?));
                     return Ok(());
                 }
@@ -252,8 +258,14 @@ impl Conversation<'_> {
             Some(Status::Exited(code)) => format!("nsbox-init ended with status {code}"),
             None => "nsbox-init closed the connection".to_string(),
         };
-        let call = "recvmsg(nsbox-init)".into();
-        Error::Step(Box::new(StepFailure { errno: libc::ECONNRESET, step: "init", actor: "init", call, detail }))
+        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+        Error::Step(Box::new(StepFailure {
+            errno: libc::ECONNRESET,
+            step: StepName::Init,
+            actor: "init",
+            calls,
+            detail,
+        }))
     }
 }
 

@@ -110,7 +110,7 @@ impl Call {
     ///
     /// Raises TypeError for other values.
     #[new]
-    #[pyo3(signature = (name, /, **arguments))]
+    #[pyo3(signature = (name, /, **arguments: "object"))]
     fn new(name: String, arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let mut call = Call { name: name.into(), arguments: Vec::new(), is_program: false };
         for (name, value) in arguments.iter().flat_map(|arguments| arguments.iter()) {
@@ -123,7 +123,7 @@ impl Call {
     ///
     /// Raises TypeError for other values.
     #[staticmethod]
-    #[pyo3(name = "program", signature = (name, /, **arguments))]
+    #[pyo3(name = "program", signature = (name, /, **arguments: "object"))]
     fn from_program(name: String, arguments: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         Ok(Call { is_program: true, ..Self::new(name, arguments)? })
     }
@@ -140,14 +140,10 @@ impl Call {
         self.is_program
     }
 
-    /// The arguments by their names, in order.
+    /// The arguments in order: the name and the value of each.
     #[getter]
-    fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let found = PyDict::new(py);
-        for (name, value) in &self.arguments {
-            found.set_item(name.as_ref(), to_python(py, value)?)?;
-        }
-        Ok(found)
+    fn arguments(&self, py: Python<'_>) -> PyResult<Vec<(&str, Py<PyAny>)>> {
+        self.arguments.iter().map(|(name, value)| Ok((name.as_ref(), to_python(py, value)?.unbind()))).collect()
     }
 
     fn __str__(&self) -> String {

@@ -80,6 +80,8 @@ step_names! {
     TargetRoot = "target root",
     /// The working directory of the target.
     TargetWd = "target wd",
+    /// The working directory, which a new root does not change.
+    RememberWd = "remember wd",
     /// A child in the joined PID namespace.
     Descend = "descend",
     /// A child in new namespaces, inside of joined ones.

@@ -141,7 +141,7 @@ class Call:
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __ne__(self, value: object, /) -> bool: ...
-    def __new__(cls, name: str, /, **arguments) -> Call:
+    def __new__(cls, name: str, /, **arguments: "object") -> Call:
         """
         Make a system call; the keywords are the names of the arguments in its manual page. An int, None or a str is itself, a
         tuple of str are constants by name, a list is an array, a dict a structure, or with the key `file` alone a descriptor
@@ -152,9 +152,9 @@ class Call:
     def __repr__(self, /) -> str: ...
     def __str__(self, /) -> str: ...
     @property
-    def arguments(self, /) -> dict:
+    def arguments(self, /) -> list[tuple[str, Any]]:
         """
-        The arguments by their names, in order.
+        The arguments in order: the name and the value of each.
         """
     @property
     def is_program(self, /) -> bool:
@@ -167,7 +167,7 @@ class Call:
         The name of the system call or program.
         """
     @staticmethod
-    def program(name: str, /, **arguments) -> Call:
+    def program(name: str, /, **arguments: "object") -> Call:
         """
         Make the start of a program; the keywords name its arguments.
 

@@ -23,7 +23,7 @@ fn caller_calls(action: &CallerAction) -> Vec<Call> {
         CallerAction::Clone(flags) => vec![clone3(*flags, &["CLONE_VM", "CLONE_VFORK", "CLONE_PIDFD"])],
         CallerAction::ExecInit(carry) => {
             let mut calls = if *carry { capability_sets("all") } else { Vec::new() };
-            calls.push(call("execveat", [("file", Value::File("nsbox-init".into()))]));
+            calls.push(call("execveat", [("file", Value::constant("nsbox-init"))]));
             calls
         }
         CallerAction::Copy(flags) => vec![call("clone", [("flags", clone_flags(*flags, &["CLONE_PIDFD", "SIGCHLD"]))])],
@@ -230,7 +230,7 @@ fn clone3(namespaces: u64, others: &[&'static str]) -> Call {
 /// The inheritable and the ambient capabilities (capabilities(7)).
 fn capability_sets(which: &'static str) -> Vec<Call> {
     vec![
-        call("capset", [("inheritable", Value::constant(which))]),
+        call("capset", [("data", Value::Fields(vec![("inheritable".into(), Value::constant(which))]))]),
         call("prctl", [("op", Value::constant("PR_CAP_AMBIENT")), ("arg2", Value::constant(which))]),
     ]
 }

@@ -19,7 +19,7 @@ from nsbox.command.options import UsageError
 from nsbox.command.unshare.request import Request, request_of
 from nsbox.command.unshare.steps import steps_of
 from nsbox.errors import SpecError
-from nsbox.records.steps import ExplainedStep
+from nsbox.records.steps import ExplainedStep, StepResult, data_of
 from nsbox.spec.spec import Spec, spec_of
 from nsbox.start.launch import Launch, candidates, plan_for
 from nsbox.views import display
@@ -37,6 +37,8 @@ class _Step(Protocol):
     def actor(self) -> str: ...
     @property
     def name(self) -> str: ...
+    @property
+    def calls(self) -> Sequence[Any]: ...
     @property
     def call(self) -> str: ...
     @property
@@ -186,20 +188,24 @@ def _launch(program: list[str], **others: Any) -> Launch:
     return Launch(paths=candidates(program[0], None), argv=tuple(map(os.fsencode, program)), **others)
 
 
-def _explained(steps: Iterable[_Step]) -> tuple[ExplainedStep, ...]:
-    return tuple(
-        ExplainedStep(
-            index=index,
-            actor=step.actor,
-            name=step.name,
-            call=step.call,
-            command=command_for(step.name, step.call),
-            manual=step.manual,
-            why=step.why,
-            errno=getattr(step, "errno", None),
-            microseconds=getattr(step, "microseconds", None),
-        )
-        for index, step in enumerate(steps)
+def _explained(steps: Iterable[_Step | StepResult]) -> tuple[ExplainedStep, ...]:
+    return tuple(_explain_step(index, step) for index, step in enumerate(steps))
+
+
+def _explain_step(index: int, step: _Step | StepResult) -> ExplainedStep:
+    done = step if isinstance(step, StepResult) else None
+    calls = data_of(step.calls) if done is None else done.calls
+    return ExplainedStep(
+        index=index,
+        actor=step.actor,
+        name=step.name,
+        call=step.call,
+        command=command_for(step.name, calls),
+        manual=step.manual,
+        why=step.why,
+        errno=None if done is None else done.errno,
+        microseconds=None if done is None else done.microseconds,
+        calls=calls,
     )
 
 

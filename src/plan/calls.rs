@@ -22,14 +22,14 @@ fn caller_calls(action: &CallerAction) -> Vec<Call> {
     match action {
         CallerAction::Clone(flags) => vec![clone3(*flags, &["CLONE_VM", "CLONE_VFORK", "CLONE_PIDFD"])],
         CallerAction::ExecInit(carry) => {
-            let mut calls = if *carry { capability_sets("all") } else { Vec::new() };
+            let mut calls = if *carry { capability_sets(u64::MAX, u64::MAX) } else { Vec::new() };
             calls.push(call("execveat", [("file", Value::constant("nsbox-init"))]));
             calls
         }
         CallerAction::Copy(flags) => vec![call("clone", [("flags", clone_flags(*flags, &["CLONE_PIDFD", "SIGCHLD"]))])],
         CallerAction::CopyInit(_) => Vec::new(),
         CallerAction::Setgroups(word) => vec![write("/proc/PID/setgroups", Value::text(word))],
-        CallerAction::Map(file, rows) => vec![write(&format!("/proc/PID/{file}"), Value::Rows(rows.clone()))],
+        CallerAction::Map(file, rows) => vec![write(format!("/proc/PID/{file}"), Value::Rows(rows.clone()))],
         CallerAction::MapBy(name, rows) => {
             vec![program(name, [("pid", Value::constant("PID")), ("rows", Value::Rows(rows.clone()))])]
         }
@@ -65,10 +65,7 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
         Op::Setgid { id } => three_ids("setresgid", *id),
         Op::Setuid { id, .. } => three_ids("setresuid", *id),
         Op::Capabilities { inheritable, ambient } => {
-            return match (*inheritable, *ambient) {
-                (0, 0) => capability_sets("none"),
-                _ => capability_sets("all"),
-            };
+            return capability_sets(*inheritable, *ambient);
         }
         Op::Setns { fd, flags } => setns(*fd, *flags),
         Op::BecomeRoot {} => {
@@ -228,10 +225,18 @@ fn clone3(namespaces: u64, others: &[&'static str]) -> Call {
 }
 
 /// The inheritable and the ambient capabilities (capabilities(7)).
-fn capability_sets(which: &'static str) -> Vec<Call> {
+fn capability_sets(inheritable: u64, ambient: u64) -> Vec<Call> {
+    let set = |mask| {
+        let name = match mask {
+            0 => "none".into(),
+            u64::MAX => "all".into(),
+            mask => format!("{mask:#x}").into(),
+        };
+        Value::Flags(vec![name])
+    };
     vec![
-        call("capset", [("data", Value::Fields(vec![("inheritable".into(), Value::constant(which))]))]),
-        call("prctl", [("op", Value::constant("PR_CAP_AMBIENT")), ("arg2", Value::constant(which))]),
+        call("capset", [("data", Value::Fields(vec![("inheritable".into(), set(inheritable))]))]),
+        call("prctl", [("op", Value::constant("PR_CAP_AMBIENT")), ("arg2", set(ambient))]),
     ]
 }
 

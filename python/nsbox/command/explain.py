@@ -188,13 +188,15 @@ def _launch(program: list[str], **others: Any) -> Launch:
     return Launch(paths=candidates(program[0], None), argv=tuple(map(os.fsencode, program)), **others)
 
 
-def _explained(steps: Iterable[_Step | StepResult]) -> tuple[ExplainedStep, ...]:
+def _explained(steps: Iterable[_Step]) -> tuple[ExplainedStep, ...]:
     return tuple(_explain_step(index, step) for index, step in enumerate(steps))
 
 
-def _explain_step(index: int, step: _Step | StepResult) -> ExplainedStep:
-    done = step if isinstance(step, StepResult) else None
-    calls = data_of(step.calls) if done is None else done.calls
+def _explain_step(index: int, step: _Step) -> ExplainedStep:
+    if isinstance(step, StepResult):
+        calls, errno, microseconds = step.calls, step.errno, step.microseconds
+    else:
+        calls, errno, microseconds = data_of(step.calls), None, None
     return ExplainedStep(
         index=index,
         actor=step.actor,
@@ -203,8 +205,8 @@ def _explain_step(index: int, step: _Step | StepResult) -> ExplainedStep:
         command=command_for(step.name, calls),
         manual=step.manual,
         why=step.why,
-        errno=None if done is None else done.errno,
-        microseconds=None if done is None else done.microseconds,
+        errno=errno,
+        microseconds=microseconds,
         calls=calls,
     )
 

@@ -12,7 +12,7 @@ __all__ = ["ExplainedStep", "StepResult", "SystemCall", "data_of"]
 SystemCall: TypeAlias = Mapping[str, Any]
 """A system call as data that JSON takes: ``name``, ``arguments`` by the names of the manual page, and ``is_program``.
 
-Constants are tuples of their names, descriptors dictionaries with the key ``file``, rows of id maps tuples of tuples."""
+Constants are tuples of their names, descriptors dictionaries with the key ``file``, id maps tuples of their rows."""
 
 
 class _Call(Protocol):

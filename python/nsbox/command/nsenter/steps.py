@@ -182,7 +182,8 @@ def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
         yield _step("setgid", (Call("setgid", gid=_shown(gid, entry)),), "setgid(2)", why if entry.gid is None else "as asked",
                     lambda: os.setgid(files.owner.st_gid if gid == FOLLOW else int(gid)))  # fmt: skip
     if uid is not None:
-        yield _step("setuid", (Call("setuid", uid=_shown(uid, entry)),), "setuid(2)", why if entry.uid is None else "as asked",
+        yield _step("setuid", (Call("setuid", uid=_shown(uid, entry)),), "setuid(2)",
+                    why if entry.uid is None else "as asked",
                     lambda: os.setuid(files.owner.st_uid if uid == FOLLOW else int(uid)))  # fmt: skip
     if entry.keep_caps and user:
         yield _step("keep capabilities", KEEP_CAPABILITIES, "capabilities(7)",

@@ -28,7 +28,7 @@ def command_for(name: str, calls: _Calls) -> str:
 
 
 def _argument(calls: _Calls, argument: str, of: str = "") -> Any:
-    """Return the first argument with this name, of any call or of the call with the name `of`; None if there is none."""
+    """Return the first argument with this name, of any call or of the call named `of`; None if there is none."""
     found = (call["arguments"] for call in calls if of in ("", call["name"]))
     return next((arguments[argument] for arguments in found if argument in arguments), None)
 

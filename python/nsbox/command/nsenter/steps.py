@@ -179,7 +179,8 @@ def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
     if gid is not None:
         yield _step("drop groups", (Call("setgroups", list=[]),), "setgroups(2)", "no supplementary group is left",
                     functools.partial(files.drop_groups, again=True))  # fmt: skip
-        yield _step("setgid", (Call("setgid", gid=_shown(gid, entry)),), "setgid(2)", why if entry.gid is None else "as asked",
+        yield _step("setgid", (Call("setgid", gid=_shown(gid, entry)),), "setgid(2)",
+                    why if entry.gid is None else "as asked",
                     lambda: os.setgid(files.owner.st_gid if gid == FOLLOW else int(gid)))  # fmt: skip
     if uid is not None:
         yield _step("setuid", (Call("setuid", uid=_shown(uid, entry)),), "setuid(2)",

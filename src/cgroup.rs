@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::call::{Call, Value, call, write};
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure};
+use crate::step_name::StepName;
 use nsbox_init::wire::{Op, Text};
 
 /// Number of attempts to remove a cgroup whose processes have been killed, but have not ended yet.
@@ -78,12 +80,14 @@ impl Cgroup {
 
 impl Directory {
     fn make(&self) -> Result<()> {
-        let failed = |call: String, error: &std::io::Error| {
+        let failed = |call: Call, error: &std::io::Error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            let (step, actor, detail) = ("cgroup", "caller", String::new());
-            Error::Step(Box::new(StepFailure { errno, step, actor, call, detail }))
+            let (step, actor, calls, detail) = (StepName::Cgroup, "caller", vec![call], String::new());
+            Error::Step(Box::new(StepFailure { errno, step, actor, calls, detail }))
         };
-        fs::create_dir(&self.path).map_err(|error| failed(format!("mkdir({:?})", self.path), &error))?;
+        fs::create_dir(&self.path).map_err(|error| {
+            failed(call("mkdir", [("pathname", Value::text(self.path.as_os_str().as_bytes()))]), &error)
+        })?;
         self.made.store(true, Ordering::Release);
         for (file, text, may_be_missing) in &self.settings {
             // Not created: where a controller is not there, neither is its file.
@@ -95,7 +99,7 @@ impl Directory {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) && *may_be_missing => {}
                 Err(error) => {
                     self.remove();
-                    return Err(failed(format!("write({:?}, {text:?})", self.path.join(file)), &error));
+                    return Err(failed(write(self.path.join(file).as_os_str().as_bytes(), Value::text(text)), &error));
                 }
                 Ok(()) => {}
             }

@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStringExt;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
+use crate::call::Call;
 use crate::python::{SpecError, UnsupportedError, spawn_error};
+use crate::step_name::StepName;
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -17,19 +19,19 @@ pub struct StepFailure {
     /// The error number.
     pub errno: i32,
     /// The step's name, such as `mount proc`.
-    pub step: &'static str,
+    pub step: StepName,
     /// Who carried it out: `caller`, `init` or `payload`.
     pub actor: &'static str,
-    /// The system call with its arguments.
-    pub call: String,
+    /// The system calls, of which one failed.
+    pub calls: Vec<Call>,
     /// More that was reported about it.
     pub detail: String,
 }
 
 impl StepFailure {
     fn exception(&self, py: Python<'_>) -> PyResult<PyErr> {
-        let StepFailure { errno, step, actor, call, detail } = self;
-        let error = spawn_error(py)?.call1((*errno, *step, *actor, call.as_str(), detail.as_str()))?;
+        let StepFailure { errno, step, actor, calls, detail } = self;
+        let error = spawn_error(py)?.call1((*errno, step.text(), *actor, calls.clone(), detail.as_str()))?;
         Ok(PyErr::from_value(error))
     }
 }

@@ -11,6 +11,7 @@
 //! - `seeing`: reading processes, namespaces and IPC objects.
 
 mod boxes;
+mod call;
 mod capabilities;
 mod cgroup;
 mod channel;
@@ -26,6 +27,7 @@ mod python;
 mod seeing;
 mod signals;
 mod start;
+mod step_name;
 mod thread;
 
 use pyo3::prelude::*;
@@ -36,6 +38,8 @@ mod _core {
     use crate::boxes::handle::BoxHandle;
     #[pymodule_export]
     use crate::boxes::open::open_box;
+    #[pymodule_export]
+    use crate::call::Call;
     #[pymodule_export]
     use crate::capabilities::capabilities;
     #[pymodule_export]
@@ -80,6 +84,8 @@ mod _core {
     use crate::start::exit::Exit;
     #[pymodule_export]
     use crate::start::spawn::{run, spawn};
+    #[pymodule_export]
+    use crate::step_name::step_names;
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]

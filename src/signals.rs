@@ -1,6 +1,15 @@
-//! The signal mask of the calling thread.
+//! Signals by name, and the signal mask of the calling thread.
 
+use crate::call::Name;
+use nix::sys::signal::Signal;
 use syscalls::{Sysno, raw_syscall};
+
+/// The names of the signals in a set (signal(7)).
+pub fn names(mask: u64) -> impl Iterator<Item = Name> {
+    (1..=64).filter(move |number| mask & 1 << (number - 1) != 0).map(|number| {
+        Signal::try_from(number).map_or_else(|_| format!("SIG{number}").into(), |signal| signal.as_str().into())
+    })
+}
 
 /// All signals blocked in this thread, by the kernel's own call: the C library leaves out the two it uses itself.
 pub struct BlockedSignals(u64);

@@ -7,6 +7,7 @@ from typing_extensions import disjoint_base
 __all__ = [
     "__version__",
     "Box",
+    "Call",
     "Cgroup",
     "Child",
     "Errand",
@@ -55,6 +56,7 @@ __all__ = [
     "setns",
     "shed_privileges",
     "spawn",
+    "step_names",
     "umount2",
     "unshare",
 ]
@@ -130,6 +132,46 @@ class Box:
         """
         Wait for its end: with a new PID namespace, for the end of every process in it. `timeout` is in seconds; None is
         returned when it passes first.
+        """
+
+@final
+class Call:
+    """
+    A system call, or a program that is run, with its arguments.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, name: str, /, **arguments: "object") -> Call:
+        """
+        Make a system call; the keywords are the names of the arguments in its manual page. An int, None or a str is itself, a
+        tuple of str are constants by name, a list is an array, a dict a structure, or with the key `file` alone a descriptor
+        by the name of its file; a tuple of tuples of three ints are lines of an id map.
+
+        Raises TypeError for other values.
+        """
+    def __repr__(self, /) -> str: ...
+    def __str__(self, /) -> str: ...
+    @property
+    def arguments(self, /) -> list[tuple[str, Any]]:
+        """
+        The arguments in order: the name and the value of each.
+        """
+    @property
+    def is_program(self, /) -> bool:
+        """
+        Whether it is a program.
+        """
+    @property
+    def name(self, /) -> str:
+        """
+        The name of the system call or program.
+        """
+    @staticmethod
+    def program(name: str, /, **arguments: "object") -> Call:
+        """
+        Make the start of a program; the keywords name its arguments.
+
+        Raises TypeError for other values.
         """
 
 @final
@@ -738,7 +780,12 @@ class Step:
     @property
     def call(self, /) -> str:
         """
-        The system call with its arguments.
+        The same as text.
+        """
+    @property
+    def calls(self, /) -> list[Call]:
+        """
+        The system calls with their arguments as values, in order.
         """
     @property
     def index(self, /) -> int:
@@ -985,6 +1032,11 @@ def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None
     Carry out `plan` until its payload runs.
 
     `encoded` replaces the bytes that nsbox-init is given: for tests of how it refuses damaged plans.
+    """
+
+def step_names() -> list[str]:
+    """
+    All names, for the Python side.
     """
 
 def umount2(target: bytes | bytearray, flags: SupportsIndex = 0) -> None:

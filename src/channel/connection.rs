@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nsbox_init::wire::{END, FILED, MAX_DESCRIPTORS, Report};
 
+use crate::call::{Value, call};
 use crate::channel::event::Event;
 use crate::channel::failure::{refused, step_failed};
 use crate::channel::outcome::Outcome;
@@ -22,6 +23,7 @@ use crate::pidfd::{self, number_in_proc};
 use crate::plan::plan::Plan;
 use crate::plan::request::Request;
 use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
+use crate::step_name::StepName;
 
 /// How long nsbox-init may take to reply before we check whether it is stopped.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -128,15 +130,16 @@ impl Connection {
     }
 
     fn no_reply(&self, errno: i32, detail: &str) -> Error {
-        let (call, detail) = ("recvmsg(nsbox-init)".into(), detail.to_string());
-        Error::Step(Box::new(StepFailure { errno, step: "request", actor: "init", call, detail }))
+        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+        let detail = detail.to_string();
+        Error::Step(Box::new(StepFailure { errno, step: StepName::Request, actor: "init", calls, detail }))
     }
 
     /// End a process whose start was requested, and for which the caller will not wait because of `error`. Closing the
     /// socket is not enough: nsbox-init notices that only if it has not reported the start yet.
     pub fn abort_request(&self, token: u32, socket: &OwnedFd, error: &Error) {
         // The process's own step failed, or the plan was refused: there is no process.
-        if matches!(error, Error::Step(failed) if failed.step != "request") {
+        if matches!(error, Error::Step(failed) if failed.step != StepName::Request) {
             return;
         }
         // If the process has not started, or has ended already, no process has this token.

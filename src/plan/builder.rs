@@ -6,6 +6,7 @@ use nsbox_init::wire::{Blob, MaybeText, Op, Text, Texts};
 
 use crate::error::{Error, Result};
 use crate::plan::step::{Action, Actor, CallerAction, Step};
+use crate::step_name::StepName;
 
 /// The steps being collected.
 pub struct Builder {
@@ -17,12 +18,12 @@ pub struct Builder {
 
 impl Builder {
     /// Add a step of the caller, or of the outer nsbox-init.
-    pub fn outside(&mut self, name: &'static str, action: CallerAction, manual: &'static str, why: &'static str) {
+    pub fn outside(&mut self, name: StepName, action: CallerAction, manual: &'static str, why: &'static str) {
         self.steps.push(Step { name, actor: self.outside, action: Action::Caller(action), manual, why });
     }
 
     /// Add a step that is sent to nsbox-init.
-    pub fn op(&mut self, actor: Actor, name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
+    pub fn op(&mut self, actor: Actor, name: StepName, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) {
         self.steps.push(Step { name, actor, action: Action::Op(op), manual, why });
     }
 }

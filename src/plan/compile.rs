@@ -16,6 +16,7 @@ use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::setup::world;
 use crate::plan::spec::{Join, KnownSpec, Spec};
 use crate::plan::step::{Actor, CallerAction};
+use crate::step_name::StepName;
 use crate::{capabilities, kinds};
 use nsbox_init::wire::{Numbers, Op, Text};
 
@@ -41,7 +42,7 @@ pub fn compile(
     let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
-        "fork",
+        StepName::Fork,
         Op::Fork { flags: inner, quiet: 0 },
         "clone(2)",
         match arrangement {
@@ -61,7 +62,7 @@ pub fn compile(
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
             Actor::Payload,
-            "unshare",
+            StepName::Unshare,
             Op::Unshare { flags },
             "unshare(2)",
             "without a fork: a new PID namespace is only for the children",
@@ -94,9 +95,15 @@ pub fn compile_box(
         beginning(spec, None, facts, cgroup.as_deref(), outside)?;
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
-        plan.op(Actor::Init, "chdir", op, "chdir(2)", "where processes start by default");
+        plan.op(Actor::Init, StepName::Chdir, op, "chdir(2)", "where processes start by default");
     }
-    plan.op(Actor::Init, "serve", Op::Serve {}, "pid_namespaces(7)", "nsbox-init reaps, and waits for requests");
+    plan.op(
+        Actor::Init,
+        StepName::Serve,
+        Op::Serve {},
+        "pid_namespaces(7)",
+        "nsbox-init reaps, and waits for requests",
+    );
     let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
     Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
 }
@@ -118,7 +125,7 @@ pub fn compile_process(
     let flags = made_by.namespaces;
     plan.op(
         Actor::Init,
-        "start",
+        StepName::Start,
         Op::Start { flags: 0, token, quiet: u32::from(quiet) },
         "clone(2)",
         "another process here; nsbox-init is its parent",
@@ -230,11 +237,16 @@ fn beginning(
     let cloned = flags & !kinds::TIME;
     let outer = if arrangement == Arrangement::InitInside && !joins { cloned } else { 0 };
     if let Some(cgroup) = cgroup {
-        plan.outside("cgroup", made(cgroup), "cgroups(7)", "made first, so that the limits hold from the start");
+        plan.outside(
+            StepName::Cgroup,
+            made(cgroup),
+            "cgroups(7)",
+            "made first, so that the limits hold from the start",
+        );
     }
     let nested = outside == Actor::OuterInit;
     plan.outside(
-        "clone",
+        StepName::Clone,
         if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
@@ -245,15 +257,15 @@ fn beginning(
     );
     if nested {
         let why = "with memory that belongs to the outer user namespace: no process in the new one can trace it";
-        plan.outside("copy init", CallerAction::CopyInit(carry), "ptrace(2)", why);
+        plan.outside(StepName::CopyInit, CallerAction::CopyInit(carry), "ptrace(2)", why);
     } else {
         let why = "the process stops using the caller's memory: nsbox-init takes over";
-        plan.outside("exec init", CallerAction::ExecInit(carry), "execveat(2)", why);
+        plan.outside(StepName::ExecInit, CallerAction::ExecInit(carry), "execveat(2)", why);
     }
     if let Some(cgroup) = cgroup {
         plan.op(
             Actor::Init,
-            "own cgroup",
+            StepName::OwnCgroup,
             cgroup.removal(),
             "cgroups(7)",
             "nsbox-init stays outside, and removes it at the end",
@@ -279,7 +291,13 @@ fn made(cgroup: &Directory) -> CallerAction {
 
 /// Add the step by which the payload's process enters a cgroup.
 fn enter(plan: &mut Builder, cgroup: &Directory) {
-    plan.op(Actor::Payload, "join cgroup", cgroup.join(), "cgroups(7)", "the process and all that it will start");
+    plan.op(
+        Actor::Payload,
+        StepName::JoinCgroup,
+        cgroup.join(),
+        "cgroups(7)",
+        "the process and all that it will start",
+    );
 }
 
 /// Make a plan for a box.

@@ -3,6 +3,8 @@
 
 use pyo3::prelude::*;
 
+use crate::call::Name;
+
 /// One flag.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,21 +106,12 @@ macro_rules! constants {
 constants!(MS: MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED);
 constants!(MOUNT_ATTR: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC);
 
-/// The flags as strace(1) prints them: names, and the bits without a name as a hexadecimal number; 0 for none.
-pub fn names(flags: u64, table: &[MountFlag]) -> String {
-    let (mut found, mut rest) = (Vec::new(), flags);
-    for flag in table.iter().filter(|flag| flags & flag.number != 0) {
-        found.push(flag.name.to_string());
-        rest &= !flag.number;
-    }
-    match (found.is_empty(), rest) {
-        (true, 0) => "0".into(),
-        (_, 0) => found.join("|"),
-        (_, rest) => {
-            found.push(format!("{rest:#x}"));
-            found.join("|")
-        }
-    }
+/// The names of flags; bits without a name are one hexadecimal number at the end.
+pub fn names(flags: u64, table: &[MountFlag]) -> Vec<Name> {
+    let set = table.iter().filter(|flag| flags & flag.number != 0);
+    let rest = flags & !table.iter().fold(0, |known, flag| known | flag.number);
+    let unnamed = (rest != 0).then(|| format!("{rest:#x}").into());
+    set.map(|flag| flag.name.into()).chain(unnamed).collect()
 }
 
 /// Every flag of mount(2), mount_setattr(2) and umount2(2), in this order.
@@ -171,15 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn text_names_every_bit() {
-        assert_eq!(names(0, &MS), "0");
-        assert_eq!(names(MS_REC | MS_PRIVATE, &MS), "MS_REC|MS_PRIVATE");
-        assert_eq!(names(0x1021, &MS), "MS_RDONLY|MS_REMOUNT|MS_BIND");
-        assert_eq!(names(1 << 40, &MS), "0x10000000000");
-        assert_eq!(names(1 << 40 | 2, &MOUNT_ATTR), "MOUNT_ATTR_NOSUID|0x10000000000");
-        assert_eq!(names(0xa, &UMOUNT), "MNT_DETACH|UMOUNT_NOFOLLOW");
+    fn every_bit_is_named() {
+        assert!(names(0, &MS).is_empty());
+        assert_eq!(names(MS_REC | MS_PRIVATE, &MS), ["MS_REC", "MS_PRIVATE"]);
+        assert_eq!(names(0x1021, &MS), ["MS_RDONLY", "MS_REMOUNT", "MS_BIND"]);
+        assert_eq!(names(1 << 40, &MS), ["0x10000000000"]);
+        assert_eq!(names(1 << 40 | 2, &MOUNT_ATTR), ["MOUNT_ATTR_NOSUID", "0x10000000000"]);
+        assert_eq!(names(0xa, &UMOUNT), ["MNT_DETACH", "UMOUNT_NOFOLLOW"]);
         for flag in MS {
-            assert_eq!(names(flag.number, &MS), flag.name);
+            assert_eq!(names(flag.number, &MS), [flag.name]);
         }
     }
 }

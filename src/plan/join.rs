@@ -8,6 +8,7 @@ use crate::plan::facts::Facts;
 use crate::plan::plan::Arrangement;
 use crate::plan::spec::Join;
 use crate::plan::step::Actor;
+use crate::step_name::StepName;
 use nsbox_init::wire::Op;
 
 /// CLONE_NEW* of everything that is joined.
@@ -25,17 +26,17 @@ fn kind(name: &str) -> Result<Kind> {
 }
 
 /// The name of the step for each kind.
-pub fn step_name(kind: Kind) -> &'static str {
+pub fn step_name(kind: Kind) -> StepName {
     match kind.flag {
-        kinds::USER => "join user",
-        kinds::MOUNT => "join mount",
-        kinds::PID => "join pid",
-        kinds::NET => "join net",
-        kinds::TIME => "join time",
+        kinds::USER => StepName::JoinUser,
+        kinds::MOUNT => StepName::JoinMount,
+        kinds::PID => StepName::JoinPid,
+        kinds::NET => StepName::JoinNet,
+        kinds::TIME => StepName::JoinTime,
         _ => match kind.name {
-            "ipc" => "join ipc",
-            "uts" => "join uts",
-            _ => "join cgroup",
+            "ipc" => StepName::JoinIpc,
+            "uts" => StepName::JoinUts,
+            _ => StepName::JoinCgroup,
         },
     }
 }
@@ -62,7 +63,7 @@ pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Re
         if kind.flag == kinds::USER && !join.preserve_credentials {
             plan.op(
                 actor,
-                "become root",
+                StepName::BecomeRoot,
                 Op::BecomeRoot {},
                 "user_namespaces(7)",
                 "if it has a root: an exec takes the capabilities in it away from all other users",
@@ -70,10 +71,10 @@ pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Re
         }
     }
     if let Some(fd) = join.root {
-        plan.op(actor, "target root", Op::Chroot { fd }, "chroot(2)", "the root directory of the target");
+        plan.op(actor, StepName::TargetRoot, Op::Chroot { fd }, "chroot(2)", "the root directory of the target");
     }
     if let Some(fd) = join.wd {
-        plan.op(actor, "target wd", Op::Fchdir { fd }, "chdir(2)", "the working directory of the target");
+        plan.op(actor, StepName::TargetWd, Op::Fchdir { fd }, "chdir(2)", "the working directory of the target");
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrange
     if joined & kinds::PID != 0 && (init_inside || cloned & kinds::PID != 0) {
         plan.op(
             Actor::Init,
-            "descend",
+            StepName::Descend,
             Op::Descend { flags: 0 },
             "pid_namespaces(7)",
             "a second nsbox-init in the joined PID namespace, which orphans cannot leave; the first waits for it",
@@ -95,7 +96,7 @@ pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrange
     if init_inside && cloned & kinds::PID != 0 {
         plan.op(
             Actor::Init,
-            "clone init",
+            StepName::CloneInit,
             Op::Descend { flags: cloned },
             "clone(2)",
             "another nsbox-init in the new namespaces, as PID 1; the one outside waits for it",
@@ -103,7 +104,7 @@ pub fn inside(plan: &mut Builder, joined: u64, cloned: u64, arrangement: Arrange
     } else if init_inside && cloned != 0 {
         plan.op(
             Actor::Init,
-            "unshare",
+            StepName::Unshare,
             Op::Unshare { flags: cloned },
             "unshare(2)",
             "new namespaces are made inside the joined ones",

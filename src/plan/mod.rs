@@ -1,6 +1,7 @@
 //! From what is asked for to a plan: an ordered list of steps, which is pure data.
 
 pub mod builder;
+pub mod calls;
 pub mod compile;
 pub mod encode;
 pub mod facts;

@@ -10,6 +10,7 @@ use crate::plan::facts::Facts;
 use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use crate::plan::spec::Mount;
 use crate::plan::step::Actor;
+use crate::step_name::StepName;
 use nsbox_init::wire::{Op, Text, Texts};
 
 /// Mounts are made by descriptors, and their attributes set by mount_setattr(2), since this version.
@@ -56,26 +57,32 @@ impl Place<'_> {
                     attributes,
                 };
                 let why = if *read_only { "the same files, read-only" } else { "the same files at another path" };
-                plan.op(self.actor, "bind", op, "open_tree(2)", why);
+                plan.op(self.actor, StepName::Bind, op, "open_tree(2)", why);
             }
             Mount::Tmpfs { target, size, mode } => {
                 let mut options = vec![("mode", format!("{mode:o}").into())];
                 options.extend(size.map(|size| ("size", size.to_string().into())));
                 let op = self.made("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
-                plan.op(self.actor, "tmpfs", op, "tmpfs(5)", "empty, and gone with the namespace");
+                plan.op(self.actor, StepName::Tmpfs, op, "tmpfs(5)", "empty, and gone with the namespace");
             }
             Mount::Overlay { target, lower, upper, work } => {
                 let options = self.layers(lower, upper.as_ref().zip(work.as_ref()))?;
                 let op = self.made("overlay", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
-                plan.op(self.actor, "overlay", op, "mount(8)", "layers, of which only the upper one is written to");
+                plan.op(
+                    self.actor,
+                    StepName::Overlay,
+                    op,
+                    "mount(8)",
+                    "layers, of which only the upper one is written to",
+                );
             }
-            Mount::Proc { target } => self.proc(plan, "proc", text(target)),
+            Mount::Proc { target } => self.proc(plan, StepName::Proc, text(target)),
         }
         Ok(())
     }
 
     /// The step for a new proc.
-    pub fn proc(&self, plan: &mut Builder, name: &'static str, target: Text<Vec<u8>>) {
+    pub fn proc(&self, plan: &mut Builder, name: StepName, target: Text<Vec<u8>>) {
         let op = self.made("proc", Vec::new(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, target);
         plan.op(self.actor, name, op, "proc(5)", "a proc shows the PID namespace of the process that mounts it");
     }

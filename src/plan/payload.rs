@@ -10,6 +10,7 @@ use crate::plan::launch::Launch;
 use crate::plan::rlimit;
 use crate::plan::spec::Spec;
 use crate::plan::step::Actor;
+use crate::step_name::StepName;
 
 /// What happens in the payload's process, in the order of `subprocess`.
 pub fn payload(
@@ -22,28 +23,38 @@ pub fn payload(
     descriptors: Op<Vec<u8>>,
 ) -> Result<()> {
     let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
-    op("descriptors", descriptors, "dup(2)", "standard input, output and error, and what was passed on; nothing else");
+    op(
+        StepName::Descriptors,
+        descriptors,
+        "dup(2)",
+        "standard input, output and error, and what was passed on; nothing else",
+    );
     if let Some(directory) = &launch.cwd {
         if directory.contains(&0) {
             return Err(Error::Spec("cwd: embedded null byte".into()));
         }
-        op("chdir", Op::Chdir { path: Text(c_bytes(directory)) }, "chdir(2)", "the working directory asked for");
+        op(
+            StepName::Chdir,
+            Op::Chdir { path: Text(c_bytes(directory)) },
+            "chdir(2)",
+            "the working directory asked for",
+        );
     }
     if let Some(mask) = launch.umask {
-        op("umask", Op::Umask { mask: mask as u32 }, "umask(2)", "the mask asked for");
+        op(StepName::Umask, Op::Umask { mask: mask as u32 }, "umask(2)", "the mask asked for");
     }
     if launch.start_new_session {
-        op("setsid", Op::Setsid {}, "setsid(2)", "a session of its own");
+        op(StepName::Setsid, Op::Setsid {}, "setsid(2)", "a session of its own");
     }
     if let Some(group) = launch.process_group {
-        op("setpgid", Op::Setpgid { group }, "setpgid(2)", "the process group asked for");
+        op(StepName::Setpgid, Op::Setpgid { group }, "setpgid(2)", "the process group asked for");
     }
     if launch.controlling_terminal {
-        op("controlling terminal", Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
+        op(StepName::ControllingTerminal, Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
     }
     if let Some(groups) = &launch.groups {
         op(
-            "set groups",
+            StepName::SetGroups,
             Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
             "setgroups(2)",
             "the supplementary groups asked for",
@@ -54,17 +65,22 @@ pub fn payload(
             rlimit::number(name).ok_or_else(|| Error::Spec(format!("rlimits: no resource is called {name:?}")))?;
         // What came before opens and maps; raising a limit needs the rights that go next.
         let rlimit = Op::Rlimit { resource, soft: *soft as u64, hard: *hard as u64 };
-        op("rlimit", rlimit, "prlimit(2)", "as asked, while the rights to do it are still there");
+        op(StepName::Rlimit, rlimit, "prlimit(2)", "as asked, while the rights to do it are still there");
     }
     if let Some(id) = launch.gid {
-        op("setgid", Op::Setgid { id }, "setresgid(2)", "the group asked for");
+        op(StepName::Setgid, Op::Setgid { id }, "setresgid(2)", "the group asked for");
     }
     if let Some(id) = launch.uid {
-        op("setuid", Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) }, "setresuid(2)", "the user asked for");
+        op(
+            StepName::Setuid,
+            Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) },
+            "setresuid(2)",
+            "the user asked for",
+        );
     }
     if spec.keep_caps {
         op(
-            "keep capabilities",
+            StepName::KeepCapabilities,
             Op::Capabilities { inheritable: u64::MAX, ambient: u64::MAX },
             "capabilities(7)",
             "as asked: ambient, so that they survive the exec",
@@ -72,14 +88,19 @@ pub fn payload(
     } else if carry {
         let (inheritable, ambient) = if flags & kinds::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
         op(
-            "drop capabilities",
+            StepName::DropCapabilities,
             Op::Capabilities { inheritable, ambient },
             "capabilities(7)",
             "nsbox-init kept them over its exec; the payload must not have them",
         );
     }
     if spec.no_new_privs {
-        op("no_new_privs", Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", "no exec grants privileges from here on");
+        op(
+            StepName::NoNewPrivs,
+            Op::NoNewPrivs {},
+            "PR_SET_NO_NEW_PRIVS(2const)",
+            "no exec grants privileges from here on",
+        );
     }
     let mut reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
     let mut why = "blocked and ignored as in the caller";
@@ -88,14 +109,14 @@ pub fn payload(
         reset |= TERMINAL_SIGNALS.into_iter().map(bit).sum::<u64>();
         why = "those of the terminal have their default action; all others as in the caller";
     }
-    op("signals", Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", why);
+    op(StepName::Signals, Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", why);
     let env = match &launch.env {
         Some(env) => joined("env", env.iter())?,
         None => own_environment(),
     };
     let exec =
         Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
-    op("exec", exec, "execve(2)", "the program asked for");
+    op(StepName::Exec, exec, "execve(2)", "the program asked for");
     Ok(())
 }
 

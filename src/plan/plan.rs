@@ -66,7 +66,9 @@ impl Plan {
     /// The steps that write the files of the user namespace, with their numbers.
     pub fn maps(&self) -> impl Iterator<Item = (u16, &CallerAction)> {
         self.steps.iter().enumerate().filter_map(|(index, step)| match &step.action {
-            Action::Caller(action @ (CallerAction::Map(..) | CallerAction::MapBy(..))) => Some((index as u16, action)),
+            Action::Caller(action @ (CallerAction::Setgroups(_) | CallerAction::Map(..) | CallerAction::MapBy(..))) => {
+                Some((index as u16, action))
+            }
             _ => None,
         })
     }

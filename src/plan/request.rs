@@ -6,13 +6,14 @@ use pyo3::prelude::*;
 use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::step::{Action, Actor, Step};
+use crate::step_name::StepName;
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
 /// Plans for such requests.
 #[pyclass(frozen, name = "Errand", module = "nsbox._core")]
 pub struct Request;
 
-fn plan(name: &'static str, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) -> Plan {
+fn plan(name: StepName, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) -> Plan {
     Plan {
         steps: vec![Step { name, actor: Actor::Init, action: Action::Op(op), manual, why }],
         namespaces: 0,
@@ -40,7 +41,7 @@ impl Request {
     #[staticmethod]
     fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags: u64) -> Plan {
         let op = Op::Mount { source: maybe(source), target: text(target), fstype: maybe(fstype), flags };
-        plan("mount", op, "mount(2)", "in the mount namespace of the box")
+        plan(StepName::Mount, op, "mount(2)", "in the mount namespace of the box")
     }
 
     /// A new proc.
@@ -49,7 +50,7 @@ impl Request {
         let proc = maybe(Some(b"proc"));
         let flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
         let op = Op::Mount { source: proc.clone(), target: text(target), fstype: proc, flags };
-        plan("mount proc", op, "proc(5)", "a proc shows the PID namespace of the process that mounts it")
+        plan(StepName::MountProc, op, "proc(5)", "a proc shows the PID namespace of the process that mounts it")
     }
 
     /// A new tmpfs for POSIX shared memory.
@@ -58,34 +59,39 @@ impl Request {
         let tmpfs = maybe(Some(b"tmpfs"));
         let flags = MS_NOSUID | MS_NODEV;
         let op = Op::Mount { source: tmpfs.clone(), target: text(target), fstype: tmpfs, flags };
-        plan("mount shm", op, "shm_overview(7)", "POSIX shared memory is files there, in no IPC namespace")
+        plan(StepName::MountShm, op, "shm_overview(7)", "POSIX shared memory is files there, in no IPC namespace")
     }
 
     /// umount2(2).
     #[staticmethod]
     fn unmount(target: &[u8], flags: u32) -> Plan {
-        plan("unmount", Op::Unmount { target: text(target), flags }, "umount(2)", "the mount below is visible again")
+        plan(
+            StepName::Unmount,
+            Op::Unmount { target: text(target), flags },
+            "umount(2)",
+            "the mount below is visible again",
+        )
     }
 
     /// sethostname(2).
     #[staticmethod]
     fn hostname(name: &[u8]) -> Plan {
         let op = Op::SetHostname { name: Blob(name.to_vec()) };
-        plan("hostname", op, "sethostname(2)", "only this UTS namespace has it")
+        plan(StepName::Hostname, op, "sethostname(2)", "only this UTS namespace has it")
     }
 
     /// setdomainname(2).
     #[staticmethod]
     fn domainname(name: &[u8]) -> Plan {
         let op = Op::SetDomainname { name: Blob(name.to_vec()) };
-        plan("domainname", op, "setdomainname(2)", "only this UTS namespace has it")
+        plan(StepName::Domainname, op, "setdomainname(2)", "only this UTS namespace has it")
     }
 
     /// Bring the loopback interface up.
     #[staticmethod]
     fn loopback() -> Plan {
         plan(
-            "loopback",
+            StepName::Loopback,
             Op::LoopbackUp {},
             "netdevice(7)",
             "a new network namespace has nothing but lo, and lo is down",
@@ -97,33 +103,33 @@ impl Request {
     #[staticmethod]
     fn write(path: &[u8], data: &[u8]) -> Plan {
         let op = Op::WriteOwn { path: text(path), data: Blob(data.to_vec()) };
-        plan("write", op, "write(2)", "by a process in these namespaces")
+        plan(StepName::Write, op, "write(2)", "by a process in these namespaces")
     }
 
     /// Read a short file of proc.
     #[staticmethod]
     fn read(path: &[u8]) -> Plan {
-        plan("read", Op::Read { path: text(path) }, "read(2)", "by a process in these namespaces")
+        plan(StepName::Read, Op::Read { path: text(path) }, "read(2)", "by a process in these namespaces")
     }
 
     /// Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
     #[staticmethod]
     fn open_own(path: &[u8], link: bool) -> Plan {
         let op = Op::OpenOwn { path: text(path), link: u32::from(link) };
-        plan("open", op, "open(2)", "by a process in these namespaces")
+        plan(StepName::Open, op, "open(2)", "by a process in these namespaces")
     }
 
     /// Open a file for reading.
     #[staticmethod]
     fn open(path: &[u8]) -> Plan {
-        plan("open", Op::Open { path: text(path) }, "open(2)", "by a process in these namespaces")
+        plan(StepName::Open, Op::Open { path: text(path) }, "open(2)", "by a process in these namespaces")
     }
 
     /// A file system that is mounted nowhere.
     #[staticmethod]
     fn detached(fstype: &[u8]) -> Plan {
         plan(
-            "detached mount",
+            StepName::DetachedMount,
             Op::Detached { fstype: text(fstype) },
             "fsmount(2)",
             "for these namespaces, and mounted nowhere",
@@ -134,20 +140,25 @@ impl Request {
     #[staticmethod]
     fn socket(family: i32, kind: i32, protocol: i32) -> Plan {
         let op = Op::Socket { family, kind, protocol };
-        plan("socket", op, "socket(2)", "a socket belongs to the network namespace of the process that makes it")
+        plan(
+            StepName::Socket,
+            op,
+            "socket(2)",
+            "a socket belongs to the network namespace of the process that makes it",
+        )
     }
 
     /// Reap orphans: `always` from now on, `now` those that have ended.
     #[staticmethod]
     fn reap(always: bool, now: bool) -> Plan {
         let op = Op::Reap { always: u32::from(always), now: u32::from(now) };
-        plan("reap", op, "wait(2)", "an ended process stays a zombie until its parent waits for it")
+        plan(StepName::Reap, op, "wait(2)", "an ended process stays a zombie until its parent waits for it")
     }
 
     /// Kill the process that was started with this token.
     #[staticmethod]
     pub fn abort(token: u32) -> Plan {
-        plan("abort", Op::Abort { token }, "kill(2)", "the caller does not wait for it any more")
+        plan(StepName::Abort, Op::Abort { token }, "kill(2)", "the caller does not wait for it any more")
     }
 }
 
@@ -156,6 +167,6 @@ impl Request {
     pub fn write_map(pid: u32, file: &str, data: &str) -> Plan {
         let (file, data) = (text(file.as_bytes()), Blob(data.as_bytes().to_vec()));
         let why = "only a member of the parent namespace may";
-        plan("write map", Op::WriteMap { pid, file, data }, "user_namespaces(7)", why)
+        plan(StepName::WriteMap, Op::WriteMap { pid, file, data }, "user_namespaces(7)", why)
     }
 }

@@ -1,6 +1,8 @@
 //! The names of resources (getrlimit(2)), in the order of the kernel's numbers, which is the same on every architecture
 //! nsbox runs on (asm-generic/resource.h).
 
+use crate::call::{Name, Value};
+
 /// The names. The place of each is its number.
 const NAMES: [&str; 16] = [
     "cpu",
@@ -26,12 +28,13 @@ pub fn number(name: &str) -> Option<u32> {
     NAMES.iter().position(|other| *other == name).map(|at| at as u32)
 }
 
-/// The kernel's constant for a number.
-pub fn constant(number: u32) -> String {
-    NAMES.get(number as usize).map_or_else(|| number.to_string(), |name| format!("RLIMIT_{}", name.to_uppercase()))
+/// The name of the constant for a number.
+pub fn constant(number: u32) -> Name {
+    let name = NAMES.get(number as usize);
+    name.map_or_else(|| number.to_string(), |name| format!("RLIMIT_{}", name.to_uppercase())).into()
 }
 
-/// A limit as C has it.
-pub fn limit(value: u64) -> String {
-    if value == u64::MAX { "RLIM_INFINITY".into() } else { value.to_string() }
+/// A limit as an argument of a call.
+pub fn value(limit: u64) -> Value {
+    i64::try_from(limit).map_or(Value::constant("RLIM_INFINITY"), Value::Number)
 }

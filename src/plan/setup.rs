@@ -10,6 +10,7 @@ use crate::plan::id_maps;
 use crate::plan::mounts::Place;
 use crate::plan::spec::{Maps, Spec};
 use crate::plan::step::{Actor, CallerAction};
+use crate::step_name::StepName;
 use crate::{capabilities, kinds};
 
 /// What makes the new namespaces usable.
@@ -21,7 +22,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         if spec.fork {
             plan.op(
                 actor,
-                "unshare time",
+                StepName::UnshareTime,
                 Op::Unshare { flags: kinds::TIME },
                 "time_namespaces(7)",
                 "children enter it; its clocks can still be set",
@@ -37,7 +38,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         if !lines.is_empty() {
             plan.op(
                 actor,
-                "clock offsets",
+                StepName::ClockOffsets,
                 write_op("/proc/self/timens_offsets", &lines),
                 "time_namespaces(7)",
                 "before the first process enters the namespace",
@@ -52,13 +53,13 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             _ => Some((MS_PRIVATE, "before any mount: mounts made here stay invisible outside")),
         };
         if let Some((kind, why)) = propagation {
-            plan.op(actor, "propagation", mount_op("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
+            plan.op(actor, StepName::Propagation, mount_op("", "/", "", MS_REC | kind), "mount_namespaces(7)", why);
         }
     }
     if let Some(name) = &spec.hostname {
         plan.op(
             actor,
-            "hostname",
+            StepName::Hostname,
             Op::SetHostname { name: Blob(name.to_vec()) },
             "sethostname(2)",
             "only this UTS namespace has it",
@@ -67,7 +68,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if let Some(name) = &spec.domainname {
         plan.op(
             actor,
-            "domainname",
+            StepName::Domainname,
             Op::SetDomainname { name: Blob(name.to_vec()) },
             "setdomainname(2)",
             "only this UTS namespace has it",
@@ -76,7 +77,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if flags & kinds::NET != 0 && spec.loopback.unwrap_or(true) {
         plan.op(
             actor,
-            "loopback",
+            StepName::Loopback,
             Op::LoopbackUp {},
             "netdevice(7)",
             "a new network namespace has nothing but lo, and lo is down",
@@ -86,7 +87,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     if let Some(root) = &spec.root {
         place.check("root")?;
         let op = Op::NewRoot { path: Text(c_bytes(root)) };
-        plan.op(actor, "root", op, "pivot_root(2)", "only a mount point can become the root");
+        plan.op(actor, StepName::Root, op, "pivot_root(2)", "only a mount point can become the root");
     }
     for mount in &spec.mounts {
         place.check("mounts")?;
@@ -94,7 +95,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
     if let Some(target) = spec.mount_proc.as_ref().filter(|_| place.inside) {
-        place.proc(plan, "mount proc", Text(c_bytes(target)));
+        place.proc(plan, StepName::MountProc, Text(c_bytes(target)));
     } else if let Some(target) = &spec.mount_proc {
         let proc = Op::Mount {
             source: MaybeText(c_bytes(b"proc")),
@@ -102,12 +103,18 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             fstype: MaybeText(c_bytes(b"proc")),
             flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
         };
-        plan.op(actor, "mount proc", proc, "proc(5)", "a proc shows the PID namespace of the process that mounts it");
+        plan.op(
+            actor,
+            StepName::MountProc,
+            proc,
+            "proc(5)",
+            "a proc shows the PID namespace of the process that mounts it",
+        );
     }
     if let Some(limit) = spec.pid_max {
         plan.op(
             actor,
-            "pid_max",
+            StepName::PidMax,
             write_op("/proc/sys/kernel/pid_max", &limit.to_string()),
             "proc_sys_kernel(5)",
             "the limit of this PID namespace alone",
@@ -115,7 +122,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     if place.inside {
         let why = "from here on no path leads to the old root";
-        plan.op(actor, "pivot root", Op::PivotRoot {}, "pivot_root(2)", why);
+        plan.op(actor, StepName::PivotRoot, Op::PivotRoot {}, "pivot_root(2)", why);
     }
     Ok(())
 }
@@ -141,15 +148,15 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     }
     plan.op(
         actor,
-        "await maps",
+        StepName::AwaitMaps,
         Op::AwaitMaps {},
         "user_namespaces(7)",
         "the ids are unmapped until the caller has written the maps",
     );
     if let Some(word) = setgroups {
         plan.outside(
-            "setgroups",
-            CallerAction::Map("setgroups", word.to_string()),
+            StepName::Setgroups,
+            CallerAction::Setgroups(word.to_string()),
             "user_namespaces(7)",
             if word == "deny" {
                 "disabled: or the processes inside could drop a group that denies them access"
@@ -158,18 +165,12 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
             },
         );
     }
-    let write = |file, program, lines: &[[u32; 3]], helped| {
-        let texts: Vec<String> =
-            lines.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}")).collect();
-        if helped {
-            CallerAction::MapBy(program, texts.join(" "))
-        } else {
-            CallerAction::Map(file, texts.iter().flat_map(|line| [line, "\n"]).collect())
-        }
+    let write = |file, program, rows: &[[u32; 3]], helped| {
+        if helped { CallerAction::MapBy(program, rows.to_vec()) } else { CallerAction::Map(file, rows.to_vec()) }
     };
     if !groups.is_empty() {
         plan.outside(
-            "gid_map",
+            StepName::GidMap,
             write("gid_map", "newgidmap", &groups, helped_groups),
             if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
             "which group outside each group inside stands for",
@@ -177,7 +178,7 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     }
     if !users.is_empty() {
         plan.outside(
-            "uid_map",
+            StepName::UidMap,
             write("uid_map", "newuidmap", &users, helped_users),
             if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
             "which user outside each user inside stands for",

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::step_name::StepName;
 use nsbox_init::wire::Op;
 
 /// Who carries out a step.
@@ -40,12 +41,27 @@ pub enum CallerAction {
     Copy(u64),
     /// The copy goes on without an exec; it keeps the capabilities of the outer nsbox-init when `true`.
     CopyInit(bool),
-    /// Write this to the new user namespace's file of that name.
-    Map(&'static str, String),
-    /// Run this program, which writes these ranges.
-    MapBy(&'static str, String),
+    /// Write this to the new user namespace's file `setgroups`.
+    Setgroups(String),
+    /// Write these rows (inside, outside, count) to the new user namespace's file of that name.
+    Map(&'static str, Vec<[u32; 3]>),
+    /// Let this program write these rows.
+    MapBy(&'static str, Vec<[u32; 3]>),
     /// Make this cgroup, and write these files in it.
     Cgroup(PathBuf, Vec<(String, String)>),
+}
+
+impl CallerAction {
+    /// The file of the user namespace that is written, and its text; nothing for other actions.
+    pub fn map_file(&self) -> (&'static str, String) {
+        match self {
+            CallerAction::Setgroups(word) => ("setgroups", word.clone()),
+            CallerAction::Map(file, rows) => {
+                (file, rows.iter().map(|[inside, outside, count]| format!("{inside} {outside} {count}\n")).collect())
+            }
+            _ => ("", String::new()),
+        }
+    }
 }
 
 /// What a step does.
@@ -61,7 +77,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// A stable name, such as `mount proc`.
-    pub name: &'static str,
+    pub name: StepName,
     /// Who carries it out.
     pub actor: Actor,
     /// What is carried out.

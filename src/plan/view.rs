@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use crate::call::Call;
 use crate::kinds::kinds_of;
 use crate::plan::plan::Plan;
 use crate::plan::step::Step;
@@ -15,7 +16,9 @@ pub struct StepView {
     name: &'static str,
     /// `caller`, `init` or `payload`.
     actor: &'static str,
-    /// The system call with its arguments.
+    /// The system calls with their arguments as values, in order.
+    calls: Vec<Call>,
+    /// The same as text.
     call: String,
     /// The manual page that describes it.
     manual: &'static str,
@@ -37,8 +40,9 @@ impl Plan {
     fn step_views(&self) -> Vec<StepView> {
         let view = |(index, step): (usize, &Step)| StepView {
             index,
-            name: step.name,
+            name: step.name.text(),
             actor: step.actor.name(),
+            calls: step.calls(),
             call: step.call(),
             manual: step.manual,
             why: step.why,

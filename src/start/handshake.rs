@@ -9,6 +9,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, GO, Report};
 
+use crate::call::{Value, call};
 use crate::channel::connection::Connection;
 use crate::channel::failure::{failure, refused, step_failed};
 use crate::channel::report::{Message, receive};
@@ -20,6 +21,7 @@ use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::start::child::Identity;
 use crate::start::exit::Exit;
 use crate::start::map_helper::MapHelper;
+use crate::step_name::StepName;
 
 /// How long an nsbox-init whose start is ended may take to exit by itself.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -232,19 +234,23 @@ impl<'a> Handshake<'a> {
             let failed = |errno| failure(self.plan, index, errno, String::new());
             match (action, &self.outer) {
                 // Only a member of the parent namespace may write it, and the caller is none.
-                (CallerAction::Map(file, text), Some((connection, pid))) => {
-                    connection.write_map(*pid, file, text).map_err(|error| match error {
-                        Error::Step(other) if other.step == "write map" => failed(other.errno),
+                (CallerAction::Setgroups(_) | CallerAction::Map(..), Some((connection, pid))) => {
+                    let (file, text) = action.map_file();
+                    connection.write_map(*pid, file, &text).map_err(|error| match error {
+                        Error::Step(other) if other.step == StepName::WriteMap => failed(other.errno),
                         error => error,
                     })?;
                 }
-                (CallerAction::Map(file, text), None) => number_in_proc(member)
-                    .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
-                    .map_err(failed)?,
+                (CallerAction::Setgroups(_) | CallerAction::Map(..), None) => {
+                    let (file, text) = action.map_file();
+                    number_in_proc(member)
+                        .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
+                        .map_err(failed)?;
+                }
                 // The program would run outside, where the new namespace is not a child of its own.
                 (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
-                (CallerAction::MapBy(program, ranges), None) => {
-                    let helper = number_in_proc(member).and_then(|pid| MapHelper::start(program, pid, ranges));
+                (CallerAction::MapBy(program, rows), None) => {
+                    let helper = number_in_proc(member).and_then(|pid| MapHelper::start(program, pid, rows));
                     self.helper = Some((index, helper.map_err(failed)?));
                     return Ok(());
                 }
@@ -267,8 +273,14 @@ impl<'a> Handshake<'a> {
             Some(Status::Exited(code)) => format!("nsbox-init ended with status {code}"),
             None => "nsbox-init closed the connection".to_string(),
         };
-        let call = "recvmsg(nsbox-init)".into();
-        Error::Step(Box::new(StepFailure { errno: libc::ECONNRESET, step: "init", actor: "init", call, detail }))
+        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+        Error::Step(Box::new(StepFailure {
+            errno: libc::ECONNRESET,
+            step: StepName::Init,
+            actor: "init",
+            calls,
+            detail,
+        }))
     }
 }
 

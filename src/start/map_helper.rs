@@ -15,9 +15,9 @@ pub struct MapHelper {
 
 impl MapHelper {
     /// Start it for a process that /proc shows as `pid`.
-    pub fn start(program: &str, pid: i32, ranges: &str) -> Result<Self, i32> {
+    pub fn start(program: &str, pid: i32, rows: &[[u32; 3]]) -> Result<Self, i32> {
         let mut command = Command::new(program);
-        command.arg(pid.to_string()).args(ranges.split_whitespace());
+        command.arg(pid.to_string()).args(rows.iter().flatten().map(u32::to_string));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| errno(&error))?;
         let errors = child.stderr.take().expect("asked for above");

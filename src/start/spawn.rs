@@ -17,6 +17,7 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
+use crate::call::call;
 use crate::cgroup::Cgroup;
 use crate::channel::failure::failure;
 use crate::channel::sockets;
@@ -34,6 +35,7 @@ use crate::signals::BlockedSignals;
 use crate::start::child::{Child, Fds, InitRef};
 use crate::start::exit::Exit;
 use crate::start::handshake::Handshake;
+use crate::step_name::StepName;
 
 /// Size of the child's stack, in bytes: enough for [`exec_init`], which keeps its data elsewhere. It is a part of the
 /// calling thread's stack: the allocator would return its memory each time, and the kernel make its pages anew.
@@ -115,9 +117,9 @@ pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
         _ => {}
     }
     started.map_err(|error| match error {
-        Error::Os(call, errno) => {
-            let (step, actor, call) = ("prepare", "caller", call.to_string());
-            Error::Step(Box::new(StepFailure { errno, step, actor, call, detail: String::new() }))
+        Error::Os(name, errno) => {
+            let (step, actor, calls) = (StepName::Prepare, "caller", vec![call(name, [])]);
+            Error::Step(Box::new(StepFailure { errno, step, actor, calls, detail: String::new() }))
         }
         error => error,
     })
@@ -128,7 +130,7 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     for &fd in &plan.keep {
         // SAFETY: plain numbers.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-            let step = plan.steps.iter().position(|step| step.name == "descriptors").unwrap_or_default();
+            let step = plan.steps.iter().position(|step| step.name == StepName::Descriptors).unwrap_or_default();
             return Err(failure(plan, step as u16, libc::EBADF, format!("descriptor {fd}")));
         }
     }

@@ -3,10 +3,13 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::call::{Call, Value, call};
 use crate::descriptors::above_stdio;
+use crate::plan::flags::{MOUNT_ATTR, names};
+use crate::step_name::StepName;
 
-/// A step that failed: its name, the call, and the error number.
-pub type Failed = (&'static str, String, i32);
+/// A step that failed: its name, the call, and the error number (errno(3)).
+pub type Failed = (StepName, Call, i32);
 
 /// What they return.
 pub type Result<T> = std::result::Result<T, i32>;
@@ -84,30 +87,28 @@ pub fn mount(source: Option<&CStr>, target: &CStr, fstype: Option<&CStr>, flags:
 pub fn mount_proc(target: &CStr, pidns: &OwnedFd) -> std::result::Result<(), Failed> {
     const SET_FD: u32 = 5;
     const CREATE: u32 = 6;
-    let failed = |call: &str| {
-        let call = call.to_string();
-        move |errno| ("mount proc", call, errno)
-    };
+    let failed = |call: Call| move |errno| (StepName::MountProc, call, errno);
+    let set = |command, key| call("fsconfig", [("cmd", Value::constant(command)), ("key", key)]);
     // SAFETY: C strings and numbers (fsopen(2), fsconfig(2), fsmount(2), move_mount(2)).
     unsafe {
         let context = opened(libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), 1) as RawFd)
-            .map_err(failed("fsopen(\"proc\", FSOPEN_CLOEXEC)"))?;
+            .map_err(failed(call("fsopen", [("fsname", Value::text("proc"))])))?;
         let fd = context.as_raw_fd();
         let null = std::ptr::null::<libc::c_char>();
         if !is_own_pid_namespace(pidns) {
-            let set = libc::syscall(libc::SYS_fsconfig, fd, SET_FD, c"pidns".as_ptr(), null, pidns.as_raw_fd());
-            checked(set as i32).map_err(failed("fsconfig(FSCONFIG_SET_FD, \"pidns\")"))?;
+            let done = libc::syscall(libc::SYS_fsconfig, fd, SET_FD, c"pidns".as_ptr(), null, pidns.as_raw_fd());
+            checked(done as i32).map_err(failed(set("FSCONFIG_SET_FD", Value::text("pidns"))))?;
         }
         checked(libc::syscall(libc::SYS_fsconfig, fd, CREATE, null, null, 0) as i32)
-            .map_err(failed("fsconfig(FSCONFIG_CMD_CREATE)"))?;
+            .map_err(failed(set("FSCONFIG_CMD_CREATE", Value::Null)))?;
         let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
         let mount = opened(libc::syscall(libc::SYS_fsmount, fd, 1, attributes) as RawFd)
-            .map_err(failed("fsmount(FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC)"))?;
+            .map_err(failed(call("fsmount", [("attr_flags", Value::Flags(names(attributes, &MOUNT_ATTR)))])))?;
         let (from, empty) = (mount.as_raw_fd(), c"".as_ptr());
         let here = libc::AT_FDCWD;
         let moved =
             libc::syscall(libc::SYS_move_mount, from, empty, here, target.as_ptr(), libc::MOVE_MOUNT_F_EMPTY_PATH);
-        checked(moved as i32).map_err(failed(&format!("move_mount({target:?})")))
+        checked(moved as i32).map_err(failed(call("move_mount", [("to_path", Value::text(target.to_bytes()))])))
     }
 }
 

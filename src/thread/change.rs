@@ -3,11 +3,15 @@
 use std::ffi::CString;
 use std::os::fd::{OwnedFd, RawFd};
 
+use crate::call::{Call, Value, call};
 use crate::kinds::{self, kinds_of};
+use crate::plan::calls;
+use crate::plan::flags::{MS_PRIVATE, MS_REC};
+use crate::step_name::StepName;
 use crate::thread::calls::{
     Failed, directory, loopback_up, mount, mount_number, mount_proc, own_namespace, setns, unshare,
 };
-use crate::thread::undo::{Undo, join_step, names};
+use crate::thread::undo::{Undo, join_step};
 
 /// The namespaces and directories that are about to be left.
 type Origin = (Vec<(u64, OwnedFd)>, Option<[OwnedFd; 2]>);
@@ -26,12 +30,12 @@ fn keep(flags: u64) -> std::result::Result<Origin, Failed> {
     let mut namespaces = Vec::new();
     for kind in kinds_of(flags) {
         let fd = own_namespace(kind.name);
-        namespaces.push((kind.flag, step("open own", || format!("ioctl(PIDFD_GET_{}_NAMESPACE)", kind.name), fd)?));
+        namespaces.push((kind.flag, step(StepName::OpenOwn, || get_namespace(kind.name), fd)?));
     }
     let directories = if flags & kinds::MOUNT != 0 {
-        let root = step("open own", || "open(\"/\", O_PATH)".into(), directory(c"/"))?;
-        let cwd = step("open own", || "open(\".\", O_PATH)".into(), directory(c"."))?;
-        step("unshare", || "unshare(CLONE_FS)".into(), unshare(libc::CLONE_FS))?;
+        let root = step(StepName::OpenOwn, || open_path("/"), directory(c"/"))?;
+        let cwd = step(StepName::OpenOwn, || open_path("."), directory(c"."))?;
+        step(StepName::Unshare, || call("unshare", [("flags", Value::constant("CLONE_FS"))]), unshare(libc::CLONE_FS))?;
         Some([root, cwd])
     } else {
         None
@@ -40,11 +44,20 @@ fn keep(flags: u64) -> std::result::Result<Origin, Failed> {
 }
 
 fn step<T>(
-    name: &'static str,
-    call: impl FnOnce() -> String,
+    name: StepName,
+    call: impl FnOnce() -> Call,
     done: std::result::Result<T, i32>,
 ) -> std::result::Result<T, Failed> {
     done.map_err(|errno| (name, call(), errno))
+}
+
+fn get_namespace(name: &str) -> Call {
+    let request = format!("PIDFD_GET_{}_NAMESPACE", name.to_uppercase());
+    call("ioctl", [("op", Value::Flags(vec![request.into()]))])
+}
+
+fn open_path(path: &'static str) -> Call {
+    call("open", [("path", Value::text(path)), ("flags", Value::constant("O_PATH"))])
 }
 
 impl Change {
@@ -53,14 +66,17 @@ impl Change {
         match self {
             Change::Unshare { flags, private, loopback } => {
                 let (kept, directories) = keep(*flags)?;
-                step("unshare", || format!("unshare({})", names(*flags)), unshare(*flags as i32))?;
+                step(StepName::Unshare, || calls::unshare(*flags), unshare(*flags as i32))?;
                 (undo.namespaces, undo.directories) = (kept, directories);
                 if *flags & kinds::MOUNT != 0 && *private {
-                    let call = || "mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE, NULL)".into();
-                    step("propagation", call, mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE))?;
+                    step(
+                        StepName::Propagation,
+                        || calls::mount(b"", b"/", b"", MS_REC | MS_PRIVATE),
+                        mount(None, c"/", None, MS_REC | MS_PRIVATE),
+                    )?;
                 }
                 if *flags & kinds::NET != 0 && *loopback {
-                    step("loopback", || "ioctl(SIOCSIFFLAGS, \"lo\", IFF_UP)".into(), loopback_up())?;
+                    step(StepName::Loopback, calls::loopback_up, loopback_up())?;
                 }
                 Ok(())
             }
@@ -68,7 +84,7 @@ impl Change {
                 let flags = targets.iter().fold(0, |flags, (flag, _)| flags | flag);
                 let (mut kept, mut directories) = keep(flags)?;
                 for &(flag, fd) in targets {
-                    let call = || format!("setns({fd}, {})", names(flag));
+                    let call = || calls::setns(fd, flag);
                     step(join_step(flag), call, setns(fd, flag))?;
                     let own = kept.iter().position(|(kind, _)| *kind == flag).expect("one was kept for each");
                     undo.namespaces.push(kept.swap_remove(own));
@@ -79,8 +95,7 @@ impl Change {
                 Ok(())
             }
             Change::MountProc(target) => {
-                let pidns =
-                    step("open own", || "ioctl(PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE)".into(), own_namespace("pid"))?;
+                let pidns = step(StepName::OpenOwn, || get_namespace("pid_for_children"), own_namespace("pid"))?;
                 mount_proc(target, &pidns)?;
                 let number = mount_number(target);
                 undo.mounted = Some((target.clone(), number.unwrap_or_default()));

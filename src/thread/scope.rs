@@ -158,12 +158,12 @@ impl ThreadScope {
         let mut undo = Undo::default();
         match self.change.apply(&mut undo) {
             Ok(()) => Ok(undo),
-            Err((step, call, errno)) => {
+            Err((step, failed, errno)) => {
                 // Undo what was done. That should not fail, as it has just succeeded the other way.
                 let stuck = undo.back();
                 let detail = stuck.into_iter().map(|(_, call, _)| format!("{call} failed as well")).collect::<Vec<_>>();
                 let detail = detail.join("; ");
-                Err(Error::Step(Box::new(StepFailure { errno, step, actor: "caller", call, detail })))
+                Err(Error::Step(Box::new(StepFailure { errno, step, actor: "caller", calls: vec![failed], detail })))
             }
         }
     }
@@ -197,6 +197,8 @@ impl ThreadScope {
 
 /// The error for a scope that was misused, or that could not be undone.
 fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) -> Error {
+    let failures: Vec<(&str, String, i32)> =
+        failures.into_iter().map(|(step, call, errno)| (step.text(), call.to_string(), errno)).collect();
     Python::attach(|py| {
         let made =
             scope_error(py).and_then(|error| error.call1((problem, thread, crate::thread::calls::thread(), failures)));

@@ -3,7 +3,10 @@
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use crate::kinds::{self, KINDS, kinds_of};
+use crate::call::{Call, Value, call};
+use crate::kinds::{self, KINDS};
+use crate::plan::calls;
+use crate::step_name::StepName;
 use crate::thread::calls::{Failed, checked, chroot, mount_number, setns, unshare};
 
 /// How the thread gets back to where it was.
@@ -21,7 +24,7 @@ impl Undo {
     /// Go back, as far as possible; returns what failed.
     pub fn back(self) -> Vec<Failed> {
         let mut failures = Vec::new();
-        let mut attempt = |step: &'static str, call: String, done: std::result::Result<(), i32>| {
+        let mut attempt = |step: StepName, call: Call, done: std::result::Result<(), i32>| {
             done.map_err(|errno| failures.push((step, call, errno))).is_ok()
         };
         if let Some((target, number)) = self.mounted {
@@ -29,7 +32,11 @@ impl Undo {
             // SAFETY: a C string that outlives the call.
             let unmount =
                 || checked(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) });
-            attempt("unmount proc", format!("umount2({target:?}, MNT_DETACH)"), covered.and_then(|()| unmount()));
+            attempt(
+                StepName::UnmountProc,
+                call("umount2", [("target", Value::text(target.to_bytes())), ("flags", Value::constant("MNT_DETACH"))]),
+                covered.and_then(|()| unmount()),
+            );
         }
         let mut at_home = true;
         for (flag, fd) in self.namespaces.into_iter().rev() {
@@ -38,25 +45,24 @@ impl Undo {
                 // keep them. If this call fails, so does setns, which reports it.
                 let _ = unshare(libc::CLONE_FS);
             }
-            let call = format!("setns({}, {})", fd.as_raw_fd(), names(flag));
-            let back = attempt(join_step(flag), call, setns(fd.as_raw_fd(), flag));
+            let back = attempt(join_step(flag), calls::setns(fd.as_raw_fd(), flag), setns(fd.as_raw_fd(), flag));
             at_home &= back || flag != kinds::MOUNT;
         }
         if let Some([root, cwd]) = self.directories
             && at_home
         {
-            attempt("root", "fchdir(root); chroot(\".\")".into(), chroot(&root));
+            attempt(StepName::Root, call("chroot", [("path", Value::File("root".into()))]), chroot(&root));
             // SAFETY: plain numbers.
-            attempt("cwd", "fchdir(cwd)".into(), checked(unsafe { libc::fchdir(cwd.as_raw_fd()) }));
+            attempt(
+                StepName::Cwd,
+                call("fchdir", [("fd", Value::File("cwd".into()))]),
+                checked(unsafe { libc::fchdir(cwd.as_raw_fd()) }),
+            );
         }
         failures
     }
 }
 
-pub fn names(flags: u64) -> String {
-    kinds_of(flags).map(|kind| kind.flag_name).collect::<Vec<_>>().join("|")
-}
-
-pub fn join_step(flag: u64) -> &'static str {
+pub fn join_step(flag: u64) -> StepName {
     crate::plan::join::step_name(KINDS.into_iter().find(|kind| kind.flag == flag).unwrap_or(KINDS[0]))
 }

@@ -196,7 +196,7 @@ def test_steps() -> None:
     with Box("n") as a, Box("n") as b, connect(a, b, addresses=[("10.9.0.1/24", "10.9.0.2/24")]):
         names = [step.name for step in a.steps if step.actor == "caller"][-4:]
         assert names == ["veth", "link up", "address", "carrier"]
-        assert any(step.call == "sendto(RTM_NEWADDR, eth0, 10.9.0.2/24)" for step in b.steps)
+        assert any(step.call == 'sendto(RTM_NEWADDR, "eth0", "10.9.0.2/24")' for step in b.steps)
 
 
 def test_refused_by_the_kernel(who: Who) -> None:
@@ -207,7 +207,7 @@ def test_refused_by_the_kernel(who: Who) -> None:
             with pytest.raises(nsbox.SpawnError) as caught:
                 connect(a, b, addresses=[("10.0.0.1/24", "10.0.0.2/24"), ("ff02::1/64", "ff02::2/64")])
             assert caught.value.step == "address"
-            assert caught.value.call.startswith("sendto(RTM_NEWADDR, eth0, ")
+            assert caught.value.call.startswith('sendto(RTM_NEWADDR, "eth0", ')
             assert caught.value.errno in (errno.EADDRNOTAVAIL, errno.EINVAL, errno.EOPNOTSUPP)
             assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"])
 

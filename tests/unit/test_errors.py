@@ -10,6 +10,7 @@ import subprocess
 import nsbox
 import pytest
 from nsbox import errors
+from nsbox._core import Call
 from nsbox.diagnosis.failure import spawn_error
 
 FACTS = (errno.ENOSPC, "clone", "caller", "clone3(CLONE_NEWPID)", "the limit is 0", "raise it", "limit-zero")
@@ -62,7 +63,7 @@ def test_words() -> None:
 )
 def test_class_by_number(number: int, cls: type[nsbox.SpawnError]) -> None:
     """`except PermissionError` works where it should, and only there."""
-    error = spawn_error(number, "clone", "caller", "clone3()", "")
+    error = spawn_error(number, "clone", "caller", [Call("clone3")])
     assert type(error) is cls
     assert error.errno == number
 
@@ -74,7 +75,7 @@ def test_hints_that_fail_do_not_hide_the_failure(monkeypatch: pytest.MonkeyPatch
         raise FileNotFoundError("/proc")
 
     monkeypatch.setattr("nsbox.diagnosis.causes.explain", explain)
-    error = spawn_error(errno.EPERM, "clone", "caller", "clone3()", "detail")
+    error = spawn_error(errno.EPERM, "clone", "caller", [Call("clone3")], "detail")
     assert (error.errno, error.step, error.evidence) == (errno.EPERM, "clone", "detail")
 
 

@@ -13,11 +13,12 @@ import nsbox
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nsbox._core import Call
 from nsbox.cli import main
 from nsbox.command.equivalents import command_for
 from nsbox.command.options import Option, UsageError, parse
-from nsbox.command.step import quoted
 from nsbox.command.unshare.request import OPTIONS, request_of
+from nsbox.records.steps import data_of
 
 from tests.support.start import plan_for
 
@@ -35,7 +36,7 @@ def test_the_command_of_the_workshop() -> None:
         ("fork", "clone(SIGCHLD)"),
         ("propagation", 'mount("none", "/", NULL, MS_REC|MS_PRIVATE, NULL)'),
         ("mount proc", 'mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)'),
-        ("exec", 'execve("bash", ["bash"], ...)'),
+        ("exec", 'execve("bash", ["bash"], environ)'),
     ]
     assert found.steps[2].command == "mount --make-rprivate /"
     assert found.steps[3].command == "mount -t proc -o nosuid,nodev,noexec proc /proc"
@@ -124,7 +125,7 @@ def test_everything_has_its_command() -> None:
         launch, unshare="UmpiunCT", mount_proc=True, hostname="box", domainname="d", pid_max=400, boottime=1,
         no_new_privs=True,
     )  # fmt: skip
-    commands = {step.name: command_for(step.name, step.call) for step in plan.steps}
+    commands = {step.name: command_for(step.name, data_of(step.calls)) for step in plan.steps}
     assert commands["hostname"] == "hostname box"
     assert commands["pid_max"] == "printf '%s\\n' 400 > /proc/sys/kernel/pid_max"
     assert commands["loopback"] == "ip link set lo up"
@@ -221,7 +222,7 @@ def test_any_words(words: list[str]) -> None:
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_literals(text: str) -> None:
     """A literal is printable ASCII, and has all of the text."""
-    literal = quoted(text)
+    literal = str(Call("chdir", path=text))[len("chdir(") : -1]
     assert re.fullmatch(r'"[ -~]*"', literal)
-    plain = re.sub(r"\\x(..)|\\(.)", lambda found: found[0], literal[1:-1])
+    plain = literal[1:-1]
     assert plain.encode().decode("unicode_escape").encode("latin-1") == os.fsencode(text)

@@ -25,7 +25,7 @@ LAYERS = {
         pidfd signals
         poll descriptors
         error
-        kinds capabilities python
+        kinds capabilities python call step_name
     """,
     "init/src": """
         main

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from nsbox import Bind, Limits, Overlay, Proc, Spec, Tmpfs, _core
+from nsbox._core import Call
 from nsbox.command.equivalents import command_for, unshare_line
 from nsbox.namespaces.opened import Opened
+from nsbox.records.steps import data_of
 from nsbox.spec.kinds import KINDS
 from nsbox.spec.mounts import Mount
 from nsbox.start.launch import Launch, plan_for
@@ -17,7 +19,7 @@ USER = _core.Facts(euid=1000, egid=1000)
 def commands(spec: Spec, facts: _core.Facts, cgroup: _core.Cgroup | None = None) -> dict[str, str]:
     """Return the command of each step."""
     plan = _core.compile(spec, Launch(paths=(b"/bin/true",), argv=(b"true",)), facts, cgroup)
-    return {step.name: command_for(step.name, step.call) for step in plan.steps}
+    return {step.name: command_for(step.name, data_of(step.calls)) for step in plan.steps}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,8 @@ def test_names() -> None:
     assert found["bind"] == "mount --rbind -o nosuid,nodev /usr './my usr'"
     assert found["tmpfs"] == "mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs './t\u00e9'"
     assert found["proc"] == "mount -t proc -o nosuid,nodev,noexec proc ./p"
-    assert command_for("chroot", 'chroot("/a\\xc3\\xa9\\xff")') == "chroot '/a\u00e9\udcff'"
+    calls = data_of([Call("chroot", path=b"/a\xc3\xa9\xff")])
+    assert command_for("chroot", calls) == "chroot '/a\u00e9\udcff'"
 
 
 def test_joining() -> None:
@@ -61,7 +64,7 @@ def test_joining() -> None:
     joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
     launch = Launch(paths=[b"/bin/true"], argv=[b"true"])
     plan = _core.compile(Spec(unshare=""), launch, ROOT, None, joined)
-    found = {step.name: command_for(step.name, step.call) for step in plan.steps}
+    found = {step.name: command_for(step.name, data_of(step.calls)) for step in plan.steps}
     assert found["join net"] == "nsenter --net=NAMESPACE PROGRAM"
     assert found["join cgroup"] == "nsenter --cgroup=NAMESPACE PROGRAM"
     assert found["join pid"] == "nsenter --no-fork --pid=NAMESPACE PROGRAM"
@@ -72,19 +75,20 @@ def test_joining() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "command"),
+    ("path", "arguments", "environment", "command"),
     [
-        ('execve("sh", ["sh", "-c", "a b"], ...)', "exec sh -c 'a b'"),
-        ('execve("/bin/bash", ["-bash"], ...)', "exec -a -bash /bin/bash"),
-        ('execve("/bin/make" or 3 more, ["make", "x"], 4 variables)', "exec make x"),
-        ('execve("env", ["env"], [])', "exec env -i env"),
-        ('execve("env", ["env"], [A, B])', 'exec env -i A="$A" B="$B" env'),
-        ('execve("$SHELL", ["-$SHELL"], <the environment of 5>)', ""),
+        ("sh", ["sh", "-c", "a b"], ("environ",), "exec sh -c 'a b'"),
+        ("/bin/bash", ["-bash"], ("environ",), "exec -a -bash /bin/bash"),
+        (["/bin/make", "/usr/bin/make"], ["make", "x"], 4, "exec make x"),
+        ("env", ["env"], [], "exec env -i env"),
+        ("env", ["env"], [("A",), ("B",)], 'exec env -i A="$A" B="$B" env'),
+        (("$SHELL",), [("-$SHELL",)], {"file": "/proc/5/environ"}, ""),
     ],
 )
-def test_programs(call: str, command: str) -> None:
+def test_programs(path: object, arguments: object, environment: object, command: str) -> None:
     """The shell becomes it, under the name that it is given."""
-    assert command_for("exec", call) == command
+    calls = data_of([Call("execve", pathname=path, argv=arguments, envp=environment)])
+    assert command_for("exec", calls) == command
 
 
 def test_limits() -> None:

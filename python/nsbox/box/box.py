@@ -17,7 +17,7 @@ from nsbox.box.inside import Surroundings, path_of
 from nsbox.box.popen import House, ResidentPopen
 from nsbox.box.steps import Steps
 from nsbox.errors import ClosedError, SpawnError, SpecError, WorkerDiedError
-from nsbox.records.steps import StepResult
+from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.id_ranges import resolve
@@ -137,6 +137,7 @@ class Box(Surroundings):
             StepResult(
                 step.name, step.actor, step.call, step.manual, step.why,
                 microseconds=times[step.index] / 1000 if step.index in times else None,
+                calls=data_of(step.calls),
             )
             for step in self.plan.steps
         ]  # fmt: skip

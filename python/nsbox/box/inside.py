@@ -11,9 +11,10 @@ from errno import ENOENT
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nsbox import _core
+from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.records.processes import NamespaceIds
-from nsbox.records.steps import StepResult
+from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import KINDS, Namespaces
 from nsbox.start.launch import Argument
 
@@ -347,10 +348,11 @@ class Surroundings(ABC):
         """Name a proc as a path that is good in the ``with`` block: nsbox-init opens it, or mounts one nowhere."""
         if view not in ("namespace", "proc"):
             raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
-        found = self._fetch(_core.Errand.open(b"/proc") if view == "proc" else _core.Errand.detached(b"proc"))
+        plan = _core.Errand.open(b"/proc") if view == "proc" else _core.Errand.detached(b"proc")
+        found = self._fetch(plan)
         if not found.is_proc():
             # Reading relies on the files of the kernel: others may have no end, or nobody who writes them.
-            raise SpawnError(ENOENT, "open", "init", 'open("/proc", O_RDONLY)', "what is mounted there is no proc")
+            raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "what is mounted there is no proc")
         yield f"/proc/self/fd/{_fd_of(found)}"
 
     def _open_proc(self, view: View) -> _core.Proc:
@@ -368,7 +370,16 @@ class Surroundings(ABC):
         (step,) = plan.steps
 
         def result(errno: int, microseconds: float | None) -> StepResult:
-            done = StepResult(step.name, step.actor, step.call, step.manual, step.why, errno, microseconds)
+            done = StepResult(
+                step.name,
+                step.actor,
+                step.call,
+                step.manual,
+                step.why,
+                errno,
+                microseconds,
+                data_of(step.calls),
+            )
             self._note(done)
             return done
 

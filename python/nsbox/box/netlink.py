@@ -21,9 +21,11 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from nsbox._core import Call
 from nsbox.box.inside import Surroundings
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import UnsupportedError
+from nsbox.spec.step_names import StepName
 
 __all__ = ["Interface", "Route"]
 
@@ -99,7 +101,7 @@ class Route:
             found.append(ip_interface(f"{address}/{message['prefixlen']}"))
         return found
 
-    def add_pair(self, name: str, peer: str, namespace: int) -> str:
+    def add_pair(self, name: str, peer: str, namespace: int) -> Call:
         """Make two interfaces that are connected: one here, one in another namespace (veth(4)). Both are down.
 
         Args:
@@ -108,7 +110,7 @@ class Route:
             namespace: A descriptor of the network namespace of the other.
 
         Returns:
-            The call in words.
+            The call.
 
         Raises:
             SpawnError: when the kernel refuses.
@@ -117,33 +119,35 @@ class Route:
         kind = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", other)]})]
         message = self._link()
         message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", {"attrs": kind})]
-        return self._request("veth", message, "RTM_NEWLINK", f"{name}, veth, peer {peer} in the other namespace")
+        return self._request(
+            "veth", message, "RTM_NEWLINK", ifname=name, link_kind="veth", peer=peer, peer_netns={"file": "the other"}
+        )
 
-    def bring_up(self, index: int, name: str) -> str:
+    def bring_up(self, index: int, name: str) -> Call:
         """Bring an interface up.
 
         Returns:
-            The call in words.
+            The call.
 
         Raises:
             SpawnError: when the kernel refuses.
         """
         message = self._link()
         message["index"], message["flags"], message["change"] = index, _IFF_UP, _IFF_UP
-        return self._request("link up", message, "RTM_SETLINK", f"{name}, up")
+        return self._request("link up", message, "RTM_SETLINK", ifname=name, flags=("IFF_UP",))
 
-    def await_carrier(self, index: int, name: str) -> str:
+    def await_carrier(self, index: int, name: str) -> Call:
         """Wait until an interface that is up can send: before, what is sent is dropped.
 
         The kernel begins with that when it has looked after links the next time; since Linux 6.8 being asked makes it.
 
         Returns:
-            The call in words.
+            The call.
 
         Raises:
             SpawnError: when the other end does not come up.
         """
-        call = f"sendto(RTM_GETLINK, {name}) until it is UP"
+        call = Call("sendto", type=("RTM_GETLINK",), ifname=name)
         deadline = time.monotonic() + _PATIENCE
         while True:
             message = self._link()
@@ -152,20 +156,20 @@ class Route:
             for number, flags, body in self._received():
                 if number == _ERROR:
                     errno = -struct.unpack_from("=i", body)[0]
-                    raise spawn_error(errno, "carrier", "caller", call, _reason(body) if flags & _WITH_REASON else "")
+                    raise spawn_error(errno, "carrier", "caller", [call], _reason(body) if flags & _WITH_REASON else "")
                 link = self._link(self._whole(number, flags, body))
                 link.decode()
                 if link.get_attr("IFLA_OPERSTATE") == "UP":
                     return call
             if time.monotonic() > deadline:
-                raise spawn_error(ETIMEDOUT, "carrier", "caller", call, "the other end is not up")
+                raise spawn_error(ETIMEDOUT, "carrier", "caller", [call], "the other end is not up")
             time.sleep(0.001)
 
-    def add_address(self, index: int, name: str, address: Interface) -> str:
+    def add_address(self, index: int, name: str, address: Interface) -> Call:
         """Give an address to an interface, in use from now on; with its network, to which a route is added.
 
         Returns:
-            The call in words.
+            The call.
 
         Raises:
             SpawnError: when the kernel refuses.
@@ -176,20 +180,20 @@ class Route:
         # Nobody else is on the cable, so whether somebody has the address already need not be found out (RFC 4862).
         message["flags"] = _NODAD if address.version == 6 else 0
         message["attrs"] = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
-        return self._request("address", message, "RTM_NEWADDR", f"{name}, {address}")
+        return self._request("address", message, "RTM_NEWADDR", ifname=name, address=str(address))
 
-    def remove(self, index: int, name: str) -> str:
+    def remove(self, index: int, name: str) -> Call:
         """Remove an interface, and with it the other end of its pair.
 
         Returns:
-            The call in words.
+            The call.
 
         Raises:
             SpawnError: when the kernel refuses; ENODEV if it is gone.
         """
         message = self._link()
         message["index"] = index
-        return self._request("remove veth", message, "RTM_DELLINK", name)
+        return self._request("remove veth", message, "RTM_DELLINK", ifname=name)
 
     def _send(self, message: Any, kind: str, flags: int) -> None:
         self._number += 1
@@ -197,12 +201,12 @@ class Route:
         message.encode()
         self._socket.sendto(bytes(message.data), _KERNEL)
 
-    def _request(self, step: str, message: Any, kind: str, words: str) -> str:
-        call = f"sendto({kind}, {words})"
+    def _request(self, step: StepName, message: Any, kind: str, **arguments: Any) -> Call:
+        call = Call("sendto", type=(kind,), **arguments)
         self._send(message, kind, _REQUEST | _ACK | (_CREATE if kind.startswith("RTM_NEW") else 0))
         for number, flags, body in self._received():
             if number == _ERROR and (errno := -struct.unpack_from("=i", body)[0]):
-                raise spawn_error(errno, step, "caller", call, _reason(body) if flags & _WITH_REASON else "")
+                raise spawn_error(errno, step, "caller", [call], _reason(body) if flags & _WITH_REASON else "")
             if number == _ERROR:
                 break
         return call

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from nsbox import _core
+from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.spec import Options, Spec
 from nsbox.start.launch import Argument, Launch, candidates, subprocess_says
@@ -69,7 +70,7 @@ def _with_plan(
     launch.stdio = stdin, stdout, stderr
     for fd in launch.pass_fds:
         if not _is_open(fd):
-            raise SpawnError(errno.EBADF, "descriptors", "caller", f"sendmsg(SCM_RIGHTS, {fd})", f"descriptor {fd}")
+            raise spawn_error(errno.EBADF, "descriptors", "caller", [_core.Call("sendmsg", fd=fd)], f"descriptor {fd}")
     plan = _core.compile_process(house.spec, launch, _core.facts(), house.core.plan, token, quiet)
     try:
         return action(plan, [fd for fd in (stdin, stdout, stderr, *launch.pass_fds) if fd >= 0])

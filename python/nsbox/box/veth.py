@@ -12,10 +12,12 @@ from ipaddress import ip_interface, ip_network
 from types import TracebackType
 from typing import Self
 
+from nsbox._core import Call
 from nsbox.box.box import Box
 from nsbox.box.netlink import Interface, Route
 from nsbox.errors import ClosedError, SpawnError, SpecError, UnsupportedError
-from nsbox.records.steps import StepResult
+from nsbox.records.steps import StepResult, data_of
+from nsbox.spec.step_names import StepName
 
 __all__ = ["VethEnd", "VethPair", "connect"]
 
@@ -207,8 +209,8 @@ def _removed(box: Box, index: int, name: str) -> bool:
     return False
 
 
-def _note(box: Box, name: str, call: str, manual: str, why: str) -> None:
-    box._note(StepResult(name, "caller", call, manual, why))
+def _note(box: Box, name: StepName, call: Call, manual: str, why: str) -> None:
+    box._note(StepResult(name, "caller", str(call), manual, why, calls=data_of([call])))
 
 
 def _check_name(name: object) -> None:

@@ -86,7 +86,7 @@ def _failed(
     number = error.errno or 0
     # What a program said that was asked to do it.
     words = "" if error.strerror in (None, os.strerror(number)) else str(error.strerror)
-    explained = spawn_error(number, step.name, step.actor, step.call, words, evidence)
+    explained = spawn_error(number, step.name, step.actor, step.calls, words, evidence)
     print(f"nsbox {command}: {explained}", file=sys.stderr)
     return 1
 

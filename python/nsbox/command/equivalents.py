@@ -1,184 +1,239 @@
-"""The command that does by hand what a step does, from its call as it is printed."""
+"""The command that does by hand what a step does, made from the system calls of the step."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
+from nsbox.records.steps import SystemCall
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import Spec
 
 __all__ = ["command_for", "unshare_line"]
 
-_LONG = {kind.flag_name: f"--{name}" for name, kind in KINDS.items()}
+_Calls: TypeAlias = Sequence[SystemCall]
 
 
-def command_for(name: str, call: str) -> str:
+def command_for(name: str, calls: _Calls) -> str:
     """Return a line for the shell; empty where no command does that.
 
     Args:
         name: The name of the step.
-        call: Its system call.
+        calls: Its system calls.
     """
     build = _COMMANDS.get(name)
-    return build(name, call, [_text(literal) for literal in re.findall(r'"((?:[^"\\]|\\.)*)"', call)]) if build else ""
+    return build(calls) if build and calls else ""
 
 
-def _text(literal: str) -> str:
-    """What stands between the quotes of a literal, as a path or another text of Python."""
-    return os.fsdecode(literal.encode("latin-1").decode("unicode_escape").encode("latin-1"))
+def _argument(calls: _Calls, argument: str, of: str = "") -> Any:
+    """Return the first argument with this name, of any call or of the call named `of`; None if there is none."""
+    found = (call["arguments"] for call in calls if of in ("", call["name"]))
+    return next((arguments[argument] for arguments in found if argument in arguments), None)
 
 
-def _inside(call: str, target: str) -> str:
-    """Until the roots are exchanged, the working directory is the new root."""
-    return f".{target}" if call.endswith(" in the new root)") else target
+def _file(descriptor: object) -> str:
+    """Return the path of the file behind a descriptor; empty where it has none."""
+    path = descriptor.get("file", "") if isinstance(descriptor, dict) else ""
+    return shlex.quote(path) if os.path.isabs(path) else ""
 
 
-def _namespaces(name: str, call: str, _: list[str]) -> str:
-    flags = [long for flag, long in _LONG.items() if re.search(rf"\b{flag}\b", call)]
-    fork = [] if name.startswith("unshare") else ["--fork"]
-    return " ".join(["unshare", *flags, *fork, "--propagation=unchanged"]) if flags else ""
+def _namespaces(calls: _Calls) -> str:
+    flags = _argument(calls, "flags")
+    kinds = [f"--{name}" for name, kind in KINDS.items() if kind.flag_name in flags]
+    fork = [] if calls[0]["name"] == "unshare" else ["--fork"]
+    return " ".join(["unshare", *kinds, *fork, "--propagation=unchanged"]) if kinds else ""
 
 
-def _file(_: str, call: str, texts: list[str]) -> str:
-    if not texts:
-        # newuidmap(1) and newgidmap(1) are commands themselves.
-        return call
-    path, data = texts
-    return f"printf '%s\\n' {' '.join(map(shlex.quote, data.splitlines()))} > {shlex.quote(path)}"
+def _rows_of(data: object) -> list[str]:
+    """Return the lines that are written to a file."""
+    return [" ".join(map(str, row)) for row in data] if isinstance(data, tuple) else str(data).splitlines()
 
 
-def _propagation(_: str, call: str, texts: list[str]) -> str:
-    mode = re.search(r"MS_(PRIVATE|SLAVE|SHARED)", call)
-    return f"mount --make-r{mode[1].lower()} {shlex.quote(texts[-1])}" if mode else ""
+def _write(calls: _Calls) -> str:
+    arguments = calls[0]["arguments"]
+    if calls[0]["is_program"]:
+        numbers = (str(number) for row in arguments["rows"] for number in row)
+        return " ".join([calls[0]["name"], "PID", *numbers])
+    return f"printf '%s\\n' {shlex.join(_rows_of(arguments['buf']))} > {shlex.quote(arguments['path'])}"
 
 
-def _pins(_: str, __: str, texts: list[str]) -> str:
-    pairs = zip(texts[::2], texts[1::2], strict=False)
-    return "; ".join(f"mount --bind {source} {shlex.quote(file)}" for source, file in pairs)
+def _propagation(calls: _Calls) -> str:
+    words = [flag.removeprefix("MS_").lower() for flag in _argument(calls, "mountflags")]
+    mode = next((word for word in words if word in ("private", "slave", "shared")), "")
+    return f"mount --make-r{mode} {shlex.quote(_argument(calls, 'target'))}" if mode else ""
 
 
-def _bind(_: str, call: str, texts: list[str]) -> str:
-    how = "--rbind" if "AT_RECURSIVE" in call else "--bind"
-    words = re.findall("MOUNT_ATTR_([A-Z]+)", call)
-    options = ["ro" if word == "RDONLY" else word.lower() for word in words]
-    source, target = texts[:2]
-    return f"mount {how} -o {','.join(options)} {shlex.join([source, _inside(call, target)])}"
+def _pins(calls: _Calls) -> str:
+    mounts = (call["arguments"] for call in calls)
+    return "; ".join(f"mount --bind {mount['source']} {shlex.quote(mount['target'])}" for mount in mounts)
 
 
-def _new_mount(_: str, call: str, texts: list[str]) -> str:
-    (fstype,) = re.findall(r'fsopen\("(\w+)"', call)
-    settings = [
-        (name, _text(value)) for name, value in re.findall(r'fsconfig\("([^"]*)"(?:, "((?:[^"\\]|\\.)*)")?\)', call)
-    ]
-    options = [word.lower() for word in re.findall("MOUNT_ATTR_([A-Z]+)", call)]
-    options += [f"{name}={value}" if value else name for name, value in settings if name not in ("source", "lowerdir+")]
-    if layers := [value for name, value in settings if name == "lowerdir+"]:
+def _options(flags: Iterable[str], prefix: str) -> list[str]:
+    """Return the options of mount(8) for flags of the kernel."""
+    words = (flag.removeprefix(prefix).lower() for flag in flags)
+    return ["ro" if word == "rdonly" else word for word in words]
+
+
+def _target(calls: _Calls) -> str:
+    """Return the path that is mounted on. Until the roots are exchanged, the working directory is the new root."""
+    path = str(_argument(calls, "to_path"))
+    return f".{path}" if isinstance(_argument(calls, "to_dirfd"), dict) else path
+
+
+def _bind(calls: _Calls) -> str:
+    how = "--rbind" if "AT_RECURSIVE" in _argument(calls, "flags", "open_tree") else "--bind"
+    options = ",".join(_options(_argument(calls, "attr_set"), "MOUNT_ATTR_"))
+    return f"mount {how} -o {options} {shlex.join([_argument(calls, 'path', 'open_tree'), _target(calls)])}"
+
+
+def _new_mount(calls: _Calls) -> str:
+    fstype = _argument(calls, "fsname")
+    settings = [(call["arguments"]["key"], call["arguments"]["value"]) for call in calls if call["name"] == "fsconfig"]
+    options = _options(_argument(calls, "attr_flags"), "MOUNT_ATTR_")
+    options += [f"{key}={value}" if value else key for key, value in settings if key not in ("source", "lowerdir+")]
+    if layers := [value for key, value in settings if key == "lowerdir+"]:
         options.append(f"lowerdir={':'.join(layers)}")
-    target = _inside(call, texts[-1])
-    return f"mount -t {fstype} -o {shlex.quote(','.join(options))} {fstype} {shlex.quote(target)}"
+    return f"mount -t {fstype} -o {shlex.quote(','.join(options))} {fstype} {shlex.quote(_target(calls))}"
 
 
-def _root(_: str, __: str, texts: list[str]) -> str:
-    path = shlex.quote(texts[0])
+def _mount(calls: _Calls) -> str:
+    if calls[0]["name"] != "mount":
+        return _new_mount(calls)
+    mount = calls[0]["arguments"]
+    options = _options(mount["mountflags"], "MS_")
+    propagation = next((word for word in options if word in ("private", "slave", "shared", "unbindable")), "")
+    if propagation:
+        return f"mount --make-{'r' * ('rec' in options)}{propagation} {shlex.quote(mount['target'])}"
+    words = ["mount"]
+    for word, option in (("move", "--move"), ("bind", "--rbind" if "rec" in options else "--bind")):
+        if word in options and "remount" not in options:
+            words.append(option)
+            options = [one for one in options if one not in (word, "rec")]
+    words += ["-t", mount["filesystemtype"]] if mount["filesystemtype"] else []
+    words += ["-o", ",".join(options)] if options else []
+    words += [mount["source"]] if mount["source"] and "remount" not in options else []
+    return shlex.join([*words, mount["target"]])
+
+
+def _unmount(calls: _Calls) -> str:
+    lazy = ["--lazy"] if "MNT_DETACH" in _argument(calls, "flags") else []
+    return shlex.join(["umount", *lazy, _argument(calls, "target")])
+
+
+def _root(calls: _Calls) -> str:
+    path = shlex.quote(_argument(calls, "path"))
     return f"mount --rbind {path} {path}; cd {path}"
 
 
-def _join(name: str, call: str, _: list[str]) -> str:
-    if "<parent of" in call:
+def _join(calls: _Calls) -> str:
+    descriptor, (flag,) = _argument(calls, "fd"), _argument(calls, "nstype")
+    if isinstance(descriptor, dict) and not _file(descriptor):
         return ""
-    kind = name.removeprefix("join ")
+    kind = next(name for name, kind in KINDS.items() if kind.flag_name == flag)
     others = {"pid": "--no-fork ", "user": "--preserve-credentials "}.get(kind, "")
-    return f"nsenter {others}--{kind}={_descriptor(call, 'NAMESPACE')} PROGRAM"
+    return f"nsenter {others}--{kind}={_file(descriptor) or 'NAMESPACE'} PROGRAM"
 
 
-def _descriptor(call: str, otherwise: str) -> str:
-    """The file behind a descriptor, if it is shown as ``<file>``."""
-    found = re.search("<([^<>]*)>", call)
-    return shlex.quote(found[1]) if found else otherwise
+def _join_cgroup(calls: _Calls) -> str:
+    # The namespace and the cgroup itself have the same name for this step.
+    return _join(calls) if calls[0]["name"] == "setns" else "echo $$ > CGROUP/cgroup.procs"
 
 
-def _exec(_: str, call: str, texts: list[str]) -> str:
-    path, *arguments = texts
-    if path == "$SHELL" or "<the environment" in call:
+def _exec(calls: _Calls) -> str:
+    path, arguments, environment = (_argument(calls, name) for name in ("pathname", "argv", "envp"))
+    path = path[0] if isinstance(path, list) else path
+    if not isinstance(path, str) or isinstance(environment, dict):
+        # Only known when it is executed.
         return ""
-    words = [shlex.join(arguments or [path])]
+    if isinstance(environment, list):
+        kept = (f'{name}="${name}"' for (name,) in environment)
+        return " ".join(["exec env -i", *kept, shlex.join([path, *arguments[1:]])])
     if arguments and os.path.basename(path) != os.path.basename(arguments[0]):
-        words = [f"-a {shlex.quote(arguments[0])}", shlex.join([path, *arguments[1:]])]
-    if kept := re.search(r"\], \[([^\]]*)\]\)$", call):
-        words = [
-            "env -i",
-            *(f'{name}="${name}"' for name in kept[1].split(", ") if name),
-            shlex.join([path, *arguments[1:]]),
-        ]
-    return " ".join(["exec", *words])
+        return f"exec -a {shlex.quote(arguments[0])} {shlex.join([path, *arguments[1:]])}"
+    return f"exec {shlex.join(arguments or [path])}"
 
 
-def _rlimit(_: str, call: str, __: list[str]) -> str:
-    name, soft, hard = re.findall(r"RLIMIT_(\w+), \{(\w+), (\w+)\}", call)[0]
-    limits = ":".join("unlimited" if limit == "RLIM_INFINITY" else limit for limit in (soft, hard))
-    return f"prlimit --{name.lower()}={limits} PROGRAM"
+def _rlimit(calls: _Calls) -> str:
+    (resource,), limits = _argument(calls, "resource"), _argument(calls, "new_limit").values()
+    values = ":".join("unlimited" if isinstance(limit, tuple) else str(limit) for limit in limits)
+    return f"prlimit --{resource.removeprefix('RLIMIT_').lower()}={values} PROGRAM"
 
 
-def _cgroup(_: str, __: str, texts: list[str]) -> str:
-    path = shlex.quote(texts[0])
-    writes = [f"echo {shlex.quote(text)} > {path}/{file}" for file, text in zip(texts[1::2], texts[2::2], strict=True)]
-    return "; ".join([f"mkdir {path}", *writes])
+def _cgroup(calls: _Calls) -> str:
+    path = shlex.quote(_argument(calls, "pathname"))
+    writes = (call["arguments"] for call in calls if call["name"] == "write")
+    return "; ".join([f"mkdir {path}", *(f"echo {shlex.quote(one['buf'])} > {path}/{one['path']}" for one in writes)])
 
 
-def _ids(name: str, call: str, _: list[str]) -> str:
-    number = re.search(r"\((\d+)\b", call)
-    return f"setpriv --re{name.removeprefix('set')} {number[1]} PROGRAM" if number else ""
+def _id(option: str) -> Callable[[_Calls], str]:
+    def command(calls: _Calls) -> str:
+        number = next(iter(calls[0]["arguments"].values()))
+        return f"setpriv --{option} {number} PROGRAM" if isinstance(number, int) else ""
+
+    return command
 
 
-_COMMANDS: dict[str, Callable[[str, str, list[str]], str]] = {
+def _groups(calls: _Calls) -> str:
+    groups = ",".join(map(str, _argument(calls, "list")))
+    return f"setpriv {f'--groups {groups}' if groups else '--clear-groups'} PROGRAM"
+
+
+def _drop_capabilities(calls: _Calls) -> str:
+    sets = _argument(calls, "data")
+    return "setpriv --inh-caps -all --ambient-caps -all PROGRAM" if sets["inheritable"] == ("none",) else ""
+
+
+def _death_signal(calls: _Calls) -> str:
+    (name,) = _argument(calls, "arg2")
+    return f"setpriv --pdeathsig {name.removeprefix('SIG')} PROGRAM"
+
+
+def _always(command: str) -> Callable[[_Calls], str]:
+    return lambda _: command
+
+
+def _with(command: str, argument: str) -> Callable[[_Calls], str]:
+    return lambda calls: shlex.join([command, _argument(calls, argument)])
+
+
+_COMMANDS: dict[str, Callable[[_Calls], str]] = {
     **dict.fromkeys(("clone", "fork", "unshare", "unshare time"), _namespaces),
-    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max"), _file),
+    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max"), _write),
     **dict.fromkeys(("propagation", "private proc"), _propagation),
-    **dict.fromkeys(("hostname", "domainname", "chroot"), lambda name, _, texts: shlex.join([name, *texts])),
-    **dict.fromkeys(("setgid", "setuid"), _ids),
-    "mount proc": lambda name, call, texts: (
-        _new_mount(name, call, texts)
-        if call.startswith("fsopen")
-        else f"mount -t proc -o nosuid,nodev,noexec proc {shlex.quote(texts[1])}"
-    ),
+    **dict.fromkeys(("mount proc", "mount shm", "mount"), _mount),
     **dict.fromkeys(("tmpfs", "overlay", "proc"), _new_mount),
+    **dict.fromkeys((f"join {kind}" for kind in KINDS), _join),
+    "hostname": _with("hostname", "name"),
+    "domainname": _with("domainname", "name"),
+    "loopback": _always("ip link set lo up"),
+    "unmount": _unmount,
     "bind": _bind,
     "root": _root,
-    "pivot root": lambda _, __, ___: "pivot_root . .; umount --lazy .; cd /",
-    **dict.fromkeys((f"join {kind}" for kind in KINDS if kind != "cgroup"), _join),
-    "become root": lambda _, __, ___: "setpriv --reuid 0 --regid 0 --clear-groups PROGRAM",
-    "target root": lambda _, call, __: f"chroot {_descriptor(call, 'DIRECTORY')} PROGRAM",
-    "target wd": lambda _, call, __: f"cd {_descriptor(call, 'DIRECTORY')}",
-    "rlimit": _rlimit,
-    "cgroup": _cgroup,
-    # The namespace and the cgroup have the same name for that.
-    "join cgroup": lambda name, call, texts: (
-        _join(name, call, texts) if call.startswith("setns") else "echo $$ > CGROUP/cgroup.procs"
-    ),
-    "own cgroup": lambda _, __, ___: "rmdir CGROUP",
-    "loopback": lambda _, __, ___: "ip link set lo up",
+    "pivot root": _always("pivot_root . .; umount --lazy .; cd /"),
+    "chroot": _with("chroot", "path"),
     "pin": _pins,
-    "chdir": lambda _, __, texts: shlex.join(["cd", *texts]),
-    "umask": lambda _, call, __: f"umask {call.removeprefix('umask(').rstrip(')').removeprefix('0o')}",
-    "setsid": lambda _, __, ___: "setsid PROGRAM",
-    "drop groups": lambda _, __, ___: "setpriv --clear-groups PROGRAM",
-    "set groups": lambda _, call, __: f"setpriv {_groups(call)} PROGRAM",
-    "keep capabilities": lambda _, __, ___: "setpriv --inh-caps +all --ambient-caps +all PROGRAM",
-    "drop capabilities": lambda _, call, __: (
-        "setpriv --inh-caps -all --ambient-caps -all PROGRAM" if "empty" in call else ""
-    ),
-    "no_new_privs": lambda _, __, ___: "setpriv --no-new-privs PROGRAM",
-    "parent death signal": lambda _, call, __: f"setpriv --pdeathsig {call.rpartition(' ')[2].rstrip(')')[3:]} PROGRAM",
+    "join cgroup": _join_cgroup,
+    "become root": _always("setpriv --reuid 0 --regid 0 --clear-groups PROGRAM"),
+    "target root": lambda calls: f"chroot {_file(_argument(calls, 'fd')) or 'DIRECTORY'} PROGRAM",
+    "target wd": lambda calls: f"cd {_file(_argument(calls, 'fd')) or 'DIRECTORY'}",
+    "cgroup": _cgroup,
+    "own cgroup": _always("rmdir CGROUP"),
+    "rlimit": _rlimit,
+    "chdir": _with("cd", "path"),
+    "umask": lambda calls: f"umask {_argument(calls, 'mask'):o}",
+    "setsid": _always("setsid PROGRAM"),
+    "drop groups": _always("setpriv --clear-groups PROGRAM"),
+    "set groups": _groups,
+    "setgid": _id("regid"),
+    "setuid": _id("reuid"),
+    "keep capabilities": _always("setpriv --inh-caps +all --ambient-caps +all PROGRAM"),
+    "drop capabilities": _drop_capabilities,
+    "no_new_privs": _always("setpriv --no-new-privs PROGRAM"),
+    "parent death signal": _death_signal,
     "exec": _exec,
 }
-
-
-def _groups(call: str) -> str:
-    numbers = re.findall(r"\d+", call.partition("[")[2])
-    return f"--groups {','.join(numbers)}" if numbers else "--clear-groups"
 
 
 def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:

@@ -19,7 +19,7 @@ from nsbox.command.options import UsageError
 from nsbox.command.unshare.request import Request, request_of
 from nsbox.command.unshare.steps import steps_of
 from nsbox.errors import SpecError
-from nsbox.records.steps import ExplainedStep
+from nsbox.records.steps import ExplainedStep, StepResult, data_of
 from nsbox.spec.spec import Spec, spec_of
 from nsbox.start.launch import Launch, candidates, plan_for
 from nsbox.views import display
@@ -37,6 +37,8 @@ class _Step(Protocol):
     def actor(self) -> str: ...
     @property
     def name(self) -> str: ...
+    @property
+    def calls(self) -> Sequence[Any]: ...
     @property
     def call(self) -> str: ...
     @property
@@ -187,19 +189,25 @@ def _launch(program: list[str], **others: Any) -> Launch:
 
 
 def _explained(steps: Iterable[_Step]) -> tuple[ExplainedStep, ...]:
-    return tuple(
-        ExplainedStep(
-            index=index,
-            actor=step.actor,
-            name=step.name,
-            call=step.call,
-            command=command_for(step.name, step.call),
-            manual=step.manual,
-            why=step.why,
-            errno=getattr(step, "errno", None),
-            microseconds=getattr(step, "microseconds", None),
-        )
-        for index, step in enumerate(steps)
+    return tuple(_explain_step(index, step) for index, step in enumerate(steps))
+
+
+def _explain_step(index: int, step: _Step) -> ExplainedStep:
+    if isinstance(step, StepResult):
+        calls, errno, microseconds = step.calls, step.errno, step.microseconds
+    else:
+        calls, errno, microseconds = data_of(step.calls), None, None
+    return ExplainedStep(
+        index=index,
+        actor=step.actor,
+        name=step.name,
+        call=step.call,
+        command=command_for(step.name, calls),
+        manual=step.manual,
+        why=step.why,
+        errno=errno,
+        microseconds=microseconds,
+        calls=calls,
     )
 
 

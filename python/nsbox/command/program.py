@@ -7,12 +7,19 @@ import os
 import signal
 import warnings  # noqa: F401 - os.execvp imports it, and in another root it might not be there
 from collections.abc import Callable, Mapping
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-from nsbox.command.step import CommandStep, quoted
+from nsbox._core import Call
+from nsbox.command.step import CommandStep
 
-__all__ = ["Environment", "end_by", "exec_step", "words_of"]
+__all__ = ["KEEP_CAPABILITIES", "Environment", "end_by", "exec_step", "words_of"]
 
+
+KEEP_CAPABILITIES = (
+    Call("capset", data={"inheritable": ("all",)}),
+    Call("prctl", op=("PR_CAP_AMBIENT",), arg2=("all",)),
+)
+"""The calls by which all permitted capabilities become inheritable and ambient (capabilities(7))."""
 
 Environment: TypeAlias = "Callable[[], Mapping[str, str]]"
 
@@ -26,7 +33,7 @@ def words_of(program: tuple[str, ...], environment: Mapping[str, str] | None = N
 
 
 def exec_step(
-    program: tuple[str, ...], actor: str, environment: Environment | None = None, variables: str = "..."
+    program: tuple[str, ...], actor: str, environment: Environment | None = None, variables: Any = ("environ",)
 ) -> CommandStep:
     """Return the last step.
 
@@ -34,14 +41,13 @@ def exec_step(
         program: The program and its arguments; empty for a shell.
         actor: The command.
         environment: Return the environment of the program; by default it is that of this process.
-        variables: What the environment is, to be shown.
+        variables: The environment, as an argument of `Call`.
     """
     # Which shell it is can only be said when the environment is known.
-    path, arguments = ("$SHELL", ("-$SHELL",)) if environment and not program else words_of(program)
-    shown = ", ".join(map(quoted, arguments))
-    call = f"execve({quoted(path)}, [{shown}], {variables})"
+    path, arguments = (("$SHELL",), (("-$SHELL",),)) if environment and not program else words_of(program)
+    call = Call("execve", pathname=path, argv=list(arguments), envp=variables)
     why = "this process becomes the program"
-    return CommandStep("exec", call, "execve(2)", why, lambda: _become(program, environment), actor)
+    return CommandStep("exec", (call,), "execve(2)", why, lambda: _become(program, environment), actor)
 
 
 def _become(program: tuple[str, ...], environment: Environment | None) -> NoReturn:

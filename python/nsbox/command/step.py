@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["CommandStep", "quoted"]
+from nsbox._core import Call
+from nsbox.spec.step_names import StepName
+
+__all__ = ["CommandStep"]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandStep:
-    """A step, in the form of those of a plan, and what does it.
+    """A step in the form of those of a plan, and the function that carries it out.
 
     Attributes:
-        name: A stable name, the same as in a plan where that has such a step.
-        call: The system call with its arguments.
-        manual: Where it is described.
+        name: The name, the same as in a plan where that has such a step.
+        calls: The system calls with their arguments, in order.
+        manual: The manual page that describes it.
         why: Why it is done.
-        do: Do it, in the calling process.
+        do: Carry it out, in the calling process.
         actor: The command.
     """
 
-    name: str
-    call: str
+    name: StepName
+    calls: tuple[Call, ...]
     manual: str
     why: str
     do: Callable[[], None]
     actor: str = "unshare"
 
-
-_ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n"}
-
-
-def quoted(text: str) -> str:
-    """Return a text as a C string literal."""
-    shown = (_ESCAPES.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}") for byte in os.fsencode(text))
-    return f'"{"".join(shown)}"'
+    @property
+    def call(self) -> str:
+        """The system calls as text, in the form in which strace(1) prints them."""
+        return "; ".join(map(str, self.calls))

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from errno import EINVAL
 from typing import TYPE_CHECKING
 
-from nsbox.errors import (
-    SpawnError,
-    SpawnPermissionError,
-)
+from nsbox.errors import SpawnError, SpawnPermissionError
+from nsbox.spec.step_names import StepName
 
 if TYPE_CHECKING:
+    from nsbox._core import Call
     from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["spawn_error"]
 
 
 def spawn_error(
-    errno: int, step: str, actor: str, call: str, detail: str, evidence: Evidence | None = None
+    errno: int, step: StepName, actor: str, calls: Sequence[Call], detail: str = "", evidence: Evidence | None = None
 ) -> SpawnError:
-    """Make the exception for a failed step: its class, the evidence, and the hint. Called by the core.
+    """Make the exception for a failed step: its class, the evidence, and the hint. Also called by the core.
 
     Args:
         errno: The error number.
-        step: The step's name.
-        actor: Who carried it out.
-        call: The system call.
+        step: The name of the step.
+        actor: The process that carried it out.
+        calls: Its system calls, of which one failed.
         detail: What else was reported about it.
         evidence: What is known about the machine; by default it is gathered now.
     """
@@ -34,11 +34,11 @@ def spawn_error(
     denied = unmapped or isinstance(OSError(errno, ""), PermissionError)
     cls = SpawnPermissionError if denied else SpawnError
     try:
-        # Only needed when something fails, and its readers import what is imported from here.
-        from nsbox.diagnosis import causes  # noqa: PLC0415
+        # Only needed when something fails.
+        from nsbox.diagnosis.causes import Failure, explain  # noqa: PLC0415
 
-        cause, why, hint = causes.explain(causes.Failure(errno, step, call, detail), evidence)
+        cause, why, hint = explain(Failure(errno, step, tuple(calls), detail), evidence)
     except Exception:
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
         cause, why, hint = "", detail, ""
-    return cls(errno, step, actor, call, why, hint, cause)
+    return cls(errno, step, actor, "; ".join(map(str, calls)), why, hint, cause)

@@ -45,7 +45,7 @@ def _problem(name: str, evidence: Evidence, answer: str, **found: str) -> _Verdi
 
 
 def _linux(evidence: Evidence) -> _Verdict:
-    found = CAUSES["not-linux"].find(Failure(0, "", ""), evidence)
+    found = CAUSES["not-linux"].find(Failure(0, "clone"), evidence)
     if found is not None:
         return _problem("not-linux", evidence, f"no: this is {found['place']}")
     version = " ".join(evidence.system.split()[:3])

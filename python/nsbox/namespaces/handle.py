@@ -10,7 +10,7 @@ from multiprocessing import reduction
 from types import TracebackType
 from typing import Any, Self
 
-from nsbox import raw
+from nsbox import _core, raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import ClosedError, NsboxError, SpecError
 from nsbox.namespaces import target as _target
@@ -125,7 +125,7 @@ class Namespace:
         try:
             return Namespace(request(self.fileno()))
         except OSError as error:
-            raise spawn_error(error.errno or 0, "open target", "caller", f"ioctl({name})", "") from None
+            raise spawn_error(error.errno or 0, "open target", "caller", [_core.Call("ioctl", op=(name,))]) from None
 
     @property
     def owner_uid(self) -> int:
@@ -162,8 +162,10 @@ class Namespace:
             if made:
                 os.unlink(path)
             if isinstance(error, OSError):
-                call = f'mount("{source}", "{os.fspath(path)}", NULL, MS_BIND, NULL)'
-                raise spawn_error(error.errno or 0, "pin", "caller", call, "") from None
+                call = _core.Call(
+                    "mount", source=source, target=os.fsdecode(path), filesystemtype=None, mountflags=("MS_BIND",)
+                )
+                raise spawn_error(error.errno or 0, "pin", "caller", [call]) from None
             raise
 
     @staticmethod
@@ -179,8 +181,8 @@ class Namespace:
         try:
             raw.umount2(path, raw.MNT_DETACH | raw.UMOUNT_NOFOLLOW)
         except OSError as error:
-            call = f'umount2("{os.fspath(path)}", MNT_DETACH|UMOUNT_NOFOLLOW)'
-            raise spawn_error(error.errno or 0, "unpin", "caller", call, "") from None
+            call = _core.Call("umount2", target=os.fsdecode(path), flags=("MNT_DETACH", "UMOUNT_NOFOLLOW"))
+            raise spawn_error(error.errno or 0, "unpin", "caller", [call]) from None
         status = os.lstat(path)
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             os.unlink(path)

@@ -108,8 +108,8 @@ def _directory(target: Target, wanted: bool | str | bytes | os.PathLike[str], wh
 
 def _check(found: dict[str, Namespace]) -> None:
     if "pid" in found and found["pid"].is_dead:
-        call = "ioctl(NS_GET_PID_FROM_PIDNS, 1)"
-        raise spawn_error(ESRCH, "join pid", "caller", call, f"PID namespace {found['pid'].id}")
+        call = _core.Call("ioctl", op=("NS_GET_PID_FROM_PIDNS",), arg=1)
+        raise spawn_error(ESRCH, "join pid", "caller", [call], f"PID namespace {found['pid'].id}")
 
 
 def _add_user(found: dict[str, Namespace], kept: contextlib.ExitStack) -> bool:

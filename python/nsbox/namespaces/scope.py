@@ -139,8 +139,8 @@ def setns(target: Target, kinds: Namespaces | None = None) -> Scope:
         _refuse_one_way(names)
         for handle in handles:
             if handle.is_dead:
-                call = "ioctl(NS_GET_PID_FROM_PIDNS, 1)"
-                raise spawn_error(ESRCH, "join pid", "caller", call, f"PID namespace {handle.id}")
+                call = _core.Call("ioctl", op=("NS_GET_PID_FROM_PIDNS",), arg=1)
+                raise spawn_error(ESRCH, "join pid", "caller", [call], f"PID namespace {handle.id}")
         scope = Scope(join=[(handle.kind, handle.fileno()) for handle in handles])
     except BaseException:
         for handle in handles:

@@ -10,7 +10,7 @@ import select
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from nsbox import raw
+from nsbox import _core, raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.joins import Pidfd, Target
@@ -65,7 +65,7 @@ def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
     try:
         return _above_stdio(os.open(path, _DIRECTORY))
     except OSError as error:
-        _refuse(error, f'open("{os.fsdecode(path)}")', path)
+        _refuse(error, _core.Call("open", path=os.fsdecode(path)), path)
 
 
 def open_directory(target: Target, which: str) -> int:
@@ -80,7 +80,7 @@ def open_directory(target: Target, which: str) -> int:
         try:
             return _above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
         except OSError as error:
-            _refuse(error, f'open("{path}")', target)
+            _refuse(error, _core.Call("open", path=path), target)
 
 
 def of_this_thread(kind: str) -> tuple[int, int] | None:
@@ -137,7 +137,7 @@ def _process(target: Target) -> Iterator[int]:
     try:
         fd = os.pidfd_open(pid)
     except OSError as error:
-        _refuse(error, f"pidfd_open({pid})", target)
+        _refuse(error, _core.Call("pidfd_open", pid=pid), target)
     try:
         yield fd
     finally:
@@ -150,12 +150,12 @@ def _of_process(pidfd: int, kind: str, target: Target) -> int:
     except OSError as error:
         # ENOTTY, and EINVAL from a pidfd that knows other requests: a kernel before 6.11.
         if error.errno not in (errno.ENOTTY, errno.EINVAL):
-            _refuse(error, f"ioctl(PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE)", target)
+            _refuse(error, _core.Call("ioctl", op=(f"PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE",)), target)
     path = f"/proc/{number_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
     try:
         return _still_alive(os.open(path, os.O_RDONLY | os.O_CLOEXEC), pidfd)
     except OSError as error:
-        _refuse(error, f'open("{path}")', target)
+        _refuse(error, _core.Call("open", path=path), target)
 
 
 def number_in_proc(pidfd: int, target: Target) -> int:
@@ -172,7 +172,7 @@ def number_in_proc(pidfd: int, target: Target) -> int:
     except (OSError, KeyError, ValueError) as error:
         raise SpecError(f"target: {target!r} is no process, as far as /proc can tell") from error
     if number <= 0:
-        _refuse(ProcessLookupError(errno.ESRCH, ""), f"read(/proc/self/fdinfo/{pidfd})", target)
+        _refuse(ProcessLookupError(errno.ESRCH, ""), _core.Call("read", path=f"/proc/self/fdinfo/{pidfd}"), target)
     return number
 
 
@@ -185,12 +185,11 @@ def _still_alive(fd: int, pidfd: int) -> int:
 
 
 def _open_path(path: bytes) -> int:
-    call = f'open("{os.fsdecode(path)}")'
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError):
-            _refuse(error, call, path)
+            _refuse(error, _core.Call("open", path=os.fsdecode(path)), path)
         raise SpecError(f"target: {path!r} is no path") from error
     try:
         raw.ns_get_nstype(fd)
@@ -210,12 +209,12 @@ def _above_stdio(fd: int) -> int:
         os.close(fd)
 
 
-def _refuse(error: OSError, call: str, target: Target) -> NoReturn:
+def _refuse(error: OSError, call: _core.Call, target: Target) -> NoReturn:
     failure: SpawnError = spawn_error(
         error.errno or 0,
         "open target",
         "caller",
-        call,
+        [call],
         f"the target is {os.fsdecode(target) if isinstance(target, bytes) else repr(target)}",
     )
     raise failure from None

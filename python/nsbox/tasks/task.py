@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from nsbox import _core
 from nsbox.box.box import Box
+from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
 from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
 from nsbox.remote.pool import start_python
@@ -175,7 +176,7 @@ class Task:
         else:
             returncode, errno = END.unpack(told)
             if errno:
-                return SpawnError(errno, "fork", "caller", "fork()", "in the fork server of the executor")
+                return spawn_error(errno, "fork", "caller", [_core.Call("fork")], "in the fork server of the executor")
         return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills)
 
     def kill(self) -> None:

@@ -14,15 +14,17 @@ import signal
 from collections.abc import Iterator
 
 from nsbox import _core, raw
+from nsbox._core import Call
 from nsbox.command.nsenter.request import FOLLOW, Entry
-from nsbox.command.program import end_by, exec_step
-from nsbox.command.step import CommandStep, quoted
+from nsbox.command.program import KEEP_CAPABILITIES, end_by, exec_step
+from nsbox.command.step import CommandStep
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.namespaces import target
 from nsbox.namespaces.handle import Namespace
 from nsbox.spec.joins import Pidfd
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.step_names import JOIN_STEPS
 from nsbox.start.cgroup import Hierarchy
 
 __all__ = ["entering_steps", "in_own_user_namespace", "joined"]
@@ -30,6 +32,7 @@ __all__ = ["entering_steps", "in_own_user_namespace", "joined"]
 _ORDER = ("cgroup", "ipc", "uts", "net", "pid", "mount", "time")
 _SYS_ADMIN = 1 << 21
 _PIDFD_NAMESPACES_SINCE = (6, 11)
+_DIRECTORY = ("O_PATH", "O_DIRECTORY")
 _step = functools.partial(CommandStep, actor="nsenter")
 
 
@@ -58,15 +61,15 @@ def entering_steps(entry: Entry) -> list[CommandStep]:
     files = _Files(entry)
     steps = [*_openings(entry, kinds, files), *_joins(entry, kinds, files), *_directories(entry, files)]
     if entry.join_cgroup:
-        steps.append(_step("join cgroup", 'write(<CGROUP/cgroup.procs>, "0")', "cgroups(7)",
+        steps.append(_step("join cgroup", (Call("write", path="CGROUP/cgroup.procs", buf="0"),), "cgroups(7)",
                            "this process moves, and what it starts is there, too", files.join_cgroup))  # fmt: skip
     if entry.fork is not False and "pid" in kinds:
         why = "a child, as only children can be in the joined PID namespace; the parent waits"
-        steps.append(_step("fork", "clone(SIGCHLD)", "fork(2)", why, _fork))
+        steps.append(_step("fork", (Call("clone", flags=("SIGCHLD",)),), "fork(2)", why, _fork))
     steps += _identity(entry, "user" in kinds or entry.user_parent, files)
     if not entry.env:
         return [*steps, exec_step(entry.program, "nsenter")]
-    variables = f"<the environment of {entry.target}>"
+    variables = {"file": f"/proc/{entry.target}/environ"}
     return [*steps, exec_step(entry.program, "nsenter", lambda: files.environment, variables)]
 
 
@@ -76,37 +79,38 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
         why = "a descriptor of the process: its number could become another's"
         if entry.inode:
             why += ", and if its inode is not the one that was named, it has"
-        yield open_step(f"pidfd_open({entry.target}, 0)", "pidfd_open(2)", why, files.open_process)
+        yield open_step((Call("pidfd_open", pid=entry.target, flags=0),), "pidfd_open(2)", why, files.open_process)
     for kind in (*_ORDER, "user"):
         if kind in kinds and (path := kinds[kind]) is not None:
             why = f"the {kind} namespace that this file keeps or links to"
-            yield open_step(f"open({quoted(path)}, O_RDONLY|O_CLOEXEC)", "open(2)", why,
+            yield open_step((_open(path),), "open(2)", why,
                             functools.partial(files.open_namespace, kind, path))  # fmt: skip
         elif kind in kinds:
-            call, manual = f'open("/proc/{entry.target}/ns/{KINDS[kind].link}", O_RDONLY|O_CLOEXEC)', "namespaces(7)"
+            call, manual = _open(f"/proc/{entry.target}/ns/{KINDS[kind].link}"), "namespaces(7)"
             if _core.facts().kernel >= _PIDFD_NAMESPACES_SINCE:
-                call = f"ioctl(<pid:{entry.target}>, PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE, 0)"
+                request = f"PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE"
+                call = Call("ioctl", fd={"file": f"pid:{entry.target}"}, op=(request,), arg=0)
                 manual = "ioctl_pidfd(2)"
-            yield open_step(call, manual, f"the target's {kind} namespace",
+            yield open_step((call,), manual, f"the target's {kind} namespace",
                             functools.partial(files.open_namespace, kind, None))  # fmt: skip
     if entry.user_parent:
-        yield open_step(f"ioctl(<{_child_of_parent(entry)}>, NS_GET_USERNS)", "ioctl_nsfs(2)",
+        yield open_step((_parent_of(entry),), "ioctl_nsfs(2)",
                         "the user namespace in which that one was made", files.open_parent)  # fmt: skip
     for name, path in (("root", entry.root), ("cwd", entry.wd)):
         if path is not None:
             shown = path or f"/proc/{entry.target}/{name}"
-            yield open_step(f"open({quoted(shown)}, O_PATH|O_DIRECTORY|O_CLOEXEC)", "open(2)",
+            yield open_step((_open(shown, *_DIRECTORY),), "open(2)",
                             "before anything is joined: the path is that of the outside",
                             functools.partial(files.open_directory, name, path))  # fmt: skip
     if entry.env:
-        yield open_step(f'open("/proc/{entry.target}/environ", O_RDONLY|O_CLOEXEC)', "proc_pid_environ(5)",
+        yield open_step((_open(f"/proc/{entry.target}/environ"),), "proc_pid_environ(5)",
                         "the environment with which the target was started", files.read_environment)  # fmt: skip
     if FOLLOW in (entry.uid, entry.gid):
-        yield open_step(f'open("/proc/{entry.target}", O_PATH|O_DIRECTORY|O_CLOEXEC)', "proc_pid(5)",
+        yield open_step((_open(f"/proc/{entry.target}", *_DIRECTORY),), "proc_pid(5)",
                         "inside it will tell whose the target is",
                         functools.partial(files.open_directory, "", ""))  # fmt: skip
     if entry.join_cgroup:
-        yield open_step('open("CGROUP/cgroup.procs", O_WRONLY|O_CLOEXEC)', "cgroups(7)",
+        yield open_step((_open("CGROUP/cgroup.procs", "O_WRONLY"),), "cgroups(7)",
                         f"of the cgroup that /proc/{entry.target}/cgroup names", files.open_cgroup)  # fmt: skip
 
 
@@ -117,7 +121,7 @@ def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterato
     if "user" in kinds or entry.user_parent:
         order.insert(len(order) if privileged else 0, "user")
         if not entry.preserve_credentials:
-            yield _step("drop groups", "setgroups(0, NULL)", "setgroups(2)",
+            yield _step("drop groups", (Call("setgroups", list=[]),), "setgroups(2)",
                         "no group of the outside is taken along; some may do that only here, others only inside",
                         files.drop_groups)  # fmt: skip
     for kind in order:
@@ -130,34 +134,41 @@ def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterato
         }.get(kind, "as asked")
         shown = kinds.get(kind) or f"/proc/{entry.target}/ns/{KINDS[kind].link}"
         if kind == "user" and entry.user_parent:
-            shown = f"parent of {_child_of_parent(entry)}"
-        yield _step(f"join {kind}", f"setns(<{shown}>, {KINDS[kind].flag_name})", "setns(2)", why,
+            shown = "the parent user namespace"
+        call = Call("setns", fd={"file": shown}, nstype=(KINDS[kind].flag_name,))
+        yield _step(JOIN_STEPS[kind], (call,), "setns(2)", why,
                     functools.partial(files.join, kind))  # fmt: skip
 
 
-def _child_of_parent(entry: Entry) -> str:
-    """Whose parent ``--user-parent`` means, or whose owner: of the user namespace, or of whatever else is named."""
+def _parent_of(entry: Entry) -> Call:
+    """Return the call for ``--user-parent``: the parent of the user namespace, or the owner of the first other one."""
     files = [path for path in (entry.kinds.get("user"), *entry.kinds.values()) if path]
-    return f"/proc/{entry.target}/ns/user" if entry.target and not entry.kinds.get("user") else files[0]
+    file = f"/proc/{entry.target}/ns/user" if entry.target and not entry.kinds.get("user") else files[0]
+    return Call("ioctl", fd={"file": file}, op=("NS_GET_USERNS",))
+
+
+def _open(path: str, *flags: str) -> Call:
+    return Call("open", path=path, flags=(*(flags or ("O_RDONLY",)), "O_CLOEXEC"))
 
 
 def _directories(entry: Entry, files: _Files) -> Iterator[CommandStep]:
     if entry.root is not None:
         if entry.wd is None and entry.wdns is None:
-            yield _step("remember wd", 'open(".", O_PATH|O_DIRECTORY|O_CLOEXEC)', "open(2)",
+            yield _step("remember wd", (_open(".", *_DIRECTORY),), "open(2)",
                         "a new root does not change the working directory",
                         lambda: files.open_directory("cwd", "."))  # fmt: skip
         shown = entry.root or f"/proc/{entry.target}/root"
-        yield _step("target root", f'fchdir(<{shown}>); chroot("."); chdir("/")', "chroot(2)", "as asked",
+        calls = Call("fchdir", fd={"file": shown}), Call("chroot", path="."), Call("chdir", path="/")
+        yield _step("target root", calls, "chroot(2)", "as asked",
                     files.change_root)  # fmt: skip
     if entry.wdns is not None:
         directory = entry.wdns
-        yield _step("chdir", f"chdir({quoted(directory)})", "chdir(2)", "as it is called inside",
+        yield _step("chdir", (Call("chdir", path=directory),), "chdir(2)", "as it is called inside",
                     lambda: os.chdir(directory))  # fmt: skip
     elif entry.wd is not None or entry.root is not None:
         shown = "." if entry.wd is None else entry.wd or f"/proc/{entry.target}/cwd"
         why = "as asked" if entry.wd is not None else "where it was"
-        yield _step("target wd", f"fchdir(<{shown}>)", "chdir(2)", why, files.change_directory)
+        yield _step("target wd", (Call("fchdir", fd={"file": shown}),), "chdir(2)", why, files.change_directory)
 
 
 def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
@@ -166,20 +177,22 @@ def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
     gid = 0 if entry.gid is None and becomes_root else entry.gid
     why = "root inside, as an exec takes the capabilities there away from all others"
     if gid is not None:
-        yield _step("drop groups", "setgroups(0, NULL)", "setgroups(2)", "no supplementary group is left",
+        yield _step("drop groups", (Call("setgroups", list=[]),), "setgroups(2)", "no supplementary group is left",
                     functools.partial(files.drop_groups, again=True))  # fmt: skip
-        yield _step("setgid", f"setgid({_shown(gid, entry)})", "setgid(2)", why if entry.gid is None else "as asked",
+        yield _step("setgid", (Call("setgid", gid=_shown(gid, entry)),), "setgid(2)",
+                    why if entry.gid is None else "as asked",
                     lambda: os.setgid(files.owner.st_gid if gid == FOLLOW else int(gid)))  # fmt: skip
     if uid is not None:
-        yield _step("setuid", f"setuid({_shown(uid, entry)})", "setuid(2)", why if entry.uid is None else "as asked",
+        yield _step("setuid", (Call("setuid", uid=_shown(uid, entry)),), "setuid(2)",
+                    why if entry.uid is None else "as asked",
                     lambda: os.setuid(files.owner.st_uid if uid == FOLLOW else int(uid)))  # fmt: skip
     if entry.keep_caps and user:
-        yield _step("keep capabilities", "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)", "capabilities(7)",
+        yield _step("keep capabilities", KEEP_CAPABILITIES, "capabilities(7)",
                     "an exec as an ordinary user would drop them", _core.keep_capabilities)  # fmt: skip
 
 
-def _shown(number: int | str, entry: Entry) -> str:
-    return f"owner of /proc/{entry.target}" if number == FOLLOW else str(number)
+def _shown(number: int | str, entry: Entry) -> int | dict[str, str]:
+    return {"file": f"owner of /proc/{entry.target}"} if number == FOLLOW else int(number)
 
 
 class _Files:
@@ -197,14 +210,15 @@ class _Files:
         if self._inode and os.fstat(fd).st_ino != self._inode:
             os.close(fd)
             detail = f"process {self._pid} has another inode than {self._inode}"
-            raise spawn_error(errno.ESRCH, "open target", "nsenter", f"pidfd_open({self._pid}, 0)", detail)
+            call = Call("pidfd_open", pid=self._pid, flags=0)
+            raise spawn_error(errno.ESRCH, "open target", "nsenter", [call], detail)
         self._opened["process"] = fd
 
     def open_namespace(self, kind: str, path: str | None) -> None:
         with Namespace.of(self._process if path is None else path, kind) as namespace:
             if kind == "pid" and self._forks and namespace.is_dead:
-                call = "ioctl(NS_GET_PID_FROM_PIDNS, 1)"
-                raise spawn_error(errno.ESRCH, "join pid", "nsenter", call, f"PID namespace {namespace.id}")
+                call = Call("ioctl", op=("NS_GET_PID_FROM_PIDNS",), arg=1)
+                raise spawn_error(errno.ESRCH, "join pid", "nsenter", [call], f"PID namespace {namespace.id}")
             self._opened[kind] = target.open_namespace(namespace, kind)
 
     def open_parent(self) -> None:

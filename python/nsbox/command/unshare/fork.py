@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 
 from nsbox import _core
+from nsbox._core import Call
 from nsbox.command.program import end_by
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.request import Request
@@ -24,16 +25,16 @@ def fork_steps(request: Request, pin: CommandStep | None) -> Iterator[CommandSte
     fork = _Fork(request.forward_signals, pin)
     waits = "passes on SIGINT and SIGTERM" if request.forward_signals else "is deaf to SIGINT and SIGTERM"
     why = f"a child, which a new PID namespace is for; the parent waits, and {waits}"
-    yield CommandStep("fork", "clone(SIGCHLD)", "fork(2)", why, fork.do)
+    yield CommandStep("fork", (Call("clone", flags=("SIGCHLD",)),), "fork(2)", why, fork.do)
     if number := request.kill_child:
         name = signal.Signals(number).name if number in list(signal.Signals) else str(number)
-        call = f"prctl(PR_SET_PDEATHSIG, {name})"
+        call = Call("prctl", op=("PR_SET_PDEATHSIG",), arg2=(name,))
         why = "the child does not outlive its parent"
         yield CommandStep(
-            "parent death signal", call, "PR_SET_PDEATHSIG(2const)", why, lambda: fork.end_with_parent(number)
+            "parent death signal", (call,), "PR_SET_PDEATHSIG(2const)", why, lambda: fork.end_with_parent(number)
         )
     if pin:
-        yield CommandStep(pin.name, pin.call, pin.manual, f"{pin.why}; the parent makes it", lambda: None)
+        yield CommandStep(pin.name, pin.calls, pin.manual, f"{pin.why}; the parent makes it", lambda: None)
 
 
 class _Fork:
@@ -56,7 +57,7 @@ class _Fork:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 if isinstance(error, OSError):
-                    raise spawn_error(error.errno or 0, "pin", "unshare", self._pin.call, "") from None
+                    raise spawn_error(error.errno or 0, "pin", "unshare", self._pin.calls) from None
                 raise
         if self._forward:
             child = os.pidfd_open(pid)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final, Literal
 
 from nsbox import _core
+from nsbox._core import Call
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.helper import Bystander
 from nsbox.command.unshare.request import Request
 from nsbox.spec.spec import IdRange
+from nsbox.spec.step_names import StepName
 from nsbox.start import id_ranges as idmap
 
 __all__ = ["own_map_steps", "range_steps", "write_step"]
 
 _MANUAL = "user_namespaces(7)"
-_FILES = {"map_users": "uid_map", "map_groups": "gid_map"}
+_FILES: Final[dict[str, Literal["uid_map", "gid_map"]]] = {"map_users": "uid_map", "map_groups": "gid_map"}
 _PROGRAMS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 _CAPABILITIES = {"uid_map": 1 << 7, "gid_map": 1 << 6}
 """CAP_SETUID and CAP_SETGID (capabilities(7))."""
@@ -38,37 +41,50 @@ def range_steps(request: Request, bystander: Bystander) -> Iterator[CommandStep]
         file = _FILES[option]
         lines = _core.id_map_lines(single, ranges, own)
         why = f"which {'user' if file == 'uid_map' else 'group'} outside each one inside stands for"
+        rows = tuple(lines)
         if _core.facts().effective & _CAPABILITIES[file]:
-            text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in lines)
-            do = bystander.add(file, functools.partial(_put, Path(f"/proc/{os.getpid()}", file), text))
-            shown = text.replace("\n", "\\n")
-            yield CommandStep(file, f'write("/proc/PID/{file}", "{shown}")', _MANUAL, why, do)
+            call, manual = Call("write", path=f"/proc/PID/{file}", buf=rows), _MANUAL
+            do = functools.partial(_put, Path(f"/proc/{os.getpid()}", file), text_of(rows))
         else:
-            words = [str(number) for line in lines for number in line]
             program = _PROGRAMS[file]
-            do = bystander.add(file, functools.partial(_run, [program, str(os.getpid()), *words]))
-            yield CommandStep(file, " ".join([program, "PID", *words]), f"{program}(1)", why, do)
+            call, manual = Call.program(program, pid=("PID",), rows=rows), f"{program}(1)"
+            words = [str(number) for row in rows for number in row]
+            do = functools.partial(_run, [program, str(os.getpid()), *words])
+        yield CommandStep(file, (call,), manual, why, bystander.add(file, do))
+
+
+def text_of(rows: Iterable[tuple[int, int, int]]) -> str:
+    """Return the text of an id map (user_namespaces(7)), a line for each row."""
+    return "".join(f"{inside} {outside} {count}\n" for inside, outside, count in rows)
 
 
 def own_map_steps(request: Request) -> Iterator[CommandStep]:
     """Return the steps for maps of the caller's own ids, which this process writes itself."""
     if request.map_user is not None and not request.map_users:
         why = "which user inside stands for the caller"
-        yield write_step("uid_map", "uid_map", f"{request.map_user} {os.geteuid()} 1", _MANUAL, why)
+        yield _own_row("uid_map", request.map_user, os.geteuid(), why)
     if request.map_group is not None and not request.map_groups:
         yield write_step(
             "setgroups", "setgroups", "deny", _MANUAL, "without this an ordinary user may not write the group map"
         )
         why = "which group inside stands for the caller's"
-        yield write_step("gid_map", "gid_map", f"{request.map_group} {os.getegid()} 1", _MANUAL, why)
+        yield _own_row("gid_map", request.map_group, os.getegid(), why)
     if request.setgroups:
         yield write_step("setgroups", "setgroups", request.setgroups, _MANUAL, "as asked")
 
 
-def write_step(name: str, file: str, text: str, manual: str, why: str) -> CommandStep:
+def _own_row(name: Literal["uid_map", "gid_map"], inside: int, own: int, why: str) -> CommandStep:
+    rows = ((inside, own, 1),)
+    path = Path("/proc/self", name)
+    return CommandStep(
+        name, (Call("write", path=str(path), buf=rows),), _MANUAL, why, lambda: _put(path, text_of(rows))
+    )
+
+
+def write_step(name: StepName, file: str, text: str, manual: str, why: str) -> CommandStep:
     """Return the step that writes a text into a file of this process in /proc."""
     path = Path("/proc/self", file)
-    return CommandStep(name, f'write("{path}", "{text}")', manual, why, lambda: _put(path, text))
+    return CommandStep(name, (Call("write", path=str(path), buf=text),), manual, why, lambda: _put(path, text))
 
 
 def _put(path: Path, text: str) -> None:

@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable
 
 from nsbox import _core
-from nsbox.command.step import CommandStep, quoted
+from nsbox._core import Call
+from nsbox.command.step import CommandStep
 from nsbox.command.unshare.helper import Bystander
 from nsbox.command.unshare.request import Request
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["pin_step"]
 
-_MS_BIND = 0x1000
+_MS_BIND = next(flag.number for flag in _core.mount_flags() if flag.name == "MS_BIND")
 
 
 def pin_step(request: Request, bystander: Bystander) -> CommandStep | None:
@@ -33,10 +34,14 @@ def pin_step(request: Request, bystander: Bystander) -> CommandStep | None:
     do: Callable[[], None] = mount
     if {"mount", "user"} & set(request.kinds):
         do = bystander.add("pin", mount)
-    calls = (
-        f'mount("/proc/PID/ns/{_link(kind)}", {quoted(file)}, NULL, MS_BIND, NULL)' for kind, file in files.items()
-    )
-    return CommandStep("pin", "; ".join(calls), "mount(2)", "a mount keeps a namespace alive without a process", do)
+    calls = tuple(
+        Call(
+            "mount", source=f"/proc/PID/ns/{_link(kind)}", target=file, filesystemtype=None, mountflags=("MS_BIND",),
+            data=None,
+        )
+        for kind, file in files.items()
+    )  # fmt: skip
+    return CommandStep("pin", calls, "mount(2)", "a mount keeps a namespace alive without a process", do)
 
 
 def _link(kind: str) -> str:

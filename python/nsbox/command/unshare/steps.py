@@ -12,20 +12,21 @@ import os
 from collections.abc import Iterator
 
 from nsbox import _core
-from nsbox.command.program import exec_step
-from nsbox.command.step import CommandStep, quoted
+from nsbox._core import Call
+from nsbox.command.program import KEEP_CAPABILITIES, exec_step
+from nsbox.command.step import CommandStep
 from nsbox.command.unshare.fork import fork_steps
 from nsbox.command.unshare.helper import Bystander
 from nsbox.command.unshare.id_maps import own_map_steps, range_steps, write_step
 from nsbox.command.unshare.pins import pin_step
 from nsbox.command.unshare.request import Request
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.step_names import StepName
 
 __all__ = ["steps_of"]
 
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x2, 0x4, 0x8
-_MS_REC, _MS_PRIVATE, _MS_SLAVE, _MS_SHARED = 0x4000, 0x40000, 0x80000, 0x100000
-_PROPAGATION = {"private": _MS_PRIVATE, "slave": _MS_SLAVE, "shared": _MS_SHARED}
+_MOUNT_FLAGS = {flag.name: flag.number for flag in _core.mount_flags()}
+_PROC_FLAGS = ("MS_NOSUID", "MS_NODEV", "MS_NOEXEC")
 
 
 def steps_of(request: Request) -> list[CommandStep]:
@@ -44,14 +45,14 @@ def steps_of(request: Request) -> list[CommandStep]:
     steps += [*own_map_steps(request), *_mounts(request), *_identity(request)]
     if not request.clear_env:
         return [*steps, exec_step(request.program, "unshare")]
-    variables = f"[{', '.join(sorted(request.keep_env))}]"
+    variables = [(name,) for name in sorted(request.keep_env)]
     return [*steps, exec_step(request.program, "unshare", functools.partial(_chosen, request.keep_env), variables)]
 
 
 def _namespaces(request: Request, bystander: Bystander) -> Iterator[CommandStep]:
     if bystander:
         yield CommandStep(
-            "bystander", "clone(SIGCHLD)", "fork(2)",
+            "bystander", (Call("clone", flags=("SIGCHLD",)),), "fork(2)",
             "a child that stays in the old namespaces, with rights over them that this process will not have",
             bystander.start,
         )  # fmt: skip
@@ -61,7 +62,7 @@ def _namespaces(request: Request, bystander: Bystander) -> Iterator[CommandStep]
         if later := " or ".join(word for kind, word in (("pid", "PID"), ("time", "time")) if kind in request.kinds):
             why += f"; a new {later} namespace is for its children"
         yield CommandStep(
-            "unshare", f"unshare({'|'.join(kind.flag_name for kind in flags)})", "unshare(2)", why,
+            "unshare", (Call("unshare", flags=tuple(kind.flag_name for kind in flags)),), "unshare(2)", why,
             lambda: _core.unshare(sum(kind.flag for kind in flags)),
         )  # fmt: skip
 
@@ -81,54 +82,71 @@ def _chosen(names: frozenset[str]) -> dict[str, str]:
 
 def _mounts(request: Request) -> Iterator[CommandStep]:
     if "mount" in request.kinds and request.propagation != "unchanged":
-        kind = f"MS_{request.propagation.upper()}"
-        yield CommandStep(
-            "propagation", f'mount("none", "/", NULL, MS_REC|{kind}, NULL)', "mount_namespaces(7)",
+        yield _mount_step(
+            "propagation", ("none", "/", None, ("MS_REC", f"MS_{request.propagation.upper()}")),
+            "mount_namespaces(7)",
             "a new mount namespace starts as a copy; this decides whether mounts still spread between the two",
-            lambda: _core.mount(b"none", b"/", None, _MS_REC | _PROPAGATION[request.propagation]),
         )  # fmt: skip
     if request.root:
-        yield CommandStep("chroot", f"chroot({quoted(request.root)})", "chroot(2)", "as asked",
+        yield CommandStep("chroot", (Call("chroot", path=request.root),), "chroot(2)", "as asked",
                           lambda: os.chroot(request.root))  # fmt: skip
     if request.root or request.wd:
         directory = request.wd or "/"
-        yield CommandStep("chdir", f"chdir({quoted(directory)})", "chdir(2)", "as asked, or the new root",
+        yield CommandStep("chdir", (Call("chdir", path=directory),), "chdir(2)", "as asked, or the new root",
                           lambda: os.chdir(directory))  # fmt: skip
-    if request.mount_proc:
-        target = os.fsencode(request.mount_proc)
+    if target := request.mount_proc:
         if not request.root and request.propagation != "private":
-            yield CommandStep(
-                "private proc", f'mount("none", {quoted(request.mount_proc)}, NULL, MS_REC|MS_PRIVATE, NULL)',
-                "mount_namespaces(7)", "the new proc must not appear outside, over the old one",
-                lambda: _private(target),
+            yield _mount_step(
+                "private proc", ("none", target, None, ("MS_REC", "MS_PRIVATE")), "mount_namespaces(7)",
+                "the new proc must not appear outside, over the old one", may_be_none=True,
             )  # fmt: skip
-        yield CommandStep(
-            "mount proc",
-            f'mount("proc", {quoted(request.mount_proc)}, "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)', "proc(5)",
-            "a proc that shows the PID namespace of whoever mounts it",
-            lambda: _core.mount(b"proc", target, b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC),
+        yield _mount_step(
+            "mount proc", ("proc", target, "proc", _PROC_FLAGS), "proc(5)",
+            "a proc shows the PID namespace of the process that mounts it",
         )  # fmt: skip
 
 
-def _private(target: bytes) -> None:
-    try:
-        _core.mount(b"none", target, None, _MS_REC | _MS_PRIVATE)
-    except OSError as error:
-        # Nothing is mounted there yet, so there is nothing to change.
-        if error.errno != errno.EINVAL:
-            raise
+def _mount_step(
+    name: StepName,
+    arguments: tuple[str, str, str | None, tuple[str, ...]],
+    manual: str,
+    why: str,
+    *,
+    may_be_none: bool = False,
+) -> CommandStep:
+    """Return the step of one mount(2).
+
+    Args:
+        name: Its name.
+        arguments: Source, target, type and the names of the flags.
+        manual: Where it is described.
+        why: Why it is done.
+        may_be_none: Whether it succeeds, too, where nothing is mounted on the target that could be changed.
+    """
+    source, target, fstype, flags = arguments
+    call = Call("mount", source=source, target=target, filesystemtype=fstype, mountflags=flags, data=None)
+    number = sum(map(_MOUNT_FLAGS.__getitem__, flags))
+
+    def do() -> None:
+        try:
+            _core.mount(source.encode(), os.fsencode(target), None if fstype is None else fstype.encode(), number)
+        except OSError as error:
+            if not (may_be_none and error.errno == errno.EINVAL):
+                raise
+
+    return CommandStep(name, (call,), manual, why, do)
 
 
 def _identity(request: Request) -> Iterator[CommandStep]:
     uid, gid = request.uid, request.gid
     if gid is not None:
-        yield CommandStep("set groups", "setgroups(0, NULL)", "setgroups(2)", "no supplementary group is left",
+        yield CommandStep("set groups", (Call("setgroups", list=[]),), "setgroups(2)", "no supplementary group is left",
                           lambda: os.setgroups([]))  # fmt: skip
-        yield CommandStep("setgid", f"setgid({gid})", "setgid(2)", "as asked", lambda: os.setgid(gid))
+        yield CommandStep("setgid", (Call("setgid", gid=gid),), "setgid(2)", "as asked", lambda: os.setgid(gid))
     if uid is not None:
-        yield CommandStep("setuid", f"setuid({uid})", "setuid(2)", "as asked", lambda: os.setuid(uid))
+        yield CommandStep("setuid", (Call("setuid", uid=uid),), "setuid(2)", "as asked", lambda: os.setuid(uid))
     if request.keep_caps and "user" in request.kinds:
         yield CommandStep(
-            "keep capabilities", "capset(inheritable all); prctl(PR_CAP_AMBIENT, all)", "capabilities(7)",
+            "keep capabilities", KEEP_CAPABILITIES, "capabilities(7)",
             "an exec as an ordinary user would drop them", _core.keep_capabilities,
         )  # fmt: skip

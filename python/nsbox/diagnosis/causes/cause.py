@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from errno import EACCES, EPERM
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nsbox.diagnosis.evidence import Evidence
+from nsbox.spec.kinds import KINDS
+from nsbox.spec.step_names import StepName
+
+if TYPE_CHECKING:
+    from nsbox._core import Call
 
 __all__ = ["ANY", "DENIED", "MAKING", "MAPPING", "MOUNTING", "SETTING", "Cause", "Failure", "Found"]
 
@@ -23,12 +28,39 @@ SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock off
 
 
 class Failure(NamedTuple):
-    """A step that failed, as the core reports it."""
+    """A step that failed.
+
+    Attributes:
+        errno: The error number.
+        step: The name of the step.
+        calls: Its system calls, of which one failed.
+        detail: What else was reported about it.
+    """
 
     errno: int
-    step: str
-    call: str
+    step: StepName
+    calls: tuple[Call, ...] = ()
     detail: str = ""
+
+    def argument(self, name: str) -> Any:
+        """Return the value of the first argument with this name; None where no call has one."""
+        return next((value for call in self.calls for argument, value in call.arguments if argument == name), None)
+
+    def calls_one_of(self, *names: str) -> bool:
+        """Whether one of the calls has one of these names."""
+        return any(call.name in names for call in self.calls)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of namespaces among the flags (clone(2), unshare(2), setns(2))."""
+        flags = self.argument("flags") or self.argument("nstype") or ()
+        return tuple(name for name, kind in KINDS.items() if kind.flag_name in flags)
+
+    @property
+    def rows(self) -> tuple[tuple[int, int, int], ...]:
+        """The rows of the id map that is written: (inside, outside, count) each."""
+        rows = self.argument("buf") or self.argument("rows")
+        return rows if isinstance(rows, tuple) else ()
 
 
 Found: TypeAlias = "Mapping[str, str]"

@@ -15,17 +15,13 @@ _FIRST_NUMBERS = 300
 """Below this a PID is given out once only, before the numbers wrap (kernel/pid.c, RESERVED_PIDS)."""
 
 
-def _asked_for(failure: Failure) -> list[str]:
-    return [name for name, kind in KINDS.items() if kind.flag_name in failure.call]
-
-
 def new_user(failure: Failure) -> bool:
     """Return whether the step makes a user namespace."""
-    return "CLONE_NEWUSER" in failure.call
+    return "user" in failure.kinds
 
 
 def _no_capability(failure: Failure, evidence: Evidence) -> Found | None:
-    if new_user(failure) or not _asked_for(failure) or evidence.has("CAP_SYS_ADMIN"):
+    if new_user(failure) or not failure.kinds or evidence.has("CAP_SYS_ADMIN"):
         return None
     return {"who": "root" if evidence.uid == 0 else f"user {evidence.uid}"}
 
@@ -52,7 +48,7 @@ def _undecided_chroot(failure: Failure, evidence: Evidence) -> bool:
 
 
 def _limit_zero(failure: Failure, evidence: Evidence) -> Found | None:
-    zero = [kind for kind in _asked_for(failure) if evidence.limits.get(kind) == 0]
+    zero = [kind for kind in failure.kinds if evidence.limits.get(kind) == 0]
     if not zero:
         return None
     names = [f"user.max_{KINDS[kind].link}_namespaces" for kind in zero]
@@ -63,20 +59,20 @@ def _limit_zero(failure: Failure, evidence: Evidence) -> Found | None:
 def _limit_reached(failure: Failure, evidence: Evidence) -> Found | None:
     # In the first user namespace nothing is outside, and nothing is nested: what is left is the limit itself.
     nests = evidence.initial_user_namespace is not True or evidence.pid_depth != 1
-    kinds = _asked_for(failure)
+    kinds = failure.kinds
     if nests or not kinds or any(kind not in evidence.limits for kind in kinds):
         return None
     return {"limits": ", ".join(f"user.max_{KINDS[kind].link}_namespaces is {evidence.limits[kind]}" for kind in kinds)}
 
 
 def _too_deep(failure: Failure, evidence: Evidence) -> Found | None:
-    return {} if "CLONE_NEWPID" in failure.call and evidence.pid_depth > 32 else None
+    return {} if "pid" in failure.kinds and evidence.pid_depth > 32 else None
 
 
 def _missing_kind(failure: Failure, evidence: Evidence) -> Found | None:
     if evidence.kinds is None:
         return None
-    missing = [kind for kind in _asked_for(failure) if kind not in evidence.kinds]
+    missing = [kind for kind in failure.kinds if kind not in evidence.kinds]
     return {"kinds": ", ".join(missing)} if missing else None
 
 
@@ -86,7 +82,7 @@ def _dead(_: Failure, evidence: Evidence) -> Found | None:
 
 def _moved(failure: Failure, evidence: Evidence) -> Found | None:
     elsewhere = evidence.children_born_into in ("unborn", "alive", "dead")
-    return {} if elsewhere and "CLONE_NEWPID" in failure.call else None
+    return {} if elsewhere and "pid" in failure.kinds else None
 
 
 def _task_limit(_: Failure, evidence: Evidence) -> Found | None:
@@ -183,7 +179,7 @@ CREATION = (
         meaning="User and PID namespaces can be put into each other 32 times. From inside the depth is hard to see.",
         manual="pid_namespaces(7), user_namespaces(7)",
         traceless=lambda failure, evidence: (
-            ("CLONE_NEWPID" in failure.call or new_user(failure))
+            ("pid" in failure.kinds or new_user(failure))
             and (evidence.initial_user_namespace is not True or evidence.pid_depth != 1)
         ),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from errno import EACCES, EINVAL, ENOENT, EPERM, EROFS, ESRCH
 from itertools import pairwise
 
@@ -16,12 +15,6 @@ _MOST_ROWS = 340
 """user_namespaces(7), since Linux 4.15."""
 
 
-def _rows(failure: Failure) -> list[tuple[int, int, int]]:
-    """Return the lines of the map that was to be written, from the call as it is printed."""
-    rows = re.findall(r'(\d+) (\d+) (\d+)(?=\\n|")', failure.call)
-    return [(int(inside), int(outside), int(count)) for inside, outside, count in rows]
-
-
 def _which(failure: Failure) -> tuple[str, str]:
     return ("CAP_SETUID", "user") if failure.step == "uid_map" else ("CAP_SETGID", "group")
 
@@ -29,7 +22,7 @@ def _which(failure: Failure) -> tuple[str, str]:
 def _somebody_else(failure: Failure, evidence: Evidence) -> Found | None:
     capability, noun = _which(failure)
     own = evidence.uid if failure.step == "uid_map" else evidence.gid
-    rows = _rows(failure)
+    rows = failure.rows
     if evidence.has(capability) or (len(rows) == 1 and rows[0][1:] == (own, 1)):
         return None
     return {"capability": capability, "noun": noun, "own": str(own)}
@@ -39,7 +32,7 @@ def _not_mapped_here(failure: Failure, evidence: Evidence) -> Found | None:
     ranges = evidence.uid_map if failure.step == "uid_map" else evidence.gid_map
     if ranges is None:
         return None
-    for _, first, count in _rows(failure):
+    for _, first, count in failure.rows:
         if not any(start <= first and first + count <= start + length for start, _, length in ranges):
             has = ", ".join(f"{start} to {start + length - 1}" for start, _, length in ranges) or "none"
             return {"ids": f"{first} to {first + count - 1}" if count > 1 else str(first), "has": has}
@@ -48,16 +41,16 @@ def _not_mapped_here(failure: Failure, evidence: Evidence) -> Found | None:
 
 def _no_setfcap(failure: Failure, evidence: Evidence) -> Found | None:
     # The right to map id 0 of the outer namespace goes with file capabilities (Linux 5.12).
-    maps_zero = failure.step == "uid_map" and any(outside == 0 for _, outside, _ in _rows(failure))
+    maps_zero = failure.step == "uid_map" and any(outside == 0 for _, outside, _ in failure.rows)
     return {} if maps_zero and not evidence.has("CAP_SETFCAP") and evidence.effective else None
 
 
 def _denied_before(failure: Failure, evidence: Evidence) -> Found | None:
-    return {} if '"allow"' in failure.call and evidence.setgroups == "deny" else None
+    return {} if failure.argument("buf") == "allow" and evidence.setgroups == "deny" else None
 
 
 def _shape(failure: Failure, _evidence: Evidence) -> Found | None:
-    rows = _rows(failure)
+    rows = failure.rows
     if len(rows) > _MOST_ROWS:
         return {"fault": f"there are {len(rows)} ranges, and the kernel takes at most {_MOST_ROWS}"}
     for column, side in ((0, "inside"), (1, "outside")):

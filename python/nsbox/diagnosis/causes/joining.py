@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from errno import EACCES, EBUSY, EINVAL, ELOOP, ENOENT, ENOMEM, ENOTDIR, EPERM, ESRCH, EUSERS
+from pathlib import PurePath
 
 from nsbox.diagnosis.causes.cause import DENIED, Cause, Failure, Found
 from nsbox.diagnosis.evidence import Evidence
@@ -19,21 +19,28 @@ def _always(_: Failure, __: Evidence) -> Found | None:
     return {}
 
 
+def _request(failure: Failure) -> str:
+    """Return the name of the ioctl(2) request; empty for other calls."""
+    return next(iter(failure.argument("op") or ()), "")
+
+
 def _relative(failure: Failure, _: Evidence) -> Found | None:
-    return {} if "NS_GET_" in failure.call else None
+    return {} if _request(failure).startswith("NS_GET_") else None
 
 
 def _thread(failure: Failure, _: Evidence) -> Found | None:
     # pidfd_open(2) has no other reason for these numbers: EINVAL, and ENOENT on later kernels.
-    return {} if failure.call.startswith("pidfd_open") else None
+    return {} if failure.calls_one_of("pidfd_open") else None
 
 
 def _of_a_process(failure: Failure, _: Evidence) -> Found | None:
-    return {} if re.search(r"PIDFD_GET_|/proc/\d+/", failure.call) else None
+    parts = PurePath(failure.argument("path") or "/").parts
+    of_process = len(parts) > 2 and parts[1] == "proc" and parts[2].isdigit()
+    return {} if of_process or _request(failure).startswith("PIDFD_GET_") else None
 
 
 def _of_a_file(failure: Failure, _: Evidence) -> Found | None:
-    return {} if failure.call.startswith("open") else None
+    return {} if failure.calls_one_of("open") else None
 
 
 def _no_chroot(_: Failure, evidence: Evidence) -> Found | None:
@@ -42,7 +49,7 @@ def _no_chroot(_: Failure, evidence: Evidence) -> Found | None:
 
 def _joins(failure: Failure, _: Evidence) -> Found | None:
     # Joining the cgroup itself, by a write, has the same name as joining a namespace of that kind.
-    return {} if failure.call.startswith("setns") else None
+    return {} if failure.calls_one_of("setns") else None
 
 
 def _no_right(failure: Failure, evidence: Evidence) -> Found | None:
@@ -50,7 +57,7 @@ def _no_right(failure: Failure, evidence: Evidence) -> Found | None:
 
 
 def _pidns(failure: Failure, _: Evidence) -> Found | None:
-    return {} if "pidns" in failure.call else None
+    return {} if failure.argument("key") == "pidns" else None
 
 
 JOINING = (

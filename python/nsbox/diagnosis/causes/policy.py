@@ -43,7 +43,7 @@ def _restricted(failure: Failure, evidence: Evidence) -> Found | None:
     # Without the rule these would have failed as well, for a reason that is closer.
     plain = failure.step == "clone" and not new_user(failure)
     own = evidence.uid if failure.step == "uid_map" else evidence.gid
-    foreign = failure.step in ("uid_map", "gid_map") and f" {own} 1\\n" not in failure.call
+    foreign = failure.step in ("uid_map", "gid_map") and [row[1:] for row in failure.rows] != [(own, 1)]
     return {} if restricted(evidence) and not plain and not foreign else None
 
 

@@ -38,11 +38,12 @@ def _at(*parts: str) -> Callable[[Failure, Evidence], Found | None]:
 
 
 def _unknown_file_system(failure: Failure, _: Evidence) -> Found | None:
-    return {"fstype": failure.step.rpartition(" ")[2]}
+    fstype = failure.argument("fsname") or failure.argument("filesystemtype")
+    return {"fstype": str(fstype)} if fstype else None
 
 
 def _own_limit(failure: Failure, _: Evidence) -> Found | None:
-    name = failure.call.partition("(0, ")[2].partition(",")[0]
+    (name,) = failure.argument("resource") or ("",)
     hard = resource.getrlimit(getattr(resource, name))[1] if hasattr(resource, name) else resource.RLIM_INFINITY
     return {"name": name, "hard": "unlimited" if hard == resource.RLIM_INFINITY else str(hard)}
 

@@ -9,15 +9,15 @@ from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["SUBIDS"]
 
+_FILES = {"newuidmap": "/etc/subuid", "newgidmap": "/etc/subgid"}
 _STEPS = frozenset({"gid_map", "uid_map"})
 _OWN = "map only yourself (map_root_user=True in Python, unshare -r on the command line)"
 
 
 def _helper(failure: Failure) -> dict[str, str] | None:
     """Return the program that should have written the map, and the file that grants; None if none should have."""
-    program = failure.call.partition(" ")[0]
-    files = {"newuidmap": "/etc/subuid", "newgidmap": "/etc/subgid"}
-    return {"program": program, "file": files[program]} if program in files else None
+    programs = (call.name for call in failure.calls if call.is_program)
+    return next(({"program": name, "file": _FILES[name]} for name in programs if name in _FILES), None)
 
 
 def _missing(failure: Failure, _: Evidence) -> Found | None:

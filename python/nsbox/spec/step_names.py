@@ -1,0 +1,123 @@
+"""The names of steps: one list for plans, for requests to a box, for scopes of a thread, and for commands.
+
+The core has the same list (`nsbox._core.step_names`); a test compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+__all__ = ["JOIN_STEPS", "STEP_NAMES", "StepName"]
+
+StepName: TypeAlias = Literal[
+    # Before nsbox-init runs.
+    "prepare",
+    "cgroup",
+    "clone",
+    "exec init",
+    "copy init",
+    "plan",
+    "init",
+    # User namespaces.
+    "await maps",
+    "setgroups",
+    "gid_map",
+    "uid_map",
+    "write map",
+    # Namespaces that exist.
+    "open target",
+    "open own",
+    "join user",
+    "join mount",
+    "join pid",
+    "join ipc",
+    "join uts",
+    "join net",
+    "join cgroup",
+    "join time",
+    "become root",
+    "drop groups",
+    "target root",
+    "target wd",
+    "remember wd",
+    "descend",
+    "clone init",
+    # New namespaces, made usable.
+    "bystander",
+    "unshare",
+    "unshare time",
+    "clock offsets",
+    "pin",
+    "unpin",
+    "propagation",
+    "private proc",
+    "hostname",
+    "domainname",
+    "loopback",
+    "pid_max",
+    # A root and mounts.
+    "root",
+    "bind",
+    "tmpfs",
+    "overlay",
+    "proc",
+    "mount proc",
+    "unmount proc",
+    "pivot root",
+    "chroot",
+    # The payload's process.
+    "fork",
+    "start",
+    "own cgroup",
+    "parent death signal",
+    "descriptors",
+    "setsid",
+    "setpgid",
+    "controlling terminal",
+    "chdir",
+    "cwd",
+    "umask",
+    "rlimit",
+    "set groups",
+    "setgid",
+    "setuid",
+    "keep capabilities",
+    "drop capabilities",
+    "no_new_privs",
+    "signals",
+    "exec",
+    # A box.
+    "serve",
+    "request",
+    "mount",
+    "mount shm",
+    "unmount",
+    "detached mount",
+    "open",
+    "read",
+    "write",
+    "socket",
+    "reap",
+    "abort",
+    # Two boxes connected.
+    "veth",
+    "link up",
+    "address",
+    "carrier",
+    "remove veth",
+]
+"""The name of a step, as in plans, errors and explanations. Names never change."""
+
+STEP_NAMES: tuple[str, ...] = get_args(StepName)
+
+JOIN_STEPS: dict[str, StepName] = {
+    "user": "join user",
+    "mount": "join mount",
+    "pid": "join pid",
+    "ipc": "join ipc",
+    "uts": "join uts",
+    "net": "join net",
+    "cgroup": "join cgroup",
+    "time": "join time",
+}
+"""The step by which a namespace of each kind is joined."""

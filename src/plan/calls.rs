@@ -1,0 +1,315 @@
+//! The system calls of each step, as data.
+
+use crate::call::{Call, Name, Value, call, program, write};
+use crate::kinds::kinds_of;
+use crate::plan::flags::{MOUNT_ATTR, MS, UMOUNT, names};
+use crate::plan::rlimit;
+use crate::plan::step::{Action, CallerAction, Step};
+use crate::signals;
+use nsbox_init::wire::Op;
+
+impl Step {
+    /// The system calls, in order. A step that only arranges something inside of nsbox-init has none.
+    pub fn calls(&self) -> Vec<Call> {
+        match &self.action {
+            Action::Caller(action) => caller_calls(action),
+            Action::Op(op) => op_calls(op),
+        }
+    }
+}
+
+fn caller_calls(action: &CallerAction) -> Vec<Call> {
+    match action {
+        CallerAction::Clone(flags) => vec![clone3(*flags, &["CLONE_VM", "CLONE_VFORK", "CLONE_PIDFD"])],
+        CallerAction::ExecInit(carry) => {
+            let mut calls = if *carry { capability_sets(u64::MAX, u64::MAX) } else { Vec::new() };
+            calls.push(call("execveat", [("file", Value::constant("nsbox-init"))]));
+            calls
+        }
+        CallerAction::Copy(flags) => vec![call("clone", [("flags", clone_flags(*flags, &["CLONE_PIDFD", "SIGCHLD"]))])],
+        CallerAction::CopyInit(_) => Vec::new(),
+        CallerAction::Setgroups(word) => vec![write("/proc/PID/setgroups", Value::text(word))],
+        CallerAction::Map(file, rows) => vec![write(format!("/proc/PID/{file}"), Value::Rows(rows.clone()))],
+        CallerAction::MapBy(name, rows) => {
+            vec![program(name, [("pid", Value::constant("PID")), ("rows", Value::Rows(rows.clone()))])]
+        }
+        CallerAction::Cgroup(path, files) => {
+            let directory = path.as_os_str().as_encoded_bytes();
+            let writes = files.iter().map(|(file, text)| write(file, Value::text(text)));
+            std::iter::once(call("mkdir", [("pathname", Value::text(directory))])).chain(writes).collect()
+        }
+    }
+}
+
+fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
+    let one = match op {
+        Op::Unshare { flags } => unshare(*flags),
+        Op::AwaitMaps {} => call("recv", [("sockfd", Value::File("the caller, which writes the maps".into()))]),
+        Op::Write { path, data } => write(&path.0, Value::text(&data.0)),
+        Op::Mount { source, target, fstype, flags } => mount(&source.0, &target.0, &fstype.0, *flags),
+        Op::SetHostname { name } => set_name("sethostname", &name.0),
+        Op::SetDomainname { name } => set_name("setdomainname", &name.0),
+        Op::LoopbackUp {} => loopback_up(),
+        Op::Fork { flags, .. } | Op::Start { flags, .. } => {
+            clone3(*flags, &["CLONE_VM", "CLONE_CHILD_CLEARTID", "CLONE_PIDFD"])
+        }
+        Op::Setsid {} => call("setsid", []),
+        Op::Setpgid { group } => call("setpgid", [("pid", 0.into()), ("pgid", i64::from(*group).into())]),
+        Op::ControllingTerminal {} => call("ioctl", [("fd", 0.into()), ("op", Value::constant("TIOCSCTTY"))]),
+        Op::Descriptors { stdio, pass, close } => return descriptors(stdio, pass.iter(), *close != 0),
+        Op::Chdir { path } => call("chdir", [("path", Value::text(&path.0))]),
+        Op::Umask { mask } => call("umask", [("mask", Value::Octal(*mask))]),
+        Op::Setgroups { groups } => {
+            call("setgroups", [("list", Value::List(groups.iter().map(|group| i64::from(group).into()).collect()))])
+        }
+        Op::Setgid { id } => three_ids("setresgid", *id),
+        Op::Setuid { id, .. } => three_ids("setresuid", *id),
+        Op::Capabilities { inheritable, ambient } => {
+            return capability_sets(*inheritable, *ambient);
+        }
+        Op::Setns { fd, flags } => setns(*fd, *flags),
+        Op::BecomeRoot {} => {
+            let groups = call("setgroups", [("list", Value::List(Vec::new()))]);
+            return vec![groups, three_ids("setresgid", 0), three_ids("setresuid", 0)];
+        }
+        Op::Chroot { fd } => return vec![fchdir(*fd), call("chroot", [("path", Value::text("."))])],
+        Op::Fchdir { fd } => fchdir(*fd),
+        Op::Descend { flags } => call("clone", [("flags", clone_flags(*flags, &["CLONE_PIDFD"]))]),
+        Op::Serve {} => {
+            let files = ["requests", "the caller", "signals"].map(|name| Value::File(name.into()));
+            call("poll", [("fds", Value::List(files.into()))])
+        }
+        Op::Received { stdio, pass } => {
+            let standard = (0..3).filter(|&target| stdio[target as usize] != 0);
+            let duplicate = |target: u32| dup2(Value::File("received".into()), i64::from(target));
+            return standard.chain(pass.iter()).map(duplicate).collect();
+        }
+        Op::CopyInit {} => return Vec::new(),
+        Op::WriteMap { pid, file, data } => {
+            let file = file.0.strip_suffix(b"\0").unwrap_or(&file.0);
+            write([format!("/proc/{pid}/").as_bytes(), file].concat(), Value::text(&data.0))
+        }
+        Op::Open { path } => open(&path.0),
+        Op::Read { path } => call("read", [("path", Value::text(in_proc(&path.0)))]),
+        Op::OpenOwn { path, .. } => open(&in_proc(&path.0)),
+        Op::WriteOwn { path, data } => write(in_proc(&path.0), Value::text(&data.0)),
+        Op::Detached { fstype } => {
+            return vec![call("fsopen", [("fsname", Value::text(&fstype.0))]), fsmount(0)];
+        }
+        Op::Unmount { target, flags } => call(
+            "umount2",
+            [("target", Value::text(&target.0)), ("flags", Value::Flags(names(u64::from(*flags), &UMOUNT)))],
+        ),
+        Op::Socket { family, kind, protocol } => call(
+            "socket",
+            [
+                ("domain", constant_of(&FAMILIES, *family)),
+                ("type", constant_of(&SOCKETS, *kind & SOCKET_KIND)),
+                ("protocol", (*protocol).into()),
+            ],
+        ),
+        Op::Abort { .. } => call("kill", [("pid", Value::constant("PID")), ("sig", Value::constant("SIGKILL"))]),
+        Op::Reap { .. } => call("wait4", [("pid", (-1).into())]),
+        Op::NoNewPrivs {} => call("prctl", [("op", Value::constant("PR_SET_NO_NEW_PRIVS")), ("arg2", 1.into())]),
+        Op::Signals { mask, reset } => {
+            let set = |mask: u64| Value::List(signals::names(mask).map(|name| Value::Flags(vec![name])).collect());
+            let mut calls = vec![call("sigprocmask", [("how", Value::constant("SIG_SETMASK")), ("set", set(*mask))])];
+            if *reset != 0 {
+                calls.push(call("sigaction", [("signum", set(*reset)), ("act", Value::constant("SIG_DFL"))]));
+            }
+            return calls;
+        }
+        Op::NewRoot { path } => {
+            return vec![
+                open_tree(&path.0, true),
+                call("move_mount", [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))]),
+                call("fchdir", [("fd", Value::File("new root".into()))]),
+            ];
+        }
+        Op::Bind { source, target, inside, recursive, attributes } => {
+            return vec![
+                open_tree(&source.0, *recursive != 0),
+                call("mount_setattr", [("attr_set", Value::Flags(names(*attributes, &MOUNT_ATTR)))]),
+                move_mount(&target.0, *inside != 0),
+            ];
+        }
+        Op::NewMount { fstype, options, attributes, target, inside } => {
+            let texts: Vec<&[u8]> = options.iter().collect();
+            let options = texts.chunks(2).map(|pair| {
+                let value = if pair[1] == b"\0" { Value::Null } else { Value::text(pair[1]) };
+                call("fsconfig", [("key", Value::text(pair[0])), ("value", value)])
+            });
+            return std::iter::once(call("fsopen", [("fsname", Value::text(&fstype.0))]))
+                .chain(options)
+                .chain([fsmount(*attributes), move_mount(&target.0, *inside != 0)])
+                .collect();
+        }
+        Op::Cgroup { name, .. } => call(
+            "unlinkat",
+            [
+                ("dirfd", Value::File("cgroup".into())),
+                ("pathname", Value::text(&name.0)),
+                ("flags", Value::constant("AT_REMOVEDIR")),
+            ],
+        ),
+        Op::JoinCgroup { .. } => write("cgroup.procs", Value::text("0")),
+        Op::Rlimit { resource, soft, hard } => {
+            let limits = [("rlim_cur", *soft), ("rlim_max", *hard)];
+            let fields = limits.map(|(name, limit)| (name.into(), rlimit::value(limit)));
+            call(
+                "prlimit",
+                [
+                    ("pid", 0.into()),
+                    ("resource", Value::Flags(vec![rlimit::constant(*resource)])),
+                    ("new_limit", Value::Fields(fields.into())),
+                ],
+            )
+        }
+        Op::PivotRoot {} => {
+            return vec![
+                call("pivot_root", [("new_root", Value::text(".")), ("put_old", Value::text("."))]),
+                call("umount2", [("target", Value::text(".")), ("flags", Value::constant("MNT_DETACH"))]),
+                call("chdir", [("path", Value::text("/"))]),
+            ];
+        }
+        Op::Exec { paths, argv, envp } => {
+            let paths = paths.iter().map(|path| path.strip_suffix(b"\0").unwrap_or(path).to_vec()).collect();
+            let variables = Value::Variables(envp.count);
+            call(
+                "execve",
+                [("pathname", Value::Choice(paths)), ("argv", Value::texts(argv.iter())), ("envp", variables)],
+            )
+        }
+    };
+    vec![one]
+}
+
+/// mount(2); an empty source or type is NULL.
+pub fn mount(source: &[u8], target: &[u8], fstype: &[u8], flags: u64) -> Call {
+    call(
+        "mount",
+        [
+            ("source", Value::text_or_null(source)),
+            ("target", Value::text(target)),
+            ("filesystemtype", Value::text_or_null(fstype)),
+            ("mountflags", Value::Flags(names(flags, &MS))),
+            ("data", Value::Null),
+        ],
+    )
+}
+
+/// What `ip link set lo up` does (netdevice(7)).
+pub fn loopback_up() -> Call {
+    let (op, flags) = (Value::constant("SIOCSIFFLAGS"), Value::constant("IFF_UP"));
+    call("ioctl", [("op", op), ("name", Value::text("lo")), ("flags", flags)])
+}
+
+/// unshare(2).
+pub fn unshare(namespaces: u64) -> Call {
+    call("unshare", [("flags", clone_flags(namespaces, &[]))])
+}
+
+/// setns(2).
+pub fn setns(fd: i32, namespace: u64) -> Call {
+    call("setns", [("fd", fd.into()), ("nstype", clone_flags(namespace, &[]))])
+}
+
+/// CLONE_NEW* flags, and others.
+fn clone_flags(namespaces: u64, others: &[&'static str]) -> Value {
+    let kinds = kinds_of(namespaces).map(|kind| Name::from(kind.flag_name));
+    Value::Flags(kinds.chain(others.iter().map(|&name| name.into())).collect())
+}
+
+fn clone3(namespaces: u64, others: &[&'static str]) -> Call {
+    call("clone3", [("flags", clone_flags(namespaces, others))])
+}
+
+/// The inheritable and the ambient capabilities (capabilities(7)).
+fn capability_sets(inheritable: u64, ambient: u64) -> Vec<Call> {
+    let set = |mask| {
+        let name = match mask {
+            0 => "none".into(),
+            u64::MAX => "all".into(),
+            mask => format!("{mask:#x}").into(),
+        };
+        Value::Flags(vec![name])
+    };
+    vec![
+        call("capset", [("data", Value::Fields(vec![("inheritable".into(), set(inheritable))]))]),
+        call("prctl", [("op", Value::constant("PR_CAP_AMBIENT")), ("arg2", set(ambient))]),
+    ]
+}
+
+fn open(path: &[u8]) -> Call {
+    call("open", [("path", Value::text(path)), ("flags", Value::constant("O_RDONLY"))])
+}
+
+fn set_name(which: &'static str, name: &[u8]) -> Call {
+    call(which, [("name", Value::text(name)), ("len", (name.len() as i64).into())])
+}
+
+fn three_ids(which: &'static str, id: u32) -> Call {
+    call(which, ["real", "effective", "saved"].map(|name| (name, i64::from(id).into())))
+}
+
+fn fchdir(fd: i32) -> Call {
+    call("fchdir", [("fd", fd.into())])
+}
+
+fn dup2(from: Value, to: i64) -> Call {
+    call("dup2", [("oldfd", from), ("newfd", to.into())])
+}
+
+fn descriptors(stdio: &[i32; 3], pass: impl Iterator<Item = u32>, close: bool) -> Vec<Call> {
+    let given = (0..).zip(stdio).filter(|(_, source)| **source >= 0);
+    let mut calls: Vec<Call> = given.map(|(target, source)| dup2((*source).into(), target)).collect();
+    if close {
+        let (first, last) = (3.into(), Value::constant("~0"));
+        let flags = Value::constant("CLOSE_RANGE_CLOEXEC");
+        calls.push(call("close_range", [("first", first), ("last", last), ("flags", flags)]));
+    }
+    calls.extend(pass.map(|fd| {
+        call("fcntl", [("fd", i64::from(fd).into()), ("op", Value::constant("F_SETFD")), ("arg", 0.into())])
+    }));
+    calls
+}
+
+fn open_tree(path: &[u8], recursive: bool) -> Call {
+    let flags: &[&str] = if recursive { &["OPEN_TREE_CLONE", "AT_RECURSIVE"] } else { &["OPEN_TREE_CLONE"] };
+    call(
+        "open_tree",
+        [
+            ("dirfd", Value::constant("AT_FDCWD")),
+            ("path", Value::text(path)),
+            ("flags", Value::Flags(flags.iter().map(|&flag| flag.into()).collect())),
+        ],
+    )
+}
+
+fn fsmount(attributes: u64) -> Call {
+    call("fsmount", [("attr_flags", Value::Flags(names(attributes, &MOUNT_ATTR)))])
+}
+
+/// The target is looked up in the new root, if there is one (openat2(2), RESOLVE_IN_ROOT).
+fn move_mount(target: &[u8], in_new_root: bool) -> Call {
+    let directory = if in_new_root { Value::File("new root".into()) } else { Value::constant("AT_FDCWD") };
+    call("move_mount", [("to_dirfd", directory), ("to_path", Value::text(target))])
+}
+
+/// A path from the root of a proc.
+fn in_proc(path: &[u8]) -> Vec<u8> {
+    [b"/proc/", path].concat()
+}
+
+/// socket(2).
+const FAMILIES: [(i32, &str); 5] =
+    [(1, "AF_UNIX"), (2, "AF_INET"), (10, "AF_INET6"), (16, "AF_NETLINK"), (17, "AF_PACKET")];
+/// socket(2).
+const SOCKETS: [(i32, &str); 4] = [(1, "SOCK_STREAM"), (2, "SOCK_DGRAM"), (3, "SOCK_RAW"), (5, "SOCK_SEQPACKET")];
+/// The type without SOCK_NONBLOCK and SOCK_CLOEXEC.
+const SOCKET_KIND: i32 = 0xf;
+
+fn constant_of(known: &'static [(i32, &'static str)], number: i32) -> Value {
+    let found = known.iter().find(|(known, _)| *known == number);
+    found.map_or_else(|| number.into(), |(_, name)| Value::constant(name))
+}

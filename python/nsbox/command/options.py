@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from nsbox.errors import SpecError
 
-__all__ = ["Option", "UsageError", "help_text", "parse"]
+__all__ = ["IDS", "Option", "UsageError", "help_text", "parse", "whole"]
+
+IDS = range(2**32 - 1)
+"""User and group ids; the last number of 32 bits means "no change" (setresuid(2))."""
 
 
 class UsageError(SpecError):
@@ -92,6 +95,23 @@ def _short(table: Sequence[Option], letters: str, left: list[str]) -> Iterator[t
             raise UsageError(f"option requires an argument -- '{letter}'")
         yield option, letters or left.pop(0)
         return
+
+
+def whole(text: str, what: str, allowed: range | None = None) -> int:
+    """Return a whole number.
+
+    Args:
+        text: Its digits, with or without a sign.
+        what: What it is, for the message.
+        allowed: The numbers that it may be; by default any.
+
+    Raises:
+        UsageError: for anything else, with the message of util-linux.
+    """
+    digits = text.strip().removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdecimal()) or (allowed is not None and int(text) not in allowed):
+        raise UsageError(f"failed to parse {what}: '{text}'")
+    return int(text)
 
 
 def help_text(table: Sequence[Option]) -> str:

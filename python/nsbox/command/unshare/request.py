@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nsbox.command.numbers import IDS, whole
-from nsbox.command.options import Option, UsageError, parse
+from nsbox.command.options import IDS, Option, UsageError, parse, whole
 from nsbox.spec.kinds import KINDS
 from nsbox.spec.spec import IdRange
 from nsbox.start.id_ranges import stands_for

@@ -85,8 +85,9 @@ def _report_failure(
         return 127 if isinstance(error, FileNotFoundError) else 126
     evidence = _evidence.inherit(_evidence.gather(), before)
     number = error.errno or 0
-    # For a step that runs a program, such as newuidmap(1): what the program printed.
-    printed = "" if error.strerror in (None, os.strerror(number)) else str(error.strerror)
+    # For a step that runs a program, such as newuidmap(1): what the program printed, not the text of the error number.
+    text = str(error.strerror or "")
+    printed = "" if text == os.strerror(number) or text.endswith(f"(os error {number})") else text
     explained = spawn_error(number, step.name, step.actor, step.call, printed, evidence)
     print(f"nsbox {command}: {explained}", file=sys.stderr)
     return 1

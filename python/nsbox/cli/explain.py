@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         if "help" in names:
             print(f"{_USAGE}\n{help_text(_OPTIONS)}")
             return 0
+        if not words:
+            raise UsageError("no command line is given. Example: nsbox explain unshare -mipf")
         explanation = explain(words)
     except UsageError as error:
         return _output.usage_error("explain", error)

@@ -17,13 +17,15 @@ from nsbox.spec.kinds import namespace_names
 __all__ = ["configure", "execute"]
 
 _NAME = "python3-nsbox"
+_INSTALL = "install a kernel: the ipykernel of this Python, in new namespaces"
+_UNINSTALL = "remove a kernel that was installed by nsbox jupyter"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    install = actions.add_parser("install", help="install a kernel: the ipykernel of this Python, in new namespaces")
-    remove = actions.add_parser("uninstall", help="remove a kernel that was installed by this command")
+    install = actions.add_parser("install", help=_INSTALL, description=_INSTALL)
+    remove = actions.add_parser("uninstall", help=_UNINSTALL, description=_UNINSTALL)
     for action in (install, remove):
         places = action.add_mutually_exclusive_group()
         places.add_argument("--user", action="store_true", help="only for this user, not for all users")

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=["age"],
         type=str.lower,
         metavar="TYPE",
-        help="colour processes by their age (TYPE is age)",
+        help="colour the processes; the only TYPE is age",
     )
     bold = parser.add_mutually_exclusive_group()
     bold.add_argument("-h", "--highlight-all", action="store_true", help="show nsbox itself and its ancestors in bold")

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{_USAGE}\n{help_text(RUN_OPTIONS)}" if request.show == "help" else f"nsbox run {_core.__version__}")
             return 0
         if not program:
-            raise UsageError("no program is given")
+            raise UsageError("no program is given. Example: nsbox run ps -e")
         options = popen_options(request)
     except UsageError as error:
         return _output.usage_error("run", error)

@@ -122,8 +122,8 @@ class Exercise:
         self.type(shell, "nsbox ps | head -n5")
         seen = {process.pid: process for process in ps(of=shell.pid, view="proc")}
         stage.check(shell.pid in seen, f"/proc lists the shell under its PID outside, {shell.pid}")
-        answer = shell.run("test -e /proc/self && readlink /proc/self").stdout.strip()
-        stage.check(answer not in ("", "1"), "/proc/self, too, is a PID outside")
+        link = shell.run("test -e /proc/self && readlink /proc/self").stdout.strip()
+        stage.check(link not in ("", "1"), "/proc/self, too, is a PID outside")
 
     def mount_proc(self) -> None:
         """Mount a proc for the new PID namespace."""

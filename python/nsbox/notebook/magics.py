@@ -100,7 +100,7 @@ class Magics:
     def explain(self, line: str) -> Explanation:
         """Explain each step of a command line of unshare(1) or nsenter(1), or of the start of a shell or a box."""
         text = line.strip()
-        return explain(self._sessions.target(text) if self._sessions.knows(text) else text)
+        return explain(self._sessions.target(text) if self._sessions.is_target(text) else text)
 
     def register(self) -> None:
         """Add the magics to IPython."""

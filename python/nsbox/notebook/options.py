@@ -46,13 +46,13 @@ class Cell:
         name: The variable for the shell or box; empty if it ends after this cell.
         new: Whether a running one with that name is ended and a new one started.
         timeout: Seconds; None for no limit.
-        words: The other options. A cell with the same name and options is typed into the running shell or box.
+        started_with: The other options and arguments. A cell with the same ones is typed into the running shell or box.
     """
 
     name: str = ""
     new: bool = False
     timeout: float | None = None
-    words: tuple[str, ...] = ()
+    started_with: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ def starting_of(table: Sequence[Option], line: str) -> Starting:
         else:
             passed_on.append((option, value))
     cell.request = request_from(passed_on, program)
-    cell.words = (*(f"{option.name}={value}" for option, value in others), *program)
+    cell.started_with = (*(f"{option.name}={value}" for option, value in others), *program)
     return cell
 
 
@@ -143,8 +143,10 @@ def entering_of(line: str) -> Entering:
     if not cell.target and not cell.help and not cell.name:
         raise UsageError("no target is given. A target is the name of a shell or a box, or a PID: %%nsenter lab")
     cell.kinds = tuple(kinds) or None
-    cell.words = tuple(f"{option.name}={value}" for option, value in [*found, *more] if option not in _MAGIC_ONLY)
-    cell.words += (cell.target,) if cell.target else ()
+    cell.started_with = tuple(
+        f"{option.name}={value}" for option, value in [*found, *more] if option not in _MAGIC_ONLY
+    )
+    cell.started_with += (cell.target,) if cell.target else ()
     return cell
 
 

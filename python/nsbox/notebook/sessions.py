@@ -98,7 +98,7 @@ class Sessions:
             )
         return self._variables[word]
 
-    def knows(self, word: str) -> bool:
+    def is_target(self, word: str) -> bool:
         """Return whether a word is a variable whose value is a process or a box."""
         return word.isidentifier() and hasattr(self._variables.get(word), "pid")
 
@@ -122,7 +122,7 @@ class Sessions:
             session = start()
             before, _ = self._made.get(cell.name, (None, ()))
             self._variables[cell.name] = session
-            self._made[cell.name] = (session, cell.words)
+            self._made[cell.name] = (session, cell.started_with)
             if before is not None:
                 # The notebook may have deleted the variable while the session was alive.
                 before.__exit__(None, None, None)
@@ -134,7 +134,7 @@ class Sessions:
         value = self._variables.get(cell.name)
         if value is None:
             return None
-        made, words = self._made.get(cell.name, (None, ()))
+        made, started_with = self._made.get(cell.name, (None, ()))
         if not isinstance(value, kind) or (cell.new and value is not made):
             raise UsageError(
                 f"--name: {cell.name!r} is a variable that %%{magic} did not make: {value!r}. Choose another name"
@@ -143,7 +143,7 @@ class Sessions:
             value.__exit__(None, None, None)
         if not value.alive:
             return None
-        if cell.words and (value is not made or cell.words != words):
+        if cell.started_with and (value is not made or cell.started_with != started_with):
             raise UsageError(
                 f"{cell.name!r} was started with other options. "
                 f"To use it: %%{magic} --name {cell.name}. To start a new one: add --new"

@@ -79,7 +79,7 @@ def namespaces(line: str, sessions: Sessions) -> NamespaceTable | None:
         UsageError: for invalid options.
     """
     words = words_of(line)
-    if len(words) == 1 and sessions.knows(words[0]):
+    if len(words) == 1 and sessions.is_target(words[0]):
         target = sessions.target(words[0])
         # Only the box itself can read the namespaces of its init.
         table: NamespaceTable = target.lsns() if hasattr(target, "lsns") else lsns().of_process(target.pid)
@@ -104,7 +104,7 @@ def processes(line: str, sessions: Sessions) -> ProcessTable | None:
         UsageError: for invalid options.
     """
     words = words_of(line)
-    if len(words) == 1 and sessions.knows(words[0]):
+    if len(words) == 1 and sessions.is_target(words[0]):
         return ps(of=sessions.target(words[0]))
     options = _parsed("ps", ps_command.configure, _with_pids(line, sessions))
     if options is None:
@@ -134,4 +134,4 @@ def _parsed(
 
 def _with_pids(line: str, sessions: Sessions) -> list[str]:
     """Return the words of a line; names of variables are replaced by PIDs."""
-    return [str(sessions.target(word).pid) if sessions.knows(word) else word for word in words_of(line)]
+    return [str(sessions.target(word).pid) if sessions.is_target(word) else word for word in words_of(line)]

@@ -1,8 +1,8 @@
-"""How long a loop of asyncio is busy when many programs are started at once, against asyncio's own function.
+"""Measure how long an asyncio loop is busy when it starts many programs at once, compared with asyncio's own function.
 
     python benches/aio.py [--programs N] [--rounds N]
 
-The longest gap is the longest time for which the loop did nothing else. Only the ratios mean anything.
+The longest gap is the longest time in which the loop ran no other task. Compare only ratios.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Create = Callable[..., Awaitable[Any]]
 
 
 async def one(create: Create) -> None:
-    """Start a program and wait for its end."""
+    """Start a program and wait until it exits."""
     process = await create(TRUE)
     await process.wait()
 
 
 async def measure(create: Create, programs: int) -> tuple[float, float]:
-    """Return the seconds until all are over, and the longest gap meanwhile."""
-    longest, over = 0.0, False
+    """Return the seconds until all programs have exited, and the longest gap in that time."""
+    longest, finished = 0.0, False
 
     async def watch() -> None:
         nonlocal longest
         last = time.perf_counter()
-        while not over:
+        while not finished:
             await asyncio.sleep(0)
             now = time.perf_counter()
             longest, last = max(longest, now - last), now
@@ -44,13 +44,13 @@ async def measure(create: Create, programs: int) -> tuple[float, float]:
     before = time.perf_counter()
     await asyncio.gather(*(one(create) for _ in range(programs)))
     taken = time.perf_counter() - before
-    over = True
+    finished = True
     await watching
     return taken, longest
 
 
 async def main() -> None:
-    """Measure in turn, and print medians."""
+    """Measure the functions in turn, and print medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)

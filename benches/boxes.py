@@ -1,8 +1,8 @@
-"""What a command in a box costs, against starting one without any namespace; and what a box weighs.
+"""Measure the time of a command in a box, compared with subprocess.run, and the memory of a box.
 
     python benches/boxes.py [--runs N] [--boxes N] [--check]
 
-Every round runs each candidate once, in this one process; only the ratios mean anything.
+Every round runs each candidate once, all in this process. Compare only ratios.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from statistics import median
 import nsbox
 
 TRUE = "/bin/true"
-AT_MOST_OVER_SUBPROCESS = 1.15
-AT_MOST_KIB = 64
-WARM_UP = 10
+MAX_RATIO_TO_SUBPROCESS = 1.15
+MAX_PRIVATE_KIB = 64
+WARM_UP_ROUNDS = 10
 
 
 def measure(candidates: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
@@ -30,37 +30,37 @@ def measure(candidates: dict[str, Callable[[], object]], runs: int) -> dict[str,
     times: dict[str, list[int]] = {name: [] for name in candidates}
     order = list(candidates.items())
     gc.disable()
-    for number in range(WARM_UP + runs):
+    for number in range(WARM_UP_ROUNDS + runs):
         random.shuffle(order)
         for name, start in order:
             before = time.perf_counter_ns()
             start()
-            if number >= WARM_UP:
+            if number >= WARM_UP_ROUNDS:
                 times[name].append(time.perf_counter_ns() - before)
     gc.enable()
     return {name: median(taken) / 1e9 for name, taken in times.items()}
 
 
 def private_kib(pid: int) -> int:
-    """Return the memory that only this process has (proc_pid_smaps(5))."""
+    """Return the private memory of a process (proc_pid_smaps(5))."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private"))
 
 
-def weigh(count: int) -> tuple[int, float]:
-    """Hold so many boxes at once, each used; return the private memory of the heaviest init in KiB, and seconds."""
+def memory_of_boxes(count: int) -> tuple[int, float]:
+    """Start `count` boxes and use each once; return the largest private memory of an init in KiB, and the seconds."""
     before = time.perf_counter()
     boxes = [nsbox.Box("mip") for _ in range(count)]
     for box in boxes:
         box.run([TRUE], check=True)
-    heaviest = max(private_kib(box.pid) for box in boxes)
+    largest = max(private_kib(box.pid) for box in boxes)
     for box in boxes:
         box.close()
-    return heaviest, time.perf_counter() - before
+    return largest, time.perf_counter() - before
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure, print, and compare with the targets; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=500, help="rounds (default %(default)s)")
     parser.add_argument("--boxes", type=int, default=500, help="boxes that are alive at once (default %(default)s)")
@@ -81,26 +81,26 @@ def main() -> int:
         )
     for name, seconds in sorted(times.items(), key=lambda item: item[1]):
         print(f"{name:28}{seconds * 1e3:>9.3f} ms{seconds / times['subprocess.run']:>8.2f}")
-    heaviest, seconds = weigh(options.boxes)
+    largest, seconds = memory_of_boxes(options.boxes)
     ratio = times["box.run"] / times["subprocess.run"]
-    judged = [
+    results = [
         (
-            ratio <= AT_MOST_OVER_SUBPROCESS,
-            f"box.run takes {ratio:.2f} x subprocess.run (at most {AT_MOST_OVER_SUBPROCESS})",
+            ratio <= MAX_RATIO_TO_SUBPROCESS,
+            f"box.run takes {ratio:.2f} x subprocess.run (at most {MAX_RATIO_TO_SUBPROCESS})",
         ),
         (
-            heaviest <= AT_MOST_KIB,
-            f"{options.boxes} boxes at once: {heaviest} KiB private at most (at most {AT_MOST_KIB})",
+            largest <= MAX_PRIVATE_KIB,
+            f"{options.boxes} boxes at once: {largest} KiB private at most (at most {MAX_PRIVATE_KIB})",
         ),
     ]
     print(f"{options.boxes} boxes made, used and closed in {seconds:.1f} s")
-    for holds, text in judged:
+    for holds, text in results:
         print(f"{'holds ' if holds else 'MISSED'}  {text}")
-    return 1 if options.check and not all(holds for holds, _ in judged) else 0
+    return 1 if options.check and not all(holds for holds, _ in results) else 0
 
 
 def make_use_close() -> None:
-    """Do everything once."""
+    """Start a box, run a command in it, and close it."""
     with nsbox.Box("mip", mount_proc=True) as box:
         box.run([TRUE])
 

@@ -1,10 +1,10 @@
-"""How long a function takes in a box, against a pool of processes without any namespaces.
+"""Measure the time of a function call in a box, compared with a pool of processes without namespaces.
 
     python benches/call.py [--runs N] [--check]
 
-Every round calls each candidate once, all in this one process, in an order drawn anew; only the ratios mean anything.
-The function does next to nothing. "Again" means a process that has served before; "for each" one that is new for every
-call: a fork of a Python that is there already, or a Python that is started.
+Every round calls each candidate once, all in this process, in a new random order. Compare only ratios. The function
+returns at once. "Again" means that the same process is used for all calls. "For each" means a new process for each
+call: a fork of a running Python, or a newly started Python.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CALL, POOL = "Box.call, again", "ProcessPoolExecutor, again"
 TASK, FORKED = "Executor, a box and a fork for each", "multiprocessing, a fork for each"
 FRESH, BARE = "Box.call, a Python for each", "subprocess.run, a Python for each"
 BOXED = "boxed, a box and a Python for each"
-AT_MOST_OVER_POOL = 1.0
-WARM_UP = 5
+MAX_RATIO_TO_POOL = 1.0
+WARM_UP_ROUNDS = 5
 
 
 def candidates(stack: ExitStack) -> dict[str, Callable[[], object]]:
-    """Start everything that stays."""
+    """Start the processes that are used again; return all candidates."""
     box = stack.enter_context(nsbox.Box("mip"))
     executor = stack.enter_context(nsbox.Executor(1, "mip"))
     forkserver = multiprocessing.get_context("forkserver")
@@ -61,20 +61,20 @@ def measure(measured: dict[str, Callable[[], object]], runs: int) -> dict[str, l
     times: dict[str, list[int]] = {name: [] for name in measured}
     order = list(measured.items())
     gc.disable()
-    for number in range(WARM_UP + runs):
+    for number in range(WARM_UP_ROUNDS + runs):
         random.shuffle(order)
         for name, call in order:
             before = time.perf_counter_ns()
             call()
             taken = time.perf_counter_ns() - before
-            if number >= WARM_UP:
+            if number >= WARM_UP_ROUNDS:
                 times[name].append(taken)
     gc.enable()
     return times
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure, print, and compare with the target; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=100, help="rounds (default %(default)s)")
     parser.add_argument("--check", action="store_true", help="exit with status 1 when the target is missed")
@@ -88,8 +88,8 @@ def main() -> int:
         middle, p90 = median(taken), quantiles(taken, n=10)[-1]
         print(f"{name:42}{middle / 1e6:>8.3f} ms{p90 / 1e6:>8.3f} ms{middle / base:>9.2f}")
     ratio = median(times[CALL]) / base
-    holds = ratio <= AT_MOST_OVER_POOL
-    print(f"\n{'holds ' if holds else 'MISSED'}  {CALL}: {ratio:.2f} x {POOL} (at most {AT_MOST_OVER_POOL:g})")
+    holds = ratio <= MAX_RATIO_TO_POOL
+    print(f"\n{'holds ' if holds else 'MISSED'}  {CALL}: {ratio:.2f} x {POOL} (at most {MAX_RATIO_TO_POOL:g})")
     return 1 if options.check and not holds else 0
 
 

@@ -1,5 +1,5 @@
-/* A crowd to be looked at: so many processes with so many more threads each. It is there once "ready" is printed, and
- * gone when the standard input ends. */
+/* crowd PROCESSES THREADS: start idle processes, each with further threads, for a benchmark that reads them. All are there
+ * when "ready" is printed, and are killed at the end of the standard input. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ static void *idle(void *nothing)
 int main(int count, char **arguments)
 {
     int processes = count > 1 ? atoi(arguments[1]) : 1, threads = count > 2 ? atoi(arguments[2]) : 0;
-    char word;
+    char byte;
     setpgid(0, 0);
     for (int process = 0; process < processes; process++) {
         pid_t pid = fork();
@@ -43,7 +43,7 @@ int main(int count, char **arguments)
     sleep(threads > 0);
     puts("ready");
     fflush(stdout);
-    while (read(0, &word, 1) > 0)
+    while (read(0, &byte, 1) > 0)
         ;
     kill(0, SIGKILL);
 }

@@ -1,8 +1,8 @@
-/* The least that work of this kind can cost: what nsbox.run(["/bin/true"], unshare="mip", mount_proc=True) asks of the
- * kernel, by hand and without anything else. No init, no supervision, no pipes, no error reports.
+/* The floor: the lowest possible cost of nsbox.run(["/bin/true"], unshare="mip", mount_proc=True). It makes the same system
+ * calls and nothing else: no init, no supervision, no pipes, no error reports.
  *
- * Built as a shared library and called from the benchmark's own process, one start per call, so that it is measured
- * with the same heap, on the same machine, in the same second as what it is compared with. */
+ * It is built as a shared library and called from the process of the benchmark, one start per call. So it is measured with
+ * the same heap, on the same machine and at the same time as what it is compared with. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +30,8 @@ static int child(void *environment)
     _exit(103);
 }
 
-/* The same by an init of its own (floor_init.c), as whoever wants orphans reaped has to have one: a second exec, and a second
- * process. The descriptor is that of its file. */
+/* The same with an init (floor_init.c), which is needed to reap orphans: a second exec, and a second process. `init` is the
+ * descriptor of its file. */
 static int init = -1;
 
 static int child_with_init(void *environment)
@@ -65,21 +65,21 @@ static long long once(int (*body)(void *), int namespaces)
     return (after.tv_sec - before.tv_sec) * 1000000000LL + (after.tv_nsec - before.tv_nsec);
 }
 
-/* One start in new mount, ipc and pid namespaces with a new proc, as unshare -mipf --mount-proc: its nanoseconds, or
- * less than 0: an error number, or -1000 minus the exit status. */
+/* Start once in new mount, ipc and pid namespaces with a new proc, as unshare -mipf --mount-proc. Returns nanoseconds; for
+ * an error a negative value: minus the error number, or -1000 minus the exit status. */
 long long floor_namespaces(void)
 {
     return once(child, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID);
 }
 
-/* The same with an init. */
+/* The same with an init, whose file is `fd`. */
 long long floor_with_init(int fd)
 {
     init = fd;
     return once(child_with_init, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID);
 }
 
-/* The same without any namespace: what starting a program costs at all. */
+/* The same without namespaces: the cost of starting a program. */
 long long floor_plain(void)
 {
     return once(plain, 0);

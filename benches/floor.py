@@ -1,4 +1,4 @@
-"""The C floor (`floor.c`), compiled on the spot and called from this process."""
+"""Compile the floor in C (`floor.c`), and call it from this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Floor:
     """The compiled floor. Each call is one start, and returns its nanoseconds as C measured them."""
 
     def __init__(self, library: ctypes.CDLL, init: bytes) -> None:
-        """Take the functions from the library, and put the init where nsbox has its own: in memory."""
+        """Load the functions from the library, and put the init into memory, as nsbox does."""
         self._namespaces = library.floor_namespaces
         self._with_init = library.floor_with_init
         self._plain = library.floor_plain
@@ -39,15 +39,15 @@ class Floor:
         return _checked(self._with_init(self._init))
 
     def plain(self) -> int:
-        """Start true."""
+        """Start true, without namespaces."""
         return _checked(self._plain())
 
 
 def build() -> Floor:
-    """Compile the floor and its init into a directory that is gone again afterwards, and load it.
+    """Compile the floor and its init in a temporary directory, and load it.
 
     Raises:
-        NoCompilerError: when that cannot be done.
+        NoCompilerError: when there is no compiler, or it fails.
     """
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
@@ -69,6 +69,6 @@ def _compile(compiler: str, *args: str | Path) -> None:
 def _checked(result: int) -> int:
     if result >= 0:
         return result
-    if result <= -1000:  # as floor.c says
-        raise RuntimeError(f"the floor's child ended with {-1000 - result}")
+    if result <= -1000:  # see floor.c
+        raise RuntimeError(f"the child of the floor exited with status {-1000 - result}")
     raise OSError(-result, os.strerror(-result), "clone")

@@ -1,6 +1,6 @@
-/* The least that an init can be, for the floor with one: it mounts, starts the program, waits for it, and ends as it did.
- * It reaps nothing else, forwards no signal, watches no caller and reports no error. Without a C library, since the start
- * of one would be most of what it does. */
+/* The smallest possible init, for the floor with an init: it mounts, starts the program, waits for it, and exits with its
+ * status. It reaps no other child, forwards no signal, does not watch the caller and reports no error. It has no C library,
+ * as the start of a C library would take most of its time. */
 #include <asm/unistd.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
@@ -40,7 +40,7 @@ __attribute__((used)) void begin(long *stack)
         call(__NR_exit_group, 101, 0, 0, 0, 0);
     if (call(__NR_mount, (long)"proc", (long)"/proc", (long)"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0) != 0)
         call(__NR_exit_group, 102, 0, 0, 0, 0);
-    /* As vfork(2). The child has our stack, so it must not return from here. */
+    /* As vfork(2): the child uses the same stack, so it must not return from this function. */
     long pid = call(__NR_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0);
     if (pid == 0) {
         call(__NR_execve, (long)"/bin/true", (long)argv, (long)environment, 0, 0);

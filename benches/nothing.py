@@ -1,4 +1,4 @@
-"""The function of `call.py` that has a box for each call: it must be found by name."""
+"""The boxed function of `call.py`. It is in a module, because a worker finds it by its name."""
 
 from __future__ import annotations
 

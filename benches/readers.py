@@ -1,11 +1,10 @@
-"""How long it takes to see processes and namespaces, against the least it can take and against peers.
+"""Measure the time to read processes and namespaces, compared with a floor in C and with other programs.
 
     python benches/readers.py [--processes N] [--rounds N] [--tasks] [--json FILE] [--check]
 
-A crowd of idle processes is there to be read (`crowd.c`), in a PID namespace of its own, where nothing else comes and
-goes. Every round runs each candidate once, in an order drawn anew,
-all in this one process; only the ratios mean anything. The floor is C in one thread (`table_floor.c`). With --tasks the
-crowd then grows to 30,000 processes and threads, to see whether the cost grows along.
+The candidates read a crowd of idle processes (`crowd.c`), in a new PID namespace without other processes. Every round
+runs each candidate once, all in this process, in a new random order. Compare only ratios. The floor is C in one thread
+(`table_floor.c`). With --tasks, larger crowds of up to 30,000 processes and threads show how the time grows.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ PSUTIL_FIELDS = [
     "uids", "gids", "nice", "terminal",
 ]  # fmt: skip
 
-INSIDE = "NSBOX_BENCH_INSIDE"
+INSIDE_VARIABLE = "NSBOX_BENCH_INSIDE"
 
 Candidate = Callable[[], object]
 
@@ -48,12 +47,13 @@ GOALS: list[tuple[str, str, float, bool]] = [
     (IDS, FLOOR, 1.1, True), (PS, FLOOR_ALL, 1.1, True), (PS, PSUTIL, 2.5, False),
     (PSTREE_TEXT, PSTREE, 3.0, False), (LSNS, LSNS_J, 5.0, False),
 ]  # fmt: skip
-"""What must hold: at most so many times the other, or at least so many times faster."""
+"""The goals: a candidate, another one, and a factor. With True, the ratio of their times is at most this factor; with
+False, the candidate is at least this factor faster."""
 
 
 @contextlib.contextmanager
 def built() -> Iterator[Path]:
-    """Compile the two C files into a directory that is gone again afterwards."""
+    """Compile the two C files in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="nsbox-floor-") as directory:
         for source, target, options in (
             ("table_floor.c", "table_floor.so", ["-shared", "-fPIC"]),
@@ -66,17 +66,17 @@ def built() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def crowd(programs: Path, processes: int, threads: int = 0) -> Iterator[None]:
-    """Have so many processes, with so many more threads each."""
+    """Start a number of processes, each with a number of further threads."""
     command = [str(programs / "crowd"), str(processes), str(threads)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         if running.stdout.readline() != b"ready\n":
-            raise RuntimeError("the crowd did not gather")
+            raise RuntimeError("the crowd of processes could not be started")
         yield
 
 
 def command(*arguments: str) -> Candidate:
-    """Return the candidate that runs a program and throws its output away."""
+    """Return the candidate that runs a program and discards its output."""
     return lambda: subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True)
 
 
@@ -93,14 +93,14 @@ def candidates(programs: Path) -> dict[str, Candidate]:
         LSNS: nsbox.lsns,
     }
     try:
-        # Only this benchmark wants it, and it may be missing.
+        # An optional dependency of this benchmark.
         psutil: Any = import_module("psutil")
     except ImportError:
         print("no psutil: pip install psutil", file=sys.stderr)
     else:
 
         def by_psutil() -> object:
-            # As in a new process: what it remembers of those it has seen before is dropped.
+            # As in a new process: clear the cache of processes from earlier rounds.
             psutil.process_iter.cache_clear()
             return [process.info for process in psutil.process_iter(PSUTIL_FIELDS)]
 
@@ -130,7 +130,7 @@ def measure(measured: dict[str, Candidate], rounds: int) -> dict[str, list[float
 
 
 def memory_per_process() -> float:
-    """Return how many bytes of Python objects a process in a table takes."""
+    """Return the bytes of Python objects for one process in a table."""
     nsbox.ps()
     gc.collect()
     tracemalloc.start()
@@ -142,7 +142,7 @@ def memory_per_process() -> float:
 
 
 def report(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Print a line for each candidate, fastest first; return the numbers."""
+    """Print a line for each candidate, the fastest first; return the times."""
     base = median(times[FLOOR_ALL])
     found = {}
     print(f"{'':26}{'median':>12}{'least':>12}{'/ floor':>10}")
@@ -153,7 +153,7 @@ def report(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def goals(times: dict[str, list[float]]) -> bool:
-    """Print whether the goals are reached, by the median of the ratios within a round."""
+    """Print whether each goal is reached, by the median of the ratios of all rounds; return whether all are."""
     reached = True
     for name, other, factor, at_most in GOALS:
         if other not in times:
@@ -161,17 +161,17 @@ def goals(times: dict[str, list[float]]) -> bool:
         ratio = median(mine / theirs for mine, theirs in zip(times[name], times[other], strict=True))
         holds = ratio <= factor if at_most else 1 / ratio >= factor
         reached &= holds
-        says = (
+        text = (
             f"{ratio:.2f} times {other}, at most {factor}"
             if at_most
             else f"{1 / ratio:.1f} times as fast as {other}, at least {factor}"
         )
-        print(f"{'ok' if holds else 'MISSED':7}{name}: {says}")
+        print(f"{'ok' if holds else 'MISSED':7}{name}: {text}")
     return reached
 
 
 def growth(programs: Path, rounds: int) -> None:
-    """Print what a task costs in small and big crowds."""
+    """Print the time per task in small and large crowds."""
     print(f"\n{'processes':>10}{'tasks':>8}{'str(pstree())':>18}{'pstree -S':>18}")
     for processes, threads in ((3000, 0), (10_000, 0), (100, 99), (100, 279)):
         with crowd(programs, processes, threads):
@@ -190,7 +190,7 @@ def growth(programs: Path, rounds: int) -> None:
 
 
 def main() -> int:
-    """Measure, and with --check fail where a goal is missed."""
+    """Measure and print; return 1 if a goal is missed and --check is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=15)
@@ -198,8 +198,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    if os.environ.get(INSIDE) is None:
-        environment = os.environ | {INSIDE: "yes"}
+    if os.environ.get(INSIDE_VARIABLE) is None:
+        environment = os.environ | {INSIDE_VARIABLE: "yes"}
         inside = [sys.executable, __file__, *sys.argv[1:]]
         return int(nsbox.run(inside, unshare="mp", mount_proc=True, env=environment).returncode)
     with built() as programs:

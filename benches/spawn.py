@@ -1,10 +1,10 @@
-"""How long it takes to start a program in new namespaces, against the least it can take.
+"""Measure the time to start a program in new namespaces, compared with a floor in C and with other programs.
 
     python benches/spawn.py [--runs N] [--heap-gb 0,2] [--json FILE] [--check]
 
-Every round runs each candidate once, all in this one process, so that all of them meet the same machine, the
-same heap and the same neighbours; only the ratios mean anything. The floor is C without any comfort (`floor.c`); with
-an init, as nsbox has one, it is the least that two processes and two execs take (`floor_init.c`).
+Every round runs each candidate once, all in this process, so that the machine, its load and the heap are the same for
+all. Compare only ratios. The floor in C makes only the necessary system calls (`floor.c`). The floor with an init, as
+nsbox has one, is the lowest cost of two processes and two execs (`floor_init.c`).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ FLOOR, WITH_INIT, PLAIN, SUBPROCESS = "floor", "floor, with an init", "floor, no
 RUN, FORK_EXEC = "nsbox.run", "nsbox.fork_exec"
 UNSHARE, BWRAP = "unshare", "bwrap"
 
-AT_MOST_OVER_FLOOR = 1.3
-AT_LEAST_OVER_UNSHARE = 1.8
-AT_MOST_OVER_SMALL_HEAP = 1.1
-WARM_UP = 5
-PAGE = 4096
+MAX_RATIO_TO_FLOOR = 1.3
+MIN_SPEEDUP_OVER_UNSHARE = 1.8
+MAX_RATIO_TO_SMALL_HEAP = 1.1
+WARM_UP_ROUNDS = 5
+PAGE_BYTES = 4096
 GB = 1 << 30
 
 Candidate = Callable[[], "int | None"]
-"""Starts something and waits for its end; may say itself how many nanoseconds that took."""
+"""Starts a program and waits until it exits; may return the nanoseconds, if it measures them itself."""
 
 
 def command(*args: str) -> Candidate:
-    """Return the candidate that runs a command as anyone would from Python."""
+    """Return the candidate that runs a command with subprocess.run."""
 
     def start() -> None:
         subprocess.run(args, check=True)
@@ -51,15 +51,15 @@ def command(*args: str) -> Candidate:
 
 
 def run() -> None:
-    """Start through the drop-in for `subprocess.run`."""
+    """Start with nsbox.run."""
     nsbox.run([TRUE], unshare="mip", mount_proc=True, check=True)
 
 
 def fork_exec() -> None:
-    """Start through the bare handle."""
+    """Start with nsbox.fork_exec."""
     end = nsbox.fork_exec([TRUE], unshare="mip", mount_proc=True).wait()
     if end is None or end.returncode:
-        raise RuntimeError(f"{TRUE} ended with {end}")
+        raise RuntimeError(f"{TRUE} exited with {end}")
 
 
 def candidates() -> dict[str, Candidate]:
@@ -85,32 +85,32 @@ def candidates() -> dict[str, Candidate]:
 
 
 def measure(measured: dict[str, Candidate], runs: int) -> dict[str, list[int]]:
-    """Time every candidate once per round, in an order drawn anew for each round."""
+    """Time every candidate once per round, in a new random order for each round."""
     times: dict[str, list[int]] = {name: [] for name in measured}
     order = list(measured.items())
     gc.disable()
-    for number in range(WARM_UP + runs):
+    for number in range(WARM_UP_ROUNDS + runs):
         random.shuffle(order)
         for name, start in order:
             before = time.perf_counter_ns()
             own = start()
             taken = time.perf_counter_ns() - before
-            if number >= WARM_UP:
+            if number >= WARM_UP_ROUNDS:
                 times[name].append(taken if own is None else own)
     gc.enable()
     return times
 
 
 def touched(gigabytes: float) -> bytearray:
-    """Return that much memory, every page of it present: a fork would copy its page tables."""
+    """Return memory of this size in which every page is present, so that a fork would copy its page tables."""
     memory = bytearray(int(gigabytes * GB))
-    for at in range(0, len(memory), PAGE):
+    for at in range(0, len(memory), PAGE_BYTES):
         memory[at] = 1
     return memory
 
 
 def table(times: dict[str, list[int]]) -> str:
-    """Return the rows, fastest first."""
+    """Return the table of times, the fastest first."""
     base = median(times[FLOOR]) if FLOOR in times else None
     lines = [f"{'':24}{'median':>10}{'p90':>10}{'/ floor':>10}"]
     for name, taken in sorted(times.items(), key=lambda item: median(item[1])):
@@ -122,32 +122,32 @@ def table(times: dict[str, list[int]]) -> str:
 
 
 def verdicts(results: dict[float, dict[str, list[int]]]) -> list[tuple[bool, str]]:
-    """Compare what was measured with the targets: each verdict, and the sentence that says it."""
+    """Compare the times with the targets; return for each target whether it is reached, and a sentence."""
     found = []
     for heap, times in results.items():
         nsbox_run = median(times[RUN])
         if FLOOR in times:
             ratio = nsbox_run / median(times[FLOOR])
-            text = f"heap {heap:g} GB: {RUN} takes {ratio:.2f} x floor (at most {AT_MOST_OVER_FLOOR})"
-            found.append((ratio <= AT_MOST_OVER_FLOOR, text))
+            text = f"heap {heap:g} GB: {RUN} takes {ratio:.2f} x floor (at most {MAX_RATIO_TO_FLOOR})"
+            found.append((ratio <= MAX_RATIO_TO_FLOOR, text))
         if UNSHARE in times:
             ratio = median(times[UNSHARE]) / nsbox_run
-            least = AT_LEAST_OVER_UNSHARE
+            least = MIN_SPEEDUP_OVER_UNSHARE
             text = f"heap {heap:g} GB: {RUN} is {ratio:.2f} x as fast as unshare (at least {least})"
             found.append((ratio >= least, text))
     if len(results) > 1:
         small, large = min(results), max(results)
-        # Relative to the floor where there is one: the heaps are measured one after the other, and the machine may
-        # have changed in between.
+        # Relative to the floor, if there is one: the heaps are measured one after the other, and the load of the
+        # machine may change in between.
         per_floor = {heap: median(times[RUN]) / median(times.get(FLOOR, [1])) for heap, times in results.items()}
         ratio = per_floor[large] / per_floor[small]
-        text = f"heap {large:g} GB costs {ratio:.2f} x heap {small:g} GB (at most {AT_MOST_OVER_SMALL_HEAP})"
-        found.append((ratio <= AT_MOST_OVER_SMALL_HEAP, text))
+        text = f"heap {large:g} GB costs {ratio:.2f} x heap {small:g} GB (at most {MAX_RATIO_TO_SMALL_HEAP})"
+        found.append((ratio <= MAX_RATIO_TO_SMALL_HEAP, text))
     return found
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure, print, and compare with the targets; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=300, help="rounds per heap size (default %(default)s)")
     parser.add_argument("--heap-gb", default="0,2", help="sizes of this process, in GB (default %(default)s)")
@@ -164,12 +164,12 @@ def main() -> int:
         print(table(results[heap]))
         del memory
     print()
-    judged = verdicts(results)
-    for holds, text in judged:
+    targets = verdicts(results)
+    for holds, text in targets:
         print(f"{'holds ' if holds else 'MISSED'}  {text}")
     if options.json:
         options.json.write_text(json.dumps({f"{heap:g}": times for heap, times in results.items()}))
-    return 1 if options.check and not all(holds for holds, _ in judged) else 0
+    return 1 if options.check and not all(holds for holds, _ in targets) else 0
 
 
 if __name__ == "__main__":

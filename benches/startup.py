@@ -1,9 +1,9 @@
-"""How long it takes to import nsbox and to have an answer from its command, against a bare interpreter.
+"""Measure the time to import nsbox and to run its commands, compared with a bare interpreter.
 
     python benches/startup.py [--runs N] [--importtime STATEMENT] [--check]
 
-Every round starts each candidate once, in a fresh interpreter, in a new order; only differences within one run mean
-anything. ``--importtime "import nsbox; nsbox.run"`` shows which modules a statement imports, the dearest last.
+Every round starts each candidate once, in a new interpreter, in a new random order. Compare only differences within one
+run. ``--importtime "import nsbox; nsbox.run"`` lists the modules that a statement imports, the slowest last.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ CANDIDATES = {
     "nsbox --version": ["-m", "nsbox", "--version"],
     "nsbox ps -p 1": ["-m", "nsbox", "ps", "-p", "1"],
 }
-AT_MOST_OVER_BARE = 15.0
-"""Milliseconds that `import nsbox` may take."""
-WARM_UP = 2
+MAX_IMPORT_MS = 15.0
+"""The target for `import nsbox`."""
+WARM_UP_ROUNDS = 2
 
 
 def measure(runs: int) -> dict[str, list[float]]:
     """Return the milliseconds of every start."""
     times: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     order = list(CANDIDATES.items())
-    for number in range(WARM_UP + runs):
+    for number in range(WARM_UP_ROUNDS + runs):
         random.shuffle(order)
         for name, arguments in order:
             before = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-            if number >= WARM_UP:
+            if number >= WARM_UP_ROUNDS:
                 times[name].append((time.perf_counter() - before) * 1e3)
     return times
 
 
 def import_times(statement: str) -> str:
-    """Return the lines of ``-X importtime`` that the statement adds to a bare interpreter's, the dearest last."""
+    """Return the lines of ``-X importtime`` that a statement adds to those of a bare interpreter, the slowest last."""
 
     def lines(program: str) -> list[str]:
         command = [sys.executable, "-X", "importtime", "-c", program]
@@ -60,10 +60,10 @@ def import_times(statement: str) -> str:
 
 
 def main() -> int:
-    """Measure, print, judge."""
+    """Measure, print, and compare with the target; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=30, help="rounds (default %(default)s)")
-    parser.add_argument("--importtime", metavar="STATEMENT", help="only show what this statement imports")
+    parser.add_argument("--importtime", metavar="STATEMENT", help="only list the modules that this statement imports")
     parser.add_argument("--check", action="store_true", help="exit with status 1 when the target is missed")
     options = parser.parse_args()
     if options.importtime:
@@ -76,8 +76,8 @@ def main() -> int:
     for name, taken in times.items():
         print(f"{name:26}{median(taken):>7.1f} ms{median(taken) - bare:>+9.1f} ms")
     over = median(times["import nsbox"]) - bare
-    holds = over <= AT_MOST_OVER_BARE
-    print(f"\n{'holds ' if holds else 'MISSED'}  import nsbox costs {over:.1f} ms (at most {AT_MOST_OVER_BARE:g})")
+    holds = over <= MAX_IMPORT_MS
+    print(f"\n{'holds ' if holds else 'MISSED'}  import nsbox costs {over:.1f} ms (at most {MAX_IMPORT_MS:g})")
     return 1 if options.check and not holds else 0
 
 

@@ -1,7 +1,7 @@
-/* The least that a table of processes can cost: the system calls for what nsbox.ps() reads of each process, by hand, in
- * one thread, into one buffer, without looking at what was read.
+/* The floor of a table of processes: the system calls by which nsbox.ps() reads each process, in one thread, into one
+ * buffer, without parsing.
  *
- * Built as a shared library and called from the benchmark's own process, as floor.c. */
+ * It is built as a shared library and called from the process of the benchmark, like floor.c. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -22,8 +22,8 @@ static void slurp(int directory, const char *name)
     close(fd);
 }
 
-/* All processes: their stat and the ids of their eight namespaces; with `more`, their status and arguments as well. The
- * nanoseconds, or -1. */
+/* Read the stat file and the ids of the eight namespaces of all processes; with `more`, also their status and arguments.
+ * Returns nanoseconds, or -1. */
 long long floor_table(int more)
 {
     struct timespec before, after;

@@ -1,20 +1,21 @@
-"""The workshop exercise on PID and IPC namespaces in Python: each line of the handout, and what Python sees of it.
+"""The workshop exercise on PID and IPC namespaces in Python: each command of the handout, and its result.
 
-Run it with ``python examples/exercise_2.py``, as root or not. ``nsbox demo`` is the same with explanations and checks.
+Run it as root or as an ordinary user: ``python examples/exercise_2.py``. For explanations and checks: ``nsbox demo``.
 """
 
 from __future__ import annotations
 
-import sys
+import errno
 
 import nsbox
+from nsbox import lessons
 
 
 def main() -> None:
-    """Walk through the exercise."""
+    """Do the exercise."""
     print(nsbox.pstree())  # pstree -S
 
-    with nsbox.Shell("") as shell:  # the shell one has anyway
+    with nsbox.Shell("") as shell:  # a shell in the namespaces of the caller
         print("outside, $$ is", shell.run("echo $$"))
 
     with nsbox.Shell("mip") as shell:  # unshare -mipf
@@ -30,9 +31,10 @@ def main() -> None:
         second = broken.run("uname")
         print("without -f:", second, second.explanation)
 
-    forks = [sys.executable, "-m", "nsbox.exercise.pids"]
-    story = nsbox.run(forks, unshare="mip", mount_proc=True, pid_max=400, capture_output=True, text=True)
-    print("PIDs run out and are reused:", story.stdout)
+    with nsbox.Box("mip", pid_max=400) as box:
+        pids = lessons.exhaust_pids(box)
+        print(f"{pids.started} processes, then no free PID: {errno.errorcode[pids.errno]}")
+        print(f"PID {pids.freed} was freed; the next process has PID {pids.next}")
 
 
 if __name__ == "__main__":

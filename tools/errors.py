@@ -14,9 +14,9 @@ from nsbox.diagnosis.places import PLACES
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
 HEAD = f"""\
-# Errors, and what to do about them
+# Errors: causes and remedies
 
-When something cannot be started, nsbox says three things: which step failed, why, and what to do next.
+When a program cannot be started, the error of nsbox has three parts: which step failed, why, and what to do next.
 
 ```text
 step 'mount proc' failed: mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL): Operation not permitted
@@ -24,12 +24,12 @@ why: parts of /proc are hidden by mounts (/proc/kcore), and a new proc would sho
 next: start the container anew with the option added: docker run --security-opt systempaths=unconfined
 ```
 
-A *step* is one thing nsbox does on the way to your program; `nsbox explain` lists them all. The *why* is never guessed:
-it is read from the machine at that moment. Where nothing can be read that would decide, the message says so and names
-what comes into question. In Python the three parts are `error.step`, `error.evidence` and `error.hint`, and
-`error.cause` is the name under which the cause is described here.
+A *step* is what nsbox carries out before your program starts, most often one system call. `nsbox explain` lists all
+steps. The *why* is not a guess: nsbox reads it from the machine when the step has failed. If nothing there shows the
+cause, the error lists the possible causes. In Python the three parts are `error.step`, `error.evidence` and
+`error.hint`. `error.cause` is the name of the cause on this page.
 
-`nsbox doctor` looks for all of this before anything has failed.
+`nsbox doctor` looks for all causes before anything fails.
 
 This page has all {len(CAUSES)} causes. It is generated from the code by `tools/errors.py`.
 """
@@ -45,7 +45,7 @@ def page() -> str:
 
 
 def _contents() -> Iterator[str]:
-    yield "| cause | what is the matter | kernel's number |"
+    yield "| cause | meaning | error number |"
     yield "| --- | --- | --- |"
     for cause in CAUSES.values():
         yield f"| [{cause.name}](#{cause.name}) | {cause.title} | {_numbers(cause) or 'any'} |"
@@ -61,11 +61,11 @@ def _section(cause: Cause) -> Iterator[str]:
     yield f"**{cause.title}.** {cause.meaning}\n"
     why, remedy = (text.format(**cause.example) for text in (cause.why, cause.remedy))
     if cause.traceless is None:
-        yield f"- nsbox says: *{why}*"
+        yield f"- nsbox reports: *{why}*"
     elif cause.example or cause.name in ("chroot", "root-is-no-mount", "too-deep"):
-        yield f"- nsbox says, if it can be seen: *{why}*; otherwise it is named as one that comes into question"
+        yield f"- nsbox reports, if the machine shows it: *{why}*; otherwise nsbox lists it as a possible cause"
     else:
-        yield "- It leaves no trace, so nsbox only names it as one that comes into question"
+        yield "- The machine does not show it, so nsbox only lists it as a possible cause"
     yield f"- What to do: {remedy}"
     for place in PLACES:
         if place in cause.places:
@@ -77,9 +77,11 @@ def _section(cause: Cause) -> Iterator[str]:
 
 
 def main() -> int:
-    """Write the page, or with --check compare it."""
+    """Write the page, or with --check compare it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with status 1 if the page is out of date"
+    )
     text = page().rstrip("\n") + "\n"
     if not parser.parse_args().check:
         PAGE.write_text(text)

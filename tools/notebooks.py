@@ -1,7 +1,7 @@
-"""Execute the lessons in `notebooks/` and write them with what they show, or check that they are executed.
+"""Execute the lessons in `notebooks/` and store their outputs, or check that the stored outputs are up to date.
 
-They are executed in a box with a small process table of its own, as root, or as the user that the notebook's metadata
-name (`nsbox.user`), who has to be able to execute this Python.
+A lesson is executed in new namespaces, so that its process table is small. It is executed as root, or as the user that
+its metadata name (`nsbox.user`). That user must be able to execute this Python.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-# Python is started by its bare name, as that is shown in tables of processes; jupyter_client would put in a path.
+# The bare name of Python is shown in the tables of processes; jupyter_client would use its path.
 COMMAND = ["sh", "-c", 'exec python -m ipykernel_launcher -f "$0"', "{connection_file}"]
 
 
 def executed(notebook: Any) -> Any:
-    """Execute a notebook in this process' namespaces, and return it with what it shows and nothing that only varies."""
+    """Execute a notebook in the namespaces of this process; return it with its outputs and fixed metadata."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         spec = place / "kernels" / "python3"
@@ -54,26 +54,26 @@ def executed(notebook: Any) -> Any:
 
 
 def sources(notebook: Any) -> str:
-    """Return a digest of everything that is executed."""
+    """Return a digest of all code cells."""
     texts = (cell.source for cell in notebook.cells if cell.cell_type == "code")
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def problems(notebook: Any) -> list[str]:
-    """Say why a notebook does not look as if it had been executed as it is."""
+    """Return the reasons why the outputs of a notebook are not up to date."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     found = []
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
-        found.append("its cells have not been executed in their order")
+        found.append("its cells were not executed in their order")
     if any(output.output_type == "error" for cell in code for output in cell.outputs):
         found.append("one of its cells failed")
     if notebook.metadata.get("nsbox", {}).get("sources") != sources(notebook):
-        found.append("it has been changed since it was executed")
+        found.append("it was changed after its execution")
     return found
 
 
 def without_answers(notebook: Any) -> Any:
-    """Return a notebook as students get it: nothing executed, and dots for the answers."""
+    """Return a notebook for students: without outputs, and with dots instead of answers."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -83,7 +83,7 @@ def without_answers(notebook: Any) -> Any:
 
 @contextlib.contextmanager
 def group() -> Iterator[str]:
-    """Make a control group of version 2 to be in, so that one can see that it is hidden; empty where there is none."""
+    """Make a cgroup of version 2 for the lesson on cgroup namespaces; yield its path, empty if none can be made."""
     own = next(line[3:] for line in Path("/proc/self/cgroup").read_text().split("\n") if line.startswith("0::"))
     points = [mount.point for mount in nsbox.mounts() if mount.fstype == "cgroup2"]
     place = Path(points[0] + own) / f"course-{os.getpid()}" if points else Path()
@@ -99,7 +99,7 @@ def group() -> Iterator[str]:
 
 
 def execute(path: Path) -> None:
-    """Execute a notebook in a box, and write it."""
+    """Execute a notebook in new namespaces, and write it."""
     notebook = nbformat.read(path, as_version=4)
     user = notebook.metadata.get("nsbox", {}).get("user", 0)
     rights = {"user": user, "group": user, "extra_groups": []} if user else {}
@@ -119,13 +119,20 @@ def execute(path: Path) -> None:
 
 
 def main() -> None:
-    """Do it."""
+    """Execute, check or copy the notebooks."""
     parser = argparse.ArgumentParser(description=__doc__)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--check", action="store_true", help="compare only")
-    how.add_argument("--students", type=Path, metavar="DIRECTORY", help="write copies without answers there")
+    how.add_argument(
+        "--check", action="store_true", help="execute nothing; exit with status 1 if outputs are out of date"
+    )
+    how.add_argument(
+        "--students",
+        type=Path,
+        metavar="DIRECTORY",
+        help="write copies for students to this directory, without answers and outputs",
+    )
     how.add_argument("--here", nargs="+", help=argparse.SUPPRESS)
-    parser.add_argument("notebook", nargs="*", type=Path, help="by default all of them")
+    parser.add_argument("notebook", nargs="*", type=Path, help="a notebook; default: all")
     options = parser.parse_args()
     if options.here:
         *groups, path = options.here
@@ -142,7 +149,7 @@ def main() -> None:
         elif options.check:
             for problem in problems(notebook):
                 failed = True
-                print(f"{path.name}: {problem}; run tools/notebooks.py")
+                print(f"{path.name}: {problem}. Run `make notebooks`")
         else:
             execute(path)
     sys.exit(failed)

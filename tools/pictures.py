@@ -1,4 +1,4 @@
-"""Make the pictures in `docs/pictures` from made-up processes, or check that they are what would be made."""
+"""Generate the pictures in `docs/pictures` from invented processes, or check that they are up to date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOST = NamespaceIds(
 
 
 def process(pid: int, ppid: int, name: str, namespaces: NamespaceIds = HOST, *inner: int, **others: Any) -> Process:
-    """Return a process. It is in the namespaces of the machine unless others are given, and has inner PIDs, too."""
+    """Return a process, by default in the namespaces of the machine; `inner` are its PIDs in nested namespaces."""
     values: dict[str, Any] = {
         "pid": pid, "ppid": ppid, "pgid": pid, "sid": pid, "tty_nr": 0, "tpgid": -1, "state": "S", "nice": 0,
         "owner": 0, "thread_count": 1, "comm": name.encode(), "kernel_thread": False, "start_ticks": 100 * pid,
@@ -44,7 +44,7 @@ DEEPER = IN_BOX._replace(user=4026532300, mount=4026532301, uts=4026532302, net=
 
 
 def workshop() -> list[Process]:
-    """Return the processes of a machine on which somebody does the exercise, and another one joins."""
+    """Return the processes of a machine on which one student does the exercise and another one joins the namespaces."""
     return [
         process(1, 0, "systemd"),
         process(300, 1, "auditd", HOST._replace(mount=4026532190), thread_count=2),
@@ -77,7 +77,7 @@ DAEMONS = (
 
 
 def classroom() -> list[Process]:
-    """Return 300 processes: services, students at different places of the exercise, and a few containers."""
+    """Return 300 processes: services, students at different steps of the exercise, and a few containers."""
     found = [process(1, 0, "systemd")]
     pids = iter(range(2, 1000))
 
@@ -111,13 +111,13 @@ def classroom() -> list[Process]:
 
 
 def snapshot(processes: list[Process]) -> Snapshot:
-    """Return a snapshot with nothing but processes."""
+    """Return a snapshot that has only processes."""
     table = ProcessTable(processes, boot=0.0, read_at=9000.0)
     return Snapshot(table, NamespaceTable(()), MountTable(()), IpcTable(()))
 
 
 def comparison() -> Comparison:
-    """Compare the outside with the box of the exercise."""
+    """Compare the processes outside with those in the box of the exercise."""
     inside = {one.pid: one.pids[1] for one in workshop() if len(one.pids) > 1}
 
     def seen(one: Process) -> Process:
@@ -130,19 +130,21 @@ def comparison() -> Comparison:
 
 
 def pictures() -> Iterator[tuple[str, str]]:
-    """Make all pictures: the name and the document of each."""
-    everything = workshop()
-    yield "box", ProcessTree([*everything[:10], everything[10]], root=8101).svg()
-    yield "workshop", ProcessTree(everything).svg()
+    """Yield all pictures: the name and the document of each."""
+    processes = workshop()
+    yield "box", ProcessTree([*processes[:10], processes[10]], root=8101).svg()
+    yield "workshop", ProcessTree(processes).svg()
     yield "classroom", ProcessTree(classroom()).svg()
-    yield "diff", diff(snapshot(everything[:12]), snapshot([*everything[:11], *everything[13:16]])).svg()
+    yield "diff", diff(snapshot(processes[:12]), snapshot([*processes[:11], *processes[13:16]])).svg()
     yield "compare", comparison().svg()
 
 
 def main() -> int:
-    """Write the pictures, or with --check compare them."""
+    """Write the pictures, or with --check compare them; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with status 1 if a picture is out of date"
+    )
     check = parser.parse_args().check
     stale = []
     for name, document in pictures():

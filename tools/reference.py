@@ -1,4 +1,4 @@
-"""Generate `docs/reference.md` from the docstrings of the public names, or check that it is what would be generated."""
+"""Generate `docs/reference.md` from the docstrings of the public names, or check that it is up to date."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """\
 # Reference
 
-Everything public, with its types, units and errors. A *pid* argument can also be anything that has one: a `Popen`, a
-`Box`, a `Process`. Times are in seconds, sizes in bytes. `SpecError` is a `ValueError`: nothing has been started then.
+All public names, with their types, units and errors. Where a PID is expected, an object with a PID is accepted as well:
+a `Popen`, a `Box`, a `Process`. Times are in seconds, sizes in bytes. `SpecError` is a `ValueError`, raised before
+anything is started.
 
-This page is generated from the docstrings by `tools/reference.py`; in Python, `help(nsbox.run)` says the same.
+This page is generated from the docstrings by `tools/reference.py`. In Python, `help(nsbox.run)` shows the same text.
 """
 
 THEMES = {
     "Running programs": ("start.run", "start.popen", "start.aio", "start.fork_exec", "start.shell", "spec.spec"),
-    "More than namespaces": ("spec.mounts", "spec.limits"),
+    "Mounts and limits": ("spec.mounts", "spec.limits"),
     "Boxes": ("box.box",),
     "Networks": ("box.veth",),
-    "Joining what exists": ("start.enter", "spec.joins", "namespaces.handle", "namespaces.pid_numbers"),
+    "Joining existing namespaces": ("start.enter", "spec.joins", "namespaces.handle", "namespaces.pid_numbers"),
     "The calling thread": ("namespaces.scope",),
     "Python functions": ("tasks.boxed", "tasks.executor", "tasks.outcome"),
     "Seeing": (
@@ -50,7 +51,7 @@ THEMES = {
     "Explaining": ("command.explain", "diagnosis.doctor"),
     "Errors": ("errors",),
 }
-"""The parts of the page: the modules whose names each has."""
+"""The sections of the page, and the modules whose names each of them lists."""
 
 MODULES = {
     "nsbox.lessons": "Lessons about PIDs and IPC",
@@ -58,7 +59,7 @@ MODULES = {
     "nsbox.testinfra": "pytest-testinfra",
     "nsbox.raw": "The bare system calls",
 }
-"""Modules that are public themselves."""
+"""Public modules."""
 
 PARTS = {"Args": "Arguments", "Attributes": "Attributes", "Raises": "Raises", "Returns": "Returns", "Yields": "Yields"}
 ENTRY = re.compile(r"(\*{0,2}[\w.]+): ")
@@ -92,14 +93,14 @@ def _anchor(title: str) -> str:
 
 
 def _names(modules: tuple[str, ...]) -> list[str]:
-    """Return the names in the order of their modules; what comes from elsewhere is described there."""
+    """Return the public names that these modules define, in the order of the modules."""
     defined = {f"nsbox.{module}": place for place, module in enumerate(modules)}
     found = [name for name in nsbox.__all__ if getattr(getattr(nsbox, name), "__module__", None) in defined]
     return sorted(found, key=lambda name: defined[getattr(nsbox, name).__module__])
 
 
 def _described(name: str, thing: object) -> Iterator[str]:
-    """Return a class with its members, or a function; constants are named in the text of their module."""
+    """Return the sections of a class and its members, or of a function. Constants are in the text of their module."""
     if inspect.isclass(thing):
         bases = ", ".join(base.__name__ for base in thing.__bases__ if base is not object)
         yield f"### `{name}`\n"
@@ -122,7 +123,7 @@ def _described(name: str, thing: object) -> Iterator[str]:
 
 
 def _members(cls: type) -> list[str]:
-    """Return the public methods and properties that nsbox itself gives the class, and describes."""
+    """Return the public methods and properties of a class that nsbox defines and that have a docstring."""
     found = {}
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("nsbox"):
@@ -138,7 +139,7 @@ def _is_error(cls: type) -> bool:
 
 
 def _own_text(function: object) -> bool:
-    """Whether a constructor has a docstring of its own."""
+    """Return whether a constructor has its own docstring."""
     return inspect.isfunction(function) and bool(function.__doc__) and function.__module__.startswith("nsbox")
 
 
@@ -168,7 +169,7 @@ def _listed(parameters: list[inspect.Parameter]) -> Iterator[str]:
 
 
 def _text(thing: object) -> str:
-    """Return a docstring as Markdown: its parts as lists."""
+    """Return a docstring as Markdown, its parts as lists."""
     lines: list[str] = []
     part = ""
     for line in (inspect.getdoc(thing) or "").splitlines():
@@ -188,14 +189,16 @@ def _text(thing: object) -> str:
 
 
 def main() -> int:
-    """Write the page, or compare it."""
+    """Write the page, or with --check compare it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is not up to date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with status 1 if the page is out of date"
+    )
     text = page()
     if parser.parse_args().check:
         if text == PAGE.read_text():
             return 0
-        print(f"{PAGE.name} is not up to date: make stubs", file=sys.stderr)
+        print("docs/reference.md is out of date: run `make stubs`", file=sys.stderr)
         return 1
     PAGE.write_text(text)
     return 0

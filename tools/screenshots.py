@@ -1,7 +1,7 @@
 """Execute a notebook in JupyterLab, in a headless Chromium, and write a picture of each cell to `docs/pictures`.
 
-Needs `jupyterlab`, `playwright` and `pillow` from PyPI, and a `chromium`. The server runs in a box, so that the tree of
-processes is a small one.
+This needs `jupyterlab`, `playwright` and `pillow` from PyPI, and a `chromium`. The server runs in new namespaces, with
+a small tree of processes.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ CELLS = {
     "plan": "%explain unshare -mipf --mount-proc",
     "question": "answer = (lab.pid, 1)\nquiz.check(answer, quiz.numbers(lab))",
     "doctor": "%nsdoctor",
-    # The last one, as nothing is executed behind an error.
+    # This is the last cell: no cell is executed after an error.
     "error": 'def build():\n    nsbox.run(["make"], unshare="mip", root="/srv/image")\n\nbuild()',
 }
-"""The cells, by the names of their pictures."""
-HIGHEST = {"doctor": 425}
-"""Where a picture of the beginning is enough, in pixels."""
+"""The cells, by the name of their picture."""
+MAX_HEIGHT_PIXELS = {"doctor": 425}
+"""Pictures that show only the upper part of a cell."""
 
 
 def notebook() -> object:
@@ -51,7 +51,7 @@ def notebook() -> object:
 
 
 def server(place: Path, token: str) -> tuple[nsbox.Popen, str]:
-    """Start JupyterLab in a box, and return it with its address."""
+    """Start JupyterLab in new namespaces; return its process and its address."""
     command = [
         "python", "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1",
         "--expose-app-in-browser", "--LabApp.news_url=None", f"--IdentityProvider.token={token}",
@@ -79,16 +79,16 @@ def photograph(page: Any, address: str, token: str, into: Path) -> None:
     page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status == 'idle'")
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    # Every cell has its number when it has been executed; none waits for input then.
+    # A cell that has been executed has a number.
     for number, cell in enumerate(page.locator(".jp-Notebook .jp-Cell").all(), 1):
         cell.locator(".jp-InputPrompt", has_text=f"[{number}]:").wait_for(timeout=60_000)
     page.wait_for_timeout(1000)
-    # The active cell has buttons on it.
+    # Jupyter shows buttons on the active cell, so select one that is not pictured.
     page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
     for name, cell in zip(CELLS, page.locator(".jp-Notebook .jp-Cell").all(), strict=True):
         box = cell.bounding_box()
         if name and box:
-            clip = {**box, "height": min(box["height"], HIGHEST.get(name, math.inf))}
+            clip = {**box, "height": min(box["height"], MAX_HEIGHT_PIXELS.get(name, math.inf))}
             picture = Image.open(io.BytesIO(page.screenshot(clip=clip)))
             picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
                 into / f"jupyter-{name}.png", optimize=True
@@ -96,9 +96,9 @@ def photograph(page: Any, address: str, token: str, into: Path) -> None:
 
 
 def main() -> None:
-    """Do it."""
+    """Start the server, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--into", type=Path, default=PLACE, help="by default docs/pictures")
+    parser.add_argument("--into", type=Path, default=PLACE, help="the directory; default: docs/pictures")
     parser.add_argument("--theme", choices=["light", "dark"], default="light", help="the colours of JupyterLab")
     options = parser.parse_args()
     token = secrets.token_hex()

@@ -1,4 +1,4 @@
-"""Generate `python/nsbox/_core.pyi` from the Rust sources, or check that it is what would be generated."""
+"""Generate `python/nsbox/_core.pyi` from the Rust sources, or check that it is up to date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STUB = Path(__file__).parent.parent / "python" / "nsbox" / "_core.pyi"
 
 
 def generate() -> str:
-    """Return the stub as maturin makes it, formatted. The dev profile keeps what it is made from; release strips it."""
+    """Return the formatted stub of maturin, from a build with the dev profile: the release profile strips its input."""
     tools = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as directory:
         maturin = [str(tools / "maturin"), "generate-stubs", "--quiet", "--features", "stubs", "--out", directory]
@@ -23,9 +23,11 @@ def generate() -> str:
 
 
 def main() -> int:
-    """Write the stub, or with --check compare it."""
+    """Write the stub, or with --check compare it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with status 1 if the stub is out of date"
+    )
     check = parser.parse_args().check
     stub = generate()
     if not check:

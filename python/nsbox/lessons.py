@@ -38,7 +38,7 @@ _LARGEST = 5000
 """With more PIDs than this the lesson would strain the machine."""
 _SLEEP = ["sleep", "1000"]
 # After the numbers have been handed out once, the kernel begins again here (kernel/pid.c, RESERVED_PIDS).
-_RESERVED = 300
+FIRST_REUSED_PID = 300
 _SHARED_MEMORY = "/dev/shm"
 
 
@@ -180,7 +180,7 @@ def exhaust_pids(box: Box) -> Exhaustion:
         refusal = crowd.grow(pid_max)
         numbers = [child.pid_inside for child in crowd.children]
         # Below this the kernel gives no number out a second time.
-        freed = next(number for number in numbers if number > _RESERVED)
+        freed = next(number for number in numbers if number > FIRST_REUSED_PID)
         crowd.end(freed)
         following = crowd.start().pid_inside
         return Exhaustion(pid_max, len(numbers), max(numbers), refusal, freed, following)
@@ -196,7 +196,7 @@ def reuse_a_pid(box: Box) -> Reuse:
     _small(box)
     with _Crowd(box) as crowd:
         first = crowd.start()
-        while first.pid_inside <= _RESERVED:
+        while first.pid_inside <= FIRST_REUSED_PID:
             crowd.end(first.pid_inside)
             first = crowd.start()
         number = first.pid_inside

@@ -26,16 +26,16 @@ BAD_CELLS = {
     WITHOUT: ("SpawnError", "step 'root' failed", ["call", "who", "why", "next", "cause"]),
     "nsbox.run(['true'], unshare='zz')": ("SpecError", "'z' in 'zz' is no namespace", []),
     "%%unshare -mipx\ntrue": ("UsageError", "invalid option -- 'x'", []),
-    "%%unshare --name nobody\ntrue": ("UsageError", "no shell named 'nobody'", []),
+    "%%unshare --name nobody\ntrue": ("UsageError", "no shell is named 'nobody'", []),
     "%%unshare\ntrue": ("UsageError", "no namespaces are given", []),
     "%%unshare -mip --name class\ntrue": ("UsageError", "cannot be the name of a variable", []),
     "%%unshare -mipf --name taken\ntrue": ("UsageError", "'taken' is a variable", []),
-    "%%unshare -mip --name lab\ntrue": ("UsageError", "was not started like this", []),
+    "%%unshare -mip --name lab\ntrue": ("UsageError", "was started with other options", []),
     "%%unshare -mipf python3\ntrue": ("UsageError", "a cell is typed into a shell", []),
     "%%unshare -mipf --kill-child=TERM\ntrue": ("UsageError", "--kill-child", []),
     "%%unshare -mipf --timeout soon\ntrue": ("UsageError", "failed to parse timeout", []),
     "%%unshare -mipf 'quote\ntrue": ("UsageError", "No closing quotation", []),
-    "%%unshare --name lab\nfor i in 1 2; do": ("SpecError", "nothing was typed", [""]),
+    "%%unshare --name lab\nfor i in 1 2; do": ("SpecError", "not run: syntax error", [""]),
     "%%unshare --name lab\n: " + "x" * 5000: ("SpecError", "a terminal takes", []),
     "%%nsenter nobody\ntrue": ("UsageError", "neither a PID nor a variable", []),
     "%%nsenter\ntrue": ("UsageError", "no target is given", []),
@@ -50,7 +50,7 @@ BAD_CELLS = {
     "%pstree 4194305": ("UsageError", "no process 4194305", []),
     "%lsns --type=nothing": ("SpecError", "'nothing'", []),
     "%explain ls": ("UsageError", "can be explained", []),
-    "%%unshare -mipf --timeout 0.3\nsleep 1000": ("CellTimeoutError", "not over after 0.3 seconds", []),
+    "%%unshare -mipf --timeout 0.3\nsleep 1000": ("CellTimeoutError", "timeout after 0.3 seconds", []),
 }
 CELLS = {
     "load": "%load_ext nsbox\nimport nsbox, os\ntaken = {}",
@@ -119,7 +119,7 @@ def test_a_shell_goes_on_over_cells(shown: dict[str, Shown]) -> None:
     assert shown["no words"].stdout == "/proc/1\n"
     assert shown["variable"].text == "(1, True)"
     assert shown["new"].stdout != "/usr\n"
-    assert shown["end"].text == "the shell lab has ended with exit status 7"
+    assert shown["end"].text == "the shell lab exited with status 7"
     assert shown["again"].stdout == "1\n"
 
 
@@ -146,7 +146,7 @@ def test_a_box_goes_on_over_cells(shown: dict[str, Shown]) -> None:
     """Its init is PID 1; what a shell leaves in it lives on, also when the shell has ended."""
     assert shown["box"].stdout == "tested\n2\n"
     assert {"nsbox-init", "sleep"} <= set(shown["box goes on"].stdout.split())
-    assert shown["box goes on"].text == "the shell box has ended with exit status 3"
+    assert shown["box goes on"].text == "the shell box exited with status 3"
     assert shown["box lives"].stdout.endswith("\n0\n")
 
 
@@ -274,6 +274,6 @@ def test_interrupts_and_ends(who: Who, place: Path) -> None:
     for name, shown in zip(["lab", "lab", "lab", "box", "second"], ends.interrupted, strict=True):
         assert shown.stdout.replace("Killed", "").split() == ["running", "|"], (name, shown)
         assert shown.error == "CellInterrupt"
-        assert shown.lines == [f"interrupted: what ran in the foreground has ended, and {name} goes on"]
+        assert shown.lines == [f"interrupted: the foreground job has ended; the shell {name} is still there"]
     assert [shown.stdout for shown in ends.after] == ["1\n/usr\n", "1\n"]
     assert ends.left == {"interrupt": [], "restart": [], "death": [], "shutdown": []}

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def shown(text: str) -> None:
     """Assert that the whole exercise was shown, in 80 columns."""
     lines = text.splitlines()
-    assert lines[-1] == f"{CHECKS} checks held.", text
+    assert lines[-1] == f"{CHECKS} checks passed.", text
     assert [line for line in lines if len(line) > 80] == []
     assert sum(line.startswith("   ok ") for line in lines) == CHECKS
 
@@ -94,7 +94,7 @@ def test_forbidden_namespaces() -> None:
     result = nsbox.run(["sh", "-c", command], unshare="U", capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "user.max_pid_namespaces" in result.stdout
-    assert "8 steps cannot be shown on this machine" in result.stdout
+    assert "8 steps skipped" in result.stdout
 
 
 def test_example() -> None:
@@ -103,4 +103,4 @@ def test_example() -> None:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "inside, $$ is 1" in text
     assert "PID namespace has lost its PID 1" in text
-    assert '"error": "EAGAIN"' in text
+    assert "then no free PID: EAGAIN" in text

@@ -126,9 +126,9 @@ def test_differences(who: Who, written: Callable[..., Path]) -> None:
     """))  # fmt: skip
     assert outcomes(result) == ["failed", "failed", "failed", "passed", "passed", "passed"]
     assert [step.why for step in result.results[:3]] == [
-        "--- written\n+++ now\n a\n-c\n+b",
-        "--- written\n+++ now\n-unexpected",
-        "ended with status 1, not 0",
+        "--- expected\n+++ actual\n a\n-c\n+b",
+        "--- expected\n+++ actual\n-unexpected",
+        "exit status 1, expected 0",
     ]
     assert not result.passed
 
@@ -147,8 +147,8 @@ def test_a_step_that_hangs(who: Who, written: Callable[..., Path]) -> None:
         ```
     """))  # fmt: skip
     assert outcomes(result) == ["failed", "passed", "failed", "not run"]
-    assert result.results[0].why == "not done after 0.5 seconds; so far:\nso far"
-    assert "had ended before" in result.results[3].why
+    assert result.results[0].why == "timeout after 0.5 seconds; output so far:\nso far"
+    assert "had exited before" in result.results[3].why
 
 
 @pytest.mark.parametrize("unshare", ["mount", "pid"])
@@ -220,10 +220,10 @@ def test_command(written: Callable[..., Path], capsys: pytest.CaptureFixture[str
     """``nsbox check``: a line for each step, and a status."""
     good, bad = written("$ true\n", "good.txt"), written("$ echo a\nb\n", "bad.txt")
     assert main(["check", str(good)]) == 0
-    assert capsys.readouterr().out == f"{good}: 1 of 1 steps as written\nok      1  true\n"
+    assert capsys.readouterr().out == f"{good}: 1 of 1 steps passed\nok      1  true\n"
     assert main(["check", str(good), str(bad)]) == 1
     assert (
-        "NOT     1  echo a\n           --- written\n           +++ now\n           -b\n           +a\n"
+        "FAIL    1  echo a\n           --- expected\n           +++ actual\n           -b\n           +a\n"
         in capsys.readouterr().out
     )
     assert main(["check", "--list", str(bad)]) == 0

@@ -336,7 +336,7 @@ def test_example(who: Who) -> None:
         return out.getvalue()
 
     code = compile(path.read_text(), path, "exec")
-    assert "10.0.1.2 hears from 10.0.0.1: hello through the router" in who(check)
+    assert "10.0.1.2 received from 10.0.0.1: hello through the router" in who(check)
 
 
 def test_socket_of_a_box(who: Who) -> None:

@@ -102,7 +102,7 @@ def test_page(root: Trial, rootless: Trial, words: str) -> None:
     assert words in " ".join(page.split())
     assert all(f"\n{kind} " in page for kind in [*KINDS, "proc", "all"])
     assert all(f"\n{number:2}  " in page for number in range(1, 15))
-    assert max(map(len, page.splitlines())) <= 110
+    assert max(map(len, page.splitlines())) <= 80
     assert words in repr(found)
 
 

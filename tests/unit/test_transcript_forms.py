@@ -225,9 +225,9 @@ def test_cram(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("note", "problem"),
     [
-        ("mask pids", "line 2: nsbox: mask pids: mask: 'pids' is none of pid, time"),
-        ("masks", "the words are mask, timeout"),
-        ("", "the words are mask, timeout"),
+        ("mask pids", "line 2: nsbox: mask pids: mask: 'pids' is unknown; the masks are pid, time"),
+        ("masks", "the directives are mask, timeout"),
+        ("", "the directives are mask, timeout"),
         ("timeout soon", "could not convert"),
         ("status", "invalid literal"),
     ],
@@ -242,7 +242,8 @@ def test_unknown_form(tmp_path: Path) -> None:
     """The forms have names."""
     (tmp_path / "page").write_text("$ true\n")
     assert [step.command for step in read(tmp_path / "page", "prompts").steps] == ["true"]
-    with pytest.raises(SpecError, match="form: 'html' is none of markdown, asciidoc, prompts, bare, cram"):
+    message = "form: 'html' is unknown; the forms are markdown, asciidoc, prompts, bare, cram"
+    with pytest.raises(SpecError, match=message):
         read(tmp_path / "page", "html")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.transcript.match import diff, line_matches, masked, matches, written_as
+from nsbox.transcript.match import as_expected, diff, line_matches, masked, matches
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_ellipses_like_a_pattern(expected: list[str], actual: list[str]) -> None
 def test_diff_is_empty_for_the_same(lines: list[str]) -> None:
     """And what is the same is kept as it is."""
     assert diff(lines, lines) == ""
-    assert written_as(lines, lines, ()) == lines
+    assert as_expected(lines, lines, ()) == lines
 
 
 def test_diff_shows_what_differs() -> None:
     """Masked, with lines that matched by a pattern as they are written."""
     text = diff(["a ... z", "7128", "same", "old"], ["a to z", "4711", "same", "new"], ["pid"])
-    assert text.splitlines() == ["--- written", "+++ now", " <pid>", " same", "-old", "+new"]
+    assert text.splitlines() == ["--- expected", "+++ actual", " <pid>", " same", "-old", "+new"]

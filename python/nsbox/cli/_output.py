@@ -1,15 +1,15 @@
-"""Where the text goes: how wide that is, and which characters it takes."""
+"""The output: its width, the characters that it takes, and messages about wrong usage."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-__all__ = ["is_utf8", "takes_box_drawing", "terminal_width", "width", "write"]
+__all__ = ["is_utf8", "takes_box_drawing", "terminal_width", "usage_error", "width", "write"]
 
 
 def width() -> int | None:
-    """Return where lines are to be cut: $COLUMNS, else the width of the terminal, else nowhere."""
+    """Return the column at which lines are cut: $COLUMNS, else the width of the terminal, else None."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and int(columns) > 0:
         return int(columns)
@@ -20,21 +20,27 @@ def width() -> int | None:
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal that is written to; nothing for files and pipes."""
+    """Return the width of the terminal that is written to; None for files and pipes."""
     return width() if sys.stdout.isatty() else None
 
 
 def is_utf8() -> bool:
-    """Tell whether the output takes all characters."""
+    """Return whether the output takes all characters."""
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def takes_box_drawing() -> bool:
-    """Tell whether the output is a terminal that shows box drawing characters; files and pipes get ASCII."""
+    """Return whether the output is a terminal that shows box drawing characters; files and pipes get ASCII."""
     return sys.stdout.isatty() and is_utf8()
 
 
 def write(text: str) -> None:
-    """Print text; characters that the output does not know become question marks."""
+    """Print text; characters that the encoding of the output does not have become question marks."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding, "replace"))
+
+
+def usage_error(command: str, error: Exception) -> int:
+    """Print that the arguments of a command are wrong, and return the exit status."""
+    print(f"nsbox {command}: {error}\nTry 'nsbox {command} --help' for more information.", file=sys.stderr)
+    return 1

@@ -1,4 +1,4 @@
-"""``nsbox check``: the terminal sessions of handouts, run again and compared."""
+"""``nsbox check``: run the commands of a handout again and compare their output."""
 
 from __future__ import annotations
 
@@ -18,21 +18,31 @@ __all__ = ["configure", "execute"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="Markdown, AsciiDoc, text with prompts, or cram's .t")
-    parser.add_argument("--update", action="store_true", help="write what comes out now into the files")
-    parser.add_argument("--commands", action="store_true", help="compare no output; commands must end with status 0")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="for each step, by default 10")
-    parser.add_argument("--mask", action="append", default=[], choices=sorted(MASKS), help="compare without these")
-    parser.add_argument("--form", choices=FORMS, help="how the files are written, where their names do not tell")
     parser.add_argument(
-        "--unshare", default="mount", metavar="NAMESPACES", help="new around everything, by default mount"
+        "files", nargs="+", metavar="FILE", help="a handout: Markdown, AsciiDoc, plain text or a .t file of cram"
     )
-    parser.add_argument("--list", action="store_true", help="only list the commands that would be typed")
-    parser.add_argument("--json", action="store_true", help="print results as JSON, a line for each file")
+    parser.add_argument("--update", action="store_true", help="write the new output into the files")
+    parser.add_argument("--commands", action="store_true", help="do not compare output, only exit statuses")
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="the timeout of each command; default: 10"
+    )
+    parser.add_argument(
+        "--mask",
+        action="append",
+        default=[],
+        choices=sorted(MASKS),
+        help="do not compare these parts of lines; can be repeated",
+    )
+    parser.add_argument("--form", choices=FORMS, help="the form of the files, if their names do not show it")
+    parser.add_argument(
+        "--unshare", default="mount", metavar="NAMESPACES", help="new namespaces for all commands; default: mount"
+    )
+    parser.add_argument("--list", action="store_true", help="list the commands without running them")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON, one line for each file")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Check the files; the status is 1 if a step was not as written."""
+    """Check the files; return 1 if an output or exit status differs from the file, 2 for a file without commands."""
     transcripts = [read(file, options.form) for file in options.files]
     if options.list:
         for transcript in transcripts:
@@ -40,7 +50,11 @@ def execute(options: argparse.Namespace) -> int:
                 _output.write(f"{transcript.path}:{step.line}: {step.command}")
         return 0
     if empty := [transcript for transcript in transcripts if not transcript.steps]:
-        print(f"nsbox check: {empty[0].path}: no commands found in it", file=sys.stderr)
+        print(
+            f"nsbox check: {empty[0].path}: no commands found. "
+            "Commands begin with a prompt ($ or #), or are in a block ```sh; to set the form: --form",
+            file=sys.stderr,
+        )
         return 2
     return max(_check(transcript, options) for transcript in transcripts)
 
@@ -77,7 +91,7 @@ def _as_json(checked: Checked) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file so that there is never half of it."""
+    """Replace a file in one step: a reader never sees a part of the new text."""
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
     ) as new:

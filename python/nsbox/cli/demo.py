@@ -1,4 +1,4 @@
-"""``nsbox demo``: the workshop exercise, live, step by step."""
+"""``nsbox demo``: the workshop exercise, step by step, on this kernel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ __all__ = ["configure", "execute"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add no arguments: there is one exercise."""
-    parser.epilog = "The exit status is 1 if a check does not hold. Steps that this machine forbids say so."
+    parser.epilog = (
+        "The exit status is 1 if a check fails. A step that this machine does not allow is skipped, with the reason."
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Walk through the exercise."""
+    """Run all steps of the exercise; return the exit status."""
     del options
     return Exercise().run()

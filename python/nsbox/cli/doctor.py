@@ -1,4 +1,4 @@
-"""``nsbox doctor``: what this machine, user and container allow, why not, and what to do."""
+"""``nsbox doctor``: what this machine, user and container allow, why the rest is refused, and what to do."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print everything as JSON")
     form.add_argument(
         "--require", metavar="KINDS",
-        help="print nothing unless these cannot be had together, such as pid,user or mip; for scripts",
+        help="for scripts: only test whether these namespaces can be made together; for example mip or pid,user",
     )  # fmt: skip
-    parser.epilog = "The exit status is 1 if no namespaces can be made at all, or not those that are required."
+    parser.epilog = "The exit status is 1 if no namespace can be made; with --require, if one of those cannot be made."
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Ask, and print."""
+    """Print what is allowed; return the exit status."""
     if options.require is not None:
         trial = require(options.require)
         if not trial.works:

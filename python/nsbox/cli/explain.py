@@ -1,9 +1,8 @@
-"""``nsbox explain``: what a command line does, step by step, and why. Nothing is done."""
+"""``nsbox explain``: what a command line does, step by step, and why. Nothing is carried out."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 
 from nsbox.cli import _output
@@ -18,22 +17,25 @@ Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
        nsbox explain [--json] [--] nsenter [options] [program [argument...]]
        nsbox explain [--json] [--] nsbox run [options] program [argument...]
 
-Show what a command line does: each system call, the command for the same by hand, the manual page, and why. Nothing is
-done.
+Show what a command line does: each system call, a command that does the same,
+the manual page, and why. Nothing is carried out.
+
+Example: nsbox explain unshare -mipf
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Explain what follows the options."""
+    """Explain the command line that follows the options; return the exit status."""
     try:
         found, words = parse(_OPTIONS, arguments)
         names = {option.name for option, _ in found}
         if "help" in names:
             print(f"{_USAGE}\n{help_text(_OPTIONS)}")
             return 0
+        if not words:
+            raise UsageError("no command line is given. Example: nsbox explain unshare -mipf")
         explanation = explain(words)
     except UsageError as error:
-        print(f"nsbox explain: {error}\nTry 'nsbox explain --help' for more information.", file=sys.stderr)
-        return 1
+        return _output.usage_error("explain", error)
     _output.write(json.dumps(explanation.data(), indent=2) if "json" in names else str(explanation))
     return 0

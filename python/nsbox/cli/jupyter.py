@@ -1,4 +1,4 @@
-"""``nsbox jupyter``: a notebook kernel in namespaces of its own, for whatever starts kernels by their names."""
+"""``nsbox jupyter``: install a Jupyter kernel that runs in new namespaces; programs start it by its name."""
 
 from __future__ import annotations
 
@@ -17,39 +17,47 @@ from nsbox.spec.kinds import namespace_names
 __all__ = ["configure", "execute"]
 
 _NAME = "python3-nsbox"
+_INSTALL = "install a kernel: the ipykernel of this Python, in new namespaces"
+_UNINSTALL = "remove a kernel that was installed by nsbox jupyter"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    install = actions.add_parser("install", help="write a kernelspec of this Python's ipykernel, in new namespaces")
-    remove = actions.add_parser("uninstall", help="remove such a kernelspec")
+    install = actions.add_parser("install", help=_INSTALL, description=_INSTALL)
+    remove = actions.add_parser("uninstall", help=_UNINSTALL, description=_UNINSTALL)
     for action in (install, remove):
         places = action.add_mutually_exclusive_group()
-        places.add_argument("--user", action="store_true", help="for this user, instead of the whole machine")
-        places.add_argument("--prefix", metavar="DIR", help="below this directory, as of a virtual environment")
+        places.add_argument("--user", action="store_true", help="only for this user, not for all users")
+        places.add_argument("--prefix", metavar="DIR", help="below this directory, for example a virtual environment")
         places.add_argument(
-            "--sys-prefix", action="store_const", dest="prefix", const=sys.prefix, help="in this Python's environment"
+            "--sys-prefix",
+            action="store_const",
+            dest="prefix",
+            const=sys.prefix,
+            help="in the environment of this Python",
         )
-        action.add_argument("--name", default=_NAME, help="the name of the kernel, by default %(default)s")
-    install.add_argument("--display-name", metavar="TEXT", help="what users choose it by")
-    install.add_argument("--unshare", default="mip", metavar="NAMESPACES", help="the new ones, by default %(default)s")
+        action.add_argument("--name", default=_NAME, help="the name of the kernel; default: %(default)s")
+    install.add_argument("--display-name", metavar="TEXT", help="the name that users see")
+    install.add_argument(
+        "--unshare", default="mip", metavar="NAMESPACES", help="the new namespaces; default: %(default)s"
+    )
     install.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE",
-        help="a further option of nsbox.Spec, in JSON or as a word; mount_proc=true is there with a PID namespace",
+        help="an option of nsbox.Spec, its value in JSON or plain; with a PID namespace mount_proc=true is the default",
     )  # fmt: skip
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Do it, and print where."""
+    """Install or remove the kernel and print its directory; return the exit status."""
     try:
-        import ipykernel.kernelspec  # noqa: F401, PLC0415 - may be missing
+        import ipykernel.kernelspec  # noqa: F401, PLC0415 - an optional dependency
 
         from nsbox.kernel_provisioner import spec_from  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise NsboxError(f"needs {error.name}; pip install 'nsbox[jupyter]'") from None
+        raise NsboxError(f"the module {error.name} is missing\nnext: pip install 'nsbox[jupyter]'") from None
     if "/" in options.name:
-        raise SpecError(f"--name: {options.name!r} is no name of a kernel")
+        raise SpecError(f"--name: {options.name!r} cannot be the name of a kernel: it has a slash")
     if options.action == "uninstall":
         _output.write(f"removed {_remove(options)}")
         return 0
@@ -103,8 +111,8 @@ def _remove(options: argparse.Namespace) -> Path:
     try:
         metadata = json.loads((directory / "kernel.json").read_text()).get("metadata", {})
     except FileNotFoundError:
-        raise NsboxError(f"there is no kernel {options.name!r} in {directory.parent}") from None
+        raise NsboxError(f"no kernel {options.name!r} in {directory.parent}\nnext: jupyter kernelspec list") from None
     if metadata.get("kernel_provisioner", {}).get("provisioner_name") != "nsbox":
-        raise NsboxError(f"{directory} is a kernel without nsbox, and stays")
+        raise NsboxError(f"not removed: the kernel in {directory} was not installed by nsbox")
     shutil.rmtree(directory)
     return directory

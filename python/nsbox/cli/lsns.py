@@ -1,4 +1,4 @@
-"""``nsbox lsns``: the namespaces there are, with the flags of lsns(8)."""
+"""``nsbox lsns``: list namespaces, with the options of lsns(8)."""
 
 from __future__ import annotations
 
@@ -23,34 +23,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of lsns(8)."""
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("-J", "--json", action="store_true", help="print JSON")
-    forms.add_argument("-r", "--raw", action="store_true", help="print columns without alignment, blanks escaped")
+    forms.add_argument("-r", "--raw", action="store_true", help="print columns without alignment, with blanks escaped")
     trees = parser.add_mutually_exclusive_group()
     trees.add_argument("-l", "--list", action="store_true", help="print a list instead of a tree")
     trees.add_argument("-T", "--tree", nargs="?", const="owner", metavar="RELATION",
-                       help="print a tree of this relation: process, parent or owner (the default)")  # fmt: skip
+                       help="print a tree of this relation: process, parent or owner; default: owner")  # fmt: skip
     parser.add_argument("-n", "--noheadings", action="store_true", help="print no headings")
-    parser.add_argument("-o", "--output", metavar="LIST", help="print these columns; +LIST, too")
+    parser.add_argument(
+        "-o", "--output", metavar="LIST", help="print these columns; with +LIST, these and the usual ones"
+    )
     parser.add_argument("--output-all", action="store_true", help="print all columns")
-    parser.add_argument("-H", "--list-columns", action="store_true", help="list the columns that there are")
+    parser.add_argument("-H", "--list-columns", action="store_true", help="list all columns")
     parser.add_argument("-Q", "--filter", metavar="EXPRESSION",
-                        help="print only rows of which this is true: NPROCS > 1 && TYPE == 'pid'")  # fmt: skip
-    parser.add_argument("-u", "--notruncate", action="store_true", help="do not cut commands")
+                        help="print only rows that match, for example NPROCS > 1 && TYPE == 'pid'")  # fmt: skip
+    parser.add_argument("-u", "--notruncate", action="store_true", help="do not cut long commands")
     parser.add_argument("-W", "--nowrap", action="store_true", help="print all mount points on one line")
     parser.add_argument("-t", "--type", action="append", default=[], metavar="TYPE",
                         help=f"only namespaces of this type ({', '.join(_KINDS)})")  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument("-P", "--persistent", action="store_true", help="only namespaces without processes")
     which.add_argument("-p", "--task", type=int, metavar="PID", help="only the namespaces of this process")
-    parser.add_argument("--of", type=int, metavar="PID", help="look at the PID namespace that this process is in")
-    parser.add_argument("--proc", action="store_true", help="with --of: what the process itself sees in its /proc")
-    parser.add_argument("namespace", nargs="?", type=int, metavar="NAMESPACE", help="the processes in this namespace")
+    parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
+    parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
+    parser.add_argument(
+        "namespace", nargs="?", type=int, metavar="NAMESPACE", help="list the processes in this namespace"
+    )
     columns = "\n".join(f"  {name:8} {meaning}" for name, meaning in namespace_table.COLUMNS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"columns:\n{columns}"
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; return the exit status."""
     form: Any = "json" if options.json else "raw" if options.raw else "human"
     if options.list_columns:
         _output.write(namespace_table.columns_listed(form))
@@ -59,9 +63,9 @@ def execute(options: argparse.Namespace) -> int:
     tree = (options.tree or "").removeprefix("=") or None
     problem = None
     if tree not in (None, "process", "parent", "owner"):
-        problem = f"unknown tree type: {tree}"
+        problem = f"unknown tree type: {tree}. The types are process, parent and owner"
     elif unknown := [name for name in options.type if name not in _KINDS]:
-        problem = f"unknown namespace type: {unknown[0]}"
+        problem = f"unknown namespace type: {unknown[0]}. The types are {', '.join(_KINDS)}"
     elif options.task is not None and options.namespace is not None:
         problem = "--task is mutually exclusive with <namespace>"
     if problem:
@@ -112,7 +116,7 @@ def _columns(options: argparse.Namespace) -> list[str]:
         columns = columns + wanted if options.output.startswith("+") else wanted
     for column in columns:
         if column not in namespace_table.COLUMNS:
-            raise SpecError(f"unknown column: {column}")
+            raise SpecError(f"unknown column: {column}. To list all: nsbox lsns --list-columns")
     return columns
 
 
@@ -121,7 +125,7 @@ def _print_members(
 ) -> int:
     namespace = found.find(options.namespace)
     if namespace is None:
-        print(f"nsbox lsns: not found namespace: {options.namespace}", file=sys.stderr)
+        print(f"nsbox lsns: no namespace {options.namespace}. To list all: nsbox lsns", file=sys.stderr)
         return 1
     pids = [process.pid for process in found.processes_in(namespace.id)]
     members, _ = read_from(open_proc(options.of, view, None), ["cmdline"], pids)

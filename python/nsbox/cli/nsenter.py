@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nsbox.cli._become import carry_out, understood
+from nsbox.cli._exec_steps import exec_steps
 from nsbox.command.nsenter.request import OPTIONS, entry_of
 from nsbox.command.nsenter.steps import entering_steps
 
@@ -13,14 +13,15 @@ __all__ = ["main"]
 _USAGE = """\
 Usage: nsbox nsenter [options] [program [argument...]]
 
-Run a program in namespaces of another process, as nsenter(1) does: this process becomes the program, and nothing
-supervises it. nsbox.enter is the safe variant in Python, and nsbox explain shows what happens.
+Run a program in the namespaces of a process, as nsenter(1) does. This process
+becomes the program; no nsbox-init supervises it. Without a program it becomes
+a shell.
+
+For a program that is ended together with its caller:  nsbox.enter in Python
+To see each step without carrying it out:              nsbox explain nsenter ...
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it. Without a fork this returns only when something failed: 1, or 126 or 127 for the program."""
-    entry = understood("nsenter", _USAGE, OPTIONS, entry_of, arguments)
-    if isinstance(entry, int):
-        return entry
-    return carry_out("nsenter", entry.program, lambda: entering_steps(entry))
+    """Run the program; see `exec_steps`."""
+    return exec_steps("nsenter", _USAGE, OPTIONS, entry_of, entering_steps, arguments)

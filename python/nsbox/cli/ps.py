@@ -1,4 +1,4 @@
-"""``nsbox ps``: all processes, as ``ps aux`` shows them."""
+"""``nsbox ps``: list all processes, in the form of ``ps aux``."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ __all__ = ["configure", "execute"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ps(1) that are in everybody's fingers."""
-    parser.add_argument("style", nargs="*", metavar="aux", help="ignored: all processes are always shown")
-    parser.add_argument("-e", "-A", "-f", action="store_true", dest="all", help="ignored, too")
-    parser.add_argument("-p", "--pid", action="append", default=[], metavar="PID", help="only these processes")
-    parser.add_argument("--of", type=int, metavar="PID", help="the PID namespace that this process is in")
-    parser.add_argument("--proc", action="store_true", help="with --of: what the process itself sees in its /proc")
+    """Add the usual arguments of ps(1)."""
+    parser.add_argument("style", nargs="*", metavar="aux", help="ignored: all processes are listed")
+    parser.add_argument("-e", "-A", "-f", action="store_true", dest="all", help="ignored, for the same reason")
+    parser.add_argument("-p", "--pid", action="append", default=[], metavar="PID", help="list only these processes")
+    parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
+    parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Print the table. As with ps(1), not to find any of the processes that were asked for is a failure."""
-    pids = [word for given in options.pid for word in re.split(r"[,\s]+", given) if word]
+    """Print the table; return 1, as ps(1), when none of the given processes is found."""
+    pids = [pid for given in options.pid for pid in re.split(r"[,\s]+", given) if pid]
     # `ps 1 2` is `ps -p 1,2`.
-    pids += [word for word in options.style if word.isdecimal()]
-    for word in pids:
-        if not word.isdecimal():
-            print(f"nsbox ps: {word!r} is no PID", file=sys.stderr)
+    pids += [pid for pid in options.style if pid.isdecimal()]
+    for pid in pids:
+        if not pid.isdecimal():
+            print(f"nsbox ps: not a PID: {pid!r}. A PID is a number, as in nsbox ps -p 1", file=sys.stderr)
             return 2
     view: View = "proc" if options.proc else "namespace"
     processes = ps(of=options.of, view=view, pids=map(int, pids) if pids else None)
     _output.write(processes.text(width=_output.width()))
     if processes.hidden:
-        print(f"note: {len(processes.hidden)} more may not be looked at (hidepid, proc(5))", file=sys.stderr)
+        print(f"note: {len(processes.hidden)} more processes are hidden (hidepid, proc(5))", file=sys.stderr)
     return 0 if processes else 1

@@ -1,4 +1,4 @@
-"""``nsbox pstree``: the tree of processes, with the flags of pstree(1)."""
+"""``nsbox pstree``: draw the tree of processes, with the options of pstree(1)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _LINKS = [kind.link for kind in KINDS.values()]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of pstree(1)."""
     flags = {
-        ("-S", "--ns-changes"): "show in which namespaces a process differs from its parent",
+        ("-S", "--ns-changes"): "mark where a process is not in the namespaces of its parent",
         ("-p", "--show-pids"): "show PIDs; implies -c",
         ("-g", "--show-pgids"): "show process groups",
-        ("-u", "--uid-changes"): "show the user where it differs from the parent's",
+        ("-u", "--uid-changes"): "show the user where it is not the user of the parent",
         ("-a", "--arguments"): "show arguments",
-        ("-Z", "--security-context"): "show what the Linux security module says",
-        ("-c", "--compact-not"): "do not draw equal siblings as one",
+        ("-Z", "--security-context"): "show the label of the Linux security module",
+        ("-c", "--compact-not"): "draw each of several equal children",
         ("-n", "--numeric-sort"): "order by PID instead of name",
-        ("-s", "--show-parents"): "show the ancestors of the process, too",
+        ("-s", "--show-parents"): "show the ancestors of the process as well",
         ("-T", "--hide-threads"): "hide threads",
-        ("-t", "--thread-names"): "show the threads' own names",
+        ("-t", "--thread-names"): "show the names of threads",
         ("-l", "--long"): "do not cut long lines",
         ("--mark-unknown",): "put a ? where namespaces could not be read",
     }
@@ -38,31 +38,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(*names, action="store_true", help=meaning)
     parser.add_argument("-N", "--ns-sort", choices=sorted(_LINKS), metavar="TYPE",
                         help="draw a forest for each namespace of this type")  # fmt: skip
-    parser.add_argument("-C", "--color", choices=["age"], type=str.lower, metavar="TYPE", help="colour by: age")
+    parser.add_argument(
+        "-C",
+        "--color",
+        choices=["age"],
+        type=str.lower,
+        metavar="TYPE",
+        help="colour the processes; the only TYPE is age",
+    )
     bold = parser.add_mutually_exclusive_group()
-    bold.add_argument("-h", "--highlight-all", action="store_true", help="show this process and its ancestors in bold")
-    bold.add_argument("-H", "--highlight-pid", type=int, metavar="PID", help="show this process and its ancestors")
+    bold.add_argument("-h", "--highlight-all", action="store_true", help="show nsbox itself and its ancestors in bold")
+    bold.add_argument(
+        "-H", "--highlight-pid", type=int, metavar="PID", help="show the process PID and its ancestors in bold"
+    )
     for names, characters in {
         ("-A", "--ascii"): "ascii",
         ("-U", "--unicode"): "utf8",
         ("-G", "--vt100"): "vt100",
     }.items():
         parser.add_argument(*names, action="store_const", const=characters, dest="characters",
-                            help=f"draw with {characters} characters; the last one counts")  # fmt: skip
-    parser.add_argument("--of", type=int, metavar="PID", help="the PID namespace that this process is in")
-    parser.add_argument("--proc", action="store_true", help="with --of: what the process itself sees in its /proc")
+                            help=f"draw with {characters} characters; the last of -A, -U and -G applies")  # fmt: skip
+    parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
+    parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
     parser.add_argument("what", nargs="?", metavar="PID | USER",
-                        help="the process at the top, by default 1, or the trees of a user")  # fmt: skip
+                        help="the process at the top (default: 1), or a user, for all trees of that user")  # fmt: skip
 
 
 def read(options: argparse.Namespace) -> ProcessTree:
-    """Read the tree of all processes that are to be looked at."""
+    """Read the tree of all processes."""
     view: View = "proc" if options.proc else "namespace"
     return pstree(of=options.of, view=view, threads=not options.hide_threads, labels=options.security_context)
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Print the tree, and what could not be found out."""
+    """Print the tree, and notes about what could not be read; return the exit status."""
     highlight, bold = options.highlight_pid, ("", "")
     if options.highlight_all or highlight is not None:
         bold_or_reason = _bold()
@@ -75,7 +84,7 @@ def execute(options: argparse.Namespace) -> int:
     pid, uid = None, None
     if options.what and options.what[0].isdigit():
         if not options.what.isdecimal():
-            print(f"nsbox pstree: {options.what!r} is neither a PID nor a user", file=sys.stderr)
+            print(f"nsbox pstree: {options.what!r} is neither a PID nor the name of a user", file=sys.stderr)
             return 2
         pid = int(options.what)
     elif options.what:
@@ -92,14 +101,15 @@ def execute(options: argparse.Namespace) -> int:
     if texts:
         _output.write("\n\n".join(texts))
     if options.ns_changes:
-        # Only on standard error: what pstree prints is what pstree prints.
+        # On standard error, so that standard output is exactly that of pstree(1).
         for note in tree.notes:
             print(f"note: {note}", file=sys.stderr)
+    # As pstree(1): a process that is not found is an error only with --show-parents.
     return 0 if texts or (pid is not None and not options.show_parents) else 1
 
 
 def _trees(tree: ProcessTree, pid: int | None, uid: int | None, options: argparse.Namespace) -> list[ProcessTree]:
-    """Choose what is drawn. As with pstree, not to find a process is a failure only with its parents."""
+    """Return the trees to draw; none when the process or user is not found."""
     if options.ns_sort:
         return [tree]
     if uid is not None:
@@ -123,7 +133,7 @@ def drawn(
     bold: tuple[str, str] = ("", ""),
     uid: int | None = None,
 ) -> str:
-    """Draw a tree as the options ask for."""
+    """Return the tree as text, drawn as the options ask."""
     characters = options.characters or ("utf8" if _output.takes_box_drawing() else "ascii")
     return tree.text(
         ns_changes=options.ns_changes,
@@ -149,18 +159,18 @@ def drawn(
 
 
 def _bold() -> tuple[str, str] | str:
-    """Return how this terminal is told to begin and to end bold text, or why that is not known."""
+    """Return the sequences that begin and end bold text on this terminal; or, as one text, why they are not known."""
     import curses  # noqa: PLC0415 - only for bold text
 
     if not os.environ.get("TERM"):
         return "TERM is not set"
     try:
-        # The descriptor only counts for what is written, and nothing is.
+        # The descriptor is only used for writing, and nothing is written.
         curses.setupterm(fd=sys.__stderr__.fileno() if sys.__stderr__ else 2)
     except curses.error:
         return "Can't get terminal capabilities"
     begin, end = _capability("bold"), _capability("sgr0")
-    # What ends bold text does not end line drawing as well, as sgr0 may do (ncurses' tgetstr "me").
+    # sgr0 may end line drawing, too; the end of bold text must not (tgetstr "me" in ncurses).
     plain = re.sub(rb"\$<[^>]*>", b"", curses.tparm(curses.tigetstr("sgr") or b"", *[0] * 9))
     if plain.replace(b"[0m", b"[m") == end.replace(b"[0m", b"[m"):
         end = plain.replace(_capability("rmacs"), b"")
@@ -168,7 +178,7 @@ def _bold() -> tuple[str, str] | str:
 
 
 def _capability(name: str) -> bytes:
-    """Return what is sent to this terminal, without the pauses that old ones need."""
+    """Return a sequence for this terminal, without the delays for old terminals."""
     import curses  # noqa: PLC0415 - only for bold text
 
     return re.sub(rb"\$<[^>]*>", b"", curses.tigetstr(name) or b"")

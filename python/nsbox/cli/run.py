@@ -1,4 +1,4 @@
-"""``nsbox run``: a program in new namespaces, with an init, a timeout, signals passed on, and nothing left behind."""
+"""``nsbox run``: a program in new namespaces, with an init and a timeout. Signals are forwarded to the program."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from nsbox import _core
+from nsbox.cli import _output
 from nsbox.command.options import UsageError, help_text, parse
 from nsbox.command.program import end_by
 from nsbox.command.unshare.request import RUN_OPTIONS, popen_options, request_from
@@ -20,19 +21,22 @@ __all__ = ["main"]
 _USAGE = """\
 Usage: nsbox run [options] program [argument...]
 
-Run a program in new namespaces: by default mount, ipc and pid, with a new /proc. nsbox-init is its PID 1. When it ends,
-or this command does, however that happens, nothing of it is left.
+Run a program in new namespaces: by default mount, ipc and pid, with a new
+/proc. nsbox-init is PID 1 there. When the program exits, or nsbox is killed,
+everything that the program has started is killed too.
+
+Example: nsbox run ps -e
 """
 
 _TIMED_OUT = 124
-"""As timeout(1)."""
+"""The exit status after a timeout, as for timeout(1)."""
 _SI_KERNEL = 128
-"""Sent by the kernel, as for Ctrl-C, which the program has had as well (sigaction(2))."""
-_PASSED_ON = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+"""The kernel sent the signal, as for Ctrl-C: the program got it as well, in the same process group (sigaction(2))."""
+_FORWARDED = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it. The exit status is the program's, 1, 124, 126 or 127; a signal that ends the program ends this too."""
+    """Run the program; return its exit status, or 1, 124, 126 or 127. The signal that kills it kills this process."""
     try:
         found, program = parse(RUN_OPTIONS, arguments)
         seconds = [_seconds(value or "") for option, value in found if option.name == "timeout"]
@@ -41,12 +45,11 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{_USAGE}\n{help_text(RUN_OPTIONS)}" if request.show == "help" else f"nsbox run {_core.__version__}")
             return 0
         if not program:
-            raise UsageError("no program is given")
+            raise UsageError("no program is given. Example: nsbox run ps -e")
         options = popen_options(request)
     except UsageError as error:
-        print(f"nsbox run: {error}\nTry 'nsbox run --help' for more information.", file=sys.stderr)
-        return 1
-    early = _noted()
+        return _output.usage_error("run", error)
+    early = _record_signals()
     try:
         process = Popen(request.program, **options)
     except SpawnError:
@@ -76,29 +79,29 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _noted() -> list[int]:
-    """Return a list in which every signal is noted that comes before there is a program to pass it on to.
+def _record_signals() -> list[int]:
+    """Return a list to which every signal is appended that arrives before the program can receive it.
 
-    They must not be blocked yet, since the program starts with the mask of this process; handlers end with an exec.
+    The signals must not be blocked yet: the program inherits the mask of this process. An exec resets handlers.
     """
-    noted: list[int] = []
-    for number in _PASSED_ON:
+    received: list[int] = []
+    for number in _FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: noted.append(number))
-    return noted
+            signal.signal(number, lambda number, _: received.append(number))
+    return received
 
 
 def _wait(process: Popen, seconds: float, early: list[int]) -> bool:
-    """Wait for the end and pass signals on; tell whether it came in time."""
-    end = time.monotonic() + seconds
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+    """Wait until the program exits and forward signals to it; return whether it exited in time."""
+    deadline = time.monotonic() + seconds
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGCHLD})
     for number in early:
         process.send_signal(number)
     while process.poll() is None:
-        left = end - time.monotonic()
+        left = deadline - time.monotonic()
         if left <= 0:
             return False
-        info = signal.sigtimedwait({*_PASSED_ON, signal.SIGCHLD}, min(left, 3600))
+        info = signal.sigtimedwait({*_FORWARDED, signal.SIGCHLD}, min(left, 3600))
         if info is not None and info.si_signo != signal.SIGCHLD and info.si_code != _SI_KERNEL:
             process.send_signal(info.si_signo)
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
-from nsbox.cli._become import carry_out, understood
+from nsbox.cli._exec_steps import exec_steps
 from nsbox.command.unshare.request import OPTIONS, request_of
 from nsbox.command.unshare.steps import steps_of
 
@@ -14,16 +14,16 @@ __all__ = ["main"]
 _USAGE = """\
 Usage: nsbox unshare [options] [program [argument...]]
 
-Run a program in new namespaces, as unshare(1) does: this process becomes the program, and nothing supervises it.
-nsbox run is the safe variant, and nsbox explain shows what happens.
+Run a program in new namespaces, as unshare(1) does. This process becomes the
+program; no nsbox-init supervises it. Without a program it becomes a shell.
+
+For a program that is ended together with nsbox:   nsbox run
+To see each step without carrying it out:          nsbox explain unshare ...
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it. Without `--fork` this returns only when something failed: 1, or 126 or 127 for the program."""
-    request = understood("unshare", _USAGE, OPTIONS, request_of, arguments)
-    if isinstance(request, int):
-        return request
-    # As unshare(1): the children of a process that ignores it are nobody's to wait for (wait(2)).
+    """Run the program; see `exec_steps`."""
+    # As unshare(1): the children of a process that ignores SIGCHLD cannot be waited for (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    return carry_out("unshare", request.program, lambda: steps_of(request))
+    return exec_steps("unshare", _USAGE, OPTIONS, request_of, steps_of, arguments)

@@ -27,7 +27,7 @@ from nsbox.views import step_table as _view
 
 __all__ = ["Explanation", "explain"]
 
-_WIDTH = 100
+_WIDTH = 80
 
 
 class _Step(Protocol):

@@ -1,17 +1,22 @@
-"""The grammar of options, as getopt_long(3) has it: one table, read by the parser, by help and by `explain`."""
+"""Options in the form of getopt_long(3): one table for the parser, for help and for `explain`."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nsbox.errors import SpecError
 
-__all__ = ["Option", "UsageError", "help_text", "parse"]
+__all__ = ["IDS", "Option", "UsageError", "help_text", "parse", "whole"]
+
+IDS = range(2**32 - 1)
+"""User and group ids; the last number of 32 bits means "no change" (setresuid(2))."""
+_HELP_WIDTH, _HELP_COLUMN = 80, 31
 
 
 class UsageError(SpecError):
-    """A command line that cannot be understood."""
+    """A command line with invalid options or arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +26,10 @@ class Option:
     Attributes:
         name: The long name, without its dashes.
         letter: The short name; empty if there is none.
-        value: What its value is called; empty if it takes none.
-        optional: Whether the value may be left out; then it can only be given as ``--name=value``.
+        value: The name of its value in help; empty if it takes none.
+        optional: Whether the value can be omitted; then it can only be given as ``--name=value``.
         attached: Whether an optional value can follow the letter as well: ``-lvalue``.
-        meaning: What it does, in a line.
+        meaning: What it does, in one line.
     """
 
     name: str
@@ -39,7 +44,7 @@ def parse(table: Sequence[Option], words: Sequence[str]) -> tuple[list[tuple[Opt
     """Split a command line into options with their values, and the rest from the first word that is no option.
 
     Raises:
-        UsageError: in the words of getopt_long(3).
+        UsageError: for invalid options, with the message of getopt_long(3).
     """
     found: list[tuple[Option, str | None]] = []
     left = list(words)
@@ -94,11 +99,31 @@ def _short(table: Sequence[Option], letters: str, left: list[str]) -> Iterator[t
         return
 
 
+def whole(text: str, what: str, allowed: range | None = None) -> int:
+    """Return a whole number.
+
+    Args:
+        text: Its digits, with or without a sign.
+        what: What it is, for the message.
+        allowed: The numbers that it may be; by default any.
+
+    Raises:
+        UsageError: for anything else, with the message of util-linux.
+    """
+    digits = text.strip().removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdecimal()) or (allowed is not None and int(text) not in allowed):
+        raise UsageError(f"failed to parse {what}: '{text}'")
+    return int(text)
+
+
 def help_text(table: Sequence[Option]) -> str:
-    """Return a line or two for each option."""
+    """Return the options with their meanings, in lines of at most 80 characters."""
     lines = []
     for option in table:
         value = f"[={option.value}]" if option.optional else f" {option.value}" if option.value else ""
         names = f" {f'-{option.letter},' if option.letter else '   '} --{option.name}{value}"
-        lines.append(f"{names:<30} {option.meaning}" if len(names) < 30 else f"{names}\n{'':30} {option.meaning}")
+        meaning = textwrap.wrap(option.meaning, _HELP_WIDTH - _HELP_COLUMN, break_on_hyphens=False)
+        first = meaning.pop(0) if len(names) < _HELP_COLUMN else ""
+        lines.append(f"{names:<{_HELP_COLUMN}}{first}".rstrip())
+        lines += [" " * _HELP_COLUMN + line for line in meaning]
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from nsbox.views import display
 
 __all__ = ["Diagnosis", "doctor"]
 
-_WIDTH = 110
+_WIDTH = 80
 _MARKS = {"fine": "ok  ", "note": "note", "problem": "NO  "}
 
 
@@ -62,9 +62,9 @@ class Diagnosis(display.Table):
         """Return a page to read."""
         lines = [f"Where: {self.where}" if self.where else "Where: no container that is known here", ""]
         for answer in self.answers:
-            head = f"{answer.number:2}  {_MARKS[answer.verdict]}  {answer.question:<48}"
-            lines += _hanging(head, answer.answer)
-            lines += _hanging(" " * 10 + "next: ", answer.remedy) if answer.remedy else []
+            head = f"{answer.number:2}  {_MARKS[answer.verdict]}  "
+            lines += _hanging(head, f"{answer.question} {answer.answer}")
+            lines += _hanging(" " * len(head) + "next: ", answer.remedy) if answer.remedy else []
         lines += ["", f"{'kind':<8}  {'as it is':<18}  in a user namespace"]
         for name, allowed in {**self.kinds, "all": self.everything}.items():
             lines.append(f"{name:<8}  {_yes(allowed.root):<18}  {_yes(allowed.rootless)}")

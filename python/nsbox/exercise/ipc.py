@@ -1,6 +1,6 @@
-"""Objects of the three kinds of interprocess communication, made outside and looked for inside.
+"""IPC objects of three kinds: a System V segment, a POSIX message queue and a file in /dev/shm.
 
-``python -m nsbox.exercise.ipc KEY QUEUE FILE`` looks for them from where it runs.
+``python -m nsbox.exercise.ipc KEY QUEUE FILE`` prints which of them its own namespaces have.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import NamedTuple
 __all__ = ["Names", "Visible", "look", "objects"]
 
 _IPC_CREAT, _IPC_EXCL, _IPC_RMID = 0o1000, 0o2000, 0
-_SIZE = 4096
+_SIZE_BYTES = 4096
 
 
 class Names(NamedTuple):
-    """How the objects are called."""
+    """The names of the objects: the key of the segment, the name of the queue, the path of the file."""
 
     key: int
     queue: str
@@ -29,7 +29,7 @@ class Names(NamedTuple):
 
 
 class Visible(NamedTuple):
-    """Which of them can be found."""
+    """Which of the objects were found."""
 
     segment: bool
     queue: bool
@@ -37,7 +37,7 @@ class Visible(NamedTuple):
 
 
 def _library() -> ctypes.CDLL:
-    """The C library; before glibc 2.34 the queues are in librt."""
+    """Return the C library; before glibc 2.34 the functions of queues are in librt."""
     library = ctypes.CDLL(None, use_errno=True)
     return library if hasattr(library, "mq_open") else ctypes.CDLL("librt.so.1", use_errno=True)
 
@@ -50,11 +50,11 @@ def _checked(result: int, call: str) -> int:
 
 @contextlib.contextmanager
 def objects() -> Iterator[Names]:
-    """Make a System V segment, a POSIX queue and a file in /dev/shm; remove them at the end."""
-    library, tag = _library(), secrets.token_hex(4)
-    names = Names(int(tag, 16) >> 1 | 1, f"/nsbox-{tag}", f"/dev/shm/nsbox-{tag}")
+    """Make the three objects; remove them at the end of the block."""
+    library, suffix = _library(), secrets.token_hex(4)
+    names = Names(int(suffix, 16) >> 1 | 1, f"/nsbox-{suffix}", f"/dev/shm/nsbox-{suffix}")
     with contextlib.ExitStack() as undo:
-        segment = _checked(library.shmget(names.key, _SIZE, _IPC_CREAT | _IPC_EXCL | 0o600), "shmget")
+        segment = _checked(library.shmget(names.key, _SIZE_BYTES, _IPC_CREAT | _IPC_EXCL | 0o600), "shmget")
         undo.callback(library.shmctl, segment, _IPC_RMID, None)
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
         queue = _checked(library.mq_open(names.queue.encode(), flags, 0o600, None), "mq_open")
@@ -66,9 +66,9 @@ def objects() -> Iterator[Names]:
 
 
 def look(names: Names) -> Visible:
-    """Look for the objects from the namespaces of this process."""
+    """Look for the objects in the namespaces of this process."""
     library = _library()
-    segment = library.shmget(names.key, _SIZE, 0o600) != -1
+    segment = library.shmget(names.key, _SIZE_BYTES, 0o600) != -1
     queue = library.mq_open(names.queue.encode(), os.O_RDONLY)
     if queue != -1:
         os.close(queue)
@@ -76,7 +76,7 @@ def look(names: Names) -> Visible:
 
 
 def main() -> None:
-    """Print what can be found."""
+    """Print which objects are found."""
     key, queue, file = sys.argv[1:]
     for kind, found in zip(("segment", "queue", "file"), look(Names(int(key), queue, file)), strict=True):
         print(f"{kind:8}{'found' if found else 'not found'}")

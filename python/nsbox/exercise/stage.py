@@ -1,4 +1,4 @@
-"""How a lesson is shown: titles, explanations, commands with their output, and checks, in 80 columns."""
+"""The output of the exercise: titles, explanations, commands with their output, and checks, in 80 columns."""
 
 from __future__ import annotations
 
@@ -10,74 +10,74 @@ from typing import TextIO
 __all__ = ["Stage"]
 
 _INDENT = "   "
-_WIDEST = 80
+_MAX_WIDTH = 80
 _BOLD, _DIM, _GREEN, _RED, _YELLOW, _PLAIN = ("\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m")
 
 
 class Stage:
-    """Writes to a stream; colours only on a terminal, and not when NO_COLOR is set."""
+    """Writes to a stream, in colours if that is a terminal and NO_COLOR is not set."""
 
     def __init__(self, out: TextIO) -> None:
-        """Show things on `out`."""
+        """Write to `out`."""
         self._out = out
         self._coloured = out.isatty() and not os.environ.get("NO_COLOR")
-        self.width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns) if out.isatty() else _WIDEST
-        self.held = 0
+        self.width = min(_MAX_WIDTH, shutil.get_terminal_size((_MAX_WIDTH, 24)).columns) if out.isatty() else _MAX_WIDTH
+        self.passed = 0
         self.failed: list[str] = []
-        self.missing: list[str] = []
+        self.skipped: list[str] = []
         self._title = ""
 
     def title(self, text: str) -> None:
-        """Begin a step."""
+        """Write the title of a step."""
         self._title = text
         self._line("")
         self._line(self._colour(_BOLD, text))
 
     def say(self, text: str) -> None:
-        """Explain something."""
+        """Write an explanation."""
         self._wrapped("", " ".join(text.split()))
 
     def command(self, text: str) -> None:
-        """Show what is typed or called."""
+        """Write what is typed or called."""
         self._line("")
         for number, line in enumerate(text.splitlines()):
             prompt = "" if line.startswith((">>>", "...")) else "$ " if number == 0 else "> "
             self._line(self._colour(_BOLD, self._cut(f"{_INDENT}{prompt}{line}")))
 
-    def output(self, text: str, lines: int | None = None) -> None:
-        """Show what came out, at most so many lines of it."""
+    def output(self, text: str, max_lines: int | None = None) -> None:
+        """Write the output of a command, at most `max_lines` lines of it."""
         shown = text.rstrip("\n").split("\n")
-        for line in shown[:lines]:
+        for line in shown[:max_lines]:
             self._line(self._cut(_INDENT + line))
-        if lines is not None and len(shown) > lines:
-            self._line(self._colour(_DIM, f"{_INDENT}... and {len(shown) - lines} more lines"))
+        if max_lines is not None and len(shown) > max_lines:
+            self._line(self._colour(_DIM, f"{_INDENT}... and {len(shown) - max_lines} more lines"))
 
     def check(self, holds: bool, sentence: str) -> None:
-        """Say what has just been verified on the kernel's own state."""
+        """Write a sentence about the kernel's state that has just been checked, and whether it is true."""
         if holds:
-            self.held += 1
+            self.passed += 1
             self._wrapped(self._colour(_GREEN, "ok "), sentence)
         else:
             self.failed.append(f"{self._title}: {sentence}")
-            self._wrapped(self._colour(_RED, "NOT "), sentence)
+            self._wrapped(self._colour(_RED, "FAIL "), sentence)
 
     def unavailable(self, reason: str) -> None:
-        """Say that a step cannot be shown here, and why."""
-        self.missing.append(self._title)
+        """Write that this machine does not allow a step, and why."""
+        self.skipped.append(self._title)
         for line in reason.splitlines():
-            self._wrapped(self._colour(_YELLOW, "not here: "), line)
+            self._wrapped(self._colour(_YELLOW, "skipped: "), line)
 
     def summary(self) -> int:
-        """Count the checks; return the exit status: 1 if one of them did not hold."""
+        """Write how many checks passed; return the exit status: 1 if one of them failed."""
         self._line("")
-        parts = [f"{self.held} checks held"]
+        parts = [f"{self.passed} checks passed"]
         if self.failed:
-            parts.append(f"{len(self.failed)} did not")
-        if self.missing:
-            parts.append(f"{len(self.missing)} steps cannot be shown on this machine")
+            parts.append(f"{len(self.failed)} failed")
+        if self.skipped:
+            parts.append(f"{len(self.skipped)} steps skipped")
         self._line(self._colour(_BOLD, ", ".join(parts) + "."))
         for sentence in self.failed:
-            self._wrapped(self._colour(_RED, "NOT "), sentence)
+            self._wrapped(self._colour(_RED, "FAIL "), sentence)
         return 1 if self.failed else 0
 
     def _wrapped(self, mark: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A cell in a shell: what it writes is shown while it runs; it can be interrupted; it says how it ended."""
+"""Type a cell into a shell, and show its output while it runs, and its exit status."""
 
 from __future__ import annotations
 
@@ -15,77 +15,78 @@ from nsbox.views.panel import Panel
 
 __all__ = ["CellInterrupt", "CellTimeoutError", "type_cell"]
 
-_CHECKED = ("bash", "dash", "sh", "ash", "ksh", "mksh")
-# What a terminal takes ahead of those who read it (termios(3)), less the line that is typed behind a cell. Beyond it
-# Ctrl-C would not be seen.
-_LONGEST = 4000
+_WITH_SYNTAX_CHECK = ("bash", "dash", "sh", "ash", "ksh", "mksh")
+"""Shells that check the syntax of their input with the option -n."""
+_MAX_BYTES = 4000
+"""The longest cell. A terminal keeps 4096 bytes that have not been read (termios(3)), and drops Ctrl-C after them; the
+rest is for the line that is typed after a cell."""
 
 
 class CellInterrupt(KeyboardInterrupt):
-    """A cell that was interrupted. What ran in the foreground has ended."""
+    """A cell was interrupted. Its foreground job has ended."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
 
 
 class CellTimeoutError(NsboxError, TimeoutError):
-    """A cell that took longer than its ``--timeout``. What ran in the foreground has ended."""
+    """A cell took longer than its ``--timeout``. Its foreground job has ended."""
 
 
 def type_cell(shell: Shell, cell: str, timeout: float | None, name: str) -> None:
-    """Type a cell into a shell and show what it writes, and how it ended if that is worth a word.
+    """Type a cell into a shell and show its output, and its exit status unless that is 0.
 
     Args:
         shell: The shell.
         cell: The lines.
-        timeout: Seconds after which it is interrupted; None for any time.
-        name: What it is called; empty for a shell that ends with the cell.
+        timeout: Seconds after which the cell is interrupted; None for no limit.
+        name: The name of the shell; empty for a shell that exits after the cell.
 
     Raises:
         SpecError: for a cell that cannot be typed.
-        CellInterrupt: when it was interrupted.
-        CellTimeoutError: when the time was over.
+        CellInterrupt: when the cell was interrupted.
+        CellTimeoutError: after the timeout.
     """
     _check(shell, cell)
     try:
         result = shell.run(cell.rstrip("\n"), timeout=timeout, output=_write)
     except KeyboardInterrupt:
-        raise CellInterrupt(f"interrupted: {_what_is_left(shell, name)}") from None
+        raise CellInterrupt(f"interrupted: {_state(shell, name)}") from None
     except subprocess.TimeoutExpired:
-        raise CellTimeoutError(f"not over after {timeout:g} seconds: {_what_is_left(shell, name)}") from None
+        raise CellTimeoutError(f"timeout after {timeout:g} seconds: {_state(shell, name)}") from None
     if result.explanation:
         display(Panel("note", f"exit status {result.returncode}", (("why", result.explanation),)))
     elif not shell.alive:
-        display(Panel("note", f"the shell {name or 'of the cell'} has ended with {_ended(result.returncode)}"))
+        display(Panel("note", f"the shell {name or 'of the cell'} {_exit(result.returncode)}"))
     elif result.returncode:
         display(Panel("note", f"exit status {result.returncode}"))
 
 
 def _check(shell: Shell, cell: str) -> None:
-    """Refuse what would leave the shell waiting for the rest of a command."""
-    if len(os.fsencode(cell)) > _LONGEST:
-        raise SpecError(f"cell: it is typed ahead, and a terminal takes {_LONGEST} bytes of that; make two of it")
-    if Path(shell.program).name not in _CHECKED:
+    """Raise for a cell that is too long, or after which the shell would wait for the rest of a command."""
+    if (length := len(os.fsencode(cell))) > _MAX_BYTES:
+        raise SpecError(f"cell: it has {length} bytes, and a terminal takes {_MAX_BYTES}. Divide it into two cells")
+    if Path(shell.program).name not in _WITH_SYNTAX_CHECK:
         return
     checked = subprocess.run([shell.program, "-n"], input=os.fsencode(cell), capture_output=True, check=False)
     if checked.returncode:
         message = checked.stderr.decode(errors="replace").strip()
-        raise SpecError(f"cell: nothing was typed, as the shell would not understand it\n{message}")
+        raise SpecError(f"cell: not run: syntax error\n{message}")
 
 
-def _what_is_left(shell: Shell, name: str) -> str:
+def _state(shell: Shell, name: str) -> str:
     if not name:
-        return "everything in the cell has ended"
+        return "everything in the cell was killed"
     if shell.alive:
-        return f"what ran in the foreground has ended, and {name} goes on"
-    return f"{name} did not answer any more, and was killed"
+        return f"the foreground job has ended; the shell {name} is still there"
+    return f"the shell {name} did not react, and was killed"
 
 
-def _ended(returncode: int) -> str:
-    return f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+def _exit(returncode: int) -> str:
+    return f"was killed by signal {-returncode}" if returncode < 0 else f"exited with status {returncode}"
 
 
 def _write(text: str) -> None:
-    # Bytes that are no UTF-8 cannot be sent to a page.
+    # The messages of Jupyter are UTF-8; other bytes are replaced.
     sys.stdout.write(text.encode(errors="surrogateescape").decode(errors="replace"))
     sys.stdout.flush()

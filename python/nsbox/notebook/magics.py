@@ -1,4 +1,4 @@
-"""The magics of a notebook, and what happens when the extension is loaded and unloaded."""
+"""The magics of a notebook; loading and unloading of the extension."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nsbox.command.explain import Explanation, explain
 from nsbox.command.options import help_text
 from nsbox.diagnosis.doctor import Diagnosis, doctor
 from nsbox.errors import NsboxError
-from nsbox.notebook import looking, report
+from nsbox.notebook import report, tables
 from nsbox.notebook.cells import type_cell
 from nsbox.notebook.options import BOX, NSENTER, UNSHARE, Cell, entering_of, starting_of
 from nsbox.notebook.sessions import Sessions
@@ -33,18 +33,19 @@ _loaded: dict[int, Magics] = {}
 
 
 class Magics:
-    """The magics of one IPython; what the docstrings of its methods say is what ``%%unshare?`` shows."""
+    """The magics of one IPython. The docstring of a method is what ``%%unshare?`` shows."""
 
     def __init__(self, shell: InteractiveShell) -> None:
-        """Prepare them for an IPython."""
+        """Prepare the magics for an IPython; `register` adds them."""
         self._ipython = shell
         self._sessions = Sessions(shell.user_ns)
 
     def unshare(self, line: str, cell: str = "") -> None:
         """Type the cell into a shell in new namespaces, with the options of the command.
 
-        ``%%unshare -mipf`` ends with the cell. With ``--name lab`` the shell stays, as the variable ``lab``, and
-        ``%%unshare --name lab`` goes on with it. Without ``-f`` a new PID namespace is for the children of the shell.
+        The shell of ``%%unshare -mipf`` exits after the cell. With ``--name lab`` it stays, as the variable ``lab``,
+        and ``%%unshare --name lab`` types a later cell into it. Without ``-f``, only the children of the shell are in a
+        new PID namespace.
         """
         wanted = starting_of(UNSHARE, line)
         if wanted.request is not None and wanted.request.show:
@@ -53,9 +54,9 @@ class Magics:
         self._type(wanted, self._sessions.unshared(wanted), cell)
 
     def nsenter(self, line: str, cell: str = "") -> None:
-        """Type the cell into a shell in namespaces that exist, with the options of the command.
+        """Type the cell into a shell in the namespaces of a process, with the options of the command.
 
-        ``%%nsenter lab`` is a second terminal in the namespaces of the shell or box ``lab``. It ends with the cell,
+        ``%%nsenter lab`` is a second terminal in the namespaces of the shell or box ``lab``. It exits after the cell,
         unless it has a ``--name``.
         """
         wanted = entering_of(line)
@@ -67,8 +68,8 @@ class Magics:
     def box(self, line: str, cell: str = "") -> None:
         """Type the cell into a shell in a box, where nsbox-init is PID 1.
 
-        The options are those of unshare(1); without any there are new mount, ipc and pid namespaces and a new /proc.
-        With ``--name lab`` the box stays, as the variable ``lab``, and ``%%box --name lab`` goes on in it.
+        The options are those of unshare(1); by default there are new mount, ipc and pid namespaces and a new /proc.
+        With ``--name lab`` the box stays, as the variable ``lab``, and ``%%box --name lab`` uses it again.
         """
         wanted = starting_of(BOX, line)
         if wanted.request is not None and wanted.request.show:
@@ -76,33 +77,33 @@ class Magics:
             return
         self._type(wanted, self._sessions.boxed(wanted), cell)
 
-    def pstree(self, line: str) -> looking.Drawing | None:
-        """Draw the tree of processes, with the options of the command: ``-S`` for changes of namespaces.
+    def pstree(self, line: str) -> tables.Drawing | None:
+        """Draw the tree of processes, with the options of the command; ``-S`` marks changes of namespaces.
 
-        A PID, or the name of a shell or a box, draws what is below that.
+        With a PID, or the name of a shell or a box, draw the tree below that process.
         """
-        return looking.tree(line, self._sessions)
+        return tables.tree(line, self._sessions)
 
     def lsns(self, line: str) -> NamespaceTable | None:
-        """List namespaces, with the options of the command. The name of a shell or a box lists those of it."""
-        return looking.namespaces(line, self._sessions)
+        """List namespaces, with the options of the command. With the name of a shell or a box, list its namespaces."""
+        return tables.namespaces(line, self._sessions)
 
     def ps(self, line: str) -> ProcessTable | None:
-        """List processes. The name of a shell or a box lists what is in its PID namespace, seen from inside."""
-        return looking.processes(line, self._sessions)
+        """List processes. With the name of a shell or a box, list those in its PID namespace, with the PIDs inside."""
+        return tables.processes(line, self._sessions)
 
     def nsdoctor(self, line: str) -> Diagnosis:
-        """Say what this machine, user and container allow, why not, and what to do."""
+        """Show what this machine, user and container allow, why the rest is refused, and what to do."""
         del line
         return doctor()
 
     def explain(self, line: str) -> Explanation:
-        """Explain what a command line of unshare(1) does, or how a shell or a box was made: each step, and why."""
-        word = line.strip()
-        return explain(self._sessions.target(word) if self._sessions.knows(word) else word)
+        """Explain each step of a command line of unshare(1) or nsenter(1), or of the start of a shell or a box."""
+        text = line.strip()
+        return explain(self._sessions.target(text) if self._sessions.is_target(text) else text)
 
     def register(self) -> None:
-        """Make them known to IPython."""
+        """Add the magics to IPython."""
         for kind, names in _NAMES.items():
             for name in names:
                 self._ipython.register_magic_function(getattr(self, name), kind, name)
@@ -113,12 +114,12 @@ class Magics:
         atexit.register(self.close)
 
     def close(self) -> None:
-        """End what was started, and what only serves this."""
+        """End all shells and boxes that cells have started."""
         atexit.unregister(self.close)
         self._sessions.close()
 
     def unregister(self) -> None:
-        """Make IPython forget them."""
+        """Remove the magics from IPython."""
         self.close()
         for kind, names in _NAMES.items():
             for name in names:
@@ -135,7 +136,7 @@ class Magics:
 def _show(
     shell: InteractiveShell, kind: type[NsboxError], error: NsboxError, trace: TracebackType, tb_offset: int | None
 ) -> None:
-    """Show an error that ended a cell: a panel, and what other programs take for the error (nbclient, nbgrader)."""
+    """Show the error of a cell: a panel, and an error output, which nbclient and nbgrader look for."""
     del tb_offset
     display(report.panel_of(error))
     if isinstance(error, NsboxError):
@@ -150,6 +151,6 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Unload it: everything that cells have started ends."""
+    """Unload the extension, and end all shells and boxes that cells have started."""
     if (magics := _loaded.pop(id(shell), None)) is not None:
         magics.unregister()

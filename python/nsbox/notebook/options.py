@@ -1,4 +1,4 @@
-"""The options of the cell magics: those of the commands they are named after, and a few of their own."""
+"""The options of the cell magics: those of the commands with the same name, and a few more."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nsbox.command.nsenter import request as entry
-from nsbox.command.options import Option, UsageError, parse
+from nsbox.command.options import Option, UsageError, parse, whole
 from nsbox.command.unshare.request import OPTIONS, Request, request_from
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["BOX", "NSENTER", "UNSHARE", "Cell", "Entering", "Starting", "entering_of", "starting_of", "words_of"]
 
-_OWN = (
-    Option("name", "", "NAME", meaning="keep it over cells, as the variable NAME"),
-    Option("new", "", meaning="end what has that name, and start anew"),
-    Option("timeout", "", "SECONDS", meaning="interrupt the cell after that time"),
+_MAGIC_ONLY = (
+    Option("name", "", "NAME", meaning="keep it for later cells, as the variable NAME"),
+    Option("new", "", meaning="end the one with that name, and start a new one"),
+    Option("timeout", "", "SECONDS", meaning="interrupt the cell after this time"),
 )
-_NOT_HERE = ("setuid", "setgid", "root")
+_WITHOUT = ("setuid", "setgid", "root")
 
-UNSHARE = (*(option for option in OPTIONS if option.name not in _NOT_HERE), *_OWN)
-"""Those of unshare(1)."""
+UNSHARE = (*(option for option in OPTIONS if option.name not in _WITHOUT), *_MAGIC_ONLY)
+"""The options of %%unshare: those of unshare(1)."""
 
 BOX = (
-    *(option for option in UNSHARE if option.name not in ("fork", "kill-child") and option not in _OWN),
+    *(option for option in UNSHARE if option.name not in ("fork", "kill-child") and option not in _MAGIC_ONLY),
     Option("hostname", "", "HOSTNAME", meaning="the host name in a new UTS namespace"),
     Option("pid-max", "", "NUMBER", meaning="one more than the highest PID of a new PID namespace"),
-    *_OWN,
+    *_MAGIC_ONLY,
 )
-"""Those of unshare(1) that make sense where nsbox-init is PID 1."""
+"""The options of %%box: those of unshare(1) that make sense where nsbox-init is PID 1."""
 
-_ENTERED = ("all", "target", *KINDS, "preserve-credentials", "root", "wd", "help")
-NSENTER = (*(option for option in entry.OPTIONS if option.name in _ENTERED), *_OWN)
-"""Those of nsenter(1), except for what only a process that becomes the program can do."""
+_NSENTER_NAMES = ("all", "target", *KINDS, "preserve-credentials", "root", "wd", "help")
+NSENTER = (*(option for option in entry.OPTIONS if option.name in _NSENTER_NAMES), *_MAGIC_ONLY)
+"""The options of %%nsenter: those of nsenter(1) that do not need a process that becomes the program."""
 
 
 @dataclass(slots=True)
 class Cell:
-    """What the magics' own options say.
+    """The options that only the magics have.
 
     Attributes:
-        name: The variable that keeps what is started; empty for nothing beyond this cell.
-        new: Whether it is started anew.
-        timeout: Seconds; None for any time.
-        words: What decides about what is started: a cell with the same words goes on with it.
+        name: The variable for the shell or box; empty if it ends after this cell.
+        new: Whether a running one with that name is ended and a new one started.
+        timeout: Seconds; None for no limit.
+        started_with: The other options and arguments. A cell with the same ones is typed into the running shell or box.
     """
 
     name: str = ""
     new: bool = False
     timeout: float | None = None
-    words: tuple[str, ...] = ()
+    started_with: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Starting(Cell):
-    """A shell or a box to be started: the namespaces, and the program; see `Request`."""
+    """A shell or a box to start: the namespaces, and the program; see `Request`."""
 
     request: Request | None = None
     hostname: str | None = None
@@ -66,7 +66,7 @@ class Starting(Cell):
 
 @dataclass(slots=True)
 class Entering(Cell):
-    """A shell to be started in namespaces that exist; see `nsbox.Join`."""
+    """A shell to start in the namespaces of a process; see `nsbox.Join`."""
 
     help: bool = False
     target: str = ""
@@ -80,7 +80,7 @@ def words_of(line: str) -> list[str]:
     """Split the line of a magic.
 
     Raises:
-        UsageError: for a quotation that does not end.
+        UsageError: for a missing closing quotation mark.
     """
     try:
         return shlex.split(line)
@@ -92,23 +92,23 @@ def starting_of(table: Sequence[Option], line: str) -> Starting:
     """Read the line of ``%%unshare`` or ``%%box``.
 
     Raises:
-        UsageError: for what cannot be understood.
+        UsageError: for invalid options.
     """
     found, program = parse(table, words_of(line))
     cell = Starting()
-    others = [(option, value) for option, value in found if not _read_own(cell, option, value or "")]
+    others = [(option, value) for option, value in found if not _read_magic_option(cell, option, value or "")]
     passed_on = []
     for option, value in others:
         if option.name == "hostname":
             cell.hostname = value
         elif option.name == "pid-max":
-            cell.pid_max = _whole(option.name, value or "")
+            cell.pid_max = whole(value or "", option.name, range(2**31))
         elif option.name == "kill-child" and (value or "KILL").upper().removeprefix("SIG") != "KILL":
-            raise UsageError("--kill-child: what a notebook leaves behind is always killed, and by no other signal")
+            raise UsageError("--kill-child: only SIGKILL is possible; a notebook always kills what it has started")
         else:
             passed_on.append((option, value))
     cell.request = request_from(passed_on, program)
-    cell.words = (*(f"{option.name}={value}" for option, value in others), *program)
+    cell.started_with = (*(f"{option.name}={value}" for option, value in others), *program)
     return cell
 
 
@@ -116,21 +116,21 @@ def entering_of(line: str) -> Entering:
     """Read the line of ``%%nsenter``.
 
     Raises:
-        UsageError: for what cannot be understood, or when there is no target.
+        UsageError: for invalid options, or when there is no target.
     """
     found, rest = parse(NSENTER, words_of(line))
     cell = Entering(target=rest.pop(0) if rest and not rest[0].startswith("-") else "")
-    # nsenter(1) stops at the first argument, as a program begins there; here the target may come first, too.
+    # nsenter(1) stops at the first argument, the program. Here the target may come before the options.
     more, rest = parse(NSENTER, rest)
     kinds: list[str] = []
     for option, value in [*found, *more]:
-        if _read_own(cell, option, value or ""):
+        if _read_magic_option(cell, option, value or ""):
             continue
         if value and option.name in (*KINDS, "root", "wd"):
-            # nsenter(1) takes what is attached to such an option for a file.
+            # nsenter(1) takes the text after such an option for the name of a file.
             raise UsageError(
                 f"--{option.name}: {value!r} would be a file; a cell enters a shell, a box or a process. "
-                "For several namespaces an option each: -m -i -p"
+                "For several namespaces, write each option by itself: -m -i -p"
             )
         if option.name in KINDS:
             kinds.append(option.name)
@@ -139,18 +139,20 @@ def entering_of(line: str) -> Entering:
         elif option.name != "all":
             setattr(cell, option.name.replace("-", "_"), True)
     if rest:
-        raise UsageError(f"unexpected argument {rest[0]!r}: the cell is what is typed")
+        raise UsageError(f"unexpected argument {rest[0]!r}: write commands into the cell, below the first line")
     if not cell.target and not cell.help and not cell.name:
-        raise UsageError("no target is given: the name of a shell or a box, or a PID")
+        raise UsageError("no target is given. A target is the name of a shell or a box, or a PID: %%nsenter lab")
     cell.kinds = tuple(kinds) or None
-    cell.words = tuple(f"{option.name}={value}" for option, value in [*found, *more] if option not in _OWN)
-    cell.words += (cell.target,) if cell.target else ()
+    cell.started_with = tuple(
+        f"{option.name}={value}" for option, value in [*found, *more] if option not in _MAGIC_ONLY
+    )
+    cell.started_with += (cell.target,) if cell.target else ()
     return cell
 
 
-def _read_own(cell: Cell, option: Option, value: str) -> bool:
-    """Take one of the magics' own options; tell whether it was one."""
-    if option not in _OWN:
+def _read_magic_option(cell: Cell, option: Option, value: str) -> bool:
+    """Read an option into `cell` if it is one that only the magics have; return whether it is."""
+    if option not in _MAGIC_ONLY:
         return False
     if option.name == "name":
         if not value.isidentifier() or keyword.iskeyword(value):
@@ -166,9 +168,3 @@ def _read_own(cell: Cell, option: Option, value: str) -> bool:
         if not 0 < cell.timeout < math.inf:
             raise UsageError(f"failed to parse timeout: '{value}'")
     return True
-
-
-def _whole(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdecimal()):
-        raise UsageError(f"failed to parse {name}: '{value}'")
-    return int(value)

@@ -1,7 +1,7 @@
 """Errors of nsbox in a notebook: a panel with the step, the reason and the remedy, and no traceback through nsbox.
 
-All exceptions of nsbox have `_render_traceback_`, which IPython calls, so an error is short wherever IPython shows it.
-With the extension loaded there is a panel above it.
+IPython calls `_render_traceback_` of an exception, if it has one. Those of nsbox do, so that their traceback is short.
+When the extension is loaded, a panel is shown above it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LABELS = ("why", "next", "expected", "seen", "likely")
 
 
 def panel_of(error: BaseException) -> Panel:
-    """Return what is to be known about an error."""
+    """Return the panel for an error."""
     name = type(error).__name__
     if isinstance(error, SpawnError):
         rows = [("call", f"{error.call} = {error.strerror} (errno {error.errno})"), ("who", error.actor)]

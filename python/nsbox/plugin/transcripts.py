@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from nsbox.transcript import Session, Step, StepResult, read
+from nsbox.transcript import CheckedStep, Session, Step, read
 
 __all__ = ["TranscriptFile"]
 
 
 class NotAsWrittenError(Exception):
-    """A step did something else than what is written; the argument is its `StepResult`."""
+    """A step did something else than what is written; the argument is its `CheckedStep`."""
 
 
 class TranscriptFile(pytest.File):
@@ -25,7 +25,7 @@ class TranscriptFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """Return a test for each step."""
         self.steps = read(self.path).steps
-        self._results: list[StepResult] = []
+        self._results: list[CheckedStep] = []
         for index, step in enumerate(self.steps):
             first = step.command.partition("\n")[0]
             yield StepItem.from_parent(self, name=f"{step.line} {first}", index=index, step=step)
@@ -41,7 +41,7 @@ class TranscriptFile(pytest.File):
             self._session.close()
             self._session = None
 
-    def result(self, index: int) -> StepResult:
+    def result(self, index: int) -> CheckedStep:
         """Return what a step did. Those before it are run first, whether or not they were asked for."""
         assert self._session is not None
         while len(self._results) <= index:

@@ -1,21 +1,21 @@
-"""Files with terminal sessions, read into steps: `read`.
+"""Read a file with terminal sessions into steps: `read`.
 
-| form | where commands are | where their output is |
+| form | commands | their output |
 | --- | --- | --- |
-| Markdown | fenced blocks ``console``: lines with prompts; fenced blocks ``sh`` and ``bash``: every line | below the command; a block without a language, ``text`` or ``output`` right behind |
-| AsciiDoc | ``[source,console]``, and ``[source,bash]``, likewise | the same; a ``....`` block right behind |
+| Markdown | fenced blocks ``console``: lines with prompts; fenced blocks ``sh`` and ``bash``: every line | below the command; in the next block, if it is ``text``, ``output`` or without a language |
+| AsciiDoc | ``[source,console]`` and ``[source,bash]``, in the same way | the same; in the next block ``....`` |
 | plain text | lines with the prompts ``$`` and ``#`` | below the command, up to an empty line |
 | plain text without prompts | paragraphs that begin with a command | the other lines of the paragraph |
 | cram's .t | indented lines with ``$``, continued with ``>`` | the indented lines below |
 
-Lines for nsbox, which no reader sees in the rendered page (``<!-- nsbox: ... -->``, ``// nsbox: ...`` and, in plain
-text and .t, ``# nsbox: ...``), hold from there on, or for the next step:
+Directives for nsbox are comments, which the rendered page does not show: ``<!-- nsbox: ... -->``, ``// nsbox: ...``
+and, in plain text and .t, ``# nsbox: ...``. They apply to all later steps, or to the next one only:
 
-    mask pid time       compare without these; replaces earlier ones; ``mask none`` ends it
-    timeout 30          seconds that a step may take
-    status 1            the next command ends with this status (a last line ``[1]`` of its output says the same)
-    unchecked           the output of the next command is not compared
-    skip                the next command is not typed
+    mask pid time       for later steps: do not compare these; replaces earlier masks; ``mask none`` removes them
+    timeout 30          for later steps: the timeout, in seconds
+    status 1            the exit status of the next command; a last line ``[1]`` of its output has the same meaning
+    unchecked           do not compare the output of the next command
+    skip                do not run the next command
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _BUILTINS = ("cd", "echo", "exit", "exec", "export", "kill", "read", "set", "tes
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command to type, and what is written about what comes out.
+    """A command of a handout, and its expected output and exit status.
 
     Attributes:
-        command: The command, of several lines perhaps.
+        command: The command; it can have several lines.
         line: The line of the file in which it begins, from 1.
-        expected: The lines of its output; None where nothing is written about it.
-        status: The status with which it ends.
-        place: The lines of the file (from 0, the last one excluded) that hold the output, None where there is no room.
-        indent: What stands before each line of the output.
+        expected: The expected lines of its output; None if the output is not compared.
+        status: The expected exit status.
+        place: The lines of the file (from 0, the last one excluded) with the output; None if the file has none.
+        indent: The text before each line of the output.
         masks: The names of the masks; see `MASKS`.
-        timeout: Seconds it may take; None for what the caller of `check` says.
-        skip: Whether it is not typed.
+        timeout: The timeout in seconds; None for the timeout that is passed to `check`.
+        skip: Whether it is not run.
     """
 
     command: str
@@ -90,22 +90,22 @@ def read(path: str | os.PathLike[str], form: str | None = None) -> Transcript:
 
     Args:
         path: The file.
-        form: The form, where the name of the file and its prompts do not tell it.
+        form: The form; by default it is found from the name of the file and its prompts.
 
     Raises:
-        SpecError: for an unknown form, and a line for nsbox that says nothing known.
+        SpecError: for an unknown form, and for an unknown directive.
         OSError: when it cannot be read.
     """
-    place = Path(path)
-    text = place.read_text(encoding="utf-8")
+    file = Path(path)
+    text = file.read_text(encoding="utf-8")
     lines = text.splitlines()
-    form = form or _form(place, lines)
+    form = form or _form(file, lines)
     if form not in _READERS:
-        raise SpecError(f"form: {form!r} is none of {', '.join(_READERS)}")
+        raise SpecError(f"form: {form!r} is unknown; the forms are {', '.join(_READERS)}")
     try:
-        return Transcript(place, text, form, tuple(_READERS[form](lines)))
+        return Transcript(file, text, form, tuple(_READERS[form](lines)))
     except SpecError as error:
-        raise SpecError(f"{place}: {error}") from None
+        raise SpecError(f"{file}: {error}") from None
 
 
 def _form(path: Path, lines: list[str]) -> str:
@@ -119,8 +119,8 @@ def _form(path: Path, lines: list[str]) -> str:
     return "prompts" if any(_PROMPT.match(line) for line in lines) else "bare"
 
 
-class _Notes:
-    """What the lines for nsbox have said so far."""
+class _Directives:
+    """The directives that have been read so far."""
 
     def __init__(self) -> None:
         self.lasting = Step("", 0)
@@ -128,18 +128,18 @@ class _Notes:
         self.unchecked = False
 
     def take(self, line: str, number: int) -> bool:
-        """Tell whether a line is for nsbox, and remember what it says."""
+        """Return whether a line is a directive; if so, apply it to later steps or to the next one."""
         found = _DIRECTIVE.match(line)
         if not found:
             return False
         try:
-            self._note(*(found[1].split(maxsplit=1) or [""]))
+            self._apply(*(found[1].split(maxsplit=1) or [""]))
         except ValueError as error:
             raise SpecError(f"line {number + 1}: nsbox: {found[1]}: {error}") from None
         return True
 
-    def _note(self, word: str, rest: str = "") -> None:
-        match word:
+    def _apply(self, name: str, rest: str = "") -> None:
+        match name:
             case "mask":
                 masks = () if rest == "none" else check_masks(rest.replace(",", " ").split())
                 self.lasting, self.next = replace(self.lasting, masks=masks), replace(self.next, masks=masks)
@@ -153,10 +153,10 @@ class _Notes:
             case "unchecked":
                 self.unchecked = True
             case _:
-                raise ValueError("the words are mask, timeout, status, unchecked, skip")
+                raise ValueError("the directives are mask, timeout, status, unchecked and skip")
 
     def step(self, command: str, line: int, output: tuple[int, int] | None, lines: list[str], indent: str = "") -> Step:
-        """Make the step of a command whose output is these lines of the file."""
+        """Return the step of a command; `output` are the lines of the file that have its output."""
         step = replace(self.next, command=command, line=line + 1, indent=indent)
         if output is not None:
             expected = [line.removeprefix(indent) for line in lines[slice(*output)]]
@@ -169,82 +169,84 @@ class _Notes:
         return step
 
 
-def _session(lines: list[str], begin: int, end: int, notes: _Notes, indent: str = "") -> Iterator[Step]:
-    """Read lines with prompts, and what is below them."""
+def _session(lines: list[str], begin: int, end: int, directives: _Directives, indent: str = "") -> Iterator[Step]:
+    """Read lines with prompts, and the output below them."""
     number = begin
     while number < end:
         line = lines[number].removeprefix(indent)
         start = number
         number += 1
-        if notes.take(line, start) or not (found := _PROMPT.match(line)):
+        if directives.take(line, start) or not (found := _PROMPT.match(line)):
             continue
         command = [found[1] or ""]
         while number < end and re.match(r"> |>$", lines[number].removeprefix(indent)):
             command.append(lines[number].removeprefix(indent)[2:])
             number += 1
         first = number
-        while number < end and lines[number].startswith(indent) and not _ends(lines[number].removeprefix(indent)):
+        while (
+            number < end and lines[number].startswith(indent) and not _ends_output(lines[number].removeprefix(indent))
+        ):
             number += 1
         last = number
         while last > first and not indent and not lines[last - 1]:
             last -= 1
-        yield notes.step("\n".join(command), start, (first, last), lines, indent)
+        yield directives.step("\n".join(command), start, (first, last), lines, indent)
 
 
-def _ends(line: str) -> bool:
+def _ends_output(line: str) -> bool:
     return bool(_PROMPT.match(line) or _DIRECTIVE.match(line))
 
 
 def _cram(lines: list[str]) -> Iterator[Step]:
-    notes = _Notes()
+    directives = _Directives()
     number = 0
     while number < len(lines):
-        if notes.take(lines[number], number) or not lines[number].startswith("  $ "):
+        if directives.take(lines[number], number) or not lines[number].startswith("  $ "):
             number += 1
             continue
         end = number + 1
         while end < len(lines) and lines[end].startswith("  ") and not lines[end].startswith("  $ "):
             end += 1
-        yield from _session(lines, number, end, notes, "  ")
+        yield from _session(lines, number, end, directives, "  ")
         number = end
 
 
 def _prompts(lines: list[str]) -> Iterator[Step]:
-    notes = _Notes()
+    directives = _Directives()
     number = 0
     while number < len(lines):
-        if notes.take(lines[number], number) or not _PROMPT.match(lines[number]):
+        if directives.take(lines[number], number) or not _PROMPT.match(lines[number]):
             number += 1
             continue
         end = number
         while end < len(lines) and lines[end]:
             end += 1
-        yield from _session(lines, number, end, notes)
+        yield from _session(lines, number, end, directives)
         number = end
 
 
 def _bare(lines: list[str]) -> Iterator[Step]:
-    notes = _Notes()
+    directives = _Directives()
     number = 0
     while number < len(lines):
         end = number
         while end < len(lines) and lines[end].strip():
             end += 1
-        if end > number and not notes.take(lines[number], number) and _is_command(lines[number]):
+        if end > number and not directives.take(lines[number], number) and _is_command(lines[number]):
             output = (number + 1, end) if end > number + 1 else None
-            yield notes.step(lines[number], number, output, lines)
+            yield directives.step(lines[number], number, output, lines)
         number = max(end, number) + 1
 
 
 def _is_command(line: str) -> bool:
-    """Tell a command from a sentence: it begins with something that can be executed, and does not end like one."""
-    word = (line.split() or [""])[0]
-    return not line.endswith((".", ":", "!", "?")) and (word in _BUILTINS or shutil.which(word) is not None)
+    """Return whether a line is a command: it begins with a program or builtin and does not end like a sentence."""
+    name = (line.split() or [""])[0]
+    return not line.endswith((".", ":", "!", "?")) and (name in _BUILTINS or shutil.which(name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A block of a page: its language, and the lines within its fences."""
+    """A block of a page: its language, and the lines between its fences."""
 
     language: str | None
     begin: int
@@ -252,36 +254,36 @@ class _Block:
 
 
 def _page(lines: list[str], blocks: list[_Block]) -> Iterator[Step]:
-    """Read the blocks of a page, and the lines for nsbox between them."""
-    notes = _Notes()
+    """Read the blocks of a page, and the directives between them."""
+    directives = _Directives()
     at = 0
     for index, block in enumerate(blocks):
         for number in range(at, block.begin):
-            notes.take(lines[number], number)
+            directives.take(lines[number], number)
         at = block.end
         if block.language in _SESSIONS:
-            yield from _session(lines, block.begin, block.end, notes)
+            yield from _session(lines, block.begin, block.end, directives)
         elif block.language in _COMMANDS:
             after = blocks[index + 1] if index + 1 < len(blocks) else None
             output = after if after is not None and _follows(lines, block, after) else None
-            yield from _commands(lines, block, output, notes)
+            yield from _commands(lines, block, output, directives)
     for number in range(at, len(lines)):
-        notes.take(lines[number], number)
+        directives.take(lines[number], number)
 
 
 def _follows(lines: list[str], block: _Block, after: _Block) -> bool:
-    """Tell whether a block shows the output of the one before: nothing but fences and empty lines is between."""
+    """Return whether a block has the output of the one before: only fences and empty lines are between them."""
     between = lines[block.end + 1 : after.begin - 1]
     return after.language in _OUTPUTS and not any(line.strip() not in ("", "+") for line in between)
 
 
-def _commands(lines: list[str], block: _Block, output: _Block | None, notes: _Notes) -> Iterator[Step]:
-    """Every line is a command of its own, but for continued ones; the output is that of the last."""
+def _commands(lines: list[str], block: _Block, output: _Block | None, directives: _Directives) -> Iterator[Step]:
+    """Read a block in which every line is a command, except for continued lines; the output is that of the last one."""
     commands: list[tuple[int, list[str]]] = []
     continued = False
     for number in range(block.begin, block.end):
         line = lines[number]
-        if notes.take(line, number):
+        if directives.take(line, number):
             continue
         if continued:
             commands[-1][1].append(line)
@@ -290,7 +292,7 @@ def _commands(lines: list[str], block: _Block, output: _Block | None, notes: _No
         continued = bool(commands) and line.endswith("\\")
     for number, command in commands:
         place = (output.begin, output.end) if output and number == commands[-1][0] else None
-        yield notes.step("\n".join(command), number, place, lines)
+        yield directives.step("\n".join(command), number, place, lines)
 
 
 def _markdown(lines: list[str]) -> Iterator[Step]:
@@ -318,7 +320,7 @@ def _asciidoc(lines: list[str]) -> Iterator[Step]:
             language = words[1] if words[0].partition("%")[0] in ("source", "") and len(words) > 1 else None
         elif re.fullmatch(r"-{4,}|\.{4,}", line):
             end = next((at for at in range(number, len(lines)) if lines[at].rstrip() == line), len(lines))
-            # A literal block shows what is on a screen; a listing may be of anything.
+            # A literal block shows a screen; a listing has a language, or can be anything.
             blocks.append(_Block("" if line[0] == "." else language, number, end))
             number, language = end + 1, None
         elif not line.startswith("."):

@@ -1,4 +1,4 @@
-"""What came out, against what is written: masks, ellipses, diffs."""
+"""Compare output with the expected lines: masks, ellipses, diffs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from nsbox.errors import SpecError
 
-__all__ = ["ELLIPSES", "MASKS", "check_masks", "diff", "line_matches", "masked", "matches", "written_as"]
+__all__ = ["ELLIPSES", "MASKS", "as_expected", "check_masks", "diff", "line_matches", "masked", "matches"]
 
 ELLIPSES = ("...", "[...]", "…")
-"""A line that stands for any number of lines; the first and the last also stand for anything within a line."""
+"""A line that matches any number of lines. Within a line, the first and the last one match any text."""
 
 MASKS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
-    # The PIDs that a lesson is about, 1 and its like, have one digit and stay.
+    # PIDs of one digit are compared: lessons are about PID 1.
     "pid": ((re.compile(r"(?<![\w-])(?<!\d[.:,])\d{2,7}(?![\w-]|[.:,]\d)"), "<pid>"),),
     "time": (
         (re.compile(r"\b\d{4}-\d\d-\d\d\b|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ?\d{1,2}\b"), "<time>"),
@@ -25,35 +25,35 @@ MASKS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
     "number": ((re.compile(r"\d+(?:\.\d+)?"), "<number>"),),
     "blank": ((re.compile(r"[ \t]+"), " "), (re.compile(r" $"), "")),
 }
-"""What may differ: process ids of two and more digits, times and durations, inode numbers of namespaces, all numbers,
-and how much blank is between words."""
+"""What is not compared, by the name of the mask: PIDs of two and more digits, times and durations, inode numbers of
+namespaces, all numbers, and the amount of blank between words."""
 
 _SUFFIX = re.compile(r"^(.*) \((re|glob|esc|no-eol)\)$", re.DOTALL)
 
 
 def check_masks(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of masks, each of which there is.
+    """Return the names of masks.
 
     Raises:
-        SpecError: for another name.
+        SpecError: for an unknown name.
     """
     found = tuple(names)
     for name in found:
         if name not in MASKS:
-            raise SpecError(f"mask: {name!r} is none of {', '.join(MASKS)}")
+            raise SpecError(f"mask: {name!r} is unknown; the masks are {', '.join(MASKS)}")
     return found
 
 
 def masked(line: str, masks: Sequence[str]) -> str:
-    """Return a line with what may differ replaced by its name."""
+    """Return a line in which each part that a mask matches is replaced."""
     for name in masks:
-        for pattern, word in MASKS[name]:
-            line = pattern.sub(word, line)
+        for pattern, replacement in MASKS[name]:
+            line = pattern.sub(replacement, line)
     return line
 
 
 def line_matches(expected: str, actual: str, masks: Sequence[str] = ()) -> bool:
-    """Tell whether a line is as it is written: alike, by ``(re)`` or ``(glob)``, or but for ellipses in it."""
+    """Return whether a line matches the expected one: equal, by ``(re)`` or ``(glob)``, or by ellipses in it."""
     if expected == actual:
         return True
     if found := _SUFFIX.match(expected):
@@ -82,8 +82,8 @@ def _unescaped(text: str) -> str:
 
 
 def matches(expected: Sequence[str], actual: Sequence[str], masks: Sequence[str] = ()) -> bool:
-    """Tell whether lines are as they are written."""
-    # Where in the actual lines what has been read of the expected ones may end.
+    """Return whether lines match the expected ones."""
+    # The numbers of actual lines that the expected lines read so far can match.
     ends = {0}
     for line in expected:
         if line.strip() in ELLIPSES:
@@ -94,15 +94,15 @@ def matches(expected: Sequence[str], actual: Sequence[str], masks: Sequence[str]
 
 
 def diff(expected: Sequence[str], actual: Sequence[str], masks: Sequence[str] = ()) -> str:
-    """Return the difference as diff -u shows it, of what is compared."""
-    kept = written_as(expected, actual, masks)
+    """Return the difference in the form of diff -u; masked parts are equal."""
+    kept = as_expected(expected, actual, masks)
     before, after = ([masked(line, masks) for line in lines] for lines in (expected, kept))
-    lines = difflib.unified_diff(before, after, "written", "now", lineterm="", n=2)
+    lines = difflib.unified_diff(before, after, "expected", "actual", lineterm="", n=2)
     return "\n".join(line for line in lines if not line.startswith("@@"))
 
 
-def written_as(expected: Sequence[str], actual: Sequence[str], masks: Sequence[str]) -> list[str]:
-    """Return the actual lines, each of which that matches what is written as it is written."""
+def as_expected(expected: Sequence[str], actual: Sequence[str], masks: Sequence[str]) -> list[str]:
+    """Return the actual lines; a line that matches an expected line is replaced by that one."""
     found: list[str] = []
     at = 0
     for line in actual:

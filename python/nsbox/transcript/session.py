@@ -1,4 +1,4 @@
-"""The shell that the steps of a transcript are typed into: `Session` and `check`."""
+"""The shell into which the commands of a transcript are typed: `Session` and `check`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from nsbox.spec.spec import Options
 from nsbox.transcript.forms import Step, Transcript, read
 from nsbox.transcript.match import check_masks, diff, matches
 
-__all__ = ["Checked", "Session", "StepResult", "check"]
+__all__ = ["Checked", "CheckedStep", "Session", "check"]
 
-TIMEOUT = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a step did.
+class CheckedStep:
+    """A step that was run, and whether its output and exit status are the expected ones.
 
     Attributes:
         step: The step.
-        outcome: ``"passed"``, ``"failed"``, ``"skipped"``, or ``"not run"`` when the shell was no longer there.
-        output: The lines that came out.
-        status: The status of the command; None if it did not come to an end.
-        pid: ``$$`` of the shell that it left behind: another one after a command such as ``unshare -mipf``.
-        why: Why it failed; several lines.
-        seconds: How long it took.
+        outcome: ``"passed"``, ``"failed"``, ``"skipped"``, or ``"not run"`` when the shell had exited before.
+        output: The lines of its output.
+        status: The exit status of the command; None after a timeout.
+        pid: ``$$`` of the shell that runs the next command: another one after a command such as ``unshare -mipf``.
+        why: Why it failed; it can have several lines.
+        seconds: Its duration.
     """
 
     step: Step
@@ -47,7 +47,7 @@ class StepResult:
 
     def __str__(self) -> str:
         """Return a line, and the reason below it."""
-        mark = {"passed": "ok", "failed": "NOT", "skipped": "skip", "not run": "----"}[self.outcome]
+        mark = {"passed": "ok", "failed": "FAIL", "skipped": "skip", "not run": "----"}[self.outcome]
         first, *more = self.step.command.split("\n")
         head = f"{mark:4} {self.step.line:4}  {first}{' ...' if more else ''}"
         return "\n".join([head, *(f"           {line}" for line in self.why.splitlines())])
@@ -59,11 +59,11 @@ class Checked:
 
     Attributes:
         transcript: The transcript.
-        results: What its steps did, in order.
+        results: Its steps, in order.
     """
 
     transcript: Transcript
-    results: tuple[StepResult, ...] = field(repr=False)
+    results: tuple[CheckedStep, ...] = field(repr=False)
 
     @property
     def passed(self) -> bool:
@@ -73,23 +73,23 @@ class Checked:
     def __str__(self) -> str:
         """Return a line for each step, and the reason below those that failed."""
         count = sum(result.outcome == "passed" for result in self.results)
-        lines = [f"{self.transcript.path}: {count} of {len(self.results)} steps as written"]
+        lines = [f"{self.transcript.path}: {count} of {len(self.results)} steps passed"]
         return "\n".join([*lines, *map(str, self.results)])
 
 
 class Session:
-    """A shell in a box, in an empty directory of its own, for the steps of a transcript.
+    """A shell in a box, in a new empty directory, for the steps of a transcript.
 
-    The box has a mount namespace, so that no mount of a handout reaches the machine. When the session ends, so does
-    all that was started in it. Without a PID namespace of its own, as by default, it sees the machine's processes,
-    as the reader of a handout does; with one it is beyond escape.
+    The box has a mount namespace, so that a mount in a handout does not change the machine. When the session is
+    closed, all that was started in it is killed. By default there is no new PID namespace: the shell sees the
+    processes of the machine, as the reader of a handout does. With one, no process can escape from the session.
     """
 
     def __init__(
         self,
         unshare: Namespaces = "mount",
         *,
-        timeout: float = TIMEOUT,
+        timeout: float = TIMEOUT_SECONDS,
         masks: Iterable[str] = (),
         commands_only: bool = False,
         **options: Unpack[Options],
@@ -97,14 +97,14 @@ class Session:
         """Start the shell.
 
         Args:
-            unshare: The new namespaces around everything; a mount namespace is always among them.
-            timeout: Seconds a step may take, unless its file says otherwise.
-            masks: Masks for all steps, besides those of the file.
-            commands_only: Whether only the status of commands is looked at, not what came out.
+            unshare: The new namespaces of the shell; a mount namespace is always added.
+            timeout: The timeout of each step in seconds, unless the file has another one.
+            masks: Masks for all steps, in addition to those of the file.
+            commands_only: Whether only exit statuses are compared, not output.
             **options: Further options of `nsbox.Box`.
 
         Raises:
-            SpecError: for arguments that make no sense.
+            SpecError: for invalid arguments.
             SpawnError: when the namespaces cannot be made.
         """
         self._timeout = timeout
@@ -115,52 +115,53 @@ class Session:
             box = stack.enter_context(
                 Box([unshare, "mount"] if isinstance(unshare, str | int) else [*unshare, "mount"], **options)
             )
-            # What is written there goes with the box, even if nobody is left to remove it.
+            # The files in it are gone with the box, also when this process is killed and cannot remove them.
             box.mount("none", directory, "tmpfs", "nosuid,nodev")
             self._shell: Shell = stack.enter_context(
                 box.shell(cwd=directory, env=_environment(directory), timeout=timeout)
             )
             self._stack = stack.pop_all()
 
-    def run(self, step: Step) -> StepResult:
-        """Type a command, and compare."""
+    def run(self, step: Step) -> CheckedStep:
+        """Type a command, and compare its output and exit status."""
         if step.skip:
-            return StepResult(step, "skipped")
+            return CheckedStep(step, "skipped")
         if not self._shell.alive:
-            return StepResult(step, "not run", why="the shell had ended before")
+            return CheckedStep(step, "not run", why="the shell had exited before")
         step = replace(step, masks=(*step.masks, *(mask for mask in self._masks if mask not in step.masks)))
-        limit = self._timeout if step.timeout is None else step.timeout
+        timeout = self._timeout if step.timeout is None else step.timeout
         begin = time.monotonic()
         try:
-            result = self._shell.run(step.command, timeout=limit)
+            result = self._shell.run(step.command, timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            # An interrupted shell begins a new line by itself.
+            # An interrupted shell begins a new line.
             lines = _lines(str(error.output or "").rstrip("\n"))
-            why = "\n".join([f"not done after {limit:g} seconds; so far:", *lines])
-            return StepResult(step, "failed", lines, why=why, seconds=time.monotonic() - begin)
+            why = "\n".join([f"timeout after {timeout:g} seconds; output so far:", *lines])
+            return CheckedStep(step, "failed", lines, why=why, seconds=time.monotonic() - begin)
         except NsboxError as error:
-            return StepResult(step, "not run", why=str(error))
-        lines = _lines(_without_farewell(step.command, result))
-        why = self._complaint(step, result, lines)
-        return StepResult(
+            return CheckedStep(step, "not run", why=str(error))
+        lines = _lines(_without_exit_message(step.command, result))
+        why = self._differences(step, result, lines)
+        return CheckedStep(
             step, "failed" if why else "passed", lines, result.returncode, result.pid, why, time.monotonic() - begin
         )
 
-    def _complaint(self, step: Step, result: ShellResult, lines: tuple[str, ...]) -> str:
+    def _differences(self, step: Step, result: ShellResult, lines: tuple[str, ...]) -> str:
+        """Return what differs from the expected output and status, and the likely reason; empty if nothing does."""
         found: list[str] = []
         compared = step.expected is not None and not self._commands_only
         if compared and not matches(step.expected or (), lines, step.masks):
             found.append(diff(step.expected or (), lines, step.masks))
-        # The status of a nested shell is that of the last command typed into it.
-        if result.returncode != step.status and not _leaves(step.command):
+        # A nested shell exits with the status of the last command that was typed into it.
+        if result.returncode != step.status and not _is_exit(step.command):
             shown = [] if compared else lines
-            found.append("\n".join([f"ended with status {result.returncode}, not {step.status}", *shown]))
+            found.append("\n".join([f"exit status {result.returncode}, expected {step.status}", *shown]))
         if found and result.explanation:
             found.append(result.explanation)
         return "\n".join(found)
 
     def close(self) -> None:
-        """End the shell and all that was started from it, and remove its directory."""
+        """Kill the shell and all that was started from it, and remove its directory."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -178,23 +179,23 @@ def check(
     transcript: Transcript | str | os.PathLike[str],
     unshare: Namespaces = "mount",
     *,
-    timeout: float = TIMEOUT,
+    timeout: float = TIMEOUT_SECONDS,
     masks: Iterable[str] = (),
     commands_only: bool = False,
     **options: Unpack[Options],
 ) -> Checked:
-    """Type the commands of a file into a new shell, one after the other, and compare what comes out.
+    """Type the commands of a file into a new shell, one after the other, and compare their output.
 
     Args:
-        transcript: The file, read already or not.
-        unshare: As for `Session`, and so are the others.
-        timeout: Seconds a step may take.
+        transcript: The file, or what `read` returned for it.
+        unshare: As for `Session`, like all other arguments.
+        timeout: The timeout of each step in seconds.
         masks: Masks for all steps.
-        commands_only: Whether only the status of commands is looked at.
+        commands_only: Whether only exit statuses are compared.
         **options: Further options of `nsbox.Box`.
 
     Raises:
-        SpecError: for arguments and files that make no sense.
+        SpecError: for invalid arguments and directives.
         SpawnError: when the namespaces cannot be made.
         OSError: when the file cannot be read.
     """
@@ -205,7 +206,7 @@ def check(
 
 
 def _environment(directory: str) -> dict[str, str]:
-    """Return the caller's environment, but with one language, time zone and width, and no start-up files."""
+    """Return the caller's environment with a fixed language, time zone and width, and no start-up files."""
     return os.environ | {
         "HOME": directory,
         "LC_ALL": "C.UTF-8",
@@ -220,12 +221,12 @@ def _lines(output: str) -> tuple[str, ...]:
     return tuple(output.removesuffix("\n").split("\n")) if output else ()
 
 
-def _leaves(command: str) -> bool:
+def _is_exit(command: str) -> bool:
     return command.split()[:1] in (["exit"], ["logout"])
 
 
-def _without_farewell(command: str, result: ShellResult) -> str:
-    """Return the output, without the word that an interactive shell says when it is left."""
-    if _leaves(command):
+def _without_exit_message(command: str, result: ShellResult) -> str:
+    """Return the output, without the "exit" or "logout" that an interactive shell prints when it exits."""
+    if _is_exit(command):
         return result.stdout.removesuffix("exit\n").removesuffix("logout\n")
     return result.stdout

@@ -1,45 +1,45 @@
-"""A transcript with what comes out now in the place of what was written: `updated`."""
+"""Write the new output into the text of a transcript: `updated`."""
 
 from __future__ import annotations
 
 import re
 
-from nsbox.transcript.match import ELLIPSES, line_matches, written_as
-from nsbox.transcript.session import Checked, StepResult
+from nsbox.transcript.match import ELLIPSES, as_expected, line_matches
+from nsbox.transcript.session import Checked, CheckedStep
 
 __all__ = ["updated"]
 
-_MISTAKABLE = re.compile(
+_AMBIGUOUS = re.compile(
     r"^(?:\S*[$#](?: |$)|> |```|~~~|\.{4,}$|-{4,}$|\[\d+\]$|\s*(?:<!--|//|#)\s*nsbox:|.* \((?:re|glob|esc|no-eol)\)$)"
 )
 
 
 def updated(checked: Checked) -> str:
-    """Return the text of the file with the outputs of the steps that were not as written.
+    """Return the text of the file with the new output of the steps that failed.
 
-    Of such an output the lines that were as written stay, masked or with ellipses as they may be. Steps that passed
-    stay as they are, and so do those that came to no end and those of which no output is written.
+    In such an output, lines that match the expected ones are kept, with their masks and ellipses. Steps that passed
+    are not changed, nor are those that reached their timeout and those whose output is not compared.
     """
     lines = checked.transcript.text.splitlines(keepends=True)
     for result in reversed(checked.results):
         step = result.step
         if result.outcome != "failed" or result.status is None or step.place is None or step.expected is None:
             continue
-        now = [*_recorded(result), *([f"[{result.status}]"] if result.status else [])]
+        output = [*_new_lines(result), *([f"[{result.status}]"] if result.status else [])]
         begin, end = step.place
-        # The line with the status, if there is one, is behind the output.
+        # The line with the status, if the file has one, follows the output.
         end += end < len(lines) and re.fullmatch(rf"{step.indent}\[\d+\]\n?", lines[end]) is not None
-        lines[begin:end] = [f"{step.indent}{line}\n" for line in now]
+        lines[begin:end] = [f"{step.indent}{line}\n" for line in output]
     return "".join(lines)
 
 
-def _recorded(result: StepResult) -> list[str]:
+def _new_lines(result: CheckedStep) -> list[str]:
     expected, masks = result.step.expected or (), result.step.masks
-    kept = written_as(expected, result.output, masks)
-    # A line that would be read as something else is written as a pattern.
-    return [line if line in expected else _plain(line) for line in kept]
+    kept = as_expected(expected, result.output, masks)
+    # A line that `read` would take for a command or a directive is written as a pattern.
+    return [line if line in expected else _escaped(line) for line in kept]
 
 
-def _plain(line: str) -> str:
-    mistakable = _MISTAKABLE.match(line) or line.strip() in ELLIPSES or not line_matches(line, line)
-    return f"{re.escape(line)} (re)" if mistakable else line
+def _escaped(line: str) -> str:
+    ambiguous = _AMBIGUOUS.match(line) or line.strip() in ELLIPSES or not line_matches(line, line)
+    return f"{re.escape(line)} (re)" if ambiguous else line

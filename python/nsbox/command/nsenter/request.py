@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nsbox.command.numbers import IDS, whole
-from nsbox.command.options import Option, UsageError, parse
+from nsbox.command.options import IDS, Option, UsageError, parse, whole
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["FOLLOW", "OPTIONS", "Entry", "entry_of"]
@@ -21,27 +20,27 @@ FOLLOW = "follow"
 
 OPTIONS = (
     Option("all", "a", meaning="join all namespaces"),
-    Option("target", "t", "PID[:INODE]", meaning="whose namespaces; with the inode of its pidfd, no other process's"),
+    Option("target", "t", "PID[:INODE]", meaning="the process; with the inode of its pidfd, no later process"),
     *(
         Option(kind, KINDS[kind].letter, "FILE", optional=True, attached=True,
                meaning=f"join the {kind} namespace of the target, or that of FILE")
         for kind in _NAMESPACES
     ),
-    Option("user-parent", meaning="join the user namespace in which the one that is named was made"),
-    Option("setuid", "S", "UID", meaning='become this user inside, or the target\'s ("follow")'),
-    Option("setgid", "G", "GID", meaning='become this group inside, or the target\'s ("follow")'),
-    Option("preserve-credentials", meaning="leave the ids as they are"),
-    Option("keep-caps", meaning="keep the capabilities of the joined user namespace over the exec"),
+    Option("user-parent", meaning="join the parent of that user namespace"),
+    Option("setuid", "S", "UID", meaning='set the user id inside; "follow" means that of the target'),
+    Option("setgid", "G", "GID", meaning='set the group id inside; "follow" means that of the target'),
+    Option("preserve-credentials", meaning="do not change user and group ids"),
+    Option("keep-caps", meaning="keep the capabilities in the joined user namespace after the exec"),
     Option("root", "r", "DIR", optional=True, attached=True,
-           meaning="the root directory becomes the target's, or DIR"),
+           meaning="set the root directory to that of the target, or to DIR"),
     Option("wd", "w", "DIR", optional=True, attached=True,
-           meaning="the working directory becomes the target's, or DIR"),
-    Option("wdns", "W", "DIR", meaning="the working directory becomes DIR, as it is called inside"),
-    Option("env", "e", meaning="take the environment of the target"),
-    Option("no-fork", "F", meaning="become the program, also where a PID namespace is joined"),
+           meaning="set the working directory to that of the target, or to DIR"),
+    Option("wdns", "W", "DIR", meaning="set the working directory to DIR, a path inside"),
+    Option("env", "e", meaning="use the environment of the target"),
+    Option("no-fork", "F", meaning="do not fork, also when a PID namespace is joined"),
     Option("join-cgroup", "c", meaning="join the cgroup of the target (version 2)"),
-    Option("net-socket", "N", "FD", meaning="refused: name a process in that network namespace, or a file of it"),
-    Option("follow-context", "Z", meaning="refused: runcon(1) sets contexts of SELinux"),
+    Option("net-socket", "N", "FD", meaning="not supported: use --net with a process or a file"),
+    Option("follow-context", "Z", meaning="not supported: set SELinux contexts with runcon(1)"),
     Option("help", "h", meaning="display this help"),
     Option("version", "V", meaning="display the version"),
 )  # fmt: skip

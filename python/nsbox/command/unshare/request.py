@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nsbox.command.numbers import IDS, whole
-from nsbox.command.options import Option, UsageError, parse
+from nsbox.command.options import IDS, Option, UsageError, parse, whole
 from nsbox.spec.kinds import KINDS
 from nsbox.spec.spec import IdRange
 from nsbox.start.id_ranges import stands_for
@@ -25,31 +24,35 @@ OPTIONS = (
         for name, kind in _NAMESPACES.items()
     ),
     Option("fork", "f", meaning="start the program as a child"),
-    Option("map-user", "", "USER", meaning="map the caller's user to this one (implies --user)"),
-    Option("map-group", "", "GROUP", meaning="map the caller's group to this one (implies --user)"),
-    Option("map-root-user", "r", meaning="map the caller to root (implies --user)"),
-    Option("map-current-user", "c", meaning="map the caller to itself (implies --user)"),
-    Option("map-users", "", "RANGE", meaning="map users, INSIDE:OUTSIDE:COUNT, auto, subids or all (implies --user)"),
-    Option("map-groups", "", "RANGE", meaning="map groups, in the same forms (implies --user)"),
-    Option("map-auto", meaning="map the ids that are granted to the caller to those from 0 on (implies --user)"),
-    Option("map-subids", meaning="map the ids that are granted to the caller to themselves (implies --user)"),
-    Option("kill-child", "", "SIGNAL", optional=True, meaning="for the child when unshare dies (implies --fork)"),
-    Option("forward-signals", meaning="pass SIGINT and SIGTERM on to the child (implies --fork)"),
+    Option("map-user", "", "USER", meaning="map the user id of the caller to this one (implies --user)"),
+    Option("map-group", "", "GROUP", meaning="map the group id of the caller to this one (implies --user)"),
+    Option("map-root-user", "r", meaning="map the ids of the caller to root (implies --user)"),
+    Option("map-current-user", "c", meaning="map the ids of the caller to themselves (implies --user)"),
+    Option(
+        "map-users", "", "RANGE", meaning="map user ids: INSIDE:OUTSIDE:COUNT, auto, subids or all (implies --user)"
+    ),
+    Option("map-groups", "", "RANGE", meaning="map group ids, in the same forms (implies --user)"),
+    Option("map-auto", meaning="map the subordinate ids of the caller to the ids from 0 on (implies --user)"),
+    Option("map-subids", meaning="map the subordinate ids of the caller to themselves (implies --user)"),
+    Option(
+        "kill-child", "", "SIGNAL", optional=True, meaning="send SIGNAL to the child when unshare dies (implies --fork)"
+    ),
+    Option("forward-signals", meaning="forward SIGINT and SIGTERM to the child (implies --fork)"),
     Option("mount-proc", "", "DIR", optional=True, meaning="mount a new proc on DIR (implies --mount)"),
-    Option("propagation", "", "MODE", meaning="of all mounts: private, shared, slave or unchanged"),
-    Option("setgroups", "", "allow|deny", meaning="whether setgroups(2) can be used in the user namespace"),
-    Option("keep-caps", meaning="keep the capabilities of the new user namespace over the exec"),
+    Option("propagation", "", "MODE", meaning="set the propagation of all mounts: private, shared, slave or unchanged"),
+    Option("setgroups", "", "allow|deny", meaning="allow or deny setgroups(2) in the user namespace"),
+    Option("keep-caps", meaning="keep the capabilities in the new user namespace after the exec"),
     Option("root", "R", "DIR", meaning="change the root directory"),
     Option("wd", "w", "DIR", meaning="change the working directory"),
-    Option("setuid", "S", "UID", meaning="become this user in the namespaces"),
-    Option("setgid", "G", "GID", meaning="become this group, and drop all others"),
+    Option("setuid", "S", "UID", meaning="set the user id in the namespaces"),
+    Option("setgid", "G", "GID", meaning="set the group id, and drop all other groups"),
     Option("monotonic", "", "SECONDS", meaning="offset of CLOCK_MONOTONIC in a time namespace"),
     Option("boottime", "", "SECONDS", meaning="offset of CLOCK_BOOTTIME in a time namespace"),
     Option("clear-env", meaning="start the program with an empty environment"),
-    Option("whitelist-env", "", "NAMES", meaning="leave only these variables, NAME,NAME... (implies --clear-env)"),
-    Option("owner", "", "UID:GID", meaning="refused: be that user before, by setpriv(1)"),
-    Option("mount-binfmt", "", "DIR", optional=True, meaning="refused: nsbox registers no formats of programs"),
-    Option("load-interp", "l", "FORMAT", meaning="refused: nsbox registers no formats of programs"),
+    Option("whitelist-env", "", "NAMES", meaning="keep only these variables: NAME,NAME... (implies --clear-env)"),
+    Option("owner", "", "UID:GID", meaning="not supported: run nsbox as that user, with setpriv(1)"),
+    Option("mount-binfmt", "", "DIR", optional=True, meaning="not supported: nsbox does not register binary formats"),
+    Option("load-interp", "l", "FORMAT", meaning="not supported: nsbox does not register binary formats"),
     Option("help", "h", meaning="display this help"),
     Option("version", "V", meaning="display the version"),
 )

@@ -1,6 +1,6 @@
-"""pstree, lsns and ps as a cell shows them: the options of the commands, and pictures and tables for the output.
+"""The output of %pstree, %lsns and %ps: the options of the commands, and pictures and tables instead of text.
 
-A word that is the name of a shell, a box or a process in the notebook stands for its PID.
+Instead of a PID, the name of a variable of the notebook can be given: a shell, a box or a process.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from nsbox.views import display
 
 __all__ = ["Drawing", "namespaces", "processes", "tree"]
 
-_PROC: dict[bool, View] = {False: "namespace", True: "proc"}
+_VIEW_BY_PROC: dict[bool, View] = {False: "namespace", True: "proc"}
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing(display.Picture):
-    """A picture with the text that the command prints."""
+    """A picture, and the text that the command prints."""
 
-    words: str
+    text: str
     picture: str
 
     def __str__(self) -> str:
         """Return the text."""
-        return self.words
+        return self.text
 
     def svg(self) -> str:
         """Return the picture."""
@@ -45,14 +45,14 @@ class Drawing(display.Picture):
 
 
 def tree(line: str, sessions: Sessions) -> Drawing | None:
-    """Draw what ``pstree`` with these options draws; None if only its help was wanted.
+    """Draw the tree that ``pstree`` with these options draws; None for ``--help``.
 
-    For what has a name it is the tree from this process down to that, as its namespaces show in the difference.
+    For a name, the tree begins at this process, so that the marks of namespaces show how the named process differs.
 
     Raises:
-        UsageError: for options that cannot be understood, and a process or user that there is not.
+        UsageError: for invalid options, and a process that does not exist.
     """
-    options = _parsed("pstree", pstree_command.configure, _numbered(line, sessions))
+    options = _parsed("pstree", pstree_command.configure, _with_pids(line, sessions))
     if options is None:
         return None
     options.long, options.characters = True, options.characters or "utf8"
@@ -66,55 +66,55 @@ def tree(line: str, sessions: Sessions) -> Drawing | None:
             else:
                 found = found.lineage(pid) if options.show_parents else found.top(pid)
         except ProcessLookupError:
-            raise UsageError(f"there is no process {what}") from None
+            raise UsageError(f"there is no process {what}. To list all: %ps") from None
     elif what:
         raise UsageError(f"{what!r} is neither a PID nor the name of a shell, a box or a process")
     return Drawing(pstree_command.drawn(found, options), found.svg())
 
 
 def namespaces(line: str, sessions: Sessions) -> NamespaceTable | None:
-    """Return the table that ``lsns`` with these options prints; None if it was printed as text.
+    """Return the table that ``lsns`` with these options prints; None after printing text.
 
     Raises:
-        UsageError: for options that cannot be understood.
+        UsageError: for invalid options.
     """
     words = words_of(line)
-    if len(words) == 1 and sessions.knows(words[0]):
+    if len(words) == 1 and sessions.is_target(words[0]):
         target = sessions.target(words[0])
-        # Nobody but the box itself may look at its init.
-        of_it: NamespaceTable = target.lsns() if hasattr(target, "lsns") else lsns().of_process(target.pid)
-        return of_it
-    options = _parsed("lsns", lsns_command.configure, _numbered(line, sessions))
+        # Only the box itself can read the namespaces of its init.
+        table: NamespaceTable = target.lsns() if hasattr(target, "lsns") else lsns().of_process(target.pid)
+        return table
+    options = _parsed("lsns", lsns_command.configure, _with_pids(line, sessions))
     if options is None:
         return None
-    shown = ("type", "task", "of", "proc", "notruncate", "nowrap")
-    if any(value for name, value in vars(options).items() if name not in shown):
+    in_table = ("type", "task", "of", "proc", "notruncate", "nowrap")
+    if any(value for name, value in vars(options).items() if name not in in_table):
         lsns_command.execute(options)
         return None
-    found = lsns(of=options.of, view=_PROC[options.proc])
+    found = lsns(of=options.of, view=_VIEW_BY_PROC[options.proc])
     if options.type:
         found = found.of_kind(options.type)
     return found if options.task is None else found.of_process(options.task)
 
 
 def processes(line: str, sessions: Sessions) -> ProcessTable | None:
-    """Return the table that ``ps`` prints; None if only its help was wanted.
+    """Return the table that ``ps`` prints; None for ``--help``.
 
     Raises:
-        UsageError: for options that cannot be understood.
+        UsageError: for invalid options.
     """
     words = words_of(line)
-    if len(words) == 1 and sessions.knows(words[0]):
+    if len(words) == 1 and sessions.is_target(words[0]):
         return ps(of=sessions.target(words[0]))
-    options = _parsed("ps", ps_command.configure, _numbered(line, sessions))
+    options = _parsed("ps", ps_command.configure, _with_pids(line, sessions))
     if options is None:
         return None
     pids = [word for given in [*options.pid, *options.style] for word in given.split(",") if word.isdecimal()]
-    return ps(of=options.of, view=_PROC[options.proc], pids=map(int, pids) if pids else None)
+    return ps(of=options.of, view=_VIEW_BY_PROC[options.proc], pids=map(int, pids) if pids else None)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises where a command would exit."""
+    """Raises an error where a command would exit."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -132,6 +132,6 @@ def _parsed(
         return None
 
 
-def _numbered(line: str, sessions: Sessions) -> list[str]:
-    """Return the words of a line, with PIDs in the place of names."""
-    return [str(sessions.target(word).pid) if sessions.knows(word) else word for word in words_of(line)]
+def _with_pids(line: str, sessions: Sessions) -> list[str]:
+    """Return the words of a line; names of variables are replaced by PIDs."""
+    return [str(sessions.target(word).pid) if sessions.is_target(word) else word for word in words_of(line)]

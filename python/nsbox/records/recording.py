@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nsbox.errors import SpecError
 
-__all__ = ["VERSION", "opened", "plain", "recorded"]
+__all__ = ["VERSION", "loaded", "plain", "recorded"]
 
 VERSION = 1
 """The version of the form. It grows when a reader of the one before would misunderstand."""
@@ -25,7 +25,7 @@ def recorded(kind: str, **parts: object) -> dict[str, Any]:
     return {"nsbox": kind, "version": VERSION} | {name: plain(part) for name, part in parts.items()}
 
 
-def opened(data: object, kind: str, **types: Any) -> dict[str, Any]:
+def loaded(data: object, kind: str, **types: Any) -> dict[str, Any]:
     """Return the parts of a whole that was recorded.
 
     Args:

@@ -13,14 +13,14 @@ from nsbox.records.comparison import Pair
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
 from nsbox.seeing.proc import Target, pid_of
 from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
-from nsbox.views import display
+from nsbox.views import mime
 
 __all__ = ["Comparison", "compare"]
 
@@ -28,7 +28,7 @@ _SOURCES = ("pids", "cmdline", "namespaces")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Comparison(display.Picture):
+class Comparison(mime.Picture):
     """The caller's view and that of a process, side by side; `str()` shows tables, a notebook a picture.
 
     Attributes:
@@ -88,7 +88,7 @@ class Comparison(display.Picture):
         Raises:
             SpecError: when the data are something else.
         """
-        return cls(**opened(data, "comparison", **_TYPES))
+        return cls(**loaded(data, "comparison", **_TYPES))
 
     def __str__(self) -> str:
         """Show tables in 80 columns."""

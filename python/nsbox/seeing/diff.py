@@ -12,11 +12,11 @@ from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.namespaces import NamespaceTable
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views import change_table as _view
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views.legend import Mark
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Diff", "diff"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Diff(display.Table):
+class Diff(mime.Table):
     """What became of everything between two snapshots; `str()` lists it. It is true if anything did.
 
     Attributes:
@@ -107,7 +107,7 @@ class Diff(display.Table):
         """
         from nsbox.seeing.snapshot import Snapshot  # noqa: PLC0415 - snapshots can be compared, so that module needs this one
 
-        parts = opened(data, "diff", before=dict, after=dict)
+        parts = loaded(data, "diff", before=dict, after=dict)
         return diff(Snapshot.from_dict(parts["before"]), Snapshot.from_dict(parts["after"]))
 
     def __str__(self) -> str:

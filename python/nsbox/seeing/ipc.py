@@ -12,15 +12,15 @@ from typing import Any, TypeAlias, overload
 
 from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, pid_of
-from nsbox.views import display
 from nsbox.views import ipc_table as _view
+from nsbox.views import mime
 
 __all__ = ["IpcTable", "ipcs", "parse", "table_of"]
 
 
-class IpcTable(display.Table, Sequence[IpcObject]):
+class IpcTable(mime.Table, Sequence[IpcObject]):
     """Objects by their kinds; `str()` shows them as a table.
 
     Attributes:
@@ -74,7 +74,7 @@ class IpcTable(display.Table, Sequence[IpcObject]):
             SpecError: when the data are something else.
         """
         types = {"users": dict[int, str], "unknown": tuple[IpcKind, ...], "objects": tuple[IpcObject, ...]}
-        return cls(**opened(data, "ipc objects", **types))
+        return cls(**loaded(data, "ipc objects", **types))
 
     def __str__(self) -> str:
         """Draw the table."""

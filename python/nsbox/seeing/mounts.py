@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mounts import Mount, parse
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, pid_of
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import mount_table as _view
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MountTable", "mounts"]
 
 
-class MountTable(display.Table, Sequence[Mount]):
+class MountTable(mime.Table, Sequence[Mount]):
     """Mounts in the order in which they are listed; later ones may hide earlier ones. `str()` shows a table."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
@@ -58,7 +58,7 @@ class MountTable(display.Table, Sequence[Mount]):
         Raises:
             SpecError: when the data are something else.
         """
-        return cls(**opened(data, "mounts", mounts=tuple[Mount, ...]))
+        return cls(**loaded(data, "mounts", mounts=tuple[Mount, ...]))
 
     def __str__(self) -> str:
         """Draw the table, uncut."""
@@ -103,9 +103,9 @@ def _with_namespace(proc: _core.Proc, pid: int | None, mount: Mount) -> Mount:
 
     path = os.fsencode(mount.point)
     try:
-        opened = _core.open_proc(path) if pid is None else proc.seen_by(pid, path)
+        mounted = _core.open_proc(path) if pid is None else proc.seen_by(pid, path)
     except OSError:
         return mount
-    if opened.mount_id() != mount.id:
+    if mounted.mount_id() != mount.id:
         return mount
-    return replace(mount, pid_namespace=opened.namespace())
+    return replace(mount, pid_namespace=mounted.namespace())

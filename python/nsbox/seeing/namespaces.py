@@ -16,10 +16,10 @@ from nsbox.records.mounts import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, View, open_proc, pid_of, read_from
 from nsbox.spec.kinds import KINDS
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import namespace_table as _view
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["NamespaceTable", "lsns", "namespaces_of", "same_namespace"]
 
 
-class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
+class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
     """Namespaces in the order of their ids; `str()` shows them as ``lsns`` does.
 
     Attributes:
@@ -155,7 +155,7 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
             SpecError: when the data are something else.
         """
         types = {"users": dict[int, str], "namespaces": tuple[NamespaceRecord, ...], "processes": tuple[Process, ...]}
-        return cls(**opened(data, "namespaces", **types))
+        return cls(**loaded(data, "namespaces", **types))
 
     def __str__(self) -> str:
         """Draw the table, uncut."""
@@ -205,18 +205,18 @@ def lsns(
     """
     from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
 
-    opened = open_proc(of, view, proc)
-    processes, _ = read_from(opened, ["namespaces", "for_children", "descriptors", "threads"])
+    opened_proc = open_proc(of, view, proc)
+    processes, _ = read_from(opened_proc, ["namespaces", "for_children", "descriptors", "threads"])
     found = dict(_in_processes(processes))
     by_pid = {process.pid: process for process in processes}
     for id_, kept in list(found.items()):
         if kept.kind == "mount" and kept.lowest is not None:
-            _add_mounts(opened, id_, kept.lowest.pid, found)
-    relations = {r.id: r for r in _core.namespace_relations(opened, [(i, *k.handle) for i, k in found.items()])}
+            _add_mounts(opened_proc, id_, kept.lowest.pid, found)
+    relations = {r.id: r for r in _core.namespace_relations(opened_proc, [(i, *k.handle) for i, k in found.items()])}
     lowest = {kept.lowest.pid for kept in found.values() if kept.lowest}
     commands = {
         process.identity: b" ".join(process.cmdline) or process.comm
-        for process in read_from(opened, ["cmdline"], sorted(lowest))[0]
+        for process in read_from(opened_proc, ["cmdline"], sorted(lowest))[0]
     }
     records = []
     for id_ in found.keys() | relations.keys():

@@ -19,9 +19,9 @@ from nsbox.records.processes import (
     _SOURCES,
     Process,
 )
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from, read_here
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import process_table as _view
 
 __all__ = ["ProcessTable", "ps", "read"]
@@ -61,7 +61,7 @@ def read(
     if of is None:
         return read_here(sources, wanted, proc)
     try:
-        opened = open_proc(of, view, proc)
+        opened_proc = open_proc(of, view, proc)
     except OSError as error:
         if view == "proc":
             raise
@@ -69,11 +69,11 @@ def read(
 
         records, hidden = inside.read(pid_of(of, "of"), sources, wanted, error)
         return completed(records, of, 1), hidden
-    records, hidden = read_from(opened, sources, wanted)
+    records, hidden = read_from(opened_proc, sources, wanted)
     return completed(records, of, 1) if "namespaces" in sources and view == "namespace" else records, hidden
 
 
-class ProcessTable(display.Table, Sequence[Process]):
+class ProcessTable(mime.Table, Sequence[Process]):
     """Processes in the order in which they were read; `str()` shows them as `ps aux` does.
 
     Attributes:
@@ -154,7 +154,7 @@ class ProcessTable(display.Table, Sequence[Process]):
         Raises:
             SpecError: when the data are something else.
         """
-        parts = opened(
+        parts = loaded(
             data, "processes", boot=float, read_at=float, memory=int, hidden=tuple[int, ...], users=dict[int, str],
             processes=tuple[Process, ...],
         )  # fmt: skip

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import IpcTable, ipcs
 from nsbox.seeing.mounts import MountTable, mounts
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import Target, pid_of
 from nsbox.seeing.processes import ProcessTable, ps
 from nsbox.seeing.tree import ProcessTree
-from nsbox.views import display
 from nsbox.views import html as _html
+from nsbox.views import mime
 
 __all__ = ["Snapshot", "snapshot"]
 
@@ -23,7 +23,7 @@ _Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Snapshot(display.Table):
+class Snapshot(mime.Table):
     """What there was at a moment; `str()` shows all of it.
 
     Nothing stood still while it was read, part by part.
@@ -66,7 +66,7 @@ class Snapshot(display.Table):
         Raises:
             SpecError: when the data are something else.
         """
-        parts = opened(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
+        parts = loaded(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
         return cls(**parts | {name: kind.from_dict(parts[name]) for name, kind in _PARTS.items()})
 
     def _titled(self) -> list[tuple[str, ProcessTable | NamespaceTable | MountTable | IpcTable]]:

@@ -11,18 +11,18 @@ from typing import Any, Literal
 from nsbox.errors import SpecError
 from nsbox.records import names
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
 from nsbox.seeing.proc import Target, View, completed, pid_of
 from nsbox.seeing.processes import read
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view
 
 __all__ = ["ProcessTree", "pstree"]
 
 
-class ProcessTree(display.Picture):
+class ProcessTree(mime.Picture):
     """Processes as a tree; `str()` draws it as ``pstree -S`` does.
 
     Attributes:
@@ -278,7 +278,7 @@ class ProcessTree(display.Picture):
             SpecError: when the data are something else.
         """
         types = {"root": int, "ns_changes": bool, "uptime": float, "processes": tuple[Process, ...]}
-        parts = opened(data, "tree", **types)
+        parts = loaded(data, "tree", **types)
         try:
             return cls(parts.pop("processes"), **parts)
         except ProcessLookupError as error:

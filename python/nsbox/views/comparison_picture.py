@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nsbox.views.blocks import ROW, Word
 from nsbox.views.grid import safe
+from nsbox.views.layout import ROW, Word
 from nsbox.views.legend import Legend
-from nsbox.views.palette import GREY, INK, KINDS, LINE, PAPER, SLATE
+from nsbox.views.palette import GREY, INK, KIND_STYLES, LINE, PAPER, SLATE
 from nsbox.views.svg import MONO, SANS, Sheet
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def picture(comparison: Compared) -> str:
     lines, hidden = _lines(comparison)
     first = next((number for number, line in enumerate(lines) if line.inside is not None), len(lines))
     base = min((line.depth for line in lines if line.inside is not None), default=0)
-    own = [kind for kind in KINDS if kind in comparison.own]
+    own = [kind for kind in KIND_STYLES if kind in comparison.own]
     names = {kind: f"{kind} {getattr(comparison.inside, kind)}" for kind in own}
-    chips = _wrapped([Word(name, 11, KINDS[kind].colour, bold=True, pill="full") for kind, name in names.items()])
+    chips = _wrapped([Word(name, 11, KIND_STYLES[kind].colour, bold=True, pill="full") for kind, name in names.items()])
     edge = _OUTLINE * max(len(own) - 1, 0) + 10
     # Above the first line inside there is the head of the box, which the lines outside leave room for.
     head = edge + len(chips) * (_CHIP + 3) + 6
@@ -157,13 +157,13 @@ def _words(process: Process | None, *, inside: bool = False) -> list[Word]:
     over = process.state in "ZX"
     name = safe(process.comm.decode("utf-8", "surrogateescape"))
     name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-    colour = KINDS["pid"].colour if inside else SLATE
+    colour = KIND_STYLES["pid"].colour if inside else SLATE
     words = [
         Word(str(process.pid), 12, colour, bold=True, pill="hollow" if over else "full"),
         Word(name or '""', 13, GREY if over else INK, MONO, bold=True),
     ]
     if inside and process.pid == 1:
-        words.append(Word("init", 11, KINDS["pid"].colour, bold=True))
+        words.append(Word("init", 11, KIND_STYLES["pid"].colour, bold=True))
     return [*words, Word("zombie")] if over else words
 
 
@@ -197,10 +197,10 @@ def _box(sheet: Sheet, own: Sequence[str], x: float, y: float, width: float, hei
         inset = 1 + _OUTLINE * number
         sheet.rect(
             x + inset, y + inset, width - 2 * inset, height - 2 * inset, radius=max(10 - 2 * number, 3),
-            fill="none" if number else PAPER, stroke=KINDS[kind].colour, stroke_width=2,
+            fill="none" if number else PAPER, stroke=KIND_STYLES[kind].colour, stroke_width=2,
         )  # fmt: skip
     if own:
-        inset, colour = _OUTLINE * len(own), KINDS[own[-1]].colour
+        inset, colour = _OUTLINE * len(own), KIND_STYLES[own[-1]].colour
         sheet.rect(x + inset, y + inset, width - 2 * inset, height - 2 * inset, radius=4, fill=colour, opacity=0.07)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal, NamedTuple, TypeAlias
 
-from nsbox.views.blocks import Word
-from nsbox.views.palette import AMBER, GREEN, GREY, KINDS, RED, SLATE
+from nsbox.views.layout import Word
+from nsbox.views.palette import AMBER, GREEN, GREY, KIND_STYLES, RED, SLATE
 from nsbox.views.svg import SANS, Sheet, measure
 
 __all__ = ["MARKS", "TIMES", "Legend", "Mark", "Sign"]
@@ -32,7 +32,7 @@ MARKS: dict[Mark, Sign] = {
 }
 
 
-_PID = KINDS["pid"].colour
+_PID = KIND_STYLES["pid"].colour
 _SIGNS: dict[str, tuple[Word, str]] = {
     "pid": (Word("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID"),
     "inner": (Word("20", 11, _PID, bold=True, pill="full"), "process in an inner PID namespace, with its PID in there"),
@@ -61,7 +61,7 @@ class Legend:
 
     def __init__(self, kinds: Collection[str], seen: Collection[str]) -> None:
         """Choose what is to be explained."""
-        self._kinds = [kind for kind in reversed(KINDS) if kind in kinds]
+        self._kinds = [kind for kind in reversed(KIND_STYLES) if kind in kinds]
         self._signs = [sign for sign in _SIGNS if sign in seen]
         self._left = max((_SIGN + _kind_width(kind) for kind in self._kinds), default=0)
         self._right = max((_SIGN + measure(_SIGNS[sign][1], _SIZE, SANS) for sign in self._signs), default=0)
@@ -93,11 +93,11 @@ class Legend:
 
 
 def _kind_width(kind: str) -> float:
-    return measure(f"{kind} namespace", _SIZE, SANS, bold=True) + 8 + measure(KINDS[kind].gives, _SIZE, SANS)
+    return measure(f"{kind} namespace", _SIZE, SANS, bold=True) + 8 + measure(KIND_STYLES[kind].gives, _SIZE, SANS)
 
 
 def _explain_kind(sheet: Sheet, x: float, middle: float, kind: str) -> None:
-    colour, gives = KINDS[kind]
+    colour, gives = KIND_STYLES[kind]
     sheet.rect(x + 1, middle - 7, 34, 14, radius=4, fill=colour, opacity=0.07, stroke=colour, stroke_width=2)
     label = f"{kind} namespace"
     sheet.text(x + _SIGN, middle, label, size=_SIZE, fill=colour, family=SANS, bold=True)

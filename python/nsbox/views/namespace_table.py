@@ -13,7 +13,7 @@ from nsbox.spec.kinds import KINDS
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.filter import Filter
-from nsbox.views.palette import KINDS as SHOWN
+from nsbox.views.palette import KIND_STYLES
 
 if TYPE_CHECKING:
     from nsbox.records.namespaces import NamespaceRecord, TreeOf
@@ -42,7 +42,7 @@ DEFAULT_COLUMNS = ("NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND")
 PROCESS_COLUMNS = ("PID", "PPID", "USER", "COMMAND")
 
 Form = Literal["human", "raw", "json", "html"]
-_COLOURS = {KINDS[kind].link: colour for kind, (colour, _) in SHOWN.items()}
+_COLOURS = {KINDS[kind].link: colour for kind, (colour, _) in KIND_STYLES.items()}
 _RIGHT = {"NS", "NPROCS", "PID", "PPID", "UID", "NETNSID", "PNS", "ONS"}
 _ROOM = {"NS": 10, "TYPE": 5, "PID": 5, "PPID": 5}
 _NUMBERS = _RIGHT - {"NETNSID"}

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
-from nsbox.views import display, html
+from nsbox.views import html, mime
 from nsbox.views.palette import AMBER, GREEN, RED
 
 __all__ = ["Panel", "Tone"]
@@ -18,7 +18,7 @@ _WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Panel(display.Table):
+class Panel(mime.Table):
     """A few labelled lines under a title.
 
     Attributes:

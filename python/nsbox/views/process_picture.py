@@ -7,11 +7,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nsbox.views.blocks import INDENT, Block, Family, Frame, Row, Word, columns_of
+from nsbox.views.compact import Group, grouped, pids_of
 from nsbox.views.grid import safe
-from nsbox.views.groups import Group, grouped, pids_of
+from nsbox.views.layout import INDENT, Block, Family, Frame, Row, Word, columns_of
 from nsbox.views.legend import MARKS, TIMES, Legend, Mark
-from nsbox.views.palette import GREY, INK, KINDS, RED, SLATE
+from nsbox.views.palette import GREY, INK, KIND_STYLES, RED, SLATE
 from nsbox.views.svg import MONO, Sheet
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Drawing:
 
     def block(self, group: Group, width: float) -> Block:
         """Lay out a group and what is below it; in columns where it becomes high, as far as the width allows."""
-        kinds = tuple(kind for kind in KINDS if kind in group.first.changes)
+        kinds = tuple(kind for kind in KIND_STYLES if kind in group.first.changes)
         room = width - INDENT - (Frame.edges(kinds) if kinds else 0)
         row = Row(list(self._words(group)))
         chain = self._chain(group)
@@ -169,14 +169,14 @@ class _Drawing:
             if joined:
                 self.seen.add("joined")
             text = f"{count}{TIMES} {kind}" if count > 1 else f"{kind} {id_}"
-            chips.append(Word(text, 11, KINDS[kind].colour, bold=True, pill="hollow" if joined else "full"))
+            chips.append(Word(text, 11, KIND_STYLES[kind].colour, bold=True, pill="hollow" if joined else "full"))
         return chips
 
     def _words(self, group: Group) -> Iterator[Word]:
         node, count, mark = group.first, len(group.members), self._mark(group.first)
         pids, over = pids_of(node), _is_over(node)
         inner = len(pids) > 1
-        colour = KINDS["pid"].colour if inner else SLATE
+        colour = KIND_STYLES["pid"].colour if inner else SLATE
         number = f"{count}{TIMES}" if count > 1 else str(pids[-1])
         yield Word(number, 12, colour, bold=True, pill="hollow" if over or node.process is None else "full")
         faint = over or node.process is None or mark == "went"
@@ -189,7 +189,7 @@ class _Drawing:
         if mark is not None:
             yield Word(MARKS[mark].sign, 11, MARKS[mark].colour, bold=True)
         if _is_init(node):
-            yield Word("init", 11, KINDS["pid"].colour, bold=True)
+            yield Word("init", 11, KIND_STYLES["pid"].colour, bold=True)
         if over:
             yield Word("zombie")
         if count > 1:

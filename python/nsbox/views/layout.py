@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nsbox.views.palette import GREY, KINDS, PAPER
+from nsbox.views.palette import GREY, KIND_STYLES, PAPER
 from nsbox.views.svg import SANS, Sheet, measure
 
 __all__ = ["INDENT", "ROW", "Block", "Family", "Frame", "Row", "Word", "columns_of"]
@@ -224,16 +224,16 @@ class Frame(Block):
         y += 3
         width, height = self.width - 4 * self.stacked, self.height - 6 - 4 * self.stacked
         if self.stacked:
-            colour = KINDS[self.kinds[0]].colour
+            colour = KIND_STYLES[self.kinds[0]].colour
             sheet.rect(x + 4, y + 4, width, height, radius=9, fill=PAPER, stroke=colour)
         for number, kind in enumerate(self.kinds):
             inset = 1 + _OUTLINE * number
             sheet.rect(
                 x + inset, y + inset, width - 2 * inset, height - 2 * inset, radius=max(10 - 2 * number, 3),
-                fill="none" if number else PAPER, stroke=KINDS[kind].colour, stroke_width=2,
+                fill="none" if number else PAPER, stroke=KIND_STYLES[kind].colour, stroke_width=2,
             )  # fmt: skip
         inset = _OUTLINE * len(self.kinds)
-        colour = KINDS[self.kinds[-1]].colour
+        colour = KIND_STYLES[self.kinds[-1]].colour
         sheet.rect(x + inset, y + inset, width - 2 * inset, height - 2 * inset, radius=4, fill=colour, opacity=0.07)
         top = y + self._edge - 2
         for chips in self._lines:

@@ -177,13 +177,13 @@ class Spec:
         self._check()
 
     @functools.cached_property
-    def _read(self) -> _core.SpecRead:
+    def _core_spec(self) -> _core.SpecRead:
         """The same in the core's form, which the core takes from here."""
         return _core.SpecRead(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again."""
-        return {name: value for name, value in self.__dict__.items() if name != "_read"}
+        return {name: value for name, value in self.__dict__.items() if name != "_core_spec"}
 
     def _maps(self) -> Maps:
         for name in ("map_user", "map_group"):

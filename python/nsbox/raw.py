@@ -17,6 +17,7 @@ import struct
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.paths import StrOrBytesPath
 
 __all__ = [
     "CLONE_CLEAR_SIGHAND",
@@ -66,19 +67,17 @@ __all__ = [
     "unshare",
 ]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
 CLONE_FS = 0x200
 CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
-CLONE_NEWTIME = 0x80
-CLONE_NEWNS = 0x20000
-CLONE_NEWCGROUP = 0x2000000
-CLONE_NEWUTS = 0x4000000
-CLONE_NEWIPC = 0x8000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
+CLONE_NEWTIME = KINDS["time"].flag
+CLONE_NEWNS = KINDS["mount"].flag
+CLONE_NEWCGROUP = KINDS["cgroup"].flag
+CLONE_NEWUTS = KINDS["uts"].flag
+CLONE_NEWIPC = KINDS["ipc"].flag
+CLONE_NEWUSER = KINDS["user"].flag
+CLONE_NEWPID = KINDS["pid"].flag
+CLONE_NEWNET = KINDS["net"].flag
 CLONE_CLEAR_SIGHAND = 0x100000000
 CLONE_INTO_CGROUP = 0x200000000
 
@@ -136,7 +135,11 @@ def setns(fd: int, nstype: int = 0) -> None:
 
 
 def mount(
-    source: Path | None, target: Path, fstype: str | None = None, flags: int = 0, data: str | bytes | None = None
+    source: StrOrBytesPath | None,
+    target: StrOrBytesPath,
+    fstype: str | None = None,
+    flags: int = 0,
+    data: str | bytes | None = None,
 ) -> None:
     """Mount, remount, bind, or change the propagation of a mount (mount(2)). None is a null pointer.
 
@@ -152,7 +155,7 @@ def mount(
     )
 
 
-def umount2(target: Path, flags: int = 0) -> None:
+def umount2(target: StrOrBytesPath, flags: int = 0) -> None:
     """Unmount (umount2(2)).
 
     Raises:
@@ -161,7 +164,7 @@ def umount2(target: Path, flags: int = 0) -> None:
     _core.umount2(os.fsencode(target), flags)
 
 
-def pivot_root(new_root: Path, put_old: Path) -> None:
+def pivot_root(new_root: StrOrBytesPath, put_old: StrOrBytesPath) -> None:
     """Make `new_root` the root of the mount namespace, and the old root appear at `put_old` (pivot_root(2)).
 
     The kernel moves every process and thread whose root or working directory was the old root.

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from nsbox.command.options import UsageError
 
-__all__ = ["IDS", "whole"]
-
-IDS = range(2**32 - 1)
-"""User and group ids; the last number of 32 bits means "no change" (setresuid(2))."""
+__all__ = ["whole"]
 
 
 def whole(text: str, what: str, allowed: range | None = None) -> int:

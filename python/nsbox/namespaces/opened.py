@@ -13,12 +13,11 @@ from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
 from nsbox.namespaces import target as _target
 from nsbox.namespaces.handle import Namespace
+from nsbox.spec.capabilities import has_capability
 from nsbox.spec.joins import Join, Target, joined_kinds
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["Opened", "opened"]
-
-_SYS_ADMIN = 1 << 21
 
 
 @dataclass(slots=True)
@@ -114,7 +113,7 @@ def _check(found: dict[str, Namespace]) -> None:
 
 def _add_user(found: dict[str, Namespace], kept: contextlib.ExitStack) -> bool:
     """Without rights outside, the namespaces can only be joined from the user namespace they belong to: add that."""
-    if not found or "user" in found or _core.facts().effective & _SYS_ADMIN:
+    if not found or "user" in found or has_capability(_core.facts().effective, "CAP_SYS_ADMIN"):
         return False
     try:
         owner = next(iter(found.values())).owner

@@ -34,6 +34,7 @@ from nsbox.namespaces.handle import Namespace
 from nsbox.namespaces.target import is_process, of_this_thread
 from nsbox.spec.joins import Target, joined_kinds
 from nsbox.spec.kinds import KINDS, Namespaces
+from nsbox.spec.paths import path_of
 
 __all__ = ["Scope", "mount_proc", "setns", "unshare"]
 
@@ -164,8 +165,7 @@ def mount_proc(target: str | bytes | os.PathLike[str] = "/proc") -> Scope:
     Raises:
         SpecError: for a target that is no path.
     """
-    if not isinstance(target, str | bytes | os.PathLike) or not (path := os.fsencode(target)) or b"\0" in path:
-        raise SpecError(f"target: {target!r} is no path")
+    path = path_of("target", target)
     scope = Scope(mount_proc=os.path.abspath(path))
     scope._what = f"proc on {os.fsdecode(path)}"
     return scope

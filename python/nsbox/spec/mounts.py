@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from nsbox.errors import SpecError
+from nsbox.spec.paths import StrOrBytesPath, path_of
 
-__all__ = ["Bind", "Mount", "Overlay", "Path", "Proc", "Tmpfs"]
-
-Path: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+__all__ = ["Bind", "NewMount", "Overlay", "Proc", "Tmpfs"]
 
 _LARGEST_SIZE = 2**63 - 1
 _PERMISSIONS = 0o7777
@@ -38,8 +37,8 @@ class Bind:
         SpecError: for a path that is none.
     """
 
-    source: Path
-    target: Path
+    source: StrOrBytesPath
+    target: StrOrBytesPath
     read_only: bool = False
     recursive: bool = True
     dev: bool = False
@@ -63,7 +62,7 @@ class Tmpfs:
         SpecError: for a value that makes no sense.
     """
 
-    target: Path
+    target: StrOrBytesPath
     size: int | None = None
     mode: int = 0o1777
 
@@ -91,10 +90,10 @@ class Overlay:
         SpecError: for a value or a combination that makes no sense.
     """
 
-    target: Path
-    lower: Sequence[Path]
-    upper: Path | None = None
-    work: Path | None = None
+    target: StrOrBytesPath
+    lower: Sequence[StrOrBytesPath]
+    upper: StrOrBytesPath | None = None
+    work: StrOrBytesPath | None = None
 
     def __post_init__(self) -> None:
         """Bring every value into its one form."""
@@ -124,38 +123,29 @@ class Proc:
         SpecError: for a path that is none.
     """
 
-    target: Path
+    target: StrOrBytesPath
 
     def __post_init__(self) -> None:
         """Bring the value into its one form."""
         _put(self, target=_target(self.target))
 
 
-Mount: TypeAlias = "Bind | Tmpfs | Overlay | Proc"
+NewMount: TypeAlias = "Bind | Tmpfs | Overlay | Proc"
 
 
-def _put(mount: Mount, **values: object) -> None:
+def _put(mount: NewMount, **values: object) -> None:
     for name, value in values.items():
         object.__setattr__(mount, name, value)
 
 
-def _path(argument: str, value: object) -> str:
-    if not isinstance(value, str | bytes | os.PathLike):
-        raise SpecError(f"{argument}: expected a path, got {value!r}")
-    path = os.fsdecode(value)
-    if not path or "\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path
-
-
 def _source(argument: str, value: object) -> str:
     # Joined, not normalized: after a symbolic link `..` is not what stands before it.
-    path = _path(argument, value)
+    path = os.fsdecode(path_of(argument, value))
     return path if path.startswith("/") else os.path.join(os.getcwd(), path)
 
 
 def _target(value: object) -> str:
-    path = _path("target", value)
+    path = os.fsdecode(path_of("target", value))
     if not path.startswith("/"):
         raise SpecError(f"target: expected an absolute path, got {path!r}")
     if os.path.normpath(path).strip("/") == "":
@@ -163,7 +153,7 @@ def _target(value: object) -> str:
     return path
 
 
-def _check_flags(mount: Mount, *names: str) -> None:
+def _check_flags(mount: NewMount, *names: str) -> None:
     for name in names:
         if not isinstance(value := getattr(mount, name), bool):
             raise SpecError(f"{name}: expected True or False, got {value!r}")

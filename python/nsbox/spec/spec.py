@@ -9,44 +9,21 @@ import functools
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Literal, TypeAlias, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.spec.id_maps import IDS, IdRanges, Maps, id_ranges_of, is_id
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import Limits, Rlimits, limits_of, rlimits_of
-from nsbox.spec.mounts import Bind, Mount, Overlay, Proc, Tmpfs
+from nsbox.spec.mounts import Bind, NewMount, Overlay, Proc, Tmpfs
+from nsbox.spec.paths import path_of
 
-__all__ = ["IdRange", "IdRanges", "Maps", "Options", "Spec", "box_spec", "spec_of"]
-
-
-IdRange: TypeAlias = "tuple[int, int, int]"
-"""``(inside, outside, count)``, the fields of a line of uid_map (user_namespaces(7))."""
-
-IdRanges: TypeAlias = "Sequence[IdRange] | Literal['auto', 'subids', 'all']"
-"""Ranges, or a word of unshare(1) for them: ``"auto"`` is the caller's line of subuid(5) or subgid(5), from 0 on
-inside; ``"subids"`` the same line with the ids as they are; ``"all"`` is every id the caller can name, as it is, which
-takes privileges."""
+__all__ = ["Options", "Spec", "box_spec", "spec_of"]
 
 _PROPAGATIONS = ("private", "shared", "slave", "unchanged")
-_LARGEST_ID = 2**32 - 2
-_RANGE_WORDS = ("auto", "subids", "all")
-_MOST_RANGES = 340
 _PID_MAX = range(301, 2**22 + 1)
-_LONGEST_NAME = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Maps:
-    """How the ids inside a user namespace stand for ids outside; `None` is the caller's own id.
-
-    A word instead of a range is not resolved yet; the core does not take it.
-    """
-
-    auto: bool = True
-    users: tuple[tuple[int | None, int | None, int] | str, ...] = ()
-    groups: tuple[tuple[int | None, int | None, int] | str, ...] = ()
+_MAX_NAME_BYTES = 64
 
 
 class Options(TypedDict, total=False):
@@ -56,7 +33,7 @@ class Options(TypedDict, total=False):
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
     root: str | bytes | os.PathLike[str] | None
-    mounts: Sequence[Mount]
+    mounts: Sequence[NewMount]
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
     map_current_user: bool
@@ -130,7 +107,7 @@ class Spec:
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
     root: str | bytes | os.PathLike[str] | None = None
-    mounts: Sequence[Mount] = ()
+    mounts: Sequence[NewMount] = ()
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
     map_current_user: bool = False
@@ -157,15 +134,15 @@ class Spec:
         put = object.__setattr__
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
-        put(self, "mount_proc", _path("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
-        put(self, "root", _path("root", self.root))
+        put(self, "mount_proc", _directory("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
+        put(self, "root", _directory("root", self.root))
         put(self, "mounts", _mounts(self.mounts))
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
         put(self, "monotonic", _offset("monotonic", self.monotonic))
-        put(self, "map_users", _ranges("map_users", self.map_users))
-        put(self, "map_groups", _ranges("map_groups", self.map_groups))
+        put(self, "map_users", id_ranges_of("map_users", self.map_users))
+        put(self, "map_groups", id_ranges_of("map_groups", self.map_groups))
         put(self, "rlimits", rlimits_of(self.rlimits))
         put(self, "limits", limits_of(self.limits))
         if self.join is not None:
@@ -188,8 +165,8 @@ class Spec:
     def _maps(self) -> Maps:
         for name in ("map_user", "map_group"):
             value = getattr(self, name)
-            if value is not None and not _is_id(value):
-                raise SpecError(f"{name}: expected an id from 0 to {_LARGEST_ID}, got {value!r}")
+            if value is not None and not is_id(value):
+                raise SpecError(f"{name}: expected an id from 0 to {IDS[-1]}, got {value!r}")
         if not isinstance(self.map_root_user, bool) and self.map_root_user != "auto":
             raise SpecError(f"map_root_user: expected True, False or 'auto', got {self.map_root_user!r}")
         same = [name for name in ("map_root_user", "map_current_user") if getattr(self, name) is True]
@@ -285,22 +262,11 @@ def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
     return spec
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID
+def _directory(argument: str, value: object) -> bytes | None:
+    return None if value is None or value is False else path_of(argument, value, "a path, True or False")
 
 
-def _path(argument: str, value: object) -> bytes | None:
-    if value is None or value is False:
-        return None
-    if not isinstance(value, str | bytes | os.PathLike):
-        raise SpecError(f"{argument}: expected a path or a truth value, got {value!r}")
-    path = os.fsencode(value)
-    if not path or b"\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path
-
-
-def _mounts(value: object) -> tuple[Mount, ...]:
+def _mounts(value: object) -> tuple[NewMount, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise SpecError(f"mounts: expected Bind, Tmpfs, Overlay and Proc, got {value!r}")
     mounts = tuple(value)
@@ -316,8 +282,8 @@ def _name(argument: str, value: object) -> bytes | None:
     if not isinstance(value, str | bytes):
         raise SpecError(f"{argument}: expected a name, got {value!r}")
     name = os.fsencode(value)
-    if b"\0" in name or len(name) > _LONGEST_NAME:
-        raise SpecError(f"{argument}: expected at most {_LONGEST_NAME} bytes without NUL, got {value!r}")
+    if b"\0" in name or len(name) > _MAX_NAME_BYTES:
+        raise SpecError(f"{argument}: expected at most {_MAX_NAME_BYTES} bytes without NUL, got {value!r}")
     return name
 
 
@@ -331,33 +297,3 @@ def _offset(argument: str, value: object) -> tuple[int, int] | None:
             seconds, nanoseconds = divmod(round(value * 10**9), 10**9)
             return seconds, nanoseconds
     raise SpecError(f"{argument}: expected seconds, or (seconds, nanoseconds), got {value!r}")
-
-
-def _ranges(argument: str, value: object) -> IdRanges:
-    if isinstance(value, str) and value in _RANGE_WORDS:
-        return cast("Literal['auto', 'subids', 'all']", value)
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        words = ", ".join(map(repr, _RANGE_WORDS))
-        raise SpecError(f"{argument}: expected ranges (inside, outside, count), or one of {words}, got {value!r}")
-    ranges: list[IdRange] = []
-    for item in value:
-        match item:
-            case (int(inside), int(outside), int(count)) if all(map(_is_id, (inside, outside, count - 1))):
-                ranges.append((inside, outside, count))
-            case _:
-                raise SpecError(f"{argument}: {item!r} is no range (inside, outside, count)")
-    _check_ranges(argument, ranges)
-    return tuple(ranges)
-
-
-def _check_ranges(argument: str, ranges: list[IdRange]) -> None:
-    """The kernel says the same in one number, EINVAL (user_namespaces(7))."""
-    if len(ranges) > _MOST_RANGES:
-        raise SpecError(f"{argument}: the kernel takes {_MOST_RANGES} ranges, not {len(ranges)}")
-    for side in (0, 1):
-        runs = sorted((item[side], item[2]) for item in ranges)
-        if any(first + count > _LARGEST_ID + 1 for first, count in runs):
-            raise SpecError(f"{argument}: the largest id is {_LARGEST_ID}")
-        for (first, count), (following, _) in pairwise(runs):
-            if first + count > following:
-                raise SpecError(f"{argument}: {('inside', 'outside')[side]}, {following} is in two ranges")

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nsbox.command.numbers import IDS, whole
+from nsbox.command.numbers import whole
 from nsbox.command.options import Option, UsageError, parse
+from nsbox.spec.id_maps import IDS
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["FOLLOW", "OPTIONS", "Entry", "entry_of"]

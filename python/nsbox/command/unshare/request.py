@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nsbox.command.numbers import IDS, whole
+from nsbox.command.numbers import whole
 from nsbox.command.options import Option, UsageError, parse
+from nsbox.spec.id_maps import IDS, IdRange, parse_id_range
 from nsbox.spec.kinds import KINDS
-from nsbox.spec.spec import IdRange
-from nsbox.start.id_ranges import stands_for
+from nsbox.start.id_ranges import resolved_ranges
 
 __all__ = ["OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
 
@@ -131,19 +131,11 @@ class Request:
         for option in ("map_users", "map_groups"):
             wanted = getattr(self, option)
             # A single word is left to `Spec`; it takes no words among ranges.
-            options[option] = (
-                wanted[0] if len(wanted) == 1 and isinstance(wanted[0], str) else _resolved(option, wanted)
-            )
+            single = len(wanted) == 1 and isinstance(wanted[0], str)
+            options[option] = wanted[0] if single else resolved_ranges(option, wanted)
         if options["propagation"] == "private":
             del options["propagation"]
         return {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
-
-
-def _resolved(option: str, wanted: Sequence[IdRange | str]) -> tuple[IdRange, ...]:
-    found: list[IdRange] = []
-    for part in wanted:
-        found += stands_for(option, part) if isinstance(part, str) else [part]
-    return tuple(found)
 
 
 def request_of(words: Sequence[str]) -> Request:
@@ -234,15 +226,10 @@ def _ranges(*options: str, word: str = "") -> Callable[[Request, Option, str], N
 
 
 def _range(text: str) -> IdRange | str:
-    if text in ("auto", "subids", "all"):
-        return text
-    for sign in ":,":
-        parts = text.split(sign)
-        if len(parts) == 3 and all(part.isascii() and part.isdecimal() and int(part) in IDS for part in parts):
-            first, second, count = map(int, parts)
-            # Version 2.38 had the outer id first, with commas.
-            return (first, second, count) if sign == ":" else (second, first, count)
-    raise UsageError(f"invalid mapping '{text}'")
+    try:
+        return parse_id_range(text)
+    except ValueError:
+        raise UsageError(f"invalid mapping '{text}'") from None
 
 
 def _forward_signals(request: Request, _: Option, __: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from nsbox import raw
 from nsbox.errors import SpecError
 from nsbox.namespaces.handle import Namespace
+from nsbox.records.status import fields_of, pids_of
 from nsbox.spec.joins import Target
 
 __all__ = ["translate_pid"]
@@ -125,10 +126,7 @@ def _to_proc(namespace: Namespace, pid: int) -> int | None:
 
 def _numbers(pid: int) -> list[int]:
     """The numbers of a process, the caller's own first (proc_pid_status(5), NSpid)."""
-    for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
-        if line.startswith("NSpid:"):
-            return [int(number) for number in line.split()[1:]]
-    return []
+    return pids_of(fields_of(Path(f"/proc/{pid}/status").read_bytes()))
 
 
 def _line(namespace: Namespace) -> Iterator[tuple[int, int]]:

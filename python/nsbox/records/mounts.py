@@ -77,10 +77,12 @@ def _parse_line(line: str) -> Mount | None:
         return None
 
 
-_NSFS = re.compile(rb"^\d+ \d+ \d+:\d+ (\w+):\[(\d+)\] (\S+) .* - nsfs ", re.MULTILINE)
+_NAMESPACE = re.compile(r"(\w+):\[([0-9]+)\]")
 
 
 def nsfs_mounts(text: bytes) -> Iterator[tuple[str, int, str]]:
     """Find the namespaces whose files are mounted in a mountinfo: the link, the id and the mount point of each."""
-    for link, id_, point in _NSFS.findall(text):
-        yield link.decode(), int(id_), _unescaped(os.fsdecode(point))
+    # Most lines are left out before they are parsed: there may be many mount namespaces, with many mounts each.
+    for mount in parse(b"\n".join(line for line in text.split(b"\n") if b" - nsfs " in line)):
+        if mount.fstype == "nsfs" and (found := _NAMESPACE.fullmatch(mount.root)):
+            yield found[1], int(found[2]), mount.point

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nsbox import _core
 from nsbox.records.processes import Process, Thread
+from nsbox.records.status import fields_of, pids_of
 from nsbox.seeing.proc import read_here
 
 __all__ = ["both", "read"]
@@ -111,11 +112,8 @@ def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Proces
 
 def _thread(pid: int, thread: Thread, depth: int) -> Thread:
     """Translate the id of a thread; 0 if it has gone meanwhile."""
-    tid = 0
     try:
-        for line in Path(f"/proc/{pid}/task/{thread.tid}/status").read_bytes().split(b"\n"):
-            if line.startswith(b"NSpid:"):
-                tid = int(line.split()[1 + depth])
-    except (OSError, IndexError, ValueError):
-        pass
+        tid = pids_of(fields_of(Path(f"/proc/{pid}/task/{thread.tid}/status").read_bytes()))[depth]
+    except (OSError, IndexError):
+        tid = 0
     return Thread(tid, thread.comm, thread.namespaces)

@@ -5,6 +5,7 @@ Nothing is entered by the caller: a throw-away child opens what the kernel shows
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, TypeAlias, overload
 from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, pid_of
+from nsbox.seeing.proc import Target, as_box, pid_of
+from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.views import ipc_table as _view
 from nsbox.views import mime
 
@@ -108,10 +110,9 @@ def ipcs(of: Target | None = None) -> IpcTable:
         raise ProcessLookupError(3, "no such process, or it is over", error.filename) from error
     except PermissionError:
         # The init of a box may not be traced by an ordinary user, but it can open these files for the box.
-        if of is None or not hasattr(of, "ipcs"):
+        if (box := as_box(of)) is None:
             raise
-        table: IpcTable = of.ipcs()
-        return table
+        return box.ipcs()
     texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
     return table_of(texts, files.queues, pid_of(of, "of") if files.ids_inside and of is not None else None)
 
@@ -153,13 +154,9 @@ def _same(id_: int) -> int | None:
 
 def _translation(pid: int, file: str) -> _Translation:
     """Return what translates ids of the user namespace of a process into ours; its maps read from here are that."""
-    ranges = []
-    try:
-        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-            inside, outside, count = map(int, line.split())
-            ranges.append((inside, outside, count))
-    except OSError:
-        pass
+    ranges: tuple[IdRange, ...] = ()
+    with contextlib.suppress(OSError):
+        ranges = parse_id_map(Path(f"/proc/{pid}/{file}").read_text())
 
     def translate(id_: int) -> int | None:
         return next((outside + id_ - inside for inside, outside, n in ranges if inside <= id_ < inside + n), None)

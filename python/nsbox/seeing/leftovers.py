@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from nsbox import Process, ps
+from nsbox.records.processes import Process
+from nsbox.seeing.processes import ps
 
 __all__ = ["describe", "leftovers"]
 

@@ -17,7 +17,7 @@ from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, View, open_proc, pid_of, read_from
+from nsbox.seeing.proc import Target, View, as_box, open_proc, pid_of, read_from
 from nsbox.spec.kinds import KINDS
 from nsbox.views import mime
 from nsbox.views import namespace_table as _view
@@ -319,8 +319,8 @@ def namespaces_of(target: Target) -> NamespaceIds:
     processes, hidden = read_from(_core.open_proc(b"/proc"), ["namespaces"], [pid])
     if hidden or (processes and processes[0].state not in "ZX" and not any(processes[0].namespaces)):
         # The init of a box may not be traced by an ordinary user, but the box can ask it.
-        if isinstance(told := getattr(target, "namespace_ids", None), NamespaceIds):
-            return told
+        if (box := as_box(target)) is not None:
+            return box.namespace_ids
         raise PermissionError(
             1, f"the namespaces of process {pid} may only be known by those who may trace it (ptrace(2))"
         )

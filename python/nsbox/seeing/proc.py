@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from nsbox.errors import SpecError
 from nsbox.records.processes import (
@@ -16,8 +16,35 @@ from nsbox.records.processes import (
 
 if TYPE_CHECKING:
     from nsbox import _core
+    from nsbox.seeing.ipc import IpcTable
 
-__all__ = ["Target", "View", "completed", "open_proc", "pid_of", "read_from", "read_here"]
+__all__ = ["BoxFiles", "Target", "View", "as_box", "completed", "open_proc", "pid_of", "read_from", "read_here"]
+
+
+class BoxFiles(Protocol):
+    """What a box offers to those who look at it: its nsbox-init, which an ordinary user may not trace, opens files."""
+
+    @property
+    def pid(self) -> int:
+        """The PID of its nsbox-init."""
+        ...
+
+    @property
+    def namespace_ids(self) -> NamespaceIds:
+        """The namespaces of its nsbox-init."""
+        ...
+
+    def open(self, path: str) -> Any:
+        """Open a file for reading, as a binary file."""
+        ...
+
+    def ipcs(self) -> IpcTable:
+        """Return what is in its IPC namespace."""
+        ...
+
+    def _open_proc(self, view: View) -> _core.Proc:
+        """Open the proc that shows its processes."""
+        ...
 
 
 class _HasPid(Protocol):
@@ -26,7 +53,8 @@ class _HasPid(Protocol):
 
 
 Target: TypeAlias = "int | _HasPid"
-"""A process: its PID as the caller sees it, or anything with such a ``pid`` (`Process`, a box, a Popen object)."""
+"""A process: its PID as the caller sees it, or anything with such a ``pid``, such as a `Shell`, `Popen`, `Process` or
+`Box`. The process of a box is its nsbox-init."""
 
 
 View: TypeAlias = Literal["namespace", "proc"]
@@ -34,6 +62,11 @@ View: TypeAlias = Literal["namespace", "proc"]
 
 
 _CLASSES = (Process, Thread, NamespaceIds, Capabilities)
+
+
+def as_box(target: object) -> BoxFiles | None:
+    """Return the target if it is a box, else None."""
+    return cast("BoxFiles", target) if hasattr(target, "_open_proc") else None
 
 
 def pid_of(target: Target, name: str) -> int:
@@ -69,27 +102,25 @@ def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str
         return _core.open_proc_of(pid) if view == "namespace" else _core.open_proc(b"/proc").seen_by(pid, b"/proc")
     except PermissionError:
         # An ordinary user may not look through the init of a box. The box can ask it.
-        ask = getattr(of, "_open_proc", None)
-        if ask is None:
+        if (box := as_box(of)) is None:
             raise
-        opened: _core.Proc = ask(view)
-        return opened
+        return box._open_proc(view)
 
 
-def completed(processes: list[Process], box: Target | None, pid: int | None) -> list[Process]:
+def completed(processes: list[Process], target: Target | None, pid: int | None) -> list[Process]:
     """Fill in the namespaces of the init of a box, which an ordinary user may not trace: the box can ask it.
 
     Args:
         processes: What was read.
-        box: The box; nothing is done for anything else.
+        target: The box; nothing is done for anything else.
         pid: The PID of its init there.
     """
     if not any(one.pid == pid and not any(one.namespaces) for one in processes):
         return processes
-    told = getattr(box, "namespace_ids", None)
-    if not isinstance(told, NamespaceIds):
+    if (box := as_box(target)) is None:
         return processes
-    return [Process(**one._asdict() | {"namespaces": told}) if one.pid == pid else one for one in processes]
+    ids = box.namespace_ids
+    return [Process(**one._asdict() | {"namespaces": ids}) if one.pid == pid else one for one in processes]
 
 
 def read_from(

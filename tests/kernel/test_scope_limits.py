@@ -244,7 +244,7 @@ def test_used_wrongly() -> None:
     assert "never entered" in never
     assert "once" in twice
     assert "left before" in again
-    assert "has done nothing" in unused
+    assert "has had no effect" in unused
     assert "nsbox.raw" in unused
 
 

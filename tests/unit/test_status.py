@@ -7,7 +7,7 @@ import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.namespaces.pid_numbers import _numbers
+from nsbox.namespaces.pid_numbers import _pids
 from nsbox.records.status import fields_of, pids_of
 
 PR_SET_NAME = 15
@@ -30,9 +30,9 @@ def test_a_name_cannot_forge_a_field() -> None:
     found, own = [], []
 
     def forge() -> None:
-        own.extend(_numbers(threading.get_native_id()))
+        own.extend(_pids(threading.get_native_id()))
         ctypes.CDLL(None).prctl(PR_SET_NAME, b"x\x0bNSpid:\t9", 0, 0, 0)
-        found.append(_numbers(threading.get_native_id()))
+        found.append(_pids(threading.get_native_id()))
 
     thread = threading.Thread(target=forge)
     thread.start()

@@ -13,11 +13,11 @@ __all__ = ["Compared", "Pair"]
 
 
 class Pair(NamedTuple):
-    """A process, seen twice.
+    """Two records of one process.
 
     Attributes:
-        outside: As the caller sees it.
-        inside: As it is seen in the PID namespace that is compared.
+        outside: The process as the caller sees it.
+        inside: The process as it is seen in the other PID namespace.
     """
 
     outside: Process
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 
 class Compared(Protocol):
-    """The parts of `nsbox.Comparison` that are shown; it says what they mean."""
+    """The attributes of `nsbox.Comparison` that are shown; they are described there."""
 
     @property
     def pid(self) -> int:

@@ -1,4 +1,4 @@
-"""Namespaces that exist already: which to join, checked; nothing is opened here."""
+"""Which existing namespaces are joined. The request is checked here; nothing is opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Join", "Joins", "Pidfd", "Target", "joined_kinds", "joins_of"]
 
 @dataclass(frozen=True)
 class Pidfd:
-    """A descriptor of a process (pidfd_open(2)) as a target, where a bare number would be a PID. It stays the caller's.
+    """A descriptor of a process (pidfd_open(2)) as a target; a bare number would be a PID. Not closed.
 
     Attributes:
         fd: The descriptor.
@@ -57,7 +57,7 @@ class Join:
         wd: True for the target's working directory, or a directory (``--wd``). By default a joined mount namespace
             starts at its root.
         preserve_credentials: Whether the ids are left alone when a user namespace is joined. Otherwise they become
-            root's there, if it has a root, since an exec takes the capabilities away from everybody else.
+            root's there, if it has a root, since only root keeps its capabilities in an exec.
 
     Raises:
         SpecError: for a value that makes no sense.
@@ -70,7 +70,7 @@ class Join:
     preserve_credentials: bool = False
 
     def __post_init__(self) -> None:
-        """Check what can be checked before anything is opened."""
+        """Check the values, as far as that is possible without opening anything."""
         if self.kinds is not None:
             object.__setattr__(self, "kinds", joined_kinds("join", self.kinds))
         if isinstance(self.target, bool) or self.target is None:
@@ -89,10 +89,10 @@ Joins: TypeAlias = "Join | Target | tuple[Target, Namespaces] | list[Any] | None
 
 
 def joins_of(wanted: Joins) -> tuple[Join, ...]:
-    """Bring what the caller wants to join into its one form.
+    """Return what the caller wants to join as a tuple of `Join`.
 
     Raises:
-        SpecError: for what makes no sense.
+        SpecError: for a value that makes no sense.
     """
     if wanted is None:
         return ()

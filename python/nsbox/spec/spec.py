@@ -1,6 +1,6 @@
 """What the caller asks for, checked before anything is started.
 
-`Spec` is plain frozen data; the Rust core reads it by attribute and turns it into a plan.
+`Spec` is plain frozen data. The Rust core reads its attributes and makes a plan of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, cast
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.id_maps import IDS, IdRanges, Maps, id_ranges_of, is_id
+from nsbox.spec.joins import joins_of
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import Limits, Rlimits, limits_of, rlimits_of
 from nsbox.spec.mounts import Bind, NewMount, Overlay, Proc, Tmpfs
@@ -27,7 +28,7 @@ _MAX_NAME_BYTES = 64
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of `Spec` but for `unshare`, for the functions that pass them on."""
+    """The keyword arguments of `Spec` except `unshare`, for functions that pass them on."""
 
     fork: bool
     init: bool | None
@@ -57,14 +58,14 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Which namespaces are new, and how they are set up. Frozen, comparable and picklable.
+    """Which namespaces are created, and how they are set up. Frozen, comparable and picklable.
 
     The options are spelled as the long options of unshare(1).
 
     Args:
         unshare: The new namespaces; see `Namespaces` for the forms. By default mount, ipc and pid.
-        fork: False starts the payload in the process that unshared, as unshare(1) does without ``--fork``: a new PID
-            namespace is then for its children only.
+        fork: False starts the payload in the process that called unshare(2), as unshare(1) does without ``--fork``:
+            then only its children are in a new PID namespace.
         init: Whether nsbox-init is the payload's parent inside: it reaps orphans, forwards signals, and is PID 1 of
             a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
         mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
@@ -72,31 +73,31 @@ class Spec:
             are looked up in it, and the working directory is its root unless ``cwd`` says otherwise.
         mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
             mount namespace.
-        propagation: What happens to all mounts first: ``"private"``, ``"slave"``, ``"shared"`` or ``"unchanged"``
-            (mount_namespaces(7)).
+        propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
+            ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
-            namespace and no other map is given, and adds one when the caller lacks CAP_SYS_ADMIN.
+            namespace and no other map is given, and adds a user namespace when the caller has no CAP_SYS_ADMIN.
         map_current_user: Map the caller's user and group to themselves.
         map_user: Map the caller's user to this id.
         map_group: Map the caller's group to this id.
-        map_users: Ranges ``(inside, outside, count)`` for uid_map, or a word for them; see `IdRanges`. They make room
-            for the id that another option maps. Where the caller may not write them, newuidmap(1) does.
+        map_users: Ranges ``(inside, outside, count)`` for uid_map, or a word for them; see `IdRanges`. An id that
+            another option maps is taken out of them. Where the caller may not write them, newuidmap(1) does.
         map_groups: The same for gid_map and newgidmap(1).
         setgroups: ``"allow"`` or ``"deny"``; see user_namespaces(7).
         hostname: The host name in a new UTS namespace.
         domainname: The NIS domain name in a new UTS namespace.
         pid_max: One more than the highest PID of a new PID namespace, at least 301 (proc_sys_kernel(5), Linux 6.14).
-        loopback: Whether the loopback interface of a new network namespace is brought up; by default it is.
+        loopback: Whether the loopback interface of a new network namespace is brought up; by default True.
         boottime: Seconds added to CLOCK_BOOTTIME in a new time namespace (time_namespaces(7)).
         monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
         keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
         no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
         rlimits: Limits of getrlimit(2) for the program and each of its children: ``{"nofile": 64, "cpu": (1, 2)}``; see
-            `Rlimits`. Above the caller's own hard limits they take CAP_SYS_RESOURCE.
-        limits: Limits for the program and all it starts together, by a cgroup: `Limits`, or a mapping of its arguments.
-            They take a cgroup of version 2 that the caller may change.
-        join: Namespaces that exist already and are joined first, so that the new ones are made inside of them: a
-            `Join`, a target as in `Join`, a pair ``(target, kinds)``, or a list of these.
+            `Rlimits`. To raise a hard limit of the caller takes CAP_SYS_RESOURCE.
+        limits: Limits for the program and everything it starts together, by a cgroup: `Limits`, or a mapping of its
+            arguments. They take a cgroup of version 2 that the caller may change.
+        join: Existing namespaces that are joined first, so that the new ones are made inside of them: a `Join`, a
+            target as in `Join`, a pair ``(target, kinds)``, or a list of these.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -130,7 +131,7 @@ class Spec:
     maps: Maps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Bring every value into its one form, then look for contradictions."""
+        """Bring every value into one form, then check the combination."""
         put = object.__setattr__
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
@@ -145,21 +146,17 @@ class Spec:
         put(self, "map_groups", id_ranges_of("map_groups", self.map_groups))
         put(self, "rlimits", rlimits_of(self.rlimits))
         put(self, "limits", limits_of(self.limits))
-        if self.join is not None:
-            # The readers of handles and targets import what is defined here.
-            from nsbox.spec.joins import joins_of  # noqa: PLC0415
-
-            put(self, "join", joins_of(self.join) or None)
+        put(self, "join", joins_of(self.join) or None)
         put(self, "maps", self._maps())
         self._check()
 
     @functools.cached_property
     def _core_spec(self) -> _core.SpecRead:
-        """The same in the core's form, which the core takes from here."""
+        """The core's copy, which the core takes from this attribute."""
         return _core.SpecRead(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be made again."""
+        """Leave out the core's copy, which is made again when it is needed."""
         return {name: value for name, value in self.__dict__.items() if name != "_core_spec"}
 
     def _maps(self) -> Maps:
@@ -225,31 +222,31 @@ class Spec:
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def _remembered(**options: Any) -> Spec:
+def _cached(**options: Any) -> Spec:
     return Spec(**options)
 
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
-    """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
+    """Return the `Spec` with these options. Checked ones are cached, as most callers use few different ones."""
     if options.get("join") is not None:
-        # It would keep alive what is joined.
+        # A cached one would keep alive what is joined.
         return Spec(unshare=unshare, **options)
     hashable = {
         name: tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
         for name, value in options.items()
     }
     try:
-        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
+        return _cached(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
     except TypeError:
-        # Something unhashable, such as a set of namespaces; or no option at all, which this says as well.
+        # An unhashable value, such as a set of namespaces; or an unknown option, for which this raises TypeError again.
         return Spec(unshare=unshare, **options)
 
 
 def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
-    """Return what was asked for by a `Spec` or by options, if it can be a box.
+    """Return the `Spec` of a box, given as such or by options.
 
     Raises:
-        SpecError: when it cannot.
+        SpecError: when a box cannot be made of it.
     """
     if spec is None:
         spec = spec_of(unshare, options)

@@ -270,7 +270,7 @@ class _Files:
 
     @property
     def _directory(self) -> str:
-        return f"/proc/{target.number_in_proc(self._opened['process'], self._pid)}"
+        return f"/proc/{target.pid_in_proc(self._opened['process'], self._pid)}"
 
     def _see_that_it_is_alive(self) -> None:
         """What was read by number is that process's only if it has not ended meanwhile."""

@@ -11,6 +11,7 @@ from nsbox.errors import SpecError
 
 __all__ = [
     "IDS",
+    "MAX_RANGES",
     "WORDS",
     "IdRange",
     "IdRanges",
@@ -35,7 +36,8 @@ name, with the same ids inside, and takes privileges."""
 WORDS = ("auto", "subids", "all")
 """The words for ranges; `nsbox.start.id_ranges` looks up what they stand for."""
 
-_MAX_RANGES = 340
+MAX_RANGES = 340
+"""The kernel takes at most this number of ranges since Linux 4.15 (user_namespaces(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ def id_ranges_of(argument: str, value: object) -> IdRanges:
                 ranges.append((inside, outside, count))
             case _:
                 raise SpecError(f"{argument}: {item!r} is no range (inside, outside, count)")
-    if len(ranges) > _MAX_RANGES:
-        raise SpecError(f"{argument}: the kernel takes {_MAX_RANGES} ranges, not {len(ranges)}")
+    if len(ranges) > MAX_RANGES:
+        raise SpecError(f"{argument}: the kernel takes {MAX_RANGES} ranges, not {len(ranges)}")
     for side, name in enumerate(("inside", "outside")):
         runs = sorted((item[side], item[2]) for item in ranges)
         if any(first + count > len(IDS) for first, count in runs):

@@ -1,4 +1,4 @@
-"""A tree made small enough for a picture: what is alike is shown once, and what is too much is counted."""
+"""A tree made small enough for a picture: processes that look alike are shown once, and too many are counted."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nsbox.records.tree import Node
 
-__all__ = ["DEEPEST", "Group", "grouped", "pids_of"]
+__all__ = ["MAX_DEPTH", "Group", "grouped", "pids_of"]
 
-DEEPEST = 40
-"""How many generations are shown."""
+MAX_DEPTH = 40
+"""The maximum number of generations that are shown."""
 
-_MOST, _MOST_CHILDREN = 500, 80
-"""How many groups are shown when a tree is big, and of these, below one."""
+_MAX_GROUPS, _MAX_CHILDREN = 500, 80
+"""The maximum number of groups that are shown in a big tree, and below one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Processes that look the same, and so does everything below them.
+    """Processes that look alike, and whose descendants look alike.
 
     Attributes:
-        members: One, or several that are children of the same process (or of processes that are one group).
-        children: What is below all of them.
-        more: How many processes below them are not shown.
+        members: One node, or several that are children of the same process, or of processes of one group.
+        children: The groups of their children.
+        more: The number of processes below them that are not shown.
     """
 
     members: tuple[Node, ...]
@@ -34,28 +34,28 @@ class Group:
 
     @property
     def first(self) -> Node:
-        """The one whose looks are drawn."""
+        """The member that is drawn."""
         return self.members[0]
 
 
 def pids_of(node: Node) -> tuple[int, ...]:
-    """Return the PIDs of a process from the namespace of the proc inwards; the id of a thread."""
+    """Return the PIDs of a process, from the namespace of the proc inwards; of a thread, its id."""
     known = getattr(node.process, "pids", ()) if node.thread is None else ()
     return known or (node.pid,)
 
 
 def grouped(root: Node, *, compact: bool, looks: Callable[[Node], Hashable]) -> Group:
-    """Group a tree.
+    """Return the groups of a tree.
 
     Args:
-        root: Its top.
-        compact: Whether siblings that are alike become one group, and too many are only counted.
-        looks: What makes two processes look different, besides what is below them.
+        root: The node at its top.
+        compact: Whether siblings that look alike become one group, and too many are only counted.
+        looks: Returns the looks of a process, without those of its descendants.
     """
     order = [root]
     for node in order:
         order.extend(_shown(node))
-    # From the bottom up, and not by recursion: a chain of processes may be longer than Python's stack.
+    # From the bottom up, without recursion: a chain of processes may be longer than Python's stack.
     shapes: dict[Hashable, int] = {}
     shape_of: dict[int, int] = {}
     size_of: dict[int, int] = {}
@@ -65,34 +65,34 @@ def grouped(root: Node, *, compact: bool, looks: Callable[[Node], Hashable]) -> 
         key = (looks(node), tuple(sorted(shape_of[id(child)] for child in below))) if compact else id(node)
         shape_of[id(node)] = shapes.setdefault(key, len(shapes))
 
-    growing = [_Growing((root,), 0)]
-    room = _MOST if compact else len(order)
-    for one in growing:
-        families = _families(one.members, shape_of) if one.depth < DEEPEST else []
-        if compact and len(families) > min(room, _MOST_CHILDREN):
-            # Those with something below them, or in other namespaces, say more than the rest.
+    drafts = [_Draft((root,), 0)]
+    room = _MAX_GROUPS if compact else len(order)
+    for one in drafts:
+        families = _families(one.members, shape_of) if one.depth < MAX_DEPTH else []
+        if compact and len(families) > min(room, _MAX_CHILDREN):
+            # Those with children, or in other namespaces, are shown first.
             families.sort(key=lambda family: not (family[0].changes or _shown(family[0])))
-            del families[min(room, _MOST_CHILDREN) :]
+            del families[min(room, _MAX_CHILDREN) :]
         room -= len(families)
-        one.children = [_Growing(tuple(family), one.depth + 1) for family in families]
-        growing.extend(one.children)
+        one.children = [_Draft(tuple(family), one.depth + 1) for family in families]
+        drafts.extend(one.children)
         one.more = sum(size_of[id(member)] - 1 for member in one.members)
         one.more -= sum(size_of[id(child)] for family in families for child in family)
-    for one in reversed(growing):
-        one.made = Group(one.members, tuple(child.made for child in one.children), one.more)
-    return growing[0].made
+    for one in reversed(drafts):
+        one.group = Group(one.members, tuple(child.group for child in one.children), one.more)
+    return drafts[0].group
 
 
-class _Growing:
-    """A group on its way; those nearer to the root are made first, so that what is left out is far from it."""
+class _Draft:
+    """A group that is being made. Groups near the root are made first, so that those far from it are left out."""
 
-    __slots__ = ("children", "depth", "made", "members", "more")
+    __slots__ = ("children", "depth", "group", "members", "more")
 
-    made: Group
+    group: Group
 
     def __init__(self, members: tuple[Node, ...], depth: int) -> None:
         self.members, self.depth, self.more = members, depth, 0
-        self.children: list[_Growing] = []
+        self.children: list[_Draft] = []
 
 
 def _families(members: tuple[Node, ...], shape_of: dict[int, int]) -> list[list[Node]]:
@@ -104,5 +104,5 @@ def _families(members: tuple[Node, ...], shape_of: dict[int, int]) -> list[list[
 
 
 def _shown(node: Node) -> list[Node]:
-    """Return the children of a node, but no threads that are where their process is: these are only counted."""
+    """Return the children of a node, without threads in the namespaces of their process, which are only counted."""
     return [child for child in node.children if child.thread is None or child.changes]

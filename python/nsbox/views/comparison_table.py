@@ -1,4 +1,4 @@
-"""Inside and outside side by side, as tables."""
+"""The tables of a comparison: inside and outside side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The colours of the kinds of namespaces, and what to say about each to somebody who has never heard of it."""
+"""The colours of pictures, and for each kind of namespace its colour and a short explanation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class KindStyle(NamedTuple):
     """How a kind of namespace is shown.
 
     Attributes:
-        colour: Dark enough for white text on it and for itself on white (WCAG 2.1, 1.4.3), and told from the others
-            also by those who do not see red or green.
-        gives: What a new one gives to the processes in it.
+        colour: Dark enough for white text on it, and for itself on white (WCAG 2.1, 1.4.3). It differs from the others
+            also for people who cannot distinguish red and green.
+        gives: What the processes in a new one get.
     """
 
     colour: str
@@ -30,7 +30,8 @@ KIND_STYLES = {
     "mount": KindStyle("#0a7a55", "a view of the file systems of its own"),
     "pid": KindStyle("#0b5fb0", "PIDs of its own, beginning with 1"),
 }
-"""From the outermost to the innermost box where several begin at the same process; a user namespace owns the others."""
+"""In the order of their boxes, the outermost first, if several are new for a process; a user namespace owns the
+others."""
 
 PAPER = "#ffffff"
 INK = "#1b2430"

@@ -1,4 +1,4 @@
-"""What came, what went and what changed between two snapshots: `diff`."""
+"""The differences between two snapshots: `diff`."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["Diff", "diff"]
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Diff(mime.Table):
-    """What became of everything between two snapshots; `str()` lists it. It is true if anything did.
+    """What came, went and changed between two snapshots; `str()` lists it. It is true if there is any difference.
 
     Attributes:
         before: The first snapshot.
-        after: The second one.
-        processes: Of processes. The same one has the same PID and start; what a running one uses of the machine, and
-            whether it sleeps, counts for nothing.
-        namespaces: Of namespaces; a change is that one is kept by something else.
-        mounts: Of mounts.
-        ipc: Of ipc objects.
+        after: The second snapshot.
+        processes: The differences of processes. A process is identified by its PID and start time. CPU time and memory,
+            and whether it runs or sleeps, are not compared.
+        namespaces: The differences of namespaces. One has changed if something else keeps it alive.
+        mounts: The differences of mounts.
+        ipc: The differences of ipc objects.
     """
 
     before: Snapshot
@@ -47,19 +47,19 @@ class Diff(mime.Table):
     ipc: Changes[IpcObject]
 
     def __bool__(self) -> bool:
-        """Whether anything is different."""
+        """Return whether there is any difference."""
         return bool(self.processes or self.namespaces or self.mounts or self.ipc)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be compared."""
+        """The parts that could not be compared."""
         parts = dict.fromkeys((*self.before.unknown, *self.after.unknown))
         kinds = dict.fromkeys((*self.before.ipc.unknown, *self.after.ipc.unknown))
         return tuple(f"{part}: unknown" for part in (*parts, *kinds))
 
     @property
     def tree(self) -> ProcessTree:
-        """The tree of the processes that came, went or changed, with those above them."""
+        """The tree of the processes that came, went or changed, with their ancestors."""
         processes = {one.pid: one for one in (*self.before.processes, *self.after.processes)}
         wanted: set[int] = set()
         for process in self._marked():
@@ -76,11 +76,11 @@ class Diff(mime.Table):
         return marks
 
     def text(self, *, width: int | None = 80, color: bool | None = None) -> str:
-        """List everything.
+        """Return a list of the differences.
 
         Args:
-            width: Cut the lines after so many columns.
-            color: Whether lines are green, red and yellow; by default if standard output is a terminal, and NO_COLOR is
+            width: Cut the lines after this number of columns.
+            color: Whether lines are green, red and yellow; by default if standard output is a terminal and NO_COLOR is
                 not set.
         """
         return _view.text(self, width=width, color=_view.is_colored() if color is None else color)
@@ -95,44 +95,44 @@ class Diff(mime.Table):
         return self.tree.svg(compact=compact, marks=marks, width=width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return both snapshots as data that JSON takes."""
+        """Return both snapshots as data that fit into JSON."""
         return recorded("diff", before=self.before.to_dict(), after=self.after.to_dict())
 
     @classmethod
     def from_dict(cls, data: object) -> Diff:
-        """Return the difference of the snapshots that were made into data.
+        """Return the difference of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of a difference.
         """
-        from nsbox.seeing.snapshot import Snapshot  # noqa: PLC0415 - snapshots can be compared, so that module needs this one
+        from nsbox.seeing.snapshot import Snapshot  # noqa: PLC0415 - a circle if at the top
 
         parts = loaded(data, "diff", before=dict, after=dict)
         return diff(Snapshot.from_dict(parts["before"]), Snapshot.from_dict(parts["after"]))
 
     def __str__(self) -> str:
-        """List everything in 80 columns."""
+        """Return a list of the differences in 80 columns."""
         return self.text(color=False)
 
     def __repr__(self) -> str:
-        """Say how much is different."""
+        """Return the numbers of differences."""
         parts = ("processes", self.processes), ("namespaces", self.namespaces), ("mounts", self.mounts), (
             "ipc objects", self.ipc
         )  # fmt: skip
-        said = [f"{name} +{len(one.came)} -{len(one.went)} ~{len(one.changed)}" for name, one in parts if one]
-        return f"<diff: {', '.join(said) or 'nothing changed'}>"
+        counts = [f"{name} +{len(one.came)} -{len(one.went)} ~{len(one.changed)}" for name, one in parts if one]
+        return f"<diff: {', '.join(counts) or 'nothing changed'}>"
 
 
 def diff(before: Snapshot, after: Snapshot) -> Diff:
-    """Compare two snapshots that were taken from the same place.
+    """Compare two snapshots that were taken for the same process, or both for the caller.
 
-    What is unknown in one of them is not compared: it would look as if it had come or gone.
+    A part that is unknown in one of them is not compared: else all of it would come or go.
 
     Raises:
-        SpecError: when they were taken from different places.
+        SpecError: when they were taken for different processes.
     """
     if before.of != after.of:
-        raise SpecError("after: the snapshots show different places")
+        raise SpecError("after: the snapshots were taken for different processes")
     unknown = {*before.unknown, *after.unknown}
     kinds = {*before.ipc.unknown, *after.ipc.unknown}
     old_ipc, new_ipc = ([one for one in taken.ipc if one.kind not in kinds] for taken in (before, after))
@@ -150,9 +150,9 @@ def diff(before: Snapshot, after: Snapshot) -> Diff:
 
 
 def _namespaces(before: NamespaceTable, after: NamespaceTable) -> Changes[NamespaceRecord]:
-    """Compare by ids. These are given out anew at once: where all processes are others, so is the namespace.
+    """Compare by ids. The kernel reuses ids: a namespace whose members are all other processes is another one.
 
-    Unless it is mounted where it was, which keeps it.
+    It is the same one if it is still mounted at the same place, as that keeps it alive.
     """
     old, new = before.members, after.members
     mounted = {one.id: set(one.mounts) for one in before}
@@ -184,7 +184,7 @@ _IPC = _by("uid", "gid", "mode", "size", "count")
 
 
 def _process(before: Process, after: Process) -> tuple[str, ...]:
-    """Say what is different, as far as both are known. A zombie has lost most of it; that it is one says so."""
+    """Return the names of attributes that differ and are known in both. Of a zombie only the state is compared."""
     if after.state in "ZX":
         return ("state",) if before.state not in "ZX" else ()
     found = [*_RELATIONS(before, after)]
@@ -197,14 +197,14 @@ def _process(before: Process, after: Process) -> tuple[str, ...]:
     pairs = zip(before.namespaces, after.namespaces, strict=True)
     if any(was and now and was != now for was, now in pairs):
         found.append("namespaces")
-    # Threads of the kernel are named after what they do.
+    # Threads of the kernel are renamed with their work.
     if (before.comm, before.cmdline) != (after.comm, after.cmdline) and not after.kernel_thread:
         found.append("command")
     return tuple(found)
 
 
 def _mount_key(mount: Mount) -> Hashable:
-    """The number alone is given out anew at once."""
+    """Return what identifies a mount. Its number alone does not, as the kernel reuses numbers."""
     return mount.id, mount.device, mount.root
 
 

@@ -1,4 +1,4 @@
-"""Everything there is at a moment, to be compared with another moment: `snapshot` and `observe`."""
+"""All processes, namespaces, mounts and IPC objects at one moment: `snapshot`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Snapshot(mime.Table):
-    """What there was at a moment; `str()` shows all of it.
+    """Everything that was read at one moment; `str()` shows all of it.
 
-    Nothing stood still while it was read, part by part.
+    The parts are read one after the other, and the machine may change meanwhile.
 
     Attributes:
         processes: The processes.
-        namespaces: The namespaces of these, and what else is found through them.
-        mounts: The mounts that the process sees from which it was taken.
-        ipc: What was in its IPC namespace.
+        namespaces: The namespaces that were found through them.
+        mounts: The mounts that the process sees for which the snapshot was taken.
+        ipc: The objects in its IPC namespace.
         unknown: The parts that could not be read; they are empty.
         of: The PID of that process; None for the caller.
     """
@@ -55,16 +55,16 @@ class Snapshot(mime.Table):
         return "\n".join([*parts, *(f"<p>{_html.cell(note)}</p>" for note in self._notes())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         parts = {name: getattr(self, name).to_dict() for name in _PARTS}
         return recorded("snapshot", of=self.of, unknown=self.unknown, **parts)
 
     @classmethod
     def from_dict(cls, data: object) -> Snapshot:
-        """Return the snapshot that was made into data.
+        """Return the snapshot of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of a snapshot.
         """
         parts = loaded(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
         return cls(**parts | {name: kind.from_dict(parts[name]) for name, kind in _PARTS.items()})
@@ -81,11 +81,11 @@ class Snapshot(mime.Table):
         return [f"({', '.join(self.unknown)}: could not be read)"] if self.unknown else []
 
     def __str__(self) -> str:
-        """Show all tables."""
+        """Return all tables as text."""
         return "\n\n".join([*(f"{title}\n{part}".rstrip() for title, part in self._titled()), *self._notes()])
 
     def __repr__(self) -> str:
-        """Say how much there was."""
+        """Return the numbers of processes, namespaces, mounts and IPC objects."""
         of = "" if self.of is None else f" from process {self.of}"
         return f"<snapshot{of}: {', '.join(title for title, _ in self._titled())}>"
 
@@ -99,7 +99,8 @@ def snapshot(of: Target | None = None) -> Snapshot:
     """Read everything: processes, namespaces, mounts and ipc objects.
 
     Args:
-        of: Look from inside: a process, or anything with a `pid`, such as a box. By default as the caller sees it.
+        of: The process from whose view everything is read, such as a box: its PID, or an object with a `pid`. By
+            default the caller.
 
     Raises:
         SpecError: when `of` is no process.

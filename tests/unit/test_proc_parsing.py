@@ -229,7 +229,7 @@ def test_chosen_fields(proc: FakeProc) -> None:
     assert "[seven]" in str(table)
     with pytest.raises(SpecError, match="a process has no 'nonsense'"):
         ps(proc=proc.path, fields="pid nonsense")
-    with pytest.raises(AttributeError, match="exe was not asked for"):
+    with pytest.raises(AttributeError, match="exe was not requested"):
         _ = table[0].exe
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = table[0].nonsense  # type: ignore[attr-defined]

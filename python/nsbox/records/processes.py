@@ -145,7 +145,7 @@ class Process:
         def __getattr__(self, name: str) -> NoReturn:
             """Raise an error that says why the attribute is missing. Called only for attributes that are not set."""
             if name in Process.__slots__:
-                raise AttributeError(f"{name} was not asked for: ps(fields=...)", name=name, obj=self)
+                raise AttributeError(f"{name} was not requested: ps(fields=...)", name=name, obj=self)
             raise AttributeError(f"a process has no attribute {name!r}", name=name, obj=self)
 
     def _asdict(self) -> dict[str, Any]:

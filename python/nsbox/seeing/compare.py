@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from nsbox.records.changes import Changes, compared
-from nsbox.records.comparison import Pair
+from nsbox.records.comparison import Compared, Pair
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
-from nsbox.records.processes import NamespaceIds, Process
+from nsbox.records.processes import NamespaceIds
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
@@ -27,8 +26,7 @@ __all__ = ["Comparison", "compare"]
 _SOURCES = ("pids", "cmdline", "namespaces")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Comparison(mime.Picture):
+class Comparison(Compared, mime.Picture):
     """What the caller sees and what a process sees, side by side; `str()` shows tables, a notebook shows a picture.
 
     Attributes:
@@ -44,22 +42,7 @@ class Comparison(mime.Picture):
         unknown: The parts that could not be read, and so are not compared.
     """
 
-    pid: int
-    outside: NamespaceIds
-    inside: NamespaceIds
-    pairs: tuple[Pair, ...]
-    others: tuple[Process, ...]
-    only_outside: tuple[Mount, ...] = ()
-    only_inside: tuple[Mount, ...] = ()
-    ipc_only_outside: tuple[IpcObject, ...] = ()
-    ipc_only_inside: tuple[IpcObject, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        """The kinds of namespaces in which the two are known to differ."""
-        pairs = zip(NamespaceIds._fields, self.outside, self.inside, strict=True)
-        return tuple(kind for kind, out, inner in pairs if out and inner and out != inner)
+    __slots__ = ()
 
     def text(self, *, width: int | None = 80) -> str:
         """Return tables as text.
@@ -100,11 +83,7 @@ class Comparison(mime.Picture):
         return f"<comparison with process {self.pid}, {own}: {len(self.pairs)} processes on both sides>"
 
 
-_TYPES: dict[str, Any] = {
-    "pid": int, "outside": NamespaceIds, "inside": NamespaceIds, "pairs": tuple[Pair, ...],
-    "others": tuple[Process, ...], "only_outside": tuple[Mount, ...], "only_inside": tuple[Mount, ...],
-    "ipc_only_outside": tuple[IpcObject, ...], "ipc_only_inside": tuple[IpcObject, ...], "unknown": tuple[str, ...],
-}  # fmt: skip
+_TYPES = get_type_hints(Compared)
 
 
 def compare(box: Target) -> Comparison:
@@ -130,7 +109,8 @@ def compare(box: Target) -> Comparison:
     seen = {outer.pid for outer, _ in pairs}
     unknown: list[str] = []
     mounted = _mounts(unknown, box)
-    objects = Changes[IpcObject]() if inside.ipc == outside.ipc else _objects(unknown, box)
+    # Not Changes[IpcObject](): Python 3.11 would try to set an attribute of the frozen object.
+    objects: Changes[IpcObject] = Changes() if inside.ipc == outside.ipc else _objects(unknown, box)
     return Comparison(
         pid,
         outside,

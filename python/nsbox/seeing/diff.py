@@ -69,6 +69,9 @@ class Diff(mime.Table):
                 above = processes.get(above.ppid)
         return ProcessTree([one for pid, one in sorted(processes.items()) if pid in wanted or pid == 1])
 
+    def _shown(self) -> _view.Differences:
+        return _view.Differences(self.processes, self.namespaces, self.mounts, self.ipc, self.notes)
+
     def _marked(self) -> dict[Process, Mark]:
         marks: dict[Process, Mark] = dict.fromkeys(self.processes.went, "went")
         marks |= dict.fromkeys(self.processes.came, "came")
@@ -83,11 +86,11 @@ class Diff(mime.Table):
             color: Whether lines are green, red and yellow; by default if standard output is a terminal and NO_COLOR is
                 not set.
         """
-        return _view.text(self, width=width, color=_view.is_colored() if color is None else color)
+        return _view.text(self._shown(), width=width, color=_view.is_colored() if color is None else color)
 
     def html(self) -> str:
         """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.html(self)
+        return _view.html(self._shown())
 
     def svg(self, *, compact: bool | None = None, width: int = 1000) -> str:
         """Draw the tree of what came, went or changed; see `ProcessTree.svg`."""

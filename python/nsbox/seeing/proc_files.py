@@ -1,4 +1,4 @@
-"""Files of one process in /proc, read when they are asked for."""
+"""The files of one process in /proc."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ProcFiles"]
 
 
 class ProcFiles:
-    """The files of a process in /proc, each read when it is asked for; `str()` names the process.
+    """The files of a process in /proc, each read when it is used; `str()` names the process.
 
     Attributes:
         pid: Its PID, as the caller sees it.
@@ -70,7 +70,7 @@ class ProcFiles:
         return "the box" if self._box is not None else f"process {self.pid} ({self.comm})"
 
     def seen_by_its_own_proc(self) -> list[int]:
-        """Return its PIDs as its own /proc shows them; none if the process is not in there."""
+        """Return its PIDs as its own /proc shows them; none if that does not show the process."""
         if self._box is not None:
             return self.numbers()
         there = Path(f"/proc/{self.pid}/root/proc/{self.numbers()[-1]}")

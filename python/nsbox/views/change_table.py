@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nsbox.records.processes import command
 from nsbox.views import grid
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import NamespaceIds, Process
 
-__all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
+__all__ = ["Differences", "html", "ipc_object", "is_colored", "mount", "text"]
 
 _COLUMNS = (grid.Column(" "), grid.Column("WHAT"), grid.Column("WHICH"), grid.Column("", cut=True))
 # A column is at least as wide as its heading, even if headings are not shown.
@@ -36,33 +36,14 @@ def is_colored() -> bool:
     return not os.environ.get("NO_COLOR") and sys.stdout.isatty()
 
 
-class Differences(Protocol):
+class Differences(NamedTuple):
     """The attributes of `nsbox.Diff` that are shown; they are described there."""
 
-    @property
-    def processes(self) -> Changes[Process]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def namespaces(self) -> Changes[NamespaceRecord]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def mounts(self) -> Changes[Mount]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def ipc(self) -> Changes[IpcObject]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """See `nsbox.Diff`."""
-        ...
+    processes: Changes[Process]
+    namespaces: Changes[NamespaceRecord]
+    mounts: Changes[Mount]
+    ipc: Changes[IpcObject]
+    notes: Sequence[str]
 
 
 def text(diff: Differences, *, width: int | None, color: bool) -> str:

@@ -39,11 +39,11 @@ def page(verdict: str, where: str, answers: Iterable[Answer], allowed: Mapping[s
 
 def _question(answer: Answer) -> Iterator[str]:
     verdict, colour = _VERDICTS[answer.verdict]
-    said = answer.answer + (f"\nnext: {answer.remedy}" if answer.remedy else "")
+    text = answer.answer + (f"\nnext: {answer.remedy}" if answer.remedy else "")
     yield _html.aligned("td", "right", str(answer.number))
     yield _html.aligned("td", "left", f'<font color="{colour}">\N{BLACK SQUARE}</font>\N{NO-BREAK SPACE}{verdict}')
     yield _html.aligned("td", "left", _html.text(answer.question))
-    yield _html.aligned("td", "left", _html.text(said))
+    yield _html.aligned("td", "left", _html.text(text))
 
 
 def _allowed(trial: Trial) -> str:

@@ -186,7 +186,7 @@ def test_a_block_that_raises() -> None:
         observed(box)
     (seen,) = seen_by
     assert not seen.diff.mounts
-    assert repr(seen) == "<observation, over>"
+    assert repr(seen) == "<observation, finished>"
 
 
 def test_an_end_during_the_block() -> None:

@@ -126,7 +126,7 @@ def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:
     (found,) = _read(proc.path, everything=False)
     assert (found.pid, found.threads) == (7, ())
     for name in ("uids", "cmdline", "namespaces", "exe", "capabilities"):
-        with pytest.raises(AttributeError, match="not asked for"):
+        with pytest.raises(AttributeError, match="not requested"):
             getattr(found, name)
 
 

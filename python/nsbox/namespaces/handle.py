@@ -14,10 +14,10 @@ from nsbox import raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import ClosedError, NsboxError, SpecError
 from nsbox.namespaces import target as _target
-from nsbox.spec.joins import Target
+from nsbox.spec.joins import JoinTarget
 from nsbox.spec.kinds import KINDS, namespace_names
 
-__all__ = ["Namespace", "Target"]
+__all__ = ["Namespace"]
 
 _NAMES = {kind.flag: name for name, kind in KINDS.items()}
 
@@ -54,7 +54,7 @@ class Namespace:
         self._fd = fd
 
     @classmethod
-    def of(cls, target: Target, kind: str | None = None) -> Self:
+    def of(cls, target: JoinTarget, kind: str | None = None) -> Self:
         """Open a namespace.
 
         Args:

@@ -14,7 +14,7 @@ from nsbox.errors import SpecError
 from nsbox.namespaces import target as _target
 from nsbox.namespaces.handle import Namespace
 from nsbox.spec.capabilities import has_capability
-from nsbox.spec.joins import Join, Target, joined_kinds
+from nsbox.spec.joins import Join, JoinTarget, joined_kinds
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["Opened", "opened"]
@@ -84,7 +84,7 @@ def _namespaces(join: Join, kept: contextlib.ExitStack) -> Iterator[tuple[str, N
             yield kind, namespace
 
 
-def _single(target: Target) -> Namespace | None:
+def _single(target: JoinTarget) -> Namespace | None:
     """Open the namespace that the target itself is, if it is one."""
     if _target.is_process(target):
         return None
@@ -99,7 +99,7 @@ def _is_own_user(namespace: Namespace) -> bool:
     return namespace.kind == "user" and _is_own(namespace)
 
 
-def _directory(target: Target, wanted: bool | str | bytes | os.PathLike[str], which: str) -> int:
+def _directory(target: JoinTarget, wanted: bool | str | bytes | os.PathLike[str], which: str) -> int:
     if isinstance(wanted, bool):
         return _target.open_directory(target, which)
     return _target.open_path_directory(wanted)

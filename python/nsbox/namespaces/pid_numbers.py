@@ -12,7 +12,7 @@ from nsbox import raw
 from nsbox.errors import SpecError
 from nsbox.namespaces.handle import Namespace
 from nsbox.records.status import fields_of, pids_of
-from nsbox.spec.joins import Target
+from nsbox.spec.joins import JoinTarget
 
 __all__ = ["translate_pid"]
 
@@ -20,7 +20,7 @@ __all__ = ["translate_pid"]
 _UNKNOWN_REQUEST = (errno.ENOTTY, errno.EINVAL)
 
 
-def translate_pid(pid: int, from_: Target | None = None, to: Target | None = None) -> int:
+def translate_pid(pid: int, from_: JoinTarget | None = None, to: JoinTarget | None = None) -> int:
     """Return the PID that a process has in another PID namespace.
 
     ``translate_pid(1, box)`` is the PID by which the caller knows PID 1 of a box. ``translate_pid(os.getpid(),
@@ -52,7 +52,7 @@ def translate_pid(pid: int, from_: Target | None = None, to: Target | None = Non
 
 
 @contextlib.contextmanager
-def _opened(argument: str, target: Target | None) -> Iterator[Namespace | None]:
+def _opened(argument: str, target: JoinTarget | None) -> Iterator[Namespace | None]:
     """Open a PID namespace, and close it at the end of the block; None for the caller's own."""
     if target is None:
         yield None

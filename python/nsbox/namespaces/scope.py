@@ -32,7 +32,7 @@ from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
 from nsbox.namespaces.handle import Namespace
 from nsbox.namespaces.target import is_process, of_this_thread
-from nsbox.spec.joins import Target, joined_kinds
+from nsbox.spec.joins import JoinTarget, joined_kinds
 from nsbox.spec.kinds import KINDS, Namespaces
 from nsbox.spec.paths import path_of
 
@@ -108,7 +108,7 @@ def unshare(
     return scope
 
 
-def setns(target: Target, kinds: Namespaces | None = None) -> Scope:
+def setns(target: JoinTarget, kinds: Namespaces | None = None) -> Scope:
     """Put the calling thread into existing namespaces, until the end of the block (setns(2)).
 
     ``with nsbox.setns(box, "net"): sock = socket.socket()`` makes a socket of the box's network, usable outside.

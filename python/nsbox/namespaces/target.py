@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from nsbox import raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
-from nsbox.spec.joins import Pidfd, Target
+from nsbox.spec.joins import JoinTarget, Pidfd
 from nsbox.spec.kinds import KINDS
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def open_namespace(target: Target, kind: str | None) -> int:
+def open_namespace(target: JoinTarget, kind: str | None) -> int:
     """Return a new descriptor of a namespace, greater than those of standard input, output and error.
 
     Raises:
@@ -49,7 +49,7 @@ def open_namespace(target: Target, kind: str | None) -> int:
         return _above_stdio(_of_process(pidfd, kind, target))
 
 
-def is_process(target: Target) -> bool:
+def is_process(target: JoinTarget) -> bool:
     """Return whether the target is a process, which has a namespace of each kind, and not a single namespace."""
     if isinstance(target, str | bytes | os.PathLike):
         return False
@@ -68,7 +68,7 @@ def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
         _refuse(error, f'open("{os.fsdecode(path)}")', path)
 
 
-def open_directory(target: Target, which: str) -> int:
+def open_directory(target: JoinTarget, which: str) -> int:
     """Return a new descriptor of the ``root`` or the ``cwd`` of a process (proc_pid_root(5), proc_pid_cwd(5)).
 
     Raises:
@@ -103,13 +103,13 @@ def is_dead_pid_namespace(fd: int) -> bool:
     return False
 
 
-def _namespace_method(target: Target) -> Callable[[str], Any] | None:
+def _namespace_method(target: JoinTarget) -> Callable[[str], Any] | None:
     """Return the method by which the target, such as a box, opens a new handle of a namespace; None without one."""
     method = getattr(target, "namespace", None)
     return method if callable(method) else None
 
 
-def _namespace_fd(target: Target) -> int | None:
+def _namespace_fd(target: JoinTarget) -> int | None:
     """Return the descriptor of the open namespace that the target is; None if it is a process."""
     if isinstance(target, Pidfd) or not callable(method := getattr(target, "fileno", None)):
         return None
@@ -122,7 +122,7 @@ def _namespace_fd(target: Target) -> int | None:
 
 
 @contextlib.contextmanager
-def _process(target: Target) -> Iterator[int]:
+def _process(target: JoinTarget) -> Iterator[int]:
     """Yield a pidfd of a process, open during the block."""
     if isinstance(fd := target.fd if isinstance(target, Pidfd) else getattr(target, "pidfd", None), int):
         if fd < 0:
@@ -144,7 +144,7 @@ def _process(target: Target) -> Iterator[int]:
         os.close(fd)
 
 
-def _of_process(pidfd: int, kind: str, target: Target) -> int:
+def _of_process(pidfd: int, kind: str, target: JoinTarget) -> int:
     try:
         return raw.pidfd_get_namespace(pidfd, kind)
     except OSError as error:
@@ -158,7 +158,7 @@ def _of_process(pidfd: int, kind: str, target: Target) -> int:
         _refuse(error, f'open("{path}")', target)
 
 
-def pid_in_proc(pidfd: int, target: Target) -> int:
+def pid_in_proc(pidfd: int, target: JoinTarget) -> int:
     """Return the PID of a process in /proc, which may show another PID namespace (proc_pid_fdinfo(5)).
 
     Raises:
@@ -210,7 +210,7 @@ def _above_stdio(fd: int) -> int:
         os.close(fd)
 
 
-def _refuse(error: OSError, call: str, target: Target) -> NoReturn:
+def _refuse(error: OSError, call: str, target: JoinTarget) -> NoReturn:
     failure: SpawnError = spawn_error(
         error.errno or 0,
         "open target",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from nsbox.records import names
 
-__all__ = ["Capabilities", "NamespaceIds", "Process", "Thread", "command"]
+__all__ = ["ALWAYS", "SOURCES", "SOURCE_OF", "Capabilities", "NamespaceIds", "Process", "Thread", "command"]
 
 
 class NamespaceIds(NamedTuple):
@@ -154,7 +154,7 @@ class Process:
 
     def _missing(self) -> list[str]:
         """Return the names of attributes that every pass reads, but that are not set."""
-        return [field.name for field in fields(self) if field.name in _ALWAYS and not hasattr(self, field.name)]
+        return [field.name for field in fields(self) if field.name in ALWAYS and not hasattr(self, field.name)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the attributes that are set."""
@@ -209,7 +209,7 @@ def _restored(values: dict[str, Any]) -> Process:
     return Process(**values)
 
 
-_SOURCES = {
+SOURCES = {
     "pids": ("pids",),
     "status": ("uids", "gids", "groups", "locked", "capabilities", "no_new_privs", "seccomp", "uid", "user"),
     "cmdline": ("cmdline", "command"),
@@ -225,8 +225,8 @@ _SOURCES = {
 """What is read besides stat, one file, link or directory each, and the attributes that come from it."""
 
 
-_SOURCE_OF = {name: source for source, names in _SOURCES.items() for name in names}
-_ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - _SOURCE_OF.keys()
+SOURCE_OF = {name: source for source, names in SOURCES.items() for name in names}
+ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - SOURCE_OF.keys()
 """The attributes that come from stat, which every pass reads."""
 
 

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from nsbox.errors import SpecError
-from nsbox.records.processes import (
-    Capabilities,
-    NamespaceIds,
-    Process,
-    Thread,
-)
+from nsbox.records.processes import Capabilities, NamespaceIds, Process, Thread
 
 if TYPE_CHECKING:
     from nsbox import _core
@@ -65,7 +60,7 @@ _CLASSES = (Process, Thread, NamespaceIds, Capabilities)
 
 
 def as_box(target: object) -> BoxFiles | None:
-    """Return the target if it is a box, else None."""
+    """Return the target if it is a box, else None. It is known by a method that only boxes have."""
     return cast("BoxFiles", target) if hasattr(target, "_open_proc") else None
 
 

@@ -13,12 +13,7 @@ from typing import Any, overload
 
 from nsbox.errors import SpecError
 from nsbox.records.names import Users
-from nsbox.records.processes import (
-    _ALWAYS,
-    _SOURCE_OF,
-    _SOURCES,
-    Process,
-)
+from nsbox.records.processes import ALWAYS, SOURCE_OF, SOURCES, Process
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from, read_here
 from nsbox.views import mime
@@ -35,13 +30,13 @@ def _sources(wanted: str | Iterable[str] | None) -> list[str]:
         return list(_DEFAULT)
     words = wanted.replace(",", " ").split() if isinstance(wanted, str) else list(wanted)
     if words == ["all"]:
-        return list(_SOURCES)
+        return list(SOURCES)
     for word in words:
-        if word not in _SOURCE_OF and word not in _ALWAYS:
+        if word not in SOURCE_OF and word not in ALWAYS:
             raise SpecError(
-                f"fields: a process has no {word!r}; it has {', '.join(sorted(_SOURCE_OF.keys() | _ALWAYS))}"
+                f"fields: a process has no {word!r}; it has {', '.join(sorted(SOURCE_OF.keys() | ALWAYS))}"
             )
-    return list(dict.fromkeys(_SOURCE_OF[word] for word in words if word in _SOURCE_OF))
+    return list(dict.fromkeys(SOURCE_OF[word] for word in words if word in SOURCE_OF))
 
 
 def read(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces, namespace_names
 
-__all__ = ["Join", "Joins", "Pidfd", "Target", "joined_kinds", "joins_of"]
+__all__ = ["Join", "JoinTarget", "Joins", "Pidfd", "joined_kinds", "joins_of"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Pidfd:
         return self.fd
 
 
-Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
+JoinTarget: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
 """A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
 ``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""
 
@@ -63,7 +63,7 @@ class Join:
         SpecError: for a value that makes no sense.
     """
 
-    target: Target
+    target: JoinTarget
     kinds: Namespaces | None = None
     root: bool | str | bytes | os.PathLike[str] = False
     wd: bool | str | bytes | os.PathLike[str] = False
@@ -84,7 +84,7 @@ class Join:
             raise SpecError(f"preserve_credentials: expected True or False, got {self.preserve_credentials!r}")
 
 
-Joins: TypeAlias = "Join | Target | tuple[Target, Namespaces] | list[Any] | None"
+Joins: TypeAlias = "Join | JoinTarget | tuple[JoinTarget, Namespaces] | list[Any] | None"
 """A `Join`, a target, a pair of a target and kinds, or a list of these."""
 
 

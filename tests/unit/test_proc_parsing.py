@@ -11,12 +11,14 @@ import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nsbox
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.records.processes import Capabilities, NamespaceIds, Process, Thread
+from nsbox.seeing.proc import BoxFiles, as_box
 from nsbox.seeing.processes import ps
 from nsbox.seeing.tree import pstree
 
@@ -117,6 +119,16 @@ def test_links_are_read_by_kind(proc: FakeProc) -> None:
 def test_fields_are_in_the_order_of_the_table_of_kinds() -> None:
     assert NamespaceIds._fields == tuple(kind.name for kind in _core.kinds())
     assert tuple(kind.link for kind in _core.kinds()) == LINKS
+
+
+def test_a_box_offers_what_is_used_of_it() -> None:
+    """The type checker compares the signatures."""
+
+    def offered(box: nsbox.Box) -> BoxFiles:
+        return box
+
+    assert as_box(offered) is None
+    assert {"pid", "namespace_ids", "open", "ipcs", "_open_proc"} <= set(dir(nsbox.Box))
 
 
 def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:

@@ -33,9 +33,7 @@ def _sources(wanted: str | Iterable[str] | None) -> list[str]:
         return list(SOURCES)
     for word in words:
         if word not in SOURCE_OF and word not in ALWAYS:
-            raise SpecError(
-                f"fields: a process has no {word!r}; it has {', '.join(sorted(SOURCE_OF.keys() | ALWAYS))}"
-            )
+            raise SpecError(f"fields: a process has no {word!r}; it has {', '.join(sorted(SOURCE_OF.keys() | ALWAYS))}")
     return list(dict.fromkeys(SOURCE_OF[word] for word in words if word in SOURCE_OF))
 
 

@@ -21,8 +21,8 @@ RLIMITS = {
 
 Rlimit: TypeAlias = "int | tuple[int | None, int | None] | None"
 Rlimits: TypeAlias = "Mapping[str, Rlimit] | Mapping[int, Rlimit] | Iterable[tuple[str, Rlimit]]"
-"""A limit for each of some resources: both limits in one number, or ``(soft, hard)``; None is unlimited. The names are
-those of getrlimit(2) in any case, with or without ``RLIMIT_``, or the constants of `resource`."""
+"""Limits by resource: one number for both limits, or ``(soft, hard)``; None is unlimited. A resource is a name of
+getrlimit(2) in upper or lower case, with or without ``RLIMIT_``, or a constant of `resource`."""
 
 _MAX_NUMBER = 2**63 - 1
 

@@ -31,7 +31,7 @@ class ProcFiles:
         self.is_box = self._box is not None
 
     def read(self, name: str) -> bytes:
-        """Return a file of the process in /proc, as the caller's /proc has it, or for a box as its own has it."""
+        """Return the contents of a file of the process, from the caller's /proc; for a box, from its own /proc."""
         if self._box is not None:
             # An ordinary user may not trace nsbox-init, and so cannot read these files from outside (ptrace(2)).
             with self._box.open(f"/proc/self/{name}") as file:

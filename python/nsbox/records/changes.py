@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 __all__ = ["Change", "Changes", "compared"]
 
-
 _T = TypeVar("_T")
 
 

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 __all__ = ["IpcKind", "IpcObject"]
 
-
 IpcKind: TypeAlias = Literal["shm", "sem", "msg", "mqueue"]
 """System V shared memory, semaphores and message queues (sysvipc(7)), and POSIX message queues (mq_overview(7))."""
 

@@ -9,7 +9,6 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["NamespaceRecord", "TreeOf"]
 
-
 TreeOf: TypeAlias = Literal["process", "parent", "owner"]
 """The relation by which namespaces form a tree: between their lowest processes, to their parents, or to their
 owners."""

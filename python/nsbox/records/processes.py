@@ -224,7 +224,6 @@ SOURCES = {
 }
 """What is read besides stat, one file, link or directory each, and the attributes that come from it."""
 
-
 SOURCE_OF = {name: source for source, names in SOURCES.items() for name in names}
 ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - SOURCE_OF.keys()
 """The attributes that come from stat, which every pass reads."""

@@ -9,7 +9,6 @@ from nsbox.records.processes import NamespaceIds, Process, Thread
 
 __all__ = ["Node"]
 
-
 _UNKNOWN = NamespaceIds()
 
 

@@ -19,12 +19,7 @@ _NOT_ASSIGNED = -1
 
 
 def of(proc: _core.Proc, handles: Mapping[int, bytes]) -> dict[int, str]:
-    """Return the ids of network namespaces, by their inode numbers.
-
-    Args:
-        proc: The proc in which they are opened.
-        handles: The paths of the namespaces in that proc, by their inode numbers.
-    """
+    """Return the ids of network namespaces, by their inode numbers; `handles` are their paths in the proc."""
     found = {}
     try:
         netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)

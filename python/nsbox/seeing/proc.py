@@ -51,10 +51,8 @@ Target: TypeAlias = "int | _HasPid"
 """A process: its PID as the caller sees it, or anything with such a ``pid``, such as a `Shell`, `Popen`, `Process` or
 `Box`. The process of a box is its nsbox-init."""
 
-
 View: TypeAlias = Literal["namespace", "proc"]
 """How processes are looked at: through their PID namespace, or through the proc that is mounted there."""
-
 
 _CLASSES = (Process, Thread, NamespaceIds, Capabilities)
 

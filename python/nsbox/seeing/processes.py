@@ -21,7 +21,6 @@ from nsbox.views import process_table as _view
 
 __all__ = ["ProcessTable", "ps", "read"]
 
-
 _DEFAULT = ("pids", "status", "cmdline", "namespaces")
 
 

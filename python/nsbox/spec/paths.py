@@ -13,12 +13,7 @@ StrOrBytesPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 def path_of(argument: str, value: object, expected: str = "a path") -> bytes:
-    """Return a path as the kernel takes it.
-
-    Args:
-        argument: The name of the argument, for the error.
-        value: The path.
-        expected: What the argument takes, for the error.
+    """Return a path as the kernel takes it. The error names the argument, and what it takes.
 
     Raises:
         SpecError: when the value is not a path, is empty, or contains NUL.

@@ -31,7 +31,6 @@ MARKS: dict[Mark, Sign] = {
     "changed": Sign("~ changed", AMBER),
 }
 
-
 _PID = KIND_STYLES["pid"].colour
 _SIGNS: dict[str, tuple[Label, str]] = {
     "pid": (Label("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID"),

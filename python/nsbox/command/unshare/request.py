@@ -16,13 +16,12 @@ from nsbox.start.id_ranges import resolved_ranges
 
 __all__ = ["OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
 
-_NAMESPACES = {"mount": "mount", "uts": "uts", "ipc": "ipc", "net": "net", "pid": "pid", "user": "user",
-               "cgroup": "cgroup", "time": "time"}  # fmt: skip
+_NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time")
 
 OPTIONS = (
     *(
-        Option(name, KINDS[kind].letter, "FILE", optional=True, meaning=f"new {kind} namespace, kept alive at FILE")
-        for name, kind in _NAMESPACES.items()
+        Option(kind, KINDS[kind].letter, "FILE", optional=True, meaning=f"new {kind} namespace, kept alive at FILE")
+        for kind in _NAMESPACES
     ),
     Option("fork", "f", meaning="start the program as a child"),
     Option("map-user", "", "USER", meaning="map the caller's user to this one (implies --user)"),
@@ -167,10 +166,9 @@ def request_from(found: Sequence[tuple[Option, str | None]], program: Sequence[s
 
 
 def _namespace(request: Request, option: Option, value: str) -> None:
-    kind = _NAMESPACES[option.name]
-    request.add(kind)
+    request.add(option.name)
     if value:
-        request.pins[kind] = value
+        request.pins[option.name] = value
 
 
 def _fork(request: Request, _: Option, __: str) -> None:

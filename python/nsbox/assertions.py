@@ -18,8 +18,10 @@ import os
 from collections.abc import Iterable
 
 from nsbox.diagnosis import pid_namespace
+from nsbox.records.mounts import parse
 from nsbox.seeing.leftovers import describe, leftovers
-from nsbox.seeing.proc_files import Target, _View
+from nsbox.seeing.proc import Target
+from nsbox.seeing.proc_files import ProcFiles
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 
 __all__ = [
@@ -45,7 +47,7 @@ def assert_isolated(target: Target, kinds: Namespaces, since: Target | None = No
         SpecError: for what is no namespace or process.
     """
     __tracebackhide__ = True
-    view, other = _View(target), _View(os.getpid() if since is None else since)
+    view, other = ProcFiles(target), ProcFiles(os.getpid() if since is None else since)
     names = namespace_names(kinds)
     shared = [kind for kind in names if view.namespace(kind) == other.namespace(kind)]
     if shared:
@@ -59,9 +61,9 @@ def assert_isolated(target: Target, kinds: Namespaces, since: Target | None = No
         )
 
 
-def _why_shared(kind: str, view: _View, names: Iterable[str]) -> str:
+def _why_shared(kind: str, view: ProcFiles, names: Iterable[str]) -> str:
     option = f"--{kind} (-{KINDS[kind].letter})"
-    if kind == "pid" and view._box is None:
+    if kind == "pid" and not view.is_box:
         match pid_namespace.for_children(view.pid):
             case "alive" | "dead" | "unborn":
                 return "a PID namespace was unshared without a fork, for the children only: unshare needs --fork (-f)."
@@ -77,7 +79,7 @@ def assert_shared(target: Target, kinds: Namespaces, since: Target | None = None
         SpecError: for what is no namespace or process.
     """
     __tracebackhide__ = True
-    view, other = _View(target), _View(os.getpid() if since is None else since)
+    view, other = ProcFiles(target), ProcFiles(os.getpid() if since is None else since)
     new = [kind for kind in namespace_names(kinds) if view.namespace(kind) != other.namespace(kind)]
     if new:
         _fail(
@@ -100,9 +102,9 @@ def assert_init(target: Target, comm: str | None = None) -> None:
         SpecError: for what is no process.
     """
     __tracebackhide__ = True
-    view = _View(target)
+    view = ProcFiles(target)
     number = view.numbers()[-1]
-    if view.namespace("pid") == _View(os.getpid()).namespace("pid"):
+    if view.namespace("pid") == ProcFiles(os.getpid()).namespace("pid"):
         _fail(f"{view} as PID 1", "PID 1 of a new PID namespace", f"PID {number} in the caller's own PID namespace",
               _why_shared("pid", view, ["pid"]))  # fmt: skip
     if number != 1:
@@ -121,13 +123,13 @@ def assert_proc_matches(target: Target) -> None:
         SpecError: for what is no process.
     """
     __tracebackhide__ = True
-    view = _View(target)
+    view = ProcFiles(target)
     seen = view.seen_by_its_own_proc()
     if len(seen) == 1:
         return
     numbers = view.numbers()
     outer = seen[0] if seen else numbers[0]
-    own_mounts = view.namespace("mount") != _View(os.getpid()).namespace("mount")
+    own_mounts = view.namespace("mount") != ProcFiles(os.getpid()).namespace("mount")
     remedy = "mount -t proc proc /proc" if own_mounts else "a mount namespace of its own first (-m), then a proc"
     _fail(
         f"a /proc that shows the PID namespace of {view}",
@@ -150,13 +152,9 @@ def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | N
         SpecError: for what is no process.
     """
     __tracebackhide__ = True
-    view = _View(target)
+    view = ProcFiles(target)
     wanted = os.fspath(path)
-    types: list[str] = []
-    for line in view.read("mountinfo").decode(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split()[4].replace("\\040", " ") == wanted:
-            types.append(after.split()[0])
+    types = [mount.fstype for mount in parse(view.read("mountinfo")) if mount.point == wanted]
     # The last one covers the others.
     if not types or (fstype is not None and types[-1] != fstype):
         _fail(
@@ -179,7 +177,7 @@ def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
         SpecError: for what is no process.
     """
     __tracebackhide__ = True
-    view = _View(target)
+    view = ProcFiles(target)
     if left := leftovers([view.pid], patience=patience):
         daemons = any(process.sid == process.pid for process in left)
         _fail(

@@ -2,18 +2,18 @@
 
     NsboxError
     ├── SpecError(ValueError)                the request itself makes no sense: which argument, and why
-    ├── ClosedError                          the object has ended before
-    ├── ScopeError(RuntimeError)             a thread did not leave a scope as it should
-    ├── UnsupportedError                     this kernel or this machine lacks something
-    ├── CellTimeoutError(TimeoutError)       a cell of a notebook took longer than it was to take
-    ├── WrongAnswerError(AssertionError)     the kernel does not agree with an answer (nsbox.quiz)
-    ├── CallError                            a function inside could not be called, or did not come back
-    │   ├── TransferError                    its arguments or its result cannot travel by pickle
-    │   ├── CallTimeoutError(TimeoutError)   it took too long, and was killed
-    │   ├── WorkerDiedError                  the process that carried it out ended
-    │   └── RemoteError                      it raised something that cannot travel
+    ├── ClosedError                          the object has already ended
+    ├── ScopeError(RuntimeError)             a scope was entered or left in a wrong way
+    ├── UnsupportedError                     this kernel or machine does not have what is needed
+    ├── CellTimeoutError(TimeoutError)       a cell of a notebook exceeded its time limit
+    ├── WrongAnswerError(AssertionError)     an answer differs from what the kernel reports (nsbox.quiz)
+    ├── CallError                            a function inside could not be called, or did not return
+    │   ├── TransferError                    its arguments or its result cannot be pickled or unpickled
+    │   ├── CallTimeoutError(TimeoutError)   it exceeded its timeout, and was killed
+    │   ├── WorkerDiedError                  the process that ran it has ended
+    │   └── RemoteError                      it raised an exception that cannot be pickled
     └── SpawnError(OSError)                  a step of the plan failed
-        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES, or an id without a meaning
+        └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES, or for an id that is not mapped
 
 A program that cannot be executed and a working directory that does not exist raise what `subprocess` raises for
 them: `FileNotFoundError`, `PermissionError`, `NotADirectoryError` and their relatives.
@@ -47,17 +47,17 @@ _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 class NsboxError(Exception):
-    """What all exceptions of nsbox have in common."""
+    """The base class of all exceptions of nsbox."""
 
     _panel_is_shown = False
-    """Whether a notebook shows the error as a panel already, so that one line of text is enough."""
+    """Whether a notebook shows the error as a panel as well, so that one line of text is enough."""
 
     def _headline(self) -> str:
         """Return the message in one line."""
         return str(self).partition("\n")[0]
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows instead of a traceback: the message, and the line of the reader's own code."""
+        """Return what IPython shows instead of a traceback: the message, and the line of the user's own code."""
         text = self._headline() if self._panel_is_shown else str(self)
         where = _line_of_main(self.__traceback__)
         return [
@@ -68,7 +68,7 @@ class NsboxError(Exception):
 
 
 def _line_of_main(trace: TracebackType | None) -> str:
-    """Return the last line of the notebook's own code that was being executed; magics have none worth showing."""
+    """Return the last line of the notebook's own code that was being executed; empty for a magic."""
     found = ""
     while trace is not None:
         frame, number = trace.tb_frame, trace.tb_lineno
@@ -84,38 +84,39 @@ class SpecError(NsboxError, ValueError):
 
 
 class ClosedError(NsboxError):
-    """The shell or the box that was asked has ended before."""
+    """The shell, the box or the handle is not usable any more: it has ended, or was closed."""
 
 
 class ScopeError(NsboxError, RuntimeError):
-    """A scope of a thread (`nsbox.unshare`, `nsbox.setns`, `nsbox.mount_proc`) was not entered or left as it should.
+    """A scope of a thread (`nsbox.unshare`, `nsbox.setns`, `nsbox.mount_proc`) was entered or left in a wrong way.
 
-    The message says in which state which thread is.
+    The message names the threads and the state in which each of them is.
     """
 
 
 class UnsupportedError(NsboxError):
-    """This kernel or this machine lacks something that was asked for. Nothing has been started."""
+    """This kernel or machine does not have what was asked for. Nothing has been started."""
 
 
 class CallError(NsboxError):
-    """A function that was to be called inside could not be called, or did not come back."""
+    """A function inside could not be called, or did not return."""
 
 
 class TransferError(CallError):
-    """A function, an argument or a result cannot travel: it does not pickle here, or does not unpickle there."""
+    """A function, an argument or a result cannot be pickled on one side, or cannot be unpickled on the other."""
 
 
 class CallTimeoutError(CallError, TimeoutError):
-    """A function inside took too long, and was killed."""
+    """A function inside exceeded its timeout, and was killed."""
 
 
 class WorkerDiedError(CallError):
-    """The process that carried out a function inside has ended before the function did.
+    """The process that ran a function inside has ended before the function returned.
 
     Attributes:
         returncode: Its exit status, negative for a signal.
-        out_of_memory: Whether the kernel has meanwhile killed for want of memory, which then is the likely reason.
+        out_of_memory: Whether the kernel has killed processes for lack of memory meanwhile, which then is the likely
+            reason.
     """
 
     def __init__(self, name: str, returncode: int, out_of_memory: bool = False) -> None:
@@ -126,25 +127,25 @@ class WorkerDiedError(CallError):
         self.out_of_memory = out_of_memory
 
     def __str__(self) -> str:
-        """Say what ended, and how."""
+        """Return which function was running, and how the process ended."""
         how = f"exited with {self.returncode}"
         if self.returncode < 0:
             how = f"was ended by signal {-self.returncode}"
             with contextlib.suppress(ValueError):
                 how += f" ({signal.Signals(-self.returncode).name})"
-        why = "; meanwhile the kernel has killed for want of memory" if self.out_of_memory else ""
-        return f"the process that carried out {self.name} {how}{why}"
+        why = "; meanwhile the kernel has killed processes for lack of memory" if self.out_of_memory else ""
+        return f"the process that ran {self.name} {how}{why}"
 
 
 class RemoteError(CallError):
-    """A function inside raised an exception that cannot travel; this stands for it."""
+    """A function inside raised an exception that cannot be pickled; this one is raised in its place."""
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - it is the cause of an error, and no error
-    """The cause of an exception that was raised inside: where it was raised there, as text."""
+class RemoteTraceback(Exception):  # noqa: N818 - it is the cause of an error, not an error
+    """The cause of an exception that was raised inside: its traceback there, as text."""
 
     def __str__(self) -> str:
-        """Show the traceback as Python shows one, below whatever is printed before it."""
+        """Return the traceback as Python prints one, on lines of its own."""
         return f'\n"""\n{self.args[0]}"""'
 
 
@@ -155,9 +156,10 @@ class SpawnError(NsboxError, OSError):
         errno: The error number (errno(3)).
         strerror: Its text.
         step: The name of the step, such as ``"mount proc"``; the same name as in the plan.
-        actor: Who carried it out: ``"caller"``, ``"init"`` or ``"payload"``; for a box in a box ``"outer init"``.
+        actor: The process that carried it out: ``"caller"``, ``"init"`` or ``"payload"``; for a box in a box ``"outer
+            init"``.
         call: The system call with its arguments.
-        evidence: What was found out about the reason at that moment; may be empty.
+        evidence: What was found about the reason when the step failed; may be empty.
         hint: What to do about it; may be empty.
         cause: The name of the cause in docs/errors.md, such as ``"seccomp-filter"``; empty if it could not be decided.
     """
@@ -175,7 +177,7 @@ class SpawnError(NsboxError, OSError):
         self.cause = cause
 
     def __str__(self) -> str:
-        """Say what failed, why, and what to do next: a line for each."""
+        """Return what failed, why, and what to do next: a line for each."""
         lines = [f"step {self.step!r} failed: {self.call}: {self.strerror} (errno {self.errno})"]
         if self.evidence:
             lines.append(f"why: {self.evidence}")
@@ -188,23 +190,23 @@ class SpawnError(NsboxError, OSError):
         return f"step {self.step!r} failed"
 
     def __reduce__(self) -> tuple[type[SpawnError], tuple[object, ...]]:
-        """Pickle with all attributes: `OSError` would keep only its own."""
+        """Pickle all attributes: `OSError` would pickle only its own."""
         return type(self), (
             self.errno, self.step, self.actor, self.call, self.evidence, self.hint, self.cause,
         )  # fmt: skip
 
 
 class SpawnPermissionError(SpawnError, PermissionError):
-    """A step was refused with EPERM or EACCES; or an id was asked for that is not mapped, which is EINVAL."""
+    """A step was refused with EPERM or EACCES; or with EINVAL, for an id that is not mapped."""
 
 
 def scope_error(problem: str, entered_in: int | None, here: int, failures: list[tuple[str, str, int]]) -> ScopeError:
-    """Make the exception for a scope that is misused, or cannot be undone. Called by the core."""
+    """Return the exception for a scope that is used in a wrong way, or cannot be undone. Called by the core."""
     if problem == "not undone":
-        lines = [f"thread {here} could not go back to where it was:"]
+        lines = [f"thread {here} could not go back to the namespaces it was in:"]
         lines += [f"{step}: {call}: {os.strerror(number)} (errno {number})" for step, call, number in failures]
         lines.append(
-            "it stays there, for all else that it does; everything not named here is undone. "
+            "the thread stays in the namespaces of the scope; everything that is not named here is undone. "
             "next: end the thread, or the process if this is its main thread"
         )
         return ScopeError("\n".join(lines))
@@ -212,16 +214,16 @@ def scope_error(problem: str, entered_in: int | None, here: int, failures: list[
 
 
 _MISUSES = {
-    "never entered": "the scope that is to be left was never entered",
-    "entered twice": "a scope can be entered once; make another one",
-    "left twice": "the scope has been left before",
+    "never entered": "the scope cannot be left, as it was never entered",
+    "entered twice": "a scope can be entered only once; make another one",
+    "left twice": "the scope has already been left",
     "left in another thread": (
         "the scope was entered in thread {entered} and left in thread {here}, as happens with generators and "
-        "coroutines that change threads. Thread {here} is where it was; thread {entered} stays in the other namespaces "
-        "until it leaves an outer scope, or ends"
+        "coroutines that change threads. Thread {here} has not moved; thread {entered} stays in the namespaces of the "
+        "scope until it leaves an outer scope, or ends"
     ),
     "left out of turn": (
         "thread {here} is still in a scope that was entered after the one that is left, as happens when generators or "
-        "coroutines take turns. Both are undone when it leaves that one"
+        "coroutines run in turns. Both are undone when the thread leaves the later one"
     ),
 }

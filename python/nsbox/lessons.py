@@ -19,7 +19,7 @@ from nsbox import _core
 from nsbox.box.box import Box
 from nsbox.errors import SpawnError, SpecError
 from nsbox.seeing.processes import ps
-from nsbox.views import display
+from nsbox.views import mime
 
 __all__ = [
     "Adoption",
@@ -43,7 +43,7 @@ _SHARED_MEMORY = "/dev/shm"
 
 
 @dataclass(frozen=True, slots=True)
-class Exhaustion(display.Text):
+class Exhaustion(mime.Text):
     """All PIDs of a namespace in use.
 
     Attributes:
@@ -74,7 +74,7 @@ class Exhaustion(display.Text):
 
 
 @dataclass(frozen=True, slots=True)
-class Reuse(display.Text):
+class Reuse(mime.Text):
     """Two processes that had the same PID, one after the other.
 
     Attributes:
@@ -99,7 +99,7 @@ class Reuse(display.Text):
 
 
 @dataclass(frozen=True, slots=True)
-class SignalsToInit(display.Text):
+class SignalsToInit(mime.Text):
     """What became of signals that were sent to PID 1 from inside.
 
     Attributes:
@@ -121,7 +121,7 @@ class SignalsToInit(display.Text):
 
 
 @dataclass(frozen=True, slots=True)
-class Adoption(display.Text):
+class Adoption(mime.Text):
     """A process before and after its parent's end.
 
     Attributes:

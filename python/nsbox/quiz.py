@@ -21,8 +21,10 @@ from nsbox.records.processes import Process
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
 from nsbox.seeing.namespaces import namespaces_of, same_namespace
-from nsbox.seeing.proc_files import Target, _View
+from nsbox.seeing.proc import Target
+from nsbox.seeing.proc_files import ProcFiles
 from nsbox.seeing.processes import ps
+from nsbox.spec.id_maps import parse_id_map
 from nsbox.spec.kinds import KINDS
 from nsbox.start.enter import enter
 from nsbox.views.panel import Panel
@@ -115,19 +117,19 @@ def measured(value: object, source: str) -> Fact:
 
 def numbers(target: Target) -> Fact:
     """The PIDs of a process, in this PID namespace first and in its own one last: NSpid, proc_pid_status(5)."""
-    view = _View(target)
-    return Fact(tuple(view.numbers()) if view._box is None else (view.pid, 1), f"NSpid in /proc/{view.pid}/status")
+    view = ProcFiles(target)
+    return Fact(tuple(view.numbers()) if not view.is_box else (view.pid, 1), f"NSpid in /proc/{view.pid}/status")
 
 
 def parent(target: Target) -> Fact:
     """The PID of its parent: PPid, proc_pid_status(5)."""
-    view = _View(target)
-    return Fact(int(view.status()["PPid"][0]), f"PPid in /proc/{view.pid}/status")
+    view = ProcFiles(target)
+    return Fact(int(view.status()["PPid"]), f"PPid in /proc/{view.pid}/status")
 
 
 def number_in_proc(target: Target) -> Fact:
     """The number under which a process finds itself in its own /proc: the last one for a proc of its own namespace."""
-    view = _View(target)
+    view = ProcFiles(target)
     seen = view.seen_by_its_own_proc()
     # Where its own proc does not know that number, it is one of a PID namespace further out.
     return Fact(view.numbers()[-1] if len(seen) == 1 else view.pid, f"/proc as process {view.pid} sees it")
@@ -140,8 +142,8 @@ def zombies(box: Box) -> Fact:
 
 def left_of(processes: Iterable[Process]) -> Fact:
     """How many of the processes that were found before have not ended: the same PID and the same start."""
-    before = {(process.pid, process.start_ticks) for process in processes}
-    now = {(process.pid, process.start_ticks) for process in ps() if process.state not in "ZX"}
+    before = {process.identity for process in processes}
+    now = {process.identity for process in ps() if process.state not in "ZX"}
     return Fact(len(before & now), f"ps, for PIDs {', '.join(str(pid) for pid, _ in sorted(before))}")
 
 
@@ -151,7 +153,7 @@ def left_of(processes: Iterable[Process]) -> Fact:
 def shares(target: Target, kind: str) -> Fact:
     """Whether a process is in the same namespace of a kind as this one: namespaces(7)."""
     link = KINDS[kind].link
-    pid = _View(target).pid
+    pid = ProcFiles(target).pid
     return Fact(same_namespace(target, os.getpid(), kind), f"/proc/{pid}/ns/{link} and /proc/self/ns/{link}")
 
 
@@ -159,19 +161,19 @@ def new_kinds(target: Target) -> Fact:
     """The kinds of namespaces in which a process differs from this one, as a set of names."""
     theirs, ours = namespaces_of(target), namespaces_of(os.getpid())
     kinds = {kind for kind in KINDS if getattr(theirs, kind) not in (None, getattr(ours, kind))}
-    return Fact(kinds, f"the links in /proc/{_View(target).pid}/ns, and those in /proc/self/ns")
+    return Fact(kinds, f"the links in /proc/{ProcFiles(target).pid}/ns, and those in /proc/self/ns")
 
 
 def id_map(target: Target) -> Fact:
     """The first line of the map of user ids: inside, outside, how many (user_namespaces(7)); none without a map."""
-    view = _View(target)
-    lines = view.read("uid_map").decode().splitlines()
-    return Fact(tuple(map(int, lines[0].split())) if lines else (), f"/proc/{view.pid}/uid_map")
+    view = ProcFiles(target)
+    ranges = parse_id_map(view.read("uid_map").decode())
+    return Fact(ranges[0] if ranges else (), f"/proc/{view.pid}/uid_map")
 
 
 def clock_offset(target: Target, clock: str = "boottime") -> Fact:
     """By how many seconds a clock differs in its time namespace: time_namespaces(7)."""
-    view = _View(target)
+    view = ProcFiles(target)
     lines = [line.split() for line in view.read("timens_offsets").decode().splitlines()]
     return Fact(next(int(line[1]) for line in lines if line[0] == clock), f"/proc/{view.pid}/timens_offsets")
 
@@ -188,12 +190,12 @@ def control_group(target: Target) -> Fact:
 def mounted(target: Target, path: str) -> Fact:
     """The type of what is mounted at a place for a process; empty for nothing: proc_pid_mountinfo(5)."""
     types = [mount.fstype for mount in mounts(target) if mount.point == path]
-    return Fact(types[-1] if types else "", f"/proc/{_View(target).pid}/mountinfo")
+    return Fact(types[-1] if types else "", f"/proc/{ProcFiles(target).pid}/mountinfo")
 
 
 def sees(target: Target, path: str) -> Fact:
     """Whether a process finds something at a path."""
-    place = f"/proc/{_View(target).pid}/root{path}"
+    place = f"/proc/{ProcFiles(target).pid}/root{path}"
     return Fact(os.path.lexists(place), place)
 
 
@@ -214,7 +216,7 @@ def host_name(target: Target) -> Fact:
 
 def interfaces(target: Target) -> Fact:
     """The names of the network interfaces that a process has, as a set: network_namespaces(7)."""
-    view = _View(target)
+    view = ProcFiles(target)
     lines = view.read("net/dev").decode().splitlines()[2:]
     return Fact({line.partition(":")[0].strip() for line in lines}, f"/proc/{view.pid}/net/dev")
 

@@ -1,10 +1,10 @@
-"""The system calls themselves, as if writing C: nothing is checked, nothing is undone, errors are the kernel's numbers.
+"""The bare system calls, as in C: nothing is checked, nothing is undone, and errors are the kernel's numbers.
 
-Every function moves or changes what the manual page says: with `unshare` and `setns` the calling *thread*. Each raises
-`OSError` with the kernel's ``errno``, and nothing else is done about it. For everything but lessons and experiments
-there is something that cleans up after itself: `nsbox.run`, `nsbox.enter`, `nsbox.unshare`, `nsbox.setns`.
+Each function has the effect that its manual page describes: `unshare` and `setns` move the calling *thread*. Each
+raises `OSError` with the kernel's ``errno``. They are for lessons and experiments; for everything else there are
+functions that clean up after themselves: `nsbox.run`, `nsbox.enter`, `nsbox.unshare`, `nsbox.setns`.
 
-The requests that ask a namespace are in ioctl_nsfs(2), those that ask a process in ioctl_pidfd(2).
+The requests to namespaces (`ns_get_...`) are described in ioctl_nsfs(2), those to processes in ioctl_pidfd(2).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import struct
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.paths import StrOrBytesPath
 
 __all__ = [
     "CLONE_CLEAR_SIGHAND",
@@ -66,19 +67,17 @@ __all__ = [
     "unshare",
 ]
 
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
 CLONE_FS = 0x200
 CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
-CLONE_NEWTIME = 0x80
-CLONE_NEWNS = 0x20000
-CLONE_NEWCGROUP = 0x2000000
-CLONE_NEWUTS = 0x4000000
-CLONE_NEWIPC = 0x8000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
+CLONE_NEWTIME = KINDS["time"].flag
+CLONE_NEWNS = KINDS["mount"].flag
+CLONE_NEWCGROUP = KINDS["cgroup"].flag
+CLONE_NEWUTS = KINDS["uts"].flag
+CLONE_NEWIPC = KINDS["ipc"].flag
+CLONE_NEWUSER = KINDS["user"].flag
+CLONE_NEWPID = KINDS["pid"].flag
+CLONE_NEWNET = KINDS["net"].flag
 CLONE_CLEAR_SIGHAND = 0x100000000
 CLONE_INTO_CGROUP = 0x200000000
 
@@ -99,7 +98,7 @@ _SURVIVABLE = (
     sum(kind.flag for kind in KINDS.values()) | CLONE_PIDFD | CLONE_PARENT | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP
 )
 
-# linux/nsfs.h: _IO(0xb7, n), or _IOR(0xb7, n, type) where a number is asked for or answered.
+# linux/nsfs.h: _IO(0xb7, n), or _IOR(0xb7, n, type) where a number is sent or returned.
 _GET_USERNS, _GET_PARENT, _GET_NSTYPE, _GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
 _PID_FROM_PIDNS, _TGID_FROM_PIDNS, _PID_IN_PIDNS, _TGID_IN_PIDNS = 0x8004B706, 0x8004B707, 0x8004B708, 0x8004B709
 _GET_ID = 0x8008B70D
@@ -113,8 +112,9 @@ _PIDFD_NAMESPACES = {
 def unshare(flags: int) -> None:
     """Put the calling thread into new namespaces (unshare(2)); a new PID or time namespace is for its children.
 
-    Not undone. In a process with threads the others stay where they were; `CLONE_NEWUSER` is refused there (EINVAL),
-    and after `CLONE_NEWPID` the calling thread can start no threads until ``setns`` on ``/proc/self/ns/pid``.
+    Not undone. The other threads of the process do not move. In a process with several threads `CLONE_NEWUSER` is
+    refused (EINVAL). After `CLONE_NEWPID` the calling thread can start no threads until ``setns`` on
+    ``/proc/self/ns/pid``.
 
     Raises:
         OSError: as unshare(2).
@@ -136,7 +136,11 @@ def setns(fd: int, nstype: int = 0) -> None:
 
 
 def mount(
-    source: Path | None, target: Path, fstype: str | None = None, flags: int = 0, data: str | bytes | None = None
+    source: StrOrBytesPath | None,
+    target: StrOrBytesPath,
+    fstype: str | None = None,
+    flags: int = 0,
+    data: str | bytes | None = None,
 ) -> None:
     """Mount, remount, bind, or change the propagation of a mount (mount(2)). None is a null pointer.
 
@@ -152,7 +156,7 @@ def mount(
     )
 
 
-def umount2(target: Path, flags: int = 0) -> None:
+def umount2(target: StrOrBytesPath, flags: int = 0) -> None:
     """Unmount (umount2(2)).
 
     Raises:
@@ -161,7 +165,7 @@ def umount2(target: Path, flags: int = 0) -> None:
     _core.umount2(os.fsencode(target), flags)
 
 
-def pivot_root(new_root: Path, put_old: Path) -> None:
+def pivot_root(new_root: StrOrBytesPath, put_old: StrOrBytesPath) -> None:
     """Make `new_root` the root of the mount namespace, and the old root appear at `put_old` (pivot_root(2)).
 
     The kernel moves every process and thread whose root or working directory was the old root.
@@ -193,14 +197,14 @@ def setdomainname(name: str | bytes) -> None:
 def clone3(flags: int = 0, *, exit_signal: int = signal.SIGCHLD, cgroup: int = 0) -> tuple[int, int]:
     """Fork into new namespaces (clone3(2)); like `os.fork` it returns twice.
 
-    Only what a Python interpreter survives can be asked for: nothing that shares memory, a stack or threads. The C
-    library does not learn of this fork (pthread_atfork(3)), so it is refused while the process has a second thread,
-    which might hold a lock of malloc; the child should soon exec or call `os._exit`. Where there are threads,
-    `nsbox.fork_exec` does it without these dangers.
+    Flags that a Python interpreter does not survive are refused: those by which memory, a stack or threads are shared.
+    The C library does not know of this fork (pthread_atfork(3)). So it is refused while the process has a second
+    thread, which might hold a lock of malloc; and the child should soon exec or call `os._exit`. In a process with
+    threads, use `nsbox.fork_exec`.
 
     Args:
         flags: ``CLONE_NEW*``, ``CLONE_PIDFD``, ``CLONE_PARENT``, ``CLONE_CLEAR_SIGHAND``, ``CLONE_INTO_CGROUP``.
-        exit_signal: The signal the parent gets at the child's end; 0 for none (then it is waited for with ``__WALL``).
+        exit_signal: The signal the parent gets when the child ends; 0 for none (then it is waited for with ``__WALL``).
         cgroup: With ``CLONE_INTO_CGROUP`` a descriptor of the cgroup's directory.
 
     Returns:
@@ -257,7 +261,7 @@ def ns_get_owner_uid(fd: int) -> int:
 
 
 def ns_get_id(fd: int) -> int:
-    """Return the number of a namespace, which unlike its inode is never used again (Linux 6.18)."""
+    """Return the id of a namespace, which unlike its inode number is never used again (Linux 6.18)."""
     return int(struct.unpack("Q", fcntl.ioctl(fd, _GET_ID, bytes(8)))[0])
 
 

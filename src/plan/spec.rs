@@ -65,7 +65,7 @@ impl SpecRead {
 /// `nsbox.Spec`, by the form of it that it keeps.
 #[derive(FromPyObject)]
 pub struct KnownSpec {
-    #[pyo3(attribute("_read"))]
+    #[pyo3(attribute("_core_spec"))]
     read: Py<SpecRead>,
 }
 

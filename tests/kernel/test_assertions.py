@@ -100,6 +100,21 @@ def test_boxes(who: Who) -> None:
     assert "namespaces other than those of the box" in isolated
 
 
+@pytest.mark.parametrize("name", ["a b", "a\tb", "a\nb", "a\\b", "a\\040b", "a\udce4b"])
+def test_mount_points_of_any_name(who: Who, name: str) -> None:
+    """mountinfo escapes some bytes of a path, and it has no encoding (proc_pid_mountinfo(5))."""
+
+    def check() -> str:
+        with nsbox.Box("m") as box:
+            box.mount("none", "/tmp", "tmpfs")
+            box.run(["mkdir", f"/tmp/{name}", "/tmp/other"], check=True)
+            box.mount("none", f"/tmp/{name}", "tmpfs")
+            assert_mounted(box, f"/tmp/{name}", "tmpfs")
+            return said(lambda: assert_mounted(box, "/tmp/other"))
+
+    assert "nothing is mounted there" in who(check)
+
+
 def test_second_in_its_namespace() -> None:
     """Not every process of a new PID namespace is its init."""
     with nsbox.Popen(["sleep", "20"], unshare="pid") as process:
@@ -114,7 +129,7 @@ def test_ended_and_wrong() -> None:
         process.wait()
     with pytest.raises(AssertionError, match=r"process \d+ has ended"):
         assert_isolated(process, "pid")
-    with pytest.raises(nsbox.SpecError, match="target: 0 is no process"):
+    with pytest.raises(nsbox.SpecError, match="target: expected a PID or something with a pid, got 0"):
         assert_init(0)
     with pytest.raises(nsbox.SpecError, match="is no namespace"):
         assert_isolated(os.getpid(), "nonsense")

@@ -300,7 +300,7 @@ def test_killed_for_want_of_memory() -> None:
 
         verdict, text, after = in_child(check)
     assert (verdict, after) == (Verdict.OOM, 2)
-    assert "want of memory" in text
+    assert "lack of memory" in text
 
 
 @contextlib.contextmanager

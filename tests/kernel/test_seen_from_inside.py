@@ -166,7 +166,7 @@ def test_processes_that_hide(hidepid: str) -> None:
     owners, before, text, some = in_child(act)
     assert set(owners) == {USER}
     assert len(some) == 1
-    hidden = "that may not be looked at" in text
+    hidden = "that may not be read" in text
     assert hidden == (hidepid == "1")
     assert before > 20
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -185,7 +186,7 @@ def test_a_block_that_raises() -> None:
         observed(box)
     (seen,) = seen_by
     assert not seen.diff.mounts
-    assert repr(seen) == "<observation, over>"
+    assert repr(seen) == "<observation, finished>"
 
 
 def test_an_end_during_the_block() -> None:
@@ -267,6 +268,13 @@ def test_without_a_pid_namespace() -> None:
     assert all(pair.outside.pid == pair.inside.pid for pair in comparison.pairs)
     assert box.pid in [pair.outside.pid for pair in comparison.pairs]
     drawing(comparison.svg())
+
+
+def test_with_oneself() -> None:
+    """In the caller's own namespaces nothing differs, and the comparison survives pickle."""
+    comparison = nsbox.compare(os.getpid())
+    assert (comparison.own, comparison.ipc_only_outside, comparison.ipc_only_inside) == ((), (), ())
+    assert str(pickle.loads(pickle.dumps(comparison))) == str(comparison)
 
 
 def test_of_nothing() -> None:

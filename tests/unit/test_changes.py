@@ -185,7 +185,7 @@ def test_unknown_has_not_gone() -> None:
 
 
 def test_from_different_places() -> None:
-    with pytest.raises(SpecError, match="different places"):
+    with pytest.raises(SpecError, match="different processes"):
         diff(taken(of=4), taken(of=None))
 
 

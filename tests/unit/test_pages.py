@@ -136,10 +136,10 @@ def test_any_record(mounts: list[Mount], namespaces: list[NamespaceRecord], obje
 
 def test_notes_and_too_many_rows() -> None:
     """A page stays small, and says what is left out."""
-    rows = [grid.Row([str(number)]) for number in range(html.MOST_ROWS + 7)]
+    rows = [grid.Row([str(number)]) for number in range(html.MAX_ROWS + 7)]
     found = cells(html.table([grid.Column("N")], rows, notes=["<note>"]))
-    assert found[-3:] == [[str(html.MOST_ROWS - 1)], ["… and 7 more"], ["<note>"]]
-    assert len(found) == html.MOST_ROWS + 3
+    assert found[-3:] == [[str(html.MAX_ROWS - 1)], ["… and 7 more"], ["<note>"]]
+    assert len(found) == html.MAX_ROWS + 3
 
 
 def test_several_lines_and_long_ones() -> None:

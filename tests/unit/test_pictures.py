@@ -17,7 +17,7 @@ from nsbox.records.processes import NamespaceIds, Process
 from nsbox.seeing.compare import Comparison
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views.legend import MARKS
-from nsbox.views.palette import GREY, INK, KINDS, PAPER, SLATE
+from nsbox.views.palette import GREY, INK, KIND_STYLES, PAPER, SLATE
 from nsbox.views.svg import MONO, measure
 
 from tests.support.pages import SVG, drawing, frames, texts
@@ -115,7 +115,7 @@ def test_joined_is_not_new() -> None:
         for before, element in itertools.pairwise(picture(processes))
         if element.text == "net 66"
     ]  # fmt: skip
-    assert chips == [KINDS["net"].colour, PAPER]
+    assert chips == [KIND_STYLES["net"].colour, PAPER]
 
 
 def test_unknown_is_said() -> None:
@@ -168,7 +168,7 @@ def test_no_text_is_longer_than_measured(text: str, size: float) -> None:
     assert measure("\N{HIRAGANA LETTER A}" * 3, size) == 2 * measure("aaa", size)
 
 
-@pytest.mark.parametrize("colour", [*(kind.colour for kind in KINDS.values()), SLATE, GREY, INK,
+@pytest.mark.parametrize("colour", [*(kind.colour for kind in KIND_STYLES.values()), SLATE, GREY, INK,
                                     *(sign.colour for sign in MARKS.values())])  # fmt: skip
 def test_contrast(colour: str) -> None:
     """Text has at least 4.5 to 1 (WCAG 2.1, 1.4.3): the colours on white, and white on them."""

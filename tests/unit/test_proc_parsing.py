@@ -11,12 +11,14 @@ import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nsbox
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.records.processes import Capabilities, NamespaceIds, Process, Thread
+from nsbox.seeing.proc import BoxFiles, as_box
 from nsbox.seeing.processes import ps
 from nsbox.seeing.tree import pstree
 
@@ -119,6 +121,16 @@ def test_fields_are_in_the_order_of_the_table_of_kinds() -> None:
     assert tuple(kind.link for kind in _core.kinds()) == LINKS
 
 
+def test_a_box_offers_what_is_used_of_it() -> None:
+    """The type checker compares the signatures."""
+
+    def offered(box: nsbox.Box) -> BoxFiles:
+        return box
+
+    assert as_box(offered) is None
+    assert {"pid", "namespace_ids", "open", "ipcs", "_open_proc"} <= set(dir(nsbox.Box))
+
+
 def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:
     directory = proc.add(FakeProcess(pid=7, threads=((8, b"thread"),)))
     for file in ("status", "cmdline"):
@@ -126,7 +138,7 @@ def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:
     (found,) = _read(proc.path, everything=False)
     assert (found.pid, found.threads) == (7, ())
     for name in ("uids", "cmdline", "namespaces", "exe", "capabilities"):
-        with pytest.raises(AttributeError, match="not asked for"):
+        with pytest.raises(AttributeError, match="not requested"):
             getattr(found, name)
 
 
@@ -229,7 +241,7 @@ def test_chosen_fields(proc: FakeProc) -> None:
     assert "[seven]" in str(table)
     with pytest.raises(SpecError, match="a process has no 'nonsense'"):
         ps(proc=proc.path, fields="pid nonsense")
-    with pytest.raises(AttributeError, match="exe was not asked for"):
+    with pytest.raises(AttributeError, match="exe was not requested"):
         _ = table[0].exe
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = table[0].nonsense  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Capabilities, Process
-from nsbox.records.recording import opened, plain
+from nsbox.records.recording import loaded, plain
 from nsbox.seeing.compare import Comparison
 from nsbox.seeing.diff import Diff, diff
 from nsbox.seeing.ipc import IpcTable
@@ -195,7 +195,7 @@ def test_of_another_kind() -> None:
         ProcessTree.from_dict(
             {"nsbox": "tree", "version": 1, "root": 5, "ns_changes": True, "uptime": 0, "processes": []}
         )
-    assert opened({"nsbox": "x", "version": 1, "a": [1]}, "x", a=tuple[int, ...]) == {"a": (1,)}
+    assert loaded({"nsbox": "x", "version": 1, "a": [1]}, "x", a=tuple[int, ...]) == {"a": (1,)}
 
 
 def test_a_process_that_lacks_something() -> None:

@@ -158,6 +158,6 @@ def test_errors_pickle(error: object) -> None:
 
 def test_the_words_of_a_death() -> None:
     """Which signal, which status, and a reason if there is one."""
-    assert str(nsbox.WorkerDiedError("f", -11)) == "the process that carried out f was ended by signal 11 (SIGSEGV)"
+    assert str(nsbox.WorkerDiedError("f", -11)) == "the process that ran f was ended by signal 11 (SIGSEGV)"
     assert str(nsbox.WorkerDiedError("f", -99)).endswith("signal 99")
-    assert str(nsbox.WorkerDiedError("f", -9, True)).endswith("the kernel has killed for want of memory")
+    assert str(nsbox.WorkerDiedError("f", -9, True)).endswith("the kernel has killed processes for lack of memory")

@@ -14,9 +14,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from nsbox import _core
+from nsbox.records.processes import NamespaceIds
+from nsbox.spec.id_maps import parse_id_map, parse_id_range
 from nsbox.spec.kinds import KINDS, namespace_names
-from nsbox.spec.spec import spec_of
+from nsbox.spec.spec import Options, spec_of
 from nsbox.start.launch import Launch
+from nsbox.views.palette import KIND_STYLES
 
 NAMES = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup", "time")
 LARGEST_ID = 2**32 - 2
@@ -88,6 +91,22 @@ def test_any_text(text: str) -> None:
         assert str(error).startswith("unshare: ")  # noqa: PT017 - either outcome is right
     else:
         assert set(names) <= set(NAMES)
+
+
+def test_kinds_are_those_of_the_core() -> None:
+    """One table in each language, with the same contents in the same order; records have a field for each kind."""
+    assert [(kind.name, kind.letter, kind.link, kind.flag) for kind in KINDS.values()] == [
+        (kind.name, kind.letter, kind.link, kind.flag) for kind in _core.kinds()
+    ]
+    assert NamespaceIds._fields == tuple(KINDS)
+    assert set(KIND_STYLES) == set(KINDS)
+
+
+def test_options_are_the_fields_of_spec() -> None:
+    """`Options` types the keyword arguments of functions that pass them on to `Spec`."""
+    fields = {field.name: field.type for field in dataclasses.fields(nsbox.Spec) if field.init}
+    options = {name: hint.__forward_arg__ for name, hint in Options.__annotations__.items()}
+    assert {"unshare": "Namespaces"} | options == fields
 
 
 @pytest.mark.skipif(not hasattr(os, "CLONE_NEWPID"), reason="os.CLONE_NEWPID is there since Python 3.12")
@@ -249,6 +268,17 @@ def test_limits() -> None:
     assert nsbox.Spec(limits={}).limits == nsbox.Limits()
     assert pickle.loads(pickle.dumps(limits)) == limits
     assert spec_of("m", {"limits": {"pids": 5}}) is spec_of("m", {"limits": {"pids": 5}})
+
+
+def test_ranges_as_text() -> None:
+    """The forms of unshare(1), the older one with the outer id first included, and that of uid_map."""
+    assert parse_id_range("0:100000:65536") == parse_id_range("100000,0,65536") == (0, 100000, 65536)
+    assert parse_id_range("auto") == "auto"
+    for wrong in ("", "0:1", "0:1:2:3", "-1:0:1", "0,1:2", f"0:{2**32 - 1}:1", "everything"):
+        with pytest.raises(ValueError, match=f"^{wrong}$"):
+            parse_id_range(wrong)
+    assert parse_id_map("         0     100000      65536\n 65536 5 1\n") == ((0, 100000, 65536), (65536, 5, 1))
+    assert parse_id_map("") == ()
 
 
 def test_words_for_ranges_are_not_for_the_core() -> None:

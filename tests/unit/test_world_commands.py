@@ -9,7 +9,7 @@ from nsbox.command.equivalents import command_for, unshare_line
 from nsbox.namespaces.opened import Opened
 from nsbox.records.steps import data_of
 from nsbox.spec.kinds import KINDS
-from nsbox.spec.mounts import Mount
+from nsbox.spec.mounts import NewMount
 from nsbox.start.launch import Launch, plan_for
 
 ROOT = _core.Facts(euid=0, egid=0, effective=2**41 - 1, permitted=2**41 - 1)
@@ -34,7 +34,7 @@ def commands(spec: Spec, facts: _core.Facts, cgroup: _core.Cgroup | None = None)
     ],
     ids=str,
 )  # fmt: skip
-def test_mounts(mount: Mount, command: str) -> None:
+def test_mounts(mount: NewMount, command: str) -> None:
     """As mount(8) takes it."""
     assert commands(Spec(mounts=[mount]), ROOT)[type(mount).__name__.lower()] == command
 

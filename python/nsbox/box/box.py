@@ -13,12 +13,13 @@ from typing import Any, Self, TypeAlias, TypeVar, Unpack
 
 from nsbox import _core
 from nsbox.box import popen as resident
-from nsbox.box.inside import Surroundings, path_of
+from nsbox.box.inside import Surroundings
 from nsbox.box.popen import House, ResidentPopen
 from nsbox.box.steps import Steps
 from nsbox.errors import ClosedError, SpawnError, SpecError, WorkerDiedError
 from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import Namespaces
+from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.id_ranges import resolve
 from nsbox.start.launch import Argument, Environment, bare, cgroup_for

@@ -16,6 +16,7 @@ from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError
 from nsbox.records.processes import NamespaceIds
 from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import KINDS, Namespaces
+from nsbox.spec.paths import path_of
 from nsbox.start.launch import Argument
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from nsbox.seeing.processes import ProcessTable
     from nsbox.seeing.tree import ProcessTree
 
-__all__ = ["Surroundings", "path_of"]
+__all__ = ["Surroundings"]
 
 T = TypeVar("T")
 
@@ -407,15 +408,3 @@ class Surroundings(ABC):
 
 def _fd_of(found: _core.Outcome) -> int:
     return cast("int", found.fd)
-
-
-def path_of(argument: str, value: Argument) -> bytes:
-    """Return a path as the kernel takes it.
-
-    Raises:
-        SpecError: for what is none, naming the argument.
-    """
-    path = os.fsencode(value)
-    if not path or b"\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path

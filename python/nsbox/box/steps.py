@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from nsbox.records.steps import StepResult
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import step_table as _view
 
 __all__ = ["Steps"]
 
 
-class Steps(display.Table, list[StepResult]):
+class Steps(mime.Table, list[StepResult]):
     """Steps in their order; `str()` shows a line for each."""
 
     __slots__ = ()

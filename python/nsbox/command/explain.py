@@ -22,7 +22,7 @@ from nsbox.errors import SpecError
 from nsbox.records.steps import ExplainedStep, StepResult, data_of
 from nsbox.spec.spec import Spec, spec_of
 from nsbox.start.launch import Launch, candidates, plan_for
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import step_table as _view
 
 __all__ = ["Explanation", "explain"]
@@ -48,7 +48,7 @@ class _Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation(display.Table):
+class Explanation(mime.Table):
     """What happens, in order. `str()` is a text, `data()` what JSON takes; a notebook shows a table.
 
     Attributes:

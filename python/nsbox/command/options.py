@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from nsbox.errors import SpecError
 
-__all__ = ["IDS", "Option", "UsageError", "help_text", "parse", "whole"]
+__all__ = ["Option", "UsageError", "help_text", "parse", "whole"]
 
-IDS = range(2**32 - 1)
-"""User and group ids; the last number of 32 bits means "no change" (setresuid(2))."""
 _HELP_WIDTH, _HELP_COLUMN = 80, 31
 
 

@@ -14,7 +14,7 @@ from nsbox.diagnosis.trial import attempt
 from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 from nsbox.views import diagnosis_table as _view
-from nsbox.views import display
+from nsbox.views import mime
 
 __all__ = ["Diagnosis", "doctor"]
 
@@ -23,7 +23,7 @@ _MARKS = {"fine": "ok  ", "note": "note", "problem": "NO  "}
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis(display.Table):
+class Diagnosis(mime.Table):
     """What `doctor` found. `str()` makes a page of it, `data()` what JSON takes; a notebook shows tables.
 
     Attributes:

@@ -15,15 +15,13 @@ from pathlib import Path
 from nsbox import _core
 from nsbox.diagnosis import pid_namespace
 from nsbox.diagnosis.places import place_names
+from nsbox.records.mounts import Mount, parse
+from nsbox.records.status import fields_of, pids_of
+from nsbox.spec.capabilities import has_capability
+from nsbox.spec.id_maps import parse_id_map
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["CAPABILITIES", "Evidence", "Helper", "ProcMount", "gather", "inherit"]
-
-CAPABILITIES = {
-    "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_ADMIN": 21,
-    "CAP_SYS_RESOURCE": 24, "CAP_SETFCAP": 31,
-}  # fmt: skip
-"""The numbers of those that matter here (capabilities(7))."""
+__all__ = ["Evidence", "Helper", "ProcMount", "gather", "inherit"]
 
 # Directories of proc that are always empty, so that a mount on one of them hides nothing (proc(5), fs/proc/root.c).
 _ALWAYS_EMPTY = ("/sys/fs/binfmt_misc", "/fs/nfsd", "/openprom")
@@ -141,7 +139,7 @@ class Evidence:
 
     def has(self, capability: str) -> bool:
         """Whether a capability is effective."""
-        return bool(self.effective >> CAPABILITIES[capability] & 1)
+        return has_capability(self.effective, capability)
 
 
 def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
@@ -151,9 +149,9 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         threads: Whether a thread may be started for a moment, which Landlock can only be asked by.
         tasks: Whether all processes are counted, which takes longer the more there are.
     """
-    status = dict(_pairs(_read("/proc/self/status"), ":"))
+    status = fields_of(_read_bytes("/proc/self/status"))
     facts, answers = _core.facts(), _core.probe()
-    mounts = list(_mounts())
+    mounts = parse(_read_bytes("/proc/self/mountinfo"))
     return Evidence(
         system=_read("/proc/version") or " ".join(os.uname()),
         places=place_names(),
@@ -166,7 +164,7 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         uid_map=_id_map("uid_map"),
         gid_map=_id_map("gid_map"),
         setgroups=_read("/proc/self/setgroups"),
-        pid_depth=len(status.get("NSpid", "").split()),
+        pid_depth=len(pids_of(status)),
         seccomp=(status.get("Seccomp", ""), status.get("Seccomp_filters", "")),
         unshare=answers.unshare,
         setns=answers.setns,
@@ -181,8 +179,8 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         label=_label(),
         landlock=_landlock() if threads else 0,
         threads=tuple(_read(f"{path}/comm") for path in _listed("/proc/self/task")),
-        root_is_mount=any(mount.target == "/" for mount in mounts) if mounts else None,
-        propagation=" ".join(tag for mount in mounts if mount.target == "/" for tag in mount.tags),
+        root_is_mount=any(mount.point == "/" for mount in mounts) if mounts else None,
+        propagation=" ".join(tag for mount in mounts if mount.point == "/" for tag in mount.propagation),
         procs=tuple(_procs(mounts)),
         children_born_into=pid_namespace.for_children(os.getpid()),
         no_new_privs=status.get("NoNewPrivs") == "1",
@@ -197,17 +195,9 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
 def inherit(now: Evidence, before: Evidence) -> Evidence:
     """Return `now` with the rights of `before`, with which a process began that has moved itself since."""
     names = (
-        "uid",
-        "gid",
-        "effective",
-        "bounding",
-        "initial_user_namespace",
-        "uid_map",
-        "gid_map",
-        "setgroups",
-        "procs",
-    )
-    return replace(now, **{name: getattr(before, name) for name in (*names, "procs")})
+        "uid", "gid", "effective", "bounding", "initial_user_namespace", "uid_map", "gid_map", "setgroups", "procs",
+    )  # fmt: skip
+    return replace(now, **{name: getattr(before, name) for name in names})
 
 
 def _read(path: str) -> str:
@@ -217,17 +207,18 @@ def _read(path: str) -> str:
         return ""
 
 
+def _read_bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
 def _listed(path: str) -> list[str]:
     try:
         return [f"{path}/{name}" for name in sorted(os.listdir(path))]
     except OSError:
         return []
-
-
-def _pairs(text: str, separator: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, _, value = line.partition(separator)
-        yield name.strip(), value.strip()
 
 
 def _kinds() -> tuple[str, ...] | None:
@@ -244,8 +235,7 @@ def _initial_user_namespace() -> bool | None:
 
 def _id_map(name: str) -> tuple[tuple[int, int, int], ...] | None:
     try:
-        lines = Path(f"/proc/self/{name}").read_text().splitlines()
-        return tuple((int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, lines))
+        return parse_id_map(Path(f"/proc/self/{name}").read_text())
     except (OSError, ValueError):
         return None
 
@@ -267,33 +257,13 @@ def _landlock() -> int:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Mount:
-    """A line of mountinfo (proc_pid_mountinfo(5))."""
-
-    number: str
-    parent: str
-    root: str
-    target: str
-    options: list[str]
-    tags: list[str]
-    fstype: str
-
-
-def _mounts() -> Iterator[_Mount]:
-    for line in _read("/proc/self/mountinfo").splitlines():
-        own, _, rest = line.partition(" - ")
-        number, parent, _, root, target, options, *tags = own.split()
-        yield _Mount(number, parent, root, target, options.split(","), tags, rest.split()[0])
-
-
-def _procs(mounts: list[_Mount]) -> Iterator[ProcMount]:
+def _procs(mounts: list[Mount]) -> Iterator[ProcMount]:
     """Find every proc, and what hides parts of it, as the kernel does (fs/namespace.c, mnt_already_visible)."""
     for proc in mounts:
         if proc.fstype == "proc" and proc.root == "/":
-            above = [mount.target for mount in mounts if mount.parent == proc.number and mount.target != proc.target]
-            hidden = [target for target in above if target.removeprefix(proc.target) not in _ALWAYS_EMPTY]
-            yield ProcMount(proc.target, tuple(hidden), "ro" in proc.options)
+            above = [mount.point for mount in mounts if mount.parent == proc.id and mount.point != proc.point]
+            hidden = [point for point in above if point.removeprefix(proc.point) not in _ALWAYS_EMPTY]
+            yield ProcMount(proc.point, tuple(hidden), "ro" in proc.options)
 
 
 def _task_limits(facts: _core.Facts) -> Iterator[tuple[str, int, int]]:
@@ -301,11 +271,11 @@ def _task_limits(facts: _core.Facts) -> Iterator[tuple[str, int, int]]:
     used_by_all = used_by_user = 0
     for path in _listed("/proc"):
         if path.rpartition("/")[2].isdecimal():
-            fields = dict(_pairs(_read(f"{path}/status"), ":"))
+            fields = fields_of(_read_bytes(f"{path}/status"))
             tasks = int(fields.get("Threads") or 1)
             used_by_all += tasks
             used_by_user += tasks if fields.get("Uid", "").split()[:1] == [str(os.getuid())] else 0
-    exempt = facts.effective & (1 << CAPABILITIES["CAP_SYS_ADMIN"] | 1 << CAPABILITIES["CAP_SYS_RESOURCE"])
+    exempt = any(has_capability(facts.effective, name) for name in ("CAP_SYS_ADMIN", "CAP_SYS_RESOURCE"))
     for line in _read("/proc/self/limits").splitlines():
         if line.startswith("Max processes") and (limit := line.split()[2]).isdecimal() and not exempt and os.getuid():
             yield "RLIMIT_NPROC", int(limit), used_by_user

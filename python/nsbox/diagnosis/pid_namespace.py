@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from typing import Literal
 
-__all__ = ["for_children"]
+from nsbox import raw
 
-# _IOR(0xb7, 6, int): which PID of ours a PID of that namespace is; Linux 6.11.
-_NS_GET_PID_FROM_PIDNS = 0x8004B706
+__all__ = ["for_children"]
 
 
 def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown"]:
@@ -28,7 +26,7 @@ def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown
         try:
             if os.fstat(fd).st_ino == own:
                 return "own"
-            fcntl.ioctl(fd, _NS_GET_PID_FROM_PIDNS, 1)
+            raw.ns_get_pid_from_pidns(fd, 1)
         finally:
             os.close(fd)
     except OSError as error:

@@ -16,6 +16,7 @@ from nsbox.exercise import ipc
 from nsbox.exercise.pids import PID_MAX, exhaust_twice
 from nsbox.exercise.stage import Stage
 from nsbox.lessons import FIRST_REUSED_PID
+from nsbox.records.status import fields_of, pids_of
 from nsbox.seeing.processes import ps
 from nsbox.seeing.tree import pstree
 from nsbox.spec.kinds import KINDS
@@ -151,10 +152,8 @@ class Exercise:
         stage.command(f">>> print(nsbox.pstree({shell.init_pid}).text(show_pids=True))")
         stage.output(pstree(shell.init_pid).text(show_pids=True))
         stage.command(f"grep NSpid /proc/{shell.pid}/status")
-        status = Path(f"/proc/{shell.pid}/status").read_text(encoding="ascii", errors="replace")
-        line = next((line for line in status.splitlines() if line.startswith("NSpid:")), "NSpid:")
-        stage.output(line)
-        pids = [int(pid) for pid in line.split()[1:]]
+        pids = pids_of(fields_of(Path(f"/proc/{shell.pid}/status").read_bytes()))
+        stage.output("\t".join(map(str, ["NSpid:", *pids])))
         stage.check(pids[-2:] == [shell.pid, 1], f"the same process has PID {shell.pid} outside and PID 1 inside")
 
     def ipc(self) -> None:

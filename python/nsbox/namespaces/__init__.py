@@ -1,1 +1,1 @@
-"""Namespaces as things: opened, held, entered by a thread."""
+"""Open namespaces: handles of them, and scopes in which a thread is in them."""

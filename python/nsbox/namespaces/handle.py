@@ -1,4 +1,4 @@
-"""A handle of a namespace: an open descriptor, which keeps it alive and can be joined, kept in a file, handed over."""
+"""A handle of a namespace: an open descriptor, which keeps it alive, and can be joined, mounted and sent."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from nsbox import _core, raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import ClosedError, NsboxError, SpecError
 from nsbox.namespaces import target as _target
-from nsbox.spec.joins import Target
+from nsbox.spec.joins import JoinTarget
 from nsbox.spec.kinds import KINDS, namespace_names
 
-__all__ = ["Namespace", "Target"]
+__all__ = ["Namespace"]
 
 _NAMES = {kind.flag: name for name, kind in KINDS.items()}
 
 
 class Namespace:
-    """An open namespace (namespaces(7)). As long as it is open the namespace exists, with or without processes.
+    """An open namespace (namespaces(7)). While it is open the namespace exists, with or without processes.
 
-    Two handles are equal when they are of the same namespace. Usable as a context manager, which closes it. Handed to
-    another process by `multiprocessing`, which sends a duplicate of the descriptor, or by `socket.send_fds`.
+    Two handles are equal when they are of the same namespace. A context manager closes the handle. To send it to
+    another process, use `multiprocessing`, which sends a duplicate of the descriptor, or `socket.send_fds`.
 
     Attributes:
         kind: The name of its kind, such as ``"net"``.
-        id: Its inode number, which is in the text of the links in ``/proc/PID/ns``.
+        id: Its inode number, as in the text of the links in ``/proc/PID/ns``.
     """
 
     __slots__ = ("__weakref__", "_device", "_fd", "id", "kind")
@@ -39,10 +39,10 @@ class Namespace:
     id: int
 
     def __init__(self, fd: int) -> None:
-        """Take over a descriptor; it belongs to this object from now on.
+        """Take over a descriptor, which this object then closes.
 
         Raises:
-            SpecError: when it is no namespace; it is left open.
+            SpecError: when it is no namespace; the descriptor is left open.
         """
         self._fd = -1
         try:
@@ -54,19 +54,19 @@ class Namespace:
         self._fd = fd
 
     @classmethod
-    def of(cls, target: Target, kind: str | None = None) -> Self:
+    def of(cls, target: JoinTarget, kind: str | None = None) -> Self:
         """Open a namespace.
 
         Args:
             target: A PID; a pidfd, as `Pidfd`, or as anything with ``pidfd``; anything with a ``pid``; the path of a
                 namespace; an open file or another handle of one; anything with a method ``namespace(kind)``.
-            kind: Which of a process's namespaces; not needed where the target is a namespace itself.
+            kind: Which of a process's namespaces; not needed if the target is a namespace itself.
 
         Raises:
-            SpecError: when the target is none, or of another kind.
+            SpecError: when the target is neither a process nor a namespace, or a namespace of another kind.
             SpawnError: when it cannot be opened.
         """
-        name = None if kind is None else _one(kind)
+        name = None if kind is None else _single_kind(kind)
         handle = cls(_target.open_namespace(target, name))
         if name not in (None, handle.kind):
             found = handle.kind
@@ -95,19 +95,19 @@ class Namespace:
         return self._fd
 
     def close(self) -> None:
-        """Close it. The namespace ends when nothing else keeps it."""
+        """Close it. The namespace ends when nothing else keeps it alive."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
     @property
     def owner(self) -> Namespace:
-        """The user namespace it belongs to, whose root has the rights over it (ioctl_nsfs(2), NS_GET_USERNS).
+        """The user namespace that owns it, whose root has all rights over it (ioctl_nsfs(2), NS_GET_USERNS).
 
         Raises:
-            SpawnError: when that is outside of the caller's own user namespace.
+            SpawnError: when that is outside of the caller's user namespace.
         """
-        return self._ask(raw.ns_get_userns, "NS_GET_USERNS")
+        return self._opened_by(raw.ns_get_userns, "NS_GET_USERNS")
 
     @property
     def parent(self) -> Namespace:
@@ -115,13 +115,13 @@ class Namespace:
 
         Raises:
             SpecError: for the other kinds, which have no parent.
-            SpawnError: when that is outside of the caller's own namespace.
+            SpawnError: when that is outside of the caller's namespace.
         """
         if self.kind not in ("pid", "user"):
             raise SpecError(f"parent: only PID and user namespaces have one, not {self.kind} namespaces")
-        return self._ask(raw.ns_get_parent, "NS_GET_PARENT")
+        return self._opened_by(raw.ns_get_parent, "NS_GET_PARENT")
 
-    def _ask(self, request: Callable[[int], int], name: str) -> Namespace:
+    def _opened_by(self, request: Callable[[int], int], name: str) -> Namespace:
         try:
             return Namespace(request(self.fileno()))
         except OSError as error:
@@ -129,7 +129,10 @@ class Namespace:
 
     @property
     def owner_uid(self) -> int:
-        """The user who made it, or the user namespace it belongs to, as the caller's user namespace numbers users."""
+        """The user who made it, if it is a user namespace; else the user who made the user namespace that owns it.
+
+        An id of the caller's user namespace.
+        """
         if self.kind == "user":
             return raw.ns_get_owner_uid(self.fileno())
         with self.owner as owner:
@@ -141,13 +144,13 @@ class Namespace:
         return self.kind == "pid" and _target.is_dead_pid_namespace(self.fileno())
 
     def persist(self, path: str | os.PathLike[str]) -> None:
-        """Keep it in a file: bind-mount it there, as ``ip netns`` does below ``/run/netns`` (mount(2), MS_BIND).
+        """Keep it alive by a bind mount on a file, as ``ip netns`` does below ``/run/netns`` (mount(2), MS_BIND).
 
-        The file is made if there is none. The mount is one of the caller's own mount namespace, and lasts until
-        `unpersist`. Needs CAP_SYS_ADMIN; a mount namespace can only be kept in one that is older than itself.
+        The file is created if it does not exist. The mount is made in the caller's mount namespace, and lasts until
+        `unpersist`. It takes CAP_SYS_ADMIN. A mount namespace can only be mounted in one that is older than itself.
 
         Raises:
-            SpawnError: when it cannot be mounted; a file made for it is removed again.
+            SpawnError: when it cannot be mounted; a file that was created for it is removed.
         """
         source = f"/proc/self/fd/{self.fileno()}"
         made = False
@@ -170,7 +173,7 @@ class Namespace:
 
     @staticmethod
     def unpersist(path: str | os.PathLike[str]) -> None:
-        """Undo `persist`: unmount the namespace that is kept in a file, and remove the empty file (umount2(2)).
+        """Undo `persist`: unmount the namespace, and remove the file if it is empty (umount2(2)).
 
         Raises:
             SpecError: when no namespace is mounted there; nothing is changed.
@@ -198,7 +201,7 @@ class Namespace:
         self.close()
 
     def __del__(self) -> None:
-        """Close it, and say that somebody has forgotten to."""
+        """Close it, with a warning that it was not closed."""
         if getattr(self, "_fd", -1) >= 0:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
@@ -210,35 +213,35 @@ class Namespace:
         return self.identity == other.identity
 
     def __hash__(self) -> int:
-        """Fit `__eq__`."""
+        """Return the hash of the identity."""
         return hash(self.identity)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Refuse: only `multiprocessing` can hand it over, and asks elsewhere.
+        """Refuse to pickle it. `multiprocessing` can, by another function.
 
         Raises:
             NsboxError: always.
         """
         raise NsboxError(
-            f"{self!r} cannot be pickled but by multiprocessing: a descriptor has no meaning elsewhere. "
-            "socket.send_fds hands it to another process, persist() keeps it in a file"
+            f"{self!r} cannot be pickled except by multiprocessing: in another process its descriptor means something "
+            "else. socket.send_fds sends it to another process, persist() keeps it in a file"
         )
 
     def __repr__(self) -> str:
-        """Say what it is."""
+        """Return its kind, its id and its descriptor."""
         if self.closed:
             return f"<closed handle of {self.kind} namespace {self.id}>"
         return f"<{self.kind} namespace {self.id}, open as descriptor {self._fd}>"
 
 
-def _one(kind: str) -> str:
+def _single_kind(kind: str) -> str:
     names = namespace_names(kind)
     if len(names) != 1:
         raise SpecError(f"kind: expected the name of one kind of namespace, got {kind!r}")
     return names[0]
 
 
-def _handed_over(namespace: Namespace) -> tuple[Callable[[Any], Namespace], tuple[Any]]:
+def _sent(namespace: Namespace) -> tuple[Callable[[Any], Namespace], tuple[Any]]:
     return _received, (reduction.DupFd(namespace.fileno()),)
 
 
@@ -246,4 +249,4 @@ def _received(duplicate: Any) -> Namespace:
     return Namespace(duplicate.detach())
 
 
-reduction.ForkingPickler.register(Namespace, _handed_over)
+reduction.ForkingPickler.register(Namespace, _sent)

@@ -1,4 +1,4 @@
-"""Namespaces that exist already, to be joined by what is started: from what the caller asks for to open descriptors."""
+"""The namespaces that a new process joins: opened before its start, closed after it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
 from nsbox.namespaces import target as _target
 from nsbox.namespaces.handle import Namespace
-from nsbox.spec.joins import Join, Target, joined_kinds
+from nsbox.spec.capabilities import has_capability
+from nsbox.spec.joins import Join, JoinTarget, joined_kinds
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["Opened", "opened"]
 
-_SYS_ADMIN = 1 << 21
-
 
 @dataclass(slots=True)
 class Opened:
-    """What is joined, as open descriptors; the core reads it by attribute."""
+    """What is joined, as open descriptors; the core reads the attributes."""
 
     namespaces: tuple[tuple[str, int], ...]
     root: int | None = None
@@ -34,10 +33,10 @@ class Opened:
 
 @contextlib.contextmanager
 def opened(joins: tuple[Join, ...]) -> Iterator[Opened | None]:
-    """Open everything that is joined, and close it afterwards. None if there is nothing to do.
+    """Open everything that is joined, and close it at the end of the block. None if nothing is joined.
 
     Raises:
-        SpecError: when two joins are about the same thing.
+        SpecError: when two joins name the same kind of namespace, or the same directory.
         SpawnError: when something cannot be opened, and for a PID namespace in which nothing can be started any more.
     """
     with contextlib.ExitStack() as kept:
@@ -69,7 +68,7 @@ def opened(joins: tuple[Join, ...]) -> Iterator[Opened | None]:
 
 
 def _namespaces(join: Join, kept: contextlib.ExitStack) -> Iterator[tuple[str, Namespace]]:
-    """The namespaces of one target. That of the users is left out where the caller is in it: the kernel refuses it."""
+    """Open the namespaces of one target. The caller's own user namespace is left out: the kernel refuses to join it."""
     if join.kinds is None and (single := _single(join.target)) is not None:
         namespace = kept.enter_context(single)
         if not _is_own_user(namespace):
@@ -85,8 +84,8 @@ def _namespaces(join: Join, kept: contextlib.ExitStack) -> Iterator[tuple[str, N
             yield kind, namespace
 
 
-def _single(target: Target) -> Namespace | None:
-    """The namespace that the target itself is, if it is one."""
+def _single(target: JoinTarget) -> Namespace | None:
+    """Open the namespace that the target itself is, if it is one."""
     if _target.is_process(target):
         return None
     return Namespace.of(target)
@@ -100,7 +99,7 @@ def _is_own_user(namespace: Namespace) -> bool:
     return namespace.kind == "user" and _is_own(namespace)
 
 
-def _directory(target: Target, wanted: bool | str | bytes | os.PathLike[str], which: str) -> int:
+def _directory(target: JoinTarget, wanted: bool | str | bytes | os.PathLike[str], which: str) -> int:
     if isinstance(wanted, bool):
         return _target.open_directory(target, which)
     return _target.open_path_directory(wanted)
@@ -113,14 +112,14 @@ def _check(found: dict[str, Namespace]) -> None:
 
 
 def _add_user(found: dict[str, Namespace], kept: contextlib.ExitStack) -> bool:
-    """Without rights outside, the namespaces can only be joined from the user namespace they belong to: add that."""
-    if not found or "user" in found or _core.facts().effective & _SYS_ADMIN:
+    """Add the user namespace that owns the others: without CAP_SYS_ADMIN outside they can only be joined from there."""
+    if not found or "user" in found or has_capability(_core.facts().effective, "CAP_SYS_ADMIN"):
         return False
     try:
         owner = next(iter(found.values())).owner
     except OSError as error:
         if error.errno == EPERM:
-            return False  # it is outside of the caller's own; joining fails, and says why
+            return False  # it is outside of the caller's own; then joining fails, with the reason
         raise
     kept.enter_context(owner)
     if _is_own(owner):

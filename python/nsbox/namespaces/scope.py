@@ -1,19 +1,19 @@
-"""Other namespaces for the calling thread, as long as a ``with`` block lasts: the system calls, undone at the end.
+"""Other namespaces for the calling thread during a ``with`` block: the system calls, undone at its end.
 
-Namespaces belong to threads, not to processes. A scope moves the thread that enters it and no other; what that thread
-opens in there, such as a socket, goes on working outside. Threads and processes that it starts in there are born in
-there, and stay. Where a whole program is to be in namespaces, `nsbox.run` and `nsbox.enter` start it there, and
-everything they can do a scope cannot break.
+Each thread has its own namespaces. A scope moves the thread that enters it and no other thread. What that thread opens
+in the block, such as a socket, works outside as well. Threads and processes that it starts in the block are in these
+namespaces, and stay in them. To run a whole program in namespaces, use `nsbox.run` or `nsbox.enter`: they start a
+process for it, and do not move a thread of the caller.
 
-Three things do not go back:
+Three things are not undone:
 
-- after a scope with a new or joined mount namespace the thread has a root directory, a working directory and a umask
-  of its own, at their old values: ``os.chdir`` in other threads does not move it any more (clone(2), CLONE_FS);
-- what was done in there to things that are shared, such as files;
-- children that live on.
+- after a scope with a new or joined mount namespace the thread has its own root directory, working directory and umask,
+  with their old values: ``os.chdir`` in other threads does not change its directory any more (clone(2), CLONE_FS);
+- changes to shared things, such as files;
+- child processes that are still running.
 
-While a coroutine or a generator is suspended in a scope the thread stays in it, and so is everything else that runs in
-that thread: no ``await`` and no ``yield`` belong in the block.
+While a coroutine or a generator is suspended in the block, the thread stays in these namespaces, and everything else
+that runs in that thread as well. So do not use ``await`` or ``yield`` in the block.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
 from nsbox.namespaces.handle import Namespace
 from nsbox.namespaces.target import is_process, of_this_thread
-from nsbox.spec.joins import Target, joined_kinds
+from nsbox.spec.joins import JoinTarget, joined_kinds
 from nsbox.spec.kinds import KINDS, Namespaces
+from nsbox.spec.paths import path_of
 
 __all__ = ["Scope", "mount_proc", "setns", "unshare"]
 
@@ -43,33 +44,33 @@ os.register_at_fork(after_in_child=_core.forget_scopes)
 
 
 class Scope(_core.ThreadScope):
-    """What `unshare`, `setns` and `mount_proc` return: a context manager that can be entered once.
+    """A context manager for the calling thread, from `unshare`, `setns` or `mount_proc`. It can be entered once.
 
-    A child of `os.fork` made in there leaves the block without going back: it was born in there.
+    A child of `os.fork` that is made in the block stays in its namespaces when it leaves the block.
 
     Raises:
-        SpawnError: on entering, when a step fails; the thread is where it was.
-        ScopeError: on leaving, when the thread could not go back, when it is another thread than the one that entered,
-            and when scopes are not left in the reverse order; it says where which thread is.
+        SpawnError: on entering, when a step fails; the thread has not moved.
+        ScopeError: on leaving, when the thread could not go back, when another thread had entered, and when scopes are
+            not left in the reverse order; the message names the threads and where they are.
     """
 
     _what = "scope"
     _handles: tuple[Namespace, ...] = ()
 
     def __repr__(self) -> str:
-        """Say what it does, and whether a thread is in it."""
+        """Return what it does, and whether a thread is in it."""
         state = "not entered" if self.thread is None else "left"
         if self.active:
             state = f"thread {self.thread} is in it"
         return f"<nsbox scope: {self._what}, {state}>"
 
     def __del__(self) -> None:
-        """Say that somebody took it for the system call."""
+        """Close its handles; warn if it was never entered, as then it had no effect."""
         for handle in self._handles:
             handle.close()
         if not self.tried and not sys.is_finalizing():
             warnings.warn(
-                f"{self!r} has done nothing: write `with nsbox.…:`; nsbox.raw has the bare system calls",
+                f"{self!r} has had no effect: write `with nsbox.…:`; nsbox.raw has the bare system calls",
                 RuntimeWarning,
                 source=self,
                 stacklevel=2,
@@ -79,16 +80,16 @@ class Scope(_core.ThreadScope):
 def unshare(
     kinds: Namespaces, *, propagation: Literal["private", "unchanged"] = "private", loopback: bool = True
 ) -> Scope:
-    """New namespaces for the calling thread, until the end of the block (unshare(2)).
+    """Put the calling thread into new namespaces, until the end of the block (unshare(2)).
 
-    A new PID namespace is for processes that the thread starts in the block: the first is PID 1, and when that ends no
-    more can be started (ENOMEM). Threads cannot be started meanwhile. At the end both is cured.
+    Processes that the thread starts in the block are in a new PID namespace: the first is PID 1, and when it ends no
+    more can be started (ENOMEM). In the block the thread can start no threads. After the block it can start both again.
 
     Args:
-        kinds: Which, as for the option `unshare` of `run`. User namespaces are refused, as there is no way back from
-            one, and time namespaces where the process has several threads, as only a single one may come back.
-        propagation: ``"private"`` keeps what is mounted in a new mount namespace in there; ``"unchanged"`` leaves it to
-            the mounts, which usually lets it out (mount_namespaces(7)).
+        kinds: Which, as for the option `unshare` of `run`. User namespaces are refused, as a thread cannot go back from
+            one. Time namespaces are refused if the process has several threads, as then no thread may go back.
+        propagation: With ``"private"`` mounts that are made in a new mount namespace do not appear outside. With
+            ``"unchanged"`` the mounts keep their propagation, by which they usually do (mount_namespaces(7)).
         loopback: Whether the loopback interface of a new network namespace is brought up.
 
     Raises:
@@ -107,15 +108,16 @@ def unshare(
     return scope
 
 
-def setns(target: Target, kinds: Namespaces | None = None) -> Scope:
-    """Namespaces that exist already for the calling thread, until the end of the block (setns(2)).
+def setns(target: JoinTarget, kinds: Namespaces | None = None) -> Scope:
+    """Put the calling thread into existing namespaces, until the end of the block (setns(2)).
 
     ``with nsbox.setns(box, "net"): sock = socket.socket()`` makes a socket of the box's network, usable outside.
 
     Args:
-        target: Whose; see `nsbox.Join`.
-        kinds: Which of them; by default all in which the target differs from the thread, or the one that it is. A PID
-            namespace is for processes that the thread starts in the block. Restricted as for `unshare`.
+        target: The process or the namespace; see `nsbox.Join`.
+        kinds: Which of its namespaces; by default all in which the target differs from the thread, or the one that the
+            target is. Of a PID namespace, only processes that the thread starts in the block are members. Restricted as
+            for `unshare`.
 
     Raises:
         SpecError: for kinds that make no sense, or that a thread could not leave again.
@@ -152,11 +154,11 @@ def setns(target: Target, kinds: Namespaces | None = None) -> Scope:
 
 
 def mount_proc(target: str | bytes | os.PathLike[str] = "/proc") -> Scope:
-    """A new proc for the calling thread, until the end of the block (proc(5)).
+    """Mount a new proc for the calling thread, until the end of the block (proc(5)).
 
-    It shows the PID namespace that children of the thread are born into; where that is another than the thread's own,
-    the thread has no entry in there, and Linux 6.17 is needed. Only in a scope that has a new mount
-    namespace: anywhere else it would cover what other processes see there, and entering it raises `SpecError`.
+    It shows the PID namespace of the thread's future children. If that is not the thread's own, the thread has no entry
+    in the proc, and Linux 6.17 is needed. It takes a scope with a new mount namespace around it: elsewhere it would
+    cover what other processes see, and entering it raises `SpecError`.
 
     Args:
         target: The directory on which it is mounted.
@@ -164,8 +166,7 @@ def mount_proc(target: str | bytes | os.PathLike[str] = "/proc") -> Scope:
     Raises:
         SpecError: for a target that is no path.
     """
-    if not isinstance(target, str | bytes | os.PathLike) or not (path := os.fsencode(target)) or b"\0" in path:
-        raise SpecError(f"target: {target!r} is no path")
+    path = path_of("target", target)
     scope = Scope(mount_proc=os.path.abspath(path))
     scope._what = f"proc on {os.fsdecode(path)}"
     return scope
@@ -178,30 +179,30 @@ def _only(kinds: tuple[str, ...]) -> str:
 
 
 def _refuse_one_way(names: tuple[str, ...]) -> None:
-    """Refuse what a thread may enter, but not leave again."""
+    """Refuse namespaces that a thread may enter, but not leave again."""
     if not {"user", "time"} & set(names):
         return
     others = _other_threads()
     if "user" in names:
-        alone = "there is no way back from a user namespace, whose parent gives no rights to those inside"
-        reason = f"the kernel moves only processes with a single thread, and this one has also {others}"
+        alone = "a thread cannot go back from a user namespace, as it has no rights in the parent of that"
+        reason = f"the kernel moves only a process with a single thread, and this process has also {others}"
         raise SpecError(f"kinds: user: {reason if others else alone}; {_HOW_ELSE}")
     if others:
         raise SpecError(
-            "kinds: time: only the single thread of a process may come back from a time namespace, and this one has "
+            "kinds: time: only the single thread of a process may go back from a time namespace, and this process has "
             f"also {others}; {_HOW_ELSE}"
         )
 
 
 def _other_threads() -> str:
-    """Name the other threads of this process, also those that Python does not know, such as a library's."""
+    """Return the names of the other threads of this process, also of those that Python does not know."""
     current = threading.current_thread()
     known = {thread.native_id: thread.name for thread in threading.enumerate() if thread is not current}
     names: dict[int | None, str] = dict(known)
-    # In a child of os.fork Python may still know the number of a thread of the parent: the kernel's list counts.
+    # In a child of os.fork Python may still know the id of a thread of the parent: the list of the kernel is used.
     with contextlib.suppress(OSError):
         others = {int(tid) for tid in os.listdir("/proc/self/task")} - {threading.get_native_id()}
-        # There may be more than are named. Those the caller has started are more likely to be Python's, and recent.
+        # Not all are named. Those that the caller has started are more likely to be known to Python, and to be recent.
         order = sorted(others, key=lambda tid: (tid not in known, -tid))
         names = {tid: known.get(tid) or _comm(tid) for tid in order}
     found = [repr(name) for name in names.values()]

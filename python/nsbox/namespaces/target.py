@@ -1,4 +1,4 @@
-"""Whose namespaces are meant: from a PID, a pidfd, a path, or an object that has one of these, to open descriptors."""
+"""Opening the namespaces of a target: a PID, a pidfd, a path, or an object that has one of these."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from typing import Any, NoReturn
 from nsbox import _core, raw
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
-from nsbox.spec.joins import Pidfd, Target
+from nsbox.spec.joins import JoinTarget, Pidfd
 from nsbox.spec.kinds import KINDS
 
 __all__ = [
     "is_dead_pid_namespace",
     "is_process",
-    "number_in_proc",
     "of_this_thread",
     "open_directory",
     "open_namespace",
     "open_path_directory",
+    "pid_in_proc",
 ]
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def open_namespace(target: Target, kind: str | None) -> int:
-    """Return a new descriptor of a namespace, above those of standard input, output and error.
+def open_namespace(target: JoinTarget, kind: str | None) -> int:
+    """Return a new descriptor of a namespace, greater than those of standard input, output and error.
 
     Raises:
-        SpecError: when the target is none, or `kind` is needed.
+        SpecError: when the target is no process and no namespace, or `kind` is missing.
         SpawnError: when it cannot be opened.
     """
     if isinstance(target, str | bytes | os.PathLike):
         return _above_stdio(_open_path(os.fsencode(target)))
-    if kind is not None and (giver := _giver(target)):
-        with giver(kind) as handle:
+    if kind is not None and (open_handle := _namespace_method(target)):
+        with open_handle(kind) as handle:
             return fcntl.fcntl(handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     if (fd := _namespace_fd(target)) is not None:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -49,11 +49,11 @@ def open_namespace(target: Target, kind: str | None) -> int:
         return _above_stdio(_of_process(pidfd, kind, target))
 
 
-def is_process(target: Target) -> bool:
-    """Whether the target has a namespace of each kind, or is a single one itself."""
+def is_process(target: JoinTarget) -> bool:
+    """Return whether the target is a process, which has a namespace of each kind, and not a single namespace."""
     if isinstance(target, str | bytes | os.PathLike):
         return False
-    return _giver(target) is not None or _namespace_fd(target) is None
+    return _namespace_method(target) is not None or _namespace_fd(target) is None
 
 
 def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
@@ -68,7 +68,7 @@ def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
         _refuse(error, _core.Call("open", path=os.fsdecode(path)), path)
 
 
-def open_directory(target: Target, which: str) -> int:
+def open_directory(target: JoinTarget, which: str) -> int:
     """Return a new descriptor of the ``root`` or the ``cwd`` of a process (proc_pid_root(5), proc_pid_cwd(5)).
 
     Raises:
@@ -76,7 +76,7 @@ def open_directory(target: Target, which: str) -> int:
         SpawnError: when it cannot be opened.
     """
     with _process(target) as pidfd:
-        path = f"/proc/{number_in_proc(pidfd, target)}/{which}"
+        path = f"/proc/{pid_in_proc(pidfd, target)}/{which}"
         try:
             return _above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
         except OSError as error:
@@ -93,7 +93,7 @@ def of_this_thread(kind: str) -> tuple[int, int] | None:
 
 
 def is_dead_pid_namespace(fd: int) -> bool:
-    """Whether PID 1 of a PID namespace has ended. Not known before Linux 6.11, nor for one outside the caller's own."""
+    """Return whether PID 1 of a PID namespace has ended; False before Linux 6.11, and outside of the caller's own."""
     try:
         # Only those below the caller's own have a parent that it may know.
         os.close(raw.ns_get_parent(fd))
@@ -103,14 +103,14 @@ def is_dead_pid_namespace(fd: int) -> bool:
     return False
 
 
-def _giver(target: Target) -> Callable[[str], Any] | None:
-    """The method by which the target, such as a box, gives handles of its namespaces; they belong to whoever asks."""
+def _namespace_method(target: JoinTarget) -> Callable[[str], Any] | None:
+    """Return the method by which the target, such as a box, opens a new handle of a namespace; None without one."""
     method = getattr(target, "namespace", None)
     return method if callable(method) else None
 
 
-def _namespace_fd(target: Target) -> int | None:
-    """The descriptor of the open namespace that the target is; None if it is a process."""
+def _namespace_fd(target: JoinTarget) -> int | None:
+    """Return the descriptor of the open namespace that the target is; None if it is a process."""
     if isinstance(target, Pidfd) or not callable(method := getattr(target, "fileno", None)):
         return None
     fd = int(method())
@@ -122,8 +122,8 @@ def _namespace_fd(target: Target) -> int | None:
 
 
 @contextlib.contextmanager
-def _process(target: Target) -> Iterator[int]:
-    """A pidfd of a process, open meanwhile."""
+def _process(target: JoinTarget) -> Iterator[int]:
+    """Yield a pidfd of a process, open during the block."""
     if isinstance(fd := target.fd if isinstance(target, Pidfd) else getattr(target, "pidfd", None), int):
         if fd < 0:
             raise SpecError(f"target: {target!r} has ended")
@@ -144,40 +144,40 @@ def _process(target: Target) -> Iterator[int]:
         os.close(fd)
 
 
-def _of_process(pidfd: int, kind: str, target: Target) -> int:
+def _of_process(pidfd: int, kind: str, target: JoinTarget) -> int:
     try:
         return raw.pidfd_get_namespace(pidfd, kind)
     except OSError as error:
         # ENOTTY, and EINVAL from a pidfd that knows other requests: a kernel before 6.11.
         if error.errno not in (errno.ENOTTY, errno.EINVAL):
             _refuse(error, _core.Call("ioctl", op=(f"PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE",)), target)
-    path = f"/proc/{number_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
+    path = f"/proc/{pid_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
     try:
         return _still_alive(os.open(path, os.O_RDONLY | os.O_CLOEXEC), pidfd)
     except OSError as error:
         _refuse(error, _core.Call("open", path=path), target)
 
 
-def number_in_proc(pidfd: int, target: Target) -> int:
-    """Return the number of a process in this /proc, which may be another's than the caller's (proc_pid_fdinfo(5)).
+def pid_in_proc(pidfd: int, target: JoinTarget) -> int:
+    """Return the PID of a process in /proc, which may show another PID namespace (proc_pid_fdinfo(5)).
 
     Raises:
-        SpecError: when it is no process.
+        SpecError: when the target is no process.
         SpawnError: when it has ended, or is not in the PID namespace of that /proc.
     """
     try:
         with open(f"/proc/self/fdinfo/{pidfd}") as lines:
             fields = dict(line.split(":", 1) for line in lines)
-        number = int(fields["Pid"])
+        pid = int(fields["Pid"])
     except (OSError, KeyError, ValueError) as error:
-        raise SpecError(f"target: {target!r} is no process, as far as /proc can tell") from error
-    if number <= 0:
+        raise SpecError(f"target: {target!r} is no process that /proc shows") from error
+    if pid <= 0:
         _refuse(ProcessLookupError(errno.ESRCH, ""), _core.Call("read", path=f"/proc/self/fdinfo/{pidfd}"), target)
-    return number
+    return pid
 
 
 def _still_alive(fd: int, pidfd: int) -> int:
-    """What was opened by number is that process's only if it has not ended meanwhile."""
+    """Return the descriptor if the process has not ended: else its PID may have been given to another process."""
     if select.select([pidfd], [], [], 0)[0]:
         os.close(fd)
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
@@ -200,7 +200,7 @@ def _open_path(path: bytes) -> int:
 
 
 def _above_stdio(fd: int) -> int:
-    """A descriptor that lives on must not take the number of a standard stream that the program has closed."""
+    """Return a descriptor greater than 2: one that is kept must not take the place of a closed standard stream."""
     if fd > 2:
         return fd
     try:
@@ -209,7 +209,7 @@ def _above_stdio(fd: int) -> int:
         os.close(fd)
 
 
-def _refuse(error: OSError, call: _core.Call, target: Target) -> NoReturn:
+def _refuse(error: OSError, call: _core.Call, target: JoinTarget) -> NoReturn:
     failure: SpawnError = spawn_error(
         error.errno or 0,
         "open target",

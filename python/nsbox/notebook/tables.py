@@ -21,7 +21,7 @@ from nsbox.notebook.sessions import Sessions
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ProcessTable, ps
-from nsbox.views import display
+from nsbox.views import mime
 
 __all__ = ["Drawing", "namespaces", "processes", "tree"]
 
@@ -29,7 +29,7 @@ _VIEW_BY_PROC: dict[bool, View] = {False: "namespace", True: "proc"}
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing(display.Picture):
+class Drawing(mime.Picture):
     """A picture, and the text that the command prints."""
 
     text: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 from collections.abc import Collection, Generator
 
@@ -10,13 +10,13 @@ import pytest
 
 from nsbox.records.processes import Process
 from nsbox.seeing.leftovers import describe, is_helper, leftovers
+from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, prctl
 
 __all__ = ["LEAKED", "Watch", "complaint", "note"]
 
 LEAKED = "nsbox_leaked"
 """The name of the property (record_property) by which a report names a process that a test left behind."""
 
-_PR_SET_CHILD_SUBREAPER = 36
 _STARTED = pytest.StashKey[set[tuple[int, int]]]()
 
 
@@ -40,16 +40,17 @@ class Watch:
 
     def pytest_sessionstart(self) -> None:
         """Let daemons become children of pytest, where they are found."""
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        with contextlib.suppress(OSError):  # a seccomp filter may refuse it; then daemons are not found
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
         """Remember what is new after the test."""
-        before = {_identity(process) for process in leftovers([os.getpid()], patience=0)}
+        before = {process.identity for process in leftovers([os.getpid()], patience=0)}
         try:
             return (yield)
         finally:
-            after = {_identity(process) for process in leftovers([os.getpid()], is_helper, patience=0)}
+            after = {process.identity for process in leftovers([os.getpid()], is_helper, patience=0)}
             item.stash[_STARTED] = after - before
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -57,11 +58,7 @@ class Watch:
         """Fail when some of it is still there."""
         yield
         started = item.stash.get(_STARTED, set())
-        leaked = started and leftovers([os.getpid()], lambda process: _identity(process) not in started)
+        leaked = started and leftovers([os.getpid()], lambda process: process.identity not in started)
         if leaked:
             note(item, leaked)
             pytest.fail(complaint(leaked).replace(", ended now", ""), pytrace=False)
-
-
-def _identity(process: Process) -> tuple[int, int]:
-    return process.pid, process.start_ticks

@@ -1,1 +1,1 @@
-"""What was read, as plain frozen data."""
+"""Records of what was read: plain frozen data."""

@@ -1,4 +1,4 @@
-"""What was added, removed and changed, of things of one sort."""
+"""What was added, removed and changed, of records of one type."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Generic, TypeVar
 
 __all__ = ["Change", "Changes", "compared"]
 
-
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Change(Generic[_T]):
-    """Something that was and still is there, but not as it was.
+    """Something that exists before and after, but differs.
 
     Attributes:
-        before: As it was.
-        after: As it is.
-        what: The attributes that differ.
+        before: Its record before.
+        after: Its record after.
+        what: The names of the attributes that differ.
     """
 
     before: _T
@@ -29,12 +28,12 @@ class Change(Generic[_T]):
 
 @dataclass(frozen=True, slots=True)
 class Changes(Generic[_T]):
-    """What became of everything of a sort.
+    """All differences between records of one type.
 
     Attributes:
-        came: What was not there before.
-        went: What is not there any more.
-        changed: What is not as it was.
+        came: What did not exist before.
+        went: What does not exist any more.
+        changed: What exists before and after, but differs.
     """
 
     came: tuple[_T, ...] = ()
@@ -42,20 +41,20 @@ class Changes(Generic[_T]):
     changed: tuple[Change[_T], ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there is any difference."""
         return bool(self.came or self.went or self.changed)
 
 
 def compared(
     before: Iterable[_T], after: Iterable[_T], key: Callable[[_T], Hashable], what: Callable[[_T, _T], tuple[str, ...]]
 ) -> Changes[_T]:
-    """Compare what there was with what there is.
+    """Compare records from before with records from after.
 
     Args:
-        before: What there was.
-        after: What there is.
-        key: What makes two of them the same.
-        what: In which attributes the same one differs.
+        before: The records from before.
+        after: The records from after.
+        key: Returns what identifies a record: two records with the same key are of the same thing.
+        what: Returns the names of the attributes in which two records of the same thing differ.
     """
     old, new = {key(one): one for one in before}, {key(one): one for one in after}
     differing = ((old[one], new[one], what(old[one], new[one])) for one in new if one in old)

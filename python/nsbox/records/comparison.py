@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
@@ -13,71 +13,34 @@ __all__ = ["Compared", "Pair"]
 
 
 class Pair(NamedTuple):
-    """A process, seen twice.
+    """Two records of one process.
 
     Attributes:
-        outside: As the caller sees it.
-        inside: As it is seen in the PID namespace that is compared.
+        outside: The process as the caller sees it.
+        inside: The process as it is seen in the other PID namespace.
     """
 
     outside: Process
     inside: Process
 
 
-class Compared(Protocol):
-    """The parts of `nsbox.Comparison` that are shown; it says what they mean."""
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Compared:
+    """The data of `nsbox.Comparison`, which describes the attributes."""
+
+    pid: int
+    outside: NamespaceIds
+    inside: NamespaceIds
+    pairs: tuple[Pair, ...]
+    others: tuple[Process, ...]
+    only_outside: tuple[Mount, ...] = ()
+    only_inside: tuple[Mount, ...] = ()
+    ipc_only_outside: tuple[IpcObject, ...] = ()
+    ipc_only_inside: tuple[IpcObject, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
-    def pid(self) -> int:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def outside(self) -> NamespaceIds:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def inside(self) -> NamespaceIds:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def own(self) -> Sequence[str]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def pairs(self) -> Sequence[Pair]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def others(self) -> Sequence[Process]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def only_outside(self) -> Sequence[Mount]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def only_inside(self) -> Sequence[Mount]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def ipc_only_outside(self) -> Sequence[IpcObject]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def ipc_only_inside(self) -> Sequence[IpcObject]:
-        """See `nsbox.Comparison`."""
-        ...
-
-    @property
-    def unknown(self) -> Sequence[str]:
-        """See `nsbox.Comparison`."""
-        ...
+    def own(self) -> tuple[str, ...]:
+        """The kinds of namespaces in which the two are known to differ."""
+        pairs = zip(NamespaceIds._fields, self.outside, self.inside, strict=True)
+        return tuple(kind for kind, out, inner in pairs if out and inner and out != inner)

@@ -1,4 +1,4 @@
-"""What was asked and tried about a machine."""
+"""The answers and trials of a diagnosis of a machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Allowed", "Answer", "Trial"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a question.
+    """A question about the machine, with its answer.
 
     Attributes:
         number: Its number, from 1.
-        question: The question.
-        verdict: ``"fine"``, ``"note"`` for what is good to know, or ``"problem"``.
+        question: The question, as a sentence.
+        verdict: ``"fine"``, ``"note"`` for useful information, or ``"problem"``.
         answer: The answer, with what was read.
-        remedy: What to do; empty where there is nothing to do.
+        remedy: What to do; empty if nothing has to be done.
     """
 
     number: int
@@ -29,13 +29,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of it.
+    """The result of trying to make a kind of namespace.
 
     Attributes:
         works: Whether every step up to the program succeeded.
-        step: The step that failed.
+        step: The step that failed; empty if none did.
         cause: The name of the cause in docs/errors.md; empty if it could not be decided.
-        why: The kernel's words for it, and what was found about the reason.
+        why: The kernel's error, and what was found about the reason.
         remedy: What to do about it.
     """
 
@@ -48,10 +48,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What can be had in the two ways there are.
+    """Whether a kind of namespace can be made, in each of two ways.
 
     Attributes:
-        root: Without a user namespace, by the caller's own rights.
+        root: Without a user namespace, with the caller's own rights.
         rootless: In a user namespace in which the caller is root.
     """
 
@@ -60,5 +60,5 @@ class Allowed:
 
     @property
     def works(self) -> bool:
-        """Whether it can be had in one way at least."""
+        """Whether it can be made in at least one of the two ways."""
         return self.root.works or self.rootless.works

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 
 __all__ = ["IpcKind", "IpcObject"]
 
-
 IpcKind: TypeAlias = Literal["shm", "sem", "msg", "mqueue"]
 """System V shared memory, semaphores and message queues (sysvipc(7)), and POSIX message queues (mq_overview(7))."""
 
@@ -20,15 +19,16 @@ class IpcObject:
         kind: What it is.
         id: Its System V identifier; None for a POSIX queue.
         key: Its System V key, 0 for IPC_PRIVATE; None for a POSIX queue.
-        name: The name of a POSIX queue, without the slash at its beginning; None for others.
-        uid: Its owner, as the caller's user namespace has it; None where it has no id there.
-        gid: Its group, likewise.
+        name: The name of a POSIX queue, without the leading slash; None for others.
+        uid: Its owner, as an id of the caller's user namespace; None if the owner is not mapped there.
+        gid: Its group, in the same way.
         mode: Its permissions.
-        size: Bytes: of a segment, or of the messages in a queue; None for semaphores, and for a queue that the caller
-            may not read.
-        count: How many attachments, semaphores, or messages; None for a POSIX queue, which does not tell.
-        creator: The PID that made a segment, or last sent to a queue, in the caller's PID namespace; 0 if it is outside
-            or over, None where the kernel does not tell.
+        size: Its size in bytes: of a segment, or of all messages in a queue; None for semaphores, and for a queue that
+            the caller may not read.
+        count: The number of attachments of a segment, of semaphores, or of messages in a queue; None for a POSIX queue,
+            for which the kernel does not report it.
+        creator: The PID of the process that made a segment, or that last sent to a queue, in the caller's PID
+            namespace; 0 if that process is outside of it or has ended, None where the kernel does not report it.
     """
 
     kind: IpcKind

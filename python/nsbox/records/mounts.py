@@ -16,17 +16,17 @@ class Mount:
 
     Attributes:
         id: Its number, unique in the machine at a time.
-        parent: The number of the mount that it is on; itself or an unseen one at the very top.
+        parent: The number of the mount that it is on; at the top, its own number or one that is not listed.
         device: The device number of the file system: major and minor.
-        root: Which directory of the file system is mounted.
+        root: The directory of the file system that is mounted.
         point: Where it is mounted, below the root directory of the process.
         options: Options of this mount, as ``"nosuid"``.
-        propagation: The fields that say so: ``"shared:2"``, ``"master:1"``, ``"propagate_from:3"``, ``"unbindable"``;
-            none for a private mount (mount_namespaces(7)).
+        propagation: Its tags: ``"shared:2"``, ``"master:1"``, ``"propagate_from:3"``, ``"unbindable"``; none for a
+            private mount (mount_namespaces(7)).
         fstype: The type of the file system.
         source: What is mounted, which depends on the type.
         super_options: Options of the file system.
-        pid_namespace: The PID namespace that a proc shows; None for everything else, and where it may not be known.
+        pid_namespace: The PID namespace that a proc shows; None for other types, and where the caller may not know it.
     """
 
     id: int
@@ -42,33 +42,33 @@ class Mount:
     pid_namespace: int | None = None
 
 
-def _unescaped(word: str) -> str:
-    """Blanks, newlines and backslashes come as octal numbers. The bytes are those of a path."""
-    if "\\" not in word:
-        return word
-    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), os.fsencode(word)))
+def _unescaped(field: str) -> str:
+    """Decode octal numbers, which stand for blanks, tabs, newlines and backslashes. A path can contain any bytes."""
+    if "\\" not in field:
+        return field
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), os.fsencode(field)))
 
 
 def parse(text: bytes) -> list[Mount]:
-    """Parse a mountinfo. Lines that are none are left out."""
+    """Parse a mountinfo. Lines in any other form are left out."""
     return [mount for line in text.split(b"\n") if (mount := _parse_line(os.fsdecode(line))) is not None]
 
 
 def _parse_line(line: str) -> Mount | None:
-    words = line.split(" ")
+    fields = line.split(" ")
     try:
-        end = words.index("-", 6)
-        major, minor = words[2].split(":")
-        # The source may be an empty word, and the last field is missing in some old kernels.
-        fstype, source, *rest = [*words[end + 1 :], ""]
+        hyphen = fields.index("-", 6)
+        major, minor = fields[2].split(":")
+        # The source may be empty, and the last field is missing in some old kernels.
+        fstype, source, *rest = [*fields[hyphen + 1 :], ""]
         return Mount(
-            id=int(words[0]),
-            parent=int(words[1]),
+            id=int(fields[0]),
+            parent=int(fields[1]),
             device=(int(major), int(minor)),
-            root=_unescaped(words[3]),
-            point=_unescaped(words[4]),
-            options=tuple(words[5].split(",")),
-            propagation=tuple(words[6:end]),
+            root=_unescaped(fields[3]),
+            point=_unescaped(fields[4]),
+            options=tuple(fields[5].split(",")),
+            propagation=tuple(fields[6:hyphen]),
             fstype=_unescaped(fstype),
             source=_unescaped(source),
             super_options=tuple(filter(None, " ".join(rest).strip(" ").split(","))),
@@ -77,10 +77,12 @@ def _parse_line(line: str) -> Mount | None:
         return None
 
 
-_NSFS = re.compile(rb"^\d+ \d+ \d+:\d+ (\w+):\[(\d+)\] (\S+) .* - nsfs ", re.MULTILINE)
+_NAMESPACE = re.compile(r"(\w+):\[([0-9]+)\]")
 
 
 def nsfs_mounts(text: bytes) -> Iterator[tuple[str, int, str]]:
     """Find the namespaces whose files are mounted in a mountinfo: the link, the id and the mount point of each."""
-    for link, id_, point in _NSFS.findall(text):
-        yield link.decode(), int(id_), _unescaped(os.fsdecode(point))
+    # Most lines are left out before they are parsed: there may be many mount namespaces, with many mounts each.
+    for mount in parse(b"\n".join(line for line in text.split(b"\n") if b" - nsfs " in line)):
+        if mount.fstype == "nsfs" and (found := _NAMESPACE.fullmatch(mount.root)):
+            yield found[1], int(found[2]), mount.point

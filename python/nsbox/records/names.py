@@ -8,35 +8,35 @@ _ESCAPES = {byte: f"\\{byte:03o}" for byte in range(256) if not 0x20 <= byte < 0
 
 
 def printable(name: bytes) -> str:
-    """Return a name with every byte outside of printable ASCII as three octal digits, and backslashes doubled."""
+    """Return a name as text: a byte that is not printable ASCII as three octal digits, a backslash as two."""
     text = name.decode("latin-1")
     return text if text.isascii() and text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
 
 
 def user(uid: int) -> str:
-    """Return the name of a user; the number if there is none."""
+    """Return the name of a user, or the number if the user has no name."""
     try:
-        import pwd  # noqa: PLC0415 - only text with user names needs it
+        import pwd  # noqa: PLC0415 - only needed for text with user names
 
         return pwd.getpwuid(uid).pw_name
-    except (KeyError, ModuleNotFoundError):  # what was recorded on Linux is shown on any system
+    except (KeyError, ModuleNotFoundError):  # records from Linux can be shown on any system
         return str(uid)
 
 
 class Users(dict[int, str]):
-    """Names of users, each asked for once: it may go over a network (nsswitch.conf(5))."""
+    """Names of users. Each is looked up once, as a lookup may go over a network (nsswitch.conf(5))."""
 
     def __missing__(self, uid: int) -> str:
-        """Ask."""
+        """Look up a name."""
         name = self[uid] = user(uid)
         return name
 
 
 def terminal(device: int) -> str | None:
-    """Name a terminal by its number (admin-guide/devices.txt of the kernel)."""
+    """Return the name of a terminal, by its device number (admin-guide/devices.txt of the kernel)."""
     if device == 0:
         return None
-    # It has 32 bits and may come as a negative one. os.major and os.minor are those of the system this is shown on.
+    # The number has 32 bits, and may be read as a negative one. os.major is not used: this may run on another system.
     major, minor = device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00
     if major in range(136, 144):
         return f"pts/{(major - 136) * 256 + minor}"

@@ -9,9 +9,9 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["NamespaceRecord", "TreeOf"]
 
-
 TreeOf: TypeAlias = Literal["process", "parent", "owner"]
-"""Which relation makes a tree of namespaces: of their lowest processes, their parents or their owners."""
+"""The relation by which namespaces form a tree: between their lowest processes, to their parents, or to their
+owners."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,20 +22,21 @@ class NamespaceRecord:
         id: Its inode number, which the links in /proc/PID/ns show.
         kind: What kind it is: ``"user"``, ``"mount"``, ``"pid"``, ``"ipc"``, ``"uts"``, ``"net"``, ``"cgroup"``,
             ``"time"``.
-        parent: The namespace that it was made in, for user and PID namespaces; None for the first one, and where it may
-            not be known (NS_GET_PARENT, ioctl_nsfs(2)).
-        owner: The user namespace whose root has power over it (NS_GET_USERNS).
-        owner_uid: The user who made that user namespace, or this one if it is one (NS_GET_OWNER_UID).
-        process_count: How many processes are in it, by their first threads.
-        pid: The lowest PID of them; None without any.
-        ppid: The parent of that process.
+        parent: The namespace in which it was made, for user and PID namespaces; None for the first one, and where the
+            caller may not know it (NS_GET_PARENT, ioctl_nsfs(2)).
+        owner: The user namespace whose root has all rights over it (NS_GET_USERNS).
+        owner_uid: The user who made that user namespace; for a user namespace, who made it (NS_GET_OWNER_UID).
+        process_count: The number of processes in it, by their first threads.
+        pid: The lowest PID of a process in it; None if there is none.
+        ppid: The PID of that process's parent.
         uid: The owner of that process.
-        command: Its command line, or its name if it has none.
-        creator: The parent of that process if that one is not in this namespace: most likely, one of the two made it.
+        command: The command line of that process, or its name if it has none.
+        creator: The PID of that process's parent, if the parent is not in this namespace: most likely one of the two
+            made it.
         threads: Threads in it whose processes are in others: PID and thread id of each.
-        for_children: Processes that are not in it, but whose children will be.
+        for_children: The PIDs of processes that are not in it, but whose future children will be.
         descriptors: Open descriptors of it: PID and number of each.
-        mounts: Where it is mounted, as a path in the mount namespace where that was found.
+        mounts: Its mount points, as paths in the mount namespace in which they were found.
     """
 
     id: int
@@ -56,12 +57,12 @@ class NamespaceRecord:
 
     @property
     def link(self) -> str:
-        """What the links in /proc/PID/ns call it, as ``mnt:[4026531832]``."""
+        """The text of its link in /proc/PID/ns, such as ``mnt:[4026531832]``."""
         return f"{KINDS[self.kind].link}:[{self.id}]"
 
     @property
     def kept_by(self) -> tuple[str, ...]:
-        """By what it is kept alive; ``"ancestry"`` if all that was found are namespaces that descend from it."""
+        """What keeps it alive; ``"ancestry"`` if nothing was found but namespaces that descend from it."""
         held = {
             "processes": self.process_count,
             "threads": self.threads,
@@ -72,6 +73,6 @@ class NamespaceRecord:
         return tuple(what for what, there in held.items() if there) or ("ancestry",)
 
     def __repr__(self) -> str:
-        """Say which one it is, and who is in it."""
+        """Return its kind, its id, the number of processes in it, and what keeps it alive."""
         count = f"{self.process_count} process{'es' * (self.process_count != 1)}"
         return f"<{self.kind} namespace {self.id}, {count}, kept by {' and '.join(self.kept_by)}>"

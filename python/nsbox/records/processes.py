@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from nsbox.records import names
 
-__all__ = ["Capabilities", "NamespaceIds", "Process", "Thread", "command"]
+__all__ = ["ALWAYS", "SOURCES", "SOURCE_OF", "Capabilities", "NamespaceIds", "Process", "Thread", "command"]
 
 
 class NamespaceIds(NamedTuple):
     """The namespaces of a process or thread, as inode numbers (namespaces(7)).
 
     None where it could not be read: without the permission to trace the process (ptrace(2), PTRACE_MODE_READ), and for
-    most namespaces of a zombie. Unknown is never the same as unchanged.
+    most namespaces of a zombie. None does not mean that the namespace is the same as another one.
     """
 
     user: int | None = None
@@ -39,12 +39,12 @@ class Capabilities(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread besides the first one of its process.
+    """A thread of a process, other than its first one.
 
     Attributes:
         tid: Its id, in the PID namespace of the proc that was read.
         comm: Its own name, any bytes (proc_pid_comm(5)).
-        namespaces: Its namespaces: a thread can unshare most kinds alone.
+        namespaces: Its namespaces: a thread can unshare most kinds for itself.
     """
 
     tid: int
@@ -56,8 +56,7 @@ class Thread:
 class Process:
     """A process at the moment of reading.
 
-    An attribute that was not asked for (`ps`, `fields`) raises AttributeError. One that could not be found out is
-    None.
+    An attribute that was not requested (`ps`, `fields`) raises AttributeError. One that could not be read is None.
 
     Attributes:
         pid: Its PID, in the PID namespace of the proc that was read.
@@ -72,31 +71,31 @@ class Process:
         thread_count: How many threads it has, the first one included.
         comm: Its name, any bytes, at most 15 for a user's process (proc_pid_comm(5)).
         kernel_thread: Whether it is a thread of the kernel.
-        start_ticks: When it was started, in clock ticks after boot (sysconf(3), _SC_CLK_TCK).
-        start_seconds: The same in seconds.
+        start_ticks: Its start, in clock ticks after boot (sysconf(3), _SC_CLK_TCK).
+        start_seconds: Its start, in seconds after boot.
         utime: CPU time in user mode, in seconds.
         stime: CPU time in kernel mode, in seconds.
         rss: Bytes in memory.
         vsize: Bytes of virtual memory.
-        pids: Its PIDs from the namespace of the proc inwards; the last is the one it knows itself (NSpid,
+        pids: Its PIDs, from the namespace of the proc inwards; the last is its own getpid(2) (NSpid,
             proc_pid_status(5)).
-        uids: Its real, effective, saved and file system user id, as the caller's user namespace has them.
-        gids: Its group ids, likewise.
+        uids: Its real, effective, saved and file system user id, as ids of the caller's user namespace.
+        gids: Its group ids, in the same way.
         groups: Its supplementary groups.
         locked: Bytes locked into memory (mlock(2)).
-        capabilities: What it may do, in the user namespace that it is in.
-        no_new_privs: Whether an exec can give it no more privileges (PR_SET_NO_NEW_PRIVS(2const)).
-        seccomp: 0 without, 1 in strict mode, 2 with a filter (seccomp(2)).
-        cmdline: Its arguments; none for a thread of the kernel and for a zombie.
+        capabilities: Its capability sets, which count in its own user namespace.
+        no_new_privs: Whether no exec can give it more privileges (PR_SET_NO_NEW_PRIVS(2const)).
+        seccomp: Its seccomp mode: 0 for none, 1 for strict mode, 2 with a filter (seccomp(2)).
+        cmdline: Its arguments; empty for a thread of the kernel and for a zombie.
         namespaces: Its namespaces.
-        pid_for_children: The PID namespace that its children are born into, if that exists already.
-        time_for_children: The time namespace that its children are born into.
+        pid_for_children: The PID namespace of its future children, if that exists already.
+        time_for_children: The time namespace of its future children.
         namespace_descriptors: Its open descriptors of namespaces: number, kind and id of each.
         exe: The file it executes, as a path in its own mount namespace.
         cwd: Its working directory.
-        cgroup: Its control group, as the caller's cgroup namespace names it (cgroups(7)).
-        label: What the Linux security module says about it (proc_pid_attr(5)).
-        threads: Its other threads; empty if they were not asked for.
+        cgroup: Its control group, as a path in the caller's cgroup namespace (cgroups(7)).
+        label: Its label of the Linux security module (proc_pid_attr(5)).
+        threads: Its other threads; empty if they were not requested.
     """
 
     pid: int
@@ -137,72 +136,72 @@ class Process:
     threads: tuple[Thread, ...]
 
     def __init__(self, **values: Any) -> None:
-        """Take what is known; the rest counts as not asked for."""
+        """Set the attributes that are known; the others count as not requested."""
         for name, value in ({"threads": ()} | values).items():
             object.__setattr__(self, name, value)
 
     if not TYPE_CHECKING:
-        # Hidden from type checkers, which would take every misspelt name for one that this could provide.
+        # Hidden from type checkers: with it, they would accept every misspelt name.
         def __getattr__(self, name: str) -> NoReturn:
-            """Say why an attribute is not there. This is only called for what is unset."""
+            """Raise an error that says why the attribute is missing. Called only for attributes that are not set."""
             if name in Process.__slots__:
-                raise AttributeError(f"{name} was not asked for: ps(fields=...)", name=name, obj=self)
+                raise AttributeError(f"{name} was not requested: ps(fields=...)", name=name, obj=self)
             raise AttributeError(f"a process has no attribute {name!r}", name=name, obj=self)
 
     def _asdict(self) -> dict[str, Any]:
-        """Return all attributes that were asked for, as they are."""
+        """Return all attributes that are set."""
         return {field.name: getattr(self, field.name) for field in fields(self) if hasattr(self, field.name)}
 
     def _missing(self) -> list[str]:
-        """Return what every pass finds out, but is not there."""
-        return [field.name for field in fields(self) if field.name in _ALWAYS and not hasattr(self, field.name)]
+        """Return the names of attributes that every pass reads, but that are not set."""
+        return [field.name for field in fields(self) if field.name in ALWAYS and not hasattr(self, field.name)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy what is known."""
+        """Pickle and copy the attributes that are set."""
         return _restored, (self._asdict(),)
 
     def __eq__(self, other: object) -> bool:
-        """Whether all that is known is the same."""
+        """Whether the same attributes are set, to equal values."""
         return self._asdict() == other._asdict() if isinstance(other, Process) else NotImplemented
 
     def __hash__(self) -> int:
-        """Agree with equality."""
+        """Return the hash of the identity."""
         return hash(self.identity)
 
     @property
     def identity(self) -> tuple[int, int]:
-        """PID and start: two processes with the same PID differ in the second."""
+        """PID and start time: processes that have the same PID one after the other have different start times."""
         return self.pid, self.start_ticks
 
     @property
     def uid(self) -> int:
-        """Its real user; the owner of its directory where that is not known."""
+        """Its real user; if that is not known, the owner of its directory."""
         uids = getattr(self, "uids", None)
         return uids[0] if uids else self.owner
 
     @property
     def user(self) -> str:
-        """The name of its effective user; the number if it has none."""
+        """The name of its effective user, or the number if the user has no name."""
         uids = getattr(self, "uids", None)
         return names.user(uids[1] if uids else self.owner)
 
     @property
     def tty(self) -> str | None:
-        """The name of its controlling terminal, as ``pts/0``."""
+        """The name of its controlling terminal, such as ``pts/0``."""
         return names.terminal(self.tty_nr)
 
     @property
     def name(self) -> str:
-        """Its name as text, unprintable bytes escaped as pstree does."""
+        """Its name as text; unprintable bytes are escaped as in pstree."""
         return names.printable(self.comm)
 
     @property
     def command(self) -> str:
-        """Its command line on one line, as the last column of ps."""
+        """Its command line in one line, as in the last column of ps."""
         return command(self)
 
     def __repr__(self) -> str:
-        """Say which one it is."""
+        """Return its PID, its name and its state."""
         return f"<process {self.pid} {self.name} ({self.state})>"
 
 
@@ -210,7 +209,7 @@ def _restored(values: dict[str, Any]) -> Process:
     return Process(**values)
 
 
-_SOURCES = {
+SOURCES = {
     "pids": ("pids",),
     "status": ("uids", "gids", "groups", "locked", "capabilities", "no_new_privs", "seccomp", "uid", "user"),
     "cmdline": ("cmdline", "command"),
@@ -223,17 +222,15 @@ _SOURCES = {
     "label": ("label",),
     "threads": ("threads",),
 }
-"""What is read besides stat, and which attributes come from there: one file, link or directory each."""
+"""What is read besides stat, one file, link or directory each, and the attributes that come from it."""
 
-
-_SOURCE_OF = {name: source for source, names in _SOURCES.items() for name in names}
-
-
-_ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - _SOURCE_OF.keys()
+SOURCE_OF = {name: source for source, names in SOURCES.items() for name in names}
+ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - SOURCE_OF.keys()
+"""The attributes that come from stat, which every pass reads."""
 
 
 def command(process: Process) -> str:
-    """Return the command line of a process on one line: ``[name]`` if it has none, as ps does."""
+    """Return the command line of a process in one line: ``[name]`` if it has none, as in ps."""
     if process.state == "Z":
         return f"[{_readable(process.comm)}] <defunct>"
     cmdline = getattr(process, "cmdline", ())
@@ -243,6 +240,6 @@ def command(process: Process) -> str:
 
 
 def _readable(line: bytes) -> str:
-    """Whatever would not be one visible character becomes a question mark: a name must not move the cursor."""
+    """Return text in which everything unprintable is a question mark, so that a name cannot move the cursor."""
     text = line.decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "?")
     return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)

@@ -1,7 +1,7 @@
-"""Records as plain data, and back: what was seen on one machine can be shown on another, which need not have Linux.
+"""Records as plain data, and back: what was read on one machine can be shown on another, also without Linux.
 
-The form is what JSON takes: dictionaries, lists, texts, numbers and None. Which text stands for bytes is known from the
-types of the attributes, so there are no tags; bytes that are no text are ``{"hex": ...}``.
+The data fit into JSON: dictionaries, lists, texts, numbers and None. The types of the attributes tell which texts are
+read back as bytes, so there are no tags. Bytes that are not UTF-8 are ``{"hex": ...}``.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nsbox.errors import SpecError
 
-__all__ = ["VERSION", "opened", "plain", "recorded"]
+__all__ = ["VERSION", "loaded", "plain", "recorded"]
 
 VERSION = 1
-"""The version of the form. It grows when a reader of the one before would misunderstand."""
+"""The version of the format. It is raised when code for the version before would misread the data."""
 
 
 def recorded(kind: str, **parts: object) -> dict[str, Any]:
-    """Return the data of a whole: what it is, the version, and its parts, which are made plain here."""
+    """Return an object as plain data: its kind, the version, and its parts."""
     return {"nsbox": kind, "version": VERSION} | {name: plain(part) for name, part in parts.items()}
 
 
-def opened(data: object, kind: str, **types: Any) -> dict[str, Any]:
-    """Return the parts of a whole that was recorded.
+def loaded(data: object, kind: str, **types: Any) -> dict[str, Any]:
+    """Return the parts of a recorded object.
 
     Args:
         data: The plain data.
-        kind: What it has to be.
-        **types: The types of its parts.
+        kind: The kind that is expected.
+        **types: The types of the parts.
 
     Raises:
-        SpecError: when it is something else, or of a version that is not known here.
+        SpecError: when the data are of another kind, of an unknown version, or damaged.
     """
     if not isinstance(data, dict) or data.get("nsbox") != kind:
         raise SpecError(f"data: no recorded {kind}")
     if data.get("version") != VERSION:
-        raise SpecError(f"data: recorded in version {data.get('version')!r} of the form; {VERSION} is known here")
+        raise SpecError(f"data: recorded in version {data.get('version')!r} of the format; this nsbox knows {VERSION}")
     try:
         return {name: _restored(data[name], each) for name, each in types.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -47,7 +47,7 @@ def opened(data: object, kind: str, **types: Any) -> dict[str, Any]:
 
 
 def plain(value: object) -> Any:
-    """Return a value as plain data. Records become dictionaries of the attributes that they have."""
+    """Return a value as plain data. A record becomes a dictionary of the attributes that are set."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes):
@@ -70,7 +70,7 @@ _NONE = object()
 
 
 def _text(text: str) -> Any:
-    """Bytes that are no UTF-8 are lone surrogates in a text: most that read JSON refuse them, and so do notebooks."""
+    """Return a text; a dictionary if lone surrogates in it stand for bytes, as most JSON readers refuse these."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -116,7 +116,7 @@ def _restored(data: Any, kind: Any) -> Any:
 
 
 def _record(data: Any, kind: Any) -> Any:
-    """Make a record. Attributes that the class does not have any more are left out."""
+    """Make a record. Attributes that the class does not know are left out."""
     hints = _hints(kind)
     record = kind(**{name: _restored(value, hints[name]) for name, value in data.items() if name in hints})
     missing: list[str] = getattr(record, "_missing", list)()

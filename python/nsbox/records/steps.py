@@ -1,4 +1,4 @@
-"""Steps that were carried out, and steps that are explained."""
+"""Records of steps: those that were carried out for a box, and those that are explained."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class StepResult:
 
     Attributes:
         name: Its name, such as ``"mount proc"``.
-        actor: Who carried it out: ``"caller"`` or ``"init"``; for a box in a box ``"outer init"``.
+        actor: The process that carried it out: ``"caller"`` or ``"init"``; for a box in a box ``"outer init"``.
         call: The system calls with their arguments, as text.
         manual: The manual page that describes it.
         why: Why it was done.
         errno: 0, or the number of the error by which it failed (errno(3)).
-        microseconds: How long it took; None where nsbox-init did not measure it.
+        microseconds: The time it took; None if nsbox-init did not measure it.
         calls: The system calls as data.
     """
 
@@ -54,7 +54,7 @@ class StepResult:
     calls: tuple[SystemCall, ...] = ()
 
     def __str__(self) -> str:
-        """Say what was done, how it ended, and how long it took."""
+        """Return what was done, the result, and the time it took."""
         result = "0" if not self.errno else f"-1 ({os.strerror(self.errno)})"
         took = "" if self.microseconds is None else f" <{self.microseconds:.0f} us>"
         return f"{self.actor:<8} {self.name:<16} {self.call} = {result}{took}"
@@ -62,18 +62,18 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedStep:
-    """A step.
+    """A step that is explained, whether it was carried out or not.
 
     Attributes:
         index: Its number.
-        actor: Who does it.
-        name: Its name, as errors have it.
+        actor: The process that carries it out.
+        name: Its name, as in errors.
         call: The system calls with their arguments, in the form in which strace(1) prints them.
         command: The command that does the same by hand; empty if there is none.
         manual: The manual page that describes it.
         why: Why it is done.
-        errno: What it ended with, where it has been done: 0 for success; None where that is not known.
-        microseconds: How long it took; None where that was not measured.
+        errno: Its result, if it was carried out: 0 for success, else the error number; None if it is not known.
+        microseconds: The time it took; None if it was not measured.
         calls: The system calls as data.
     """
 
@@ -90,7 +90,7 @@ class ExplainedStep:
 
     @property
     def result(self) -> str:
-        """What came of it in words; empty where that is not known."""
+        """Its result as text; empty if it is not known."""
         if self.errno is None:
             return ""
         result = "succeeded" if self.errno == 0 else f"failed: {os.strerror(self.errno)}"

@@ -1,1 +1,1 @@
-"""Processes, namespaces, mounts and IPC objects: read and compared."""
+"""Reading processes, namespaces, mounts and IPC objects, and comparing them."""

@@ -1,71 +1,54 @@
-"""The same things from inside and from outside, side by side: `compare`."""
+"""What a process sees and what the caller sees, side by side: `compare`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from nsbox.records.changes import Changes, compared
-from nsbox.records.comparison import Pair
+from nsbox.records.comparison import Compared, Pair
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
-from nsbox.records.processes import NamespaceIds, Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.processes import NamespaceIds
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
 from nsbox.seeing.proc import Target, pid_of
 from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
-from nsbox.views import display
+from nsbox.views import mime
 
 __all__ = ["Comparison", "compare"]
 
 _SOURCES = ("pids", "cmdline", "namespaces")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Comparison(display.Picture):
-    """The caller's view and that of a process, side by side; `str()` shows tables, a notebook a picture.
+class Comparison(Compared, mime.Picture):
+    """What the caller sees and what a process sees, side by side; `str()` shows tables, a notebook shows a picture.
 
     Attributes:
-        pid: The process from which it looks like inside; its PID as the caller sees it.
+        pid: The PID of that process, as the caller sees it.
         outside: The namespaces of the caller.
         inside: The namespaces of that process.
-        pairs: The processes that are seen on both sides.
-        others: The processes that are only seen outside.
+        pairs: The processes that both see.
+        others: The processes that only the caller sees.
         only_outside: The mounts that only the caller sees.
         only_inside: The mounts that only that process sees.
         ipc_only_outside: The ipc objects that only the caller sees.
         ipc_only_inside: The ipc objects that only that process sees.
-        unknown: What could not be read, and so is not compared.
+        unknown: The parts that could not be read, and so are not compared.
     """
 
-    pid: int
-    outside: NamespaceIds
-    inside: NamespaceIds
-    pairs: tuple[Pair, ...]
-    others: tuple[Process, ...]
-    only_outside: tuple[Mount, ...] = ()
-    only_inside: tuple[Mount, ...] = ()
-    ipc_only_outside: tuple[IpcObject, ...] = ()
-    ipc_only_inside: tuple[IpcObject, ...] = ()
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        """The kinds of namespaces in which the two are known to differ."""
-        pairs = zip(NamespaceIds._fields, self.outside, self.inside, strict=True)
-        return tuple(kind for kind, out, inner in pairs if out and inner and out != inner)
+    __slots__ = ()
 
     def text(self, *, width: int | None = 80) -> str:
-        """Show tables.
+        """Return tables as text.
 
         Args:
-            width: Cut the lines after so many columns.
+            width: Cut the lines after this number of columns.
         """
         return _view.text(self, width=width)
 
@@ -78,50 +61,46 @@ class Comparison(display.Picture):
         return _picture.picture(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         return recorded("comparison", **{name: getattr(self, name) for name in _TYPES})
 
     @classmethod
     def from_dict(cls, data: object) -> Comparison:
-        """Return the comparison that was made into data.
+        """Return the comparison of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of a comparison.
         """
-        return cls(**opened(data, "comparison", **_TYPES))
+        return cls(**loaded(data, "comparison", **_TYPES))
 
     def __str__(self) -> str:
-        """Show tables in 80 columns."""
+        """Return tables in 80 columns."""
         return self.text()
 
     def __repr__(self) -> str:
-        """Say how much is seen on both sides."""
+        """Return the PID, the kinds of namespaces that differ, and the number of processes on both sides."""
         own = f"own {', '.join(self.own)}" if self.own else "no namespaces of its own"
         return f"<comparison with process {self.pid}, {own}: {len(self.pairs)} processes on both sides>"
 
 
-_TYPES: dict[str, Any] = {
-    "pid": int, "outside": NamespaceIds, "inside": NamespaceIds, "pairs": tuple[Pair, ...],
-    "others": tuple[Process, ...], "only_outside": tuple[Mount, ...], "only_inside": tuple[Mount, ...],
-    "ipc_only_outside": tuple[IpcObject, ...], "ipc_only_inside": tuple[IpcObject, ...], "unknown": tuple[str, ...],
-}  # fmt: skip
+_TYPES = get_type_hints(Compared)
 
 
 def compare(box: Target) -> Comparison:
-    """Put what the caller sees and what is seen in a box side by side; nothing is entered for it.
+    """Compare what the caller sees with what is seen in a box. Nothing is entered for it.
 
-    Processes are read once and have both PIDs from the kernel (NSpid, proc_pid_status(5)), so it is the same process
-    that is on both sides.
+    Each process is read once, with its PIDs on both sides (NSpid, proc_pid_status(5)), so both sides show the same
+    process.
 
     Args:
-        box: The box, or any other process or thing with a `pid`.
+        box: The box, or any other process: its PID, or an object with a `pid`.
 
     Raises:
         SpecError: when it is no process.
         ProcessLookupError: when there is no such process.
-        PermissionError: when its namespaces may not be known (ptrace(2), PTRACE_MODE_READ).
+        PermissionError: when the caller may not know its namespaces (ptrace(2), PTRACE_MODE_READ).
     """
-    from nsbox.seeing import inside as _inside  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox.seeing import inside as _inside  # noqa: PLC0415 - not needed to show what was read
     from nsbox.seeing.namespaces import namespaces_of  # noqa: PLC0415
 
     pid = pid_of(box, "box")
@@ -130,7 +109,8 @@ def compare(box: Target) -> Comparison:
     seen = {outer.pid for outer, _ in pairs}
     unknown: list[str] = []
     mounted = _mounts(unknown, box)
-    objects = Changes[IpcObject]() if inside.ipc == outside.ipc else _objects(unknown, box)
+    # Not Changes[IpcObject](): Python 3.11 would try to set an attribute of the frozen object.
+    objects: Changes[IpcObject] = Changes() if inside.ipc == outside.ipc else _objects(unknown, box)
     return Comparison(
         pid,
         outside,
@@ -146,24 +126,24 @@ def compare(box: Target) -> Comparison:
 
 
 def _own() -> NamespaceIds:
-    """Return the namespaces of the calling thread: a thread can unshare most kinds alone."""
+    """Return the namespaces of the calling thread, as a thread can unshare most kinds for itself."""
     found = {}
     for kind in KINDS.values():
-        with contextlib.suppress(OSError):  # this kernel has none of that kind
+        with contextlib.suppress(OSError):  # this kernel does not have that kind
             found[kind.name] = os.stat(f"/proc/thread-self/ns/{kind.link}").st_ino
     return NamespaceIds(**found)
 
 
 def _mounts(unknown: list[str], box: Target) -> Changes[Mount]:
     try:
-        return compared(mounts(), mounts(box), _mount_key, _alike)
+        return compared(mounts(), mounts(box), _mount_key, _no_difference)
     except PermissionError:
         unknown.append("mounts")
         return Changes()
 
 
 def _objects(unknown: list[str], box: Target) -> Changes[IpcObject]:
-    """Compare the kinds that are known on both sides."""
+    """Compare the objects of the kinds that could be read on both sides."""
     try:
         outside, inside = ipcs(), ipcs(box)
     except PermissionError:
@@ -172,15 +152,15 @@ def _objects(unknown: list[str], box: Target) -> Changes[IpcObject]:
     kinds = {*outside.unknown, *inside.unknown}
     unknown.extend(sorted(kinds))
     out, inner = ([one for one in table if one.kind not in kinds] for table in (outside, inside))
-    return compared(out, inner, _ipc_key, _alike)
+    return compared(out, inner, _ipc_key, _no_difference)
 
 
-def _alike(_outside: object, _inside: object) -> tuple[str, ...]:
+def _no_difference(_outside: object, _inside: object) -> tuple[str, ...]:
     return ()
 
 
 def _mount_key(mount: Mount) -> Hashable:
-    """A copy of a mount in another mount namespace has another number."""
+    """Return what identifies a mount. Its number does not: a copy in another mount namespace has another one."""
     return mount.point, mount.device, mount.root, mount.options
 
 

@@ -1,4 +1,4 @@
-"""What came, what went and what changed between two snapshots: `diff`."""
+"""The differences between two snapshots: `diff`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nsbox.records.ipc import IpcObject
 from nsbox.records.mounts import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.namespaces import NamespaceTable
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views import change_table as _view
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views.legend import Mark
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ __all__ = ["Diff", "diff"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Diff(display.Table):
-    """What became of everything between two snapshots; `str()` lists it. It is true if anything did.
+class Diff(mime.Table):
+    """What came, went and changed between two snapshots; `str()` lists it. It is true if there is any difference.
 
     Attributes:
         before: The first snapshot.
-        after: The second one.
-        processes: Of processes. The same one has the same PID and start; what a running one uses of the machine, and
-            whether it sleeps, counts for nothing.
-        namespaces: Of namespaces; a change is that one is kept by something else.
-        mounts: Of mounts.
-        ipc: Of ipc objects.
+        after: The second snapshot.
+        processes: The differences of processes. A process is identified by its PID and start time. CPU time and memory,
+            and whether it runs or sleeps, are not compared.
+        namespaces: The differences of namespaces. One has changed if something else keeps it alive.
+        mounts: The differences of mounts.
+        ipc: The differences of ipc objects.
     """
 
     before: Snapshot
@@ -47,19 +47,19 @@ class Diff(display.Table):
     ipc: Changes[IpcObject]
 
     def __bool__(self) -> bool:
-        """Whether anything is different."""
+        """Return whether there is any difference."""
         return bool(self.processes or self.namespaces or self.mounts or self.ipc)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be compared."""
+        """The parts that could not be compared."""
         parts = dict.fromkeys((*self.before.unknown, *self.after.unknown))
         kinds = dict.fromkeys((*self.before.ipc.unknown, *self.after.ipc.unknown))
         return tuple(f"{part}: unknown" for part in (*parts, *kinds))
 
     @property
     def tree(self) -> ProcessTree:
-        """The tree of the processes that came, went or changed, with those above them."""
+        """The tree of the processes that came, went or changed, with their ancestors."""
         processes = {one.pid: one for one in (*self.before.processes, *self.after.processes)}
         wanted: set[int] = set()
         for process in self._marked():
@@ -69,6 +69,9 @@ class Diff(display.Table):
                 above = processes.get(above.ppid)
         return ProcessTree([one for pid, one in sorted(processes.items()) if pid in wanted or pid == 1])
 
+    def _shown(self) -> _view.Differences:
+        return _view.Differences(self.processes, self.namespaces, self.mounts, self.ipc, self.notes)
+
     def _marked(self) -> dict[Process, Mark]:
         marks: dict[Process, Mark] = dict.fromkeys(self.processes.went, "went")
         marks |= dict.fromkeys(self.processes.came, "came")
@@ -76,18 +79,18 @@ class Diff(display.Table):
         return marks
 
     def text(self, *, width: int | None = 80, color: bool | None = None) -> str:
-        """List everything.
+        """Return a list of the differences.
 
         Args:
-            width: Cut the lines after so many columns.
-            color: Whether lines are green, red and yellow; by default if standard output is a terminal, and NO_COLOR is
+            width: Cut the lines after this number of columns.
+            color: Whether lines are green, red and yellow; by default if standard output is a terminal and NO_COLOR is
                 not set.
         """
-        return _view.text(self, width=width, color=_view.is_colored() if color is None else color)
+        return _view.text(self._shown(), width=width, color=_view.is_colored() if color is None else color)
 
     def html(self) -> str:
         """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.html(self)
+        return _view.html(self._shown())
 
     def svg(self, *, compact: bool | None = None, width: int = 1000) -> str:
         """Draw the tree of what came, went or changed; see `ProcessTree.svg`."""
@@ -95,44 +98,44 @@ class Diff(display.Table):
         return self.tree.svg(compact=compact, marks=marks, width=width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return both snapshots as data that JSON takes."""
+        """Return both snapshots as data that fit into JSON."""
         return recorded("diff", before=self.before.to_dict(), after=self.after.to_dict())
 
     @classmethod
     def from_dict(cls, data: object) -> Diff:
-        """Return the difference of the snapshots that were made into data.
+        """Return the difference of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of a difference.
         """
-        from nsbox.seeing.snapshot import Snapshot  # noqa: PLC0415 - snapshots can be compared, so that module needs this one
+        from nsbox.seeing.snapshot import Snapshot  # noqa: PLC0415 - a circle if at the top
 
-        parts = opened(data, "diff", before=dict, after=dict)
+        parts = loaded(data, "diff", before=dict, after=dict)
         return diff(Snapshot.from_dict(parts["before"]), Snapshot.from_dict(parts["after"]))
 
     def __str__(self) -> str:
-        """List everything in 80 columns."""
+        """Return a list of the differences in 80 columns."""
         return self.text(color=False)
 
     def __repr__(self) -> str:
-        """Say how much is different."""
+        """Return the numbers of differences."""
         parts = ("processes", self.processes), ("namespaces", self.namespaces), ("mounts", self.mounts), (
             "ipc objects", self.ipc
         )  # fmt: skip
-        said = [f"{name} +{len(one.came)} -{len(one.went)} ~{len(one.changed)}" for name, one in parts if one]
-        return f"<diff: {', '.join(said) or 'nothing changed'}>"
+        counts = [f"{name} +{len(one.came)} -{len(one.went)} ~{len(one.changed)}" for name, one in parts if one]
+        return f"<diff: {', '.join(counts) or 'nothing changed'}>"
 
 
 def diff(before: Snapshot, after: Snapshot) -> Diff:
-    """Compare two snapshots that were taken from the same place.
+    """Compare two snapshots that were taken for the same process, or both for the caller.
 
-    What is unknown in one of them is not compared: it would look as if it had come or gone.
+    A part that is unknown in one of them is not compared: else all of it would come or go.
 
     Raises:
-        SpecError: when they were taken from different places.
+        SpecError: when they were taken for different processes.
     """
     if before.of != after.of:
-        raise SpecError("after: the snapshots show different places")
+        raise SpecError("after: the snapshots were taken for different processes")
     unknown = {*before.unknown, *after.unknown}
     kinds = {*before.ipc.unknown, *after.ipc.unknown}
     old_ipc, new_ipc = ([one for one in taken.ipc if one.kind not in kinds] for taken in (before, after))
@@ -150,9 +153,9 @@ def diff(before: Snapshot, after: Snapshot) -> Diff:
 
 
 def _namespaces(before: NamespaceTable, after: NamespaceTable) -> Changes[NamespaceRecord]:
-    """Compare by ids. These are given out anew at once: where all processes are others, so is the namespace.
+    """Compare by ids. The kernel reuses ids: a namespace whose members are all other processes is another one.
 
-    Unless it is mounted where it was, which keeps it.
+    It is the same one if it is still mounted at the same place, as that keeps it alive.
     """
     old, new = before.members, after.members
     mounted = {one.id: set(one.mounts) for one in before}
@@ -184,7 +187,7 @@ _IPC = _by("uid", "gid", "mode", "size", "count")
 
 
 def _process(before: Process, after: Process) -> tuple[str, ...]:
-    """Say what is different, as far as both are known. A zombie has lost most of it; that it is one says so."""
+    """Return the names of attributes that differ and are known in both. Of a zombie only the state is compared."""
     if after.state in "ZX":
         return ("state",) if before.state not in "ZX" else ()
     found = [*_RELATIONS(before, after)]
@@ -197,14 +200,14 @@ def _process(before: Process, after: Process) -> tuple[str, ...]:
     pairs = zip(before.namespaces, after.namespaces, strict=True)
     if any(was and now and was != now for was, now in pairs):
         found.append("namespaces")
-    # Threads of the kernel are named after what they do.
+    # Threads of the kernel are renamed with their work.
     if (before.comm, before.cmdline) != (after.comm, after.cmdline) and not after.kernel_thread:
         found.append("command")
     return tuple(found)
 
 
 def _mount_key(mount: Mount) -> Hashable:
-    """The number alone is given out anew at once."""
+    """Return what identifies a mount. Its number alone does not, as the kernel reuses numbers."""
     return mount.id, mount.device, mount.root
 
 

@@ -1,7 +1,7 @@
-"""The processes of another PID namespace, worked out from our own proc.
+"""The processes of another PID namespace, found in the caller's own proc.
 
-The kernel can give a proc of that namespace only since Linux 6.17, or to those who may mount one there. But the status
-file of each process tells its PIDs in all namespaces inwards (NSpid, proc_pid_status(5)).
+The kernel gives a proc of that namespace only since Linux 6.17, or to a caller who may mount one there. But the status
+file of each process has its PIDs in all namespaces inwards (NSpid, proc_pid_status(5)).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nsbox import _core
 from nsbox.records.processes import Process, Thread
+from nsbox.records.status import fields_of, pids_of
 from nsbox.seeing.proc import read_here
 
 __all__ = ["both", "read"]
@@ -19,10 +20,10 @@ __all__ = ["both", "read"]
 def read(
     pid: int, sources: Sequence[str], pids: Iterable[int] | None, refused: OSError
 ) -> tuple[list[Process], tuple[int, ...]]:
-    """Read the processes in the PID namespace of `pid`, with their PIDs in there.
+    """Read the processes in the PID namespace of `pid`, with their PIDs in that namespace.
 
     Raises:
-        OSError: `refused`, when the namespace of the process cannot be known.
+        OSError: `refused`, when the PID namespace of the process is unknown.
     """
     _, pairs, hidden = both(pid, sources, refused)
     found = [inner for _, inner in pairs]
@@ -35,13 +36,14 @@ def read(
 def both(
     pid: int, sources: Sequence[str], refused: OSError
 ) -> tuple[list[Process], list[tuple[Process, Process]], tuple[int, ...]]:
-    """Read all processes, and pair those in the PID namespace of `pid` with themselves as they are seen in there.
+    """Read all processes, and pair the records of those in the PID namespace of `pid`: as seen outside, and inside.
 
     Returns:
-        All of them as seen from here, the pairs (outside, inside), and the PIDs of those that may not be looked at.
+        All of them as the caller sees them, the pairs (outside, inside), and the PIDs of those that the caller may not
+        read.
 
     Raises:
-        OSError: `refused`, when the namespace of the process cannot be known.
+        OSError: `refused`, when the PID namespace of the process is unknown.
     """
     everything, hidden = read_here(list({*sources, "pids", "namespaces"}))
     target = next((process for process in everything if process.pid == pid), None)
@@ -60,9 +62,9 @@ def both(
 
 
 def _below(pid: int, processes: Sequence[Process]) -> set[int]:
-    """Return a process and its descendants: those of PID 1 are in its namespace, or in one that was made in there.
+    """Return a process and its descendants. Those of PID 1 are in its namespace, or in one that was made in it.
 
-    Also where nobody may know their namespaces, as those of the init of a box (ptrace(2)).
+    This also finds processes whose namespaces the caller may not know, such as the init of a box (ptrace(2)).
     """
     children: dict[int, list[int]] = {}
     for process in processes:
@@ -77,7 +79,7 @@ def _below(pid: int, processes: Sequence[Process]) -> set[int]:
 
 
 def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
-    """Return the namespace and those that were made in it, as far as a process is in them."""
+    """Return the namespace, and those that were made in it and have processes."""
     members = {process.namespaces.pid: process.pid for process in processes if process.namespaces.pid is not None}
     handles = [(id_, pid, b"ns/pid") for id_, pid in members.items()]
     relations = _core.namespace_relations(_core.open_proc(b"/proc"), handles)
@@ -95,7 +97,7 @@ def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
 
 
 def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Process:
-    """Translate all PIDs. What is outside has none, which a proc shows as 0."""
+    """Return the record with all PIDs translated. A process outside has no PID inside; as in a proc, it becomes 0."""
     values = process._asdict()
     values |= {
         "pid": numbers[process.pid],
@@ -110,12 +112,9 @@ def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Proces
 
 
 def _thread(pid: int, thread: Thread, depth: int) -> Thread:
-    """Translate the id of a thread; 0 if it has gone meanwhile."""
-    tid = 0
+    """Return the record of a thread with its id translated; 0 if the thread has ended meanwhile."""
     try:
-        for line in Path(f"/proc/{pid}/task/{thread.tid}/status").read_bytes().split(b"\n"):
-            if line.startswith(b"NSpid:"):
-                tid = int(line.split()[1 + depth])
-    except (OSError, IndexError, ValueError):
-        pass
+        tid = pids_of(fields_of(Path(f"/proc/{pid}/task/{thread.tid}/status").read_bytes()))[depth]
+    except (OSError, IndexError):
+        tid = 0
     return Thread(tid, thread.comm, thread.namespaces)

@@ -1,10 +1,11 @@
-"""What is in an IPC namespace: `ipcs`, System V objects and POSIX message queues (ipc_namespaces(7)).
+"""The objects in an IPC namespace: `ipcs`, System V objects and POSIX message queues (ipc_namespaces(7)).
 
-Nothing is entered by the caller: a throw-away child opens what the kernel shows of another namespace.
+The caller enters nothing: a short-lived child process opens the files of another namespace.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,19 +13,20 @@ from typing import Any, TypeAlias, overload
 
 from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
-from nsbox.records.recording import opened, recorded
-from nsbox.seeing.proc import Target, pid_of
-from nsbox.views import display
+from nsbox.records.recording import loaded, recorded
+from nsbox.seeing.proc import Target, as_box, pid_of
+from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.views import ipc_table as _view
+from nsbox.views import mime
 
 __all__ = ["IpcTable", "ipcs", "parse", "table_of"]
 
 
-class IpcTable(display.Table, Sequence[IpcObject]):
-    """Objects by their kinds; `str()` shows them as a table.
+class IpcTable(mime.Table, Sequence[IpcObject]):
+    """IPC objects, by kind; `str()` shows a table.
 
     Attributes:
-        unknown: The kinds that could not be read, with the reason in the text of the table.
+        unknown: The kinds that could not be read.
         users: The names of users, by their ids.
     """
 
@@ -34,7 +36,7 @@ class IpcTable(display.Table, Sequence[IpcObject]):
         unknown: Iterable[IpcKind] = (),
         users: Mapping[int, str] | None = None,
     ) -> None:
-        """Keep what was read. Names of users that are not given are asked of the system."""
+        """Keep what was read. Names of users that are not given are looked up in the system."""
         self._objects = tuple(objects)
         self.unknown = tuple(unknown)
         self.users = Users(users or {})
@@ -62,56 +64,55 @@ class IpcTable(display.Table, Sequence[IpcObject]):
         return _view.html(self._objects, self.users, self.unknown)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         users = {one.uid: self.users[one.uid] for one in self if one.uid is not None}
         return recorded("ipc objects", users=users, unknown=self.unknown, objects=self._objects)
 
     @classmethod
     def from_dict(cls, data: object) -> IpcTable:
-        """Return the table that was made into data.
+        """Return the table of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of such a table.
         """
         types = {"users": dict[int, str], "unknown": tuple[IpcKind, ...], "objects": tuple[IpcObject, ...]}
-        return cls(**opened(data, "ipc objects", **types))
+        return cls(**loaded(data, "ipc objects", **types))
 
     def __str__(self) -> str:
-        """Draw the table."""
+        """Return the table as text."""
         return _view.table(self._objects, self.users, self.unknown)
 
     def __repr__(self) -> str:
-        """Say how much there is, and what is not known."""
+        """Return the number of objects, and the unknown kinds."""
         unknown = f", {', '.join(self.unknown)} unknown" if self.unknown else ""
         return f"<table of {len(self)} ipc objects{unknown}>"
 
 
 def ipcs(of: Target | None = None) -> IpcTable:
-    """Return what is in the IPC namespace of a process, or of the calling thread.
+    """Return the objects in the IPC namespace of a process, or of the calling thread.
 
-    POSIX queues are found through an mqueue that is mounted for the purpose, but nowhere. That takes CAP_SYS_ADMIN over
-    the namespace, as root has it and the owner of a user namespace over everything made in there; else they are
-    unknown.
+    POSIX queues are read in a new mqueue file system, which is attached to no directory. That takes CAP_SYS_ADMIN over
+    the namespace. Root has it, and so has the owner of a user namespace over all namespaces made in it. Otherwise POSIX
+    queues are unknown.
 
     Args:
-        of: The process, by its PID or anything with a `pid`.
+        of: The process: its PID, or an object with a `pid`.
 
     Raises:
         ProcessLookupError: when there is no such process.
-        PermissionError: when its namespaces may not be known, or not be entered.
+        PermissionError: when the caller may not know its namespaces, or not enter them.
     """
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     try:
         files = _core.read_ipc(None if of is None else pid_of(of, "of"))
     except FileNotFoundError as error:
-        raise ProcessLookupError(3, "no such process, or it is over", error.filename) from error
+        raise ProcessLookupError(3, "no such process, or it has ended", error.filename) from error
     except PermissionError:
-        # The init of a box may not be traced by an ordinary user, but it can open these files for the box.
-        if of is None or not hasattr(of, "ipcs"):
+        # An ordinary user may not trace the init of a box, but that can open these files itself.
+        if (box := as_box(of)) is None:
             raise
-        table: IpcTable = of.ipcs()
-        return table
+        return box.ipcs()
     texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
     return table_of(texts, files.queues, pid_of(of, "of") if files.ids_inside and of is not None else None)
 
@@ -121,15 +122,15 @@ def table_of(
     queues: Sequence[tuple[bytes, int, int, int, bytes | None]] | None,
     member: int | None,
 ) -> IpcTable:
-    """Make the table.
+    """Return the table of the objects in these files.
 
     Args:
-        texts: The files of /proc/sysvipc, by kind; None for what could not be read.
+        texts: The files of /proc/sysvipc, by kind; None for a file that could not be read.
         queues: POSIX queues: name, uid, gid, mode, text; None if they could not be listed.
-        member: A process in the user namespace whose ids the files have; None if it is the caller's.
+        member: A process in the user namespace whose ids are in the files; None if it is the caller's.
     """
-    to_uid: _Translation = _same
-    to_gid: _Translation = _same
+    to_uid: _Translation = _unchanged
+    to_gid: _Translation = _unchanged
     if member is not None:
         to_uid, to_gid = (_translation(member, file) for file in ("uid_map", "gid_map"))
     found: list[IpcObject] = []
@@ -147,19 +148,15 @@ def table_of(
 _Translation: TypeAlias = Callable[[int], "int | None"]
 
 
-def _same(id_: int) -> int | None:
+def _unchanged(id_: int) -> int | None:
     return id_
 
 
 def _translation(pid: int, file: str) -> _Translation:
-    """Return what translates ids of the user namespace of a process into ours; its maps read from here are that."""
-    ranges = []
-    try:
-        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-            inside, outside, count = map(int, line.split())
-            ranges.append((inside, outside, count))
-    except OSError:
-        pass
+    """Return a function that translates ids of the user namespace of a process to the caller's, by its map in /proc."""
+    ranges: tuple[IdRange, ...] = ()
+    with contextlib.suppress(OSError):
+        ranges = parse_id_map(Path(f"/proc/{pid}/{file}").read_text())
 
     def translate(id_: int) -> int | None:
         return next((outside + id_ - inside for inside, outside, n in ranges if inside <= id_ < inside + n), None)
@@ -172,18 +169,18 @@ _FIELDS: dict[str, tuple[str, str | None, str | None, str | None]] = {
     "sem": ("semid", None, "nsems", None),
     "msg": ("msqid", "cbytes", "qnum", "lspid"),
 }
-"""Which columns of /proc/sysvipc say the id, the size, the count and the process of a kind."""
+"""The columns of /proc/sysvipc with the id, the size, the count and the creator, by kind."""
 
 
 def parse(
     kind: IpcKind,
     text: bytes,
-    to_uid: _Translation = _same,
-    to_gid: _Translation = _same,
+    to_uid: _Translation = _unchanged,
+    to_gid: _Translation = _unchanged,
 ) -> list[IpcObject]:
-    """Parse a file of /proc/sysvipc (proc_sysvipc(5)): a line of names, and one for each object.
+    """Parse a file of /proc/sysvipc (proc_sysvipc(5)): a line of column names, and a line for each object.
 
-    Lines that do not fit are left out.
+    Lines in any other form are left out.
     """
     names, *lines = text.decode("ascii", "replace").split("\n")
     columns = names.split()
@@ -196,7 +193,7 @@ def parse(
                 IpcObject(
                     kind=kind,
                     id=int(id_ or ""),
-                    # The kernel prints it with a sign; it has none (ipcs shows it in hexadecimal).
+                    # The kernel prints it as a signed number; ipcs(1) shows it as an unsigned one, in hexadecimal.
                     key=int(row["key"]) & 0xFFFFFFFF,
                     uid=to_uid(int(row["uid"])),
                     gid=to_gid(int(row["gid"])),
@@ -212,9 +209,9 @@ def parse(
 
 
 def _queue_size(contents: bytes) -> int | None:
-    """The number behind ``QSIZE:``, the bytes of all messages in a queue (mq_overview(7))."""
-    for word in contents.split():
-        name, _, value = word.partition(b":")
+    """Return the number after ``QSIZE:``, the bytes of all messages in a queue (mq_overview(7))."""
+    for field in contents.split():
+        name, _, value = field.partition(b":")
         if name == b"QSIZE" and value.isdigit():
             return int(value)
     return None

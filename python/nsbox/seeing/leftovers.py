@@ -1,31 +1,32 @@
-"""Processes that somebody left behind: `leftovers`."""
+"""Processes that were left running: `leftovers`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
 
-from nsbox import Process, ps
+from nsbox.records.processes import Process
+from nsbox.seeing.processes import ps
 
 __all__ = ["describe", "leftovers"]
 
-_PATIENCE = 0.2
-"""Seconds for what is just about to end."""
+_GRACE_SECONDS = 0.2
+"""The time for processes that are about to end."""
 _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
-"""What Python's own multiprocessing keeps for the life of the process."""
+"""Processes that Python's multiprocessing keeps until the process ends."""
 
 
 def leftovers(
-    roots: Iterable[int], known: Callable[[Process], bool] = lambda _: False, patience: float = _PATIENCE
+    roots: Iterable[int], known: Callable[[Process], bool] = lambda _: False, patience: float = _GRACE_SECONDS
 ) -> list[Process]:
-    """Return the living descendants of some processes, but not those processes themselves.
+    """Return the living descendants of some processes, without these processes themselves.
 
-    An orphan is a descendant of the init of its PID namespace, or of the subreaper (prctl(2)) that adopted it.
+    An orphan is a child of the init of its PID namespace, or of the subreaper (prctl(2)) that adopted it.
 
     Args:
         roots: Their PIDs, as the caller sees them.
-        known: Tells which descendants are no leftovers.
-        patience: Seconds in which they may still end.
+        known: Returns whether a descendant is no leftover.
+        patience: Seconds during which they may still end.
     """
     deadline = time.monotonic() + patience
     while (found := _descendants(set(roots), known)) and time.monotonic() < deadline:
@@ -40,7 +41,7 @@ def _descendants(roots: set[int], known: Callable[[Process], bool]) -> list[Proc
     found: list[Process] = []
     pending = list(roots)
     while pending:
-        # A root may be below another one, so each family is taken out as it is seen.
+        # A root may be a descendant of another one, so each family is removed when it is visited.
         for process in children.pop(pending.pop(), []):
             pending.append(process.pid)
             if process.state not in "ZX" and process.pid not in roots and not known(process):
@@ -49,12 +50,12 @@ def _descendants(roots: set[int], known: Callable[[Process], bool]) -> list[Proc
 
 
 def is_helper(process: Process) -> bool:
-    """Tell whether a process is one that Python's multiprocessing keeps for later."""
+    """Return whether a process is one that Python's multiprocessing keeps."""
     return any(helper in argument for argument in process.cmdline for helper in _HELPERS)
 
 
 def describe(process: Process) -> str:
-    """Say which process it is, under its numbers inside and outside, and whether it has made itself a daemon."""
+    """Return the command of a process, its PIDs outside and inside, and whether it has its own session."""
     inside = f", {process.pids[-1]} inside" if len(process.pids) > 1 else ""
     daemon = ", in a session of its own" if process.sid in (process.pid, process.pids[-1]) else ""
     return f"{process.command} (process {process.pid}{inside}{daemon})"

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mounts import Mount, parse
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, pid_of
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import mount_table as _view
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["MountTable", "mounts"]
 
 
-class MountTable(display.Table, Sequence[Mount]):
-    """Mounts in the order in which they are listed; later ones may hide earlier ones. `str()` shows a table."""
+class MountTable(mime.Table, Sequence[Mount]):
+    """Mounts, in the order of the kernel's list; later ones may hide earlier ones. `str()` shows a table."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         """Keep what was read."""
@@ -31,7 +31,7 @@ class MountTable(display.Table, Sequence[Mount]):
     @overload
     def __getitem__(self, index: slice) -> MountTable: ...
     def __getitem__(self, index: int | slice) -> Mount | MountTable:
-        """Return the mount at a position, not the one with a number."""
+        """Return the mount at a position in the table (not by its `id`)."""
         return MountTable(self._mounts[index]) if isinstance(index, slice) else self._mounts[index]
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class MountTable(display.Table, Sequence[Mount]):
         return len(self._mounts)
 
     def at(self, point: str | os.PathLike[str]) -> Mount | None:
-        """Return the mount that is seen at a mount point: the last one there."""
+        """Return the visible mount at a mount point: the last one."""
         wanted = os.fspath(point)
         return next((mount for mount in reversed(self._mounts) if mount.point == wanted), None)
 
@@ -48,24 +48,24 @@ class MountTable(display.Table, Sequence[Mount]):
         return _view.html(self._mounts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         return recorded("mounts", mounts=self._mounts)
 
     @classmethod
     def from_dict(cls, data: object) -> MountTable:
-        """Return the table that was made into data.
+        """Return the table of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of such a table.
         """
-        return cls(**opened(data, "mounts", mounts=tuple[Mount, ...]))
+        return cls(**loaded(data, "mounts", mounts=tuple[Mount, ...]))
 
     def __str__(self) -> str:
-        """Draw the table, uncut."""
+        """Return the table as text, uncut."""
         return _view.table(self._mounts)
 
     def __repr__(self) -> str:
-        """Say how much there is."""
+        """Return the number of mounts."""
         return f"<table of {len(self)} mounts>"
 
 
@@ -73,13 +73,13 @@ def mounts(of: Target | None = None) -> MountTable:
     """Return the mounts that a process sees.
 
     Args:
-        of: The process, by its PID or anything with a `pid`; by default the caller.
+        of: The process: its PID, or an object with a `pid`; by default the caller.
 
     Raises:
         ProcessLookupError: when there is no such process.
-        PermissionError: when its mounts may not be known.
+        PermissionError: when the caller may not know its mounts.
     """
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     proc = _core.open_proc(b"/proc")
     pid = os.getpid() if of is None else pid_of(of, "of")
@@ -90,22 +90,22 @@ def mounts(of: Target | None = None) -> MountTable:
         raise ProcessLookupError(3, f"no process has the PID {pid}") from error
     except OSError as error:
         if error.errno == 22:  # EINVAL: a zombie has no mount namespace any more
-            raise ProcessLookupError(3, f"process {pid} is over") from error
+            raise ProcessLookupError(3, f"process {pid} has ended") from error
         raise
     return MountTable(_with_namespace(proc, None if of is None else pid, mount) for mount in found)
 
 
 def _with_namespace(proc: _core.Proc, pid: int | None, mount: Mount) -> Mount:
-    """Ask a proc to which PID namespace it belongs, if it can be reached, that is, if nothing is mounted over it."""
+    """Return a mount, for a proc with its PID namespace, if the proc can be opened: if nothing is mounted over it."""
     if mount.fstype != "proc" or mount.root != "/":
         return mount
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     path = os.fsencode(mount.point)
     try:
-        opened = _core.open_proc(path) if pid is None else proc.seen_by(pid, path)
+        mounted = _core.open_proc(path) if pid is None else proc.seen_by(pid, path)
     except OSError:
         return mount
-    if opened.mount_id() != mount.id:
+    if mounted.mount_id() != mount.id:
         return mount
-    return replace(mount, pid_namespace=opened.namespace())
+    return replace(mount, pid_namespace=mounted.namespace())

@@ -1,7 +1,7 @@
-"""The namespaces there are, whoever or whatever keeps them: `lsns`, and who shares which.
+"""All namespaces, whatever keeps them alive: `lsns`; and the namespaces of a process.
 
-A namespace lives as long as something refers to it (namespaces(7)): a process or thread in it, a process whose children
-will be born into it, an open descriptor, a bind mount of its file, or another namespace of which it is an ancestor.
+A namespace exists as long as something refers to it (namespaces(7)): a process or thread in it, a process whose future
+children will be in it, an open descriptor, a bind mount of its file, or another namespace that descends from it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from nsbox.records.mounts import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.records.recording import opened, recorded
-from nsbox.seeing.proc import Target, View, open_proc, pid_of, read_from
-from nsbox.spec.kinds import KINDS
-from nsbox.views import display
+from nsbox.records.recording import loaded, recorded
+from nsbox.seeing.proc import Target, View, as_box, open_proc, pid_of, read_from
+from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
+from nsbox.views import mime
 from nsbox.views import namespace_table as _view
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["NamespaceTable", "lsns", "namespaces_of", "same_namespace"]
 
 
-class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
-    """Namespaces in the order of their ids; `str()` shows them as ``lsns`` does.
+class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
+    """Namespaces, in the order of their ids; `str()` shows a table as ``lsns`` does.
 
     Attributes:
         users: The names of users, by their ids.
@@ -45,9 +45,9 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         """Keep what was read.
 
         Args:
-            namespaces: In any order.
+            namespaces: The namespaces, in any order.
             processes: The processes that were found in them.
-            users: The names of users, by their ids; others are asked of the system.
+            users: The names of users, by their ids; others are looked up in the system.
         """
         self._namespaces = tuple(sorted(namespaces, key=lambda namespace: namespace.id))
         self._processes = tuple(processes)
@@ -58,7 +58,7 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
     @overload
     def __getitem__(self, index: slice) -> NamespaceTable: ...
     def __getitem__(self, index: int | slice) -> NamespaceRecord | NamespaceTable:
-        """Return the namespace at a position, not the one with an id; that is `find`."""
+        """Return the namespace at a position in the table; `find` takes an id."""
         if isinstance(index, slice):
             return self._with(self._namespaces[index])
         return self._namespaces[index]
@@ -68,22 +68,22 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         return len(self._namespaces)
 
     def find(self, id: int) -> NamespaceRecord | None:
-        """Return the namespace with this id, if it is there."""
+        """Return the namespace with this id; None if it is not in the table."""
         return next((namespace for namespace in self._namespaces if namespace.id == id), None)
 
     def of_kind(self, kinds: Namespaces) -> NamespaceTable:
-        """Return those of some kinds, named as for `run`.
+        """Return the namespaces of some kinds, named as for `run`.
 
         Raises:
-            SpecError: for anything that is no kind.
+            SpecError: for anything that is no kind of namespace.
         """
-        from nsbox.spec.kinds import namespace_names  # noqa: PLC0415 - what was read can be shown without it
+        from nsbox.spec.kinds import namespace_names  # noqa: PLC0415 - not needed to show what was read
 
         names = namespace_names(kinds)
         return self._with(n for n in self._namespaces if n.kind in names)
 
     def of_process(self, pid: int) -> NamespaceTable:
-        """Return those that a process is in; none for one that was not there."""
+        """Return the namespaces of a process; none if the process was not found."""
         ids = {id_ for process in self._processes if process.pid == pid for id_ in process.namespaces}
         return self._with(n for n in self._namespaces if n.id in ids)
 
@@ -112,16 +112,16 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         ascii: bool = False,
         width: int | None = None,
     ) -> str:
-        """Draw the table as lsns(8).
+        """Return the table as lsns(8) prints it.
 
         Args:
-            tree: The relation that makes it a tree; None for a list.
-            columns: The columns by their names in lsns.
+            tree: The relation by which it is a tree; None for a list.
+            columns: The columns, by their names in lsns.
             ascii: Draw the tree with ASCII characters, not with box drawing ones.
             width: Cut the commands so that no line is longer, if possible.
 
         Raises:
-            SpecError: for a column that there is not.
+            SpecError: for an unknown column.
         """
         return _view.table(self._namespaces, tree=tree, columns=columns, ascii=ascii, width=width, users=self.users)
 
@@ -129,7 +129,7 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         """Return the table as JSON with lsns's names; with `tree`, rows have ``"children"``.
 
         Raises:
-            SpecError: for a column that there is not.
+            SpecError: for an unknown column.
         """
         return _view.table(self._namespaces, tree=tree, columns=columns, form="json", users=self.users)
 
@@ -137,38 +137,38 @@ class NamespaceTable(display.Table, Sequence[NamespaceRecord]):
         """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
 
         Raises:
-            SpecError: for a column that there is not.
+            SpecError: for an unknown column.
         """
         return _view.table(self._namespaces, tree=tree, columns=columns, form="html", users=self.users)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         uids = {uid for one in self for uid in (one.uid, one.owner_uid, 0) if uid is not None}
         users = {uid: self.users[uid] for uid in sorted(uids)}
         return recorded("namespaces", users=users, namespaces=self._namespaces, processes=self._processes)
 
     @classmethod
     def from_dict(cls, data: object) -> NamespaceTable:
-        """Return the table that was made into data.
+        """Return the table of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of such a table.
         """
         types = {"users": dict[int, str], "namespaces": tuple[NamespaceRecord, ...], "processes": tuple[Process, ...]}
-        return cls(**opened(data, "namespaces", **types))
+        return cls(**loaded(data, "namespaces", **types))
 
     def __str__(self) -> str:
-        """Draw the table, uncut."""
+        """Return the table as text, uncut."""
         return self.text()
 
     def __repr__(self) -> str:
-        """Say how much there is."""
+        """Return the numbers of namespaces and processes."""
         return f"<table of {len(self)} namespaces of {len(self._processes)} processes>"
 
 
 @dataclass(slots=True)
 class _Found:
-    """What a namespace is kept by, and where it can be opened: a PID, and a path below it in /proc or in its root."""
+    """What keeps a namespace alive, and where it can be opened: a PID, and a path below /proc/PID or its root."""
 
     kind: str
     handle: tuple[int, bytes]
@@ -187,13 +187,13 @@ def lsns(
     proc: str | bytes | os.PathLike[str] | None = None,
     kinds: Namespaces | None = None,
 ) -> NamespaceTable:
-    """Return all namespaces that can be found, or those that can be found from a PID namespace.
+    """Return all namespaces that can be found, or those that can be found through the processes of a PID namespace.
 
-    Namespaces without processes are among them. What the caller may not know stays unknown: without the permission to
-    trace a process (ptrace(2)) none of its namespaces is found through it.
+    They include namespaces without processes. Without the permission to trace a process (ptrace(2)) no namespace is
+    found through it.
 
     Args:
-        of: Look at the processes of the PID namespace that this process is in, or anything with a `pid`.
+        of: Use the processes in the PID namespace of this process: its PID, or an object with a `pid`.
         view: As for `ps`.
         proc: The proc directory to read instead of ``/proc``.
         kinds: Only namespaces of these kinds, named as for `run`.
@@ -203,25 +203,25 @@ def lsns(
         OSError: when the proc directory cannot be read; with `of` before Linux 6.17, also when no proc of that
             namespace is mounted there.
     """
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
-    opened = open_proc(of, view, proc)
-    processes, _ = read_from(opened, ["namespaces", "for_children", "descriptors", "threads"])
+    opened_proc = open_proc(of, view, proc)
+    processes, _ = read_from(opened_proc, ["namespaces", "for_children", "descriptors", "threads"])
     found = dict(_in_processes(processes))
     by_pid = {process.pid: process for process in processes}
     for id_, kept in list(found.items()):
         if kept.kind == "mount" and kept.lowest is not None:
-            _add_mounts(opened, id_, kept.lowest.pid, found)
-    relations = {r.id: r for r in _core.namespace_relations(opened, [(i, *k.handle) for i, k in found.items()])}
+            _add_mounts(opened_proc, id_, kept.lowest.pid, found)
+    relations = {r.id: r for r in _core.namespace_relations(opened_proc, [(i, *k.handle) for i, k in found.items()])}
     lowest = {kept.lowest.pid for kept in found.values() if kept.lowest}
     commands = {
         process.identity: b" ".join(process.cmdline) or process.comm
-        for process in read_from(opened, ["cmdline"], sorted(lowest))[0]
+        for process in read_from(opened_proc, ["cmdline"], sorted(lowest))[0]
     }
     records = []
     for id_ in found.keys() | relations.keys():
         relation = relations.get(id_)
-        # What nothing was found to keep has come up as a parent or an owner.
+        # A namespace that nothing was found to keep alive is a parent or an owner of another one.
         ancestor = _Found(relation.kind if relation else "", (0, b""))
         records.append(_record(id_, found.get(id_, ancestor), relation, by_pid, commands))
     table = NamespaceTable(records, processes)
@@ -249,7 +249,7 @@ def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
 
 
 def _add_others(process: Process, found: dict[int, _Found]) -> None:
-    """Add what else a process keeps: through its threads, for its children, by its descriptors."""
+    """Add the other namespaces that a process keeps alive: by its threads, for its children, by its descriptors."""
     own, pid = process.namespaces, process.pid
     for thread in process.threads:
         if thread.namespaces != own:
@@ -265,15 +265,14 @@ def _add_others(process: Process, found: dict[int, _Found]) -> None:
 
 
 def _add_mounts(proc: _core.Proc, namespace: int, pid: int, found: dict[int, _Found]) -> None:
-    """Add the namespaces whose files are mounted in a mount namespace, in which this process is."""
+    """Add the namespaces whose files are mounted in the mount namespace of this process."""
     try:
         text = proc.file(b"%d/mountinfo" % pid)
     except OSError:
         return
     for link, id_, point in nsfs_mounts(text):
-        kind = next((name for name, known in KINDS.items() if known.link == link), None)
-        if kind is not None:
-            found.setdefault(id_, _Found(kind, (pid, os.fsencode(point)))).mounts[point] = None
+        if (kind := KINDS_BY_WORD.get(link)) is not None:
+            found.setdefault(id_, _Found(kind.name, (pid, os.fsencode(point)))).mounts[point] = None
 
 
 def _record(
@@ -285,7 +284,7 @@ def _record(
 ) -> NamespaceRecord:
     lowest, creator = kept.lowest, None
     if lowest is not None and (parent := by_pid.get(lowest.ppid)) is not None and id_ not in parent.namespaces:
-        # A parent whose namespaces are unknown may be in it.
+        # A parent whose namespaces are unknown may be in this one.
         creator = parent.pid if getattr(parent.namespaces, kept.kind) is not None else None
     return NamespaceRecord(
         id=id_,
@@ -307,22 +306,22 @@ def _record(
 
 
 def namespaces_of(target: Target) -> NamespaceIds:
-    """Return the namespaces of a process, by its PID or anything with a `pid`.
+    """Return the namespaces of a process, given by its PID or as an object with a `pid`.
 
     Raises:
         ProcessLookupError: when there is no such process.
-        PermissionError: when none of its namespaces may be known (ptrace(2), PTRACE_MODE_READ).
+        PermissionError: when the caller may know none of its namespaces (ptrace(2), PTRACE_MODE_READ).
     """
     pid = pid_of(target, "target")
-    from nsbox import _core  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     processes, hidden = read_from(_core.open_proc(b"/proc"), ["namespaces"], [pid])
     if hidden or (processes and processes[0].state not in "ZX" and not any(processes[0].namespaces)):
-        # The init of a box may not be traced by an ordinary user, but the box can ask it.
-        if isinstance(told := getattr(target, "namespace_ids", None), NamespaceIds):
-            return told
+        # An ordinary user may not trace the init of a box, but that can read its own namespaces.
+        if (box := as_box(target)) is not None:
+            return box.namespace_ids
         raise PermissionError(
-            1, f"the namespaces of process {pid} may only be known by those who may trace it (ptrace(2))"
+            1, f"the namespaces of process {pid} can only be read by a caller who may trace it (ptrace(2))"
         )
     if not processes:
         raise ProcessLookupError(3, f"no process has the PID {pid}")
@@ -330,19 +329,19 @@ def namespaces_of(target: Target) -> NamespaceIds:
 
 
 def same_namespace(a: Target, b: Target, kinds: Namespaces) -> bool:
-    """Tell whether two processes are in the same namespace of a kind; of several kinds, whether of all of them.
+    """Return whether two processes are in the same namespaces, of all these kinds.
 
     Args:
-        a: A process, by its PID or anything with a `pid`.
-        b: Another one.
+        a: A process: its PID, or an object with a `pid`.
+        b: Another process.
         kinds: The kinds, named as for `run`: ``"ipc"``, ``"mip"``, ``"pid mount"``.
 
     Raises:
         SpecError: for anything that is no kind of namespace.
-        ProcessLookupError: when there is no such process, or it is over.
-        PermissionError: when it may not be known.
+        ProcessLookupError: when there is no such process, or it has ended.
+        PermissionError: when the caller may not know it.
     """
-    from nsbox.spec.kinds import namespace_names  # noqa: PLC0415 - what was read can be shown without it
+    from nsbox.spec.kinds import namespace_names  # noqa: PLC0415 - not needed to show what was read
 
     names = namespace_names(kinds)
     if not names:

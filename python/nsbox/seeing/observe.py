@@ -1,4 +1,4 @@
-"""What happens in a block of code: observe."""
+"""The differences that a block of code makes: `observe`."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ __all__ = ["Observation", "observe"]
 
 
 class Observation:
-    """What happens in the block of `observe`.
+    """The snapshots before and after the block of `observe`.
 
     Attributes:
-        before: What there was at its beginning.
+        before: The snapshot from the beginning of the block.
     """
 
     def __init__(self, of: Target | None, before: Snapshot) -> None:
-        """Begin with what there is."""
+        """Keep the snapshot from the beginning of the block."""
         self._of = of
         self._after: Snapshot | None = None
         self.before = before
 
     @property
     def after(self) -> Snapshot:
-        """What there was at the end of the block; before that, what there is now."""
+        """The snapshot from the end of the block; until then, one of this moment."""
         return self._after or snapshot(self._of)
 
     @property
     def diff(self) -> Diff:
-        """What came, what went and what changed."""
+        """What came, went and changed."""
         return diff(self.before, self.after)
 
     def __repr__(self) -> str:
-        """Say whether it is over."""
-        return f"<observation, {'over' if self._after else 'going on'}>"
+        """Return whether the block has ended."""
+        return f"<observation, {'finished' if self._after else 'running'}>"
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def observe(of: Target | None = None) -> Iterator[Observation]:
     >>> print(seen.diff)
 
     Args:
-        of: From where, as for `snapshot`.
+        of: The process for which snapshots are taken, as for `snapshot`.
 
     Raises:
         OSError: when the processes cannot be read.

@@ -1,40 +1,39 @@
-"""Files of one process in /proc, read when they are asked for."""
+"""The files of one process in /proc."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol, TypeAlias
 
-from nsbox import Box, SpecError
+from nsbox.records.status import fields_of, pids_of
+from nsbox.seeing.proc import Target, as_box, pid_of
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["Target"]
+__all__ = ["ProcFiles"]
 
 
-class _HasPid(Protocol):
-    @property
-    def pid(self) -> int: ...
+class ProcFiles:
+    """The files of a process in /proc, each read when it is used; `str()` names the process.
 
-
-Target: TypeAlias = "int | _HasPid"
-"""A process: its PID as the caller sees it, or anything with a ``pid``, such as a `Shell`, `Popen`, `Process` or `Box`.
-The process of a box is its nsbox-init."""
-
-
-class _View:
-    """What is known of a process, read only when it is asked for."""
+    Attributes:
+        pid: Its PID, as the caller sees it.
+        is_box: Whether the target is a box, and the process its nsbox-init.
+    """
 
     def __init__(self, target: Target) -> None:
-        self._box = target if isinstance(target, Box) else None
-        self.pid = target if isinstance(target, int) else target.pid
-        if not isinstance(self.pid, int) or self.pid <= 0:
-            raise SpecError(f"target: {target!r} is no process")
+        """Read nothing yet.
+
+        Raises:
+            SpecError: when the target is no process.
+        """
+        self.pid = pid_of(target, "target")
+        self._box = as_box(target)
+        self.is_box = self._box is not None
 
     def read(self, name: str) -> bytes:
-        """Return a file of the process in /proc, as the caller's /proc has it, or for a box as its own has it."""
+        """Return the contents of a file of the process, from the caller's /proc; for a box, from its own /proc."""
         if self._box is not None:
-            # nsbox-init cannot be traced, so that its files are its own.
+            # An ordinary user may not trace nsbox-init, and so cannot read these files from outside (ptrace(2)).
             with self._box.open(f"/proc/self/{name}") as file:
                 return bytes(file.read())
         try:
@@ -53,32 +52,33 @@ class _View:
         except (FileNotFoundError, ProcessLookupError):
             raise AssertionError(f"process {self.pid} has ended") from None
 
-    def status(self, path: Path | None = None) -> dict[str, list[str]]:
-        """Return the fields of its status (proc_pid_status(5)), read by this path."""
-        text = (self.read("status") if path is None else path.read_bytes()).decode(errors="replace")
-        return {name: rest.split() for name, _, rest in (line.partition(":") for line in text.splitlines())}
+    def status(self) -> dict[str, str]:
+        """Return the fields of its status (proc_pid_status(5))."""
+        return fields_of(self.read("status"))
 
     def numbers(self) -> list[int]:
         """Return its PIDs, from the PID namespace of the proc that was read inwards."""
-        return [int(pid) for pid in self.status()["NSpid"]]
+        return pids_of(self.status())
 
     @property
     def comm(self) -> str:
+        """Its name (proc_pid_comm(5))."""
         return self.read("comm").decode(errors="replace").rstrip("\n")
 
     def __str__(self) -> str:
+        """Name it: its PID and its name."""
         return "the box" if self._box is not None else f"process {self.pid} ({self.comm})"
 
     def seen_by_its_own_proc(self) -> list[int]:
-        """Return its PIDs as the /proc that it has itself shows them; none if that shows no such process."""
+        """Return its PIDs as its own /proc shows them; none if that does not show the process."""
         if self._box is not None:
             return self.numbers()
         there = Path(f"/proc/{self.pid}/root/proc/{self.numbers()[-1]}")
         try:
-            status = self.status(there / "status")
+            status = fields_of((there / "status").read_bytes())
             # Another process may have this number there.
             if os.stat(there / "ns/pid").st_ino != self.namespace("pid"):
                 return []
         except (FileNotFoundError, ProcessLookupError, NotADirectoryError, PermissionError):
             return []
-        return [int(pid) for pid in status["NSpid"]]
+        return pids_of(status)

@@ -1,7 +1,7 @@
-"""The processes there are, as a table: `ps`, with the namespaces.
+"""The table of processes, with their namespaces: `ps`.
 
-One pass over a proc finds everything (proc(5)); no external tool is run. What a pass found is plain frozen data: it
-does not change when the processes do.
+One pass over a proc reads everything (proc(5)); no external tool is run. The records are frozen: they do not change
+when the processes change.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ from typing import Any, overload
 
 from nsbox.errors import SpecError
 from nsbox.records.names import Users
-from nsbox.records.processes import (
-    _ALWAYS,
-    _SOURCE_OF,
-    _SOURCES,
-    Process,
-)
-from nsbox.records.recording import opened, recorded
+from nsbox.records.processes import ALWAYS, SOURCE_OF, SOURCES, Process
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from, read_here
-from nsbox.views import display
+from nsbox.views import mime
 from nsbox.views import process_table as _view
 
 __all__ = ["ProcessTable", "ps", "read"]
-
 
 _DEFAULT = ("pids", "status", "cmdline", "namespaces")
 
@@ -35,13 +29,11 @@ def _sources(wanted: str | Iterable[str] | None) -> list[str]:
         return list(_DEFAULT)
     words = wanted.replace(",", " ").split() if isinstance(wanted, str) else list(wanted)
     if words == ["all"]:
-        return list(_SOURCES)
+        return list(SOURCES)
     for word in words:
-        if word not in _SOURCE_OF and word not in _ALWAYS:
-            raise SpecError(
-                f"fields: a process has no {word!r}; it has {', '.join(sorted(_SOURCE_OF.keys() | _ALWAYS))}"
-            )
-    return list(dict.fromkeys(_SOURCE_OF[word] for word in words if word in _SOURCE_OF))
+        if word not in SOURCE_OF and word not in ALWAYS:
+            raise SpecError(f"fields: a process has no {word!r}; it has {', '.join(sorted(SOURCE_OF.keys() | ALWAYS))}")
+    return list(dict.fromkeys(SOURCE_OF[word] for word in words if word in SOURCE_OF))
 
 
 def read(
@@ -52,7 +44,7 @@ def read(
     proc: str | bytes | os.PathLike[str] | None = None,
     pids: Iterable[int] | None = None,
 ) -> tuple[list[Process], tuple[int, ...]]:
-    """Read processes, and the PIDs of those that may not be looked at; `ps` says what the arguments mean.
+    """Read processes, and the PIDs of those that the caller may not read; see `ps` for the arguments.
 
     Raises:
         OSError: when the proc cannot be read, or none is mounted there.
@@ -61,26 +53,26 @@ def read(
     if of is None:
         return read_here(sources, wanted, proc)
     try:
-        opened = open_proc(of, view, proc)
+        opened_proc = open_proc(of, view, proc)
     except OSError as error:
         if view == "proc":
             raise
-        from nsbox.seeing import inside  # noqa: PLC0415 - only where the kernel gives no proc of that namespace
+        from nsbox.seeing import inside  # noqa: PLC0415 - only needed if the kernel gives no proc of that namespace
 
         records, hidden = inside.read(pid_of(of, "of"), sources, wanted, error)
         return completed(records, of, 1), hidden
-    records, hidden = read_from(opened, sources, wanted)
+    records, hidden = read_from(opened_proc, sources, wanted)
     return completed(records, of, 1) if "namespaces" in sources and view == "namespace" else records, hidden
 
 
-class ProcessTable(display.Table, Sequence[Process]):
-    """Processes in the order in which they were read; `str()` shows them as `ps aux` does.
+class ProcessTable(mime.Table, Sequence[Process]):
+    """Processes, in the order in which they were read; `str()` shows a table as `ps aux` does.
 
     Attributes:
-        boot: When this machine was booted, in seconds since the epoch.
-        read_at: When the processes were read, in seconds since the epoch.
-        memory: How many bytes of memory this machine has.
-        hidden: PIDs of processes that are there, but that the caller may not look at (hidepid, proc(5)).
+        boot: The time at which this machine was booted, in seconds since the epoch.
+        read_at: The time at which the processes were read, in seconds since the epoch.
+        memory: The bytes of memory of this machine.
+        hidden: PIDs of processes that exist, but that the caller may not read (hidepid, proc(5)).
         users: The names of users, by their ids.
     """
 
@@ -94,7 +86,7 @@ class ProcessTable(display.Table, Sequence[Process]):
         hidden: Iterable[int] = (),
         users: Mapping[int, str] | None = None,
     ) -> None:
-        """Keep what was read. Names of users that are not given are asked of the system."""
+        """Keep what was read. Names of users that are not given are looked up in the system."""
         self._processes = tuple(processes)
         self.boot = boot
         self.read_at = read_at
@@ -107,7 +99,7 @@ class ProcessTable(display.Table, Sequence[Process]):
     @overload
     def __getitem__(self, index: slice) -> ProcessTable: ...
     def __getitem__(self, index: int | slice) -> Process | ProcessTable:
-        """Return the process at a position, not the one with a PID; that is `find`."""
+        """Return the process at a position in the table; `find` takes a PID."""
         if isinstance(index, slice):
             return self._with(self._processes[index])
         return self._processes[index]
@@ -117,7 +109,7 @@ class ProcessTable(display.Table, Sequence[Process]):
         return len(self._processes)
 
     def find(self, pid: int) -> Process | None:
-        """Return the process with this PID, if it is there."""
+        """Return the process with this PID; None if it is not in the table."""
         return next((process for process in self._processes if process.pid == pid), None)
 
     def _with(self, processes: Iterable[Process]) -> ProcessTable:
@@ -126,10 +118,10 @@ class ProcessTable(display.Table, Sequence[Process]):
         )
 
     def text(self, *, width: int | None = None) -> str:
-        """Draw the table.
+        """Return the table as text.
 
         Args:
-            width: Cut the lines after so many characters.
+            width: Cut the lines after this number of characters.
         """
         return _view.table(
             self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users, width=width
@@ -140,7 +132,7 @@ class ProcessTable(display.Table, Sequence[Process]):
         return _view.html(self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         users = {uid: self.users[uid] for one in self for uid in (one.owner, *(getattr(one, "uids", None) or ()))}
         return recorded(
             "processes", boot=self.boot, read_at=self.read_at, memory=self.memory, hidden=self.hidden, users=users,
@@ -149,24 +141,24 @@ class ProcessTable(display.Table, Sequence[Process]):
 
     @classmethod
     def from_dict(cls, data: object) -> ProcessTable:
-        """Return the table that was made into data.
+        """Return the table of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of such a table.
         """
-        parts = opened(
+        parts = loaded(
             data, "processes", boot=float, read_at=float, memory=int, hidden=tuple[int, ...], users=dict[int, str],
             processes=tuple[Process, ...],
         )  # fmt: skip
         return cls(parts.pop("processes"), **parts)
 
     def __str__(self) -> str:
-        """Draw the table, uncut."""
+        """Return the table as text, uncut."""
         return self.text()
 
     def __repr__(self) -> str:
-        """Say how much there is."""
-        hidden = f", and {len(self.hidden)} that may not be looked at" if self.hidden else ""
+        """Return the number of processes."""
+        hidden = f", and {len(self.hidden)} that may not be read" if self.hidden else ""
         return f"<table of {len(self)} processes{hidden}>"
 
 
@@ -178,18 +170,18 @@ def ps(
     pids: Iterable[int] | None = None,
     fields: str | Iterable[str] | None = None,
 ) -> ProcessTable:
-    """Return all processes, or those of the PID namespace that a process is in.
+    """Return all processes, or those in the PID namespace of a process.
 
     Args:
-        of: Look from inside: a process, or anything with a `pid`. Nothing is entered or mounted for it, and it works
-            before a proc is mounted in there.
-        view: With `of`: ``"namespace"`` is the PID namespace of the process, with the PIDs that it has inside;
-            ``"proc"`` what its ``/proc`` has, that is, what a ``ps`` in there would show.
+        of: The process whose PID namespace is shown: its PID, or an object with a `pid`. Nothing is entered or mounted
+            for it, and no proc need be mounted inside.
+        view: With `of`: ``"namespace"`` shows the PID namespace of the process, with the PIDs inside; ``"proc"`` shows
+            what the process's own ``/proc`` has, as a ``ps`` inside would.
         proc: The proc directory to read instead of ``/proc``.
-        pids: Only these processes, in this order, as far as they are there.
-        fields: The attributes of `Process` that are wanted, as words in a string or an iterable; ``"all"`` for all.
-            Files that none of them comes from are not read. By default everything from stat, status and cmdline, and
-            the namespaces.
+        pids: Only these processes, in this order, if they exist.
+        fields: The attributes of `Process` to read, as words in a string or an iterable; ``"all"`` for all. Files that
+            are not needed for them are not read. By default everything from stat, status and cmdline, and the
+            namespaces.
 
     Raises:
         SpecError: for an argument that makes no sense.
@@ -197,7 +189,7 @@ def ps(
     """
     processes, hidden = read(_sources(fields), of=of, view=view, proc=proc, pids=pids)
     now = time.time()
-    # Start times are on this clock, offsets of time namespaces included (time_namespaces(7)).
+    # Start times are on this clock, which includes offsets of time namespaces (time_namespaces(7)).
     boot = now - time.clock_gettime(time.CLOCK_BOOTTIME)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
     return ProcessTable(processes, boot=boot, read_at=now, memory=memory, hidden=hidden)

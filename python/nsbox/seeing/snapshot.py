@@ -1,4 +1,4 @@
-"""Everything there is at a moment, to be compared with another moment: `snapshot` and `observe`."""
+"""All processes, namespaces, mounts and IPC objects at one moment: `snapshot`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import IpcTable, ipcs
 from nsbox.seeing.mounts import MountTable, mounts
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import Target, pid_of
 from nsbox.seeing.processes import ProcessTable, ps
 from nsbox.seeing.tree import ProcessTree
-from nsbox.views import display
 from nsbox.views import html as _html
+from nsbox.views import mime
 
 __all__ = ["Snapshot", "snapshot"]
 
@@ -23,16 +23,16 @@ _Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Snapshot(display.Table):
-    """What there was at a moment; `str()` shows all of it.
+class Snapshot(mime.Table):
+    """Everything that was read at one moment; `str()` shows all of it.
 
-    Nothing stood still while it was read, part by part.
+    The parts are read one after the other, and the machine may change meanwhile.
 
     Attributes:
         processes: The processes.
-        namespaces: The namespaces of these, and what else is found through them.
-        mounts: The mounts that the process sees from which it was taken.
-        ipc: What was in its IPC namespace.
+        namespaces: The namespaces that were found through them.
+        mounts: The mounts that the process sees for which the snapshot was taken.
+        ipc: The objects in its IPC namespace.
         unknown: The parts that could not be read; they are empty.
         of: The PID of that process; None for the caller.
     """
@@ -55,18 +55,18 @@ class Snapshot(display.Table):
         return "\n".join([*parts, *(f"<p>{_html.cell(note)}</p>" for note in self._notes())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data that JSON takes."""
+        """Return everything as data that fit into JSON."""
         parts = {name: getattr(self, name).to_dict() for name in _PARTS}
         return recorded("snapshot", of=self.of, unknown=self.unknown, **parts)
 
     @classmethod
     def from_dict(cls, data: object) -> Snapshot:
-        """Return the snapshot that was made into data.
+        """Return the snapshot of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of a snapshot.
         """
-        parts = opened(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
+        parts = loaded(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
         return cls(**parts | {name: kind.from_dict(parts[name]) for name, kind in _PARTS.items()})
 
     def _titled(self) -> list[tuple[str, ProcessTable | NamespaceTable | MountTable | IpcTable]]:
@@ -81,11 +81,11 @@ class Snapshot(display.Table):
         return [f"({', '.join(self.unknown)}: could not be read)"] if self.unknown else []
 
     def __str__(self) -> str:
-        """Show all tables."""
+        """Return all tables as text."""
         return "\n\n".join([*(f"{title}\n{part}".rstrip() for title, part in self._titled()), *self._notes()])
 
     def __repr__(self) -> str:
-        """Say how much there was."""
+        """Return the numbers of processes, namespaces, mounts and IPC objects."""
         of = "" if self.of is None else f" from process {self.of}"
         return f"<snapshot{of}: {', '.join(title for title, _ in self._titled())}>"
 
@@ -99,7 +99,8 @@ def snapshot(of: Target | None = None) -> Snapshot:
     """Read everything: processes, namespaces, mounts and ipc objects.
 
     Args:
-        of: Look from inside: a process, or anything with a `pid`, such as a box. By default as the caller sees it.
+        of: The process from whose view everything is read, such as a box: its PID, or an object with a `pid`. By
+            default the caller.
 
     Raises:
         SpecError: when `of` is no process.

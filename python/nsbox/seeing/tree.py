@@ -1,4 +1,4 @@
-"""The tree of processes, with the changes of namespaces: `pstree`."""
+"""The tree of processes, with marks where namespaces change: `pstree`."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from typing import Any, Literal
 from nsbox.errors import SpecError
 from nsbox.records import names
 from nsbox.records.processes import NamespaceIds, Process
-from nsbox.records.recording import opened, recorded
+from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
 from nsbox.seeing.proc import Target, View, completed, pid_of
 from nsbox.seeing.processes import read
-from nsbox.views import display
+from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
+from nsbox.views import mime
 from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view
 
 __all__ = ["ProcessTree", "pstree"]
 
 
-class ProcessTree(display.Picture):
+class ProcessTree(mime.Picture):
     """Processes as a tree; `str()` draws it as ``pstree -S`` does.
 
     Attributes:
         root: The node at the top.
-        notes: What could not be found out; empty if nothing is missing.
-        uptime: How long the machine was running when the processes were read, in seconds.
+        notes: Notes on what could not be read; empty if nothing is missing.
+        uptime: The time since boot when the processes were read, in seconds.
     """
 
     def __init__(
         self, processes: Iterable[Process], *, root: int | None = None, ns_changes: bool = True, uptime: float = 0.0
     ) -> None:
-        """Put processes, as one pass found them, into a tree.
+        """Make a tree of the processes that one pass has read.
 
         Args:
-            processes: In the order in which they were read.
+            processes: The processes, in the order in which they were read.
             root: The PID at the top, by default 1.
             ns_changes: Whether `str()` shows changes of namespaces.
-            uptime: How long the machine was running when they were read, in seconds.
+            uptime: The time since boot when they were read, in seconds.
 
         Raises:
             ProcessLookupError: when there is no such PID.
@@ -56,7 +57,7 @@ class ProcessTree(display.Picture):
         self.uptime = uptime
 
     def walk(self) -> Iterator[Node]:
-        """Visit every node, parents before children."""
+        """Yield every node, parents before children."""
         waiting = [self.root]
         while waiting:
             node = waiting.pop()
@@ -64,12 +65,12 @@ class ProcessTree(display.Picture):
             waiting.extend(reversed(node.children))
 
     def find(self, pid: int) -> Node | None:
-        """Return the node with this PID or thread id, if it is in the tree."""
+        """Return the node with this PID or thread id; None if it is not in the tree."""
         node = self._nodes.get(pid)
         return node if node is not None and self._is_below_root(pid) else None
 
     def subtree(self, pid: int) -> ProcessTree:
-        """Return the tree below a process. What changed at its top is still told by its parent.
+        """Return the tree below a process. The changes at its top are still relative to the parent outside of it.
 
         Raises:
             ProcessLookupError: when the tree has no such PID.
@@ -77,7 +78,7 @@ class ProcessTree(display.Picture):
         return self._with_root(self._found(pid))
 
     def top(self, pid: int) -> ProcessTree:
-        """Return the tree below any process that was read, also one that is not below the root.
+        """Return the tree below any process that was read, also below one that is not in this tree.
 
         Raises:
             ProcessLookupError: when there is no such PID.
@@ -87,7 +88,7 @@ class ProcessTree(display.Picture):
         return self._with_root(self._nodes[pid])
 
     def lineage(self, pid: int) -> ProcessTree:
-        """Return the tree below a process together with its ancestors, but without their other children (-s).
+        """Return the tree below a process, with its ancestors, but without their other children (-s).
 
         Raises:
             ProcessLookupError: when the tree has no such PID.
@@ -115,7 +116,7 @@ class ProcessTree(display.Picture):
         return tuple(found)
 
     def of_user(self, uid: int) -> tuple[ProcessTree, ...]:
-        """Return the trees whose tops belong to a user, as far up as they do."""
+        """Return the trees whose tops belong to a user; each starts at the topmost process of that user."""
         found = []
         waiting = [self.root]
         while waiting:
@@ -127,7 +128,7 @@ class ProcessTree(display.Picture):
         return tuple(found)
 
     def forest(self, by: str) -> dict[int | None, tuple[Node, ...]]:
-        """Cut the tree where the namespace of a kind changes.
+        """Split the tree where the namespace of a kind changes.
 
         Args:
             by: The kind, as ``"pid"`` or ``"mount"``.
@@ -180,29 +181,29 @@ class ProcessTree(display.Picture):
         mark_unknown: bool = False,
         parent_owner: int = 0,
     ) -> str:
-        """Draw the tree, character for character as pstree(1).
+        """Draw the tree, character for character as pstree(1) does.
 
         Args:
             ns_changes: Show in which namespaces a process differs from its parent (-S).
             show_pids: Show PIDs; nothing is compacted then (-p).
             show_pgids: Show process groups (-g).
             uid_changes: Show the user where it differs from the parent's (-u).
-            arguments: Show arguments, on a line for each process (-a).
-            security_context: Show what the Linux security module says, on a line for each process (-Z).
-            compact: Draw equal siblings as one with a count (off: -c).
+            arguments: Show arguments, with a line for each process (-a).
+            security_context: Show the label of the Linux security module, with a line for each process (-Z).
+            compact: Draw equal siblings as one, with a count (off: -c).
             threads: Show threads (off: -T).
             thread_names: Show the threads' own names instead of the process' (-t).
             numeric_sort: Order siblings by PID instead of name (-n).
             by: Draw a forest for each namespace of this kind, below its id (-N).
             highlight: Show the process with this PID and its ancestors in bold (-H).
-            bold: How a terminal is told to begin and to end bold text (terminfo(5)).
+            bold: The escape sequences that start and end bold text in a terminal (terminfo(5)).
             color: With ``"age"``, show processes of the last minute in green, of the last hour in yellow, others in
                 red (-C).
             ascii: Draw the lines with ASCII characters (-A), not with box drawing ones (-U).
             vt100: Draw them with the graphic characters of a VT100 (-G).
-            width: Cut the lines after so many characters; never cut by default (-l).
-            mark_unknown: Put a ``?`` where a process' namespaces could not be read; pstree shows nothing there.
-            parent_owner: With `uid_changes`, the user that the top is not said to belong to.
+            width: Cut the lines after this number of characters; not cut by default (-l).
+            mark_unknown: Put a ``?`` where the namespaces of a process could not be read; pstree shows nothing there.
+            parent_owner: With `uid_changes`, the owner of the top is shown if it is another user than this one.
 
         Raises:
             SpecError: when `by` is no kind of namespace.
@@ -249,21 +250,21 @@ class ProcessTree(display.Picture):
     ) -> str:
         """Draw the tree as an SVG document, with presentation attributes only.
 
-        Namespaces are coloured boxes, where they differ from those of the parent, around the processes in them. Each
-        process has the PID that it knows itself, and those by which it is known further out.
+        New namespaces, which differ from those of the parent, are coloured boxes around the processes in them. Each
+        process has its own PID, and those that it has further out.
 
         Args:
-            compact: Whether siblings that are alike are drawn once, with their number; by default if there are more
+            compact: Whether siblings that look alike are drawn once, with their number; by default if there are more
                 than forty processes.
-            marks: What became of some processes, by their identity: ``"came"``, ``"went"`` or ``"changed"``.
-            width: How wide the picture may become, in pixels, before it becomes higher. Deep trees can be wider.
+            marks: What happened to some processes, by their identity: ``"came"``, ``"went"`` or ``"changed"``.
+            width: The maximum width in pixels, beyond which the picture becomes higher. Deep trees can be wider.
         """
         return _picture.picture(self.root, compact=compact, marks=marks, width=width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tree as data that JSON takes."""
+        """Return the tree as data that fit into JSON."""
         pids = {node.process.pid for node in self.walk() if node.process is not None}
-        # What changed at its top is told by the process above.
+        # The changes at the top are relative to the process above it.
         pids.add(self._parents.get(self.root.pid, 0))
         processes = [process for process in self._processes if process.pid in pids]
         return recorded(
@@ -272,24 +273,24 @@ class ProcessTree(display.Picture):
 
     @classmethod
     def from_dict(cls, data: object) -> ProcessTree:
-        """Return the tree that was made into data.
+        """Return the tree of which `to_dict` made these data.
 
         Raises:
-            SpecError: when the data are something else.
+            SpecError: when the data are not those of a tree.
         """
         types = {"root": int, "ns_changes": bool, "uptime": float, "processes": tuple[Process, ...]}
-        parts = opened(data, "tree", **types)
+        parts = loaded(data, "tree", **types)
         try:
             return cls(parts.pop("processes"), **parts)
         except ProcessLookupError as error:
             raise SpecError(f"data: damaged tree: {error.strerror}") from None
 
     def __str__(self) -> str:
-        """Draw the tree with box drawing characters, uncut."""
+        """Return the tree with box drawing characters, uncut."""
         return self.text()
 
     def __repr__(self) -> str:
-        """Say how much there is."""
+        """Return the number of processes and threads, and the top."""
         return f"<tree of {sum(1 for _ in self.walk())} processes and threads below {self.root.pid} {self.root.name}>"
 
 
@@ -303,16 +304,16 @@ def pstree(
     labels: bool = False,
     ns_changes: bool = True,
 ) -> ProcessTree:
-    """Return the tree of all processes, or of those of the PID namespace that a process is in.
+    """Return the tree of all processes, or of those in the PID namespace of a process.
 
     Args:
-        root: The process at the top, by default PID 1. Its PID is one of the proc that is read.
-        of: Look from inside: a process, or anything with a `pid`.
-        view: With `of`: ``"namespace"`` is the PID namespace of the process, ``"proc"`` what its ``/proc`` has, that
-            is, what a ``pstree`` in there would show.
+        root: The process at the top, by default PID 1. Its PID is that in the proc that is read.
+        of: The process whose PID namespace is shown: its PID, or an object with a `pid`.
+        view: With `of`: ``"namespace"`` shows the PID namespace of the process; ``"proc"`` shows what the process's own
+            ``/proc`` has, as a ``pstree`` inside would.
         proc: The proc directory to read instead of ``/proc``.
-        threads: Whether threads are read, too.
-        labels: Whether what the Linux security module says is read, too.
+        threads: Whether threads are read.
+        labels: Whether labels of the Linux security module are read.
         ns_changes: Whether `str()` shows changes of namespaces.
 
     Raises:
@@ -328,15 +329,13 @@ def pstree(
 
 
 def _kind(name: str) -> str:
-    """The links in /proc have one name that differs."""
-    kind = "mount" if name == "mnt" else name
-    if kind not in NamespaceIds._fields:
-        raise SpecError(f"by: expected a kind of namespace ({', '.join(NamespaceIds._fields)}), got {name!r}")
-    return kind
+    if (kind := KINDS_BY_WORD.get(name)) is None:
+        raise SpecError(f"by: expected a kind of namespace ({', '.join(KINDS)}), got {name!r}")
+    return kind.name
 
 
 def _grow(processes: dict[int, Process]) -> tuple[dict[int, Node], dict[int, int]]:
-    """Make all nodes; return them and who is whose parent, both by PID."""
+    """Make all nodes; return them by PID, and the PID of the parent of each."""
     parents, children = _relations(processes)
     nodes: dict[int, Node] = {}
     for pid in reversed(_parents_first(children)):
@@ -363,15 +362,15 @@ def _grow(processes: dict[int, Process]) -> tuple[dict[int, Node], dict[int, int
 
 
 def _relations(processes: dict[int, Process]) -> tuple[dict[int, int], dict[int, list[int]]]:
-    """Return who is whose parent, and the children of each, so that everything is below PID 0.
+    """Return the parent of each process, and the children of each, by PID, such that all of them are below PID 0.
 
-    Parents that cannot be seen are there all the same, below the root. So is a process that would be its own
-    ancestor: a PID was given out anew during the pass.
+    Parents that are not visible are added, below the root. A process that would be its own ancestor is put below the
+    root as well: that happens when a PID is reused during the pass.
     """
     root = 1 if 1 in processes else 0
     parents = {pid: 0 if pid == root else process.ppid for pid, process in processes.items()}
     unseen = dict.fromkeys(ppid for ppid in parents.values() if ppid and ppid not in processes)
-    # The last one first, as for pstree; they have the same name, so that the order shows.
+    # In reverse order, as in pstree. They have the same name, so their order is visible.
     parents |= dict.fromkeys(reversed(unseen), root)
     safe = {0}
     for pid in list(parents):
@@ -389,7 +388,7 @@ def _relations(processes: dict[int, Process]) -> tuple[dict[int, int], dict[int,
 
 
 def _parents_first(children: dict[int, list[int]]) -> list[int]:
-    """List all PIDs below 0 and itself. Not by recursion: a chain of processes may be longer than Python's stack."""
+    """Return 0 and all PIDs below it. Without recursion: a chain of processes may be longer than Python's stack."""
     found = [0]
     for pid in found:
         found.extend(children.get(pid, ()))

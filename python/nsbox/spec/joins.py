@@ -1,4 +1,4 @@
-"""Namespaces that exist already: which to join, checked; nothing is opened here."""
+"""Which existing namespaces are joined. The request is checked here; nothing is opened."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces, namespace_names
 
-__all__ = ["Join", "Joins", "Pidfd", "Target", "joined_kinds", "joins_of"]
+__all__ = ["Join", "JoinTarget", "Joins", "Pidfd", "joined_kinds", "joins_of"]
 
 
 @dataclass(frozen=True)
 class Pidfd:
-    """A descriptor of a process (pidfd_open(2)) as a target, where a bare number would be a PID. It stays the caller's.
+    """A descriptor of a process (pidfd_open(2)) as a target; a bare number would be a PID. Not closed.
 
     Attributes:
         fd: The descriptor.
@@ -27,7 +27,7 @@ class Pidfd:
         return self.fd
 
 
-Target: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
+JoinTarget: TypeAlias = "int | str | bytes | os.PathLike[str] | os.PathLike[bytes] | Pidfd | Any"
 """A PID, a `Pidfd`, the path of a namespace, a `Namespace`, an open file of a namespace, or anything with a method
 ``namespace(kind)`` that returns a new handle, with a ``pidfd``, or with a ``pid``: a `Box`, a `Popen`, a `Shell`."""
 
@@ -57,20 +57,20 @@ class Join:
         wd: True for the target's working directory, or a directory (``--wd``). By default a joined mount namespace
             starts at its root.
         preserve_credentials: Whether the ids are left alone when a user namespace is joined. Otherwise they become
-            root's there, if it has a root, since an exec takes the capabilities away from everybody else.
+            root's there, if it has a root, since only root keeps its capabilities in an exec.
 
     Raises:
         SpecError: for a value that makes no sense.
     """
 
-    target: Target
+    target: JoinTarget
     kinds: Namespaces | None = None
     root: bool | str | bytes | os.PathLike[str] = False
     wd: bool | str | bytes | os.PathLike[str] = False
     preserve_credentials: bool = False
 
     def __post_init__(self) -> None:
-        """Check what can be checked before anything is opened."""
+        """Check the values, as far as that is possible without opening anything."""
         if self.kinds is not None:
             object.__setattr__(self, "kinds", joined_kinds("join", self.kinds))
         if isinstance(self.target, bool) or self.target is None:
@@ -84,15 +84,15 @@ class Join:
             raise SpecError(f"preserve_credentials: expected True or False, got {self.preserve_credentials!r}")
 
 
-Joins: TypeAlias = "Join | Target | tuple[Target, Namespaces] | list[Any] | None"
+Joins: TypeAlias = "Join | JoinTarget | tuple[JoinTarget, Namespaces] | list[Any] | None"
 """A `Join`, a target, a pair of a target and kinds, or a list of these."""
 
 
 def joins_of(wanted: Joins) -> tuple[Join, ...]:
-    """Bring what the caller wants to join into its one form.
+    """Return what the caller wants to join as a tuple of `Join`.
 
     Raises:
-        SpecError: for what makes no sense.
+        SpecError: for a value that makes no sense.
     """
     if wanted is None:
         return ()

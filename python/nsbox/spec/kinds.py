@@ -1,4 +1,4 @@
-"""The eight kinds of namespaces by name, letter and flag, and the forms in which callers name them."""
+"""The eight kinds of namespaces: their names, letters and flags, and the forms in which a caller can name them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from nsbox.errors import SpecError
 
-__all__ = ["KINDS", "Kind", "Namespaces", "namespace_names"]
+__all__ = ["KINDS", "KINDS_BY_WORD", "Kind", "Namespaces", "namespace_names"]
 
 
 class Kind(NamedTuple):
@@ -46,7 +46,9 @@ KINDS = {
 Namespaces: TypeAlias = "str | int | Iterable[str | int]"
 """Letters as in unshare(1) (``"mip"``), words (``"pid mount"``), ``os.CLONE_NEW*`` flags, or several of these."""
 
-_WORDS = KINDS | {kind.link: kind for kind in KINDS.values()}
+KINDS_BY_WORD = KINDS | {kind.link: kind for kind in KINDS.values()}
+"""The kinds of namespaces by name, and by link."""
+
 _LETTERS = {kind.letter: kind for kind in KINDS.values()}
 _ALL_FLAGS = sum(kind.flag for kind in KINDS.values())
 
@@ -54,8 +56,8 @@ _ALL_FLAGS = sum(kind.flag for kind in KINDS.values())
 def namespace_names(wanted: Namespaces) -> tuple[str, ...]:
     """Return the names of the wanted namespaces, each once, in nsbox's order.
 
-    No word can be read as letters, so the forms do not clash: ``"mip"``, ``"-mip"``, ``"pid mount"``, ``"mnt,pid"``,
-    ``{"pid", "mount"}``, ``os.CLONE_NEWPID | os.CLONE_NEWNS``.
+    The forms are: ``"mip"``, ``"-mip"``, ``"pid mount"``, ``"mnt,pid"``, ``{"pid", "mount"}``,
+    ``os.CLONE_NEWPID | os.CLONE_NEWNS``. A word is never taken for letters: no word consists of letters of kinds only.
 
     Raises:
         SpecError: for anything that is not a namespace.
@@ -75,8 +77,8 @@ def _named(wanted: Namespaces) -> Iterable[str]:
         return [name for part in wanted for name in _named(part)]
     names: list[str] = []
     for word in wanted.replace(",", " ").split():
-        if word in _WORDS:
-            names.append(_WORDS[word].name)
+        if word in KINDS_BY_WORD:
+            names.append(KINDS_BY_WORD[word].name)
             continue
         for letter in word.removeprefix("-"):
             if letter not in _LETTERS:

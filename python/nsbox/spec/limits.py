@@ -1,4 +1,4 @@
-"""Limits: for each process, the resources of getrlimit(2) by name, and for all together, those of a cgroup."""
+"""Limits for each process, as for getrlimit(2), and limits for all processes together, by a cgroup."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ RLIMITS = {
 
 Rlimit: TypeAlias = "int | tuple[int | None, int | None] | None"
 Rlimits: TypeAlias = "Mapping[str, Rlimit] | Mapping[int, Rlimit] | Iterable[tuple[str, Rlimit]]"
-"""A limit for each of some resources: both limits in one number, or ``(soft, hard)``; None is unlimited. The names are
-those of getrlimit(2) in any case, with or without ``RLIMIT_``, or the constants of `resource`."""
+"""Limits by resource: one number for both limits, or ``(soft, hard)``; None is unlimited. A resource is a name of
+getrlimit(2) in upper or lower case, with or without ``RLIMIT_``, or a constant of `resource`."""
 
-_LARGEST = 2**63 - 1
+_MAX_NUMBER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the program and all that it starts may use together, through a cgroup of its own (cgroups(7)).
+    """Limits for the program and everything it starts together, by a new cgroup (cgroups(7)).
 
-    Without any limit it is only a cgroup of its own.
+    Without any limit only the cgroup is made.
 
     Args:
-        memory: Bytes of memory, none of it swapped out. Beyond that the kernel kills.
-        pids: Processes and threads at once. Beyond that fork fails with EAGAIN.
-        cpu: Processors' worth of time; 0.5 is half of one.
+        memory: Bytes of memory, none of it swapped out. If more is used, the kernel kills processes.
+        pids: Number of processes and threads at the same time. If there are as many, fork fails with EAGAIN.
+        cpu: CPU time per time, in processors; 0.5 is half of one processor.
 
     Raises:
         SpecError: for a value that makes no sense.
@@ -50,7 +50,7 @@ class Limits:
         """Check the values."""
         for name, unit in (("memory", "bytes"), ("pids", "processes")):
             value = getattr(self, name)
-            if value is not None and not (type(value) is int and 0 < value <= _LARGEST):
+            if value is not None and not (type(value) is int and 0 < value <= _MAX_NUMBER):
                 raise SpecError(f"{name}: expected a positive number of {unit}, got {value!r}")
         cpu = self.cpu
         if cpu is not None and not (type(cpu) in (int, float) and 0.01 <= cpu <= 10_000):
@@ -59,10 +59,10 @@ class Limits:
 
 
 def limits_of(wanted: object) -> Limits | None:
-    """Return the limits that a value stands for.
+    """Return limits that are given as `Limits`, as a mapping, or as pairs.
 
     Raises:
-        SpecError: if it stands for none.
+        SpecError: for anything else.
     """
     if wanted is None or isinstance(wanted, Limits):
         return wanted
@@ -79,7 +79,7 @@ def rlimits_of(wanted: object) -> tuple[tuple[str, tuple[int, int]], ...]:
     """Return ``(name, (soft, hard))`` each, in the kernel's order; unlimited is `resource.RLIM_INFINITY`.
 
     Raises:
-        SpecError: for a resource or a limit that is none.
+        SpecError: for an unknown resource, and for a value that is no limit.
     """
     if isinstance(wanted, str | bytes) or not isinstance(wanted, Iterable):
         raise SpecError(f"rlimits: expected names with limits, got {wanted!r}")
@@ -89,7 +89,7 @@ def rlimits_of(wanted: object) -> tuple[tuple[str, tuple[int, int]], ...]:
             case (key, limit):
                 name = _name(key)
                 if name in found:
-                    raise SpecError(f"rlimits: {name} is there twice")
+                    raise SpecError(f"rlimits: {name} is given twice")
                 found[name] = _both(name, limit)
             case _:
                 raise SpecError(f"rlimits: expected a name and a limit, got {pair!r}")
@@ -107,7 +107,7 @@ def _name(key: object) -> str:
 def _both(name: str, limit: object) -> tuple[int, int]:
     both = limit if isinstance(limit, tuple) and len(limit) == 2 else (limit, limit)
     soft, hard = (_number(name, value) for value in both)
-    # Unlimited is a negative number here, and the largest for the kernel.
+    # Unlimited is -1 in Python, and the largest number for the kernel.
     if hard != resource.RLIM_INFINITY and not 0 <= soft <= hard:
         raise SpecError(f"rlimits: {name}: the soft limit is above the hard one")
     return soft, hard
@@ -118,6 +118,6 @@ def _number(name: str, value: object) -> int:
         return resource.RLIM_INFINITY
     if isinstance(value, bool) or not isinstance(value, int):
         raise SpecError(f"rlimits: {name}: expected a number, (soft, hard) or None, got {value!r}")
-    if not 0 <= value <= _LARGEST:
+    if not 0 <= value <= _MAX_NUMBER:
         raise SpecError(f"rlimits: {name}: {value} is out of range")
     return value

@@ -1,8 +1,8 @@
 """What can be mounted in a new mount namespace: frozen, checked, picklable.
 
-Each is mounted by nsbox-init in the order given, after all mounts were made private. A target must be there already;
-nothing is created, so nothing is left. It is looked up in the new root if there is one: symbolic links and ``..``
-cannot lead out of it, and what was found is what is mounted on, even if the path is changed meanwhile (openat2(2),
+nsbox-init mounts them in the order given, after it has made all mounts private. A target must exist; nothing is
+created, so nothing has to be removed. If there is a new root, the target is looked up in it: symbolic links and ``..``
+cannot lead out of it. The mount is made on what was found, even if the path is changed meanwhile (openat2(2),
 RESOLVE_IN_ROOT). Everything is mounted nosuid and nodev; see each class for more.
 """
 
@@ -14,63 +14,62 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from nsbox.errors import SpecError
+from nsbox.spec.paths import StrOrBytesPath, path_of
 
-__all__ = ["Bind", "Mount", "Overlay", "Path", "Proc", "Tmpfs"]
+__all__ = ["Bind", "NewMount", "Overlay", "Proc", "Tmpfs"]
 
-Path: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
-
-_LARGEST_SIZE = 2**63 - 1
+_MAX_SIZE = 2**63 - 1
 _PERMISSIONS = 0o7777
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """What is at `source` is at `target` too (mount(2), MS_BIND).
+    """A file or directory that appears at a second place (mount(2), MS_BIND).
 
     Args:
         source: A file or directory outside. A relative path is relative to the working directory at this moment.
         target: An absolute path to a file or directory, as `source` is.
-        read_only: Whether nothing can be written there; with `recursive`, to no mount below either (mount_setattr(2)).
-        recursive: Whether the mounts below `source` come along. In a user namespace they must.
+        read_only: Whether it is read-only; with `recursive`, all mounts below it as well (mount_setattr(2)).
+        recursive: Whether the mounts below `source` appear as well. In a user namespace this must be True.
         dev: Whether device nodes work there, as for a bind of ``/dev``.
 
     Raises:
-        SpecError: for a path that is none.
+        SpecError: for a value that is no path.
     """
 
-    source: Path
-    target: Path
+    source: StrOrBytesPath
+    target: StrOrBytesPath
     read_only: bool = False
     recursive: bool = True
     dev: bool = False
 
     def __post_init__(self) -> None:
-        """Bring every value into its one form."""
+        """Check the values, and bring each into one form."""
         _put(self, source=_source("source", self.source), target=_target(self.target))
         _check_flags(self, "read_only", "recursive", "dev")
 
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """An empty file system in memory, which ends with the namespace (tmpfs(5)).
+    """An empty file system in memory, which is gone when the namespace ends (tmpfs(5)).
 
     Args:
         target: An absolute path to a directory.
-        size: How many bytes it may hold; by default half of the memory.
+        size: How many bytes it may hold; by default half of the machine's memory.
         mode: The permissions of its root.
 
     Raises:
         SpecError: for a value that makes no sense.
     """
 
-    target: Path
+    target: StrOrBytesPath
     size: int | None = None
     mode: int = 0o1777
 
     def __post_init__(self) -> None:
-        """Bring every value into its one form."""
+        """Check the values, and bring each into one form."""
         _put(self, target=_target(self.target))
-        if self.size is not None and not (_is_number(self.size) and 0 < self.size <= _LARGEST_SIZE):
+        if self.size is not None and not (_is_number(self.size) and 0 < self.size <= _MAX_SIZE):
             # 0 would mean no limit at all.
             raise SpecError(f"size: expected a positive number of bytes, got {self.size!r}")
         if not (_is_number(self.mode) and 0 <= self.mode <= _PERMISSIONS):
@@ -79,25 +78,25 @@ class Tmpfs:
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Directories on top of each other, of which only the upper one is written to (overlayfs, mount(8)).
+    """Several directories merged into one, of which only the upper one is written to (overlayfs, mount(8)).
 
     Args:
         target: An absolute path to a directory.
         lower: The directories that are only read, the topmost first: one or more, or two or more without `upper`.
-        upper: The directory that takes what is written; without it nothing can be.
+        upper: The directory to which changes are written; without it the mount is read-only.
         work: An empty directory on the same file system as `upper`.
 
     Raises:
         SpecError: for a value or a combination that makes no sense.
     """
 
-    target: Path
-    lower: Sequence[Path]
-    upper: Path | None = None
-    work: Path | None = None
+    target: StrOrBytesPath
+    lower: Sequence[StrOrBytesPath]
+    upper: StrOrBytesPath | None = None
+    work: StrOrBytesPath | None = None
 
     def __post_init__(self) -> None:
-        """Bring every value into its one form."""
+        """Check the values, and bring each into one form."""
         if isinstance(self.lower, str | bytes | os.PathLike) or not isinstance(self.lower, Iterable):
             raise SpecError(f"lower: expected directories, got {self.lower!r}")
         _put(
@@ -121,41 +120,32 @@ class Proc:
         target: An absolute path to a directory.
 
     Raises:
-        SpecError: for a path that is none.
+        SpecError: for a value that is no path.
     """
 
-    target: Path
+    target: StrOrBytesPath
 
     def __post_init__(self) -> None:
-        """Bring the value into its one form."""
+        """Check the value, and bring it into one form."""
         _put(self, target=_target(self.target))
 
 
-Mount: TypeAlias = "Bind | Tmpfs | Overlay | Proc"
+NewMount: TypeAlias = "Bind | Tmpfs | Overlay | Proc"
 
 
-def _put(mount: Mount, **values: object) -> None:
+def _put(mount: NewMount, **values: object) -> None:
     for name, value in values.items():
         object.__setattr__(mount, name, value)
 
 
-def _path(argument: str, value: object) -> str:
-    if not isinstance(value, str | bytes | os.PathLike):
-        raise SpecError(f"{argument}: expected a path, got {value!r}")
-    path = os.fsdecode(value)
-    if not path or "\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path
-
-
 def _source(argument: str, value: object) -> str:
-    # Joined, not normalized: after a symbolic link `..` is not what stands before it.
-    path = _path(argument, value)
+    # Joined, not normalized: after a symbolic link, `..` is the parent of the link's target.
+    path = os.fsdecode(path_of(argument, value))
     return path if path.startswith("/") else os.path.join(os.getcwd(), path)
 
 
 def _target(value: object) -> str:
-    path = _path("target", value)
+    path = os.fsdecode(path_of("target", value))
     if not path.startswith("/"):
         raise SpecError(f"target: expected an absolute path, got {path!r}")
     if os.path.normpath(path).strip("/") == "":
@@ -163,7 +153,7 @@ def _target(value: object) -> str:
     return path
 
 
-def _check_flags(mount: Mount, *names: str) -> None:
+def _check_flags(mount: NewMount, *names: str) -> None:
     for name in names:
         if not isinstance(value := getattr(mount, name), bool):
             raise SpecError(f"{name}: expected True or False, got {value!r}")

@@ -1,6 +1,6 @@
 """What the caller asks for, checked before anything is started.
 
-`Spec` is plain frozen data; the Rust core reads it by attribute and turns it into a plan.
+`Spec` is plain frozen data. The Rust core reads its attributes and makes a plan of it.
 """
 
 from __future__ import annotations
@@ -9,54 +9,32 @@ import functools
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Literal, TypeAlias, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.spec.id_maps import IDS, IdRanges, Maps, id_ranges_of, is_id
+from nsbox.spec.joins import joins_of
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import Limits, Rlimits, limits_of, rlimits_of
-from nsbox.spec.mounts import Bind, Mount, Overlay, Proc, Tmpfs
+from nsbox.spec.mounts import Bind, NewMount, Overlay, Proc, Tmpfs
+from nsbox.spec.paths import path_of
 
-__all__ = ["IdRange", "IdRanges", "Maps", "Options", "Spec", "box_spec", "spec_of"]
-
-
-IdRange: TypeAlias = "tuple[int, int, int]"
-"""``(inside, outside, count)``, the fields of a line of uid_map (user_namespaces(7))."""
-
-IdRanges: TypeAlias = "Sequence[IdRange] | Literal['auto', 'subids', 'all']"
-"""Ranges, or a word of unshare(1) for them: ``"auto"`` is the caller's line of subuid(5) or subgid(5), from 0 on
-inside; ``"subids"`` the same line with the ids as they are; ``"all"`` is every id the caller can name, as it is, which
-takes privileges."""
+__all__ = ["Options", "Spec", "box_spec", "spec_of"]
 
 _PROPAGATIONS = ("private", "shared", "slave", "unchanged")
-_LARGEST_ID = 2**32 - 2
-_RANGE_WORDS = ("auto", "subids", "all")
-_MOST_RANGES = 340
 _PID_MAX = range(301, 2**22 + 1)
-_LONGEST_NAME = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Maps:
-    """How the ids inside a user namespace stand for ids outside; `None` is the caller's own id.
-
-    A word instead of a range is not resolved yet; the core does not take it.
-    """
-
-    auto: bool = True
-    users: tuple[tuple[int | None, int | None, int] | str, ...] = ()
-    groups: tuple[tuple[int | None, int | None, int] | str, ...] = ()
+_MAX_NAME_BYTES = 64
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments of `Spec` but for `unshare`, for the functions that pass them on."""
+    """The keyword arguments of `Spec` except `unshare`, for functions that pass them on."""
 
     fork: bool
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
     root: str | bytes | os.PathLike[str] | None
-    mounts: Sequence[Mount]
+    mounts: Sequence[NewMount]
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
     map_current_user: bool
@@ -80,14 +58,14 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Which namespaces are new, and how they are set up. Frozen, comparable and picklable.
+    """Which namespaces are created, and how they are set up. Frozen, comparable and picklable.
 
     The options are spelled as the long options of unshare(1).
 
     Args:
         unshare: The new namespaces; see `Namespaces` for the forms. By default mount, ipc and pid.
-        fork: False starts the payload in the process that unshared, as unshare(1) does without ``--fork``: a new PID
-            namespace is then for its children only.
+        fork: False starts the payload in the process that called unshare(2), as unshare(1) does without ``--fork``:
+            then only its children are in a new PID namespace.
         init: Whether nsbox-init is the payload's parent inside: it reaps orphans, forwards signals, and is PID 1 of
             a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
         mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
@@ -95,31 +73,31 @@ class Spec:
             are looked up in it, and the working directory is its root unless ``cwd`` says otherwise.
         mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
             mount namespace.
-        propagation: What happens to all mounts first: ``"private"``, ``"slave"``, ``"shared"`` or ``"unchanged"``
-            (mount_namespaces(7)).
+        propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
+            ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
-            namespace and no other map is given, and adds one when the caller lacks CAP_SYS_ADMIN.
+            namespace and no other map is given, and adds a user namespace when the caller has no CAP_SYS_ADMIN.
         map_current_user: Map the caller's user and group to themselves.
         map_user: Map the caller's user to this id.
         map_group: Map the caller's group to this id.
-        map_users: Ranges ``(inside, outside, count)`` for uid_map, or a word for them; see `IdRanges`. They make room
-            for the id that another option maps. Where the caller may not write them, newuidmap(1) does.
+        map_users: Ranges ``(inside, outside, count)`` for uid_map, or a word for them; see `IdRanges`. An id that
+            another option maps is taken out of them. Where the caller may not write them, newuidmap(1) does.
         map_groups: The same for gid_map and newgidmap(1).
         setgroups: ``"allow"`` or ``"deny"``; see user_namespaces(7).
         hostname: The host name in a new UTS namespace.
         domainname: The NIS domain name in a new UTS namespace.
         pid_max: One more than the highest PID of a new PID namespace, at least 301 (proc_sys_kernel(5), Linux 6.14).
-        loopback: Whether the loopback interface of a new network namespace is brought up; by default it is.
+        loopback: Whether the loopback interface of a new network namespace is brought up; by default True.
         boottime: Seconds added to CLOCK_BOOTTIME in a new time namespace (time_namespaces(7)).
         monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
         keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
         no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
         rlimits: Limits of getrlimit(2) for the program and each of its children: ``{"nofile": 64, "cpu": (1, 2)}``; see
-            `Rlimits`. Above the caller's own hard limits they take CAP_SYS_RESOURCE.
-        limits: Limits for the program and all it starts together, by a cgroup: `Limits`, or a mapping of its arguments.
-            They take a cgroup of version 2 that the caller may change.
-        join: Namespaces that exist already and are joined first, so that the new ones are made inside of them: a
-            `Join`, a target as in `Join`, a pair ``(target, kinds)``, or a list of these.
+            `Rlimits`. To raise a hard limit of the caller takes CAP_SYS_RESOURCE.
+        limits: Limits for the program and everything it starts together, by a cgroup: `Limits`, or a mapping of its
+            arguments. They take a cgroup of version 2 that the caller may change.
+        join: Existing namespaces that are joined first, so that the new ones are made inside of them: a `Join`, a
+            target as in `Join`, a pair ``(target, kinds)``, or a list of these.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -130,7 +108,7 @@ class Spec:
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
     root: str | bytes | os.PathLike[str] | None = None
-    mounts: Sequence[Mount] = ()
+    mounts: Sequence[NewMount] = ()
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
     map_current_user: bool = False
@@ -153,43 +131,39 @@ class Spec:
     maps: Maps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Bring every value into its one form, then look for contradictions."""
+        """Bring every value into one form, then check the combination."""
         put = object.__setattr__
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
-        put(self, "mount_proc", _path("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
-        put(self, "root", _path("root", self.root))
+        put(self, "mount_proc", _directory("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
+        put(self, "root", _directory("root", self.root))
         put(self, "mounts", _mounts(self.mounts))
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
         put(self, "monotonic", _offset("monotonic", self.monotonic))
-        put(self, "map_users", _ranges("map_users", self.map_users))
-        put(self, "map_groups", _ranges("map_groups", self.map_groups))
+        put(self, "map_users", id_ranges_of("map_users", self.map_users))
+        put(self, "map_groups", id_ranges_of("map_groups", self.map_groups))
         put(self, "rlimits", rlimits_of(self.rlimits))
         put(self, "limits", limits_of(self.limits))
-        if self.join is not None:
-            # The readers of handles and targets import what is defined here.
-            from nsbox.spec.joins import joins_of  # noqa: PLC0415
-
-            put(self, "join", joins_of(self.join) or None)
+        put(self, "join", joins_of(self.join) or None)
         put(self, "maps", self._maps())
         self._check()
 
     @functools.cached_property
-    def _read(self) -> _core.SpecRead:
-        """The same in the core's form, which the core takes from here."""
+    def _core_spec(self) -> _core.SpecRead:
+        """The core's copy, which the core takes from this attribute."""
         return _core.SpecRead(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be made again."""
-        return {name: value for name, value in self.__dict__.items() if name != "_read"}
+        """Leave out the core's copy, which is made again when it is needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_core_spec"}
 
     def _maps(self) -> Maps:
         for name in ("map_user", "map_group"):
             value = getattr(self, name)
-            if value is not None and not _is_id(value):
-                raise SpecError(f"{name}: expected an id from 0 to {_LARGEST_ID}, got {value!r}")
+            if value is not None and not is_id(value):
+                raise SpecError(f"{name}: expected an id from 0 to {IDS[-1]}, got {value!r}")
         if not isinstance(self.map_root_user, bool) and self.map_root_user != "auto":
             raise SpecError(f"map_root_user: expected True, False or 'auto', got {self.map_root_user!r}")
         same = [name for name in ("map_root_user", "map_current_user") if getattr(self, name) is True]
@@ -248,31 +222,31 @@ class Spec:
 
 
 @functools.lru_cache(maxsize=64, typed=True)
-def _remembered(**options: Any) -> Spec:
+def _cached(**options: Any) -> Spec:
     return Spec(**options)
 
 
 def spec_of(unshare: Namespaces, options: Options) -> Spec:
-    """Return the `Spec` with these options: a checked one is remembered, since most callers ask for few different."""
+    """Return the `Spec` with these options. Checked ones are cached, as most callers use few different ones."""
     if options.get("join") is not None:
-        # It would keep alive what is joined.
+        # A cached one would keep alive what is joined.
         return Spec(unshare=unshare, **options)
     hashable = {
         name: tuple(value.items()) if isinstance(value, dict) else tuple(value) if isinstance(value, list) else value
         for name, value in options.items()
     }
     try:
-        return _remembered(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
+        return _cached(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
     except TypeError:
-        # Something unhashable, such as a set of namespaces; or no option at all, which this says as well.
+        # An unhashable value, such as a set of namespaces; or an unknown option, for which this raises TypeError again.
         return Spec(unshare=unshare, **options)
 
 
 def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
-    """Return what was asked for by a `Spec` or by options, if it can be a box.
+    """Return the `Spec` of a box, given as such or by options.
 
     Raises:
-        SpecError: when it cannot.
+        SpecError: when a box cannot be made of it.
     """
     if spec is None:
         spec = spec_of(unshare, options)
@@ -285,22 +259,11 @@ def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
     return spec
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ID
+def _directory(argument: str, value: object) -> bytes | None:
+    return None if value is None or value is False else path_of(argument, value, "a path, True or False")
 
 
-def _path(argument: str, value: object) -> bytes | None:
-    if value is None or value is False:
-        return None
-    if not isinstance(value, str | bytes | os.PathLike):
-        raise SpecError(f"{argument}: expected a path or a truth value, got {value!r}")
-    path = os.fsencode(value)
-    if not path or b"\0" in path:
-        raise SpecError(f"{argument}: {value!r} is no path")
-    return path
-
-
-def _mounts(value: object) -> tuple[Mount, ...]:
+def _mounts(value: object) -> tuple[NewMount, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise SpecError(f"mounts: expected Bind, Tmpfs, Overlay and Proc, got {value!r}")
     mounts = tuple(value)
@@ -316,8 +279,8 @@ def _name(argument: str, value: object) -> bytes | None:
     if not isinstance(value, str | bytes):
         raise SpecError(f"{argument}: expected a name, got {value!r}")
     name = os.fsencode(value)
-    if b"\0" in name or len(name) > _LONGEST_NAME:
-        raise SpecError(f"{argument}: expected at most {_LONGEST_NAME} bytes without NUL, got {value!r}")
+    if b"\0" in name or len(name) > _MAX_NAME_BYTES:
+        raise SpecError(f"{argument}: expected at most {_MAX_NAME_BYTES} bytes without NUL, got {value!r}")
     return name
 
 
@@ -331,33 +294,3 @@ def _offset(argument: str, value: object) -> tuple[int, int] | None:
             seconds, nanoseconds = divmod(round(value * 10**9), 10**9)
             return seconds, nanoseconds
     raise SpecError(f"{argument}: expected seconds, or (seconds, nanoseconds), got {value!r}")
-
-
-def _ranges(argument: str, value: object) -> IdRanges:
-    if isinstance(value, str) and value in _RANGE_WORDS:
-        return cast("Literal['auto', 'subids', 'all']", value)
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        words = ", ".join(map(repr, _RANGE_WORDS))
-        raise SpecError(f"{argument}: expected ranges (inside, outside, count), or one of {words}, got {value!r}")
-    ranges: list[IdRange] = []
-    for item in value:
-        match item:
-            case (int(inside), int(outside), int(count)) if all(map(_is_id, (inside, outside, count - 1))):
-                ranges.append((inside, outside, count))
-            case _:
-                raise SpecError(f"{argument}: {item!r} is no range (inside, outside, count)")
-    _check_ranges(argument, ranges)
-    return tuple(ranges)
-
-
-def _check_ranges(argument: str, ranges: list[IdRange]) -> None:
-    """The kernel says the same in one number, EINVAL (user_namespaces(7))."""
-    if len(ranges) > _MOST_RANGES:
-        raise SpecError(f"{argument}: the kernel takes {_MOST_RANGES} ranges, not {len(ranges)}")
-    for side in (0, 1):
-        runs = sorted((item[side], item[2]) for item in ranges)
-        if any(first + count > _LARGEST_ID + 1 for first, count in runs):
-            raise SpecError(f"{argument}: the largest id is {_LARGEST_ID}")
-        for (first, count), (following, _) in pairwise(runs):
-            if first + count > following:
-                raise SpecError(f"{argument}: {('inside', 'outside')[side]}, {following} is in two ranges")

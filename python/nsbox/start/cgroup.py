@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from nsbox import _core
 from nsbox.errors import UnsupportedError
+from nsbox.records.mounts import parse
 from nsbox.spec.limits import Limits
 
 __all__ = ["Hierarchy", "make", "settings"]
@@ -53,18 +54,17 @@ class Hierarchy:
         try:
             with open(f"{process}/cgroup") as file:
                 own = [line.rstrip("\n").split(":", 2) for line in file]
-            with open(f"{viewer or process}/mountinfo") as file:
-                mounts = [line.split() for line in file]
+            with open(f"{viewer or process}/mountinfo", "rb") as mountinfo:
+                mounts = parse(mountinfo.read())
         except OSError as error:
             raise UnsupportedError(f"limits: the cgroups of this process cannot be read: {error}") from None
         first = {name: path for _, names, path in own for name in names.split(",") if name}
         path = next((path for _, names, path in own if not names), None)
-        for fields in mounts:
-            root, top = fields[3], fields[4]
-            if fields[fields.index("-") + 1] == "cgroup2" and path is not None and not path.startswith("/.."):
-                below = os.path.relpath(path, root)
+        for mount in mounts:
+            if mount.fstype == "cgroup2" and path is not None and not path.startswith("/.."):
+                below = os.path.relpath(path, mount.root)
                 if not below.startswith(".."):
-                    return cls(os.path.normpath(f"{top}/{below}"), top, first)
+                    return cls(os.path.normpath(f"{mount.point}/{below}"), mount.point, first)
         return cls(None, "", first)
 
     def place(self, needed: frozenset[str]) -> str:

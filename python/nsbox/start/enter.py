@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import Any
 
-from nsbox.spec.joins import Join, Target
+from nsbox.spec.joins import Join, JoinTarget
 from nsbox.spec.kinds import Namespaces
 from nsbox.start.run import run
 
@@ -14,7 +14,7 @@ __all__ = ["enter"]
 
 
 def enter(
-    target: Target,
+    target: JoinTarget,
     kinds: Namespaces | None,
     *args: Any,
     root: bool | str | bytes | os.PathLike[str] = False,

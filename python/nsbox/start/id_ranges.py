@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nsbox.errors import SpecError, UnsupportedError
-from nsbox.spec.spec import IdRange, Spec
+from nsbox.spec.id_maps import IdRange, parse_id_map
+from nsbox.spec.spec import Spec
 
-__all__ = ["resolve", "stands_for"]
+__all__ = ["resolve", "resolved_ranges"]
 
 # What is granted to whom (subuid(5), subgid(5)), and what this process itself can name (user_namespaces(7)).
 _GRANTS = {"map_users": "/etc/subuid", "map_groups": "/etc/subgid"}
@@ -34,27 +37,28 @@ def resolve(spec: Spec, *, nested: bool = False) -> Spec:
     if nested:
         option, word = next(iter(words.items()))
         raise SpecError(f"{option}: {word!r} stands for ids of the caller, not of a box; give ranges")
-    changes: Any = {option: stands_for(option, word) for option, word in words.items()}
+    changes: Any = {option: resolved_ranges(option, [word]) for option, word in words.items()}
     return replace(spec, **changes)
 
 
-def stands_for(option: str, word: str) -> tuple[IdRange, ...]:
-    """Return the ranges of the caller that a word stands for.
+def resolved_ranges(option: str, wanted: Iterable[IdRange | str]) -> tuple[IdRange, ...]:
+    """Return ranges, with those of the caller in place of words.
 
     Args:
         option: ``"map_users"`` or ``"map_groups"``.
-        word: See `nsbox.spec.spec.IdRanges`.
+        wanted: Ranges and words; see `nsbox.spec.id_maps.IdRanges`.
 
     Raises:
         UnsupportedError: when nothing is granted to the caller.
     """
-    return _all(option) if word == "all" else _granted(option, word)
+    return tuple(found for part in wanted for found in (_stands_for(option, part) if isinstance(part, str) else [part]))
 
 
-def _all(option: str) -> tuple[IdRange, ...]:
-    with open(_OWN_MAPS[option]) as file:
-        lines = [tuple(map(int, line.split())) for line in file]
-    return tuple((inside, inside, count) for inside, _, count in lines)
+def _stands_for(option: str, word: str) -> tuple[IdRange, ...]:
+    if word == "all":
+        own_map = parse_id_map(Path(_OWN_MAPS[option]).read_text())
+        return tuple((inside, inside, count) for inside, _, count in own_map)
+    return _granted(option, word)
 
 
 def _granted(option: str, word: str) -> tuple[IdRange, ...]:

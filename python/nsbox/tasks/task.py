@@ -17,6 +17,7 @@ from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
 from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
 from nsbox.remote.pool import start_python
+from nsbox.spec.capabilities import has_capability
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import Spec
 from nsbox.tasks.forkserver import END, ORDER
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkServer", "Task"]
 
-_CAP_SYS_ADMIN = 1 << 21
 _LAST_WAIT = 5.0
 
 
@@ -99,7 +99,7 @@ def _surroundings() -> Spec:
     Without privilege it also has a user namespace. For user namespaces below that one, its init writes the maps through
     a proc that it makes, which takes a mount namespace of its own; mounts of the machine still arrive there.
     """
-    if _core.facts().effective & _CAP_SYS_ADMIN:
+    if has_capability(_core.facts().effective, "CAP_SYS_ADMIN"):
         return Spec(unshare="p")
     return Spec(unshare="mp", propagation="slave")
 

@@ -11,7 +11,6 @@ all that the child starts, and ends with the caller, of whose process it holds a
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import json
@@ -28,13 +27,13 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from nsbox import raw
 from nsbox.errors import NsboxError
 from nsbox.spec.kinds import KINDS
+from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
 if TYPE_CHECKING:
     from nsbox.box.box import Box
 
 __all__ = ["Within"]
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _WHERE = signal.SIGRTMAX - 1
 """The signal on which the child writes down where it is."""
 _WHERE_GRACE = 0.3
@@ -161,7 +160,7 @@ class _Keeper:
             _close(*others)
             # What the caller left unreferenced is not this process's business.
             gc.freeze()
-            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
             self.enter("user", "pid")
             child = _fork()
             if child == 0:
@@ -193,8 +192,8 @@ class _Keeper:
             with contextlib.suppress(OSError):
                 os.chdir(directory)
             # Both are lost when capabilities are gained (prctl(2)), as by entering a user namespace.
-            _prctl(_PR_SET_DUMPABLE, 1)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_DUMPABLE, 1)
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         except OSError as error:
             self.say(f"{error.strerror} ({error.filename or 'in the child'})")
             os._exit(status)
@@ -258,9 +257,3 @@ def _fork() -> int:
 def _close(*fds: int) -> None:
     for fd in fds:
         os.close(fd)
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error), f"prctl({option}, {value})")

@@ -1,1 +1,1 @@
-"""How the records look: pure functions from what was read to text. Nothing here reads or writes anything."""
+"""Text, HTML and SVG made from records, by pure functions. Nothing here reads the machine."""

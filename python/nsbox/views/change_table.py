@@ -1,4 +1,4 @@
-"""What came, went and changed, line by line."""
+"""The table of differences between two snapshots: what came, went and changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nsbox.records.processes import command
 from nsbox.views import grid
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import NamespaceIds, Process
 
-__all__ = ["html", "ipc_object", "is_colored", "mount", "text"]
+__all__ = ["Differences", "html", "ipc_object", "is_colored", "mount", "text"]
 
 _COLUMNS = (grid.Column(" "), grid.Column("WHAT"), grid.Column("WHICH"), grid.Column("", cut=True))
-# A column is as wide as its head, also where that is not shown.
+# A column is at least as wide as its heading, even if headings are not shown.
 _BARE = tuple(replace(column, name="") for column in _COLUMNS)
 _COLOURS = {"+": GREEN, "-": RED, "~": AMBER}
 _ESCAPES = {"+": "\033[32m", "-": "\033[31m", "~": "\033[33m"}
@@ -32,41 +32,22 @@ _NOTHING = "nothing changed"
 
 
 def is_colored() -> bool:
-    """Tell whether standard output takes colours, and the user wants them (no-color.org)."""
+    """Return whether standard output is a terminal, and the user has not set NO_COLOR (no-color.org)."""
     return not os.environ.get("NO_COLOR") and sys.stdout.isatty()
 
 
-class Differences(Protocol):
-    """What became of everything between two moments."""
+class Differences(NamedTuple):
+    """The attributes of `nsbox.Diff` that are shown; they are described there."""
 
-    @property
-    def processes(self) -> Changes[Process]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def namespaces(self) -> Changes[NamespaceRecord]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def mounts(self) -> Changes[Mount]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def ipc(self) -> Changes[IpcObject]:
-        """See `nsbox.Diff`."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """See `nsbox.Diff`."""
-        ...
+    processes: Changes[Process]
+    namespaces: Changes[NamespaceRecord]
+    mounts: Changes[Mount]
+    ipc: Changes[IpcObject]
+    notes: Sequence[str]
 
 
 def text(diff: Differences, *, width: int | None, color: bool) -> str:
-    """Return a line for everything that is different."""
+    """Return a line for each difference."""
     lines = grid.human(_BARE, list(_rows(diff)), width=width, headings=False).split("\n")
     lines = [_colored(line.rstrip()) if color else line.rstrip() for line in lines if line] or [_NOTHING]
     return "\n".join([*lines, *_notes(diff)])
@@ -118,13 +99,13 @@ def _namespace(namespace: NamespaceRecord) -> tuple[str, str]:
 
 
 def mount(mount: Mount) -> str:
-    """Say what is mounted."""
+    """Return what is mounted: its source, type and propagation."""
     root = "" if mount.root == "/" else f"{mount.root} of "
     return f"{root}{mount.source or 'none'} ({mount.fstype}; {','.join(mount.propagation) or 'private'})"
 
 
 def ipc_object(one: IpcObject) -> tuple[str, str]:
-    """Say which one it is, and how big."""
+    """Return which object it is, and its key and size."""
     which = f"{one.kind} /{one.name}" if one.name is not None else f"{one.kind} {one.id}"
     size = "" if one.size is None else f"{one.size} bytes"
     key = "" if one.key is None else f"key 0x{one.key:08x}"

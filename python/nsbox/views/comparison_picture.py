@@ -1,4 +1,4 @@
-"""Inside and outside side by side, as a picture: the same process on both sides is on the same line."""
+"""The picture of a comparison: inside and outside side by side, each process on one line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nsbox.views.blocks import ROW, Word
 from nsbox.views.grid import safe
+from nsbox.views.layout import ROW, Label
 from nsbox.views.legend import Legend
-from nsbox.views.palette import GREY, INK, KINDS, LINE, PAPER, SLATE
+from nsbox.views.palette import GREY, INK, KIND_STYLES, LINE, PAPER, SLATE
 from nsbox.views.svg import MONO, SANS, Sheet
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ _MARGIN = 16
 _STEP = 26
 _GAP = 8
 _BETWEEN = 90
-_MOST = 60
-_MOST_ABOVE = 6
-_LONGEST_NAME = 32
-_CHIP = 17
+_MAX_PROCESSES = 60
+_MAX_ANCESTORS = 6
+_MAX_NAME_LENGTH = 32
+_CHIP_HEIGHT = 17
 _OUTLINE = 4
-_DEEPEST = 12
+_MAX_DEPTH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class _Line:
     """A process on its line.
 
     Attributes:
-        outside: As it is seen outside.
-        inside: As it is seen inside; None if it is not.
-        depth: How deep it is in the tree outside.
-        parent: On which line its parent is, if that is there.
+        outside: The process as it is seen outside.
+        inside: The process as it is seen inside; None if it is not.
+        depth: Its depth in the tree outside.
+        parent: The number of its parent's line; None if the parent is not shown.
     """
 
     outside: Process
@@ -52,19 +52,21 @@ def picture(comparison: Compared) -> str:
     lines, hidden = _lines(comparison)
     first = next((number for number, line in enumerate(lines) if line.inside is not None), len(lines))
     base = min((line.depth for line in lines if line.inside is not None), default=0)
-    own = [kind for kind in KINDS if kind in comparison.own]
+    own = [kind for kind in KIND_STYLES if kind in comparison.own]
     names = {kind: f"{kind} {getattr(comparison.inside, kind)}" for kind in own}
-    chips = _wrapped([Word(name, 11, KINDS[kind].colour, bold=True, pill="full") for kind, name in names.items()])
+    chips = _wrapped(
+        [Label(name, 11, KIND_STYLES[kind].colour, bold=True, pill="full") for kind, name in names.items()]
+    )
     edge = _OUTLINE * max(len(own) - 1, 0) + 10
-    # Above the first line inside there is the head of the box, which the lines outside leave room for.
-    head = edge + len(chips) * (_CHIP + 3) + 6
+    # The head of the box is above the first line inside; the lines outside leave room for it.
+    head = edge + len(chips) * (_CHIP_HEIGHT + 3) + 6
     above = max(first * ROW, head)
     top = _MARGIN + 24
     middles = [top + above + (number - first + 0.5) * ROW for number in range(len(lines))]
-    left = max((line.depth * _STEP + _wide(_words(line.outside)) for line in lines), default=0)
+    left = max((line.depth * _STEP + _width(_labels(line.outside)) for line in lines), default=0)
     right = _MARGIN + left + _BETWEEN
     inner = max(
-        [(line.depth - base) * _STEP + _wide(_words(line.inside, inside=True)) for line in lines if line.inside]
+        [(line.depth - base) * _STEP + _width(_labels(line.inside, inside=True)) for line in lines if line.inside]
         + [sum(chip.width + 5 for chip in row) for row in chips] + [160]
     )  # fmt: skip
     bottom = top + above + (len(lines) - first) * ROW
@@ -76,20 +78,20 @@ def picture(comparison: Compared) -> str:
     for row in chips:
         x = right + edge
         for chip in row:
-            chip.draw(sheet, x, y + _CHIP / 2, _CHIP)
+            chip.draw(sheet, x, y + _CHIP_HEIGHT / 2, _CHIP_HEIGHT)
             x += chip.width + 5
-        y += _CHIP + 3
+        y += _CHIP_HEIGHT + 3
     for line, middle in zip(lines, middles, strict=True):
         x = _MARGIN + line.depth * _STEP
         _stem(sheet, lines, middles, line, middle, _MARGIN)
-        end = _draw(sheet, _words(line.outside), x, middle)
+        end = _draw(sheet, _labels(line.outside), x, middle)
         if line.inside is not None:
             start = right + edge + (line.depth - base) * _STEP
             sheet.path(f"M{end + 6:g} {middle:g}H{start - 4:g}", stroke=LINE, stroke_width=1, dashes="2 3")
             parent = lines[line.parent] if line.parent is not None else None
             if parent is not None and parent.inside is not None:
                 _stem(sheet, lines, middles, line, middle, right + edge - base * _STEP)
-            _draw(sheet, _words(line.inside, inside=True), start, middle)
+            _draw(sheet, _labels(line.inside, inside=True), start, middle)
     end = bottom + edge + _GAP
     if hidden:
         sheet.text(_MARGIN, end + 8, hidden, size=11.5, fill=GREY, family=SANS)
@@ -104,7 +106,7 @@ def picture(comparison: Compared) -> str:
 
 
 def _lines(comparison: Compared) -> tuple[list[_Line], str]:
-    """Put the processes of both sides into the order of the tree, below those above them outside."""
+    """Return the lines, in the order of the tree and below their ancestors outside; and a note on what is not shown."""
     inside = {outer.pid: inner for outer, inner in comparison.pairs}
     everything = {one.pid: one for one in (*comparison.others, *(outer for outer, _ in comparison.pairs))}
     children: dict[int, list[Process]] = {}
@@ -119,10 +121,10 @@ def _lines(comparison: Compared) -> tuple[list[_Line], str]:
     lines = [_Line(process, None, depth, depth - 1 if depth else None) for depth, process in enumerate(chain)]
     at = {line.outside.pid: number for number, line in enumerate(lines)}
     for process, depth in _downwards(tops, children, len(lines)):
-        if len(lines) - len(chain) == _MOST:
+        if len(lines) - len(chain) == _MAX_PROCESSES:
             break
         at[process.pid] = len(lines)
-        lines.append(_Line(process, inside[process.pid], min(depth, _DEEPEST), at.get(process.ppid)))
+        lines.append(_Line(process, inside[process.pid], min(depth, _MAX_DEPTH), at.get(process.ppid)))
     hidden = len(inside) - (len(lines) - len(chain))
     parts = [f"{len(comparison.others) - len(chain)} more are only seen outside"] * (
         len(comparison.others) > len(chain)
@@ -132,10 +134,10 @@ def _lines(comparison: Compared) -> tuple[list[_Line], str]:
 
 
 def _chain_above(tops: Sequence[Process], everything: Mapping[int, Process]) -> list[Process]:
-    """Return the nearest ancestors of the first process inside, the uppermost first."""
+    """Return the nearest ancestors of the first process inside, the topmost first."""
     chain: list[Process] = []
     process = everything.get(tops[0].ppid) if tops else None
-    while process is not None and process not in chain and len(chain) < _MOST_ABOVE:
+    while process is not None and process not in chain and len(chain) < _MAX_ANCESTORS:
         chain.append(process)
         process = everything.get(process.ppid)
     return chain[::-1]
@@ -151,38 +153,38 @@ def _downwards(
         waiting.extend((child, depth + 1) for child in reversed(children.get(process.pid, ())))
 
 
-def _words(process: Process | None, *, inside: bool = False) -> list[Word]:
+def _labels(process: Process | None, *, inside: bool = False) -> list[Label]:
     if process is None:
         return []
     over = process.state in "ZX"
     name = safe(process.comm.decode("utf-8", "surrogateescape"))
-    name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-    colour = KINDS["pid"].colour if inside else SLATE
-    words = [
-        Word(str(process.pid), 12, colour, bold=True, pill="hollow" if over else "full"),
-        Word(name or '""', 13, GREY if over else INK, MONO, bold=True),
+    name = name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"
+    colour = KIND_STYLES["pid"].colour if inside else SLATE
+    labels = [
+        Label(str(process.pid), 12, colour, bold=True, pill="hollow" if over else "full"),
+        Label(name or '""', 13, GREY if over else INK, MONO, bold=True),
     ]
     if inside and process.pid == 1:
-        words.append(Word("init", 11, KINDS["pid"].colour, bold=True))
-    return [*words, Word("zombie")] if over else words
+        labels.append(Label("init", 11, KIND_STYLES["pid"].colour, bold=True))
+    return [*labels, Label("zombie")] if over else labels
 
 
-def _wide(words: Sequence[Word]) -> float:
-    return sum(word.width + _GAP for word in words) - _GAP
+def _width(labels: Sequence[Label]) -> float:
+    return sum(label.width + _GAP for label in labels) - _GAP
 
 
-def _draw(sheet: Sheet, words: Sequence[Word], x: float, middle: float) -> float:
-    """Draw words; return where they end."""
-    for word in words:
-        word.draw(sheet, x, middle)
-        x += word.width + _GAP
+def _draw(sheet: Sheet, labels: Sequence[Label], x: float, middle: float) -> float:
+    """Draw labels side by side; return the right end of the last one."""
+    for label in labels:
+        label.draw(sheet, x, middle)
+        x += label.width + _GAP
     return x - _GAP
 
 
 def _stem(
     sheet: Sheet, lines: Sequence[_Line], middles: Sequence[float], line: _Line, middle: float, left: float
 ) -> None:
-    """Draw the line from a parent to a process."""
+    """Draw the line from the parent of a process to the process."""
     if line.parent is None:
         return
     trunk = left + lines[line.parent].depth * _STEP + 13
@@ -197,17 +199,17 @@ def _box(sheet: Sheet, own: Sequence[str], x: float, y: float, width: float, hei
         inset = 1 + _OUTLINE * number
         sheet.rect(
             x + inset, y + inset, width - 2 * inset, height - 2 * inset, radius=max(10 - 2 * number, 3),
-            fill="none" if number else PAPER, stroke=KINDS[kind].colour, stroke_width=2,
+            fill="none" if number else PAPER, stroke=KIND_STYLES[kind].colour, stroke_width=2,
         )  # fmt: skip
     if own:
-        inset, colour = _OUTLINE * len(own), KINDS[own[-1]].colour
+        inset, colour = _OUTLINE * len(own), KIND_STYLES[own[-1]].colour
         sheet.rect(x + inset, y + inset, width - 2 * inset, height - 2 * inset, radius=4, fill=colour, opacity=0.07)
 
 
-def _wrapped(chips: Sequence[Word]) -> list[list[Word]]:
-    rows: list[list[Word]] = []
+def _wrapped(chips: Sequence[Label]) -> list[list[Label]]:
+    rows: list[list[Label]] = []
     for chip in chips:
-        if not rows or sum(word.width + 5 for word in [*rows[-1], chip]) > 400:
+        if not rows or sum(label.width + 5 for label in [*rows[-1], chip]) > 400:
             rows.append([])
         rows[-1].append(chip)
     return rows

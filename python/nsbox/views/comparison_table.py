@@ -1,4 +1,4 @@
-"""Inside and outside side by side, as tables."""
+"""The tables of a comparison: inside and outside side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nsbox.records.processes import command
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.change_table import ipc_object, mount
-from nsbox.views.palette import KINDS
+from nsbox.views.palette import KIND_STYLES
 
 if TYPE_CHECKING:
     from nsbox.records.comparison import Compared
@@ -41,7 +41,7 @@ def text(comparison: Compared, *, width: int | None) -> str:
 
 def html(comparison: Compared) -> str:
     """Return the tables as HTML."""
-    colours = {"NAMESPACE": {kind: colour for kind, (colour, _) in KINDS.items() if kind in comparison.own}}
+    colours = {"NAMESPACE": {kind: colour for kind, (colour, _) in KIND_STYLES.items() if kind in comparison.own}}
     return "\n".join(
         _html.table(columns, rows, colours=colours, notes=[note] if note else [])
         for columns, rows, note in _parts(comparison)

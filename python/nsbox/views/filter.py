@@ -1,13 +1,13 @@
-"""Expressions that choose rows of a table by its columns, as scols-filter(5) of util-linux has them.
+"""Expressions that select rows of a table by its columns, as in scols-filter(5) of util-linux.
 
     expression   either of: value; (e); !e, not e; e && e, e and e; e || e, e or e; value OPERATOR value
     value        a column, a number with or without K, M, G, ..., a text in quotes, true or false
     OPERATOR     == eq, != ne, < lt, <= le, > gt, >= ge; =~ and !~ with a regular expression in quotes
 
-A value alone is true when it is neither empty nor 0. ``or`` binds loosest, then ``and``, then ``not``. Where one side
-is a column, it is compared as what the other side is. Nothing compares with a number that is not there.
+A value alone is true when it is neither empty nor 0. ``not`` binds strongest, then ``and``, then ``or``. A column is
+compared as the type of the other side. A comparison with a missing number is false.
 
-What is different: regular expressions are those of Python (`re`).
+One thing differs from util-linux: regular expressions are those of Python (`re`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_ALIKE = {"&&": "and", "||": "or", "!": "not", "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+_SYNONYMS = {"&&": "and", "||": "or", "!": "not", "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
@@ -49,7 +49,7 @@ class _Column:
     is_number: bool
 
     def read(self, cells: Cells, kind: type) -> _Literal | None:
-        """Its value as another type; None if it has none, or none of that type."""
+        """Return its value as this type; None if it is missing, or cannot be converted."""
         text = cells[self.name]
         if text is None or kind is str:
             return text
@@ -64,19 +64,19 @@ class Filter:
     """An expression.
 
     Attributes:
-        columns: The columns it needs.
+        columns: The columns that occur in it.
     """
 
     def __init__(self, text: str, columns: Collection[str], numbers: Collection[str]) -> None:
-        """Understand it.
+        """Parse the expression.
 
         Args:
             text: The expression.
             columns: The names of the columns, in upper case.
-            numbers: Those of them that hold numbers.
+            numbers: The columns that hold numbers.
 
         Raises:
-            SpecError: when it cannot be understood, saying where.
+            SpecError: for a syntax error, with its place.
         """
         self._text, self._known, self._numbers = text, columns, numbers
         self.columns: set[str] = set()
@@ -87,7 +87,7 @@ class Filter:
             raise self._error("the end was expected")
 
     def matches(self, cells: Cells) -> bool:
-        """Return whether a row is meant, by the cells of the columns that are needed."""
+        """Return whether a row is selected, by the cells of the columns in `columns`."""
         return self._test(cells)
 
     def _scan(self) -> Iterator[tuple[int, str, str]]:
@@ -102,7 +102,7 @@ class Filter:
             elif found["double"] is not None or found["single"] is not None:
                 yield position, "text", found[kind].strip()
             else:
-                word = _ALIKE.get(found[kind], found[kind])
+                word = _SYNONYMS.get(found[kind], found[kind])
                 yield position, "sign" if word.lower() in _WORDS or kind == "sign" else "word", word
             position = found.end()
 
@@ -111,8 +111,8 @@ class Filter:
         return SpecError(f'failed to parse "{self._text}": {problem}, at {rest!r}' if rest else
                          f'failed to parse "{self._text}": it ends too early')  # fmt: skip
 
-    def _takes(self, *signs: str) -> str:
-        """Go over one of these signs, if it is the next."""
+    def _accept(self, *signs: str) -> str:
+        """Skip the next token and return it if it is one of these signs, else return an empty text."""
         if self._next < len(self._tokens):
             _, kind, word = self._tokens[self._next]
             if kind == "sign" and word.lower() in signs:
@@ -122,29 +122,29 @@ class Filter:
 
     def _either(self) -> _Test:
         tests = [self._both()]
-        while self._takes("or"):
+        while self._accept("or"):
             tests.append(self._both())
         return tests[0] if len(tests) == 1 else lambda cells: any(test(cells) for test in tests)
 
     def _both(self) -> _Test:
         tests = [self._single()]
-        while self._takes("and"):
+        while self._accept("and"):
             tests.append(self._single())
         return tests[0] if len(tests) == 1 else lambda cells: all(test(cells) for test in tests)
 
     def _single(self) -> _Test:
-        if self._takes("not"):
+        if self._accept("not"):
             test = self._single()
             return lambda cells: not test(cells)
-        if self._takes("("):
+        if self._accept("("):
             inner = self._either()
-            if not self._takes(")"):
+            if not self._accept(")"):
                 raise self._error("a bracket was expected")
             return inner
         left = self._value()
-        if sign := self._takes("=~", "!~"):
+        if sign := self._accept("=~", "!~"):
             return self._pattern(left, sign)
-        if sign := self._takes(*_COMPARE):
+        if sign := self._accept(*_COMPARE):
             return _comparison(left, _COMPARE[sign], self._value())
         if isinstance(left, _Column):
             column, kind = left, int if left.is_number else str
@@ -196,7 +196,7 @@ def _comparison(left: _Column | _Literal, compare: Callable[[Any, Any], bool], r
     if not kinds:
         sides = [side for side in (left, right) if isinstance(side, _Column)]
         kinds = [int if all(side.is_number for side in sides) else str]
-    # A float is more than a number, and either is more than a text.
+    # If the two sides differ in type, a float is preferred to an int, and a number to a text.
     kind = min(kinds, key=[float, int, bool, str].index)
 
     def read(side: _Column | _Literal, cells: Cells) -> _Literal | None:
@@ -211,7 +211,7 @@ def _comparison(left: _Column | _Literal, compare: Callable[[Any, Any], bool], r
     def test(cells: Cells) -> bool:
         first, second = read(left, cells), read(right, cells)
         if kind is str:
-            # A text that is not there comes before all others.
+            # A missing text sorts before all others.
             return compare((first is not None, first or ""), (second is not None, second or ""))
         return first is not None and second is not None and compare(first, second)
 

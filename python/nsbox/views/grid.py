@@ -1,7 +1,7 @@
-"""Rows of cells as util-linux's commands print them: aligned, as a tree, raw, or as JSON (libsmartcols).
+"""Tables as the commands of util-linux print them: aligned, as a tree, raw, or as JSON (libsmartcols).
 
-A cell is text, or None for nothing; bytes that are no UTF-8 are surrogates in it
-(os.fsdecode). What is not printable is escaped, so that no name can move the cursor.
+A cell is a text, or None if it is empty. Bytes that are not UTF-8 are surrogates in it (os.fsdecode). Unprintable
+characters are escaped, so that no name can move the cursor.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Column:
     """A column.
 
     Attributes:
-        name: Its head; in JSON, in lower case.
+        name: Its heading; in JSON, in lower case.
         right: Whether its cells are aligned to the right.
         number: Whether its cells are numbers in JSON.
         tree: Whether the tree is drawn in it.
-        cut: Whether its cells are cut where a line would be too long.
+        cut: Whether its cells may be cut to make lines shorter.
         wrap: Whether its cells can have several lines.
-        room: How wide it is at least, if its cells are not narrower than its head.
+        room: Its minimum width, if the widest of its cells is not narrower than its heading.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Column:
 
 @dataclass(slots=True)
 class Row:
-    """A row, with the rows below it in the tree."""
+    """A row, with its children in the tree."""
 
     cells: Sequence[str | None]
     children: list[Row] = field(default_factory=list)
@@ -57,7 +57,7 @@ def human(
     ascii: bool = False,
     width: int | None = None,
 ) -> str:
-    """Align the columns. The last one is not filled up."""
+    """Return a line for each row, with aligned columns. The last column is not padded."""
     lines: list[list[str]] = []
     for row, own, below in downwards(rows, _ASCII if ascii else BOX):
         cells = [
@@ -89,7 +89,7 @@ def human(
 
 
 def downwards(rows: Sequence[Row], pieces: tuple[str, str, str, str]) -> Iterator[tuple[Row, str, str]]:
-    """Visit all rows, with what the tree draws before the first line of each, and before others."""
+    """Yield all rows, with the pieces of the tree before the first line of each, and before its other lines."""
     waiting = [(row, "", "") for row in reversed(rows)]
     while waiting:
         row, own, below = waiting.pop()
@@ -105,7 +105,7 @@ def _size(column: Column, cells: Sequence[str]) -> int:
 
 
 def _shrink(columns: Sequence[Column], sizes: list[int], width: int) -> None:
-    """Make columns that may be cut narrower, but not than their heads, until a line fits."""
+    """Make columns that may be cut narrower until a line fits, but not narrower than their headings."""
     excess = sum(sizes) + len(sizes) - 1 - width
     for position, column in enumerate(columns):
         if column.cut and excess > 0:
@@ -115,14 +115,14 @@ def _shrink(columns: Sequence[Column], sizes: list[int], width: int) -> None:
 
 
 def cut(text: str, size: int) -> str:
-    """Return as much of a text as fits into so many columns of a terminal."""
+    """Cut a text to this number of columns of a terminal."""
     while _columns(text) > size:
         text = text[:-1]
     return text
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Return how many columns of a terminal a text takes."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
@@ -130,7 +130,7 @@ def _columns(text: str) -> int:
 
 
 def safe(text: str) -> str:
-    """Escape what is not printable, byte by byte."""
+    """Escape unprintable characters, byte by byte."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
@@ -141,7 +141,7 @@ def _escaped(char: str) -> str:
 
 
 def raw(columns: Sequence[Column], rows: Sequence[Row], *, headings: bool = True, ascii: bool = False) -> str:
-    """One line for each row, a blank between cells; blanks in them, backslashes and non-ASCII bytes are escaped."""
+    """Return a line for each row, with a blank between cells. Blanks, backslashes and non-ASCII bytes are escaped."""
     lines = [" ".join(column.name for column in columns)] if headings and rows else []
     for row, own, _ in downwards(rows, _ASCII if ascii else BOX):
         cells = [own * column.tree + (cell or "") for column, cell in zip(columns, row.cells, strict=True)]
@@ -154,9 +154,9 @@ def _raw(char: str) -> str:
 
 
 def json(name: str, columns: Sequence[Column], rows: Sequence[Row]) -> str:
-    """One object for each row in a list of this name, those below it as its ``"children"``."""
+    """Return JSON: an object for each row, in a list of this name; the children of a row are its ``"children"``."""
     lines = ["{", f"   {_json.dumps(name)}: ["]
-    # What is still to be written, the next last: a row and its depth, or a line. Trees may exceed Python's stack.
+    # A stack of what is still to be written: a row and its depth, or a line. Recursion could exceed Python's stack.
     waiting: list[tuple[Row, int] | str] = _objects(rows, 2)
     while waiting:
         next_one = waiting.pop()
@@ -181,7 +181,7 @@ _STEP = "   "
 
 
 def _objects(rows: Sequence[Row], depth: int) -> list[tuple[Row, int] | str]:
-    """Rows with what opens, separates and closes them, the last one first."""
+    """Return rows, and the brackets before, between and after them, in reverse order."""
     if not rows:
         return [""]
     indent = _STEP * depth
@@ -197,5 +197,5 @@ def _value(column: Column, cell: str | None) -> str:
         return "null"
     if column.number:
         return cell
-    # JSON has no bytes.
+    # JSON has no bytes: those that are not UTF-8 are replaced.
     return _json.dumps(cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), ensure_ascii=False)

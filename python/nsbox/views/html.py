@@ -1,7 +1,7 @@
-"""Rows of cells as an HTML table that goes through the sanitizers of GitHub, nbconvert and JupyterLab.
+"""HTML tables that the sanitizers of GitHub, nbconvert and JupyterLab leave as they are.
 
-No styles, classes, ids or scripts; the colours of the text are those of the page, dark or light. JupyterLab's own style
-aligns all cells to the right, whatever their attributes say, but not what is in a division of its own.
+They have no styles, classes, ids or scripts. The colours of the text are those of the page, dark or light. The style of
+JupyterLab aligns all cells to the right, whatever their attributes, but not a division (div) in a cell.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from html import escape
 
 from nsbox.views import grid
 
-__all__ = ["MOST_ROWS", "aligned", "cell", "table", "text"]
+__all__ = ["MAX_ROWS", "aligned", "cell", "table", "text"]
 
-MOST_ROWS = 500
-"""How many rows are shown. A page with more becomes slow; whoever needs them has the records."""
+MAX_ROWS = 500
+"""The maximum number of rows that are shown, as a page with more becomes slow. The records have all of them."""
 
-_LONGEST = 160
+_MAX_LENGTH = 160
 _BLANK = "\N{NO-BREAK SPACE}"
 
 
@@ -30,41 +30,41 @@ def table(
     """Return a table.
 
     Args:
-        columns: Its columns; one that is to be cut is cut after 160 characters.
+        columns: Its columns; cells are cut after 160 characters.
         rows: Its rows; trees are drawn as in a terminal.
-        colours: A square of which colour is put before which contents of a column, by the name of the column.
-        notes: Texts for a last row.
+        colours: The colour of the square before a cell, by the name of the column and the text of the cell.
+        notes: Texts for rows at the end.
     """
     colours = colours or {}
     head = "".join(aligned("th", _side(column), escape(column.name)) for column in columns)
     lines = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>"]
     drawn = list(grid.downwards(rows, grid.BOX))
-    for row, own, _ in drawn[:MOST_ROWS]:
+    for row, own, _ in drawn[:MAX_ROWS]:
         cells = (
             aligned("td", _side(column), _cell(column, own, text or "", colours))
             for column, text in zip(columns, row.cells, strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    more = [f"… and {len(drawn) - MOST_ROWS} more"] if len(drawn) > MOST_ROWS else []
+    more = [f"… and {len(drawn) - MAX_ROWS} more"] if len(drawn) > MAX_ROWS else []
     lines += [f"<tr>{aligned('td', 'left', cell(note), span=len(columns))}</tr>" for note in [*more, *notes]]
     return "\n".join([*lines, "</tbody>", "</table>"])
 
 
 def aligned(tag: str, side: str, content: str, span: int = 1) -> str:
-    """Return a cell of a table, as wide as `span` columns, with HTML in it."""
+    """Return a cell of a table that contains HTML and spans this number of columns."""
     columns = f' colspan="{span}"' if span > 1 else ""
     inside = f'<div align="{side}">{content}</div>' if side == "left" and content else content
     return f'<{tag}{columns} align="{side}">{inside}</{tag}>'
 
 
 def cell(text: str) -> str:
-    """Return a text as the contents of a cell. What is not printable is escaped, byte by byte."""
-    # Flags of system calls are one long word.
+    """Return a text as the contents of a cell. Unprintable characters are escaped, byte by byte."""
+    # A line may be broken in the flags of a system call.
     return escape(_blanks(grid.safe(_cut(text)))).replace("|", "|<wbr/>")
 
 
 def text(text: str) -> str:
-    """Return a text in full, with its lines."""
+    """Return a text uncut, with its line breaks."""
     return "<br/>".join(escape(grid.safe(line)) for line in text.split("\n"))
 
 
@@ -76,11 +76,11 @@ def _cell(column: grid.Column, tree: str, text: str, colours: Mapping[str, Mappi
 
 
 def _cut(line: str) -> str:
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"
 
 
 def _blanks(line: str) -> str:
-    """Keep blanks that a page would collapse."""
+    """Make blanks unbreakable where a page would collapse them."""
     return line.replace("  ", _BLANK * 2) if "  " in line or line[:1] == " " else line
 
 

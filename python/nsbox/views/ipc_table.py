@@ -21,7 +21,7 @@ _COLUMNS = (
 
 
 def table(objects: Sequence[IpcObject], users: Users, unknown: Sequence[str] = ()) -> str:
-    """Draw objects in this order; kinds that could not be read are named below."""
+    """Return a table of objects, in this order; kinds that could not be read are named below."""
     rows = _rows(objects, users)
     return "\n".join([*([grid.human(_COLUMNS, rows)] if rows else []), *_notes(unknown)])
 

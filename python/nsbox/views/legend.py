@@ -1,22 +1,22 @@
-"""What the signs in a picture mean, for somebody who sees the first one."""
+"""The legend of a picture, which explains its signs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Literal, NamedTuple, TypeAlias
 
-from nsbox.views.blocks import Word
-from nsbox.views.palette import AMBER, GREEN, GREY, KINDS, RED, SLATE
+from nsbox.views.layout import Label
+from nsbox.views.palette import AMBER, GREEN, GREY, KIND_STYLES, RED, SLATE
 from nsbox.views.svg import SANS, Sheet, measure
 
 __all__ = ["MARKS", "TIMES", "Legend", "Mark", "Sign"]
 
 Mark: TypeAlias = Literal["came", "went", "changed"]
-"""What became of a process between two looks."""
+"""What happened to a process between two snapshots."""
 
 
 class Sign(NamedTuple):
-    """How a change is shown."""
+    """The sign of a change."""
 
     sign: str
     colour: str
@@ -31,23 +31,25 @@ MARKS: dict[Mark, Sign] = {
     "changed": Sign("~ changed", AMBER),
 }
 
-
-_PID = KINDS["pid"].colour
-_SIGNS: dict[str, tuple[Word, str]] = {
-    "pid": (Word("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID"),
-    "inner": (Word("20", 11, _PID, bold=True, pill="full"), "process in an inner PID namespace, with its PID in there"),
-    "outside": (Word("outside"), "… and the PIDs by which it is known outside, from the inside out"),
-    "init": (Word("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends"),
-    "zombie": (
-        Word("34", 11, GREY, bold=True, pill="hollow"),
-        "zombie: it has ended, but its parent has not asked how",
+_PID = KIND_STYLES["pid"].colour
+_SIGNS: dict[str, tuple[Label, str]] = {
+    "pid": (Label("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID"),
+    "inner": (
+        Label("20", 11, _PID, bold=True, pill="full"),
+        "process in an inner PID namespace, with its PID in there",
     ),
-    "count": (Word(f"3{TIMES}", 11, SLATE, bold=True, pill="full"), "so many that look alike, with the first PIDs"),
-    "joined": (Word("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too"),
-    "unknown": (Word("?", 12, RED, bold=True), "its namespaces are unknown: it may be in others than its parent"),
-    "came": (Word("+", 12, GREEN, bold=True), "was not there before"),
-    "went": (Word(MINUS, 12, RED, bold=True), "is not there any more"),
-    "changed": (Word("~", 12, AMBER, bold=True), "was different before"),
+    "outside": (Label("outside"), "… and the PIDs by which it is known outside, from the inside out"),
+    "init": (Label("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends"),
+    "zombie": (
+        Label("34", 11, GREY, bold=True, pill="hollow"),
+        "zombie: it has ended, but its parent has not reaped it",
+    ),
+    "count": (Label(f"3{TIMES}", 11, SLATE, bold=True, pill="full"), "count of equal processes, and the first PIDs"),
+    "joined": (Label("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too"),
+    "unknown": (Label("?", 12, RED, bold=True), "its namespaces are unknown: it may be in others than its parent"),
+    "came": (Label("+", 12, GREEN, bold=True), "was not there before"),
+    "went": (Label(MINUS, 12, RED, bold=True), "is not there any more"),
+    "changed": (Label("~", 12, AMBER, bold=True), "was different before"),
 }
 
 _LINE = 21
@@ -57,17 +59,17 @@ _GAP = 30
 
 
 class Legend:
-    """The signs that occur in a picture, with what each means."""
+    """The signs that occur in a picture, with their meanings."""
 
     def __init__(self, kinds: Collection[str], seen: Collection[str]) -> None:
-        """Choose what is to be explained."""
-        self._kinds = [kind for kind in reversed(KINDS) if kind in kinds]
+        """Select the kinds of namespaces and the other signs to be explained."""
+        self._kinds = [kind for kind in reversed(KIND_STYLES) if kind in kinds]
         self._signs = [sign for sign in _SIGNS if sign in seen]
         self._left = max((_SIGN + _kind_width(kind) for kind in self._kinds), default=0)
         self._right = max((_SIGN + measure(_SIGNS[sign][1], _SIZE, SANS) for sign in self._signs), default=0)
 
     def width(self, available: float) -> float:
-        """Return how wide it should be: both columns if there is room for them, else one."""
+        """Return its width in pixels: that of both columns if there is room for them, else of one."""
         both = self._left + _GAP + self._right
         return both if self._kinds and both <= available and self._tall else max(self._left, self._right)
 
@@ -76,7 +78,7 @@ class Legend:
         return len(self._kinds) + len(self._signs) > 7
 
     def draw(self, sheet: Sheet, x: float, y: float, width: float) -> float:
-        """Draw it there; return how high it became."""
+        """Draw it, with its top left corner at this point; return its height in pixels."""
         sheet.path(f"M{x:g} {y:g}H{x + width:g}", stroke="#d5dae1", stroke_width=1)
         y += 8
         for row, kind in enumerate(self._kinds):
@@ -84,20 +86,20 @@ class Legend:
         beside = self._kinds and self._left + _GAP + self._right <= width
         left, first = (x + self._left + _GAP, 0) if beside else (x, len(self._kinds))
         for row, sign in enumerate(self._signs, first):
-            word, meaning = _SIGNS[sign]
+            label, meaning = _SIGNS[sign]
             middle = y + _LINE * (row + 0.5)
-            word.draw(sheet, left, middle, 16)
+            label.draw(sheet, left, middle, 16)
             sheet.text(left + _SIGN, middle, meaning, size=_SIZE, family=SANS)
         rows = max(len(self._kinds), first + len(self._signs))
         return 8 + rows * _LINE
 
 
 def _kind_width(kind: str) -> float:
-    return measure(f"{kind} namespace", _SIZE, SANS, bold=True) + 8 + measure(KINDS[kind].gives, _SIZE, SANS)
+    return measure(f"{kind} namespace", _SIZE, SANS, bold=True) + 8 + measure(KIND_STYLES[kind].gives, _SIZE, SANS)
 
 
 def _explain_kind(sheet: Sheet, x: float, middle: float, kind: str) -> None:
-    colour, gives = KINDS[kind]
+    colour, gives = KIND_STYLES[kind]
     sheet.rect(x + 1, middle - 7, 34, 14, radius=4, fill=colour, opacity=0.07, stroke=colour, stroke_width=2)
     label = f"{kind} namespace"
     sheet.text(x + _SIGN, middle, label, size=_SIZE, fill=colour, family=SANS, bold=True)

@@ -21,7 +21,7 @@ _COLUMNS = (
 
 
 def table(mounts: Sequence[Mount]) -> str:
-    """Draw mounts in this order. The options are those of the mount; the PID namespace is that of a proc."""
+    """Return a table of mounts, in this order. The options are those of the mount, not of its file system."""
     return grid.human(_COLUMNS, _rows(mounts))
 
 

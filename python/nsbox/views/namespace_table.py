@@ -13,7 +13,7 @@ from nsbox.spec.kinds import KINDS
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.filter import Filter
-from nsbox.views.palette import KINDS as SHOWN
+from nsbox.views.palette import KIND_STYLES
 
 if TYPE_CHECKING:
     from nsbox.records.namespaces import NamespaceRecord, TreeOf
@@ -36,20 +36,20 @@ COLUMNS = {
     "PNS": "the namespace it was made in",
     "ONS": "the user namespace that owns it",
 }
-"""The columns of lsns in its order, and what they say."""
+"""The columns of lsns in its order, and their meanings."""
 
 DEFAULT_COLUMNS = ("NS", "TYPE", "NPROCS", "PID", "USER", "COMMAND")
 PROCESS_COLUMNS = ("PID", "PPID", "USER", "COMMAND")
 
 Form = Literal["human", "raw", "json", "html"]
-_COLOURS = {KINDS[kind].link: colour for kind, (colour, _) in SHOWN.items()}
+_COLOURS = {KINDS[kind].link: colour for kind, (colour, _) in KIND_STYLES.items()}
 _RIGHT = {"NS", "NPROCS", "PID", "PPID", "UID", "NETNSID", "PNS", "ONS"}
 _ROOM = {"NS": 10, "TYPE": 5, "PID": 5, "PPID": 5}
 _NUMBERS = _RIGHT - {"NETNSID"}
 
 
 def columns_listed(form: Form = "human") -> str:
-    """List the columns, with what they hold and what they say."""
+    """Return a table of the columns, with their types and meanings."""
     head = [grid.Column("HOLDER", right=True), grid.Column("TYPE"), grid.Column("DESCRIPTION")]
     rows = [
         grid.Row([name, "<integer>" if name in _NUMBERS else "<string>", meaning]) for name, meaning in COLUMNS.items()
@@ -58,19 +58,19 @@ def columns_listed(form: Form = "human") -> str:
 
 
 def filter_of(expression: str) -> Filter:
-    """Return what chooses namespaces by an expression.
+    """Return the filter that selects namespaces by an expression.
 
     Raises:
-        SpecError: when it cannot be understood.
+        SpecError: for a syntax error, and for an unknown column.
     """
     return Filter(expression, COLUMNS, _NUMBERS)
 
 
 def columns_of(names: Sequence[str], tree: TreeOf | None, *, cut: bool = True) -> list[grid.Column]:
-    """Return the columns of these names.
+    """Return the columns with these names.
 
     Raises:
-        SpecError: for a column that there is not.
+        SpecError: for an unknown column.
     """
     found = []
     for name in names:
@@ -106,28 +106,28 @@ def table(
     users: Users | None = None,
     chosen_by: Filter | None = None,
 ) -> str:
-    """Draw namespaces.
+    """Return a table of namespaces.
 
     Args:
         namespaces: In the order of their ids.
         tree: The relation that makes them a tree.
         columns: The names of the columns.
-        form: As aligned columns, as raw ones, as JSON, or as an HTML table.
+        form: Aligned columns, raw ones, JSON, or an HTML table.
         headings: Whether the first line names the columns.
         ascii: Draw the tree with ASCII characters.
-        one_line: Several mount points on one line, with commas, instead of a line for each.
+        one_line: Put several mount points on one line, with commas, instead of a line for each.
         width: Cut the commands so that no line is longer.
-        network_ids: What the network subsystem calls network namespaces, by their ids.
-        related: Where parents and owners are found that are not among the namespaces.
+        network_ids: The ids of the network subsystem for network namespaces, by their inode numbers.
+        related: Parents and owners that are not among the namespaces, by their ids.
         users: The names of users.
-        chosen_by: Which of all these are shown.
+        chosen_by: Show only those that this filter selects.
 
     Raises:
-        SpecError: for a column that there is not.
+        SpecError: for an unknown column.
     """
     chosen = columns_of(columns or DEFAULT_COLUMNS, tree, cut=width is not None)
     if not any(column.tree for column in chosen):
-        # The column that it would be drawn in is not among them.
+        # The column in which the tree is drawn is not among them.
         tree = None
     names, separator = Users() if users is None else users, "," if one_line or form == "raw" else "\n"
     rows: list[grid.Row] = []
@@ -149,7 +149,7 @@ def table(
 
     for namespace in namespaces:
         if tree == "process":
-            # Below the row of the process that started the lowest one, as far as that is the lowest of another row.
+            # Below the row whose process is the parent of this one's process, if there is one.
             add(namespace, of_process.get(namespace.ppid) if namespace.ppid is not None else None)
         elif tree is None:
             add(namespace, None)
@@ -163,7 +163,7 @@ def table(
 def _upwards(
     namespace: NamespaceRecord, tree: TreeOf, known: Mapping[int, NamespaceRecord], shown: Mapping[int, grid.Row]
 ) -> list[NamespaceRecord]:
-    """Return a namespace and what is above it and not shown yet: lsns shows an owner where there is no parent."""
+    """Return a namespace and those above it that are not shown yet; as in lsns, the owner if there is no parent."""
     found: list[NamespaceRecord] = []
     one: NamespaceRecord | None = namespace
     while one is not None and one.id not in shown:
@@ -245,10 +245,10 @@ def members(
     network_ids: Mapping[int, str] | None = None,
     chosen_by: Filter | None = None,
 ) -> str:
-    """Draw the processes of a namespace, as ``lsns NAMESPACE`` does. They need their arguments.
+    """Return a table of the processes of a namespace, as ``lsns NAMESPACE`` does. They must have `cmdline`.
 
     Raises:
-        SpecError: for a column that there is not.
+        SpecError: for an unknown column.
     """
     chosen = columns_of(columns or PROCESS_COLUMNS, "process" if tree else None, cut=width is not None)
     users, separator = Users(), "," if one_line or form == "raw" else "\n"
@@ -276,6 +276,6 @@ def members(
 
 
 def _as_seen(namespace: NamespaceRecord, process: Process) -> NamespaceRecord:
-    """The namespace as if the process were the lowest in it."""
+    """Return the record of the namespace, with this process as the lowest in it."""
     command = b" ".join(process.cmdline) or process.comm
     return replace(namespace, pid=process.pid, ppid=process.ppid, uid=process.owner, command=command)

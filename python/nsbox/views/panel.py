@@ -1,4 +1,4 @@
-"""A panel: a few labelled lines under a title, such as an error with its reason and its remedy."""
+"""A panel: labelled lines below a title, such as an error with its reason and its remedy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
-from nsbox.views import display, html
+from nsbox.views import html, mime
 from nsbox.views.palette import AMBER, GREEN, RED
 
 __all__ = ["Panel", "Tone"]
@@ -18,13 +18,13 @@ _WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Panel(display.Table):
-    """A few labelled lines under a title.
+class Panel(mime.Table):
+    """Labelled lines below a title.
 
     Attributes:
-        tone: Whether it is good news, worth knowing, or a problem; decides about the colour.
-        title: What it is about, in a line.
-        rows: Labels, which may be empty, and texts.
+        tone: ``"fine"``, ``"note"`` for useful information, or ``"problem"``; the colour depends on it.
+        title: The title, one line.
+        rows: Pairs of a label, which may be empty, and a text.
     """
 
     tone: Tone
@@ -40,7 +40,7 @@ class Panel(display.Table):
         return "\n".join([f"<table><thead><tr>{head}</tr></thead><tbody>", *rows, "</tbody></table>"])
 
     def __str__(self) -> str:
-        """Return lines that are not too long."""
+        """Return the title and the rows, in lines of at most 100 characters if possible."""
         wide = max((len(label) for label, _ in self.rows), default=0)
         lines = textwrap.wrap(self.title, _WIDTH, subsequent_indent="  ")
         for label, text in self.rows:
@@ -52,5 +52,5 @@ class Panel(display.Table):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        """Say it in a line."""
+        """Return the tone and the title."""
         return f"<{self.tone}: {self.title}>"

@@ -1,4 +1,4 @@
-"""The tree of processes as a picture: namespaces are coloured boxes around the processes in them."""
+"""The picture of the tree of processes: namespaces are coloured boxes around the processes in them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nsbox.views.blocks import INDENT, Block, Family, Frame, Row, Word, columns_of
+from nsbox.views.compact import Group, grouped, pids_of
 from nsbox.views.grid import safe
-from nsbox.views.groups import Group, grouped, pids_of
+from nsbox.views.layout import INDENT, Block, Family, Frame, Label, Row, columns_of
 from nsbox.views.legend import MARKS, TIMES, Legend, Mark
-from nsbox.views.palette import GREY, INK, KINDS, RED, SLATE
+from nsbox.views.palette import GREY, INK, KIND_STYLES, RED, SLATE
 from nsbox.views.svg import MONO, Sheet
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "picture"]
 
 _MARGIN = 16
-_MANY = 40
-_HIGH, _HIGH_IF_MANY = 900, 320
-_LONGEST_NAME = 32
-_LONGEST_CHAIN = 320
+_MANY_PROCESSES = 40
+_MAX_HEIGHT, _MAX_HEIGHT_IF_MANY = 900, 320
+_MAX_NAME_LENGTH = 32
+_MAX_CHAIN_WIDTH = 320
 
 
 def picture(
@@ -32,16 +32,16 @@ def picture(
     """Draw a tree as an SVG document.
 
     Args:
-        root: Its top.
-        compact: Whether siblings that are alike are drawn once, with their number; by default if there are more than
+        root: The node at its top.
+        compact: Whether siblings that look alike are drawn once, with their number; by default if there are more than
             forty processes.
-        marks: What became of some processes, by their identity.
-        width: How wide the picture may become, in pixels, before it becomes higher. Deep trees can be wider.
+        marks: What happened to some processes, by their identity.
+        width: The maximum width in pixels, beyond which the picture becomes higher. Deep trees can be wider.
     """
-    root = _with_all_that_is_known(root)
+    root = _with_changes_from_ancestors(root)
     count = sum(node.thread is None for node in _walk(root))
-    many = count > _MANY if compact is None else compact
-    drawing = _Drawing(marks or {}, _first_of_each(root), _HIGH_IF_MANY if many else _HIGH)
+    many = count > _MANY_PROCESSES if compact is None else compact
+    drawing = _Drawing(marks or {}, _first_of_each(root), _MAX_HEIGHT_IF_MANY if many else _MAX_HEIGHT)
     block = drawing.block(grouped(root, compact=many, looks=drawing.looks), width - 2 * _MARGIN)
     legend = Legend(drawing.kinds, drawing.seen)
     across = max(block.width, legend.width(width - 2 * _MARGIN))
@@ -61,10 +61,10 @@ def _walk(root: Node) -> Iterator[Node]:
         waiting.extend(reversed(node.children))
 
 
-def _with_all_that_is_known(root: Node) -> Node:
-    """Compare those below a process whose namespaces are unknown with what is known further up.
+def _with_changes_from_ancestors(root: Node) -> Node:
+    """Return the tree with changes relative to the next known ancestor, where those of a parent are unknown.
 
-    Where exactly something changed is then unknown, but not that it did. pstree does not tell.
+    Then it is known that a namespace changed, but not exactly where. pstree shows no change there.
     """
     above: dict[int, tuple[int | None, ...]] = {id(root): tuple(root.namespaces)}
     changes = {id(root): root.changes}
@@ -87,7 +87,7 @@ def _with_all_that_is_known(root: Node) -> Node:
 
 
 def _first_of_each(root: Node) -> dict[int, Node]:
-    """Return in which process each namespace is seen first."""
+    """Return the first node in each namespace, by the namespace's id."""
     found: dict[int, Node] = {}
     for node in _walk(root):
         for id_ in node.namespaces:
@@ -98,109 +98,111 @@ def _first_of_each(root: Node) -> dict[int, Node]:
 
 def _name(node: Node) -> str:
     name = safe(node.comm.decode("utf-8", "surrogateescape"))
-    name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    name = name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"
     return f"{{{name}}}" if node.thread else name or '""'
 
 
 class _Drawing:
-    """Makes blocks of groups, and notes on the way what has to be explained below the picture.
+    """Makes blocks of groups, and collects the signs that the legend has to explain.
 
     Attributes:
         kinds: The kinds of namespaces that have a box.
-        seen: Which other signs are in the picture.
+        seen: The other signs in the picture.
     """
 
-    def __init__(self, marks: Mapping[tuple[int, int], Mark], homes: Mapping[int, Node], high: float) -> None:
+    def __init__(
+        self, marks: Mapping[tuple[int, int], Mark], first_nodes: Mapping[int, Node], max_height: float
+    ) -> None:
         self._marks = marks
-        self._homes = homes
-        self._high = high
+        self._first_nodes = first_nodes
+        self._max_height = max_height
         self.kinds: set[str] = set()
         self.seen: set[str] = set()
 
     def looks(self, node: Node) -> Hashable:
-        """Return what can be seen of a process, numbers apart."""
+        """Return what is drawn of a process, except its PIDs."""
         return (
             node.comm, node.changes, node.thread is None, _is_over(node), len(pids_of(node)), _is_init(node),
             _thread_count(node), _is_unknown(node), self._mark(node),
         )  # fmt: skip
 
     def block(self, group: Group, width: float) -> Block:
-        """Lay out a group and what is below it; in columns where it becomes high, as far as the width allows."""
-        kinds = tuple(kind for kind in KINDS if kind in group.first.changes)
+        """Lay out a group and its descendants; in columns where it becomes high, if there is room."""
+        kinds = tuple(kind for kind in KIND_STYLES if kind in group.first.changes)
         room = width - INDENT - (Frame.edges(kinds) if kinds else 0)
-        row = Row(list(self._words(group)))
+        row = Row(list(self._labels(group)))
         chain = self._chain(group)
-        block: Block = chain if chain and chain.width <= _LONGEST_CHAIN else self._family(row, group, room)
+        block: Block = chain if chain and chain.width <= _MAX_CHAIN_WIDTH else self._family(row, group, room)
         if kinds:
             self.kinds.update(kinds)
             block = Frame(block, kinds, self._chips(group, kinds), stacked=len(group.members) > 1)
         return block
 
     def _chain(self, group: Group) -> Row | None:
-        """Put a group and all below it on one line, if that is a short chain without boxes and branches."""
-        words = list(self._words(group))
+        """Put a group and its descendants on one line, if they are a short chain without boxes and branches."""
+        labels = list(self._labels(group))
         for _ in range(3):
             if len(group.children) != 1 or group.more or group.children[0].first.changes:
                 return None
             (group,) = group.children
-            first, *rest = self._words(group)
-            words += [replace(first, linked=True), *rest]
+            first, *rest = self._labels(group)
+            labels += [replace(first, linked=True), *rest]
             if not group.children and not group.more:
-                return Row(words)
+                return Row(labels)
         return None
 
     def _family(self, row: Row, group: Group, room: float) -> Family:
         blocks = [self.block(child, room) for child in group.children]
         if group.more:
-            blocks.append(Row([Word(f"… and {group.more} more")]))
+            blocks.append(Row([Label(f"… and {group.more} more")]))
         family = Family(row, blocks)
-        if family.height <= self._high or len(blocks) == 1:
+        if family.height <= self._max_height or len(blocks) == 1:
             return family
-        big = [block for block in blocks if block.height > self._high]
-        small = [block for block in blocks if block.height <= self._high]
+        big = [block for block in blocks if block.height > self._max_height]
+        small = [block for block in blocks if block.height <= self._max_height]
         return Family(row, big, columns_of(small, room + INDENT) if small else ())
 
-    def _chips(self, group: Group, kinds: tuple[str, ...]) -> list[Word]:
+    def _chips(self, group: Group, kinds: tuple[str, ...]) -> list[Label]:
         node, count = group.first, len(group.members)
         chips = []
         for kind in kinds:
             id_ = getattr(node.namespaces, kind)
-            joined = count == 1 and self._homes.get(id_) is not node
+            joined = count == 1 and self._first_nodes.get(id_) is not node
             if joined:
                 self.seen.add("joined")
             text = f"{count}{TIMES} {kind}" if count > 1 else f"{kind} {id_}"
-            chips.append(Word(text, 11, KINDS[kind].colour, bold=True, pill="hollow" if joined else "full"))
+            chips.append(Label(text, 11, KIND_STYLES[kind].colour, bold=True, pill="hollow" if joined else "full"))
         return chips
 
-    def _words(self, group: Group) -> Iterator[Word]:
+    def _labels(self, group: Group) -> Iterator[Label]:
         node, count, mark = group.first, len(group.members), self._mark(group.first)
         pids, over = pids_of(node), _is_over(node)
         inner = len(pids) > 1
-        colour = KINDS["pid"].colour if inner else SLATE
+        colour = KIND_STYLES["pid"].colour if inner else SLATE
         number = f"{count}{TIMES}" if count > 1 else str(pids[-1])
-        yield Word(number, 12, colour, bold=True, pill="hollow" if over or node.process is None else "full")
+        yield Label(number, 12, colour, bold=True, pill="hollow" if over or node.process is None else "full")
         faint = over or node.process is None or mark == "went"
-        yield Word(_name(node), 13, GREY if faint else INK, MONO, bold=True, struck=mark == "went")
+        yield Label(_name(node), 13, GREY if faint else INK, MONO, bold=True, struck=mark == "went")
         signs = {
             "count": count > 1, "inner": inner and count == 1, "pid": not inner and count == 1, "init": _is_init(node),
             "zombie": over, "outside": inner, "unknown": _is_unknown(node), mark or "": mark is not None,
         }  # fmt: skip
         self.seen.update(sign for sign, there in signs.items() if there)
         if mark is not None:
-            yield Word(MARKS[mark].sign, 11, MARKS[mark].colour, bold=True)
+            yield Label(MARKS[mark].sign, 11, MARKS[mark].colour, bold=True)
         if _is_init(node):
-            yield Word("init", 11, KINDS["pid"].colour, bold=True)
+            yield Label("init", 11, KIND_STYLES["pid"].colour, bold=True)
         if over:
-            yield Word("zombie")
+            yield Label("zombie")
         if count > 1:
             numbers = " ".join(str(member.pid) for member in group.members[:3]) + " …" * (count > 3)
-            yield Word(f"outside {numbers}" if inner else numbers)
+            yield Label(f"outside {numbers}" if inner else numbers)
         elif inner:
-            yield Word("outside " + ", ".join(map(str, reversed(pids[:-1]))))
+            yield Label("outside " + ", ".join(map(str, reversed(pids[:-1]))))
         if (threads := _thread_count(node)) > 1:
-            yield Word(f"{threads} threads")
+            yield Label(f"{threads} threads")
         if signs["unknown"]:
-            yield Word("?", 12, RED, bold=True)
+            yield Label("?", 12, RED, bold=True)
 
     def _mark(self, node: Node) -> Mark | None:
         if node.process is None or node.thread is not None:
@@ -221,5 +223,5 @@ def _thread_count(node: Node) -> int:
 
 
 def _is_unknown(node: Node) -> bool:
-    """Whether a box around it might be missing."""
+    """Return whether its namespaces are unknown, so that a box around it may be missing."""
     return node.process is not None and not _is_over(node) and not any(node.namespaces)

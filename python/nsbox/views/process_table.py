@@ -24,13 +24,13 @@ _LEFT = ("USER", "TTY", "STAT")
 def table(
     processes: Sequence[Process], *, boot: float, now: float, memory: int, users: Users, width: int | None = None
 ) -> str:
-    """Draw a table of processes.
+    """Return a table of processes.
 
     Args:
         processes: The rows, in this order.
-        boot: When the machine was booted, in seconds since the epoch.
-        now: When the processes were read, in seconds since the epoch.
-        memory: How many bytes of memory the machine has.
+        boot: The time at which the machine was booted, in seconds since the epoch.
+        now: The time at which the processes were read, in seconds since the epoch.
+        memory: The bytes of memory of the machine.
         users: The names of users.
         width: Cut the lines after so many characters.
     """
@@ -53,7 +53,7 @@ def html(processes: Sequence[Process], *, boot: float, now: float, memory: int, 
 
 
 def _rows(processes: Sequence[Process], boot: float, now: float, memory: int, users: Users) -> list[list[str]]:
-    """Return the heads and the cells of all rows."""
+    """Return the headings, and the cells of all rows."""
     inner = any(len(getattr(process, "pids", ())) > 1 for process in processes)
     inside = ["INSIDE"] if inner else []
     rows = [["USER", "PID", *inside, "PPID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"]]
@@ -81,13 +81,13 @@ def _rows(processes: Sequence[Process], boot: float, now: float, memory: int, us
 
 
 def _share(part: float, whole: float, most: int) -> str:
-    """Per cent with one digit, rounded down; of a process's whole life, as ps has it."""
+    """Return a share in per cent, rounded down to one digit after the point, as in ps."""
     thousandths = min(int(part * 1000 / whole), most) if whole > 0 else 0
     return f"{thousandths // 10}.{thousandths % 10}" if thousandths < 1000 else str(thousandths // 10)
 
 
 def _stat(process: Process) -> str:
-    """Return the state with the flags that ps(1) explains under PROCESS STATE CODES."""
+    """Return the state and the flags of a process (ps(1), PROCESS STATE CODES)."""
     flags = [
         (process.nice < 0, "<"),
         (process.nice > 0, "N"),
@@ -100,7 +100,7 @@ def _stat(process: Process) -> str:
 
 
 def _start(started: float, now: float) -> str:
-    """Hour and minute of the last day, month and day before, or the year before this one."""
+    """Return hour and minute within the last day, month and day within this year, and else the year."""
     then, today = time.localtime(started), time.localtime(now)
     if now - started < _DAY:
         return time.strftime("%H:%M", then)

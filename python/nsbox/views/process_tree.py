@@ -1,4 +1,4 @@
-"""The tree of processes, character for character as pstree(1) draws it."""
+"""The tree of processes as text, character for character as pstree(1) draws it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,19 @@ if TYPE_CHECKING:
 
 __all__ = ["TreeOptions", "forest", "tree"]
 
-_MARKS = {
-    "cgroup": "cgroup", "ipc": "ipc", "mount": "mnt", "net": "net",
-    "pid": "pid", "user": "user", "uts": "uts", "time": "time",
-}  # fmt: skip
-"""What pstree calls the kinds of namespaces, in its order."""
+_ORDER = ("cgroup", "ipc", "mount", "net", "pid", "user", "uts", "time")
+"""The order in which pstree shows the kinds of namespaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeOptions:
-    """How a tree is drawn; `ProcessTree.text` says what each of them means.
+    """How a tree is drawn; the options are described in `ProcessTree.text`.
 
     Attributes:
         users: The names of users; None if users are not shown.
-        by: The kind of namespace by which the tree is cut into a forest.
+        by: The kind of namespace by which the tree is split into a forest.
         highlight: The PIDs that are drawn between the two strings of `bold`.
-        uptime: The age of the machine, in seconds; None if processes are not coloured by age.
+        uptime: The time since boot, in seconds; None if processes are not coloured by age.
     """
 
     ns_changes: bool = True
@@ -55,7 +52,7 @@ class TreeOptions:
 
     @property
     def on_lines_of_their_own(self) -> bool:
-        """Whether a first child is not drawn behind its parent."""
+        """Whether a first child gets its own line, instead of being on the line of its parent."""
         return self.arguments or self.labels
 
     @property
@@ -65,13 +62,13 @@ class TreeOptions:
 
     @property
     def pieces(self) -> _Pieces:
-        """Return what the lines are drawn with."""
+        """The pieces with which the lines are drawn."""
         return _VT100 if self.vt100 else _ASCII if self.ascii else _BOX
 
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """The pieces that lines are drawn with: before an only child, the first of several, another one, the last one."""
+    """The pieces of the lines: before an only child, the first of several, another one, the last; and beside others."""
 
     only: str
     first: str
@@ -81,7 +78,7 @@ class _Pieces:
 
 
 def _graphic(letters: str) -> str:
-    """Characters of the line drawing set (xterm's "DEC Special Graphics"), and back."""
+    """Return characters of the line drawing set (xterm's "DEC Special Graphics"), with the switches to it and back."""
     return f"\033(0\017{letters}\033(B"
 
 
@@ -93,28 +90,28 @@ _VT100 = _Pieces(
 
 _STYLES = dict(zip("\ue000\ue001\ue002\ue003\ue004\ue005", ("", "", "\033[32m", "\033[33m", "\033[31m", "\033[0m"),
                    strict=True))  # fmt: skip
-"""What stands for a change of style while lines are measured: it has no width and is never cut. (Users' private area
-of Unicode; names of processes are ASCII by then.) The first two are `bold`."""
+"""Characters that stand for a change of style while lines are measured: they have no width and are never cut. They are
+in the private area of Unicode; names of processes are ASCII here. The first two stand for `bold`."""
 _BOLD, _NOT_BOLD, _YOUNG, _MIDDLE, _OLD, _PLAIN = _STYLES
 _UNSTYLED = {ord(style): None for style in _STYLES}
 _MINUTE, _HOUR = 60, 3600
 
 
 def tree(root: Node, options: TreeOptions, *, parent_owner: int = 0) -> str:
-    """Draw what is below a node, and itself.
+    """Draw a node and everything below it.
 
     Args:
         root: The node at the top.
-        options: How.
-        parent_owner: Whose the top is not said to belong to; for pstree root, whoever its parent belongs to.
+        options: How it is drawn.
+        parent_owner: The owner of the top is shown if it is another user than this one; for pstree that is root.
     """
-    return "\n".join(_draw(_Plan(root, parent_owner, options), options))
+    return "\n".join(_draw(_NumberedTree(root, parent_owner, options), options))
 
 
 def forest(root: Node, kind: str, options: TreeOptions) -> list[tuple[int | None, list[Node]]]:
-    """Cut a tree where the namespace of this kind changes; return each namespace with the tops of its trees.
+    """Split a tree where the namespace of this kind changes; return each namespace with the tops of its trees.
 
-    A namespace is None where it is unknown. As in pstree, what is unknown at the very top belongs nowhere.
+    An unknown namespace is None. As in pstree, processes at the very top whose namespace is unknown are left out.
     """
     position = list(KINDS).index(kind)
     found: dict[int | None, list[Node]] = {}
@@ -129,7 +126,7 @@ def forest(root: Node, kind: str, options: TreeOptions) -> list[tuple[int | None
 
 
 def _ordered(node: Node, options: TreeOptions) -> list[Node]:
-    """Return the children that are drawn, in their order."""
+    """Return the children that are drawn, in the order of drawing."""
     children = list(node.children)
     if not options.threads:
         children = [child for child in children if child.thread is None]
@@ -147,21 +144,21 @@ def _name(node: Node, options: TreeOptions) -> bytes:
     return b"{%b}" % (node.thread.comm if options.thread_names else node.comm)
 
 
-class _Plan:
-    """All nodes of a tree by number, each followed by its children somewhere later; what is drawn for each.
+class _NumberedTree:
+    """All nodes of a tree by number, parents before children, with what is drawn for each.
 
-    Without recursion: a chain of processes may exceed Python's stack.
+    Made without recursion: a chain of processes may exceed Python's stack.
 
     Attributes:
-        texts: The name of each node, with what is said about it in brackets.
-        words: Its arguments.
-        indents: How far to the right its children's lines start.
-        groups: Its children, equal ones as one with their count.
+        texts: The name of each node, with its details in brackets.
+        words: The arguments of each node.
+        indents: The column at which the lines of its children start.
+        groups: The children of each node, with equal ones as one and their count.
     """
 
     def __init__(self, root: Node, parent_owner: int, options: TreeOptions) -> None:
         if options.by is not None:
-            # Its parent is in another tree, so that there is nothing to compare with.
+            # Its parent is in another tree, so its changes are not shown.
             root = replace(root, changes=())
         nodes, owners, ranges = [root], [parent_owner], []
         cut = None if options.by is None else list(KINDS).index(options.by)
@@ -198,9 +195,9 @@ class _Plan:
     def _alike(
         self, nodes: list[Node], names: list[bytes], ranges: list[tuple[int, int]], options: TreeOptions
     ) -> list[list[tuple[int, int]]]:
-        """Put equal siblings together, at the place of the first one. With arguments that is done to threads only.
+        """Group equal siblings at the place of the first one; with arguments, threads only.
 
-        Likeness is a number that two nodes share exactly if they and everything below them look the same.
+        Two nodes have the same likeness, a number, exactly if they and everything below them look the same.
         """
         groups: list[list[tuple[int, int]]] = [[] for _ in nodes]
         if not options.compact:
@@ -240,7 +237,7 @@ def _label(node: Node, name: str, parent_owner: int, options: TreeOptions) -> st
         infos.append(options.users[node.owner])
     if options.ns_changes:
         if node.changes:
-            infos += [mark for kind, mark in _MARKS.items() if kind in node.changes]
+            infos += [KINDS[kind].link for kind in _ORDER if kind in node.changes]
         if options.mark_unknown and node.process and node.process.state not in "ZX" and not any(node.namespaces):
             infos.append("?")
     if options.labels:
@@ -271,16 +268,16 @@ def _cmdline(process: Process) -> tuple[bytes, ...]:
     return arguments
 
 
-def _draw(plan: _Plan, options: TreeOptions) -> list[str]:
-    """Draw line by line, with a stack of what is still to come.
+def _draw(numbered: _NumberedTree, options: TreeOptions) -> list[str]:
+    """Draw line by line, with a stack of nodes that are still to be drawn.
 
-    An entry is a node's number with how often it is there, the brackets to close after its last line, what the line of
-    its first character starts with (nothing: it goes on in the current line), and what the lines below start with.
+    An entry is the number of a node, its count, the brackets to close after its last line, the start of its line (None
+    continues the current line), and the start of the lines below it.
     """
     lines: list[str] = []
     pieces, own_lines = options.pieces, options.on_lines_of_their_own
     finish = _Finish(options)
-    texts, every_words, indents, every_groups = plan.texts, plan.words, plan.indents, plan.groups
+    texts, every_words, indents, every_groups = numbered.texts, numbered.words, numbered.indents, numbered.groups
     current = ""
     waiting: list[tuple[int, int, int, str | None, str]] = [(0, 1, 0, "", "")]
     while waiting:
@@ -297,7 +294,7 @@ def _draw(plan: _Plan, options: TreeOptions) -> list[str]:
             continue
         indent = indents[number] + len(times)
         below = prefix + " " * indent
-        # With labels alone the lines below a name of one letter begin right at its left.
+        # With labels only, the lines below a name of one letter begin one column further to the left.
         cut = indent < 0
         if own_lines:
             lines.append(finish(current))
@@ -324,7 +321,7 @@ def _draw(plan: _Plan, options: TreeOptions) -> list[str]:
 
 
 def _with_words(line: str, words: list[str], width: int | None) -> str:
-    """Add arguments while they fit with room for the three points that stand for the rest, even after the last."""
+    """Add arguments while they fit, with room for the three points that stand for the rest, even after the last one."""
     length = len(line.translate(_UNSTYLED))
     for word in words:
         if width is not None and length + len(f" {word} ...") >= width:
@@ -335,7 +332,7 @@ def _with_words(line: str, words: list[str], width: int | None) -> str:
 
 
 class _Finish:
-    """Cuts a line, whose last column then says that there is more, and puts in the changes of style."""
+    """Cuts a line, with a ``+`` in the last column if there is more, and inserts the escape sequences of styles."""
 
     def __init__(self, options: TreeOptions) -> None:
         self._width = options.width

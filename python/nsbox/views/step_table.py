@@ -34,21 +34,21 @@ def done(steps: Sequence[StepResult]) -> str:
 
 
 def explained(title: str, steps: Iterable[ExplainedStep], closest: Mapping[str, str], notes: Iterable[str]) -> str:
-    """Return an HTML table of steps with what does the same by hand.
+    """Return an HTML table of steps, each with the command that does the same by hand.
 
     Args:
-        title: What is explained.
+        title: The command or call that is explained.
         steps: The steps.
-        closest: The command and the call of nsbox that come closest, by a label; each may be empty.
-        notes: What else should be known.
+        closest: The closest command and the closest call of nsbox, by a label; each may be empty.
+        notes: Further notes.
     """
     cells = [
         [str(step.index), step.actor, step.name, step.call, step.command, step.result, _why(step)] for step in steps
     ]
-    # What has not been done has no results, and some plans have nothing that could be done by hand.
-    said = [any(texts) for texts in zip(*cells, strict=True)]
-    columns = list(itertools.compress(_EXPLAINED, said))
-    rows = [grid.Row(list(itertools.compress(texts, said))) for texts in cells]
+    # Empty columns are left out: steps that were not carried out have no results, and some have no command.
+    filled = [any(texts) for texts in zip(*cells, strict=True)]
+    columns = list(itertools.compress(_EXPLAINED, filled))
+    rows = [grid.Row(list(itertools.compress(texts, filled))) for texts in cells]
     labelled = [f"{label}: {text}" for label, text in closest.items() if text]
     below = [f"<p>{_html.cell(note)}</p>" for note in [*labelled, *notes]]
     return "\n".join([f"<p><b>{_html.cell(title)}</b></p>", _html.table(columns, rows), *below])

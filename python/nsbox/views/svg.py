@@ -1,8 +1,8 @@
 """Drawing on a sheet of SVG.
 
-A picture goes through sanitizers on its way: GitHub, nbconvert and JupyterLab remove styles, classes, ids and scripts.
-So all there is are basic shapes with presentation attributes (SVG 2, section 6.6), and a white sheet below them, on
-which they can be read in a dark theme too.
+The sanitizers of GitHub, nbconvert and JupyterLab remove styles, classes, ids and scripts from a picture. So it
+consists of basic shapes with presentation attributes only (SVG 2, section 6.6). They are on a white sheet, so that they
+can be read in a dark theme too.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ __all__ = ["MONO", "SANS", "Sheet", "measure"]
 MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 SANS = "system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
-# The advance of the widest of the fonts, so that no text is longer than measured.
+# The width of a character in the widest of the fonts, so that no text is longer than measured.
 _EM = {MONO: 0.605, SANS: 0.6}
 _BOLD_SANS = 1.15
 
 
 def measure(text: str, size: float, family: str = MONO, *, bold: bool = False) -> float:
-    """Return how wide a text can become. Nobody can know better without the reader's fonts."""
+    """Return the maximum width of a text, in pixels. The exact width depends on the fonts of the reader."""
     wide = 0 if text.isascii() else sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return (len(text) + wide) * size * _EM[family] * (_BOLD_SANS if bold and family == SANS else 1)
 
 
 class Sheet:
-    """Shapes, in the order in which they cover each other. All text that comes in is escaped here."""
+    """Shapes, in the order in which they are drawn. All text is escaped here."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start with an empty sheet."""
         self._parts: list[str] = []
 
     def rect(
         self, x: float, y: float, width: float, height: float, *, radius: float = 0, fill: str = "none",
         opacity: float = 1, stroke: str = "none", stroke_width: float = 1, dashes: str = "none",
     ) -> None:  # fmt: skip
-        """Draw a rectangle. The opacity is that of the inside."""
+        """Draw a rectangle. The opacity is that of its fill."""
         self._add(
             "rect", x=x, y=y, width=width, height=height, rx=radius, fill=fill, fill_opacity=opacity, stroke=stroke,
             stroke_width=stroke_width, stroke_dasharray=dashes,
@@ -56,9 +56,9 @@ class Sheet:
         self, x: float, y: float, text: str, *, size: float = 13, fill: str = INK, family: str = MONO,
         bold: bool = False, anchor: str = "start", struck: bool = False,
     ) -> None:  # fmt: skip
-        """Write a text; `y` is where its middle is."""
+        """Write a text, with its middle at the height `y`."""
         if "  " in text or text != text.strip():
-            text = text.replace(" ", "\N{NO-BREAK SPACE}")  # others are collapsed
+            text = text.replace(" ", "\N{NO-BREAK SPACE}")  # ordinary ones would be collapsed
         self._add(
             "text", text, x=x, y=y + size * 0.35, font_family=family, font_size=size, fill=fill,
             font_weight="bold" if bold else "normal", text_anchor=anchor,
@@ -69,9 +69,9 @@ class Sheet:
         """Return the whole document, on a white sheet.
 
         Args:
-            width: In pixels; a page that is narrower makes it smaller.
-            height: In pixels.
-            title: What is said to those who do not see it.
+            width: Its width in pixels; on a narrower page it is scaled down.
+            height: Its height in pixels.
+            title: The text that screen readers read.
         """
         size = f'width="{_number(width)}" height="{_number(height)}" viewBox="0 0 {_number(width)} {_number(height)}"'
         head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{escape(title)}</title>\n'
@@ -89,20 +89,20 @@ _DEFAULTS = {
     "rx": 0, "fill-opacity": 1, "stroke": "none", "stroke-dasharray": "none", "font-weight": "normal",
     "text-anchor": "start", "text-decoration": "none",
 }  # fmt: skip
-"""What need not be said."""
+"""The defaults of attributes, which are left out."""
 
 
 def _element(name: str, attributes: dict[str, str | float], content: str | None = None) -> str:
     if attributes.get("stroke", "none") == "none":
         attributes = {key: value for key, value in attributes.items() if key != "stroke-width"}
-    said = "".join(
+    shown = "".join(
         f' {key}="{escape(value) if isinstance(value, str) else _number(value)}"'
         for key, value in attributes.items()
         if _DEFAULTS.get(key) != value
     )
-    return f"<{name}{said}/>" if content is None else f"<{name}{said}>{escape(content)}</{name}>"
+    return f"<{name}{shown}/>" if content is None else f"<{name}{shown}>{escape(content)}</{name}>"
 
 
 def _number(value: float) -> str:
-    """Half pixels matter, hundredths do not."""
+    """Return a number with at most two digits after the point."""
     return f"{round(value, 2):g}" if abs(value) < 100_000 else str(round(value))

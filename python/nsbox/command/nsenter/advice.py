@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from nsbox import _core
 from nsbox.command.nsenter.request import FOLLOW, Entry
 from nsbox.command.nsenter.steps import in_own_user_namespace, joined
+from nsbox.spec.capabilities import has_capability
 
 __all__ = ["notes_of", "python_of"]
-
-_SETGID = 1 << 6
 
 
 def python_of(entry: Entry) -> str:
@@ -64,7 +63,7 @@ def notes_of(entry: Entry) -> Iterator[str]:
             "in the user namespace the program becomes root, unless --setuid or --setgid says otherwise; without that "
             "id in there, it fails"
         )
-        if not _core.facts().effective & _SETGID:
+        if not has_capability(_core.facts().effective, "CAP_SETGID"):
             yield (
                 'an ordinary user cannot leave its groups outside, nor inside where setgroups is "deny", as unshare -r '
                 "has it; --preserve-credentials keeps them"

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nsbox.command.options import IDS, Option, UsageError, parse, whole
+from nsbox.command.options import Option, UsageError, parse, whole
+from nsbox.spec.id_maps import IDS
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["FOLLOW", "OPTIONS", "Entry", "entry_of"]

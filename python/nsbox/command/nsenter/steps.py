@@ -22,6 +22,7 @@ from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.namespaces import target
 from nsbox.namespaces.handle import Namespace
+from nsbox.spec.capabilities import has_capability
 from nsbox.spec.joins import Pidfd
 from nsbox.spec.kinds import KINDS
 from nsbox.spec.step_names import JOIN_STEPS
@@ -30,7 +31,6 @@ from nsbox.start.cgroup import Hierarchy
 __all__ = ["entering_steps", "in_own_user_namespace", "joined"]
 
 _ORDER = ("cgroup", "ipc", "uts", "net", "pid", "mount", "time")
-_SYS_ADMIN = 1 << 21
 _PIDFD_NAMESPACES_SINCE = (6, 11)
 _DIRECTORY = ("O_PATH", "O_DIRECTORY")
 _step = functools.partial(CommandStep, actor="nsenter")
@@ -116,7 +116,7 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
 
 def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
     """All the others take CAP_SYS_ADMIN: who has it has it only here, and who lacks it has it only inside."""
-    privileged = bool(_core.facts().effective & _SYS_ADMIN)
+    privileged = has_capability(_core.facts().effective, "CAP_SYS_ADMIN")
     order = [kind for kind in _ORDER if kind in kinds]
     if "user" in kinds or entry.user_parent:
         order.insert(len(order) if privileged else 0, "user")
@@ -284,7 +284,7 @@ class _Files:
 
     @property
     def _directory(self) -> str:
-        return f"/proc/{target.number_in_proc(self._opened['process'], self._pid)}"
+        return f"/proc/{target.pid_in_proc(self._opened['process'], self._pid)}"
 
     def _see_that_it_is_alive(self) -> None:
         """What was read by number is that process's only if it has not ended meanwhile."""

@@ -14,17 +14,16 @@ from nsbox._core import Call
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.helper import Bystander
 from nsbox.command.unshare.request import Request
-from nsbox.spec.spec import IdRange
+from nsbox.spec.capabilities import has_capability
 from nsbox.spec.step_names import StepName
-from nsbox.start import id_ranges as idmap
+from nsbox.start.id_ranges import resolved_ranges
 
 __all__ = ["own_map_steps", "range_steps", "write_step"]
 
 _MANUAL = "user_namespaces(7)"
 _FILES: Final[dict[str, Literal["uid_map", "gid_map"]]] = {"map_users": "uid_map", "map_groups": "gid_map"}
 _PROGRAMS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
-_CAPABILITIES = {"uid_map": 1 << 7, "gid_map": 1 << 6}
-"""CAP_SETUID and CAP_SETGID (capabilities(7))."""
+_CAPABILITIES = {"uid_map": "CAP_SETUID", "gid_map": "CAP_SETGID"}
 
 
 def range_steps(request: Request, bystander: Bystander) -> Iterator[CommandStep]:
@@ -33,16 +32,14 @@ def range_steps(request: Request, bystander: Bystander) -> Iterator[CommandStep]
         ("map_users", os.geteuid(), request.map_user),
         ("map_groups", os.getegid(), request.map_group),
     ):
-        ranges: list[IdRange] = []
-        for wanted in getattr(request, option):
-            ranges += idmap.stands_for(option, wanted) if isinstance(wanted, str) else [wanted]
+        ranges = resolved_ranges(option, getattr(request, option))
         if not ranges:
             continue
         file = _FILES[option]
         lines = _core.id_map_lines(single, ranges, own)
         why = f"which {'user' if file == 'uid_map' else 'group'} outside each one inside stands for"
         rows = tuple(lines)
-        if _core.facts().effective & _CAPABILITIES[file]:
+        if has_capability(_core.facts().effective, _CAPABILITIES[file]):
             call, manual = Call("write", path=f"/proc/PID/{file}", buf=rows), _MANUAL
             do = functools.partial(_put, Path(f"/proc/{os.getpid()}", file), text_of(rows))
         else:

@@ -8,20 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nsbox.command.options import IDS, Option, UsageError, parse, whole
+from nsbox.command.options import Option, UsageError, parse, whole
+from nsbox.spec.id_maps import IDS, IdRange, parse_id_range
 from nsbox.spec.kinds import KINDS
-from nsbox.spec.spec import IdRange
-from nsbox.start.id_ranges import stands_for
+from nsbox.start.id_ranges import resolved_ranges
 
 __all__ = ["OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
 
-_NAMESPACES = {"mount": "mount", "uts": "uts", "ipc": "ipc", "net": "net", "pid": "pid", "user": "user",
-               "cgroup": "cgroup", "time": "time"}  # fmt: skip
+_NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time")
 
 OPTIONS = (
     *(
-        Option(name, KINDS[kind].letter, "FILE", optional=True, meaning=f"new {kind} namespace, kept alive at FILE")
-        for name, kind in _NAMESPACES.items()
+        Option(kind, KINDS[kind].letter, "FILE", optional=True, meaning=f"new {kind} namespace, kept alive at FILE")
+        for kind in _NAMESPACES
     ),
     Option("fork", "f", meaning="start the program as a child"),
     Option("map-user", "", "USER", meaning="map the user id of the caller to this one (implies --user)"),
@@ -134,19 +133,11 @@ class Request:
         for option in ("map_users", "map_groups"):
             wanted = getattr(self, option)
             # A single word is left to `Spec`; it takes no words among ranges.
-            options[option] = (
-                wanted[0] if len(wanted) == 1 and isinstance(wanted[0], str) else _resolved(option, wanted)
-            )
+            single = len(wanted) == 1 and isinstance(wanted[0], str)
+            options[option] = wanted[0] if single else resolved_ranges(option, wanted)
         if options["propagation"] == "private":
             del options["propagation"]
         return {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
-
-
-def _resolved(option: str, wanted: Sequence[IdRange | str]) -> tuple[IdRange, ...]:
-    found: list[IdRange] = []
-    for part in wanted:
-        found += stands_for(option, part) if isinstance(part, str) else [part]
-    return tuple(found)
 
 
 def request_of(words: Sequence[str]) -> Request:
@@ -178,10 +169,9 @@ def request_from(found: Sequence[tuple[Option, str | None]], program: Sequence[s
 
 
 def _namespace(request: Request, option: Option, value: str) -> None:
-    kind = _NAMESPACES[option.name]
-    request.add(kind)
+    request.add(option.name)
     if value:
-        request.pins[kind] = value
+        request.pins[option.name] = value
 
 
 def _fork(request: Request, _: Option, __: str) -> None:
@@ -237,15 +227,10 @@ def _ranges(*options: str, word: str = "") -> Callable[[Request, Option, str], N
 
 
 def _range(text: str) -> IdRange | str:
-    if text in ("auto", "subids", "all"):
-        return text
-    for sign in ":,":
-        parts = text.split(sign)
-        if len(parts) == 3 and all(part.isascii() and part.isdecimal() and int(part) in IDS for part in parts):
-            first, second, count = map(int, parts)
-            # Version 2.38 had the outer id first, with commas.
-            return (first, second, count) if sign == ":" else (second, first, count)
-    raise UsageError(f"invalid mapping '{text}'")
+    try:
+        return parse_id_range(text)
+    except ValueError:
+        raise UsageError(f"invalid mapping '{text}'") from None
 
 
 def _forward_signals(request: Request, _: Option, __: str) -> None:

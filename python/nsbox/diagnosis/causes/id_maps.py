@@ -7,12 +7,11 @@ from itertools import pairwise
 
 from nsbox.diagnosis.causes.cause import DENIED, MAPPING, Cause, Failure, Found
 from nsbox.diagnosis.evidence import Evidence
+from nsbox.spec.id_maps import MAX_RANGES
 
 __all__ = ["MAPS"]
 
 _ROWS = frozenset({"gid_map", "uid_map"})
-_MOST_ROWS = 340
-"""user_namespaces(7), since Linux 4.15."""
 
 
 def _which(failure: Failure) -> tuple[str, str]:
@@ -51,8 +50,8 @@ def _denied_before(failure: Failure, evidence: Evidence) -> Found | None:
 
 def _shape(failure: Failure, _evidence: Evidence) -> Found | None:
     rows = failure.rows
-    if len(rows) > _MOST_ROWS:
-        return {"fault": f"there are {len(rows)} ranges, and the kernel takes at most {_MOST_ROWS}"}
+    if len(rows) > MAX_RANGES:
+        return {"fault": f"there are {len(rows)} ranges, and the kernel takes at most {MAX_RANGES}"}
     for column, side in ((0, "inside"), (1, "outside")):
         ranges = sorted((row[column], row[2]) for row in rows)
         for (first, count), (second, _length) in pairwise(ranges):

@@ -1,4 +1,4 @@
-"""What notebooks ask objects for (IPython, "Integrating your objects with IPython")."""
+"""The MIME types in which notebooks show objects (IPython, "Integrating your objects with IPython")."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Picture", "Table", "Text"]
 
 
 class Text:
-    """Something to read: lines in a terminal, a paragraph on a page."""
+    """An object that is shown as lines in a terminal, and as a paragraph on a page."""
 
     __slots__ = ()
 
@@ -19,7 +19,7 @@ class Text:
 
 
 class Table:
-    """Something that is text in a terminal, and a table on a page."""
+    """An object that is shown as text in a terminal, and as a table on a page."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Table:
 
 
 class Picture:
-    """Something that is text in a terminal, and a picture on a page."""
+    """An object that is shown as text in a terminal, and as a picture on a page."""
 
     __slots__ = ()
 
@@ -43,5 +43,5 @@ class Picture:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         del include, exclude
-        # Without HTML: most pages would show that instead.
+        # Without HTML, as most pages would show that instead.
         return {"text/plain": str(self), "image/svg+xml": self.svg()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from types import FrameType
-from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.watchdog import LIMIT, Watchdog
 
 # A loaded machine is no failure, and a fixture that takes a census for a whole series of examples is meant so.
 settings.register_profile(
@@ -16,7 +16,7 @@ settings.register_profile(
 )
 settings.load_profile("nsbox")
 
-_LIMIT = 60
+_watchdog = Watchdog()
 
 pytest_plugins = ["pytester"]
 
@@ -35,17 +35,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
 
 
-@pytest.fixture(autouse=True)
-def _no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Raise in a test that hangs, instead of waiting for ever."""
-    marker = request.node.get_closest_marker("limit")
-    seconds = marker.args[0] if marker else _LIMIT
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Limit the time of a test, with its fixtures."""
+    marker = item.get_closest_marker("limit")
+    with _watchdog.limit(marker.args[0] if marker else LIMIT):
+        return (yield)
 
-    def late(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise TimeoutError(f"the test hangs: not done after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+# The last of the wrappers is the one directly around the test function.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pyfunc_call() -> Iterator[None]:
+    """Let the limit raise in the test function."""
+    with _watchdog.interruptible():
+        return (yield)

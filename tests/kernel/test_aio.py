@@ -20,7 +20,7 @@ from nsbox import aio
 
 from tests.support.callers import alive
 from tests.support.census import Census, descendants
-from tests.support.forked import Who, in_child
+from tests.support.forked import Who, fork, in_child
 
 SLEEP = ("sleep", "1000")
 Create = Callable[..., Awaitable[Any]]
@@ -432,7 +432,7 @@ def test_in_a_child_of_fork_it_is_somebody_elses() -> None:
     async def main() -> int:
         process = await nsbox.create_subprocess_exec("sh", "-c", "sleep 0.3; exit 4")
         in_child(gc.collect)
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 process._transport._popen._end()  # type: ignore[union-attr]

@@ -18,7 +18,7 @@ from nsbox import _target, raw
 
 from tests.support import libc, seccomp
 from tests.support.census import descendants, reap_adopted, wait_until
-from tests.support.forked import USER, Who, as_user, in_child
+from tests.support.forked import USER, Who, as_user, fork, in_child
 from tests.support.inside import LINKS, own_links
 from tests.support.seccomp import Deny
 
@@ -253,7 +253,7 @@ def test_dead_or_alive() -> None:
 
 def test_a_number_that_was_used_again() -> None:
     """What is opened by number is checked against the pidfd: a process that has ended meanwhile is said to be gone."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         os._exit(0)
     pidfd = os.pidfd_open(child)

@@ -16,7 +16,7 @@ import nsbox
 import pytest
 from nsbox import raw
 
-from tests.support.forked import as_user, in_child
+from tests.support.forked import as_user, fork, in_child
 
 
 def number_of(call: Callable[[], Any]) -> int | None:
@@ -212,7 +212,7 @@ def test_clone3_refuses_what_python_does_not_survive() -> None:
 
 def test_signals_by_pidfd() -> None:
     """pidfd_open(2) and pidfd_send_signal(2)."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         signal.pause()
         os._exit(0)

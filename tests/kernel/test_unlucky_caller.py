@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.callers import alive
 from tests.support.census import descendants, wait_until
-from tests.support.forked import Who, fork
+from tests.support.forked import Who, fork, in_child
 
 
 class InterruptedHereError(Exception):
@@ -71,7 +71,7 @@ def test_interrupted_in_a_box(who: Who, start: Callable[[nsbox.Box], Any]) -> No
     with warnings.catch_warnings():
         # What is dropped on the way says that nobody has closed it.
         warnings.simplefilter("ignore", ResourceWarning)
-        assert who(use) == ([1], 0)
+        assert in_child(lambda: who(use)) == ([1], 0)
 
 
 @contextmanager

@@ -16,11 +16,14 @@ __all__ = ["USER", "Who", "as_user", "become_user", "fork", "in_child"]
 
 T = TypeVar("T")
 
-USER = 65533
-"""A user and group id that nothing else uses. (65534 is what the kernel shows for unmapped ids.)"""
+USER = 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""A user and group id that nothing else uses, as the kernel counts by users; each worker of xdist has its own.
 
-_LIMIT = 50
-"""Seconds after which a child is ended by a signal, lest it outlive a test that was given up."""
+(65534 is what the kernel shows for unmapped ids.)
+"""
+
+_LIMIT = 600
+"""Seconds after which a child is ended by a signal, lest it outlive a run that was killed."""
 
 
 def fork() -> int:
@@ -34,7 +37,8 @@ def in_child(function: Callable[[], T]) -> T:
     """Return what `function` returns, or raise what it raises, in a forked child.
 
     Raises:
-        RuntimeError: when the child ended without saying anything.
+        RuntimeError: when the child ended without an answer, or by KeyboardInterrupt or SystemExit, which would end
+            pytest instead of failing the test.
     """
     reader, writer = os.pipe()
     pid = fork()
@@ -62,6 +66,8 @@ def _child(function: Callable[[], object], writer: int) -> NoReturn:
     gc.freeze()
     try:
         answer = False, function()
+    except (KeyboardInterrupt, SystemExit):
+        answer = True, RuntimeError(f"the child ended by\n{traceback.format_exc()}")
     except BaseException as error:
         # Through nested children it passes several times; a note of a note of a note doubles each time.
         if not hasattr(error, "__notes__"):

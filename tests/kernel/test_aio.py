@@ -21,6 +21,7 @@ from nsbox import aio
 from tests.support.callers import alive
 from tests.support.census import Census, descendants
 from tests.support.forked import Who, fork, in_child
+from tests.support.interrupt import interrupted
 
 SLEEP = ("sleep", "1000")
 Create = Callable[..., Awaitable[Any]]
@@ -377,14 +378,12 @@ def test_ctrl_c(census: Census) -> None:
 
     def interrupt() -> str:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         try:
-            asyncio.run(job())
+            # nsbox-init, a shell and what it has started.
+            with interrupted(lambda: len(descendants()) >= 4):
+                asyncio.run(job())
         except KeyboardInterrupt:
-            left = "" if not descendants() else "something is left"
-            timer.join()
-            return left
+            return "" if not descendants() else "something is left"
         return "no KeyboardInterrupt"
 
     assert in_child(interrupt) == ""

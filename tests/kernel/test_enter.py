@@ -146,7 +146,7 @@ def test_kill(who: Who, stop: bool) -> None:
                     for pid in (process.init_pid, *inner):
                         os.kill(pid, signal.SIGSTOP)
                 process.kill()
-                returncode = process.wait(20)
+                returncode = process.wait(100)
             return returncode, target.poll() is None
 
     assert who(check) == (-signal.SIGKILL, True)
@@ -162,7 +162,7 @@ def test_signals_and_status(who: Who) -> None:
                 process.send_signal(signal.SIGTERM)
             with nsbox.Popen(["sleep", "1000"], unshare="", join=target) as forwarded:
                 os.kill(forwarded.init_pid, signal.SIGTERM)
-                forwarded.wait(20)
+                forwarded.wait(100)
             return end, process.returncode, forwarded.returncode
 
     assert who(check) == (7, -signal.SIGTERM, -signal.SIGTERM)
@@ -174,7 +174,7 @@ def test_an_init_is_killed(victim: str) -> None:
     with box() as target, nsbox.Popen(["sleep", "1000"], unshare="", join=target) as process:
         inner = next(pid for pid in descendants(process.init_pid) if pid != process.pid)
         os.kill(inner if victim == "inner" else process.init_pid, signal.SIGKILL)
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(100) == -signal.SIGKILL
         assert wait_until(lambda: not alive(process.pid))
         if victim == "init_pid":
             # An orphan of ours now. As long as nobody reaps it, its PID namespace cannot end (pid_namespaces(7)).

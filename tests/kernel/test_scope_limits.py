@@ -20,6 +20,7 @@ import pytest
 from nsbox import raw
 
 from tests.support import libc, seccomp
+from tests.support.census import wait_until
 from tests.support.forked import as_user, fork, in_child
 from tests.support.scoped import changed, everywhere, names_of, nothing_moves, place_of, threaded
 from tests.support.seccomp import Deny
@@ -346,10 +347,7 @@ def test_threads_that_end_inside() -> None:
             worker.start()
             worker.join()
         gc.collect()
-        deadline = time.monotonic() + 5
-        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return len(os.listdir("/proc/self/fd")) == before
+        return wait_until(lambda: len(os.listdir("/proc/self/fd")) == before)
 
     assert in_child(check)
 

@@ -116,7 +116,7 @@ def test_killed_while_children_of_fork_hold_the_line() -> None:
         for pid in inits(before):
             os.kill(pid, signal.SIGKILL)
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
         assert ends == [-9] * len(threads)
 
 
@@ -158,7 +158,7 @@ def test_box_closed_while_children_of_fork_hold_the_line() -> None:
             assert wait_until(lambda box=box: len(box.ps()) == 9)
             box.close()
             for thread in threads:
-                thread.join(5)
+                thread.join(60)
             assert len(ends) == len(threads)
 
 

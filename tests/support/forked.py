@@ -17,7 +17,7 @@ __all__ = ["USER", "Who", "as_user", "become_user", "fork", "in_child"]
 T = TypeVar("T")
 
 USER = 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-"""A user and group id that nothing else uses, as the kernel counts by users; each worker of xdist has its own.
+"""A user and group id that nothing else uses; each worker of xdist has its own, as the kernel has limits for each user.
 
 (65534 is what the kernel shows for unmapped ids.)
 """

@@ -15,7 +15,7 @@ from tests.support.forked import USER, Who
 
 __all__ = ["Inner"]
 
-_LIMIT = 50
+_LIMIT = 250
 
 
 class Inner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -33,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at what stays for the whole session: each census collects garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -155,6 +155,13 @@ def test_exec_init(number: int) -> None:
     assert denied(Deny("execveat", number), then=lambda: found(unshare="mip")) == ("exec init", "caller", number)
 
 
+@pytest.fixture
+def _usual_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look programs up where an ordinary user may: a closed directory in root's PATH would be another error."""
+    monkeypatch.setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+@pytest.mark.usefixtures("_usual_path")
 def test_uid_map() -> None:
     """An ordinary user maps somebody else's id."""
     options: dict[str, Any] = {"unshare": "U", "map_users": [(0, 0, 1)]}
@@ -167,6 +174,7 @@ def test_uid_map() -> None:
     assert denied(rule, then=check) == ("uid_map", "caller", errno.EACCES)
 
 
+@pytest.mark.usefixtures("_usual_path")
 def test_gid_map() -> None:
     """The same for groups, and more ranges than the kernel takes, one of them the caller's own id."""
     number = errno.EPERM if shutil.which("newgidmap") else errno.ENOENT

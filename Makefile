@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One process for each processor; the longest tests first, and each given out when a process is free.
+PARALLEL := --numprocesses logical --dist loadgroup
 # What a rebuild depends on. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo test lint fmt stubs notebooks bench wheel sdist clean
+.PHONY: help demo check test lint fmt stubs notebooks bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -14,9 +16,15 @@ help:  ## Show this list
 demo: $(VENV)/built  ## Build, install, and walk through the exercise on this kernel
 	@$(BIN)/nsbox demo
 
+check: lint  ## In the minute between: lint, types, and the tests that need no kernel
+	$(BIN)/python -m pytest --quiet $(PARALLEL) tests/unit
+
+# Most tests share the machine with others; those marked `alone` have it to themselves afterwards. Status 5: there are none.
 test: $(VENV)/tested  ## Build, install what the tests need, and run them all
 	cargo test --quiet --package nsbox-init --lib
-	$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not alone" $(PYTEST); together=$$?; \
+	$(BIN)/python -m pytest -m alone $(PYTEST); alone=$$?; \
+	case $$together,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
 
 lint: $(VENV)/linted  ## Check formatting, types and style of both languages, and the generated stub
 	cargo fmt --all --check

@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
+    config.addinivalue_line("markers", "alone(reason): the test cannot share the machine with others")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that may take the longest, so that no process waits for another at the end."""
+    items.sort(key=_limit, reverse=True)
 
 
 def pytest_collection_finish() -> None:
@@ -45,9 +52,13 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Limit the time of a test, with its fixtures."""
-    marker = item.get_closest_marker("limit")
-    with _watchdog.limit(marker.args[0] if marker else LIMIT):
+    with _watchdog.limit(_limit(item)):
         return (yield)
+
+
+def _limit(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("limit")
+    return int(marker.args[0]) if marker else LIMIT
 
 
 # The last of the wrappers is the one directly around the test function.

@@ -51,7 +51,7 @@ def outputs_of(cell: Any) -> dict[str, str]:
     return shown
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(600)
 @pytest.mark.filterwarnings("default")
 def test_cells(tmp_path: Path) -> None:
     """What is printed is shown below its cell, also without a network; errors and interrupts arrive."""

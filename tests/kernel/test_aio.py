@@ -201,7 +201,6 @@ def test_two_hundred_at_once(who: Who) -> None:
     assert left == []
 
 
-@pytest.mark.limit(120)
 def test_a_thousand_one_after_the_other(census: Census) -> None:
     """No process, descriptor, mount, namespace or object is left, not even while the loop goes on."""
 

@@ -524,16 +524,16 @@ def test_few_descriptors() -> None:
         found = []
         with box() as target:
             pid = target.pid
-            used = len(os.listdir("/proc/self/fd"))
+            used, limits = len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
             for spare in range(1, 14):
                 before = sorted(os.listdir("/proc/self/fd"))
-                resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, 4096))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, limits[1]))
                 try:
                     nsbox.enter(pid, None, ["true"])
                     found.append("done")
                 except OSError as error:
                     found.append(errno.errorcode[error.errno or 0])
-                resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
                 assert sorted(os.listdir("/proc/self/fd")) == before
         return found
 

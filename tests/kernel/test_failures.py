@@ -434,8 +434,9 @@ def test_out_of_descriptors() -> None:
         while os.open("/dev/null", os.O_RDONLY) < highest:
             pass
         full = os.open("/dev/null", os.O_RDONLY)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         for spare in range(8):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (full + 1 + spare, 10000))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (full + 1 + spare, most))
             try:
                 numbers.append(nsbox.run(["true"], unshare="mip").returncode)
             except OSError as error:

@@ -443,12 +443,13 @@ def test_few_descriptors() -> None:
     def check() -> tuple[str, int | None, bool]:
         before = place_of()
         scope = nsbox.unshare("mipunC")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, 4096))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, limits[1]))
         try:
             with scope:
                 raise AssertionError("it was entered")
         except nsbox.SpawnError as error:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             return error.step, error.errno, place_of() == before
 
     assert in_child(check) == ("open own", errno.EMFILE, True)

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.callers import caller, nobody_left
 from tests.support.census import reap_adopted, wait_until
-from tests.support.forked import USER, Who
+from tests.support.forked import Who, become_user
 from tests.support.needs import needs
 
 BOXES: dict[str, dict[str, Any]] = {"pid namespace": {"unshare": "mip"}, "no pid namespace": {"unshare": "mi"}}
@@ -184,10 +184,7 @@ def test_caller_killed_at_random_moments(who: Who, kind: str) -> None:
 
     def run(tell: Callable[[object], None]) -> None:
         if not who.is_root:
-            os.chdir("/")
-            os.setgroups([])
-            os.setresgid(USER, USER, USER)
-            os.setresuid(USER, USER, USER)
+            become_user()
         tell("ready")
         kept = []
         while True:

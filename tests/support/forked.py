@@ -12,14 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
+import pytest
+
+from tests.support import libc
+
 __all__ = ["USER", "Who", "as_user", "become_user", "fork", "in_child"]
 
 T = TypeVar("T")
 
-USER = 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-"""A user and group id that nothing else uses; each worker of xdist has its own, as the kernel has limits for each user.
+USER = os.geteuid() or 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The id of the ordinary user, and of its group: that of the tests themselves unless they run as root.
 
-(65534 is what the kernel shows for unmapped ids.)
+Root takes one that nothing else uses, in each worker of xdist another one, as the kernel has limits for each user. (65534
+is what the kernel shows for unmapped ids.)
 """
 
 _LIMIT = 600
@@ -96,9 +101,14 @@ def as_user(function: Callable[[], T], user: int = USER) -> T:
     return in_child(drop)
 
 
-def become_user(user: int = USER) -> None:
-    """Give up all privileges, for ever."""
-    os.chdir("/")
+def become_user(user: int = USER, *, directory: str = "/") -> None:
+    """Give up all privileges, for ever. Who has none stays who it is, and becomes as little dumpable as those who had."""
+    os.chdir(directory)
+    if os.geteuid() != 0:
+        if user != USER:
+            pytest.skip("only root can become another user")
+        libc.prctl(libc.PR_SET_DUMPABLE, 0)
+        return
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
@@ -106,7 +116,10 @@ def become_user(user: int = USER) -> None:
 
 @dataclass(frozen=True)
 class Who:
-    """Somebody who runs functions: `root`, in the test process itself, or an ordinary `user`, in a child."""
+    """Somebody who runs functions: `root`, in the test process itself, or an ordinary `user`, in a child.
+
+    Only root can be both; an ordinary user is `user` alone.
+    """
 
     name: str
 

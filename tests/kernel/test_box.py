@@ -23,7 +23,7 @@ from tests.support.census import wait_until
 from tests.support.forked import Who, in_child
 from tests.support.inside import LINKS, own_links
 from tests.support.interrupt import interrupted
-from tests.support.needs import needs
+from tests.support.needs import needs, needs_root
 
 ALL = tuple(LINKS)
 
@@ -170,6 +170,7 @@ def test_an_errand_that_fails_says_so() -> None:
         assert [(step.name, step.errno) for step in box.steps][-1] == ("mount proc", errno.ENOENT)
 
 
+@needs_root
 def test_steps_tell_what_was_done() -> None:
     """The steps of the plan come first, with the time each took, then what was done since."""
     with nsbox.Box("mu", mount_proc=True, hostname="box") as box:
@@ -405,6 +406,7 @@ def test_many_threads(who: Who) -> None:
     assert who(all_of_them) == [True] * 8
 
 
+@needs_root
 def test_repr_is_a_sentence() -> None:
     """What it is, and whether it lives."""
     box = nsbox.Box("mp")

@@ -22,6 +22,7 @@ from tests.support.callers import nobody_left
 from tests.support.census import Census, reap_adopted
 from tests.support.forked import Who, in_child
 from tests.support.interrupt import interrupted
+from tests.support.needs import needs_root
 from tests.support.threads import busy
 
 for name in ("utf-16", "latin-1", "ascii"):
@@ -150,6 +151,7 @@ def test_run(who: Who, case: str) -> None:
     assert ours == theirs
 
 
+@needs_root
 @pytest.mark.parametrize("case", AS_ROOT)
 def test_run_as_somebody_else(case: str) -> None:
     """Those that need privilege."""
@@ -295,8 +297,12 @@ def test_ctrl_c(captured: bool, trap: str) -> None:
         os.close(writer)
         return raised, os.read(reader, 100), nobody_left(2, root=os.getpid())
 
-    ours, theirs = in_child(lambda: pressed(nsbox)), in_child(lambda: pressed(subprocess))
-    reap_adopted()  # what the plain module has killed, but not waited for
+    for _ in range(10):
+        ours, theirs = in_child(lambda: pressed(nsbox)), in_child(lambda: pressed(subprocess))
+        reap_adopted()  # what the plain module has killed, but not waited for
+        # The moment is a quarter of a second in either module, in which a busy machine may not get to the program.
+        if ours == theirs and bool(ours[1]) == ("cleaned" in trap):
+            break
     assert ours == theirs
     assert ours == (True, b"cleaned up\n" if "cleaned" in trap else b"", [])
 

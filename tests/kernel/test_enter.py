@@ -22,6 +22,7 @@ from tests.support.callers import alive, caller, nobody_left
 from tests.support.census import descendants, wait_until
 from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.inside import LINKS, own_links, status
+from tests.support.needs import needs_root
 from tests.support.seccomp import Deny
 
 ARRANGEMENTS: dict[str, dict[str, Any]] = {"init": {}, "no init": {"init": False}, "no fork": {"fork": False}}
@@ -242,6 +243,7 @@ def test_new_namespaces_inside_joined_ones(who: Who, arrangement: str) -> None:
     assert not {links[kind] for kind in ("pid", "mount", "uts")} & set(theirs.values())
 
 
+@needs_root
 def test_new_user_namespace_beside_joined_ones() -> None:
     """Root joins a network, and maps itself in a new user namespace."""
     with box() as target:
@@ -254,6 +256,7 @@ def test_new_user_namespace_beside_joined_ones() -> None:
             assert output.split() == ["5", "0", "1", links_of(target.pid)["net"]]
 
 
+@needs_root
 def test_root_becomes_root_of_a_users_namespace() -> None:
     """Whoever joins a user namespace is its root, or stays the unmapped stranger it is."""
 
@@ -413,6 +416,7 @@ def test_targets_that_cannot_be_opened(place: Path) -> None:
     assert as_user(lambda: failing(1, "ipc"))[:3] == ("open target", "caller", errno.EACCES)
 
 
+@needs_root
 def test_a_stranger_is_refused(place: Path) -> None:
     """Who has an open descriptor of root's namespace has no rights over it."""
     with box() as target, nsbox.Namespace.of(target, "ipc") as ipc, nsbox.Namespace.of(target, "pid") as pid:
@@ -568,6 +572,7 @@ def test_interrupted(who: Who) -> None:
     assert in_child(lambda: who(check)) > 0
 
 
+@needs_root
 def test_raw_setns_by_pidfd_agrees() -> None:
     """One setns(2) with a pidfd and a mask arrives where our single steps do."""
     with box() as target:

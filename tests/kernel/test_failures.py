@@ -21,6 +21,7 @@ import pytest
 from tests.support import libc, seccomp
 from tests.support.forked import Who, as_user, in_child
 from tests.support.inside import status
+from tests.support.needs import needs_root
 from tests.support.seccomp import Deny
 from tests.support.start import failure, start
 
@@ -90,6 +91,7 @@ def test_clone_without_clone3(who: Who, unshare: str, arrangement: str) -> None:
     assert who(lambda: start(unshare=unshare).method) == "clone3"
 
 
+@needs_root
 def test_clone_process_limit() -> None:
     """RLIMIT_NPROC is reached: by nsbox-init already, or by the payload."""
 
@@ -115,6 +117,7 @@ def test_clone_namespace_limit(kind: str) -> None:
     assert in_child(check) == ("clone", "caller", errno.ENOSPC)
 
 
+@needs_root
 def test_clone_in_a_chroot(place: Path) -> None:
     """User namespaces are refused in a chroot, where there is no /proc to find evidence in, either."""
 
@@ -126,6 +129,7 @@ def test_clone_in_a_chroot(place: Path) -> None:
     assert in_child(check) == ("clone", "caller", errno.EPERM)
 
 
+@needs_root
 def test_clone_too_deep() -> None:
     """PID namespaces nest 32 deep."""
 
@@ -138,6 +142,7 @@ def test_clone_too_deep() -> None:
     assert in_child(lambda: deeper(32 - depth_of_this_process())) == ("clone", "caller", errno.ENOSPC)
 
 
+@needs_root
 def test_clone_in_a_dead_pid_namespace() -> None:
     """After PID 1 of the namespace for children has ended nothing can be started in it (pid_namespaces(7))."""
 
@@ -174,6 +179,7 @@ def test_uid_map() -> None:
     assert denied(rule, then=check) == ("uid_map", "caller", errno.EACCES)
 
 
+@needs_root
 @pytest.mark.usefixtures("_usual_path")
 def test_gid_map() -> None:
     """The same for groups, and more ranges than the kernel takes, one of them the caller's own id."""
@@ -193,6 +199,7 @@ def test_setgroups_map(who: Who) -> None:
     assert in_child(lambda: who(check)) == ("setgroups", "caller", errno.EPERM)
 
 
+@needs_root
 def test_maps_without_proc(place: Path) -> None:
     """The caller writes the maps through /proc, which is not there."""
 
@@ -272,6 +279,7 @@ def test_unshare_time(arrangement: str) -> None:
     assert in_child(limited) == (*expected, errno.ENOSPC)
 
 
+@needs_root
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_pid_max(arrangement: str) -> None:
     """A container's read-only /proc/sys."""
@@ -286,6 +294,7 @@ def test_pid_max(arrangement: str) -> None:
     assert in_child(check) == ("pid_max", by_whom(arrangement), errno.EROFS)
 
 
+@needs_root
 def test_mount_proc_where_proc_is_masked() -> None:
     """A container's masked /proc: the kernel does not let a user namespace uncover it (mount_too_revealing)."""
 

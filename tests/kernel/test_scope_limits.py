@@ -22,8 +22,11 @@ from nsbox import raw
 from tests.support import libc, seccomp
 from tests.support.census import wait_until
 from tests.support.forked import as_user, fork, in_child
+from tests.support.needs import needs_root
 from tests.support.scoped import changed, everywhere, names_of, nothing_moves, place_of, threaded
 from tests.support.seccomp import Deny
+
+pytestmark = needs_root
 
 
 @pytest.mark.parametrize("denied", ["mount", "ioctl", "setns-ipc"])

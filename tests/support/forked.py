@@ -23,8 +23,8 @@ T = TypeVar("T")
 USER = os.geteuid() or 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """The id of the ordinary user, and of its group: that of the tests themselves unless they run as root.
 
-Root takes one that nothing else uses, in each worker of xdist another one, as the kernel has limits for each user. (65534
-is what the kernel shows for unmapped ids.)
+Root takes one that nothing else uses, in each worker of xdist another one, as the kernel has limits for each user.
+(65534 is what the kernel shows for unmapped ids.)
 """
 
 _LIMIT = 600
@@ -102,7 +102,7 @@ def as_user(function: Callable[[], T], user: int = USER) -> T:
 
 
 def become_user(user: int = USER, *, directory: str = "/") -> None:
-    """Give up all privileges, for ever. Who has none stays who it is, and becomes as little dumpable as those who had."""
+    """Give up all privileges, for ever. Who has none only becomes as little dumpable as those who had."""
     os.chdir(directory)
     if os.geteuid() != 0:
         if user != USER:

@@ -1,4 +1,4 @@
-"""A time limit for each test, which can fail the test, but can never end the run.
+"""A plugin of pytest: a time limit for each test, which can fail the test, but can never end the run.
 
 At the limit everything that the test has started is killed, so that what waits for it goes on. If the test function
 itself is running, it fails with an exception as well; fixtures and pytest are never interrupted by one.
@@ -16,12 +16,12 @@ import pytest
 
 from tests.support.census import descendants
 
-__all__ = ["LIMIT", "Watchdog"]
+__all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_pyfunc_call", "pytest_runtest_protocol"]
 
 LIMIT = 300
 """Seconds after which a test counts as hanging. It takes only as long where there is a fault, so it is generous."""
 
-_AGAIN = 10
+_AGAIN = 3
 """Seconds until the next attempt, for what was started or was waited for only after the first one."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -71,6 +71,40 @@ class Watchdog:
         if self._interruptible:
             # Not an Exception: a test that expects an error, or suppresses one, is not meant to have this.
             pytest.fail(f"the test hangs: not done after {self._limit} s")
+
+
+_watchdog = Watchdog()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker."""
+    config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that may take the longest, so that no process waits for another at the end."""
+    items.sort(key=_limit, reverse=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Limit the time of a test, with its fixtures."""
+    with _watchdog.limit(_limit(item)):
+        return (yield)
+
+
+# The last of the wrappers is the one directly around the test function.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pyfunc_call() -> Iterator[None]:
+    """Let the limit raise in the test function."""
+    with _watchdog.interruptible():
+        return (yield)
+
+
+def _limit(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("limit")
+    return int(marker.args[0]) if marker else LIMIT
 
 
 def _ticks_since_boot() -> int:

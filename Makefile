@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One test process for each processor; each gets the next tests when it is free.
+PARALLEL := --numprocesses logical --dist loadgroup
 # The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo test lint fmt stubs notebooks bench wheel sdist clean
+.PHONY: help demo check test lint fmt stubs notebooks bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -14,9 +16,15 @@ help:  ## Show this list
 demo: $(VENV)/built  ## Build, install, and walk through the exercise on this kernel
 	@$(BIN)/nsbox demo
 
+check: lint  ## Lint, types and unit tests: between two edits
+	$(BIN)/python -m pytest --quiet $(PARALLEL) tests/unit
+
+# Most tests share the machine with others. Those marked `alone` run one by one afterwards. Status 5: no test was selected.
 test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib
-	$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not alone" $(PYTEST); together=$$?; \
+	$(BIN)/python -m pytest -m alone $(PYTEST); alone=$$?; \
+	case $$together,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
 
 lint: $(VENV)/linted  ## Check format, types and style of both languages, the layers of imports, and the generated files
 	cargo fmt --all --check

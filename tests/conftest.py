@@ -1,11 +1,9 @@
-"""What holds for all tests: a limit on their time, and the switch that rewrites the goldens."""
+"""What holds for all tests: the signals they start from, their markers, and the switch that rewrites the goldens."""
 
 from __future__ import annotations
 
+import gc
 import signal
-from collections.abc import Iterator
-from types import FrameType
-from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,9 +14,7 @@ settings.register_profile(
 )
 settings.load_profile("nsbox")
 
-_LIMIT = 60
-
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.support.watchdog"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,20 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
+    config.addinivalue_line("markers", "alone(reason): the test cannot share the machine with others")
 
 
-@pytest.fixture(autouse=True)
-def _no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Raise in a test that hangs, instead of waiting for ever."""
-    marker = request.node.get_closest_marker("limit")
-    seconds = marker.args[0] if marker else _LIMIT
-
-    def late(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise TimeoutError(f"the test hangs: not done after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at what stays for the whole session: each census collects garbage."""
+    gc.collect()
+    gc.freeze()

@@ -37,7 +37,7 @@ def kill_a_worker(client: Client, place: Path) -> dict[str, Any]:
     family = descendants(pids[address])
     os.kill(pids[address], signal.SIGKILL)
     gone = wait_until(lambda: not any(map(alive, family)), 20)
-    result = future.result(timeout=60)
+    result = future.result(timeout=200)
     return {"family": len(family), "gone": gone, "result": result, "same": client.run(os.getpid) == pids}
 
 

@@ -69,7 +69,7 @@ async def run(theme: str, place: Path) -> tuple[str, dict[str, str]]:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources(theme)])
-    client = NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(place)}})
+    client = NotebookClient(notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(place)}})
     error = ""
     try:
         await client.async_execute()

@@ -17,6 +17,7 @@ from typing import Any
 
 PLACE = Path(sys.argv[1]) if __name__ == "__main__" else Path()
 KERNEL = "python3-nsbox"
+WAIT = f"sleep {1000 + os.getpid()}"  # no other test has the same
 DAEMON = "import subprocess; subprocess.Popen(['setsid', 'sleep', '1000']).pid"
 LOOK = (
     "import os, subprocess\n"
@@ -64,7 +65,7 @@ async def notebook(
     import nbformat
     from nbclient import NotebookClient
 
-    client = NotebookClient(nbformat.v4.new_notebook(), kernel_name=KERNEL, timeout=30, allow_errors=True, **options)
+    client = NotebookClient(nbformat.v4.new_notebook(), kernel_name=KERNEL, timeout=120, allow_errors=True, **options)
 
     async def execute(source: str) -> dict[str, str]:
         cell = nbformat.v4.new_code_cell(source)
@@ -77,13 +78,15 @@ async def notebook(
 
 async def interrupted(client: Any, cell: Awaitable[dict[str, str]]) -> dict[str, str]:
     """Interrupt the kernel while it executes a cell, which says in a file when it is about to wait."""
+    import nsbox
     from nbclient.util import ensure_async
 
     task = asyncio.ensure_future(cell)
     while not Path("waiting").exists():
         await asyncio.sleep(0.02)
     # The program that the cell waits for may be about to be started.
-    await asyncio.sleep(0.2)
+    while not any(process.command == WAIT for process in nsbox.ps()):
+        await asyncio.sleep(0.02)
     Path("waiting").unlink()
     await ensure_async(client.km.interrupt_kernel())
     return await task
@@ -98,12 +101,12 @@ async def lesson() -> Any:
     async def body(client: Any, execute: Callable[[str], Awaitable[dict[str, str]]]) -> dict[str, Any]:
         found: dict[str, Any] = {"first": await execute(LOOK), "transport": client.km.transport}
         found["outer"] = client.km.provisioner.pid
-        wait = "open('waiting', 'w').close(); subprocess.run(['sleep', '1000'])"
+        wait = f"open('waiting', 'w').close(); subprocess.run({WAIT.split()})"
         found["interrupted"] = await interrupted(client, execute(wait))
         found["daemon"] = await execute(DAEMON)
         found["after"] = await execute(LOOK)
         await ensure_async(client.km.restart_kernel(now=True))
-        await ensure_async(client.kc.wait_for_ready(timeout=30))
+        await ensure_async(client.kc.wait_for_ready(timeout=120))
         found["restarted"] = await execute(LOOK)
         found["again"] = await execute(DAEMON)
         return found
@@ -159,18 +162,18 @@ async def served() -> Any:
     kernel: Any = manager.get_kernel(number)
     client = kernel.client()
     client.start_channels()
-    await client.wait_for_ready(timeout=30)
+    await client.wait_for_ready(timeout=120)
     found: dict[str, Any] = {"first": kernel.provisioner.pid}
 
     async def works() -> str:
-        reply = await client.execute_interactive("1 + 1", timeout=30, output_hook=lambda _: None)
+        reply = await client.execute_interactive("1 + 1", timeout=120, output_hook=lambda _: None)
         return str(reply["content"]["status"])
 
     assert await works() == "ok"
     client.execute(f"{DAEMON}; import os; os._exit(3)")
     while kernel.provisioner.pid == found["first"] or not kernel.has_kernel:
         await asyncio.sleep(0.05)
-    await client.wait_for_ready(timeout=30)
+    await client.wait_for_ready(timeout=120)
     found |= {"second": kernel.provisioner.pid, "works": await works()}
     client.stop_channels()
     await manager.shutdown_all()

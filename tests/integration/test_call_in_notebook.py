@@ -28,7 +28,9 @@ CELLS = [
     "    return os.getppid(), sum(map(str.isdigit, os.listdir('/proc')))\n"
     "box.call(greet, 'cell')",
     "box.call(lambda: 1 / 0)",
-    "box.call(time.sleep, 1000)",
+    "def wait():\n    open(place, 'w').close()\n    time.sleep(1000)\n"
+    "place = os.path.abspath('waiting')\n"
+    "box.call(wait)",
     "box.call(greet, 'again')",
     "[(str(outcome.verdict), outcome.stdout) for outcome in executor.outcomes(greet, ['one', 'two'])]",
     "executor.shutdown()\nbox.close()",
@@ -49,7 +51,7 @@ def outputs_of(cell: Any) -> dict[str, str]:
     return shown
 
 
-@pytest.mark.limit(180)
+@pytest.mark.limit(600)
 @pytest.mark.filterwarnings("default")
 def test_cells(tmp_path: Path) -> None:
     """What is printed is shown below its cell, also without a network; errors and interrupts arrive."""
@@ -74,12 +76,13 @@ def test_cells(tmp_path: Path) -> None:
 
 async def _shown(place: Path) -> list[dict[str, str]]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    client = NotebookClient(notebook, timeout=60, allow_errors=True, resources={"metadata": {"path": str(place)}})
+    client = NotebookClient(notebook, timeout=200, allow_errors=True, resources={"metadata": {"path": str(place)}})
     async with client.async_setup_kernel():
         for number, cell in enumerate(notebook.cells):
             execution = asyncio.ensure_future(client.async_execute_cell(cell, number))
             if "1000" in cell.source:
-                await asyncio.sleep(1)
+                while not (place / "waiting").exists():
+                    await asyncio.sleep(0.01)
                 assert client.km is not None
                 await ensure_async(client.km.interrupt_kernel())
             await execution

@@ -31,7 +31,7 @@ def run(who: Who, what: str, *tests: str) -> tuple[set[str], int, str]:
     return {line for line in failed if line.startswith(("test.test_", "unittest.loader"))}, int(count), result.stderr
 
 
-@pytest.mark.limit(600)
+@pytest.mark.limit(900)
 @pytest.mark.parametrize("who", ["root", "user"])
 @pytest.mark.parametrize(
     ("what", "plain", "module", "at_least", "tests"),

@@ -18,14 +18,14 @@ from tests.support.needs import needs
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(600)
 def test_boxed_functions_on_a_cluster(tmp_path: Path) -> None:
     """Every call has its own namespaces; of those of a killed worker nothing survives, and Dask tries again."""
     needs(Who("root"), "mip")
     adopt_orphans()
     before = Census.take()
     program = [sys.executable, "-m", "tests.integration.dask_cluster", str(tmp_path)]
-    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
     # Each is the first in its namespace, with nsbox-init before it.

@@ -25,10 +25,14 @@ SHOWN = {
     "functions": "hello one\nfrom a program\nhello two\nfrom a program\nhello three\nfrom a program\n",
     "joining": "a thread can be started\n",
 }
-_LIMIT = 300
+_LIMIT = 600
 
 
-@pytest.fixture(scope="module", params=["root", "user"])
+@pytest.fixture(
+    scope="module",
+    # One process has each of them, so that it is made once.
+    params=[pytest.param(who, marks=pytest.mark.xdist_group(f"notebooks as {who}")) for who in ("root", "user")],
+)
 def notebooks(request: pytest.FixtureRequest, _adopted: None) -> Iterator[tuple[Who, dict[str, dict[str, str]]]]:
     """Run all notebooks as somebody, and return what came of each."""
     who = Who(request.param)

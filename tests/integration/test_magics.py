@@ -19,7 +19,7 @@ from tests.support.needs import needs
 from tests.support.notebook_kernel import Kernel, Shown, kernel
 from tests.support.pages import drawing, page, texts
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(600)]
 
 WITHOUT = "import nsbox; nsbox.run(['true'], unshare='m', root='/nonexistent')"
 BAD_CELLS = {
@@ -92,7 +92,11 @@ CELLS = {
 }
 
 
-@pytest.fixture(scope="module", params=["root", "user"])
+@pytest.fixture(
+    scope="module",
+    # One process has each of them, so that it is made once.
+    params=[pytest.param(who, marks=pytest.mark.xdist_group(f"magics as {who}")) for who in ("root", "user")],
+)
 def shown(request: pytest.FixtureRequest) -> dict[str, Shown]:
     """Execute all cells, and the bad ones where they belong."""
     who = Who(request.param)

@@ -22,7 +22,7 @@ from tests.support.forked import Who
 from tests.support.notebook_kernel import Shown, kernel
 from tests.support.pages import drawing, page
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(120)]
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(600)]
 
 ROOT = Path(__file__).parent.parent.parent
 PLACE = ROOT / "notebooks"

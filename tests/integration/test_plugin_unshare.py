@@ -11,7 +11,7 @@ from pathlib import Path
 import nsbox
 import pytest
 
-from tests.support.census import reaped_all, wait_until
+from tests.support.census import descendants, reaped_all, wait_until
 from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
 
@@ -296,7 +296,7 @@ def test_timeout(inner: Inner, method: str) -> None:
             "*Captured stack of the test call*", '  File "*/test_it.py", line 10 in test_hangs', "it hangs",
         ] * 2)  # fmt: skip
         assert "_within.py" not in result.stdout.str()
-    assert wait_until(lambda: not _running("sleep 4711"), 10)
+    assert wait_until(lambda: not _running("sleep 4711"))
     assert wait_until(reaped_all)
 
 
@@ -317,9 +317,9 @@ def test_pytest_is_killed(inner: Inner) -> None:
         if not inner.who.is_root:
             command = [*inner.privileges(), *command]
         with subprocess.Popen(command, cwd=inner.path, stdout=subprocess.DEVNULL, env=inner.environment) as running:
-            assert wait_until(lambda: _running("sleep 4712"), 20)
+            assert wait_until(lambda: _running("sleep 4712"))
             running.kill()
-        assert wait_until(lambda: not _running("sleep 4712"), 10)
+        assert wait_until(lambda: not _running("sleep 4712"))
         assert wait_until(reaped_all)
 
 
@@ -342,12 +342,12 @@ def test_ctrl_c(as_root: Inner, kinds: str) -> None:
     with log.open("w") as file, subprocess.Popen(
         command, cwd=as_root.path, stdout=file, stderr=file, env=as_root.environment, start_new_session=True
     ) as running:  # fmt: skip
-        assert wait_until(lambda: _running("sleep 4716"), 20)
+        assert wait_until(lambda: _running("sleep 4716"))
         os.killpg(running.pid, signal.SIGINT)
-        assert running.wait(20) == pytest.ExitCode.INTERRUPTED
+        assert running.wait(100) == pytest.ExitCode.INTERRUPTED
     assert log.read_text().count("KeyboardInterrupt") >= 1
     assert log.read_text().count("test session starts") == 1
-    assert wait_until(lambda: not _running("sleep 4715") and not _running("sleep 4716"), 10)
+    assert wait_until(lambda: not _running("sleep 4715") and not _running("sleep 4716"))
     assert wait_until(reaped_all)
 
 
@@ -393,7 +393,7 @@ def _on_a_terminal(command: list[str], directory: Path, lines: list[str]) -> str
                 seen = output.count(b"(Pdb) ")
                 os.write(ours, lines.pop(0).encode() + b"\n")
         os.close(ours)
-        running.wait(20)
+        running.wait(100)
     return output.decode()
 
 
@@ -440,4 +440,4 @@ def test_refused_options(as_root: Inner) -> None:
 
 
 def _running(command: str) -> bool:
-    return any(process.command == command for process in nsbox.ps())
+    return any(process.command == command for process in nsbox.ps(pids=descendants()))

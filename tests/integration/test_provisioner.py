@@ -33,7 +33,7 @@ def play(who: Who, place: Path, scenario: str, status: int = 0) -> Any:
         with out.open("w") as file:
             program = [sys.executable, str(PROGRAM), str(work), scenario]
             return subprocess.run(
-                program, cwd="/", stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=45, check=False
+                program, cwd="/", stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=250, check=False
             ).returncode
 
     ended = run_as(who, bound, run)

@@ -22,7 +22,8 @@ import pytest
 from tests.support.census import wait_until
 from tests.support.forked import Who, in_child
 from tests.support.inside import LINKS, own_links
-from tests.support.needs import needs
+from tests.support.interrupt import interrupted
+from tests.support.needs import needs, needs_root
 
 ALL = tuple(LINKS)
 
@@ -169,6 +170,7 @@ def test_an_errand_that_fails_says_so() -> None:
         assert [(step.name, step.errno) for step in box.steps][-1] == ("mount proc", errno.ENOENT)
 
 
+@needs_root
 def test_steps_tell_what_was_done() -> None:
     """The steps of the plan come first, with the time each took, then what was done since."""
     with nsbox.Box("mu", mount_proc=True, hostname="box") as box:
@@ -314,7 +316,7 @@ def test_the_contract_of_popen(who: Who) -> None:
             with pytest.raises(subprocess.CalledProcessError):
                 box.run(["false"], check=True)
             with pytest.raises(subprocess.TimeoutExpired) as late:
-                box.run(["sh", "-c", "echo early; sleep 60"], capture_output=True, timeout=0.3)
+                box.run(["sh", "-c", "echo early; sleep 60"], capture_output=True, timeout=1)
             return [*seen, missing.value.filename, nowhere.value.filename, late.value.output]
 
     assert who(use) == [
@@ -404,6 +406,7 @@ def test_many_threads(who: Who) -> None:
     assert who(all_of_them) == [True] * 8
 
 
+@needs_root
 def test_repr_is_a_sentence() -> None:
     """What it is, and whether it lives."""
     box = nsbox.Box("mp")
@@ -450,11 +453,12 @@ def test_without_a_pid_namespace(who: Who) -> None:
 
     def use() -> tuple[int, bool]:
         with nsbox.Box("mi") as box:
-            process = box.Popen(["sh", "-c", "setsid sleep 1000 & exec sleep 1000"])
-            time.sleep(0.1)
+            process = box.Popen(["sh", "-c", "setsid sleep 1000 & echo; exec sleep 1000"], stdout=-1)
+            assert process.stdout is not None
+            process.stdout.readline()
             status = box.run(["sh", "-c", "exit 5"]).returncode
             pid = process.pid
-        process.wait()
+        process.communicate()
         return status, Path(f"/proc/{pid}").exists()
 
     assert who(use) == (5, False)
@@ -467,14 +471,14 @@ def test_interrupted() -> None:
         with nsbox.Box("mp", mount_proc=True) as box:
             import signal
 
-            signal.signal(signal.SIGALRM, signal.default_int_handler)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             seen: list[Any] = []
             for keywords in ({}, {"capture_output": True}):
-                signal.setitimer(signal.ITIMER_REAL, 0.2)
                 before = time.monotonic()
-                with pytest.raises(KeyboardInterrupt):
+                runs = lambda: "sleep" in output(box, "ps", "-eo", "comm=")  # noqa: E731
+                with pytest.raises(KeyboardInterrupt), interrupted(runs):
                     box.run(["sleep", "1000"], **keywords)
-                seen.append(time.monotonic() - before < 5)
+                seen.append(time.monotonic() - before < 100)
                 wait_until(lambda: "sleep" not in output(box, "ps", "-eo", "comm="))
                 seen.append("sleep" in output(box, "ps", "-eo", "comm="))
             return seen

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import nsbox
@@ -17,16 +18,17 @@ import pytest
 
 from tests.support.callers import caller, nobody_left
 from tests.support.census import reap_adopted, wait_until
-from tests.support.forked import USER, Who
+from tests.support.forked import Who, become_user
 from tests.support.needs import needs
 
 BOXES: dict[str, dict[str, Any]] = {"pid namespace": {"unshare": "mip"}, "no pid namespace": {"unshare": "mi"}}
 DAEMON = "setsid sh -c 'trap \"\" HUP TERM INT; setsid sleep 1000 & sleep 1001' & exit"
-BOUND = 5.0
+BOUND = 60.0
+"""Seconds: much more than it takes on a busy machine, and much less than what is waited for would last."""
 
 
 def bounded(action: Callable[[], object]) -> object:
-    """Return what the action returns, if it does within a few seconds."""
+    """Return what the action returns, if it does in bounded time."""
     before = time.monotonic()
     result = action()
     assert time.monotonic() - before < BOUND
@@ -145,8 +147,13 @@ def test_a_fork_bomb(who: Who) -> None:
 def test_full_pipes_and_sleep() -> None:
     """A program that has filled its pipe and sleeps is ended by the time limit."""
     command = ["sh", "-c", "head -c 300000 /dev/zero; sleep 1000"]
-    with nsbox.Box("mip") as box, pytest.raises(subprocess.TimeoutExpired) as caught:
-        bounded(lambda: box.run(command, capture_output=True, timeout=0.5))
+    with nsbox.Box("mip") as box:
+        # On a busy machine the pipe may not be full in the first of these times.
+        for seconds in (0.5, 5, 50):
+            with pytest.raises(subprocess.TimeoutExpired) as caught:
+                bounded(partial(box.run, command, capture_output=True, timeout=seconds))
+            if len(caught.value.output) == 300_000:
+                break
     assert len(caught.value.output) == 300_000
 
 
@@ -177,10 +184,7 @@ def test_caller_killed_at_random_moments(who: Who, kind: str) -> None:
 
     def run(tell: Callable[[object], None]) -> None:
         if not who.is_root:
-            os.chdir("/")
-            os.setgroups([])
-            os.setresgid(USER, USER, USER)
-            os.setresuid(USER, USER, USER)
+            become_user()
         tell("ready")
         kept = []
         while True:

@@ -11,7 +11,7 @@ import nsbox
 import pytest
 from nsbox import Box, Tmpfs
 
-from tests.support.forked import Who, as_user
+from tests.support.forked import USER, Who, as_user
 from tests.support.rootfs import Rootfs
 from tests.support.subids import GRANTED, granted
 
@@ -76,7 +76,7 @@ def test_ids(who: Who) -> None:
                 return says(box, "cat", "/proc/self/uid_map") + says(inner, "cat", "/proc/self/uid_map")
 
     lines = [list(map(int, line.split())) for line in granted(lambda: who(check)).splitlines()]
-    assert lines[0][1:] == [0 if who.is_root else 65533, 1]
+    assert lines[0][1:] == [0 if who.is_root else USER, 1]
     assert lines[1] == [1, GRANTED[0], GRANTED[1] - 1]
     # As seen by a member of the inner namespace, outside is the outer one.
     assert lines[2] == [0, 5, 3]

@@ -26,6 +26,7 @@ from tests.support.census import wait_until
 from tests.support.far import run_as
 from tests.support.forked import Who, in_child
 from tests.support.inside import own_links
+from tests.support.interrupt import interrupted
 
 KINDS = ["mnt", "pid", "ipc"]
 
@@ -243,10 +244,15 @@ def test_one_that_died_while_idle_is_replaced() -> None:
 def test_timeout(function: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
     """It holds for what prints all the time, and for what ignores signals."""
     with nsbox.Box("mp", mount_proc=True) as box:
-        with pytest.raises(nsbox.CallTimeoutError, match=function.__name__):
-            box.call(function, timeout=0.5)
-        assert box.call(_programs) == ["nsbox-init", "python"]
-        assert (capsys.readouterr().out != "") == (function is callees.chatter)
+        # On a busy machine the first of these times may not be enough for Python to start.
+        for seconds in (0.5, 5, 50):
+            with pytest.raises(nsbox.CallTimeoutError, match=function.__name__):
+                box.call(function, timeout=seconds)
+            assert box.call(_programs) == ["nsbox-init", "python"]
+            printed = capsys.readouterr().out
+            if printed or function is not callees.chatter:
+                break
+        assert (printed != "") == (function is callees.chatter)
 
 
 def _programs() -> list[str]:
@@ -258,14 +264,13 @@ def test_interrupted() -> None:
     """KeyboardInterrupt ends the call and its Python."""
 
     def check() -> tuple[list[str], bool]:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with nsbox.Box("mp", mount_proc=True) as box:
             box.call(callees.numbers)
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
             before = time.monotonic()
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt), interrupted():
                 box.call(callees.locked)
-            return box.call(_programs), time.monotonic() - before < 20
+            return box.call(_programs), time.monotonic() - before < 100
 
     assert in_child(check) == (["nsbox-init", "python"], True)
 
@@ -325,9 +330,9 @@ def test_close_during_a_call() -> None:
     """The call ends with the error that says so."""
     with nsbox.Box("p") as box, ThreadPoolExecutor(1) as pool:
         call = pool.submit(box.call, callees.locked)
-        wait_until(lambda: len(box.events) == 1)
+        assert wait_until(lambda: len(box.events) == 1)
         box.close()
-        assert isinstance(call.exception(20), nsbox.ClosedError)
+        assert isinstance(call.exception(100), nsbox.ClosedError)
         with pytest.raises(nsbox.ClosedError):
             box.call(callees.numbers)
 

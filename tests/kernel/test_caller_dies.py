@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.callers import alive, caller, nobody_left
 from tests.support.census import descendants, reap_adopted, wait_until
-from tests.support.forked import USER, Who, fork
+from tests.support.forked import Who, become_user, fork
 
 ARRANGEMENTS: dict[str, dict[str, Any]] = {
     "init": {"unshare": "mip", "mount_proc": True},
@@ -37,10 +37,7 @@ Tell = Callable[[object], None]
 
 def _become(who: Who) -> None:
     if not who.is_root:
-        os.chdir("/")
-        os.setgroups([])
-        os.setresgid(USER, USER, USER)
-        os.setresuid(USER, USER, USER)
+        become_user()
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

@@ -29,6 +29,7 @@ from tests.kernel.test_failures import (
 from tests.support import libc, seccomp
 from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.inside import status
+from tests.support.needs import needs_root
 from tests.support.seccomp import Deny
 from tests.support.start import failure
 from tests.support.subids import granted
@@ -135,6 +136,7 @@ def test_unmapped_caller() -> None:
     assert as_user(check) == "unmapped-caller"
 
 
+@needs_root
 def test_chroot(place: Path, who: Who) -> None:
     """With a proc in the chroot it is seen; without one it is a candidate."""
     if who.is_root:
@@ -186,6 +188,7 @@ def test_limit_of_an_outer_namespace() -> None:
     assert "nested" in pid
 
 
+@needs_root
 def test_too_deep() -> None:
     """Seen where this proc shows all levels."""
 
@@ -198,6 +201,7 @@ def test_too_deep() -> None:
     assert in_child(lambda: deeper(32 - depth_of_this_process())) == "too-deep"
 
 
+@needs_root
 def test_dead_pid_namespace() -> None:
     """The memory that is not short, and the namespace that cannot be nested."""
 
@@ -220,6 +224,7 @@ def test_task_limit() -> None:
     assert as_user(check) == "task-limit"
 
 
+@needs_root
 def test_maps() -> None:
     """Somebody else, nobody, too many, and a namespace whose setgroups is given up."""
     assert as_user(lambda: as_if_privileged(map_users=[(0, 0, 1)])) == "map-of-somebody-else"
@@ -241,6 +246,7 @@ def as_if_privileged(**maps: Any) -> str:
     return caught.value.cause
 
 
+@needs_root
 def test_maps_by_programs() -> None:
     """newuidmap(1) and newgidmap(1): not there, without power, without a grant, without a name for the user."""
 
@@ -282,6 +288,7 @@ def test_worlds(who: Who, options: dict[str, Any], expected: str) -> None:
     assert who(lambda: cause(**options)) == expected
 
 
+@needs_root
 def test_map_of_root() -> None:
     """Root without CAP_SETFCAP."""
 
@@ -297,6 +304,7 @@ def test_map_of_root() -> None:
     assert in_child(check) == "map-of-root"
 
 
+@needs_root
 def test_proc_that_is_not_there_or_read_only() -> None:
     """The maps are files of /proc."""
 
@@ -323,6 +331,7 @@ def masked(target: str, source: str = "/dev/null") -> Callable[[], None]:
     return cover
 
 
+@needs_root
 @pytest.mark.parametrize(
     ("target", "source"), [("/proc/version", "/dev/null"), ("/proc/fs", "/"), ("/proc/sys", "/proc/sys")]
 )
@@ -339,6 +348,7 @@ def test_masked_proc(target: str, source: str) -> None:
     assert target in evidence
 
 
+@needs_root
 def test_mounts_that_hide_nothing() -> None:
     """A mount on a directory that is always empty does not count, nor does a mask where another proc is whole."""
 
@@ -357,6 +367,7 @@ def test_proc_of_a_foreign_pid_namespace() -> None:
     assert as_user(lambda: cause(unshare="m", mount_proc=True)) == "foreign-pid-namespace"
 
 
+@needs_root
 def test_no_visible_proc() -> None:
     """Where no proc is visible none could be mounted; but then not even the maps can be written."""
 
@@ -378,6 +389,7 @@ def test_landlock(who: Who) -> None:
     assert in_child(lambda: who(check)) == "landlock"
 
 
+@needs_root
 def test_chroot_has_no_propagation(place: Path) -> None:
     """As root no user namespace is needed, but / is no mount point."""
 
@@ -407,6 +419,7 @@ def test_others(who: Who, expected: str, launch: dict[str, Any], options: dict[s
     assert who(lambda: cause(launch, **options)) == expected
 
 
+@needs_root
 def test_settings() -> None:
     """A limit above which the kernel does not go, and a read-only /proc/sys."""
 
@@ -417,6 +430,7 @@ def test_settings() -> None:
     assert after(read_only, unshare="p", pid_max=1000) == "read-only-sysctl"
 
 
+@needs_root
 def test_ids() -> None:
     """To become somebody else without the right, without a map, and with setgroups given up."""
     assert as_user(lambda: cause({"uid": 5}, unshare="")) == "id-not-allowed"

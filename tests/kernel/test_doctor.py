@@ -22,6 +22,7 @@ from tests.kernel.test_failures import CLONE_NEWPID, enter_user_namespace
 from tests.support import libc, seccomp
 from tests.support.census import Census
 from tests.support.forked import Who, as_user, in_child
+from tests.support.needs import needs_root
 
 NSBOX = [sys.executable, "-m", "nsbox"]
 
@@ -86,6 +87,7 @@ def test_limit() -> None:
     assert "user.max_uts_namespaces" in found["answers"][4]["remedy"]
 
 
+@needs_root
 def test_masked_proc() -> None:
     """All kinds work, a new proc does not."""
     found = diagnosed(masked("/proc/version"), who=as_user)
@@ -101,6 +103,7 @@ def test_landlock(who: Who) -> None:
     assert [name for name, allowed in found["kinds"].items() if not allowed["rootless"]["works"]] == ["mount", "proc"]
 
 
+@needs_root
 def test_chroot(place: Path) -> None:
     """With a proc of its own, so that it can be seen."""
 
@@ -118,6 +121,7 @@ def test_chroot(place: Path) -> None:
     assert found["kinds"]["pid"]["root"]["works"]
 
 
+@needs_root
 def test_poisoned() -> None:
     """The caller's children would be born dead."""
 
@@ -137,6 +141,7 @@ def test_no_new_privs() -> None:
     assert "no_new_privs" in found["answers"][12]["answer"]
 
 
+@needs_root
 def test_threads(busy_threads: None) -> None:
     """They are named, and change nothing."""
     found = nsbox.doctor()

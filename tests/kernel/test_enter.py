@@ -22,6 +22,7 @@ from tests.support.callers import alive, caller, nobody_left
 from tests.support.census import descendants, wait_until
 from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.inside import LINKS, own_links, status
+from tests.support.needs import needs_root
 from tests.support.seccomp import Deny
 
 ARRANGEMENTS: dict[str, dict[str, Any]] = {"init": {}, "no init": {"init": False}, "no fork": {"fork": False}}
@@ -146,7 +147,7 @@ def test_kill(who: Who, stop: bool) -> None:
                     for pid in (process.init_pid, *inner):
                         os.kill(pid, signal.SIGSTOP)
                 process.kill()
-                returncode = process.wait(20)
+                returncode = process.wait(100)
             return returncode, target.poll() is None
 
     assert who(check) == (-signal.SIGKILL, True)
@@ -162,7 +163,7 @@ def test_signals_and_status(who: Who) -> None:
                 process.send_signal(signal.SIGTERM)
             with nsbox.Popen(["sleep", "1000"], unshare="", join=target) as forwarded:
                 os.kill(forwarded.init_pid, signal.SIGTERM)
-                forwarded.wait(20)
+                forwarded.wait(100)
             return end, process.returncode, forwarded.returncode
 
     assert who(check) == (7, -signal.SIGTERM, -signal.SIGTERM)
@@ -174,7 +175,7 @@ def test_an_init_is_killed(victim: str) -> None:
     with box() as target, nsbox.Popen(["sleep", "1000"], unshare="", join=target) as process:
         inner = next(pid for pid in descendants(process.init_pid) if pid != process.pid)
         os.kill(inner if victim == "inner" else process.init_pid, signal.SIGKILL)
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(100) == -signal.SIGKILL
         assert wait_until(lambda: not alive(process.pid))
         if victim == "init_pid":
             # An orphan of ours now. As long as nobody reaps it, its PID namespace cannot end (pid_namespaces(7)).
@@ -242,6 +243,7 @@ def test_new_namespaces_inside_joined_ones(who: Who, arrangement: str) -> None:
     assert not {links[kind] for kind in ("pid", "mount", "uts")} & set(theirs.values())
 
 
+@needs_root
 def test_new_user_namespace_beside_joined_ones() -> None:
     """Root joins a network, and maps itself in a new user namespace."""
     with box() as target:
@@ -254,6 +256,7 @@ def test_new_user_namespace_beside_joined_ones() -> None:
             assert output.split() == ["5", "0", "1", links_of(target.pid)["net"]]
 
 
+@needs_root
 def test_root_becomes_root_of_a_users_namespace() -> None:
     """Whoever joins a user namespace is its root, or stays the unmapped stranger it is."""
 
@@ -413,6 +416,7 @@ def test_targets_that_cannot_be_opened(place: Path) -> None:
     assert as_user(lambda: failing(1, "ipc"))[:3] == ("open target", "caller", errno.EACCES)
 
 
+@needs_root
 def test_a_stranger_is_refused(place: Path) -> None:
     """Who has an open descriptor of root's namespace has no rights over it."""
     with box() as target, nsbox.Namespace.of(target, "ipc") as ipc, nsbox.Namespace.of(target, "pid") as pid:
@@ -524,16 +528,16 @@ def test_few_descriptors() -> None:
         found = []
         with box() as target:
             pid = target.pid
-            used = len(os.listdir("/proc/self/fd"))
+            used, limits = len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
             for spare in range(1, 14):
                 before = sorted(os.listdir("/proc/self/fd"))
-                resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, 4096))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, limits[1]))
                 try:
                     nsbox.enter(pid, None, ["true"])
                     found.append("done")
                 except OSError as error:
                     found.append(errno.errorcode[error.errno or 0])
-                resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
                 assert sorted(os.listdir("/proc/self/fd")) == before
         return found
 
@@ -568,6 +572,7 @@ def test_interrupted(who: Who) -> None:
     assert in_child(lambda: who(check)) > 0
 
 
+@needs_root
 def test_raw_setns_by_pidfd_agrees() -> None:
     """One setns(2) with a pidfd and a mask arrives where our single steps do."""
     with box() as target:

@@ -264,7 +264,6 @@ def test_verdicts_do_not_end_the_batch(place: Path) -> None:
     cases: list[tuple[Callable[[], object], Verdict, type | None]] = [
         (callees.greet, Verdict.OK, None),
         (callees.divide, Verdict.ERROR, ZeroDivisionError),
-        (callees.locked, Verdict.TIMEOUT, nsbox.CallTimeoutError),
         (callees.exit_with_3, Verdict.ERROR, nsbox.WorkerDiedError),
         (callees.kill_itself, Verdict.KILLED, nsbox.WorkerDiedError),
         (callees.too_much, Verdict.OOM, MemoryError),
@@ -275,7 +274,7 @@ def test_verdicts_do_not_end_the_batch(place: Path) -> None:
         (callees.unpicklable, Verdict.ERROR, nsbox.TransferError),
         (callees.greet, Verdict.OK, None),
     ]
-    with Executor(2, pid_max=400, timeout=4, capture_output=True) as executor:
+    with Executor(2, pid_max=400, timeout=200, capture_output=True) as executor:
         outcomes = list(executor.outcomes(callees.call, [case[0] for case in cases]))
         assert nobody_but_the_server(executor)
     assert [(outcome.verdict, type(outcome.error)) for outcome in outcomes] == [
@@ -286,6 +285,15 @@ def test_verdicts_do_not_end_the_batch(place: Path) -> None:
     copies = pickle.loads(pickle.dumps(outcomes))
     assert [copy.verdict for copy in copies] == [outcome.verdict for outcome in outcomes]
     assert [str(copy.error) for copy in copies] == [str(outcome.error) for outcome in outcomes]
+
+
+def test_timeouts_do_not_end_the_batch() -> None:
+    """Those before and after it have all the time they need."""
+    with Executor(2, timeout=3) as executor:
+        outcomes = list(executor.outcomes(callees.call, [callees.greet, callees.locked, callees.greet]))
+        assert nobody_but_the_server(executor)
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.OK, Verdict.TIMEOUT, Verdict.OK]
+    assert isinstance(outcomes[1].error, nsbox.CallTimeoutError)
 
 
 def test_killed_for_want_of_memory() -> None:
@@ -334,7 +342,7 @@ def test_cancel_kills_the_whole_tree(who: Who, place: Path) -> None:
     def cancel() -> list[Any]:
         with Executor(1, mount_proc=True) as executor:
             future = executor.submit(callees.leave_behind_and_sleep, str(place))
-            assert wait_until((place / "begun").exists, 20)
+            assert wait_until((place / "begun").exists)
             seen = [future.running(), future.cancel(), future.cancelled(), future.verdict, future.cancel()]
             left = set(nobody_left(0)) - {executor._server.box.pid, executor._server._child.pid}
             return [*seen, left, executor.submit(math.sqrt, 4).result()]
@@ -360,8 +368,7 @@ def test_leaving_in_a_hurry() -> None:
     """KeyboardInterrupt in the block kills what runs, and what waits is never begun."""
 
     def check() -> list[bool]:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         futures: list[Future[Any]] = []
         with pytest.raises(KeyboardInterrupt):
             _hurry(futures)
@@ -373,6 +380,8 @@ def test_leaving_in_a_hurry() -> None:
 def _hurry(futures: list[Future[Any]]) -> None:
     with Executor(1) as executor:
         futures += [executor.submit(callees.locked) for _ in range(3)]
+        assert wait_until(futures[0].running)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         futures[0].result()
 
 
@@ -383,14 +392,13 @@ def test_what_a_task_leaves_behind_ends_with_it() -> None:
         assert nobody_but_the_server(executor)
 
 
-def test_the_server_is_killed() -> None:
+def test_the_server_is_killed(place: Path) -> None:
     """What runs then is lost, what comes then is not."""
     with Executor(2) as executor:
-        running = executor.submit(callees.locked)
-        wait_until(lambda: running._task is not None)
-        time.sleep(0.2)
+        running = executor.submit(callees.leave_behind_and_sleep, str(place))
+        assert wait_until((place / "begun").exists)
         os.kill(executor._server._child.pid, signal.SIGKILL)
-        assert running.outcome(20).verdict is Verdict.KILLED
+        assert running.outcome(100).verdict is Verdict.KILLED
         assert executor.submit(math.sqrt, 4).result() == 2
         os.kill(executor._server.box.pid, signal.SIGKILL)
         assert list(executor.map(math.sqrt, [4, 9])) == [2, 3]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import seccomp
 from tests.support.forked import USER, Who, in_child
+from tests.support.needs import needs_root
 from tests.support.seccomp import Deny
 from tests.support.start import start
 
@@ -28,6 +29,7 @@ def _forget_image() -> None:
             continue
 
 
+@needs_root
 def test_it_is_a_sealed_memfd() -> None:
     """Nobody inside can change what the next box runs (fcntl(2), F_GET_SEALS)."""
     with nsbox.Popen(["sleep", "1000"], unshare="mi") as process:
@@ -60,6 +62,7 @@ def test_nameless_file(who: Who, number: int) -> None:
     assert "memfd" not in image
 
 
+@needs_root
 def test_nameless_file_of_a_process_that_gives_up_its_rights() -> None:
     """The file made by root must serve the same process when it has become somebody else."""
 
@@ -75,6 +78,7 @@ def test_nameless_file_of_a_process_that_gives_up_its_rights() -> None:
     assert in_child(check) == "clone3"
 
 
+@needs_root
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_memfd_noexec(level: int) -> None:
     """The real thing, in a PID namespace with a vm.memfd_noexec of its own (memfd_create(2))."""

@@ -13,7 +13,7 @@ import pytest
 from nsbox import _core
 
 from tests.support import libc
-from tests.support.forked import Who, in_child
+from tests.support.forked import Who, fork, in_child
 
 NEW = {kind.name: kind.flag for kind in _core.kinds()}
 
@@ -156,7 +156,7 @@ def test_kept_for_children() -> None:
 
     def act() -> tuple[Any, ...]:
         libc.unshare(NEW["time"] | NEW["pid"])
-        first = os.fork()
+        first = fork()
         if first == 0:
             os._exit(0)
         id_ = inode("/proc/self/ns/pid_for_children")

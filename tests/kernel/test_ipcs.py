@@ -13,6 +13,7 @@ import nsbox
 import pytest
 
 from tests.support.forked import Who
+from tests.support.needs import needs_root
 
 pytestmark = pytest.mark.skipif(
     shutil.which("ipcmk") is None, reason="ipcmk is not installed (Debian util-linux-extra)"
@@ -76,6 +77,7 @@ def test_the_own_namespace(who: Who) -> None:
     assert len(own) - len(own.of_kind("mqueue")) == len(expected)
 
 
+@needs_root
 def test_a_namespace_that_may_not_be_entered(who: Who) -> None:
     with nsbox.Shell("i", map_root_user=False) as shell:
         if who.is_root:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.forked import Who
 from tests.support.inside import LINKS, by_unshare, cat, links, mounts, own_links
-from tests.support.needs import needs
+from tests.support.needs import needs, needs_root
 
 KINDS = tuple(LINKS)
 ARRANGEMENTS: dict[str, dict[str, Any]] = {
@@ -121,6 +121,7 @@ def test_clock_backwards() -> None:
     assert text.splitlines()[0].split() == ["monotonic", "-1", "750000000"]
 
 
+@needs_root
 def test_clock_as_unshare() -> None:
     """The clocks are those the real unshare(1) makes."""
     file = "/proc/self/timens_offsets"
@@ -163,6 +164,7 @@ def test_proc_alone_adds_a_mount_namespace(who: Who) -> None:
     assert inside != outside
 
 
+@needs_root
 def test_mounts_as_unshare() -> None:
     """The mount table is that of the real unshare(1), line by line."""
     theirs = mounts(by_unshare("-mipf", "--mount-proc", "cat", "/proc/self/mountinfo"))

@@ -11,7 +11,6 @@ import errno
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ from nsbox import Box, Limits, _core
 from nsbox.start import cgroup as places
 
 from tests.support.callers import caller, nobody_left
-from tests.support.census import reap_adopted
+from tests.support.census import reap_adopted, wait_until
 from tests.support.forked import USER, Who, in_child
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ def ground() -> Iterator[Path]:
     finally:
         for name in _left(path):
             (path / name / "cgroup.kill").write_text("1")
-            time.sleep(0.1)
+            wait_until(lambda name=name: "populated 0" in (path / name / "cgroup.events").read_text())
             (path / name).rmdir()
         (path / "own").rmdir()
         path.rmdir()
@@ -215,8 +214,8 @@ def _interrupted(**options: Any) -> None:
 
     signal.signal(signal.SIGALRM, stop)
     for delay in (0.0005, 0.001, 0.002, 0.004, 0.05):
-        signal.setitimer(signal.ITIMER_REAL, delay)
         with contextlib.suppress(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, delay)
             nsbox.run(["sleep", "50"], limits={}, **options)
 
 
@@ -250,10 +249,7 @@ def test_gone_when_the_caller_is_killed(ground: Path, arrangement: str) -> None:
         assert len(_left(ground)) == 1
         process.kill()
         assert not nobody_left()
-    deadline = time.monotonic() + 5
-    while _left(ground) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert _left(ground) == []
+    assert wait_until(lambda: _left(ground) == [])
 
 
 def test_a_forked_child_leaves_it_alone(ground: Path) -> None:

@@ -17,6 +17,7 @@ from nsbox import Bind, Overlay, Proc, Tmpfs
 
 from tests.support import libc, seccomp
 from tests.support.forked import Who, in_child
+from tests.support.needs import needs_root
 from tests.support.rootfs import Rootfs
 from tests.support.seccomp import Deny
 from tests.support.start import failure
@@ -84,6 +85,7 @@ def test_read_only_with_all_that_is_below(who: Who, place: Path, spot: Path) -> 
     assert len(lines) == 4
 
 
+@needs_root
 def test_only_the_mount_itself(place: Path, spot: Path) -> None:
     """Without recursion what is mounted below does not come along; a user namespace may not uncover it like that."""
     (place / "source" / "below").mkdir(parents=True)
@@ -104,6 +106,7 @@ def test_only_the_mount_itself(place: Path, spot: Path) -> None:
     assert "recursive" in error.hint
 
 
+@needs_root
 @pytest.mark.parametrize("flags", [libc.MS_RDONLY, libc.MS_RDONLY | 0x2 | 0x4 | 0x8], ids=["ro", "all"])
 def test_what_is_locked_stays_locked(who: Who, place: Path, spot: Path, flags: int) -> None:
     """A user namespace cannot take flags away that the mount had outside (mount_namespaces(7)), and need not try."""
@@ -358,6 +361,7 @@ def test_what_is_not_there(who: Who, mount: Any, number: int, part: str) -> None
     assert mount.target in error.call
 
 
+@needs_root
 def test_what_may_not_be_searched(who: Who, place: Path) -> None:
     """A directory of somebody else's."""
     (place / "closed" / "inner").mkdir(parents=True)

@@ -19,8 +19,9 @@ from nsbox.namespaces import target
 
 from tests.support import libc, seccomp
 from tests.support.census import descendants, reap_adopted, wait_until
-from tests.support.forked import USER, Who, as_user, in_child
+from tests.support.forked import USER, Who, as_user, fork, in_child
 from tests.support.inside import LINKS, own_links
+from tests.support.needs import needs_root
 from tests.support.seccomp import Deny
 
 CLONE_NEWNS = 0x20000
@@ -119,6 +120,7 @@ def test_what_is_no_namespace(place: Path) -> None:
         nsbox.Namespace.of("a\0b")
 
 
+@needs_root
 @pytest.mark.parametrize("kind", ["net", "ipc", "uts", "pid", "user", "cgroup", "mount"])
 def test_persist(place: Path, kind: str) -> None:
     """Kept in a file it outlives its processes, can be joined by its path, and is gone without a trace afterwards."""
@@ -157,6 +159,7 @@ def test_persist(place: Path, kind: str) -> None:
     assert not left
 
 
+@needs_root
 def test_persist_fails(place: Path) -> None:
     """The reason is said, and the file that was made for it is gone again."""
     file = place / "kept"
@@ -254,7 +257,7 @@ def test_dead_or_alive() -> None:
 
 def test_a_number_that_was_used_again() -> None:
     """What is opened by number is checked against the pidfd: a process that has ended meanwhile is said to be gone."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         os._exit(0)
     pidfd = os.pidfd_open(child)
@@ -282,6 +285,7 @@ def test_standard_streams_are_left_alone() -> None:
     assert in_child(check)
 
 
+@needs_root
 def test_own_links_are_the_threads() -> None:
     """What is compared with the target are the namespaces of the calling thread, not of the main thread."""
 

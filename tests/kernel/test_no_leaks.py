@@ -17,7 +17,6 @@ from tests.support.forked import Who, in_child
 RUNS = 2000
 
 
-@pytest.mark.limit(180)
 def test_two_thousand_runs_from_four_threads(census: Census) -> None:
     """No process, zombie, descriptor, mount or namespace is there afterwards that was not there before."""
     with ThreadPoolExecutor(4) as pool:

@@ -13,6 +13,7 @@ import pytest
 from tests.support import libc
 from tests.support.forked import Who, as_user, in_child
 from tests.support.inside import by_unshare, cat, mounts
+from tests.support.needs import needs_root
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ def own_mounts() -> list[str]:
     return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
+@needs_root
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("propagation", ["private", "slave"])
 @pytest.mark.parametrize("somebody", ["root", "user"])
@@ -66,6 +68,7 @@ def test_nothing_is_seen_outside(propagation: Any, arrangement: str, somebody: s
     assert before == after
 
 
+@needs_root
 @pytest.mark.parametrize("propagation", ["private", "slave", "shared", "unchanged"])
 def test_as_unshare(propagation: Any) -> None:
     """The mount table is that of the real unshare(1), for every kind of propagation."""
@@ -79,6 +82,7 @@ def test_as_unshare(propagation: Any) -> None:
     assert ours == theirs
 
 
+@needs_root
 def test_slave_receives(place: Path) -> None:
     """With "slave", what is mounted outside later appears inside."""
 
@@ -91,6 +95,7 @@ def test_slave_receives(place: Path) -> None:
     assert where_all_is_shared(check) == "1\n"
 
 
+@needs_root
 def test_shared_is_what_was_asked(place: Path) -> None:
     """With "unchanged" and the user's own mount the mount does arrive outside: the lesson of the exercise."""
 

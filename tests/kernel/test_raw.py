@@ -16,7 +16,8 @@ import nsbox
 import pytest
 from nsbox import raw
 
-from tests.support.forked import as_user, in_child
+from tests.support.forked import as_user, fork, in_child
+from tests.support.needs import needs_root
 
 
 def number_of(call: Callable[[], Any]) -> int | None:
@@ -27,6 +28,7 @@ def number_of(call: Callable[[], Any]) -> int | None:
     return caught.value.errno
 
 
+@needs_root
 def test_unshare_and_setns() -> None:
     """The thread moves, and comes back by a descriptor."""
 
@@ -41,6 +43,7 @@ def test_unshare_and_setns() -> None:
     assert in_child(check) == (True, True)
 
 
+@needs_root
 def test_the_poison_and_its_cure() -> None:
     """After PID 1 has ended nothing can be started, until the thread returns to its own PID namespace."""
 
@@ -55,6 +58,7 @@ def test_the_poison_and_its_cure() -> None:
     assert in_child(check) == (1, errno.ENOMEM, 7)
 
 
+@needs_root
 def test_mounts(place: Path) -> None:
     """mount(2), umount2(2) and pivot_root(2)."""
 
@@ -78,6 +82,7 @@ def test_mounts(place: Path) -> None:
     assert in_child(check) == (["new", "old"], True, [])
 
 
+@needs_root
 def test_names() -> None:
     """sethostname(2) and setdomainname(2)."""
 
@@ -90,6 +95,7 @@ def test_names() -> None:
     assert in_child(check) == ("raw", "example")
 
 
+@needs_root
 @pytest.mark.parametrize(
     ("call", "number"),
     [
@@ -144,6 +150,7 @@ def test_null_bytes() -> None:
         raw.mount("none", "/tmp\0", "tmpfs")
 
 
+@needs_root
 def test_clone3() -> None:
     """It returns twice; the child is PID 1 of its namespace, and the pidfd is of it."""
 
@@ -212,7 +219,7 @@ def test_clone3_refuses_what_python_does_not_survive() -> None:
 
 def test_signals_by_pidfd() -> None:
     """pidfd_open(2) and pidfd_send_signal(2)."""
-    child = os.fork()
+    child = fork()
     if child == 0:
         signal.pause()
         os._exit(0)

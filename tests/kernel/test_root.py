@@ -14,6 +14,7 @@ import pytest
 from tests.support import seccomp
 from tests.support.callers import alive, nobody_left
 from tests.support.forked import Who, in_child
+from tests.support.needs import needs_root
 from tests.support.rootfs import Rootfs
 from tests.support.seccomp import Deny
 from tests.support.start import failure
@@ -170,6 +171,7 @@ def test_no_directory(who: Who, path: str, number: int) -> None:
     assert (error.step, error.actor, error.errno) == ("root", "init", number)
 
 
+@needs_root
 def test_in_a_chroot(rootfs: Rootfs) -> None:
     """There the root is no mount point, and cannot be made private, let alone exchanged."""
 

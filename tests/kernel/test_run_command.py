@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.needs import needs_root
 from tests.support.rootfs import Rootfs
 
 RUN = [sys.executable, "-m", "nsbox", "run"]
@@ -31,6 +32,7 @@ def test_default() -> None:
     assert "nsbox-init" in done.stdout
 
 
+@needs_root
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
@@ -90,6 +92,7 @@ def test_nothing_is_left_behind() -> None:
             break
 
 
+@needs_root
 def test_root(place: Path) -> None:
     """--root: the program is looked up in it, and /proc is that of the new PID namespace."""
     rootfs = Rootfs.make(place)
@@ -110,6 +113,7 @@ def test_environment() -> None:
     assert run("--whitelist-env=PATH", "env").stdout == f"PATH={os_path}\n"
 
 
+@needs_root
 def test_ranges() -> None:
     """--map-users and --map-groups."""
     done = run(

@@ -22,8 +22,11 @@ from nsbox.spec.kinds import namespace_names
 from tests.support import seccomp
 from tests.support.forked import in_child
 from tests.support.inside import LINKS
+from tests.support.needs import needs_root
 from tests.support.scoped import CHILDREN, SCOPED, changed, everywhere, names_of, nothing_moves, place_of, threaded
 from tests.support.seccomp import Deny
+
+pytestmark = needs_root
 
 
 @pytest.mark.parametrize("kinds", [*SCOPED, "uts ipc", "mp", "mipunC"])

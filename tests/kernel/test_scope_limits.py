@@ -20,9 +20,13 @@ import pytest
 from nsbox import raw
 
 from tests.support import libc, seccomp
+from tests.support.census import wait_until
 from tests.support.forked import as_user, fork, in_child
+from tests.support.needs import needs_root
 from tests.support.scoped import changed, everywhere, names_of, nothing_moves, place_of, threaded
 from tests.support.seccomp import Deny
+
+pytestmark = needs_root
 
 
 @pytest.mark.parametrize("denied", ["mount", "ioctl", "setns-ipc"])
@@ -346,10 +350,7 @@ def test_threads_that_end_inside() -> None:
             worker.start()
             worker.join()
         gc.collect()
-        deadline = time.monotonic() + 5
-        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return len(os.listdir("/proc/self/fd")) == before
+        return wait_until(lambda: len(os.listdir("/proc/self/fd")) == before)
 
     assert in_child(check)
 
@@ -445,12 +446,13 @@ def test_few_descriptors() -> None:
     def check() -> tuple[str, int | None, bool]:
         before = place_of()
         scope = nsbox.unshare("mipunC")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, 4096))
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, limits[1]))
         try:
             with scope:
                 raise AssertionError("it was entered")
         except nsbox.SpawnError as error:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             return error.step, error.errno, place_of() == before
 
     assert in_child(check) == ("open own", errno.EMFILE, True)

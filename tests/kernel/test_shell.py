@@ -15,8 +15,9 @@ from typing import Any
 import nsbox
 import pytest
 
-from tests.support.census import wait_until
+from tests.support.census import descendants, wait_until
 from tests.support.forked import Who, in_child
+from tests.support.interrupt import interrupted
 
 SHELLS = [path for path in (shutil.which("bash"), shutil.which("dash")) if path]
 
@@ -134,8 +135,12 @@ def test_exit_typed(program: str) -> None:
 def test_timeout_interrupts(program: str, command: str) -> None:
     """As Ctrl-C does: the shell lives on."""
     with nsbox.Shell(shell=program) as shell:
-        with pytest.raises(subprocess.TimeoutExpired) as caught:
-            shell.run(command, timeout=0.3)
+        # On a busy machine the command may not begin in the first of these times.
+        for seconds in (0.3, 3, 30):
+            with pytest.raises(subprocess.TimeoutExpired) as caught:
+                shell.run(command, timeout=seconds)
+            if "begun" in str(caught.value.output) or not command.startswith("echo"):
+                break
         assert ("begun" in str(caught.value.output)) == command.startswith("echo")
         assert shell.run("echo on").stdout == "on\n"
 
@@ -152,10 +157,10 @@ def test_interrupt_keeps_the_shell() -> None:
     """KeyboardInterrupt stops the command and reaches the caller."""
 
     def act() -> str:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with nsbox.Shell() as shell:
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
-            with pytest.raises(KeyboardInterrupt):
+            # Before the command runs the shell has no child.
+            with pytest.raises(KeyboardInterrupt), interrupted(lambda: len(descendants(shell.pid)) == 1):
                 shell.run("sleep 600")
             return shell.run("echo on").stdout
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import nsbox
 import pytest
 
+from tests.support.census import wait_until
 from tests.support.forked import Who
 from tests.support.pages import drawing, frames, page, texts
 from tests.support.real_box import box as real_tree  # noqa: F401 - a fixture
@@ -19,13 +19,13 @@ from tests.support.real_box import box as real_tree  # noqa: F401 - a fixture
 
 def until(box: nsbox.Box, pid: int, name: str) -> None:
     """Wait until a process in a box executes a program."""
-    for _ in range(2000):
+
+    def runs() -> bool:
         seen = nsbox.ps(of=box).find(pid)
         # In the middle of the exec it has the name already, and no arguments yet.
-        if seen is not None and seen.name == name and seen.cmdline:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"{pid} does not become {name}")
+        return seen is not None and seen.name == name and bool(seen.cmdline)
+
+    assert wait_until(runs), f"{pid} does not become {name}"
 
 
 def nspid(pid: int) -> list[int]:
@@ -249,8 +249,7 @@ def test_a_zombie() -> None:
     """An orphan that nobody reaps, in both pictures."""
     with nsbox.Box("mip", reap=False) as box:
         box.run(["sh", "-c", "sh -c 'exit 3' & exec sleep 0.01"])
-        while not any(process.state == "Z" for process in nsbox.ps(of=box)):
-            time.sleep(0.005)
+        assert wait_until(lambda: any(process.state == "Z" for process in nsbox.ps(of=box)))
         comparison = nsbox.compare(box)
         (zombie,) = (pair for pair in comparison.pairs if pair.inside.state == "Z")
         assert nspid(zombie.outside.pid)[-1] == zombie.inside.pid

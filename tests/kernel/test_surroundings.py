@@ -220,7 +220,8 @@ def test_many_arguments(box: dict[str, Any]) -> None:
         {"extra_groups": []},
         {"user": "nobody"},
     ],
-    ids=str,
+    # Workers of xdist have users of their own, and must agree on the name of the test.
+    ids=lambda keywords: str(keywords).replace(str(USER), "USER"),
 )
 def test_credentials(box: dict[str, Any], keywords: dict[str, Any]) -> None:
     """Mask, user and groups asked for."""

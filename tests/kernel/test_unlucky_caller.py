@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.callers import alive
 from tests.support.census import descendants, wait_until
-from tests.support.forked import Who, fork
+from tests.support.forked import Who, fork, in_child
 
 
 class InterruptedHereError(Exception):
@@ -71,7 +71,7 @@ def test_interrupted_in_a_box(who: Who, start: Callable[[nsbox.Box], Any]) -> No
     with warnings.catch_warnings():
         # What is dropped on the way says that nobody has closed it.
         warnings.simplefilter("ignore", ResourceWarning)
-        assert who(use) == ([1], 0)
+        assert in_child(lambda: who(use)) == ([1], 0)
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def test_killed_while_children_of_fork_hold_the_line() -> None:
         for pid in inits(before):
             os.kill(pid, signal.SIGKILL)
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
         assert ends == [-9] * len(threads)
 
 
@@ -158,7 +158,7 @@ def test_box_closed_while_children_of_fork_hold_the_line() -> None:
             assert wait_until(lambda box=box: len(box.ps()) == 9)
             box.close()
             for thread in threads:
-                thread.join(5)
+                thread.join(60)
             assert len(ends) == len(threads)
 
 

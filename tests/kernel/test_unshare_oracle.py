@@ -158,7 +158,7 @@ def test_signals_while_it_waits() -> None:
                 process.kill()
                 process.wait()
                 # A pidfd is readable when its process has ended.
-                ended, _, _ = select.select([child], [], [], 20 if option == "--kill-child" else 0.3)
+                ended, _, _ = select.select([child], [], [], 60 if option == "--kill-child" else 0.3)
                 outcomes.append((alive, "both" if ended else "alone"))
                 signal.pidfd_send_signal(child, signal.SIGKILL)
                 # Its parent is dead, so it has been adopted by this process (see the census).
@@ -258,7 +258,7 @@ def test_forwarded_signals() -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == b"\n"
             process.send_signal(number)
-            assert process.wait(20) == status
+            assert process.wait(100) == status
 
 
 def test_what_is_refused() -> None:

@@ -56,7 +56,7 @@ def caller(function: Callable[[Callable[[object], None]], object]) -> Iterator[C
 
 def _run(function: Callable[[Callable[[object], None]], object], writer: int) -> NoReturn:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(50)
+    signal.alarm(600)
     try:
 
         def tell(what: object) -> None:

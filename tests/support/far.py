@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def apart(who: Who, workplace: Path, function: Callable[[], T]) -> T:
         become_reachable(workplace)
         return as_user(function)
 
-    return in_child(in_reach)
+    return as_user(function) if os.geteuid() != 0 else in_child(in_reach)
 
 
 def become(who: Who, workplace: Path) -> Callable[[], None] | None:
@@ -52,4 +53,4 @@ def become(who: Who, workplace: Path) -> Callable[[], None] | None:
         become_reachable(workplace)
         become_user()
 
-    return None if who.is_root else change
+    return None if who.is_root or os.geteuid() != 0 else change

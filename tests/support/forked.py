@@ -12,15 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
+import pytest
+
+from tests.support import libc
+
 __all__ = ["USER", "Who", "as_user", "become_user", "fork", "in_child"]
 
 T = TypeVar("T")
 
-USER = 65533
-"""A user and group id that nothing else uses. (65534 is what the kernel shows for unmapped ids.)"""
+USER = os.geteuid() or 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The id of the ordinary user, and of its group: that of the tests themselves unless they run as root.
 
-_LIMIT = 50
-"""Seconds after which a child is ended by a signal, lest it outlive a test that was given up."""
+Root takes one that nothing else uses, in each worker of xdist another one, as the kernel has limits for each user.
+(65534 is what the kernel shows for unmapped ids.)
+"""
+
+_LIMIT = 600
+"""Seconds after which a child is ended by a signal, lest it outlive a run that was killed."""
 
 
 def fork() -> int:
@@ -34,7 +42,8 @@ def in_child(function: Callable[[], T]) -> T:
     """Return what `function` returns, or raise what it raises, in a forked child.
 
     Raises:
-        RuntimeError: when the child ended without saying anything.
+        RuntimeError: when the child ended without an answer, or by KeyboardInterrupt or SystemExit, which would end
+            pytest instead of failing the test.
     """
     reader, writer = os.pipe()
     pid = fork()
@@ -62,6 +71,8 @@ def _child(function: Callable[[], object], writer: int) -> NoReturn:
     gc.freeze()
     try:
         answer = False, function()
+    except (KeyboardInterrupt, SystemExit):
+        answer = True, RuntimeError(f"the child ended by\n{traceback.format_exc()}")
     except BaseException as error:
         # Through nested children it passes several times; a note of a note of a note doubles each time.
         if not hasattr(error, "__notes__"):
@@ -90,9 +101,14 @@ def as_user(function: Callable[[], T], user: int = USER) -> T:
     return in_child(drop)
 
 
-def become_user(user: int = USER) -> None:
-    """Give up all privileges, for ever."""
-    os.chdir("/")
+def become_user(user: int = USER, *, directory: str = "/") -> None:
+    """Give up all privileges, for ever. Who has none only becomes as little dumpable as those who had."""
+    os.chdir(directory)
+    if os.geteuid() != 0:
+        if user != USER:
+            pytest.skip("only root can become another user")
+        libc.prctl(libc.PR_SET_DUMPABLE, 0)
+        return
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
@@ -100,7 +116,10 @@ def become_user(user: int = USER) -> None:
 
 @dataclass(frozen=True)
 class Who:
-    """Somebody who runs functions: `root`, in the test process itself, or an ordinary `user`, in a child."""
+    """Somebody who runs functions: `root`, in the test process itself, or an ordinary `user`, in a child.
+
+    Only root can be both; an ordinary user is `user` alone.
+    """
 
     name: str
 

@@ -10,11 +10,16 @@ import pytest
 
 from tests.support.forked import Who
 
-__all__ = ["needs"]
+__all__ = ["needs", "needs_root"]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the tests do not run as root")
+"""For tests that do as root what nobody else may."""
 
 
 def needs(who: Who, unshare: str) -> None:
     """Skip, with the reason, when `who` cannot make these namespaces; under CI that is a failure instead."""
+    if who.is_root and os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
     reason = _refusal(who, unshare)
     if reason:
         message = f"{who.name} cannot make new namespaces {unshare!r}: {reason}"
@@ -25,8 +30,6 @@ def needs(who: Who, unshare: str) -> None:
 
 @functools.cache
 def _refusal(who: Who, unshare: str) -> str:
-    if who.name == "user" and os.geteuid() != 0:
-        return "the tests themselves do not run as root, so they cannot become another user"
     try:
         who(lambda: nsbox.run(["true"], unshare=unshare, check=True))
     except OSError as error:

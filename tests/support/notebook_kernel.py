@@ -18,7 +18,7 @@ from jupyter_client.manager import KernelManager
 
 __all__ = ["Kernel", "Shown", "kernel"]
 
-_LIMIT = 30
+_LIMIT = 120
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import NoReturn
 from nsbox.cli import main
 
 from tests.support import libc
-from tests.support.forked import USER, Who, fork
+from tests.support.forked import Who, become_user, fork
 
 __all__ = ["Ended", "ours", "theirs"]
 
@@ -77,9 +77,7 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
     status = 99
     try:
         if not who.is_root:
-            os.setgroups([])
-            os.setresgid(USER, USER, USER)
-            os.setresuid(USER, USER, USER)
+            become_user(directory=".")
         # As after an exec.
         libc.prctl(libc.PR_SET_DUMPABLE, 1)
         status = run()

@@ -235,7 +235,7 @@ def test_recognised(cause: str, failure: Failure, evidence: Evidence) -> None:
 
 
 @pytest.mark.parametrize(
-    ("candidates", "failure", "evidence"), UNDECIDED, ids=[" ".join(case[0]) for case in UNDECIDED]
+    ("candidates", "failure", "evidence"), UNDECIDED, ids=[" ".join(sorted(case[0])) for case in UNDECIDED]
 )
 def test_undecided(candidates: set[str], failure: Failure, evidence: Evidence) -> None:
     """Nothing is guessed: all that comes into question is named, as candidates."""

@@ -220,7 +220,9 @@ def test_everything_about_this_process() -> None:
     assert me.cgroup is not None
     assert b"0::" + me.cgroup in Path("/proc/self/cgroup").read_bytes().splitlines()
     assert (me.pid_for_children, me.time_for_children) == (me.namespaces.pid, me.namespaces.time)
-    assert me.user == (pwd.getpwuid(os.geteuid()).pw_name)
+    assert me.user == {user.pw_uid: user.pw_name for user in reversed(pwd.getpwall())}.get(
+        os.geteuid(), str(os.geteuid())
+    )
     assert me.identity == (me.pid, me.start_ticks)
     assert me.locked == int(status["VmLck"].split()[0]) * 1024
     with Path("/proc/self/ns/uts").open("rb") as opened:

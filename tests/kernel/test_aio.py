@@ -124,7 +124,7 @@ def test_namespaces(who: Who) -> None:
     assert (output, pid_inside) == (b"x", 1)
     assert set(namespaces) >= {"mount", "pid", "ipc"}
     assert text.startswith("<nsbox.start.aio.Process: ['cat'] as process N (1 inside), in new ")
-    assert "as PID 1 deaf" in text
+    assert "as PID 1, which ignores signals" in text
 
 
 def test_wait_is_for_everything(place: Path) -> None:

@@ -123,7 +123,7 @@ def test_namespaces(who: Who) -> None:
     output, pid_inside, namespaces, text = who(lambda: asyncio.run(look()))
     assert (output, pid_inside) == (b"x", 1)
     assert set(namespaces) >= {"mount", "pid", "ipc"}
-    assert text.startswith("<nsbox.start.aio.Process: ['cat'] as process N (1 inside), in new ")
+    assert text.startswith("<nsbox.start.aio.AsyncProcess: ['cat'] as process N (1 inside), in new ")
     assert "as PID 1, which ignores signals" in text
 
 

@@ -17,6 +17,7 @@ from nsbox.spec.joins import Pidfd, Target
 from nsbox.spec.kinds import KINDS
 
 __all__ = [
+    "above_stdio",
     "is_dead_pid_namespace",
     "is_process",
     "number_in_proc",
@@ -37,7 +38,7 @@ def open_namespace(target: Target, kind: str | None) -> int:
         SpawnError: when it cannot be opened.
     """
     if isinstance(target, str | bytes | os.PathLike):
-        return _above_stdio(_open_path(os.fsencode(target)))
+        return above_stdio(_open_path(os.fsencode(target)))
     if kind is not None and (giver := _giver(target)):
         with giver(kind) as handle:
             return fcntl.fcntl(handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
@@ -46,7 +47,7 @@ def open_namespace(target: Target, kind: str | None) -> int:
     with _process(target) as pidfd:
         if kind is None:
             raise SpecError(f"kind: is needed, as {target!r} is a process with a namespace of each kind")
-        return _above_stdio(_of_process(pidfd, kind, target))
+        return above_stdio(_of_process(pidfd, kind, target))
 
 
 def is_process(target: Target) -> bool:
@@ -63,7 +64,7 @@ def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
         SpawnError: when it cannot be opened.
     """
     try:
-        return _above_stdio(os.open(path, _DIRECTORY))
+        return above_stdio(os.open(path, _DIRECTORY))
     except OSError as error:
         _refuse(error, f'open("{os.fsdecode(path)}")', path)
 
@@ -78,7 +79,7 @@ def open_directory(target: Target, which: str) -> int:
     with _process(target) as pidfd:
         path = f"/proc/{number_in_proc(pidfd, target)}/{which}"
         try:
-            return _above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
+            return above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
         except OSError as error:
             _refuse(error, f'open("{path}")', target)
 
@@ -200,7 +201,7 @@ def _open_path(path: bytes) -> int:
     return fd
 
 
-def _above_stdio(fd: int) -> int:
+def above_stdio(fd: int) -> int:
     """A descriptor that lives on must not take the number of a standard stream that the program has closed."""
     if fd > 2:
         return fd

@@ -219,12 +219,12 @@ class Box(BoxRequests):
         workers: Workers = self.__dict__.setdefault("_workers", Workers())
         with self._in_use():
             try:
-                answer = workers.call(self, function, args, kwargs, fresh, timeout)
+                reply = workers.call(self, function, args, kwargs, fresh, timeout)
             except WorkerDiedError as error:
                 if error.returncode == -signal.SIGKILL and self._is_ending():
                     raise ClosedError(f"{self!r} ended meanwhile") from None
                 raise
-        result: T = result_of(function, answer)
+        result: T = result_of(function, reply)
         return result
 
     def Box(  # noqa: N802 - the name of the class

@@ -83,10 +83,10 @@ class Route:
     def index(self, name: str) -> int | None:
         """Return the index of an interface, or None if no interface has that name (netdevice(7))."""
         try:
-            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("=16si20x", os.fsencode(name), 0))
+            reply = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("=16si20x", os.fsencode(name), 0))
         except OSError:
             return None
-        return int(struct.unpack_from("=16xi", answer)[0])
+        return int(struct.unpack_from("=16xi", reply)[0])
 
     def addresses(self) -> list[Interface]:
         """Return the addresses of all interfaces."""
@@ -197,8 +197,8 @@ class Route:
         message.encode()
         self._socket.sendto(bytes(message.data), _KERNEL)
 
-    def _request(self, step: str, message: Any, kind: str, words: str) -> str:
-        call = f"sendto({kind}, {words})"
+    def _request(self, step: str, message: Any, kind: str, details: str) -> str:
+        call = f"sendto({kind}, {details})"
         self._send(message, kind, _REQUEST | _ACK | (_CREATE if kind.startswith("RTM_NEW") else 0))
         for number, flags, body in self._received():
             if number == _ERROR and (errno := -struct.unpack_from("=i", body)[0]):

@@ -1,4 +1,4 @@
-"""Use up all PIDs of a PID namespace, then free some: run inside one with a small pid_max. Prints what happened."""
+"""Use up all PIDs of a PID namespace, then free some. As a program it is run in one with a small pid_max."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from typing import TypedDict
 
-__all__ = ["Story", "main", "use_up"]
+__all__ = ["FIRST_REUSED", "Story", "main", "use_up"]
 
 # After the numbers have been handed out once, the kernel begins again here (kernel/pid.c, RESERVED_PIDS).
 FIRST_REUSED = 300
@@ -40,22 +41,42 @@ class Story(TypedDict):
     error_low: str
 
 
-def use_up() -> Story:
-    """Start processes until the kernel refuses; end two of them, and see which numbers come back."""
-    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
-        pid_max = int(file.read())
+def use_up(pid_max: int, start: Callable[[], int], end: Callable[[int], object]) -> tuple[list[int], str, int, int]:
+    """Start processes until the kernel refuses; end one of them, and start another.
+
+    Args:
+        pid_max: The limit of the PID namespace.
+        start: Starts a process and returns its PID, or raises OSError.
+        end: Ends the process with a PID.
+
+    Returns:
+        The PIDs of the processes, the name of the errno of the refused start, the PID that was freed, and the next one.
+    """
     started: list[int] = []
     error = ""
     while not error and len(started) <= pid_max:
-        pid, error = _start()
-        started += [pid] if pid else []
+        try:
+            started.append(start())
+        except OSError as refusal:
+            error = errno.errorcode[refusal.errno or 0]
     freed = next(pid for pid in started if pid > FIRST_REUSED)
-    _end(freed)
-    reused, _ = _start()
+    end(freed)
+    return started, error, freed, start()
+
+
+def main() -> None:
+    """Print what happened as JSON. The processes end with the namespace."""
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as file:
+        pid_max = int(file.read())
+    started, error, freed, reused = use_up(pid_max, _start, _end)
     freed_low = next(pid for pid in started if pid < FIRST_REUSED)
     _end(freed_low)
-    _, error_low = _start()
-    return Story(
+    error_low = ""
+    try:
+        _start()
+    except OSError as refusal:
+        error_low = errno.errorcode[refusal.errno or 0]
+    story = Story(
         pid_max=pid_max,
         started=len(started),
         highest=max(started),
@@ -65,24 +86,16 @@ def use_up() -> Story:
         freed_low=freed_low,
         error_low=error_low,
     )
+    json.dump(story, sys.stdout)
 
 
-def _start() -> tuple[int, str]:
-    sleep = shutil.which("sleep") or "/bin/sleep"
-    try:
-        return os.posix_spawn(sleep, ["sleep", "600"], {}), ""
-    except OSError as refusal:
-        return 0, errno.errorcode[refusal.errno or 0]
+def _start() -> int:
+    return os.posix_spawn(shutil.which("sleep") or "/bin/sleep", ["sleep", "600"], {})
 
 
 def _end(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-
-
-def main() -> None:
-    """Print the story as JSON. The processes end with the namespace."""
-    json.dump(use_up(), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Assertions on kernel state, for tests and grading: each says what was expected, what was seen, and the likely cause.
+"""Assertions on kernel state, for tests and grading. Failures show the expected and the seen state and a likely cause.
 
 >>> with Shell("mip") as shell:
 ...     assert_isolated(shell, "pid ipc")
@@ -9,7 +9,7 @@ AssertionError: a /proc that shows the PID namespace of process 28207 (bash)
     seen:     /proc belongs to an outer PID namespace, where its number is 28207
     likely:   no proc was mounted after the PID namespace was made: mount -t proc proc /proc
 
-Nothing is run inside: it is read from /proc of the caller, or by the nsbox-init of a box.
+Nothing is run inside. The state is read from the caller's /proc, and for a box by its nsbox-init.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ __all__ = [
 
 
 def assert_isolated(target: Target, kinds: Namespaces, since: Target | None = None) -> None:
-    """Assert that a process has namespaces of its own, of all these kinds.
+    """Assert that a process has other namespaces than another process, of all these kinds.
 
     Args:
         target: The process.
         kinds: The namespaces, in any form that ``unshare`` takes.
-        since: The process whose namespaces they are not; by default the caller.
+        since: The process to compare with; by default the caller.
 
     Raises:
-        AssertionError: when one is the same, with the likely cause.
-        SpecError: for what is no namespace or process.
+        AssertionError: when a namespace is the same, with the likely cause.
+        SpecError: for an unknown namespace, and a target that is no process.
     """
     __tracebackhide__ = True
     view, other = ProcFiles(target), ProcFiles(os.getpid() if since is None else since)
@@ -67,16 +67,16 @@ def _why_shared(kind: str, view: ProcFiles, names: Iterable[str]) -> str:
         match pid_namespace.for_children(view.pid):
             case "alive" | "dead" | "unborn":
                 return "a PID namespace was unshared without a fork, for the children only: unshare needs --fork (-f)."
-    rest = "; what is mounted now is mounted outside, too" if kind == "mount" and set(names) != {"mount"} else ""
+    rest = "; all mounts made now are made outside, too" if kind == "mount" and set(names) != {"mount"} else ""
     return f"unshare without {option}{rest}."
 
 
 def assert_shared(target: Target, kinds: Namespaces, since: Target | None = None) -> None:
-    """Assert that a process has the same namespaces as another one, of all these kinds; see `assert_isolated`.
+    """Assert that a process has the same namespaces as another process, of all these kinds; see `assert_isolated`.
 
     Raises:
-        AssertionError: when one is another.
-        SpecError: for what is no namespace or process.
+        AssertionError: when a namespace is not the same.
+        SpecError: for an unknown namespace, and a target that is no process.
     """
     __tracebackhide__ = True
     view, other = ProcFiles(target), ProcFiles(os.getpid() if since is None else since)
@@ -86,20 +86,22 @@ def assert_shared(target: Target, kinds: Namespaces, since: Target | None = None
             f"{view} in the same {', '.join(namespace_names(kinds))} namespaces as {other}",
             ", ".join(f"{kind}:[{other.namespace(kind)}]" for kind in new),
             ", ".join(f"{kind}:[{view.namespace(kind)}]" for kind in new),
-            "unshare with an option too many, or a target that had not been joined.",
+            "unshare with an option too many, or a namespace that was not joined.",
         )
 
 
 def assert_init(target: Target, comm: str | None = None) -> None:
-    """Assert that a process is the first one of a PID namespace of its own (pid_namespaces(7)).
+    """Assert that a process is PID 1 of its own PID namespace (pid_namespaces(7)).
+
+    That must not be the namespace of the caller.
 
     Args:
         target: The process.
-        comm: The name it has, if that matters (proc_pid_comm(5)).
+        comm: The expected name of the process (proc_pid_comm(5)); None for any.
 
     Raises:
         AssertionError: when it is not, with the likely cause.
-        SpecError: for what is no process.
+        SpecError: for a target that is no process.
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
@@ -109,18 +111,18 @@ def assert_init(target: Target, comm: str | None = None) -> None:
               _why_shared("pid", view, ["pid"]))  # fmt: skip
     if number != 1:
         _fail(f"{view} as PID 1", "number 1 in its PID namespace", f"number {number} there",
-              "the PID namespace had its first process already: something else was started in it before.")  # fmt: skip
+              "another process was started in the PID namespace before, and is PID 1.")  # fmt: skip
     if comm is not None and view.comm != comm:
         _fail(f"{comm} as PID 1", f"the name {comm!r}", f"the name {view.comm!r}",
-              f"another program was started as PID 1, or {comm} has executed one in its own place (exec).")  # fmt: skip
+              f"another program was started as PID 1, or {comm} has replaced itself by it (exec).")  # fmt: skip
 
 
 def assert_proc_matches(target: Target) -> None:
-    """Assert that what a process sees in /proc is its own PID namespace (proc(5)).
+    """Assert that the /proc of a process shows its own PID namespace (proc(5)).
 
     Raises:
-        AssertionError: when it is not, with the likely cause.
-        SpecError: for what is no process.
+        AssertionError: when it does not, with the likely cause.
+        SpecError: for a target that is no process.
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
@@ -130,7 +132,7 @@ def assert_proc_matches(target: Target) -> None:
     numbers = view.numbers()
     outer = seen[0] if seen else numbers[0]
     own_mounts = view.namespace("mount") != ProcFiles(os.getpid()).namespace("mount")
-    remedy = "mount -t proc proc /proc" if own_mounts else "a mount namespace of its own first (-m), then a proc"
+    remedy = "mount -t proc proc /proc" if own_mounts else "make a mount namespace of its own (-m), then mount a proc"
     _fail(
         f"a /proc that shows the PID namespace of {view}",
         f"/proc lists it under its own number, {numbers[-1]}",
@@ -140,41 +142,41 @@ def assert_proc_matches(target: Target) -> None:
 
 
 def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | None = None) -> None:
-    """Assert that something is mounted in the mount namespace of a process (proc_pid_mountinfo(5)).
+    """Assert that a path is a mount point in the mount namespace of a process (proc_pid_mountinfo(5)).
 
     Args:
         target: The process.
-        path: Where.
-        fstype: The type of the file system, if that matters.
+        path: The mount point.
+        fstype: The expected type of the file system; None for any.
 
     Raises:
         AssertionError: when it is not.
-        SpecError: for what is no process.
+        SpecError: for a target that is no process.
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
     wanted = os.fspath(path)
     types = [mount.fstype for mount in parse(view.read("mountinfo")) if mount.point == wanted]
-    # The last one covers the others.
+    # The last mount covers the others.
     if not types or (fstype is not None and types[-1] != fstype):
         _fail(
             f"{fstype or 'something'} on {wanted} for {view}",
             f"a mount of {fstype or 'any type'}",
             f"{types[-1]} is mounted there" if types else "nothing is mounted there",
-            "it was mounted in another mount namespace, or not at all.",
+            "the mount was made in another mount namespace, or not at all.",
         )
 
 
 def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
-    """Assert that a process, or a box, has no living descendants, orphans that it has adopted included.
+    """Assert that a process or box has no living descendants, including orphans that it has adopted.
 
     Args:
         target: The process.
-        patience: Seconds in which they may still end.
+        patience: Seconds to wait until they have ended.
 
     Raises:
-        AssertionError: with those that are there.
-        SpecError: for what is no process.
+        AssertionError: with those that are still alive.
+        SpecError: for a target that is no process.
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
@@ -186,7 +188,7 @@ def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
             "; ".join(map(describe, left)),
             "a daemon was started (setsid), which ends only with its PID namespace."
             if daemons
-            else "something was started in the background, and neither ended nor waited for.",
+            else "a process was started in the background, and was neither ended nor waited for.",
         )
 
 

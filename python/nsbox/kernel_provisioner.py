@@ -1,13 +1,13 @@
-"""A whole notebook kernel in namespaces of its own: a kernel provisioner of jupyter_client.
+"""A notebook kernel in namespaces of its own: a kernel provisioner for jupyter_client.
 
-A kernel whose kernel.json names the provisioner ``nsbox`` is started behind nsbox-init, by whatever starts kernels
-through jupyter_client: JupyterLab, nbclient, papermill, nbgrader. ``nsbox jupyter install`` writes such a file:
+A kernel whose kernel.json names the provisioner ``nsbox`` is started as a child of nsbox-init by all programs that use
+jupyter_client: JupyterLab, nbclient, papermill, nbgrader. ``nsbox jupyter install`` writes such a file:
 
     "metadata": {"kernel_provisioner": {"provisioner_name": "nsbox",
                                         "config": {"unshare": "mip", "options": {"mount_proc": true}}}}
 
-What a notebook has started, daemons included, ends with its kernel; and the kernel ends with its client, however that
-dies. Importing this module takes jupyter_client (extra ``jupyter``).
+All processes that a notebook has started, including daemons, end with its kernel. The kernel ends with its client, in
+whatever way that ends. This module needs jupyter_client (extra ``jupyter``).
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from nsbox.start.popen import Popen
 __all__ = ["NsboxProvisioner", "spec_from"]
 
 _MOUNTS = {"bind": Bind, "overlay": Overlay, "proc": Proc, "tmpfs": Tmpfs}
-_NOT_HERE = {
-    "fork": "a kernel has an nsbox-init outside or above it, so that nothing is left of it",
-    "init": "a kernel has an nsbox-init as its parent, which reaps what the notebook leaves behind",
-    "join": "what is joined lives in one process, and cannot be named in a file",
+_FIXED_OPTIONS = {
+    "fork": "a kernel is a child of nsbox-init, which ends all of its processes",
+    "init": "a kernel is a child of nsbox-init, which reaps the processes that a notebook leaves behind",
+    "join": "an object to join exists in one process only, and cannot be named in a file",
 }
 _PIDFD_SIGNAL_PROCESS_GROUP = 4
-_LONGEST_SOCKET = 107
-"""Bytes in the name of a socket (unix(7))."""
+_MAX_SOCKET_PATH_BYTES = 107
+"""The longest path of a socket (unix(7))."""
 _PARENT_IS_INIT = "1"
-"""For the kernel's watch over its parent, which takes PID 1 for the sign that the one it had has ended, unless told."""
+"""The value of JPY_PARENT_PID. Without it a kernel whose parent is PID 1 takes itself for an orphan, and exits."""
 
 
 def spec_from(unshare: str, options: Mapping[str, Any]) -> Spec:
-    """Return the namespaces for a kernel, as JSON has them.
+    """Return the namespaces for a kernel from the values in a kernel.json.
 
     Args:
         unshare: The new namespaces; see `nsbox.Spec`.
@@ -54,11 +54,11 @@ def spec_from(unshare: str, options: Mapping[str, Any]) -> Spec:
             ``"proc"`` or ``"tmpfs"``) and the arguments of that class.
 
     Raises:
-        SpecError: for what makes no sense.
+        SpecError: for options that make no sense.
     """
     for name in options:
-        if name in _NOT_HERE:
-            raise SpecError(f"{name}: cannot be chosen here: {_NOT_HERE[name]}")
+        if name in _FIXED_OPTIONS:
+            raise SpecError(f"{name}: cannot be chosen here: {_FIXED_OPTIONS[name]}")
         if name not in Spec.__dataclass_fields__ or name in ("unshare", "maps"):
             raise SpecError(f"{name}: is no option of nsbox.Spec")
     values = dict(options)
@@ -80,48 +80,49 @@ def _mount(entry: object) -> Bind | Overlay | Proc | Tmpfs:
 
 
 class NsboxProvisioner(LocalProvisioner):
-    """Starts a kernel in new namespaces, behind nsbox-init.
+    """Starts a kernel in new namespaces, as a child of nsbox-init.
 
-    Killing the kernel, and its end, end everything in its PID namespace. An interrupt reaches its process group, as
-    with a kernel without namespaces. Where a PID namespace is not new, see the arrangements in docs/architecture.md.
+    When the kernel exits or is killed, all processes in its PID namespace end. An interrupt is sent to its process
+    group, as with a kernel without namespaces. Without a new PID namespace see the arrangements in
+    docs/architecture.md.
 
     Attributes:
         unshare: The new namespaces; see `nsbox.Spec`.
         options: Further options of `nsbox.Spec`; see `spec_from`.
     """
 
-    unshare = Unicode("mip", config=True, help="The new namespaces, as nsbox.Spec has them.")
-    options = Dict(config=True, help="Further options of nsbox.Spec, as JSON has them.")
+    unshare = Unicode("mip", config=True, help="The new namespaces, in the form of nsbox.Spec.")
+    options = Dict(config=True, help="Further options of nsbox.Spec, as JSON values.")
 
     process: Popen | None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        """Check everything before anything is started, and choose a transport that gets through.
+        """Check the options before anything is started, and choose a transport that works across network namespaces.
 
         Raises:
-            SpecError: for namespaces that make no sense, and for a kernel that nobody could talk to.
+            SpecError: for namespaces that make no sense, and for a kernel that its client could not reach.
         """
         spec = spec_from(self.unshare, self.options)
         if kwargs.get("independent"):
-            raise SpecError("independent: a kernel in namespaces ends with its client, so that nothing of it is left")
+            raise SpecError("independent: a kernel in namespaces always ends with its client")
         if "net" in namespace_names(spec.unshare):
-            self._talk_over_sockets()
+            self._use_unix_sockets()
         return await super().pre_launch(**kwargs)
 
-    def _talk_over_sockets(self) -> None:
-        """Have the client talk over Unix sockets: TCP ends at the network namespace, names of files do not."""
+    def _use_unix_sockets(self) -> None:
+        """Have the client use Unix sockets: their paths are valid in all network namespaces, TCP ports are not."""
         client: Any = self.parent
         if client is None or client.transport == "ipc":
             return
         if any(client.ports) or client.transport != "tcp":
             raise SpecError(
-                "unshare: in a new network namespace nobody could reach the kernel over "
-                f"{client.transport}, for which ports were chosen; leave them to nsbox, or choose the transport ipc"
+                f"unshare: a kernel in a new network namespace cannot be reached over {client.transport}, for which "
+                "ports were chosen; choose no ports, or the transport ipc"
             )
         directory = Path(jupyter_runtime_dir())
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         prefix = directory / f"nsbox-{self.kernel_id}"
-        if len(os.fsencode(prefix)) + len("-9999") > _LONGEST_SOCKET:
+        if len(os.fsencode(prefix)) + len("-9999") > _MAX_SOCKET_PATH_BYTES:
             raise SpecError(f"unshare: {prefix} is too long for the sockets of a kernel; set JUPYTER_RUNTIME_DIR")
         client.transport = "ipc"
         client.ip = str(prefix)
@@ -131,7 +132,7 @@ class NsboxProvisioner(LocalProvisioner):
 
         Raises:
             SpawnError: when a step failed.
-            UnsupportedError: when this kernel of Linux lacks something.
+            UnsupportedError: when this kernel of Linux lacks a feature.
             OSError: for a program that cannot be executed.
         """
         keywords: dict[str, Any] = {"stdin": subprocess.DEVNULL, **self._scrub_kwargs(kwargs)}
@@ -145,7 +146,7 @@ class NsboxProvisioner(LocalProvisioner):
         return self.connection_info
 
     async def send_signal(self, signum: int) -> None:
-        """Send a signal to the kernel's process group; SIGKILL ends everything in its namespaces."""
+        """Send a signal to the kernel's process group. SIGKILL ends all processes in its PID namespace."""
         process = self.process
         if process is None or process.poll() is not None:
             return
@@ -153,8 +154,8 @@ class NsboxProvisioner(LocalProvisioner):
             process.kill()
             return
         try:
-            # As killpg, but never to a stranger that got the number (pidfd_send_signal(2)).
+            # As killpg, but never to another process with the same PID (pidfd_send_signal(2)).
             signal.pidfd_send_signal(process.pidfd, signum, None, _PIDFD_SIGNAL_PROCESS_GROUP)
         except OSError:
-            # Before Linux 6.9, or it has left that group.
+            # Before Linux 6.9, or the kernel has left that group.
             process.send_signal(signum)

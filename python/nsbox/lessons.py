@@ -1,12 +1,11 @@
-"""What PID and IPC namespaces teach, done in a box and told as records (pid_namespaces(7), ipc_namespaces(7)).
+"""Lessons about PID and IPC namespaces, carried out in a box (pid_namespaces(7), ipc_namespaces(7)).
 
-Each lesson is a function of a `Box`; `str()` of what it returns is the explanation, with the figures of this very run,
-and a notebook shows that.
+Each lesson is a function of a `Box`. It returns a record, whose `str()` is the explanation with the values of this run.
+A notebook shows that text.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -34,8 +33,8 @@ __all__ = [
     "signal_init",
 ]
 
-_LARGEST = 5000
-"""With more PIDs than this the lesson would strain the machine."""
+_MAX_PID_MAX = 5000
+"""A lesson that uses more PIDs would take too much of the machine."""
 _SLEEP = ["sleep", "1000"]
 # After the numbers have been handed out once, the kernel begins again here (kernel/pid.c, RESERVED_PIDS).
 FIRST_REUSED_PID = 300
@@ -50,7 +49,7 @@ class Exhaustion(mime.Text):
         pid_max: The limit (proc_sys_kernel(5)).
         started: How many processes could be started.
         highest: The highest PID any of them had.
-        errno: The number of the error by which the next one was refused (errno(3)).
+        errno: The errno with which the next start failed (errno(3)).
         freed: The PID of a process that was then ended.
         next: The PID of the process that was started after that.
     """
@@ -63,13 +62,13 @@ class Exhaustion(mime.Text):
     next: int
 
     def __str__(self) -> str:
-        """Tell it."""
+        """Return the explanation."""
         name = errno.errorcode.get(self.errno, str(self.errno))
         return (
             f"{self.started} processes were started, up to PID {self.highest}: pid_max is {self.pid_max}.\n"
-            f"The next one was refused with {name}: there was no number left.\n"
-            f"Then process {self.freed} was ended; the next process got the number {self.next}.\n"
-            "Numbers are used again. Who remembers a PID may find another process under it."
+            f"The next start failed with {name}: no PID was free.\n"
+            f"Then process {self.freed} was ended; the next process got PID {self.next}.\n"
+            "PIDs are used again: a PID that was remembered can belong to another process later."
         )
 
 
@@ -78,10 +77,10 @@ class Reuse(mime.Text):
     """Two processes that had the same PID, one after the other.
 
     Attributes:
-        pid: The number.
-        between: How many other processes were started until it came back.
-        by_number: Whom a signal by that number reaches: ``"the second"``.
-        by_pidfd: What a signal by a pidfd of the first leads to: the name of an error number.
+        pid: The PID.
+        between: How many other processes were started before the second process got it.
+        by_number: Which process a signal to the PID ended: ``"the second"``.
+        by_pidfd: The result of a signal through a pidfd of the first process: the name of an errno.
     """
 
     pid: int
@@ -90,44 +89,44 @@ class Reuse(mime.Text):
     by_pidfd: str
 
     def __str__(self) -> str:
-        """Tell it."""
+        """Return the explanation."""
         return (
-            f"PID {self.pid} came back after {self.between} other processes, for another process.\n"
+            f"PID {self.pid} was used again after {self.between} other processes, for another process.\n"
             f"kill({self.pid}, SIGTERM) ended {self.by_number}. The same by a pidfd of the first: {self.by_pidfd}.\n"
-            "A pidfd stands for one process, for ever; a number only as long as nobody reaps it (pidfd_open(2))."
+            "A pidfd always refers to the same process; a PID only until the process is reaped (pidfd_open(2))."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SignalsToInit(mime.Text):
-    """What became of signals that were sent to PID 1 from inside.
+    """The effect of signals that were sent to PID 1 from inside.
 
     Attributes:
         sent: The signals.
-        survived: Whether PID 1 is still there.
+        survived: Whether PID 1 is still alive.
     """
 
     sent: tuple[signal.Signals, ...]
     survived: bool
 
     def __str__(self) -> str:
-        """Tell it."""
+        """Return the explanation."""
         names = ", ".join(one.name for one in self.sent)
         return (
-            f"Sent to PID 1 from inside: {names}. It {'is still there' if self.survived else 'is gone'}.\n"
-            "From inside, PID 1 gets only signals for which it has a handler, and SIGKILL and SIGSTOP never.\n"
-            "From the parent namespace SIGKILL works, and takes the whole namespace along."
+            f"Sent to PID 1 from inside: {names}. It {'is still alive' if self.survived else 'has ended'}.\n"
+            "From inside, PID 1 receives only signals for which it has a handler, and never SIGKILL or SIGSTOP.\n"
+            "SIGKILL from the parent namespace ends PID 1 and all other processes of the namespace."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption(mime.Text):
-    """A process before and after its parent's end.
+    """The parent of a process before and after that parent has ended.
 
     Attributes:
-        pid: Its PID in the box.
-        before: The PID of its parent while that was there.
-        after: The PID of its parent since.
+        pid: The PID of the process in the box.
+        before: The PID of the parent that started it.
+        after: The PID of its parent after that one has ended.
     """
 
     pid: int
@@ -135,21 +134,21 @@ class Adoption(mime.Text):
     after: int
 
     def __str__(self) -> str:
-        """Tell it."""
+        """Return the explanation."""
         return (
-            f"Process {self.pid} was started by process {self.before}. That ended; now the parent is {self.after}.\n"
-            "An orphan is given to the init of its PID namespace, which has to wait for it, or it stays a zombie."
+            f"Process {self.pid} was started by process {self.before}, which ended. Now its parent is {self.after}.\n"
+            "The init of the PID namespace becomes the parent of an orphan. It must wait for it, or it stays a zombie."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SharedMemory:
-    """A POSIX shared memory object that was made outside, looked for inside (shm_overview(7)).
+    """Whether a POSIX shared memory object of the caller exists in a box (shm_overview(7)).
 
     Attributes:
         new_ipc: Whether the box has an IPC namespace of its own.
-        before: Whether it was there, under the same name, with the /dev/shm that the box had.
-        after: Whether it was there when a new file system was mounted on /dev/shm.
+        before: Whether the object existed in the box, under the same name, before `Box.mount_shm`.
+        after: Whether it existed after a new file system was mounted on /dev/shm.
     """
 
     new_ipc: bool
@@ -157,19 +156,19 @@ class SharedMemory:
     after: bool
 
     def __str__(self) -> str:
-        """Tell it."""
+        """Return the explanation."""
         ipc = "has" if self.new_ipc else "does not have"
         return (
-            f"The box {ipc} an IPC namespace of its own. POSIX shared memory from outside "
-            f"{'was there all the same' if self.before else 'was not there: something else is mounted on /dev/shm'}.\n"
-            f"With a new file system on /dev/shm it {'was still there' if self.after else 'was not there any more'}.\n"
-            "An IPC namespace has the objects of System V, and POSIX message queues. POSIX shared memory and\n"
-            "semaphores are files in /dev/shm; what separates those is a mount of its own (Box.mount_shm)."
+            f"The box {ipc} an IPC namespace of its own. POSIX shared memory of the caller "
+            f"{'was visible in it' if self.before else 'was not: another file system is mounted on /dev/shm'}.\n"
+            f"With a new file system on /dev/shm it {'was still visible' if self.after else 'was not visible'}.\n"
+            "An IPC namespace contains System V objects and POSIX message queues. POSIX shared memory and\n"
+            "semaphores are files in /dev/shm; a mount of its own separates them (Box.mount_shm)."
         )
 
 
 def exhaust_pids(box: Box) -> Exhaustion:
-    """Start processes until no PID is left; end one, and see which number comes back. All are ended afterwards.
+    """Start processes until no PID is free; end one, and start another. All are ended afterwards.
 
     Raises:
         SpecError: unless the box has a PID namespace of its own with a pid_max of at most 5000.
@@ -187,7 +186,7 @@ def exhaust_pids(box: Box) -> Exhaustion:
 
 
 def reuse_a_pid(box: Box) -> Reuse:
-    """End a process and start others until one has its number; then signal both, by number and by pidfd.
+    """End a process and start others until one has the same PID; then send a signal to the PID and to a pidfd.
 
     Raises:
         SpecError: unless the box has a PID namespace of its own with a pid_max of at most 5000.
@@ -200,7 +199,7 @@ def reuse_a_pid(box: Box) -> Reuse:
             crowd.end(first.pid_inside)
             first = crowd.start()
         number = first.pid_inside
-        # A number of its own: that of the handle is closed with the process.
+        # A duplicate: the pidfd of the handle is closed when the process has ended.
         kept = os.dup(first.pidfd)
         try:
             crowd.end(number)
@@ -216,13 +215,13 @@ def reuse_a_pid(box: Box) -> Reuse:
             _kill(box, signal.SIGTERM, number)
             end = second.wait(5)
             ended = end is not None and end.returncode == -signal.SIGTERM
-            return Reuse(number, between, "the second" if ended else "nobody", by_pidfd)
+            return Reuse(number, between, "the second" if ended else "no process", by_pidfd)
         finally:
             os.close(kept)
 
 
 def signal_init(box: Box) -> SignalsToInit:
-    """Send PID 1 the signals that would end any other process, SIGKILL included, from inside.
+    """Send PID 1 from inside the signals that end other processes, including SIGKILL.
 
     Raises:
         SpecError: unless the box has a PID namespace of its own.
@@ -236,7 +235,7 @@ def signal_init(box: Box) -> SignalsToInit:
 
 
 def adopt(box: Box) -> Adoption:
-    """Start a process whose parent ends, and see who its parent is then. It is ended afterwards.
+    """Start a process whose parent ends, and read which process is its parent then. It is ended afterwards.
 
     Raises:
         SpecError: unless the box has a PID namespace of its own.
@@ -247,7 +246,7 @@ def adopt(box: Box) -> Adoption:
     with box.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         pid, before = map(int, _line(parent.stdout).split())
         orphan = next(process for process in ps() if process.ppid == parent.pid and process.pids[-1] == pid)
-        # The end of its input is what it waits for; that it has ended is what we do.
+        # The parent exits at the end of its input. communicate() closes that and waits.
         parent.communicate()
         after = ps(pids=[orphan.pid])[0].ppid
         _kill(box, signal.SIGKILL, pid)
@@ -255,7 +254,7 @@ def adopt(box: Box) -> Adoption:
 
 
 def share_memory(box: Box) -> SharedMemory:
-    """Make a POSIX shared memory object outside and look for it inside, before and after `Box.mount_shm`.
+    """Make a POSIX shared memory object outside and check for it inside, before and after `Box.mount_shm`.
 
     Both the object and the mount are removed afterwards.
 
@@ -265,23 +264,23 @@ def share_memory(box: Box) -> SharedMemory:
     """
     if "mount" not in box.namespaces:
         raise SpecError("box: share_memory needs one with a mount namespace of its own")
-    # What shm_open(3) does in the C library, which has no function for it in Python.
+    # As shm_open(3) does in the C library; Python has no function for it.
     with tempfile.NamedTemporaryFile(prefix="nsbox-", dir=_SHARED_MEMORY) as file:
 
-        def there() -> bool:
+        def exists_inside() -> bool:
             return box.run(["test", "-e", file.name]).returncode == 0
 
-        before = there()
+        before = exists_inside()
         box.mount_shm()
         try:
-            after = there()
+            after = exists_inside()
         finally:
             box.unmount(_SHARED_MEMORY)
     return SharedMemory("ipc" in box.namespaces, before, after)
 
 
 def _kill(box: Box, number: signal.Signals, pid: int) -> None:
-    """Send a signal from inside, by the number a process has there."""
+    """Send a signal from inside, to the PID that a process has there."""
     box.run(["sh", "-c", f"kill -{number.value} {pid}"], check=True)
 
 
@@ -296,8 +295,8 @@ def _own_pids(lesson: str, box: Box) -> None:
 
 def _small(box: Box) -> int:
     _own_pids("the lesson", box)
-    if box.pid_max > _LARGEST:
-        raise SpecError(f"box: its pid_max is {box.pid_max}; make it with pid_max=400, or at most {_LARGEST}")
+    if box.pid_max > _MAX_PID_MAX:
+        raise SpecError(f"box: its pid_max is {box.pid_max}; make it with pid_max=400, or at most {_MAX_PID_MAX}")
     return box.pid_max
 
 
@@ -323,14 +322,12 @@ class _Crowd:
         return child
 
     def grow(self, limit: int) -> int:
-        """Start until the kernel refuses, and return the error number."""
-        with contextlib.suppress(SpawnError):
-            while len(self.children) <= limit:
+        """Start processes until the kernel refuses, and return the error number."""
+        while len(self.children) <= limit:
+            try:
                 self.start()
-        try:
-            self.start()
-        except SpawnError as error:
-            return error.errno or 0
+            except SpawnError as error:
+                return error.errno or 0
         return 0
 
     def end(self, pid: int) -> None:

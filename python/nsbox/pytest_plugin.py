@@ -8,7 +8,7 @@
         box.run(["my-daemon", "--background"], check=True)
         assert box.run(["pgrep", "my-daemon"]).returncode == 0
 
-pytest loads it in every run, so it imports nothing of nsbox before a test needs it.
+pytest loads this module in every run, so nothing of nsbox is imported before a test needs it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--nsbox",
         choices=("skip", "require"),
-        help="what becomes of tests whose namespaces cannot be made here (needs_namespaces): by default they are "
+        help="what to do with tests whose namespaces cannot be made here (needs_namespaces): by default they are "
         "skipped; with 'require' they fail",
     )
     group.addoption(
@@ -64,28 +64,28 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     patterns = parent.config.getini("nsbox_transcripts")
     if not any(map(file_path.match, patterns)):
         return None
-    from nsbox.plugin.transcripts import TranscriptFile  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.transcripts import TranscriptFile
 
     return TranscriptFile.from_parent(parent, path=file_path)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce our markers."""
+    """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if config.getoption("fail_on_leak"):
-        from nsbox.plugin.leaks import Watch  # noqa: PLC0415 - nothing is imported before it is needed
+        from nsbox.plugin.leaks import Watch
 
         config.pluginmanager.register(Watch(), "nsbox-leaks")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say what this machine allows, where namespaces are asked for on the command line."""
+    """Return what this machine allows, if the command line has the option --nsbox."""
     return _verdict() if config.getoption("nsbox") else None
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | None:
-    """Say it once it is known that tests use namespaces. Where none does, nothing is looked into."""
+    """Return what this machine allows, if a collected test uses namespaces. Otherwise nothing is examined."""
     return None if config.getoption("nsbox") or not any(map(_is_ours, items)) else _verdict()
 
 
@@ -94,7 +94,7 @@ def _is_ours(item: pytest.Item) -> bool:
 
 
 def _verdict() -> str:
-    from nsbox.diagnosis.doctor import doctor  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.diagnosis.doctor import doctor
 
     return f"nsbox: {doctor().verdict}"
 
@@ -104,7 +104,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("needs_namespaces")
     if marker is None:
         return
-    from nsbox.plugin.needs import refusal  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.needs import refusal
 
     if not marker.args and not marker.kwargs:
         marker = next(filter(None, map(item.get_closest_marker, _MARKS[:3])), marker)
@@ -117,12 +117,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Run a test with the marker ``unshare`` elsewhere."""
+    """Run a test with the marker ``unshare`` in a child in new namespaces."""
     __tracebackhide__ = True
     marker = item.get_closest_marker("unshare")
     if marker is None:
         return (yield)
-    from nsbox.plugin.unshare import replaced  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.unshare import replaced
 
     with replaced(item, marker):
         return (yield)
@@ -130,10 +130,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
-    """Return the report that such a test has sent, if it has."""
+    """Return the report that the child of such a test has sent, if any."""
     if call.when != "call" or item.get_closest_marker("unshare") is None:
         return None
-    from nsbox.plugin.unshare import report_of  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.unshare import report_of
 
     return report_of(item)
 
@@ -144,7 +144,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
     if not reports:
         return
-    from nsbox.plugin.leaks import LEAKED  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin.leaks import LEAKED
 
     for report in reports:
         for name, value in report.user_properties:
@@ -164,24 +164,24 @@ def box_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
 
     They end with the test, the last one first.
     """
-    from nsbox.plugin import fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import fixtures
 
     yield from fixtures.boxes(request)
 
 
 @pytest.fixture
 def box(request: pytest.FixtureRequest, box_factory: Callable[..., Box]) -> Box:
-    """A living set of new namespaces (`nsbox.Box`), by default ``Box("mip", mount_proc=True)``.
+    """A box with new namespaces (`nsbox.Box`), by default ``Box("mip", mount_proc=True)``.
 
-    The marker ``box`` says otherwise: ``@pytest.mark.box("pid net", loopback=False)``.
+    The marker ``box`` sets others: ``@pytest.mark.box("pid net", loopback=False)``.
     """
-    args, options = _asked(request, "box", mount_proc=True)
+    args, options = _marked(request, "box", mount_proc=True)
     return box_factory(args, **options)
 
 
 @pytest.fixture
 def netns(box_factory: Callable[..., Box]) -> Box:
-    """A box with a network of its own, in which only the loopback interface is there, and up.
+    """A box with a network of its own, which has only the loopback interface, and that is up.
 
     It has a PID namespace too, so that no server outlives the test.
     """
@@ -192,15 +192,15 @@ def netns(box_factory: Callable[..., Box]) -> Box:
 def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
     """A shell that is PID 1 (`nsbox.Shell`), by default ``Shell("mip")``, which is ``unshare -mipf``.
 
-    The marker ``shell`` says otherwise: ``@pytest.mark.shell("mip", fork=False)``.
+    The marker ``shell`` sets others: ``@pytest.mark.shell("mip", fork=False)``.
     """
-    from nsbox.plugin import fixtures  # noqa: PLC0415 - nothing is imported before it is needed
+    from nsbox.plugin import fixtures
 
-    args, options = _asked(request, "shell")
+    args, options = _marked(request, "shell")
     yield from fixtures.shell(request, args, options)
 
 
-def _asked(request: pytest.FixtureRequest, name: str, **default: Any) -> tuple[Any, dict[str, Any]]:
+def _marked(request: pytest.FixtureRequest, name: str, **default: Any) -> tuple[Any, dict[str, Any]]:
     marker = request.node.get_closest_marker(name)
     if marker is None:
         return "mip", default

@@ -1,11 +1,11 @@
 """Questions whose answers are read from the kernel, for lessons in notebooks.
 
-    answer = 1                        # what somebody thinks
-    check(answer, numbers(shell))     # what the kernel says, and where
+    answer = 1                        # the student's answer
+    check(answer, numbers(shell))     # compared with the kernel's state, and where that is read
 
-`check` compares an answer with a `Fact`, which is read at that moment; `confirm` takes an assertion of
-`nsbox.assertions`, for what somebody was to bring about. Both return a panel, or raise a `WrongAnswerError` that says
-where to look. No right answer is written down anywhere.
+`check` compares an answer with a `Fact`, which is read at that moment. `confirm` calls an assertion of
+`nsbox.assertions`, for a state that the student was to bring about. Both return a panel, or raise a `WrongAnswerError`
+that says where to look. No right answer is written down in a lesson.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ __all__ = [
 
 
 class WrongAnswerError(NsboxError, AssertionError):
-    """An answer that the kernel does not agree with, or something that has not been brought about."""
+    """An answer differs from the kernel's state, or a required state was not brought about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What the kernel says.
+    """A value that was read from the kernel.
 
     Attributes:
-        value: What it says.
-        source: Where, for whoever wants to look.
+        value: The value.
+        source: Where the student can read it.
     """
 
     value: object
@@ -72,24 +72,24 @@ class Fact:
 
 
 def check(answer: object, fact: Fact) -> Panel:
-    """Compare an answer with what the kernel says.
+    """Compare an answer with the kernel's state.
 
     Args:
         answer: The answer; ``...`` for none yet.
-        fact: What it is compared with.
+        fact: The value to compare with.
 
     Raises:
-        WrongAnswerError: when they differ, with the place where the right answer is found.
+        WrongAnswerError: when they differ, with the place where the right answer can be read.
     """
     if answer is ...:
-        raise WrongAnswerError(f"no answer yet\nnext: put it in the place of the dots; look at {fact.source}")
+        raise WrongAnswerError(f"no answer yet\nnext: replace the dots by your answer; look at {fact.source}")
     if type(answer) is not type(fact.value) or answer != fact.value:
-        raise WrongAnswerError(f"the kernel does not say {answer!r}\nnext: look at {fact.source}")
+        raise WrongAnswerError(f"wrong answer: {answer!r}\nnext: look at {fact.source}")
     return Panel("fine", f"right: {answer!r}", (("read", fact.source),))
 
 
 def confirm(assertion: Callable[..., None], *args: Any, **keywords: Any) -> Panel:
-    """Find out whether something has been brought about.
+    """Check that a required state was brought about.
 
     Args:
         assertion: A function that raises an AssertionError if not, such as those of `nsbox.assertions`.
@@ -97,18 +97,18 @@ def confirm(assertion: Callable[..., None], *args: Any, **keywords: Any) -> Pane
         **keywords: Its keyword arguments.
 
     Raises:
-        WrongAnswerError: when it has not, with what was expected, what was seen, and the likely cause.
+        WrongAnswerError: when it was not, with the expected and the seen state and the likely cause.
     """
     try:
         assertion(*args, **keywords)
     except AssertionError as error:
         raise WrongAnswerError(f"not yet: {error}") from None
     meaning = (assertion.__doc__ or assertion.__name__).strip().partition("\n")[0]
-    return Panel("fine", f"done: {meaning.removeprefix('Assert that ').rstrip('.')}")
+    return Panel("fine", f"confirmed: {meaning.removeprefix('Assert that ').rstrip('.')}")
 
 
 def measured(value: object, source: str) -> Fact:
-    """State what a lesson has found out, such as a figure of `nsbox.lessons`."""
+    """Make a fact of a value that a lesson has measured, such as one of `nsbox.lessons`."""
     return Fact(value, source)
 
 
@@ -116,22 +116,22 @@ def measured(value: object, source: str) -> Fact:
 
 
 def numbers(target: Target) -> Fact:
-    """The PIDs of a process, in this PID namespace first and in its own one last: NSpid, proc_pid_status(5)."""
+    """The PIDs of a process, in the caller's PID namespace first and in its own last: NSpid, proc_pid_status(5)."""
     view = ProcFiles(target)
     return Fact(tuple(view.numbers()) if not view.is_box else (view.pid, 1), f"NSpid in /proc/{view.pid}/status")
 
 
 def parent(target: Target) -> Fact:
-    """The PID of its parent: PPid, proc_pid_status(5)."""
+    """The PID of the parent of a process: PPid, proc_pid_status(5)."""
     view = ProcFiles(target)
     return Fact(int(view.status()["PPid"]), f"PPid in /proc/{view.pid}/status")
 
 
 def number_in_proc(target: Target) -> Fact:
-    """The number under which a process finds itself in its own /proc: the last one for a proc of its own namespace."""
+    """The PID under which a process is listed in its own /proc: its last one if that shows its own PID namespace."""
     view = ProcFiles(target)
     seen = view.seen_by_its_own_proc()
-    # Where its own proc does not know that number, it is one of a PID namespace further out.
+    # If its own /proc has no such PID, that belongs to an outer PID namespace.
     return Fact(view.numbers()[-1] if len(seen) == 1 else view.pid, f"/proc as process {view.pid} sees it")
 
 
@@ -141,7 +141,7 @@ def zombies(box: Box) -> Fact:
 
 
 def left_of(processes: Iterable[Process]) -> Fact:
-    """How many of the processes that were found before have not ended: the same PID and the same start."""
+    """How many of these processes have not ended: a process with the same PID and start time exists."""
     before = {process.identity for process in processes}
     now = {process.identity for process in ps() if process.state not in "ZX"}
     return Fact(len(before & now), f"ps, for PIDs {', '.join(str(pid) for pid, _ in sorted(before))}")
@@ -151,28 +151,28 @@ def left_of(processes: Iterable[Process]) -> Fact:
 
 
 def shares(target: Target, kind: str) -> Fact:
-    """Whether a process is in the same namespace of a kind as this one: namespaces(7)."""
+    """Whether a process is in the same namespace of a kind as the caller: namespaces(7)."""
     link = KINDS[kind].link
     pid = ProcFiles(target).pid
     return Fact(same_namespace(target, os.getpid(), kind), f"/proc/{pid}/ns/{link} and /proc/self/ns/{link}")
 
 
 def new_kinds(target: Target) -> Fact:
-    """The kinds of namespaces in which a process differs from this one, as a set of names."""
+    """The kinds of namespaces in which a process differs from the caller, as a set of names."""
     theirs, ours = namespaces_of(target), namespaces_of(os.getpid())
     kinds = {kind for kind in KINDS if getattr(theirs, kind) not in (None, getattr(ours, kind))}
     return Fact(kinds, f"the links in /proc/{ProcFiles(target).pid}/ns, and those in /proc/self/ns")
 
 
 def id_map(target: Target) -> Fact:
-    """The first line of the map of user ids: inside, outside, how many (user_namespaces(7)); none without a map."""
+    """The first line of the map of user ids: inside, outside, count (user_namespaces(7)); empty without a map."""
     view = ProcFiles(target)
     ranges = parse_id_map(view.read("uid_map").decode())
     return Fact(ranges[0] if ranges else (), f"/proc/{view.pid}/uid_map")
 
 
 def clock_offset(target: Target, clock: str = "boottime") -> Fact:
-    """By how many seconds a clock differs in its time namespace: time_namespaces(7)."""
+    """The offset in seconds of a clock in the time namespace of a process: time_namespaces(7)."""
     view = ProcFiles(target)
     lines = [line.split() for line in view.read("timens_offsets").decode().splitlines()]
     return Fact(next(int(line[1]) for line in lines if line[0] == clock), f"/proc/{view.pid}/timens_offsets")
@@ -188,34 +188,37 @@ def control_group(target: Target) -> Fact:
 
 
 def mounted(target: Target, path: str) -> Fact:
-    """The type of what is mounted at a place for a process; empty for nothing: proc_pid_mountinfo(5)."""
+    """The type of the file system that is mounted on a path, as a process sees it: proc_pid_mountinfo(5).
+
+    Empty if the path is no mount point.
+    """
     types = [mount.fstype for mount in mounts(target) if mount.point == path]
     return Fact(types[-1] if types else "", f"/proc/{ProcFiles(target).pid}/mountinfo")
 
 
 def sees(target: Target, path: str) -> Fact:
-    """Whether a process finds something at a path."""
+    """Whether a path exists for a process."""
     place = f"/proc/{ProcFiles(target).pid}/root{path}"
     return Fact(os.path.lexists(place), place)
 
 
 def owner_of_file(path: str) -> Fact:
-    """The user to whom a file belongs, seen from here: stat(2)."""
+    """The user id of the owner of a file, as the caller sees it: stat(2)."""
     return Fact(os.lstat(path).st_uid, f"stat {path}")
 
 
 def ipc_objects(target: Target) -> Fact:
-    """How many System V objects and POSIX queues there are in the IPC namespace of a process: ipc_namespaces(7)."""
+    """The number of System V objects and POSIX queues in the IPC namespace of a process: ipc_namespaces(7)."""
     return Fact(len(ipcs(target)), "ipcs, read from inside")
 
 
 def host_name(target: Target) -> Fact:
-    """The host name for a process: uts_namespaces(7)."""
-    return Fact(_inside(target, "uts", ["uname", "-n"]), "uname -n, asked from inside")
+    """The host name that a process sees: uts_namespaces(7)."""
+    return Fact(_inside(target, "uts", ["uname", "-n"]), "uname -n, run inside")
 
 
 def interfaces(target: Target) -> Fact:
-    """The names of the network interfaces that a process has, as a set: network_namespaces(7)."""
+    """The names of the network interfaces that a process sees, as a set: network_namespaces(7)."""
     view = ProcFiles(target)
     lines = view.read("net/dev").decode().splitlines()[2:]
     return Fact({line.partition(":")[0].strip() for line in lines}, f"/proc/{view.pid}/net/dev")

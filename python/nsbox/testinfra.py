@@ -26,12 +26,12 @@ class BoxBackend(BaseBackend):  # type: ignore[misc] # that project has no types
     NAME = "nsbox"
 
     def __init__(self, box: Box, **keywords: Any) -> None:
-        """Remember the box."""
+        """Make a backend for a box."""
         super().__init__(f"nsbox-{box.pid}", **keywords)
         self._box = box
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
-        """Run a command by the shell of the box."""
+        """Run a command by /bin/sh in the box."""
         del kwargs
         line = self.get_command(command, *args)
         done = self._box.run(["/bin/sh", "-c", line], capture_output=True)
@@ -39,5 +39,5 @@ class BoxBackend(BaseBackend):  # type: ignore[misc] # that project has no types
 
 
 def host_of(box: Box) -> Host:
-    """Return what testinfra has as ``host``, for a box."""
+    """Return a testinfra ``host`` for a box."""
     return Host(BoxBackend(box))

@@ -10,7 +10,7 @@ use crate::step_name::StepName;
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
 
 /// Plans for such requests.
-#[pyclass(frozen, name = "Errand", module = "nsbox._core")]
+#[pyclass(frozen, name = "Request", module = "nsbox._core")]
 pub struct Request;
 
 fn plan(name: StepName, op: Op<Vec<u8>>, manual: &'static str, why: &'static str) -> Plan {

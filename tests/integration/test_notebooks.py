@@ -67,7 +67,7 @@ def test_lessons(who: Who, place: Path) -> None:
         for source, shown in zip(many[name], all_shown, strict=True):
             assert not shown.error, (name, source, shown.lines)
             if "check(answer" in source or "confirm(" in source:
-                assert re.match("(right|done): ", shown.data[-1]["text/plain"]), (name, source, shown)
+                assert re.match("(right|confirmed): ", shown.data[-1]["text/plain"]), (name, source, shown)
             for bundle in shown.data:
                 clean(bundle)
     assert wait_until(reaped_all)
@@ -82,7 +82,7 @@ def skipped(source: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(spoilt, "the kernel does not say"), (None, "no answer yet")], ids=["wrong", "none"]
+    ("change", "words"), [(spoilt, "wrong answer: "), (None, "no answer yet")], ids=["wrong", "none"]
 )
 def test_wrong_answers(change: Callable[[str], str] | None, words: str, place: Path) -> None:
     """Each one is noticed, as is one that is missing, and what has not been done; it says where to look."""

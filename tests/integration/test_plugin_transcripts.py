@@ -44,7 +44,9 @@ def test_steps(inner: Inner) -> None:
     """A test for each step, with the difference and without Python; only of files that the configuration names."""
     result = inner.run("-rs")
     result.assert_outcomes(passed=5, failed=1, skipped=1)
-    result.stdout.fnmatch_lines(["FAIL    7  echo wrong", "*-right", "*+wrong", "*line 16 of page.md is marked so"])
+    result.stdout.fnmatch_lines(
+        ["FAIL    7  echo wrong", "*-right", "*+wrong", "*line 16 of page.md is marked to be skipped"]
+    )
     result.stdout.no_fnmatch_line("*Traceback*")
 
 

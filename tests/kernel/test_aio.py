@@ -124,8 +124,8 @@ def test_namespaces(who: Who) -> None:
     output, pid_inside, namespaces, text = who(lambda: asyncio.run(look()))
     assert (output, pid_inside) == (b"x", 1)
     assert set(namespaces) >= {"mount", "pid", "ipc"}
-    assert text.startswith("<nsbox.start.aio.Process: ['cat'] as process N (1 inside), in new ")
-    assert "as PID 1 deaf" in text
+    assert text.startswith("<nsbox.start.aio.AsyncProcess: ['cat'] as process N (1 inside), in new ")
+    assert "as PID 1, which ignores signals" in text
 
 
 def test_wait_is_for_everything(place: Path) -> None:

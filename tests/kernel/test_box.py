@@ -159,7 +159,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         nsbox.Box(spec=nsbox.Spec(), hostname="name")
 
 
-def test_an_errand_that_fails_says_so() -> None:
+def test_a_request_that_fails_says_so() -> None:
     """The error names the step and the call; the box goes on, and remembers the failure among its steps."""
     with nsbox.Box("m") as box:
         with pytest.raises(nsbox.SpawnError) as caught:

@@ -142,7 +142,7 @@ def test_exceptions_are_the_original_ones(who: Who, place: Path) -> None:
     assert [text for _, text, _ in found] == ["'key'", "[Errno 2] text: 'name'", "3", "x: y"]
     for _, _, cause in found:
         assert "in raise_it" in cause
-        assert "carry_out" not in cause
+        assert "run_call" not in cause
 
 
 def test_what_does_not_pickle() -> None:

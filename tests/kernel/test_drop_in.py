@@ -310,14 +310,14 @@ def test_ctrl_c(captured: bool, trap: str) -> None:
 def test_preexec_fn_is_refused(census: Census) -> None:
     """With the reason, and with what to use instead, before anything is started."""
     for start in (nsbox.run, nsbox.Popen, nsbox.call):
-        with pytest.raises(nsbox.SpecError, match=r"^preexec_fn: there is no Python between .* start_new_session"):
+        with pytest.raises(nsbox.SpecError, match=r"^preexec_fn: no Python code can run between .* start_new_session"):
             start(["true"], preexec_fn=os.setsid)
     assert not census.left_behind()
 
 
 def test_a_process_group_of_the_caller(census: Census) -> None:
     """Cannot be named in a new PID namespace; without one it is joined."""
-    with pytest.raises(nsbox.SpecError, match=r"^process_group: .* \(setpgid\(2\)\); 0 makes a new one"):
+    with pytest.raises(nsbox.SpecError, match=r"^process_group: .* \(setpgid\(2\)\)\. 0 makes a new group"):
         nsbox.run(["true"], process_group=os.getpgrp())
     assert not census.left_behind()
     group = os.getpgrp()
@@ -327,18 +327,18 @@ def test_a_process_group_of_the_caller(census: Census) -> None:
     assert int(ours) == int(theirs) == group
 
 
-def test_pid_1_is_deaf() -> None:
+def test_pid_1_ignores_signals() -> None:
     """With init=False a program ignores what it has no handler for, and its repr says so; SIGKILL ends it."""
     with nsbox.Popen(["sleep", "60"], init=False) as process:
-        assert "as PID 1 deaf to all signals it has no handler for but SIGKILL and SIGSTOP" in repr(process)
+        assert "as PID 1, which ignores signals without a handler, except SIGKILL and SIGSTOP" in repr(process)
         process.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.2)
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    assert "deaf" not in repr(process)
+    assert "ignores signals" not in repr(process)
     with nsbox.Popen(["sleep", "60"]) as process:
-        assert "deaf" not in repr(process)
+        assert "ignores signals" not in repr(process)
         process.terminate()
         assert process.wait() == -signal.SIGTERM
 

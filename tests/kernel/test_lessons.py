@@ -55,7 +55,7 @@ def test_signals_to_init(who: Who) -> None:
     told = who(lesson)
     assert told.survived
     assert signal.SIGKILL in told.sent
-    assert "still there" in str(told)
+    assert "still alive" in str(told)
 
 
 def test_adoption(who: Who) -> None:
@@ -96,7 +96,7 @@ def test_shared_memory(who: Who) -> None:
     first, second, covered = who(lesson)
     assert first == second == lessons.SharedMemory(new_ipc=True, before=True, after=False)
     assert covered == lessons.SharedMemory(new_ipc=False, before=False, after=False)
-    assert "was there all the same" in str(first)
+    assert "was visible in it" in str(first)
     # Tests that run at the same time have such files for a moment; one that was left behind would stay.
     assert wait_until(lambda: not {name for name in os.listdir("/dev/shm") if name.startswith("nsbox-")} - before)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
+import resource
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,3 +131,53 @@ def test_from_busy_threads(busy_threads: None) -> None:
     with ThreadPoolExecutor(4) as pool:
         run = lambda n: nsbox.run(["sh", "-c", f"exit {n}"], unshare="mip").returncode  # noqa: E731
         assert list(pool.map(run, range(100))) == list(range(100))
+
+
+def free_descriptors_needed(start: Callable[[], object]) -> int:
+    """Return the lowest number of free descriptors with which a start succeeds (RLIMIT_NOFILE)."""
+    start()  # what is kept for later starts is open from now on
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    filled = [os.open(os.devnull, os.O_RDONLY)]
+    while filled[-1] <= highest:
+        filled.append(os.open(os.devnull, os.O_RDONLY))
+
+    def succeeds(free: int) -> bool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (filled[-1] + 1 + free, hard))
+        try:
+            start()
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            return False
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return True
+
+    free = 30
+    while succeeds(free - 1):
+        free -= 1
+    for fd in filled:
+        os.close(fd)
+    return free
+
+
+def test_descriptors_that_a_start_with_three_pipes_needs() -> None:
+    """In a box as many as `subprocess`. Elsewhere three more: the clone needs five, `subprocess` two.
+
+    The five are a copy of the descriptor of nsbox-init's program, both ends of the socket, a pidfd of the caller, and a
+    pidfd of the new process.
+    """
+
+    def check() -> list[int]:
+        def starts(popen: Callable[..., subprocess.Popen[bytes]], **options: Any) -> Callable[[], object]:
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            return lambda: popen(["true"], **pipes, **options).communicate()
+
+        with nsbox.Box("mip") as box:
+            popens = (starts(subprocess.Popen), starts(nsbox.Popen, unshare="mip"), starts(box.Popen))
+            return [free_descriptors_needed(start) for start in popens]
+
+    plain, new, in_box = in_child(check)
+    assert in_box == plain
+    assert new <= plain + 3

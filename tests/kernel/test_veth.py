@@ -160,7 +160,7 @@ def test_what_is_chosen(who: Who) -> None:
                 assert "left (192.0.2.6/30)" in repr(pair)
             with connect(a, b, addresses=()) as pair:
                 assert pair.ends[1].addresses == ()
-                with pytest.raises(SpecError, match="was given none"):
+                with pytest.raises(SpecError, match="addresses: eth0 has none"):
                     print(pair.a.address)
 
     who(check)

@@ -43,7 +43,7 @@ def _rights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_above_the_own_one(tmp_path: Path) -> None:
-    """The own one holds the caller, and so hands nothing on; the one above it does."""
+    """The caller's own cgroup has processes in it, so it enables nothing for children; the one above it does."""
     top = cgroup(tmp_path / "fs", "cpu memory pids", "cpu memory pids", writable=False)
     slice_ = cgroup(top / "user.slice" / "app.slice", "memory pids", "memory pids")
     own = cgroup(slice_ / "own.scope", "memory pids")
@@ -52,14 +52,14 @@ def test_above_the_own_one(tmp_path: Path) -> None:
     assert hierarchy == Hierarchy(str(own), str(top), {})
     assert hierarchy.place(frozenset({"memory", "pids"})) == str(slice_)
     assert hierarchy.place(frozenset()) == str(own)
-    with pytest.raises(nsbox.UnsupportedError, match=r"app\.slice does not have cpu; .*user\.slice may not be changed"):
+    with pytest.raises(nsbox.UnsupportedError, match=r"app\.slice does not have cpu; .*user\.slice is not writable"):
         hierarchy.place(frozenset({"cpu"}))
 
 
-def test_handed_on_to_nobody(tmp_path: Path) -> None:
-    """It has the controller, and nobody has enabled it for children: that is not for us to do."""
+def test_not_enabled_for_children(tmp_path: Path) -> None:
+    """It has the controller, which is not enabled for children. nsbox does not enable it."""
     top = cgroup(tmp_path / "fs", "memory", "")
-    with pytest.raises(nsbox.UnsupportedError, match=r"^limits: .* does not hand on memory"):
+    with pytest.raises(nsbox.UnsupportedError, match=r"^limits: .* does not enable memory for its children"):
         Hierarchy.read(process(tmp_path, "0::/\n", f"/ {top}")).place(frozenset({"memory"}))
 
 
@@ -78,7 +78,7 @@ def test_no_second_version(tmp_path: Path, own: str) -> None:
     mounts = [f"/ {tmp_path}"] if ".." in own else []
     hierarchy = Hierarchy.read(process(tmp_path, V1 + own, *mounts))
     assert hierarchy.directory is None
-    with pytest.raises(nsbox.UnsupportedError, match=r"no cgroup of version 2 .*; cpu, memory are with version 1"):
+    with pytest.raises(nsbox.UnsupportedError, match=r"no cgroup of version 2 .*; cpu, memory belong to version 1"):
         hierarchy.place(frozenset({"cpu", "memory", "pids"}))
 
 

@@ -74,7 +74,7 @@ def test_a_python_of_the_future(change: str, use: str) -> None:
     program = f"import subprocess; {change}; {use}"
     result: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("ImportError: this nsbox does not know Python 3")
+    assert result.stderr.splitlines()[-1].startswith("ImportError: this nsbox does not support Python 3")
 
 
 def test_asyncio_is_not_imported_for_nothing() -> None:

@@ -11,7 +11,7 @@ WORDS = ("ro", "nosuid", "nodev", "noexec", "remount", "bind", "move", "private"
 
 def printed(number: int) -> str:
     """Return the flags argument of a printed mount(2)."""
-    (step,) = _core.Errand.mount(b"/a", b"/b", None, number).steps
+    (step,) = _core.Request.mount(b"/a", b"/b", None, number).steps
     return step.call.removeprefix('mount("/a", "/b", NULL, ').removesuffix(", NULL)")
 
 
@@ -41,7 +41,7 @@ def test_none_and_unknown() -> None:
 
 def test_unmount_by_name() -> None:
     """The flags of umount2(2) too."""
-    (step,) = _core.Errand.unmount(b"/a", 2 | 8).steps
+    (step,) = _core.Request.unmount(b"/a", 2 | 8).steps
     assert step.call == 'umount2("/a", MNT_DETACH|UMOUNT_NOFOLLOW)'
 
 

@@ -1,18 +1,17 @@
-"""The surroundings of a box: what can be changed there, and what can be seen, through its nsbox-init."""
+"""What a caller can change and see in a box: requests to its nsbox-init, which is in the namespaces."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from errno import ENOENT
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
-from nsbox.errors import NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
+from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.records.processes import NamespaceIds
 from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import KINDS, Namespaces
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812 - `socket` is the method here
 
     from nsbox.namespaces.handle import Namespace
+    from nsbox.records.ipc import IpcKind
     from nsbox.seeing.ipc import IpcTable
     from nsbox.seeing.mounts import MountTable
     from nsbox.seeing.namespaces import NamespaceTable
@@ -30,37 +30,72 @@ if TYPE_CHECKING:
     from nsbox.seeing.processes import ProcessTable
     from nsbox.seeing.tree import ProcessTree
 
-__all__ = ["Surroundings"]
+__all__ = ["BoxRequests"]
 
 T = TypeVar("T")
 
 _PID_MAX_PER_NAMESPACE = (6, 14)
+"""The version of Linux."""
 _MOUNT_FLAGS = {
     "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
     "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
 }  # fmt: skip
 
 
-class Surroundings(ABC):
-    """The namespaces of a box. What is asked for here is done by nsbox-init, which is in them."""
+class BoxRequests:
+    """The base of `nsbox.Box`: what nsbox-init does and reads in its namespaces at the caller's request."""
+
+    _handle: _core.Box
+    _returncode: int | None
+    """How nsbox-init ended; None while it lives, as far as is known."""
+    _later_steps: list[StepResult]
+    """What was done since the box was made."""
 
     @property
-    @abstractmethod
     def pid(self) -> int:
         """The PID of nsbox-init as the caller sees it."""
+        return self._handle.pid
 
     @property
-    @abstractmethod
+    def pidfd(self) -> int:
+        """A pidfd of nsbox-init (pidfd_open(2)); it belongs to this object."""
+        return self._handle.pidfd
+
+    @property
+    def plan(self) -> _core.Plan:
+        """The steps by which the box was made."""
+        return self._handle.plan
+
+    @property
     def namespaces(self) -> tuple[str, ...]:
-        """The names of the new namespaces."""
+        """The names of its new namespaces."""
+        return tuple(self._handle.plan.namespaces)
 
-    @abstractmethod
-    def _perform(self, plan: _core.Plan) -> _core.Outcome:
-        """Have nsbox-init carry out a plan of one step."""
+    @property
+    def alive(self) -> bool:
+        """Whether nsbox-init, and so the box, is alive."""
+        if self._returncode is None and (end := self._handle.wait(0)):
+            self._returncode = end.returncode
+        return self._returncode is None
 
-    @abstractmethod
-    def _note(self, step: StepResult) -> None:
-        """Remember a step among those of the box."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until nsbox-init has ended.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The exit status of nsbox-init, negative for a signal.
+
+        Raises:
+            TimeoutError: when it is still alive.
+        """
+        if self._returncode is None:
+            end = self._handle.wait(timeout)
+            if end is None:
+                raise TimeoutError(f"{self!r} has not ended in {timeout} seconds")
+            self._returncode = end.returncode
+        return self._returncode
 
     # Changing it
 
@@ -68,27 +103,27 @@ class Surroundings(ABC):
         """Mount a new proc, which shows the PID namespace of the box (proc(5)).
 
         Raises:
-            SpecError: without a mount namespace of its own: the proc would cover the caller's.
+            SpecError: for a box without a mount namespace of its own, where the proc would cover the caller's.
             SpawnError: when the kernel refuses.
             ClosedError: when the box has ended.
         """
         self._needs("mount_proc", "mount")
-        return self._errand(_core.Errand.mount_proc(path_of("target", target)))
+        return self._step(_core.Request.mount_proc(path_of("target", target)))
 
     def mount_shm(self, target: Argument = "/dev/shm") -> StepResult:
         """Mount an empty file system for POSIX shared memory and semaphores (shm_overview(7), tmpfs(5)).
 
-        They are files in ``/dev/shm``, and no part of an IPC namespace: a box with a new one still shares them with
-        the caller until it has a file system of its own there. `nsbox.Tmpfs` does the same for a single program, and
-        with a limit: ``nsbox.run(..., mounts=[Tmpfs("/dev/shm", size=2**26)])``.
+        They are files in ``/dev/shm``, and not part of an IPC namespace. A box with a new IPC namespace still shares
+        them with the caller until it has a file system of its own there. `nsbox.Tmpfs` does the same for a single
+        program, and can limit the size: ``nsbox.run(..., mounts=[Tmpfs("/dev/shm", size=2**26)])``.
 
         Raises:
-            SpecError: without a mount namespace of its own.
+            SpecError: for a box without a mount namespace of its own.
             SpawnError: when the kernel refuses.
             ClosedError: when the box has ended.
         """
         self._needs("mount_shm", "mount")
-        return self._errand(_core.Errand.mount_shm(path_of("target", target)))
+        return self._step(_core.Request.mount_shm(path_of("target", target)))
 
     def mount(
         self,
@@ -97,17 +132,17 @@ class Surroundings(ABC):
         fstype: str | None = None,
         flags: str = "",
     ) -> StepResult:
-        """Mount something in the box (mount(2)).
+        """Mount a file system or directory in the box (mount(2)).
 
         Args:
             source: What to mount; for a bind mount a path in the box.
-            target: Where.
+            target: The directory to mount it on.
             fstype: The type of the file system.
-            flags: Words with commas between: ``ro``, ``nosuid``, ``nodev``, ``noexec``, ``remount``, ``bind``,
+            flags: Words separated by commas: ``ro``, ``nosuid``, ``nodev``, ``noexec``, ``remount``, ``bind``,
                 ``rbind``, ``move``, ``private``, ``slave``, ``shared``, ``rec``.
 
         Raises:
-            SpecError: for unknown flags, and without a mount namespace of its own.
+            SpecError: for unknown flags, and for a box without a mount namespace of its own.
             SpawnError: when the kernel refuses.
             ClosedError: when the box has ended.
         """
@@ -118,26 +153,26 @@ class Surroundings(ABC):
                 raise SpecError(f"flags: {word!r} is none of {', '.join(_MOUNT_FLAGS)}")
             number |= _MOUNT_FLAGS[word]
         kind = None if fstype is None else path_of("fstype", fstype)
-        return self._errand(
-            _core.Errand.mount(
+        return self._step(
+            _core.Request.mount(
                 None if source is None else path_of("source", source), path_of("target", target), kind, number
             )
         )
 
     def unmount(self, target: Argument, *, detach: bool = False) -> StepResult:
-        """Unmount something in the box (umount(2)).
+        """Remove a mount in the box (umount(2)).
 
         Args:
-            target: Where it is mounted.
-            detach: Whether it goes away at once, even if it is in use (MNT_DETACH).
+            target: The directory on which it is mounted.
+            detach: Whether it is removed at once, even if it is in use (MNT_DETACH).
 
         Raises:
-            SpecError: without a mount namespace of its own.
+            SpecError: for a box without a mount namespace of its own.
             SpawnError: when the kernel refuses.
             ClosedError: when the box has ended.
         """
         self._needs("unmount", "mount")
-        return self._errand(_core.Errand.unmount(path_of("target", target), 2 if detach else 0))
+        return self._step(_core.Request.unmount(path_of("target", target), 2 if detach else 0))
 
     @property
     def hostname(self) -> str:
@@ -147,7 +182,7 @@ class Surroundings(ABC):
     @hostname.setter
     def hostname(self, name: str) -> None:
         self._needs("hostname", "uts")
-        self._errand(_core.Errand.hostname(os.fsencode(name)))
+        self._step(_core.Request.hostname(os.fsencode(name)))
 
     @property
     def domainname(self) -> str:
@@ -157,7 +192,7 @@ class Surroundings(ABC):
     @domainname.setter
     def domainname(self, name: str) -> None:
         self._needs("domainname", "uts")
-        self._errand(_core.Errand.domainname(os.fsencode(name)))
+        self._step(_core.Request.domainname(os.fsencode(name)))
 
     @property
     def pid_max(self) -> int:
@@ -169,11 +204,12 @@ class Surroundings(ABC):
         self._needs("pid_max", "pid")
         if _core.facts().kernel < _PID_MAX_PER_NAMESPACE:
             raise UnsupportedError(
-                "pid_max: each PID namespace has its own since Linux 6.14; this one is the machine's"
+                "pid_max: on this kernel it is a setting of the whole machine; each PID namespace has its own since "
+                "Linux 6.14"
             )
         if type(value) is not int:
             raise SpecError(f"pid_max: expected a number, got {value!r}")
-        self._errand(_core.Errand.write(b"sys/kernel/pid_max", str(value).encode()))
+        self._step(_core.Request.write(b"sys/kernel/pid_max", str(value).encode()))
 
     @property
     def loopback(self) -> bool:
@@ -185,39 +221,39 @@ class Surroundings(ABC):
     def loopback(self, up: bool) -> None:
         self._needs("loopback", "net")
         if up is not True:
-            raise SpecError("loopback: can only be brought up, by True")
-        self._errand(_core.Errand.loopback())
+            raise SpecError("loopback: the only value is True, which brings the interface up")
+        self._step(_core.Request.loopback())
 
     def open(self, path: Argument) -> Any:
-        """Open a file for reading, as a binary file; nsbox-init opens it, so /proc shows the view of the box.
+        """Open a file for reading, as a binary file. nsbox-init opens it, so in /proc it shows what the box sees.
 
         Raises:
             SpawnError: when it cannot be opened.
             ClosedError: when the box has ended.
         """
-        return self._fetch(_core.Errand.open(path_of("path", path))).file()
+        return self._fetch(_core.Request.open(path_of("path", path))).file()
 
     def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> Socket:
-        """Make a socket in the network namespace of the box, for the caller: nsbox-init makes it.
+        """Make a socket in the network namespace of the box, for use by the caller.
 
-        A socket stays in the network namespace in which it was made, whoever uses it (network_namespaces(7)). So the
-        caller can talk to a server in the box, or be one there, without entering it.
+        nsbox-init makes it. A socket stays in the network namespace in which it was made, whichever process uses it
+        (network_namespaces(7)). So the caller can connect to a server in the box, or serve there, without entering it.
 
         Args:
             family: As for `socket.socket`; by default AF_INET.
-            type: As there; by default SOCK_STREAM.
-            proto: As there; by default 0.
+            type: As for `socket.socket`; by default SOCK_STREAM.
+            proto: As for `socket.socket`; by default 0.
 
         Raises:
             SpawnError: when the kernel refuses.
             ClosedError: when the box has ended.
         """
-        import socket  # noqa: PLC0415 - only for those who make one
+        import socket  # noqa: PLC0415 - few callers need it
 
         family = socket.AF_INET if family == -1 else family
         type = socket.SOCK_STREAM if type == -1 else type
         proto = 0 if proto == -1 else proto
-        fd = cast("int", self._fetch(_core.Errand.socket(family, type, proto)).take())
+        fd = cast("int", self._fetch(_core.Request.socket(family, type, proto)).take())
         try:
             return socket.socket(family, type, proto, fileno=fd)
         except BaseException:
@@ -225,9 +261,9 @@ class Surroundings(ABC):
             raise
 
     def namespace(self, kind: str) -> Namespace:
-        """Open one of its namespaces: nsbox-init does, since nobody else but root may look into that process.
+        """Open one of its namespaces. nsbox-init opens it, because only root may read that process's links in /proc.
 
-        A box is also a target itself, for `nsbox.enter`, `nsbox.setns` and the option ``join``.
+        A box itself is a target for `nsbox.enter`, `nsbox.setns` and the option ``join``.
 
         Args:
             kind: A kind of namespace, such as ``"net"``.
@@ -242,17 +278,17 @@ class Surroundings(ABC):
         """
         if kind not in KINDS:
             raise SpecError(f"kind: {kind!r} is none of {', '.join(KINDS)}")
-        # Not for everybody: it brings what hands descriptors to other processes.
+        # Imported only here: it imports multiprocessing.
         from nsbox.namespaces.handle import Namespace  # noqa: PLC0415
 
         link = f"self/ns/{KINDS[kind].link}".encode()
-        return Namespace(cast("int", self._fetch(_core.Errand.open_own(link, True)).take()))
+        return Namespace(cast("int", self._fetch(_core.Request.open_own(link, True)).take()))
 
     # Looking at it
 
     @property
     def namespace_ids(self) -> NamespaceIds:
-        """Its namespaces, new or not, by their ids; None where there is no proc in which nsbox-init finds them.
+        """The ids of its namespaces, new or not; None for those that nsbox-init does not find, for lack of a proc.
 
         Raises:
             ClosedError: when the box has ended.
@@ -264,61 +300,60 @@ class Surroundings(ABC):
         return NamespaceIds(**found)
 
     def ps(self, *, view: View = "namespace", fields: str | Iterable[str] | None = None) -> ProcessTable:
-        """Return the processes of its PID namespace, with the PIDs they have in there; see `nsbox.ps`.
+        """Return the processes of its PID namespace, with their PIDs inside; see `nsbox.ps`.
 
         Args:
-            view: ``"namespace"`` works before a proc is mounted in there, too; ``"proc"`` shows what a ``ps`` in there
-                would show, which is what its ``/proc`` has.
-            fields: The attributes that are wanted.
+            view: ``"namespace"`` for all of them, also before a proc is mounted in the box; ``"proc"`` for what its
+                ``/proc`` shows, and so a ``ps`` inside.
+            fields: The attributes to read.
 
         Raises:
-            SpawnError: when no proc can be had.
+            SpawnError: when no proc can be read.
             ClosedError: when the box has ended.
         """
-        from nsbox.seeing.processes import ps  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.processes import ps  # noqa: PLC0415 - few callers need it
 
         return self._look(view, functools.partial(ps, fields=fields))
 
     def pstree(self, *, view: View = "namespace", threads: bool = True) -> ProcessTree:
-        """Return the tree of the same; see `nsbox.pstree`.
+        """Return the same processes as a tree; see `nsbox.pstree`.
 
         Raises:
-            SpawnError: when no proc can be had.
+            SpawnError: when no proc can be read.
             ClosedError: when the box has ended.
         """
-        from nsbox.seeing.tree import pstree  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.tree import pstree  # noqa: PLC0415 - few callers need it
 
         return self._look(view, functools.partial(pstree, threads=threads))
 
     def lsns(self, *, kinds: Namespaces | None = None) -> NamespaceTable:
-        """Return the namespaces that can be found from its processes; see `nsbox.lsns`.
+        """Return the namespaces that its processes are in or refer to; see `nsbox.lsns`.
 
         Raises:
-            SpawnError: when no proc can be had.
+            SpawnError: when no proc can be read.
             ClosedError: when the box has ended.
         """
-        from nsbox.seeing.namespaces import lsns  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.namespaces import lsns  # noqa: PLC0415 - few callers need it
 
         return self._look("namespace", functools.partial(lsns, kinds=kinds))
 
     def mounts(self) -> MountTable:
-        """Return what is mounted in it; see `nsbox.mounts`."""
-        from nsbox.seeing.mounts import mounts  # noqa: PLC0415 - only for those who look
+        """Return its mounts; see `nsbox.mounts`."""
+        from nsbox.seeing.mounts import mounts  # noqa: PLC0415 - few callers need it
 
         return mounts(self.pid)
 
     def ipcs(self) -> IpcTable:
-        """Return what is in its IPC namespace, System V objects and POSIX queues; see `nsbox.ipcs`.
+        """Return the System V objects and POSIX queues of its IPC namespace; see `nsbox.ipcs`.
 
-        Creators are PIDs of the box; owners are ids of the caller's user namespace. In the box of an ordinary user that
-        has no mount namespace of its own, POSIX queues cannot be seen.
+        Creators are PIDs of the box; owners are ids of the caller's user namespace. If an ordinary user's box has no
+        mount namespace of its own, its POSIX queues cannot be read.
 
         Raises:
-            SpawnError: when nsbox-init cannot look.
+            SpawnError: when nsbox-init cannot read them.
             ClosedError: when the box has ended.
         """
-        from nsbox.records.ipc import IpcKind  # noqa: PLC0415 - only for those who look
-        from nsbox.seeing.ipc import table_of  # noqa: PLC0415 - only for those who look
+        from nsbox.seeing.ipc import table_of  # noqa: PLC0415 - few callers need it
 
         texts: dict[IpcKind, bytes | None] = {}
         kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")
@@ -326,15 +361,15 @@ class Surroundings(ABC):
             with self._open_own(f"sysvipc/{kind}") as file:
                 texts[kind] = file.read()
         try:
-            mqueue = self._fetch(_core.Errand.detached(b"mqueue"))
+            mqueue = self._fetch(_core.Request.detached(b"mqueue"))
         except SpawnPermissionError:
             return table_of(texts, None, self.pid)
         return table_of(texts, _core.list_queues(_fd_of(mqueue)), self.pid)
 
     def _look(self, view: View, read: Callable[..., T]) -> T:
-        """Read a proc of nsbox-init; or from outside, where it can have none.
+        """Read a proc of nsbox-init, or from outside if it cannot make one.
 
-        Without a mount namespace of its own, an ordinary user's box can mount nothing, not even nowhere.
+        The init of an ordinary user's box without a mount namespace cannot make a proc, not even a detached one.
         """
         try:
             with self._proc(view) as proc:
@@ -346,42 +381,37 @@ class Surroundings(ABC):
 
     @contextlib.contextmanager
     def _proc(self, view: View) -> Iterator[str]:
-        """Name a proc as a path that is good in the ``with`` block: nsbox-init opens it, or mounts one nowhere."""
+        """Give the path of a proc, valid in the ``with`` block: nsbox-init opens its /proc, or makes a detached one."""
         if view not in ("namespace", "proc"):
             raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
-        plan = _core.Errand.open(b"/proc") if view == "proc" else _core.Errand.detached(b"proc")
+        plan = _core.Request.open(b"/proc") if view == "proc" else _core.Request.detached(b"proc")
         found = self._fetch(plan)
         if not found.is_proc():
-            # Reading relies on the files of the kernel: others may have no end, or nobody who writes them.
-            raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "what is mounted there is no proc")
+            # Only files of the kernel are safe to read: another file may be endless, or a pipe without a writer.
+            raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "another file system is mounted there")
         yield f"/proc/self/fd/{_fd_of(found)}"
 
     def _open_proc(self, view: View) -> _core.Proc:
-        """Open one for those who have tried to look through nsbox-init, and may not."""
+        """Open a proc for a reader of `nsbox.seeing` that may not open the one of nsbox-init by itself."""
         with self._proc(view) as path:
             return _core.open_proc(path.encode())
 
-    # Within
+    # Requests
 
     def _needs(self, argument: str, kind: str) -> None:
         if kind not in self.namespaces:
-            raise SpecError(f"{argument}: the box has no {kind} namespace of its own; Box({KINDS[kind].letter!r}) has")
+            letter = KINDS[kind].letter
+            raise SpecError(f"{argument}: the box has no {kind} namespace of its own; make it by Box({letter!r})")
 
-    def _errand(self, plan: _core.Plan) -> StepResult:
+    def _step(self, plan: _core.Plan) -> StepResult:
+        """Have nsbox-init carry out a plan of one step, and add that to the steps of the box, also if it fails."""
         (step,) = plan.steps
 
         def result(errno: int, microseconds: float | None) -> StepResult:
             done = StepResult(
-                step.name,
-                step.actor,
-                step.call,
-                step.manual,
-                step.why,
-                errno,
-                microseconds,
-                data_of(step.calls),
+                step.name, step.actor, step.call, step.manual, step.why, errno, microseconds, data_of(step.calls)
             )
-            self._note(done)
+            self._later_steps.append(done)
             return done
 
         try:
@@ -390,19 +420,42 @@ class Surroundings(ABC):
             result(error.errno or 0, None)
             raise
 
+    def _perform(self, plan: _core.Plan) -> _core.Outcome:
+        with self._in_use():
+            return self._handle.perform(plan)
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Raise ClosedError in place of the failures of a box that has ended."""
+        self._check_own()
+        if not self.alive:
+            raise ClosedError(f"{self!r} cannot be used any more")
+        try:
+            yield
+        except SpawnError as error:
+            if error.step == "request" and not self._handle.is_stopped:
+                with contextlib.suppress(TimeoutError):
+                    self.wait(1)
+                raise ClosedError(f"{self!r} ended meanwhile") from None
+            raise
+
+    def _check_own(self) -> None:
+        if not self._handle.is_own:
+            raise ClosedError(f"{self!r} cannot be used in a child of os.fork")
+
     def _read(self, path: bytes) -> str:
-        data = self._perform(_core.Errand.read(path)).data
+        data = self._perform(_core.Request.read(path)).data
         return bytes(data or b"").decode(errors="surrogateescape").rstrip("\n")
 
     def _open_own(self, path: str, *, link: bool = False) -> Any:
-        """Open a file of the proc that was there before anything ran in the box, and may have mounted over it."""
-        return self._fetch(_core.Errand.open_own(path.encode(), link)).file()
+        """Open a file of the proc that nsbox-init keeps from before any program ran, which might mount over /proc."""
+        return self._fetch(_core.Request.open_own(path.encode(), link)).file()
 
     def _fetch(self, plan: _core.Plan) -> _core.Outcome:
-        """Have nsbox-init open something. The descriptor is closed with what is returned."""
+        """Have nsbox-init open a file or socket. The returned object owns the descriptor."""
         found = self._perform(plan)
         if found.fd is None:
-            raise NsboxError("nsbox-init sent no descriptor: the limit of open ones may be reached (RLIMIT_NOFILE)")
+            raise NsboxError("nsbox-init sent no descriptor: too many may be open in this process (RLIMIT_NOFILE)")
         return found
 
 

@@ -1,11 +1,12 @@
 """Requests to the kernel about a box's network (rtnetlink(7)), over a socket that its nsbox-init has made.
 
-pyroute2 knows the form of the messages. Its own sockets are not used: they are made by a fork or a change of
-namespaces, which the threads of the caller would feel, and by a change that an ordinary user may not make. A socket
-that comes from inside needs neither. What it may do is decided by who sends: with an address the kernel asks for the
-rights of the sender alone, without one for those of the socket's maker as well (``NETLINK_SKB_DST``). The caller owns
-the user namespaces of all of its boxes and so has every right in each of them (user_namespaces(7)), while the init of
-one has none in another. So the caller can do what concerns two boxes at once.
+pyroute2 encodes and decodes the messages. Its sockets are not used: to make them it forks, or changes the namespaces of
+the calling thread, which an ordinary user may not do. A socket that nsbox-init has made needs neither.
+
+For a message with a destination address the kernel checks the capabilities of the sender alone; without an address also
+those of the process that made the socket (``NETLINK_SKB_DST``). The caller owns the user namespaces of all its boxes
+and so has all capabilities in each of them (user_namespaces(7)); the init of one box has none in another. So only the
+caller can send a request that concerns two boxes, and it sends with an address.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from nsbox._core import Call
-from nsbox.box.inside import Surroundings
+from nsbox.box.inside import BoxRequests
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import UnsupportedError
 from nsbox.spec.step_names import StepName
@@ -39,33 +40,32 @@ _REASON = 1
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _SIOCGIFINDEX = 0x8933
 _IFF_UP = 1
-_PATIENCE = 10.0
-"""Seconds for what takes the kernel milliseconds."""
+_CARRIER_SECONDS = 10.0
+"""How long to wait for a carrier, which usually takes milliseconds."""
 _NODAD = 0x02
 
 
 def _messages() -> tuple[Any, Any]:
     try:
-        from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: PLC0415 - takes its time, and may be missing
+        from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: PLC0415 - slow, and may be missing
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: PLC0415
     except ImportError:
         raise UnsupportedError(
-            "what is said to the kernel about networks is put into words by pyroute2, which is not installed; "
-            "next: pip install 'nsbox[net]'"
+            "pyroute2, which encodes requests about networks, is not installed; next: pip install 'nsbox[net]'"
         ) from None
     return ifinfmsg, ifaddrmsg
 
 
 class Route:
-    """A conversation with the kernel about the network of a box; a context manager.
+    """A connection to the kernel for requests about the network of a box; a context manager.
 
     Raises:
         UnsupportedError: when pyroute2 is not installed.
         ClosedError: when the box has ended.
     """
 
-    def __init__(self, box: Surroundings) -> None:
-        """Get a socket from inside."""
+    def __init__(self, box: BoxRequests) -> None:
+        """Have nsbox-init make the socket."""
         self._link, self._address = _messages()
         self._number = 0
         self._socket = box.socket(socket.AF_NETLINK, socket.SOCK_RAW)
@@ -79,16 +79,16 @@ class Route:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the socket: it would keep the network namespace alive."""
+        """Close the socket, which would keep the network namespace alive."""
         self._socket.close()
 
     def index(self, name: str) -> int | None:
-        """Return the number of an interface, or None if there is none of that name (netdevice(7))."""
+        """Return the index of an interface, or None if no interface has that name (netdevice(7))."""
         try:
-            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("=16si20x", os.fsencode(name), 0))
+            reply = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("=16si20x", os.fsencode(name), 0))
         except OSError:
             return None
-        return int(struct.unpack_from("=16xi", answer)[0])
+        return int(struct.unpack_from("=16xi", reply)[0])
 
     def addresses(self) -> list[Interface]:
         """Return the addresses of all interfaces."""
@@ -96,21 +96,21 @@ class Route:
         for data in self._dump(self._address(), "RTM_GETADDR"):
             message = self._address(data)
             message.decode()
-            # On a link between two points the other is the address.
+            # On a point-to-point link IFA_ADDRESS is that of the peer.
             address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
             found.append(ip_interface(f"{address}/{message['prefixlen']}"))
         return found
 
     def add_pair(self, name: str, peer: str, namespace: int) -> Call:
-        """Make two interfaces that are connected: one here, one in another namespace (veth(4)). Both are down.
+        """Make a pair of connected interfaces, one here and one in another namespace (veth(4)). Both are down.
 
         Args:
-            name: The name of the one here.
-            peer: The name of the other.
-            namespace: A descriptor of the network namespace of the other.
+            name: The name of the interface here.
+            peer: The name of the other interface.
+            namespace: A descriptor of the network namespace of the other interface.
 
         Returns:
-            The call.
+            The request.
 
         Raises:
             SpawnError: when the kernel refuses.
@@ -120,14 +120,14 @@ class Route:
         message = self._link()
         message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", {"attrs": kind})]
         return self._request(
-            "veth", message, "RTM_NEWLINK", ifname=name, link_kind="veth", peer=peer, peer_netns={"file": "the other"}
+            "veth", message, "RTM_NEWLINK", ifname=name, link_kind="veth", peer=peer, peer_netns={"file": "the peer"}
         )
 
     def bring_up(self, index: int, name: str) -> Call:
         """Bring an interface up.
 
         Returns:
-            The call.
+            The request.
 
         Raises:
             SpawnError: when the kernel refuses.
@@ -137,18 +137,18 @@ class Route:
         return self._request("link up", message, "RTM_SETLINK", ifname=name, flags=("IFF_UP",))
 
     def await_carrier(self, index: int, name: str) -> Call:
-        """Wait until an interface that is up can send: before, what is sent is dropped.
+        """Wait until an interface that is up has a carrier: without one the kernel drops what is sent.
 
-        The kernel begins with that when it has looked after links the next time; since Linux 6.8 being asked makes it.
+        The kernel sets the carrier the next time it handles link events; since Linux 6.8 this request makes it do so.
 
         Returns:
-            The call.
+            The request.
 
         Raises:
-            SpawnError: when the other end does not come up.
+            SpawnError: when the peer does not come up in time.
         """
         call = Call("sendto", type=("RTM_GETLINK",), ifname=name)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _CARRIER_SECONDS
         while True:
             message = self._link()
             message["index"] = index
@@ -162,14 +162,14 @@ class Route:
                 if link.get_attr("IFLA_OPERSTATE") == "UP":
                     return call
             if time.monotonic() > deadline:
-                raise spawn_error(ETIMEDOUT, "carrier", "caller", [call], "the other end is not up")
+                raise spawn_error(ETIMEDOUT, "carrier", "caller", [call], "the peer is not up")
             time.sleep(0.001)
 
     def add_address(self, index: int, name: str, address: Interface) -> Call:
-        """Give an address to an interface, in use from now on; with its network, to which a route is added.
+        """Add an address to an interface, usable at once. The kernel adds the route to its network.
 
         Returns:
-            The call.
+            The request.
 
         Raises:
             SpawnError: when the kernel refuses.
@@ -177,19 +177,19 @@ class Route:
         message = self._address()
         message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
         message["index"], message["prefixlen"] = index, address.network.prefixlen
-        # Nobody else is on the cable, so whether somebody has the address already need not be found out (RFC 4862).
+        # Only the peer is on this link, so no duplicate address needs to be looked for (RFC 4862).
         message["flags"] = _NODAD if address.version == 6 else 0
         message["attrs"] = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
         return self._request("address", message, "RTM_NEWADDR", ifname=name, address=str(address))
 
     def remove(self, index: int, name: str) -> Call:
-        """Remove an interface, and with it the other end of its pair.
+        """Remove an interface, and with it its peer.
 
         Returns:
-            The call.
+            The request.
 
         Raises:
-            SpawnError: when the kernel refuses; ENODEV if it is gone.
+            SpawnError: when the kernel refuses; ENODEV if the interface does not exist.
         """
         message = self._link()
         message["index"] = index
@@ -223,7 +223,7 @@ class Route:
         return _HEADER.pack(_HEADER.size + len(body), number, flags, self._number, 0) + body
 
     def _received(self) -> Iterator[tuple[int, int, bytes]]:
-        """Receive what belongs together: a number for the kind of each message, its flags, and what it says."""
+        """Receive one datagram, and return of each message in it the type, the flags and the body."""
         data = self._socket.recv(1 << 16)
         while data:
             length, number, flags, _, _ = _HEADER.unpack_from(data)
@@ -243,7 +243,7 @@ _REQUEST, _ACK, _DUMP, _CREATE = 0x1, 0x4, 0x300, 0x600
 
 
 def _reason(body: bytes) -> str:
-    """Return the kernel's own words about an error, if it has some (netlink(7), NETLINK_EXT_ACK)."""
+    """Return the kernel's message about an error; empty if it sent none (netlink(7), NETLINK_EXT_ACK)."""
     rest = body[4 + _HEADER.size :]
     while len(rest) > 4:
         length, kind = struct.unpack_from("=HH", rest)

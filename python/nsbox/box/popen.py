@@ -1,4 +1,4 @@
-"""Processes in a box: started by its nsbox-init on request, and its children."""
+"""Processes in a box: its nsbox-init starts them on request, and they are its children."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
-from nsbox.errors import SpawnError, SpecError
+from nsbox.errors import SpecError
 from nsbox.spec.spec import Options, Spec
-from nsbox.start.launch import Argument, Launch, candidates, subprocess_says
+from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, subprocess_errors
 from nsbox.start.popen import Popen
 from nsbox.start.run import complete
 
-__all__ = ["House", "ResidentPopen", "run", "start"]
+__all__ = ["BoxConnection", "BoxPopen", "run", "sent_stdio"]
 
-_NOT_HERE = frozenset({"unshare", "spec", *Options.__annotations__})
-
-T = TypeVar("T")
+_OPTIONS_OF_THE_BOX = frozenset({"unshare", "spec", *Options.__annotations__})
 
 
-class House:
-    """What it takes to start something in a box: its handle, and the `Spec` by which it was made."""
+class BoxConnection:
+    """Starts processes in a box.
+
+    Attributes:
+        core: The handle of the box.
+        spec: The `Spec` by which the box was made.
+    """
 
     __slots__ = ("core", "spec")
 
@@ -34,48 +37,43 @@ class House:
         self.core = core
         self.spec = spec
 
+    def start(self, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
+        """Start a program in the box and return when it runs. `launch.stdio` comes from `sent_stdio`.
 
-def start(house: House, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
-    """Start a program in the box and return when it runs.
+        Raises:
+            OSError: as `subprocess` for a program that cannot be executed, or a directory that does not exist.
+            SpawnError: when any other step failed.
+        """
+        token = self.core.token()
+        with subprocess_errors(program, cwd):
+            return self.core.start(self._plan(launch, token, quiet=False), _descriptors(launch), token)
 
-    Raises:
-        OSError: as `subprocess` for a program that cannot be executed and a directory that is not there.
-        SpawnError: when any other step failed.
-    """
-    token = house.core.token()
+    def run(self, launch: Launch, *, program: Argument) -> _core.Exit:
+        """Do the same, but return when the program has ended."""
+        token = self.core.token()
+        with subprocess_errors(program):
+            return self.core.run(self._plan(launch, token, quiet=True), _descriptors(launch), token)
 
-    def begin(plan: _core.Plan, fds: list[int]) -> _core.Child:
-        return house.core.start(plan, fds, token)
+    def _plan(self, launch: Launch, token: int, *, quiet: bool) -> _core.Plan:
+        for fd in launch.pass_fds:
+            if not _is_open(fd):
+                raise spawn_error(
+                    errno.EBADF, "descriptors", "caller", [_core.Call("sendmsg", fd=fd)], f"descriptor {fd}"
+                )
+        return _core.compile_process(self.spec, launch, _core.facts(), self.core.plan, token, quiet)
 
-    return _with_plan(house, launch, token, False, begin, program, cwd)
+
+def _descriptors(launch: Launch) -> list[int]:
+    """Return what nsbox-init is sent, as it shares no descriptors with the caller."""
+    return [fd for fd in (*launch.stdio, *launch.pass_fds) if fd >= 0]
 
 
-def _with_plan(
-    house: House,
-    launch: Launch,
-    token: int,
-    quiet: bool,
-    action: Callable[[_core.Plan, list[int]], T],
-    program: Argument,
-    cwd: Argument | None,
-) -> T:
-    """Make the plan and do with it what is to be done; nsbox-init shares nothing of ours, so it is sent descriptors."""
-    if not launch.close_fds:
-        launch.pass_fds = _inheritable()
-    # What it does not get is closed: so "as it is" has to be said by number, unless it would not survive an exec here.
+def sent_stdio(stdio: Iterable[int]) -> tuple[int, int, int]:
+    """Replace -1, "as it is", by the number of the caller's standard stream. -1 stays if an exec closes that."""
     stdin, stdout, stderr = (
-        source if source >= 0 else target if _is_inheritable(target) else -1
-        for target, source in enumerate(launch.stdio)
+        source if source >= 0 else target if _is_inheritable(target) else -1 for target, source in enumerate(stdio)
     )
-    launch.stdio = stdin, stdout, stderr
-    for fd in launch.pass_fds:
-        if not _is_open(fd):
-            raise spawn_error(errno.EBADF, "descriptors", "caller", [_core.Call("sendmsg", fd=fd)], f"descriptor {fd}")
-    plan = _core.compile_process(house.spec, launch, _core.facts(), house.core.plan, token, quiet)
-    try:
-        return action(plan, [fd for fd in (stdin, stdout, stderr, *launch.pass_fds) if fd >= 0])
-    except SpawnError as error:
-        raise subprocess_says(error, program, cwd) from None
+    return stdin, stdout, stderr
 
 
 def _is_open(fd: int) -> bool:
@@ -90,50 +88,49 @@ def _is_inheritable(fd: int) -> bool:
     return _is_open(fd) and os.get_inheritable(fd)
 
 
-def _inheritable() -> tuple[int, ...]:
-    return tuple(sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _is_inheritable(fd)))
+class BoxPopen(Popen):
+    """`nsbox.Popen` for a process in a box, whose namespaces it shares.
 
-
-class ResidentPopen(Popen):
-    """`nsbox.Popen` for a process in a box, which is where its namespaces come from.
-
-    ``wait()`` returns when the program has ended; what it left behind lives on until the box is closed. ``kill()`` ends
-    the program alone.
+    ``wait()`` returns when the program has ended. Processes that it leaves behind live until the box is closed.
+    ``kill()`` ends the program alone.
     """
 
-    _house: House | None = None
+    _box: BoxConnection | None = None
 
-    def __init__(self, *args: Any, house: House, **keywords: Any) -> None:
+    def __init__(self, *args: Any, box: BoxConnection, **keywords: Any) -> None:
         """Start a program; see `nsbox.Popen`."""
-        self._house = house
+        self._box = box
         _refuse_options(keywords)
-        super().__init__(*args, spec=house.spec, **keywords)
+        super().__init__(*args, spec=box.spec, **keywords)
+
+    def _descriptors(
+        self, stdio: tuple[int, int, int], pass_fds: Iterable[Any] | None
+    ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+        if pass_fds is not None:
+            return sent_stdio(stdio), descriptor_numbers(pass_fds)
+        opened = sorted(map(int, os.listdir("/proc/self/fd")))
+        return sent_stdio(stdio), tuple(fd for fd in opened if fd > 2 and _is_inheritable(fd))
 
     def _start(self, launch: Launch, program: Argument, cwd: Argument | None) -> _core.Child:
-        if self._house is None:
+        if self._box is None:
             raise SpecError("box: is missing")
-        return start(self._house, launch, program=program, cwd=cwd)
+        return self._box.start(launch, program=program, cwd=cwd)
 
 
 def _refuse_options(keywords: dict[str, Any]) -> None:
-    if wrong := sorted(_NOT_HERE & keywords.keys()):
-        raise SpecError(f"{wrong[0]}: belongs to the box; what runs in it shares the box's namespaces")
+    if wrong := sorted(_OPTIONS_OF_THE_BOX & keywords.keys()):
+        raise SpecError(f"{wrong[0]}: belongs to the box; programs in it share the box's namespaces")
 
 
-def run(house: House, *args: Any, check: bool = False, **keywords: Any) -> subprocess.CompletedProcess[Any]:
+def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) -> subprocess.CompletedProcess[Any]:
     """Run a program in the box: `subprocess.run`."""
     if len(args) != 1 or keywords:
         _refuse_options(keywords)
-        return complete(ResidentPopen, *args, check=check, house=house, **keywords)
+        return complete(BoxPopen, *args, check=check, box=box, **keywords)
     argv = [args[0]] if isinstance(args[0], str | bytes | os.PathLike) else list(args[0])
     sys.audit("subprocess.Popen", argv[0], argv, None, None)
-    launch = Launch(paths=candidates(argv[0], None), argv=tuple(map(os.fsencode, argv)))
-    token = house.core.token()
-
-    def finish(plan: _core.Plan, fds: list[int]) -> _core.Exit:
-        return house.core.run(plan, fds, token)
-
-    returncode = _with_plan(house, launch, token, True, finish, argv[0], None).returncode
+    launch = Launch(paths=candidates(argv[0], None), argv=tuple(map(os.fsencode, argv)), stdio=sent_stdio((-1, -1, -1)))
+    returncode = box.run(launch, program=argv[0]).returncode
     if check and returncode:
         raise subprocess.CalledProcessError(returncode, args[0])
     return subprocess.CompletedProcess(args[0], returncode)

@@ -21,10 +21,10 @@ class Steps(mime.Table, list[StepResult]):
         return _view.done(self)
 
     def __str__(self) -> str:
-        """Show what was done, line by line."""
+        """Return a line for each step."""
         return "\n".join(map(str, self))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Be no list for IPython, which would show each record in full."""
+        """Show the table in IPython, which would otherwise show each record in full, as for a list."""
         del cycle
         printer.text(str(self))

@@ -1,4 +1,4 @@
-"""Two hosts on one machine: the network namespaces of two boxes, connected by a cable (veth(4))."""
+"""Connect the network namespaces of two boxes by a pair of virtual interfaces (veth(4))."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from nsbox.spec.step_names import StepName
 __all__ = ["VethEnd", "VethPair", "connect"]
 
 Addresses = Iterable[tuple[str, str]]
-"""Pairs of addresses with the length of their network: the first for one end, the second for the other."""
+"""Pairs of addresses with their prefix length: the first for end `a`, the second for end `b`."""
 
 _CHOOSING = threading.Lock()
-"""Held from the choice of names and addresses until they are taken, for connections made by several threads."""
-_LONGEST_NAME = 15
-_HAS_IPV6 = "/proc/sys/net/ipv6"
-_BOTH_ARE_HOSTS = 31
-"""The length of an IPv4 network with two addresses, both for hosts (RFC 3021)."""
+"""Held from the choice of names and addresses until they are assigned, as several threads may connect boxes."""
+_MAX_NAME_BYTES = 15
+_IPV6_DIRECTORY = "/proc/sys/net/ipv6"
+_POINT_TO_POINT_PREFIX = 31
+"""The prefix length of an IPv4 network whose two addresses are both for hosts (RFC 3021)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class VethEnd:
     Attributes:
         box: The box that it is in.
         name: The name of the interface there.
-        index: Its number there.
+        index: The index of the interface there.
         addresses: Its addresses, each with its network.
     """
 
@@ -50,18 +50,18 @@ class VethEnd:
 
     @property
     def address(self) -> str:
-        """Its first address, as programs take it.
+        """Its first address as text, without the prefix length.
 
         Raises:
-            SpecError: when it was given none.
+            SpecError: when it has no address.
         """
         if not self.addresses:
-            raise SpecError(f"addresses: {self.name} was given none")
+            raise SpecError(f"addresses: {self.name} has none")
         return str(self.addresses[0].ip)
 
 
 class VethPair:
-    """What `connect` returns: a cable between two boxes. It ends with `close`, and with either box.
+    """What `connect` returns: a pair of connected interfaces in two boxes. `close` and the end of a box remove both.
 
     Attributes:
         a: The end in the first box.
@@ -102,7 +102,7 @@ class VethPair:
         self.close()
 
     def __repr__(self) -> str:
-        """Say what is connected, and under which addresses."""
+        """Show the interfaces, their addresses and their boxes."""
         ends = [f"{end.name} ({', '.join(map(str, end.addresses)) or 'no address'})" for end in self.ends]
         places = [f"the box of process {end.box.pid}" for end in self.ends]
         state = ", closed" if self._closed else ""
@@ -110,27 +110,27 @@ class VethPair:
 
 
 def connect(a: Box, b: Box, *, addresses: Addresses | None = None, names: tuple[str, str] | None = None) -> VethPair:
-    """Connect two boxes by a pair of network interfaces, which are up and have addresses.
+    """Connect two boxes by a pair of network interfaces, and bring them up with addresses.
 
     >>> with Box("n") as a, Box("n") as b, connect(a, b) as pair:
     ...     server = b.socket()
     ...     server.bind((pair.b.address, 80))
 
-    Both boxes can belong to an ordinary user. Nothing is started for it, no thread changes its namespaces, and all is
-    done when it returns. pyroute2 is needed (extra ``net``).
+    An ordinary user can connect boxes. No process is started, and no thread changes its namespaces. When it returns,
+    both ends can send. pyroute2 is needed (extra ``net``).
 
     Args:
         a: A box with a network namespace of its own.
-        b: Another one.
+        b: Another box with a network namespace of its own.
         addresses: Pairs of addresses, such as ``[("192.0.2.1/24", "192.0.2.2/24")]``, for `a` and for `b`. By default
-            one of IPv4, ``10.0.N.1/24`` and ``10.0.N.2/24``, and if the kernel has it one of IPv6,
-            ``fd00:0:0:N::1/64`` and ``fd00:0:0:N::2/64``, where N is the smallest number that is new in both.
-        names: The names of the interfaces; by default ``ethN``, for the smallest N that is new in each.
+            a pair of IPv4, ``10.0.N.1/24`` and ``10.0.N.2/24``, and if the kernel supports IPv6 the pair
+            ``fd00:0:0:N::1/64`` and ``fd00:0:0:N::2/64``, where N is the smallest number that is unused in both.
+        names: The names of the interfaces; by default ``ethN`` with the smallest N that is unused in each.
 
     Raises:
         SpecError: for boxes, addresses and names that make no sense.
         UnsupportedError: when pyroute2 is missing, or this kernel has no veth.
-        SpawnError: when the kernel refuses a step; nothing of it is left.
+        SpawnError: when the kernel refuses a step; the interfaces are removed then.
         ClosedError: when a box has ended.
     """
     for argument, box in (("a", a), ("b", b)):
@@ -138,57 +138,57 @@ def connect(a: Box, b: Box, *, addresses: Addresses | None = None, names: tuple[
             raise SpecError(f"{argument}: expected a box, got {box!r}")
         box._needs(argument, "net")
     if a is b:
-        raise SpecError("b: is the same box as a; its programs can talk over the loopback interface")
+        raise SpecError("b: is the same box as a; its programs can use the loopback interface")
     wanted = None if addresses is None else _pairs(addresses)
     if names is not None and (not isinstance(names, tuple) or len(names) != 2):
         raise SpecError(f"names: expected two, got {names!r}")
     for name in names or ():
         _check_name(name)
-    asked = ""
+    requested_name = ""
     try:
         with _CHOOSING, Route(a) as route_a, Route(b) as route_b, b.namespace("net") as namespace:
             taken = route_a.addresses(), route_b.addresses()
             pairs = _new_pairs(taken) if wanted is None else _unused(wanted, taken)
             name_a = _name("a", route_a, names and names[0])
             name_b = _name("b", route_b, names and names[1])
-            asked = name_a
+            requested_name = name_a
             call = route_a.add_pair(name_a, name_b, namespace.fileno())
             for box in (a, b):
-                _note(box, "veth", call, "veth(4)", "what goes in at one end comes out at the other")
+                _add_step(box, "veth", call, "veth(4)", "a packet sent into one end is received at the other")
             ends = (
                 _end(a, route_a, name_a, pairs, 0),
                 _end(b, route_b, name_b, pairs, 1),
             )
             for end, route in zip(ends, (route_a, route_b), strict=True):
                 call = route.await_carrier(end.index, end.name)
-                _note(end.box, "carrier", call, "rtnetlink(7)", "until then what is sent is dropped")
+                _add_step(end.box, "carrier", call, "rtnetlink(7)", "without a carrier packets are dropped")
         return VethPair(*ends)
     except BaseException as error:
         if isinstance(error, SpawnError) and error.step == "veth":
             if error.errno != EOPNOTSUPP:
                 raise
             why = error.evidence or error.strerror
-            raise UnsupportedError(f"this kernel makes no pair of interfaces ({why}); next: modprobe veth") from None
-        # A handler of a signal may have raised at any moment: what is there tells how far it has come.
-        if asked:
-            _remove_what_is_there(a, asked)
+            raise UnsupportedError(f"this kernel makes no veth interfaces ({why}); next: modprobe veth") from None
+        # A signal handler may have raised at any moment, so the interface may exist or not.
+        if requested_name:
+            _remove_if_present(a, requested_name)
         raise
 
 
 def _end(box: Box, route: Route, name: str, pairs: list[tuple[Interface, Interface]], side: int) -> VethEnd:
     index = route.index(name)
     if index is None:
-        # Between two calls; whoever has the box may do that.
+        # Another user of the box may have done that.
         raise ClosedError(f"{name} in {box!r} was removed meanwhile")
-    _note(box, "link up", route.bring_up(index, name), "rtnetlink(7)", "an interface is down until it is brought up")
+    _add_step(box, "link up", route.bring_up(index, name), "rtnetlink(7)", "a new interface is down")
     addresses = tuple(pair[side] for pair in pairs)
     for address in addresses:
         call = route.add_address(index, name, address)
-        _note(box, "address", call, "rtnetlink(7)", "an address brings the route to its network along")
+        _add_step(box, "address", call, "rtnetlink(7)", "the kernel adds the route to the network of the address")
     return VethEnd(box, name, index, addresses)
 
 
-def _remove_what_is_there(box: Box, name: str) -> None:
+def _remove_if_present(box: Box, name: str) -> None:
     index = None
     with contextlib.suppress(ClosedError), Route(box) as route:
         index = route.index(name)
@@ -197,10 +197,10 @@ def _remove_what_is_there(box: Box, name: str) -> None:
 
 
 def _removed(box: Box, index: int, name: str) -> bool:
-    """Remove an interface, if it and its box are there, and tell whether that is done."""
+    """Remove an interface. Return True unless its box has ended."""
     with contextlib.suppress(ClosedError), Route(box) as route:
         try:
-            _note(box, "remove veth", route.remove(index, name), "rtnetlink(7)", "with one end the other is gone")
+            _add_step(box, "remove veth", route.remove(index, name), "rtnetlink(7)", "removing one end removes both")
         except SpawnError as error:
             if error.errno == ENODEV:
                 return True
@@ -209,13 +209,13 @@ def _removed(box: Box, index: int, name: str) -> bool:
     return False
 
 
-def _note(box: Box, name: StepName, call: Call, manual: str, why: str) -> None:
-    box._note(StepResult(name, "caller", str(call), manual, why, calls=data_of([call])))
+def _add_step(box: Box, name: StepName, call: Call, manual: str, why: str) -> None:
+    box._later_steps.append(StepResult(name, "caller", str(call), manual, why, calls=data_of([call])))
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not 0 < len(os.fsencode(name)) <= _LONGEST_NAME:
-        raise SpecError(f"names: {name!r} is no name of an interface, which has at most {_LONGEST_NAME} bytes")
+    if not isinstance(name, str) or not 0 < len(os.fsencode(name)) <= _MAX_NAME_BYTES:
+        raise SpecError(f"names: {name!r} is no name of an interface, which has at most {_MAX_NAME_BYTES} bytes")
     if name in (".", "..") or any(letter in "/:%\0" or letter.isspace() for letter in name):
         raise SpecError(f"names: {name!r} is no name of an interface")
 
@@ -239,7 +239,7 @@ def _pairs(addresses: Addresses) -> list[tuple[Interface, Interface]]:
             case _:
                 raise SpecError(f"addresses: expected pairs such as ('192.0.2.1/24', '192.0.2.2/24'), got {item!r}")
         if pair[0].network != pair[1].network:
-            raise SpecError(f"addresses: {first} and {second} are in different networks, and could not talk")
+            raise SpecError(f"addresses: {first} and {second} are in different networks, so there would be no route")
         if pair[0] == pair[1]:
             raise SpecError(f"addresses: {first} would be at both ends")
         pairs.append(pair)
@@ -252,7 +252,7 @@ def _address(text: str) -> Interface:
     except ValueError as error:
         raise SpecError(f"addresses: {error}") from None
     network = address.network
-    if address.version == 4 and network.prefixlen < _BOTH_ARE_HOSTS:
+    if address.version == 4 and network.prefixlen < _POINT_TO_POINT_PREFIX:
         if address.ip == network.network_address:
             raise SpecError(f"addresses: {address.ip} is the address of the network {network} itself")
         if address.ip == network.broadcast_address:
@@ -263,7 +263,7 @@ def _address(text: str) -> Interface:
 def _unused(
     pairs: list[tuple[Interface, Interface]], taken: Sequence[Sequence[Interface]]
 ) -> list[tuple[Interface, Interface]]:
-    """Refuse networks that one of the boxes is in already: it would not know where to send."""
+    """Refuse networks that one of the boxes is in already: its route would be ambiguous."""
     for place, argument in enumerate("ab"):
         networks = [address.network for address in taken[place]]
         for pair in pairs:
@@ -277,7 +277,7 @@ def _unused(
 def _new_pairs(taken: Sequence[Sequence[Interface]]) -> list[tuple[Interface, Interface]]:
     used = [address.network for addresses in taken for address in addresses]
     forms = [(4, "10.0.{}.0/24", 256)]
-    if os.path.exists(_HAS_IPV6):
+    if os.path.exists(_IPV6_DIRECTORY):
         forms.append((6, "fd00:0:0:{:x}::/64", 1 << 16))
     pairs: list[tuple[Interface, Interface]] = []
     for version, form, count in forms:

@@ -17,6 +17,7 @@ from nsbox.spec.joins import JoinTarget, Pidfd
 from nsbox.spec.kinds import KINDS
 
 __all__ = [
+    "above_stdio",
     "is_dead_pid_namespace",
     "is_process",
     "of_this_thread",
@@ -37,7 +38,7 @@ def open_namespace(target: JoinTarget, kind: str | None) -> int:
         SpawnError: when it cannot be opened.
     """
     if isinstance(target, str | bytes | os.PathLike):
-        return _above_stdio(_open_path(os.fsencode(target)))
+        return above_stdio(_open_path(os.fsencode(target)))
     if kind is not None and (open_handle := _namespace_method(target)):
         with open_handle(kind) as handle:
             return fcntl.fcntl(handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
@@ -46,7 +47,7 @@ def open_namespace(target: JoinTarget, kind: str | None) -> int:
     with _process(target) as pidfd:
         if kind is None:
             raise SpecError(f"kind: is needed, as {target!r} is a process with a namespace of each kind")
-        return _above_stdio(_of_process(pidfd, kind, target))
+        return above_stdio(_of_process(pidfd, kind, target))
 
 
 def is_process(target: JoinTarget) -> bool:
@@ -63,7 +64,7 @@ def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
         SpawnError: when it cannot be opened.
     """
     try:
-        return _above_stdio(os.open(path, _DIRECTORY))
+        return above_stdio(os.open(path, _DIRECTORY))
     except OSError as error:
         _refuse(error, _core.Call("open", path=os.fsdecode(path)), path)
 
@@ -78,7 +79,7 @@ def open_directory(target: JoinTarget, which: str) -> int:
     with _process(target) as pidfd:
         path = f"/proc/{pid_in_proc(pidfd, target)}/{which}"
         try:
-            return _above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
+            return above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
         except OSError as error:
             _refuse(error, _core.Call("open", path=path), target)
 
@@ -199,7 +200,7 @@ def _open_path(path: bytes) -> int:
     return fd
 
 
-def _above_stdio(fd: int) -> int:
+def above_stdio(fd: int) -> int:
     """Return a descriptor greater than 2: one that is kept must not take the place of a closed standard stream."""
     if fd > 2:
         return fd

@@ -1,1 +1,1 @@
-"""What nsbox.pytest_plugin does."""
+"""The parts of `nsbox.pytest_plugin`, imported when a test needs them."""

@@ -1,4 +1,4 @@
-"""What the fixtures of `nsbox.pytest_plugin` do."""
+"""The fixtures of `nsbox.pytest_plugin`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["boxes", "shell"]
 
 
 def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
-    """Give out a function that makes boxes; close them all, and report what was left in them."""
+    """Yield a function that makes boxes; close them all, and report the processes that were left in them."""
     made: list[Box] = []
     with contextlib.ExitStack() as stack:
 
@@ -31,7 +31,7 @@ def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
 
 
 def shell(request: pytest.FixtureRequest, unshare: Any, options: dict[str, Any]) -> Iterator[Shell]:
-    """Give out a shell; end it, and report what it left behind."""
+    """Yield a shell; end it, and report the processes that it left behind."""
     with Shell(unshare, **options) as shell:
         yield shell
         leaked = leftovers([shell.init_pid, shell.pid]) if shell.alive else []

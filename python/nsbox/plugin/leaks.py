@@ -21,31 +21,31 @@ _STARTED = pytest.StashKey[set[tuple[int, int]]]()
 
 
 def note(item: pytest.Item, leaked: Collection[Process]) -> None:
-    """Write down in the test's reports what it has left behind."""
+    """Record in the test's reports which processes it has left behind."""
     item.user_properties.extend((LEAKED, describe(process)) for process in leaked)
 
 
 def complaint(leaked: Collection[Process]) -> str:
-    """Say it as the reason of a failure."""
+    """Return the reason of a failure because of left processes."""
     lines = "".join(f"\n    {describe(process)}" for process in leaked)
     return f"the test left {len(leaked)} process{'es' * (len(leaked) > 1)} behind, ended now:{lines}"
 
 
 class Watch:
-    """What ``--fail-on-leak`` adds: a look at what every test leaves below pytest itself.
+    """The hooks of ``--fail-on-leak``, which look for processes that a test leaves below pytest itself.
 
-    Only what was started during the test proper and is there after its teardown counts: a fixture of a wider scope may
-    keep what it starts.
+    Only processes count that were started during the call of the test and are alive after its teardown: a fixture of a
+    wider scope may keep processes.
     """
 
     def pytest_sessionstart(self) -> None:
-        """Let daemons become children of pytest, where they are found."""
+        """Make pytest a subreaper (prctl(2)): daemons become its children, and are found."""
         with contextlib.suppress(OSError):  # a seccomp filter may refuse it; then daemons are not found
             prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
-        """Remember what is new after the test."""
+        """Keep which processes are new after the test."""
         before = {process.identity for process in leftovers([os.getpid()], patience=0)}
         try:
             return (yield)
@@ -55,7 +55,7 @@ class Watch:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None]:
-        """Fail when some of it is still there."""
+        """Fail when some of them are still alive."""
         yield
         started = item.stash.get(_STARTED, set())
         leaked = started and leftovers([os.getpid()], lambda process: process.identity not in started)

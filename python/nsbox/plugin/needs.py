@@ -14,16 +14,16 @@ __all__ = ["refusal"]
 
 
 def refusal(marker: pytest.Mark) -> str:
-    """Return why they cannot be made, and what to do about it; empty if they can.
+    """Return why the namespaces of a marker cannot be made, and what to do about it; empty if they can be made.
 
     Raises:
-        SpecError: for what is no namespace, and options that make no sense.
+        SpecError: for an unknown namespace, and options that make no sense.
     """
     return _refusal(namespace_names(marker.args), _Options(dict(marker.kwargs)))
 
 
 class _Options:
-    """Options of a marker, which may be unhashable; equal texts stand for equal options."""
+    """Options of a marker, made hashable: they are equal if their texts are."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options

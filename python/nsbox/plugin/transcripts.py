@@ -1,4 +1,4 @@
-"""Terminal sessions in handouts as tests, one for each step: for `nsbox.pytest_plugin`."""
+"""Terminal sessions of handouts as tests, a test for each step: for `nsbox.pytest_plugin`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["TranscriptFile"]
 
 
 class NotAsWrittenError(Exception):
-    """A step did something else than what is written; the argument is its `CheckedStep`."""
+    """The result of a step differs from the handout; the argument is the `CheckedStep`."""
 
 
 class TranscriptFile(pytest.File):
-    """A file with a terminal session; the session lives as long as tests of it are run."""
+    """A file with a terminal session, which is started before its first test and closed after its last."""
 
     _session: Session | None = None
 
@@ -42,7 +42,7 @@ class TranscriptFile(pytest.File):
             self._session = None
 
     def result(self, index: int) -> CheckedStep:
-        """Return what a step did. Those before it are run first, whether or not they were asked for."""
+        """Return the result of a step. The steps before it are run first, even if their tests were not selected."""
         assert self._session is not None
         while len(self._results) <= index:
             self._results.append(self._session.run(self.steps[len(self._results)]))
@@ -53,26 +53,26 @@ class StepItem(pytest.Item):
     """A step of a session."""
 
     def __init__(self, *, index: int, step: Step, **keywords: object) -> None:
-        """Remember which one."""
+        """Represent one step of the session."""
         super().__init__(**keywords)  # type: ignore[arg-type]
         self.index = index
         self.step = step
 
     def runtest(self) -> None:
-        """Type it, and compare."""
+        """Run the step, and compare the result."""
         assert isinstance(self.parent, TranscriptFile)
         result = self.parent.result(self.index)
         if result.outcome == "skipped":
-            pytest.skip(f"line {self.step.line} of {self.path.name} is marked so")
+            pytest.skip(f"line {self.step.line} of {self.path.name} is marked to be skipped")
         if result.outcome != "passed":
             raise NotAsWrittenError(result)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
-        """Show the step with the difference, and nothing of Python."""
+        """Show the step with the difference, without a traceback."""
         if isinstance(excinfo.value, NotAsWrittenError):
             return str(excinfo.value.args[0])
         return str(super().repr_failure(excinfo))
 
     def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
-        """Say where it is."""
+        """Return the file and the line of the step."""
         return Path(self.path), self.step.line - 1, self.name

@@ -1,8 +1,8 @@
 """Tests that run in namespaces of their own: for `nsbox.pytest_plugin`.
 
-Fixtures are set up and torn down where they always are; only the call of the test happens in a forked child inside a
-box. The child goes through the hooks of the call as pytest does, captures what is printed, makes the report, and sends
-it here, where it takes the place of the report that pytest would make.
+Fixtures are set up and torn down in pytest's process as always. Only the test function is called in a forked child
+inside a box. The child calls the hooks of that phase as pytest does, captures the output, makes the report, and sends
+it to pytest's process, which uses it in place of its own.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from nsbox.tasks.within import Within
 __all__ = ["replaced", "report_of"]
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
-_OURS = re.compile(r"^  File .*/_pytest/python\.py(.*\n)*?(?=\n|Thread|Current|\Z)", re.MULTILINE)
-"""The frames that are pytest's, and below them those of this module."""
-_FOR_PROGRAMS = ("keep_caps", "no_new_privs")
+_PYTEST_FRAMES = re.compile(r"^  File .*/_pytest/python\.py(.*\n)*?(?=\n|Thread|Current|\Z)", re.MULTILINE)
+"""The frames of pytest, and below them those of this module."""
+_PROGRAM_OPTIONS = ("keep_caps", "no_new_privs")
 
 
 class FailedInside(bdb.BdbQuit):
-    """The test has failed, as its report says. For this exception pytest opens no debugger: the child has done that."""
+    """The test has failed in the child. For this exception pytest opens no debugger: the child has done that."""
 
 
 class _Child:
-    """What the child knows; there is one in a process at most."""
+    """The state of the child; a process has at most one."""
 
     item: pytest.Item | None = None
     fixtures: list[tuple[pytest.FixtureDef[Any], Any]]
@@ -49,7 +49,7 @@ _child = _Child()
 
 @contextlib.contextmanager
 def replaced(item: pytest.Item, marker: pytest.Mark) -> Iterator[None]:
-    """Let the test run inside, as long as this lasts."""
+    """Replace the test function by one that runs the test inside, during the ``with`` block."""
     if _child.item is not None:
         yield
         return
@@ -61,7 +61,7 @@ def replaced(item: pytest.Item, marker: pytest.Mark) -> Iterator[None]:
 
 
 def report_of(item: pytest.Item) -> pytest.TestReport | None:
-    """Return the report that the child has sent, once."""
+    """Return the report that the child has sent, and forget it; None if there is none."""
     report = item.stash.get(_REPORT, None)
     if report is not None:
         del item.stash[_REPORT]
@@ -70,9 +70,9 @@ def report_of(item: pytest.Item) -> pytest.TestReport | None:
 
 def _run(item: pytest.Item, marker: pytest.Mark) -> None:
     __tracebackhide__ = True
-    for option in _FOR_PROGRAMS:
+    for option in _PROGRAM_OPTIONS:
         if option in marker.kwargs:
-            raise SpecError(f"{option}: is for programs that are executed; a test is not")
+            raise SpecError(f"{option}: is for programs, and has no effect on a test, which is not executed")
     within = None
     try:
         with contextlib.ExitStack() as stack:
@@ -84,9 +84,9 @@ def _run(item: pytest.Item, marker: pytest.Mark) -> None:
             leaked = leftovers([box.pid, within.keeper])
             data = os.pread(fd, os.fstat(fd).st_size, 0)
     except BaseException:
-        # A time limit, or Ctrl-C.
+        # A timeout of the test, or Ctrl-C.
         if within is not None:
-            item.add_report_section("call", "stack of the test", _OURS.sub("", within.stack))
+            item.add_report_section("call", "stack of the test", _PYTEST_FRAMES.sub("", within.stack))
         raise
     leaks.note(item, leaked)
     if not data:
@@ -95,29 +95,30 @@ def _run(item: pytest.Item, marker: pytest.Mark) -> None:
     _accept(item, pickle.loads(data), leaked)
 
 
-def _accept(item: pytest.Item, said: dict[str, Any], leaked: list[Any]) -> None:
+def _accept(item: pytest.Item, result: dict[str, Any], leaked: list[Any]) -> None:
+    """Do in pytest's process what the child reports: warnings, an exit, an interrupt, or the report of the test."""
     __tracebackhide__ = True
-    for message, category, filename, lineno in said["warnings"]:
+    for message, category, filename, lineno in result["warnings"]:
         warnings.warn_explicit(message, category, filename, lineno)
-    if "exit" in said:
-        pytest.exit(*said["exit"])
-    if "interrupt" in said:
+    if "exit" in result:
+        pytest.exit(*result["exit"])
+    if "interrupt" in result:
         raise KeyboardInterrupt
     report: pytest.TestReport = item.config.hook.pytest_report_from_serializable(
-        config=item.config, data=said["report"]
+        config=item.config, data=result["report"]
     )
-    # What later reports of this test show and the plugins for JUnit and the like read is kept with the test.
+    # Later reports of this test show these sections, and plugins such as that for JUnit read them.
     for name, content in report.sections:
         if found := re.fullmatch(r"Captured (.*) call", name):
             item.add_report_section("call", found[1], content)
-    noted = [value for value in item.user_properties if value not in report.user_properties]
-    report.user_properties.extend(noted)
+    properties = [value for value in item.user_properties if value not in report.user_properties]
+    report.user_properties.extend(properties)
     item.user_properties[:] = report.user_properties
     if leaked and report.passed and not hasattr(report, "wasxfail") and item.config.getoption("fail_on_leak"):
         report.outcome = "failed"
         report.longrepr = leaks.complaint(leaked)
     item.stash[_REPORT] = report
-    if said["raised"]:
+    if result["raised"]:
         raise FailedInside
 
 
@@ -126,16 +127,16 @@ def _accept(item: pytest.Item, said: dict[str, Any], leaked: list[Any]) -> None:
 
 def _report_to(fd: int, item: pytest.Item) -> None:
     """Run the test, and write the report."""
-    said: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as caught:
         try:
-            said["report"], said["raised"] = _call(item)
+            result["report"], result["raised"] = _call(item)
         except pytest.exit.Exception as error:
-            said["exit"] = error.msg, error.returncode
+            result["exit"] = error.msg, error.returncode
         except KeyboardInterrupt:
-            said["interrupt"] = True
-    said["warnings"] = [_plain(message) for message in caught]
-    data = memoryview(_pickled(said))
+            result["interrupt"] = True
+    result["warnings"] = [_plain(message) for message in caught]
+    data = memoryview(_pickled(result))
     while data:
         data = data[os.write(fd, data) :]
     sys.stdout.flush()
@@ -163,7 +164,7 @@ def _call(item: pytest.Item) -> tuple[dict[str, Any], bool]:
 
 
 def _run_and_finish(runtest: Any) -> None:
-    """Run the test, and tear down the fixtures that it has asked for by itself: pytest is told of them only here."""
+    """Run the test, and finish the fixtures that it has requested by itself, which pytest's process does not know."""
     __tracebackhide__ = True
     with contextlib.ExitStack() as stack:
         try:
@@ -174,25 +175,25 @@ def _run_and_finish(runtest: Any) -> None:
 
 
 class _InChild:
-    """Hooks of the child."""
+    """The hooks of the child."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
-        """Remember what the test has asked for by itself."""
+        """Keep the fixtures that the test requests by itself."""
         _child.fixtures.append((fixturedef, request))
 
     def pytest_enter_pdb(self, config: pytest.Config) -> None:
-        """Say where this debugger is."""
+        """Print in which process this debugger is."""
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.write_line(
-                f"nsbox: this is process {os.getpid()} inside the test's namespaces, a copy of pytest's. "
-                "What is changed here is not seen by later tests, and limits of time go on."
+                f"nsbox: this is process {os.getpid()} inside the test's namespaces, a copy of pytest's process. "
+                "Later tests do not see changes that are made here. Timeouts continue to run."
             )
 
 
 def _plain(message: warnings.WarningMessage) -> tuple[Any, Any, str, int]:
-    """Return a warning as what can be sent."""
+    """Return a warning in a form that pickles."""
     parts = (message.message, message.category, message.filename, message.lineno)
     try:
         pickle.loads(pickle.dumps(parts))
@@ -201,11 +202,11 @@ def _plain(message: warnings.WarningMessage) -> tuple[Any, Any, str, int]:
     return parts
 
 
-def _pickled(said: dict[str, Any]) -> bytes:
+def _pickled(result: dict[str, Any]) -> bytes:
     try:
-        return pickle.dumps(said)
+        return pickle.dumps(result)
     except Exception:
-        # Properties can be anything.
-        report = said["report"]
+        # Properties can be objects that do not pickle.
+        report = result["report"]
         report["user_properties"] = [(name, repr(value)) for name, value in report["user_properties"]]
-        return pickle.dumps(said)
+        return pickle.dumps(result)

@@ -1,10 +1,9 @@
-"""The caller's side of a call: send the request, pass on what is printed, and wait for the answer or the end."""
+"""The caller's side of a call: send the request, pass on the output, and wait for the reply or the end."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import fcntl
 import os
 import pickle
 import select
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nsbox.errors import CallError
+from nsbox.namespaces.target import above_stdio
 from nsbox.remote.protocol import HEADER, RETURNED, Failure, unpack_value
 
 if TYPE_CHECKING:
@@ -35,18 +35,18 @@ __all__ = [
 
 Sink: TypeAlias = "Callable[[str], object]"
 
-_SLICE = 0.1
-"""Seconds after which handlers of signals get a chance: a signal that arrives just before the poll does not end it."""
-_MOST = 1 << 20
+_SIGNAL_CHECK_SECONDS = 0.1
+"""The longest poll: a signal that arrives just before a poll does not end it, and its handler has to wait."""
+_MAX_READ_BYTES = 1 << 20
 
 
 def to_stdout(text: str) -> None:
-    """Print what a function printed where the caller's own output goes now: in a notebook, the cell."""
+    """Print the output of a function where the caller's own output goes now: in a notebook, to the cell."""
     _write(sys.stdout, text)
 
 
 def to_stderr(text: str) -> None:
-    """Do the same for its errors."""
+    """Do the same for standard error."""
     _write(sys.stderr, text)
 
 
@@ -57,7 +57,12 @@ def _write(stream: Any, text: str) -> None:
 
 
 class Ends:
-    """The two ends of the three connections to a Python inside: those that stay here, and those that go there."""
+    """Both ends of the three connections to a Python inside: a socket, and pipes for its standard output and error.
+
+    Attributes:
+        mine: The three ends of the caller.
+        theirs: The three ends of the Python inside.
+    """
 
     def __init__(self) -> None:
         """Open all six."""
@@ -66,11 +71,11 @@ class Ends:
         try:
             for _ in range(2):
                 reader, writer = os.pipe()
-                self.mine.append(_above_stdio(reader))
-                self.theirs.append(_above_stdio(writer))
+                self.mine.append(above_stdio(reader))
+                self.theirs.append(above_stdio(writer))
             ours, others = (end.detach() for end in socket.socketpair())
-            self.mine.insert(0, _above_stdio(ours))
-            self.theirs.insert(0, _above_stdio(others))
+            self.mine.insert(0, above_stdio(ours))
+            self.theirs.insert(0, above_stdio(others))
             for fd in self.mine:
                 os.set_blocking(fd, False)
         except BaseException:
@@ -79,18 +84,8 @@ class Ends:
             raise
 
     def close_theirs(self) -> None:
-        """Close the ends that have been given away."""
+        """Close the caller's copies of the ends of the Python inside."""
         _close(self.theirs)
-
-
-def _above_stdio(fd: int) -> int:
-    """Return a descriptor that is none of the standard streams, which the program may have closed, and open again."""
-    if fd > 2:
-        return fd
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
 
 
 def _close(fds: list[int]) -> None:
@@ -99,69 +94,69 @@ def _close(fds: list[int]) -> None:
 
 
 class Exchange:
-    """The connections to a Python inside, as the caller holds them: for requests, its output, and its errors."""
+    """The caller's ends of the connections to a Python inside, and requests over them."""
 
     def __init__(self, mine: list[int]) -> None:
-        """Take over a socket, and the pipes from its standard output and error."""
+        """Take over the descriptors `Ends.mine`."""
         self._fds = mine
         self.socket, self._stdout, self._stderr = mine
-        self._over = -1
+        self._end_fd = -1
         self._poll = select.poll()
         for fd in mine:
             self._poll.register(fd, select.POLLIN)
 
-    def watch(self, over: int) -> None:
-        """Expect no more answers once this descriptor is readable. It remains the caller's."""
-        self._over = over
-        self._poll.register(over, select.POLLIN)
+    def watch(self, end_fd: int) -> None:
+        """Stop waiting for a reply when this descriptor becomes readable. It remains the caller's."""
+        self._end_fd = end_fd
+        self._poll.register(end_fd, select.POLLIN)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         _close(self._fds)
 
     def __del__(self) -> None:
-        """Hang up, if nobody did."""
+        """Close the connections."""
         self.close()
 
     def ask(self, request: bytes, deadline: float | None, stdout: Sink = to_stdout, stderr: Sink = to_stderr) -> Frame:
-        """Send a request, and return the answer.
+        """Send a request, and return the reply.
 
         Args:
             request: A frame.
-            deadline: When to give up, on the clock of `time.monotonic`.
-            stdout: What is given what is printed meanwhile.
+            deadline: When to stop waiting, on the clock of `time.monotonic`.
+            stdout: A function that is called with the output that arrives meanwhile.
             stderr: The same for standard error.
 
         Raises:
-            TimeoutError: when the time is over.
-            EOFError: when the other end is gone.
+            TimeoutError: when the deadline has passed.
+            EOFError: when the other end was closed, or the watched process has ended.
         """
         sinks = {self._stdout: _decoded(stdout), self._stderr: _decoded(stderr)}
-        answer = _Incoming(self.socket)
+        reply = _Incoming(self.socket)
         rest = memoryview(request)
         try:
-            while not answer.is_complete:
+            while not reply.is_complete:
                 if rest:
                     rest = self._send(rest)
                     self._poll.modify(self.socket, select.POLLIN | (select.POLLOUT if rest else 0))
-                ready = dict(self._poll.poll(_patience(deadline)))
+                ready = dict(self._poll.poll(_poll_milliseconds(deadline)))
                 for fd in ready.keys() & sinks.keys():
                     self._pass_on(fd, sinks[fd])
-                if self.socket in ready or self._over in ready:
-                    answer.read()
-                if answer.is_complete:
+                if self.socket in ready or self._end_fd in ready:
+                    reply.read()
+                if reply.is_complete:
                     break
-                if self._over in ready:
+                if self._end_fd in ready:
                     raise EOFError
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError
         finally:
-            # What was printed before the answer or the end is in the pipes by now.
+            # All output from before the reply or the end is in the pipes by now.
             for fd, sink in sinks.items():
                 if fd in self._fds:
                     self._pass_on(fd, sink)
                 sink(b"", True)
-        return answer.frame()
+        return reply.frame()
 
     def _send(self, rest: memoryview) -> memoryview:
         try:
@@ -175,19 +170,19 @@ class Exchange:
 
     def _pass_on(self, fd: int, sink: Callable[..., None]) -> None:
         try:
-            data = os.read(fd, _MOST)
+            data = os.read(fd, _MAX_READ_BYTES)
         except BlockingIOError:
             return
         if data:
             sink(data)
         else:
-            # Nobody can write any more; polling would say so for ever.
+            # All writers have closed the pipe, and each poll would report that at once.
             with contextlib.suppress(KeyError):
                 self._poll.unregister(fd)
 
 
 class _Incoming:
-    """A frame of which only a part may be here yet."""
+    """A frame that arrives in parts."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -200,14 +195,14 @@ class _Incoming:
         return bool(self._letter) and len(self._data) == self._length
 
     def read(self) -> None:
-        """Take in what is there.
+        """Read what has arrived.
 
         Raises:
-            EOFError: when the other end has hung up before.
+            EOFError: when the other end was closed before the frame was complete.
         """
         while not self.is_complete:
             try:
-                part = os.read(self._fd, min(self._length - len(self._data), _MOST))
+                part = os.read(self._fd, min(self._length - len(self._data), _MAX_READ_BYTES))
             except BlockingIOError:
                 return
             except ConnectionResetError:
@@ -234,34 +229,36 @@ def _decoded(sink: Sink) -> Callable[..., None]:
 
 
 def deadline_after(timeout: float | None) -> float | None:
-    """Return when so many seconds will have passed, on the clock of `time.monotonic`."""
+    """Return the time at which so many seconds will have passed, on the clock of `time.monotonic`."""
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _patience(deadline: float | None) -> float:
-    """Return for how many milliseconds to poll; rounded up, lest the last one be spent in a loop."""
-    rest = _SLICE if deadline is None else min(max(deadline - time.monotonic(), 0), _SLICE)
+def _poll_milliseconds(deadline: float | None) -> int:
+    """Return the timeout of the next poll, rounded up: with 0 the last millisecond would be a busy loop."""
+    rest = _SIGNAL_CHECK_SECONDS
+    if deadline is not None:
+        rest = min(max(deadline - time.monotonic(), 0), rest)
     return int(rest * 1000) + 1
 
 
-def result_of(function: object, answer: Frame) -> Any:
+def result_of(function: object, reply: Frame) -> Any:
     """Return what a function returned, or raise what it raised."""
-    letter, data = answer
+    letter, data = reply
     if letter == RETURNED:
         return unpack_value(function, data)
-    raise failure_in(answer).error()
+    raise failure_in(reply).error()
 
 
-def failure_in(answer: Frame) -> Failure:
-    """Return the failure that an answer holds."""
-    failure = pickle.loads(answer[1])
+def failure_in(reply: Frame) -> Failure:
+    """Return the failure in a reply."""
+    failure = pickle.loads(reply[1])
     if not isinstance(failure, Failure):
-        raise CallError(f"the process inside has answered {failure!r}")
+        raise CallError(f"the process inside has sent {failure!r}, which is no reply")
     return failure
 
 
 def oom_kills() -> int:
-    """Return how often the kernel has killed for want of memory since it was started (proc_vmstat(5)); 0 if unknown."""
+    """Return how often the kernel has killed a process for lack of memory (proc_vmstat(5)); 0 if unknown."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The Pythons in a box that carry out its calls: started when they are needed, and used again."""
+"""The workers of a box, which are Python processes that run its calls: started when needed, and used again."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from nsbox.remote.worker import PROGRAM
 
 if TYPE_CHECKING:
     from nsbox.box.box import Box
-    from nsbox.remote.protocol import Frame, Surroundings
+    from nsbox.remote.protocol import CallSettings, Frame
 
 __all__ = ["Workers", "search_path", "start_python"]
 
-_LAST_WAIT = 5.0
+_KILLED_SECONDS = 5.0
+"""The longest wait for a killed process: one that hangs in the kernel may never end."""
 
 
 def search_path() -> list[str]:
-    """Return ``sys.path`` in a form that means the same in any directory."""
+    """Return ``sys.path`` with absolute paths only."""
     return [entry if entry.startswith("/") else os.path.abspath(entry) for entry in sys.path]
 
 
 def start_python(
-    box: Box, module: str, function: str, word: str, control: int, stdout: int, stderr: int
+    box: Box, module: str, function: str, argument: str, control: int, stdout: int, stderr: int
 ) -> _core.Child:
-    """Start a Python like this one in a box, with nothing on its standard input; it calls `function(control, word)`.
+    """Start the same Python interpreter in a box, with empty standard input. It calls `function(control, argument)`.
 
-    It has a session of its own, so that Ctrl-C reaches only us, who then decide what becomes of it.
+    It leads a session of its own, so that Ctrl-C reaches only the caller, which then ends it or not.
     """
     if not sys.executable:
-        raise SpecError("sys.executable: is empty, so there is no Python that could be started")
+        raise SpecError("sys.executable: is empty, so no Python can be started in a box")
     program = PROGRAM.format(module=module, function=function)
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-    command = [sys.executable, *flags, "-c", program, str(control), word, *search_path()]
+    command = [sys.executable, *flags, "-c", program, str(control), argument, *search_path()]
     with open(os.devnull, "rb") as nothing:
         return box.fork_exec(
             command,
@@ -54,7 +55,7 @@ def start_python(
 
 
 class Worker:
-    """A Python in a box that carries out one call at a time."""
+    """A Python process in a box that runs one call at a time."""
 
     def __init__(self, box: Box) -> None:
         """Start it."""
@@ -69,45 +70,41 @@ class Worker:
         finally:
             ends.close_theirs()
         self._exchange.watch(self._child.end_fd)
-        self._told: Surroundings | None = None
+        self._sent_settings: CallSettings | None = None
         self._oom_kills = oom_kills()
 
     @property
-    def is_there(self) -> bool:
-        """Whether it still waits for calls."""
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
         return self._child.wait(0) is None
 
     def call(self, name: str, call: bytes, timeout: float | None) -> Frame:
-        """Return the answer. After an exception it is of no use any more."""
-        surroundings: Surroundings = (search_path(), None, ())
-        request = pack_request(None if surroundings == self._told else surroundings, call)
+        """Run a call, and return the reply. After an exception the worker cannot be used again."""
+        settings: CallSettings = (search_path(), None, ())
+        request = pack_request(None if settings == self._sent_settings else settings, call)
         try:
-            answer = self._exchange.ask(request, deadline_after(timeout))
+            reply = self._exchange.ask(request, deadline_after(timeout))
         except TimeoutError:
             raise CallTimeoutError(f"{name} has not returned within {timeout} seconds") from None
         except EOFError:
-            # It may have hung up and go on; if it is ending, this does not change how.
+            # It may have closed the socket and still run. If it is ending, SIGKILL does not change its status.
             self._child.kill()
-            end = self._child.wait(_LAST_WAIT)
-            killed = end is None or end.returncode == -9
-            raise WorkerDiedError(
-                name,
-                -9 if end is None else end.returncode,
-                out_of_memory=killed and oom_kills() > self._oom_kills,
-            ) from None
-        self._told = surroundings
-        return answer
+            end = self._child.wait(_KILLED_SECONDS)
+            returncode = -9 if end is None else end.returncode
+            raise WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills) from None
+        self._sent_settings = settings
+        return reply
 
     def close(self) -> None:
         """End it."""
         with contextlib.suppress(ChildProcessError):
             self._child.kill()
-            self._child.wait(_LAST_WAIT)
+            self._child.wait(_KILLED_SECONDS)
         self._exchange.close()
 
 
 class Workers:
-    """Those of one box. Each call has one to itself; who is not busy serves the next."""
+    """The workers of one box. Each call has a worker to itself, an idle one if there is one."""
 
     def __init__(self) -> None:
         """Begin without any."""
@@ -122,34 +119,34 @@ class Workers:
         fresh: bool,
         timeout: float | None,
     ) -> Frame:
-        """Carry out a call, and return the answer; see `nsbox.Box.call`."""
+        """Run a call, and return the reply; see `nsbox.Box.call`."""
         call = pack_call((function, args, kwargs))
         name = title(function)
         worker = Worker(box) if fresh else self._take(box)
         try:
-            answer = worker.call(name, call, timeout)
+            reply = worker.call(name, call, timeout)
         except BaseException:
-            # Whatever it still does, nobody waits for it.
+            # It may still run the call, whose reply is not wanted any more.
             worker.close()
             raise
         if fresh:
             worker.close()
         else:
             self._idle.append(worker)
-        return answer
+        return reply
 
     def _take(self, box: Box) -> Worker:
         while True:
             try:
-                # The last one that was used: its memory is the warmest, and what too many threads needed stays idle.
+                # The one used last: its memory is in the caches, and workers beyond the usual number stay idle.
                 worker = self._idle.pop()
             except IndexError:
                 return Worker(box)
-            if worker.is_there:
+            if worker.is_alive:
                 return worker
             worker.close()
 
     def close(self) -> None:
-        """End those that are idle."""
+        """End the idle workers."""
         while self._idle:
             self._idle.pop().close()

@@ -1,7 +1,7 @@
-"""What travels between a caller and the Python inside that carries out its calls: for both of them.
+"""The messages between a caller and the Python inside that runs its calls: used by both.
 
-Both send frames over a stream socket: a letter, a length, and that many bytes. A request holds a pickled call, and
-where to carry it out; an answer holds the pickled result, or an exception with its traceback as text.
+Both send frames over a stream socket: a letter, a length, and that many bytes. A request contains a pickled call and
+the settings in which to run it. A reply contains the pickled result, or an exception with its traceback as text.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = [
     "unpack_value",
 ]
 
-# Every Python inside imports this first, so it imports little: types only for type checkers, and what failures need
-# when one happens.
+# Every Python inside imports this module first, so it imports little: types for type checkers only, and what failures
+# need when one happens.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,22 +41,22 @@ if TYPE_CHECKING:
 
     Call: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
     Frame: TypeAlias = tuple[bytes, bytes]
-    Surroundings: TypeAlias = tuple[list[str], str | None, tuple[tuple[str, tuple[int, int]], ...]]
+    CallSettings: TypeAlias = tuple[list[str], str | None, tuple[tuple[str, tuple[int, int]], ...]]
 
 HEADER = struct.Struct("=cQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
 
 
 def title(function: object) -> str:
-    """Return how a function is called in messages."""
+    """Return the name of a function for messages."""
     return str(getattr(function, "__qualname__", None) or repr(function))
 
 
 def check_call(function: object, timeout: object) -> None:
-    """Refuse what is no function, and what is no number of seconds.
+    """Check the arguments of a call.
 
     Raises:
-        SpecError: for that.
+        SpecError: for a function that cannot be called, and a timeout that is no number of seconds.
     """
     if not callable(function):
         raise SpecError(f"function: {function!r} cannot be called")
@@ -97,13 +97,13 @@ def _exactly(fd: int, length: int) -> bytes:
 
 
 def pack_call(call: Call) -> bytes:
-    """Pickle a call: by cloudpickle if it is there, as only that takes what has no name that a module could look up.
+    """Pickle a call, by cloudpickle if it is installed: pickle only refers to functions by the name in their module.
 
     Raises:
         TransferError: when it does not pickle.
     """
     try:
-        import cloudpickle  # noqa: PLC0415 - may be missing, and takes its time
+        import cloudpickle  # noqa: PLC0415 - slow, and may be missing
     except ImportError:
         cloudpickle = None
     try:
@@ -120,31 +120,31 @@ def pack_call(call: Call) -> bytes:
 
 
 class _ByReference(pickle.Pickler):
-    """Pickles as `pickle` does, but refuses what would be looked up in another ``__main__`` than it is defined in."""
+    """Pickles as `pickle` does, but refuses what is defined in ``__main__``, which is another module inside."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type | type(title)) and obj.__module__ == "__main__":
-            raise pickle.PicklingError(f"{obj.__qualname__} is defined in __main__, which is another one inside")
+            raise pickle.PicklingError(f"{obj.__qualname__} is defined in __main__, which is another module inside")
         return NotImplemented
 
 
 _NEEDS_CLOUDPICKLE = (
-    "next: functions of a notebook or a script, lambdas and closures travel by cloudpickle (pip install cloudpickle); "
+    "next: for functions of a notebook or a script, lambdas and closures: pip install cloudpickle; "
     "functions of a module that can be imported do not need it"
 )
 
 
-def pack_request(surroundings: Surroundings | None, call: bytes) -> bytes:
-    """Return a request, as a frame.
+def pack_request(settings: CallSettings | None, call: bytes) -> bytes:
+    """Return a request as a frame.
 
-    Surroundings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
-    limits of resources. Without them it is carried out in those of the one before.
+    The settings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
+    resource limits. None stands for those of the request before.
     """
-    return frame(REQUEST, pickle.dumps((surroundings, call), pickle.HIGHEST_PROTOCOL))
+    return frame(REQUEST, pickle.dumps((settings, call), pickle.HIGHEST_PROTOCOL))
 
 
 def pack_value(function: object, value: object) -> Frame:
-    """Return the answer that holds a result, or the error that says why it cannot."""
+    """Return the reply with a result, or with the reason why the result does not pickle."""
     try:
         return RETURNED, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception as plain:
@@ -162,7 +162,7 @@ def pack_value(function: object, value: object) -> Frame:
 
 
 def unpack_value(function: object, data: bytes) -> Any:
-    """Return the result in an answer.
+    """Return the result in a reply.
 
     Raises:
         TransferError: when it does not unpickle here.
@@ -174,14 +174,14 @@ def unpack_value(function: object, data: bytes) -> Any:
 
 
 class Failure:
-    """An exception as it travels.
+    """An exception in a reply.
 
     Attributes:
         name: The name of its class.
-        message: What it says.
+        message: Its text.
         trace: Its traceback, as text.
-        data: Itself, pickled; None when it does not pickle.
-        exhausted: Whether it is about a process or thread that could not be made, as there were too many.
+        data: The exception, pickled; None when it does not pickle.
+        exhausted: Whether a process or thread could not be started because there were too many.
     """
 
     __slots__ = ("data", "exhausted", "message", "name", "trace")
@@ -191,7 +191,7 @@ class Failure:
         self.name, self.message, self.trace, self.data, self.exhausted = name, message, trace, data, exhausted
 
     def error(self) -> BaseException:
-        """Return the exception itself if possible, with the traceback as its cause."""
+        """Return the exception, or a `RemoteError` if it does not pickle, with the traceback as its cause."""
         error: object = None
         if self.data is not None:
             try:
@@ -199,20 +199,20 @@ class Failure:
             except Exception:
                 error = None
         if not isinstance(error, BaseException):
-            error = RemoteError(f"{self.name}: {self.message} (it does not pickle, so this stands for it)")
+            error = RemoteError(f"{self.name}: {self.message} (it does not pickle, so this error replaces it)")
         error.__cause__ = RemoteTraceback(self.trace)
         return error
 
 
 def pack_failure(error: BaseException, exhausted: bool = False) -> Frame:
-    """Return the answer that holds an exception."""
+    """Return the reply with an exception."""
     import traceback  # noqa: PLC0415 - only needed when something fails
 
     trace = "".join(traceback.format_exception(error))
     try:
         message = str(error)
     except Exception as failure:
-        message = f"(its text cannot be had: {failure!r})"
+        message = f"(str() of it raises {failure!r})"
     failed = Failure(type(error).__qualname__, message, trace, _pickled(error), exhausted)
     return FAILED, pickle.dumps(failed, pickle.HIGHEST_PROTOCOL)
 
@@ -224,7 +224,7 @@ def _pickled(error: BaseException) -> bytes | None:
     for dump in dumps:
         try:
             data = dump(error)
-            # Many pickle, and do not unpickle: their __init__ wants other arguments than those they keep.
+            # Many pickle but do not unpickle: their __init__ requires other arguments than `args` has.
             if type(pickle.loads(data)) is type(error):
                 return data
         except Exception:

@@ -1,4 +1,4 @@
-"""The program of a Python inside that carries out calls for `nsbox.Box.call`, and what it does for each of them."""
+"""The program of a worker, which runs calls of `nsbox.Box.call` in a box."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
     from nsbox.remote.protocol import Frame
 
-__all__ = ["PROGRAM", "Streams", "carry_out", "work"]
+__all__ = ["PROGRAM", "Streams", "run_call", "work"]
 
 PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; import {module}; {module}.{function}(int(sys.argv[1]), sys.argv[2])"
-"""What the interpreter is started with; its arguments are a descriptor, a word, and the caller's ``sys.path``."""
+"""For ``python -c``. The arguments are a descriptor, a text for the function, and the caller's ``sys.path``."""
 
-_FIRST_KEPT = 10
+_FIRST_KEPT_FD = 10
 
 
 class Streams:
-    """Standard input, output and error as they were at the beginning, whatever a function has done to them since."""
+    """Keeps standard input, output and error, and restores them after a function has replaced them."""
 
     def __init__(self) -> None:
-        """Keep them, out of the way and away from programs that are started."""
-        self._kept = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_KEPT) for number in range(3)]
+        """Duplicate them to higher numbers, closed at an exec."""
+        self._kept = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_KEPT_FD) for number in range(3)]
         self._texts: list[io.TextIOWrapper | None] = [None] * 3
         self.restore()
 
     def restore(self) -> None:
-        """Put them back, in the kernel and in `sys`, with nothing left in their buffers."""
-        # What was printed while a descriptor led elsewhere belongs there.
+        """Restore the descriptors and the objects in `sys`, and flush their buffers."""
+        # Text that was printed while a descriptor was replaced belongs to its replacement.
         self._flush()
         for number, kept in enumerate(self._kept):
             os.dup2(kept, number)
@@ -52,7 +52,7 @@ class Streams:
 
     def _flush(self) -> None:
         for text in (*self._texts[1:], sys.stdout, sys.stderr):
-            # Closed, or a descriptor that is not there any more, or an object of somebody else's.
+            # It may be closed, lack its descriptor, or be an object of the function's own.
             with contextlib.suppress(Exception):
                 text.flush()  # type: ignore[union-attr]
 
@@ -65,12 +65,12 @@ def _text(number: int) -> io.TextIOWrapper:
     )
 
 
-def carry_out(request: bytes) -> Frame:
-    """Carry out a request, and return the answer."""
+def run_call(request: bytes) -> Frame:
+    """Run the call in a request, and return the reply."""
     try:
-        surroundings, call = pickle.loads(request)
-        if surroundings is not None:
-            _settle(*surroundings)
+        settings, call = pickle.loads(request)
+        if settings is not None:
+            _apply(*settings)
     except Exception as error:
         return pack_failure(error)
     try:
@@ -82,15 +82,15 @@ def carry_out(request: bytes) -> Frame:
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
-        # Our own line in it says nothing to anybody.
+        # The line above in this file does not belong into the traceback.
         if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next
         return pack_failure(error, exhausted=_is_exhausted(error))
     return pack_value(function, value)
 
 
-def _settle(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tuple[int, int]], ...]) -> None:
-    """Look for modules where the caller does, go where it wants the function to be, and take its limits upon us."""
+def _apply(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tuple[int, int]], ...]) -> None:
+    """Set ``sys.path``, the working directory and the resource limits of this process."""
     if sys.path != path:
         sys.path[:] = path
     if directory is not None:
@@ -103,7 +103,7 @@ def _settle(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tu
 
 
 def _is_exhausted(error: BaseException) -> bool:
-    """Whether it was raised because there are too many processes: when another one cannot be made either (fork(2))."""
+    """Return whether there are too many processes: the error may mean that, and one more cannot be made (fork(2))."""
     full = isinstance(error, OSError) and error.errno == errno.EAGAIN
     if not full and not (isinstance(error, RuntimeError) and "start new thread" in str(error)):
         return False
@@ -117,13 +117,13 @@ def _is_exhausted(error: BaseException) -> bool:
     return False
 
 
-def work(fd: int, _word: str) -> NoReturn:
-    """Carry out one call after the other, until the caller hangs up."""
+def work(fd: int, _argument: str) -> NoReturn:
+    """Run one call after the other, until the caller closes the socket."""
     sys.argv[:] = [""]
     os.set_inheritable(fd, False)
-    home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    start_directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     streams = Streams()
-    own = os.getpid()
+    own_pid = os.getpid()
     while True:
         try:
             letter, data = receive(fd)
@@ -131,11 +131,11 @@ def work(fd: int, _word: str) -> NoReturn:
             sys.exit(0)
         if letter != REQUEST:
             sys.exit(f"a request begins with {REQUEST!r}, not with {letter!r}")
-        answer = carry_out(data)
-        if os.getpid() != own:
-            # The function has forked, and comes back twice. Only the first one is awaited.
+        reply = run_call(data)
+        if os.getpid() != own_pid:
+            # The function has forked, and has returned in the child as well. Only the parent replies.
             streams.restore()
             os._exit(0)
-        os.fchdir(home)
+        os.fchdir(start_directory)
         streams.restore()
-        send(fd, *answer)
+        send(fd, *reply)

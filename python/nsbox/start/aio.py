@@ -1,16 +1,16 @@
 """asyncio's subprocesses, in namespaces: `create_subprocess_exec` and `create_subprocess_shell`.
 
-No thread, no child watcher and no handler of SIGCHLD: the loop itself watches a descriptor of each process. As with
-`Popen`, ``wait()`` returns when nothing of it is alive.
+The loop itself watches a descriptor of each process, without a thread, a child watcher or a handler of SIGCHLD. As with
+`Popen`, ``wait()`` returns when all processes have ended.
 
-A process ends, and all of it, when what waits for it gives up:
+A process and its descendants are killed
 
 - when ``create_subprocess_exec`` is cancelled before it has returned;
 - when ``communicate()`` is cancelled, whose output is lost;
-- when the task that started it ends by being cancelled;
+- when the task that started the process is cancelled;
 - when the loop is closed.
 
-A cancelled ``wait()`` is no reason, as ``asyncio.wait_for(process.wait(), 1)`` is how one looks whether it is over.
+A cancelled ``wait()`` does not kill: ``asyncio.wait_for(process.wait(), 1)`` is the usual way to wait with a timeout.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from nsbox.errors import SpecError
 from nsbox.start import stdlib_hooks
 from nsbox.start.popen import Popen
 
-__all__ = ["Process", "Transport", "create_subprocess_exec", "create_subprocess_shell"]
+__all__ = ["AsyncProcess", "Transport", "create_subprocess_exec", "create_subprocess_shell"]
 
 stdlib_hooks.check(BaseSubprocessTransport, stdlib_hooks.ASYNCIO)
 
-_LIMIT = 64 << 10
-_NEEDS_TEXT = ("universal_newlines", "text", "encoding", "errors")
+_READER_BYTES = 64 << 10
+_TEXT_KEYWORDS = ("universal_newlines", "text", "encoding", "errors")
 
 
 async def create_subprocess_exec(
-    program: Any, *args: Any, stdin: Any = None, stdout: Any = None, stderr: Any = None, limit: int = _LIMIT,
+    program: Any, *args: Any, stdin: Any = None, stdout: Any = None, stderr: Any = None, limit: int = _READER_BYTES,
     **keywords: Any,
-) -> Process:  # fmt: skip
+) -> AsyncProcess:  # fmt: skip
     """Start a program in new namespaces: `asyncio.create_subprocess_exec` with namespaces.
 
-    The loop is busy meanwhile, for about a millisecond, as it is when asyncio starts a process. When many start at once
-    they take turns, one in each round of the loop, so that it never is for longer.
+    The start blocks the loop for about a millisecond, as the original does. When many processes are started at once,
+    the loop starts one in each iteration, and so does not block for longer.
 
     Args:
         program: The program.
@@ -52,8 +52,8 @@ async def create_subprocess_exec(
         stdin: As for `subprocess.Popen`; a pipe becomes a `StreamWriter`.
         stdout: The same; a pipe becomes a `StreamReader`.
         stderr: The same.
-        limit: How many bytes the readers buffer.
-        **keywords: As for `nsbox.Popen`, but for those about text and buffers.
+        limit: The number of bytes that each reader buffers.
+        **keywords: As for `nsbox.Popen`, except those about text and buffers.
 
     Raises:
         SpecError: for arguments that make no sense.
@@ -67,8 +67,9 @@ async def create_subprocess_exec(
 
 
 async def create_subprocess_shell(
-    cmd: str | bytes, stdin: Any = None, stdout: Any = None, stderr: Any = None, limit: int = _LIMIT, **keywords: Any
-) -> Process:
+    cmd: str | bytes, stdin: Any = None, stdout: Any = None, stderr: Any = None, limit: int = _READER_BYTES,
+    **keywords: Any,
+) -> AsyncProcess:  # fmt: skip
     """Start a command of the shell in new namespaces: `asyncio.create_subprocess_shell` with namespaces.
 
     Args:
@@ -91,28 +92,28 @@ async def create_subprocess_shell(
 
 
 def _check_binary(keywords: dict[str, Any]) -> None:
-    for name in _NEEDS_TEXT:
+    for name in _TEXT_KEYWORDS:
         if keywords.pop(name, None):
             raise SpecError(f"{name}: the streams of asyncio are binary")
     if keywords.pop("bufsize", 0) != 0:
-        raise SpecError("bufsize: the streams of asyncio have a limit instead")
+        raise SpecError("bufsize: the streams of asyncio have `limit` instead")
 
 
 async def _create(
     args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, limit: int, keywords: dict[str, Any]
-) -> Process:
+) -> AsyncProcess:
     loop = asyncio.get_running_loop()
     protocol = SubprocessStreamProtocol(limit=limit, loop=loop)
     transport = await Transport.start(loop, protocol, args, shell, stdin, stdout, stderr, 0, **keywords)
-    return Process(transport, protocol, loop)
+    return AsyncProcess(transport, protocol, loop)
 
 
-class Process(asyncio.subprocess.Process):
-    """`asyncio.subprocess.Process`, of a process in namespaces.
+class AsyncProcess(asyncio.subprocess.Process):
+    """`asyncio.subprocess.Process` for a process in namespaces.
 
     Attributes:
         pid: The PID of the program as the caller sees it.
-        popen: The `nsbox.Popen` it stands for, which knows the rest: ``pid_inside``, ``namespaces``, ``plan``.
+        popen: The `nsbox.Popen` of the same process, with ``pid_inside``, ``namespaces`` and ``plan``.
     """
 
     popen: Popen
@@ -121,30 +122,30 @@ class Process(asyncio.subprocess.Process):
     def __init__(
         self, transport: Transport, protocol: SubprocessStreamProtocol, loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Take over what has been started."""
+        """Represent a process that has been started."""
         super().__init__(transport, protocol, loop)
         self.popen = transport.get_extra_info("subprocess")
 
     async def communicate(self, input: bytes | bytearray | memoryview | None = None) -> tuple[bytes, bytes]:
-        """Send `input`, read all output, and wait for the end. When this is cancelled, everything is killed."""
+        """Send `input`, read all output, and wait until all has ended. Cancelling it kills all processes."""
         try:
             return await super().communicate(input)
         except asyncio.CancelledError:
-            await self._transport.end()
+            await self._transport.kill_and_wait()
             self._transport.close()
             raise
 
     def __repr__(self) -> str:
-        """Say what runs, under which numbers, and where."""
-        return repr(self.popen).replace("nsbox.Popen", "nsbox.start.aio.Process", 1)
+        """Show the program, its PIDs, its namespaces and its state."""
+        return repr(self.popen).replace("nsbox.Popen", "nsbox.start.aio.AsyncProcess", 1)
 
 
 class Transport(BaseSubprocessTransport):
-    """The transport of a process in namespaces, whose end the loop sees by itself."""
+    """The transport of a process in namespaces. The loop itself sees when the process has ended."""
 
     _popen: Popen | None = None
     _starter: asyncio.Task[Any] | None = None
-    _given_up = False
+    _was_killed = False
 
     @classmethod
     async def start(
@@ -157,23 +158,23 @@ class Transport(BaseSubprocessTransport):
                 connected = loop.create_future()
                 await BaseSubprocessTransport._connect_pipes(transport, connected)
                 connected.result()
-                # The protocol is told of it in the next round of the loop.
+                # In its next iteration the loop informs the protocol.
                 await asyncio.sleep(0)
             except BaseException as error:
                 transport.close()
-                # A coroutine that is thrown away may not wait any more.
+                # A coroutine that is being closed must not await.
                 if not isinstance(error, GeneratorExit):
-                    await transport.end()
+                    await transport.kill_and_wait()
                 raise
         return transport
 
     async def _connect_pipes(self, waiter: asyncio.Future[Any] | None) -> None:
-        """Leave it to `start`: asyncio does it in a task, which a loop that cancels all its tasks stops half-way."""
+        """Do nothing, as `start` does it: asyncio uses a task, which could be cancelled before all are connected."""
 
     def _start(
         self, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **keywords: Any
     ) -> None:
-        self._over = self._loop.create_future()
+        self._ended = self._loop.create_future()
         self._popen = self._proc = Popen(
             args, shell=shell, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=bufsize, **keywords
         )
@@ -186,24 +187,24 @@ class Transport(BaseSubprocessTransport):
         if starter.cancelled():
             self.close()
 
-    def ended(self, returncode: int) -> None:
-        """Take note that everything is over."""
+    def process_ended(self, returncode: int) -> None:
+        """Record that all processes have ended."""
         if self._starter is not None:
             self._starter.remove_done_callback(self._starter_done)
         self._process_exited(returncode)
-        self._over.set_result(None)
+        self._ended.set_result(None)
 
-    async def end(self) -> None:
-        """Kill everything, and wait until nothing of it is alive."""
-        self._given_up = True
+    async def kill_and_wait(self) -> None:
+        """Kill all processes, and wait until they have ended."""
+        self._was_killed = True
         if self._popen is not None:
             self._popen.kill()
-            await asyncio.shield(self._over)
+            await asyncio.shield(self._ended)
 
     def close(self) -> None:
-        """Kill everything, and close the pipes."""
-        if self._over.get_loop().is_closed():
-            return  # The end of the watch has done both.
+        """Kill all processes, and close the pipes."""
+        if self._ended.get_loop().is_closed():
+            return  # _Watch.__del__ has done both.
         super().close()
         for fd, stream in _streams(self._popen):
             if self._pipes[fd] is None:
@@ -213,10 +214,10 @@ class Transport(BaseSubprocessTransport):
         """Send a signal through the pidfd.
 
         Raises:
-            ProcessLookupError: when it is over; but not to one whose `communicate` was cancelled, who kills it as he
-                would any other.
+            ProcessLookupError: when the process has ended, except after a cancelled `communicate`: callers may kill the
+                process then, as they would have to with asyncio.
         """
-        if not self._given_up:
+        if not self._was_killed:
             self._check_proc()
             assert self._popen is not None
             self._popen.send_signal(signal)
@@ -226,27 +227,27 @@ class Transport(BaseSubprocessTransport):
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill everything, as `send_signal`."""
+        """Kill all processes, as `send_signal`."""
         self.send_signal(signal.SIGKILL)
 
 
 class _Watch:
-    """What the loop calls when everything is over.
+    """A callback for the loop, called when all processes have ended.
 
-    Nobody else holds it. A loop that is closed before lets go of it, and that ends the process.
+    Only the loop refers to it. When the loop is closed before, it is deleted, and that ends the processes.
     """
 
     _fd = -1
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport, process: Popen) -> None:
         self._loop, self._transport, self._process = loop, transport, process
-        # A descriptor of its own: that of the process is closed as soon as anybody learns how it ended.
+        # A duplicate: the original is closed as soon as the status of the process has been read.
         self._fd = os.dup(process.end_fd)
         loop.add_reader(self._fd, self)
 
     def __call__(self) -> None:
         self._loop.remove_reader(self._fd)
-        self._transport.ended(self._process.wait())
+        self._transport.process_ended(self._process.wait())
 
     def __del__(self) -> None:
         if self._fd >= 0:
@@ -254,7 +255,7 @@ class _Watch:
         if self._process.returncode is None:
             self._process._end()
             for _, stream in _streams(self._process):
-                # What is still to be written has no reader any more.
+                # Buffered output has no reader any more.
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
@@ -263,7 +264,7 @@ _turns = threading.local()
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> asyncio.Lock:
-    """Return the lock that lets a loop start one process in each of its rounds, and do other things in between."""
+    """Return the lock by which a loop starts one process in each iteration, and handles other events in between."""
     known = getattr(_turns, "loop", None)
     if known is None or known() is not loop:
         _turns.loop, _turns.lock = weakref.ref(loop), asyncio.Lock()
@@ -272,7 +273,7 @@ def _turn(loop: asyncio.AbstractEventLoop) -> asyncio.Lock:
 
 
 def _streams(process: Popen | None) -> list[tuple[int, IO[bytes]]]:
-    """Return the ends of the pipes of a process, with the descriptors they have there."""
+    """Return the caller's ends of the pipes, each with the number of the standard stream that it is inside."""
     if process is None:
         return []
     return [(fd, pipe) for fd, pipe in enumerate((process.stdin, process.stdout, process.stderr)) if pipe is not None]

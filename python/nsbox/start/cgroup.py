@@ -1,8 +1,9 @@
-"""Where a cgroup of one's own may be made (cgroups(7)), and why not.
+"""Find a directory in which the caller can make a cgroup (cgroups(7)), or the reason why there is none.
 
-Only what has been set up already is used: a directory of cgroup version 2 that the caller may change, and that hands
-the controllers on to its children. Neither is a controller enabled nor a process moved but the one that is started. A
-directory that holds processes hands nothing on, so the caller's own seldom serves, and one above it does.
+Only what has been set up already is used: a directory of cgroup version 2 in which the caller may write, and whose
+controllers are enabled for its children (cgroup.subtree_control). No controller is enabled, and no process is moved
+except the one that is started. A cgroup with processes in it cannot enable controllers for children, so usually not the
+caller's own cgroup serves, but one above it.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from nsbox.spec.limits import Limits
 __all__ = ["Hierarchy", "make", "settings"]
 
 _PREFIX = "nsbox-"
-_PERIOD = 100_000
+_CPU_PERIOD_MICROSECONDS = 100_000
 
 _counter = itertools.count()
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """The cgroups of this process, as /proc tells.
+    """The cgroups of a process, read from /proc.
 
     Attributes:
-        directory: Its directory in version 2, if it can be seen.
-        top: The uppermost directory that can be seen.
-        first: The controllers that belong to version 1, and where.
+        directory: Its directory in version 2; None if it is not visible here.
+        top: The uppermost directory that is visible.
+        first: The controllers that belong to version 1, each with the cgroup of the process.
     """
 
     directory: str | None
@@ -45,8 +46,8 @@ class Hierarchy:
         """Read them from a directory of /proc.
 
         Args:
-            process: Whose cgroups.
-            viewer: Who sees the directories where they are; by default the same process.
+            process: The process whose cgroups these are, as a directory of /proc.
+            viewer: The process in whose mount namespace the directories are; by default the same process.
 
         Raises:
             UnsupportedError: when there is no proc to read.
@@ -71,27 +72,27 @@ class Hierarchy:
         """Return the directory in which a cgroup with these controllers can be made.
 
         Raises:
-            UnsupportedError: when there is none; it says what was found.
+            UnsupportedError: when there is none, with the reason for each directory.
         """
         found = []
         for directory in self._upwards():
             if not _writable(directory):
-                found.append(f"{directory} may not be changed by this user")
+                found.append(f"{directory} is not writable for this user")
                 continue
             missing = needed - _words(f"{directory}/cgroup.subtree_control")
             if not missing:
                 return directory
             unknown = missing - _words(f"{directory}/cgroup.controllers")
-            verb = "does not have" if unknown else "does not hand on"
-            found.append(f"{directory} {verb} {', '.join(sorted(unknown or missing))}")
+            names = ", ".join(sorted(unknown or missing))
+            found.append(f"{directory} does not {f'have {names}' if unknown else f'enable {names} for its children'}")
         if self.directory is None:
-            found.append("no cgroup of version 2 can be seen")
+            found.append("no cgroup of version 2 is visible")
         if old := sorted(needed & self.first.keys()):
-            found.append(f"{', '.join(old)} {'is' if len(old) == 1 else 'are'} with version 1 on this machine")
+            found.append(f"{', '.join(old)} {'belongs' if len(old) == 1 else 'belong'} to version 1 on this machine")
         wish = f"no cgroup for {', '.join(sorted(needed))}" if needed else "no cgroup"
         raise UnsupportedError(
-            f"limits: {wish} can be made: {'; '.join(found)}. A program that is started by systemd-run --user --scope "
-            "-p Delegate=yes can; a container needs a writable cgroup of its own"
+            f"limits: {wish} can be made: {'; '.join(found)}. Start the program by systemd-run --user --scope "
+            "-p Delegate=yes; a container needs a writable cgroup of its own"
         )
 
     def _upwards(self) -> Iterator[str]:
@@ -102,22 +103,23 @@ class Hierarchy:
 
 
 def settings(limits: Limits) -> list[tuple[str, str, bool]]:
-    """Return the files of a cgroup for these limits, what goes into them, and whether they may be missing."""
+    """Return the files of a cgroup for these limits: name, content, and whether the file may be missing."""
     found = []
     if limits.memory is not None:
         found += [("memory.max", str(limits.memory), False), ("memory.swap.max", "0", True)]
     if limits.pids is not None:
         found.append(("pids.max", str(limits.pids), False))
     if limits.cpu is not None:
-        found.append(("cpu.max", f"{round(limits.cpu * _PERIOD)} {_PERIOD}", False))
+        period = _CPU_PERIOD_MICROSECONDS
+        found.append(("cpu.max", f"{round(limits.cpu * period)} {period}", False))
     return found
 
 
 def make(limits: Limits) -> _core.Cgroup:
-    """Make a cgroup with these limits. It is removed when what is started in it has ended, or when it is forgotten.
+    """Make a cgroup with these limits. It is removed when all processes in it have ended, or with the returned object.
 
     Raises:
-        UnsupportedError: when there is no place for it.
+        UnsupportedError: when there is no directory in which it can be made.
         SpawnError: when it cannot be made there.
     """
     found = settings(limits)
@@ -130,7 +132,7 @@ def make(limits: Limits) -> _core.Cgroup:
 
 
 def _maker() -> str:
-    """Return what tells this process from all others, those that have its number later included (proc_pid_stat(5))."""
+    """Return a text that identifies this process for ever: PID namespace, PID and start time (proc_pid_stat(5))."""
     number = os.readlink("/proc/self")
     return f"{os.stat('/proc/self/ns/pid').st_ino}-{number}-{_start_time(number)}"
 
@@ -144,9 +146,9 @@ def _start_time(number: str) -> str:
 
 
 def _sweep(place: str, ours: str) -> None:
-    """Remove what was left by those who were killed when their nsbox-init was, too. Only what is empty can be.
+    """Remove the empty cgroups of callers that were killed together with their nsbox-init.
 
-    Of makers in other PID namespaces it cannot be told here whether they are alive.
+    Cgroups of callers in other PID namespaces stay: whether those are alive is unknown here.
     """
     namespace = ours.partition("-")[0]
     for name in os.listdir(place):
@@ -157,7 +159,7 @@ def _sweep(place: str, ours: str) -> None:
 
 
 def _writable(directory: str) -> bool:
-    """Whether a directory can be made there, and a process moved from there (cgroups(7), Delegation)."""
+    """Return whether a directory can be made there, and a process moved from there (cgroups(7), Delegation)."""
     return all(os.access(path, os.W_OK, effective_ids=True) for path in (directory, f"{directory}/cgroup.procs"))
 
 

@@ -22,20 +22,20 @@ def enter(
     preserve_credentials: bool = False,
     **keywords: Any,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run a program in namespaces of a process and return when nothing of it is alive (setns(2)).
+    """Run a program in the namespaces of a process and return when all processes of the program have ended (setns(2)).
 
     ``nsbox.enter(4711, "ipc net", ["ip", "address"])`` is ``nsenter --target 4711 --ipc --net ip address`` with the
-    result, the exceptions and the lifetime rules of `run`. The form that does not wait is
+    result, the exceptions and the lifetime rules of `run`. To start the program without waiting, use
     ``nsbox.Popen(args, unshare="", join=nsbox.Join(target, kinds))``.
 
     Args:
-        target: Whose namespaces; see `Join`.
+        target: The process that is in the namespaces; see `Join`.
         kinds: Which of them, as for `unshare`; None for all in which the target differs from the caller.
         *args: As for `subprocess.run`.
-        root: Whether the target's root directory becomes the root, or the directory that does.
-        wd: Whether the target's working directory becomes the working directory, or the directory that does.
-        preserve_credentials: Whether the ids are left alone when a user namespace is joined.
-        **keywords: As for `run`. New namespaces, with `unshare`, are made inside of those that are joined.
+        root: The directory that becomes the root directory; True for that of the target.
+        wd: The directory that becomes the working directory; True for that of the target.
+        preserve_credentials: Whether the ids stay as they are when a user namespace is joined.
+        **keywords: As for `run`. New namespaces (`unshare`) are made inside those that are joined.
 
     Raises:
         SpecError: for arguments that make no sense.

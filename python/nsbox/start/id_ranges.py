@@ -1,4 +1,4 @@
-"""What the words for id ranges stand for, looked up when something is started."""
+"""The id ranges that ``"auto"``, ``"all"`` and ``"subids"`` stand for, looked up when a process is started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from nsbox.spec.spec import Spec
 
 __all__ = ["resolve", "resolved_ranges"]
 
-# What is granted to whom (subuid(5), subgid(5)), and what this process itself can name (user_namespaces(7)).
+# The ranges that are granted to each user (subuid(5), subgid(5)), and those that are mapped in the user namespace of
+# this process (user_namespaces(7)).
 _GRANTS = {"map_users": "/etc/subuid", "map_groups": "/etc/subgid"}
 _OWN_MAPS = {"map_users": "/proc/self/uid_map", "map_groups": "/proc/self/gid_map"}
 
@@ -24,8 +25,8 @@ def resolve(spec: Spec, *, nested: bool = False) -> Spec:
     """Return the spec with ranges in place of the words that unshare(1) has for them.
 
     Args:
-        spec: What was asked for.
-        nested: Whether it is for a box in a box, whose ids outside are those of the other box.
+        spec: The namespaces as the caller asked for them.
+        nested: Whether it is for a box in a box: its outer ids are those inside the other box.
 
     Raises:
         SpecError: for a word in a nested box.
@@ -42,7 +43,7 @@ def resolve(spec: Spec, *, nested: bool = False) -> Spec:
 
 
 def resolved_ranges(option: str, wanted: Iterable[IdRange | str]) -> tuple[IdRange, ...]:
-    """Return ranges, with those of the caller in place of words.
+    """Return the ranges, with the ranges that a word stands for in place of the word.
 
     Args:
         option: ``"map_users"`` or ``"map_groups"``.
@@ -71,12 +72,16 @@ def _granted(option: str, word: str) -> tuple[IdRange, ...]:
         with open(file, errors="surrogateescape") as grants:
             lines = grants.read().splitlines()
     except OSError as error:
-        raise UnsupportedError(f"{option}: {word!r} is what {file} grants: {error.strerror}; {_advice(name)}") from None
+        raise UnsupportedError(
+            f"{option}: {word!r} stands for the ids in {file}, which cannot be read: {error.strerror}; {_advice(name)}"
+        ) from None
     for line in lines:
         match line.split(":"):
             case [owner, first, count] if owner in (name, str(uid)) and first.isdigit() and count.isdigit():
                 return ((0 if word == "auto" else int(first), int(first), int(count)),)
-    raise UnsupportedError(f"{option}: {word!r} is what {file} grants, and it has no line for {name}; {_advice(name)}")
+    raise UnsupportedError(
+        f"{option}: {word!r} stands for the ids in {file}, which has no line for {name}; {_advice(name)}"
+    )
 
 
 def _advice(name: str) -> str:

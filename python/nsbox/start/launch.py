@@ -1,17 +1,23 @@
-"""What is run in the namespaces, and the one place where anything is started."""
+"""The program that is started in the namespaces, and the one way in which anything is started.
+
+    resolve -> join -> cgroup -> compile -> spawn
+
+`start`, `run_and_wait` and `plan_for` share the first three steps (`_prepared`) and differ in where they stop.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from nsbox import _core
 from nsbox._core import Launch
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.limits import Limits
 from nsbox.spec.spec import Spec
-from nsbox.start import id_ranges as idmap
+from nsbox.start import cgroup, id_ranges
 
 if TYPE_CHECKING:
     from nsbox.namespaces.opened import Opened
@@ -20,30 +26,44 @@ __all__ = [
     "Argument",
     "Environment",
     "Launch",
-    "bare",
+    "ProgramOptions",
     "candidates",
     "cgroup_for",
+    "descriptor_numbers",
     "environment",
-    "finish",
-    "inheritable",
-    "numbers",
+    "inheritable_fds",
+    "launch_of",
     "plan_for",
+    "run_and_wait",
     "start",
-    "subprocess_says",
+    "subprocess_errors",
 ]
 
 Argument: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
-T = TypeVar("T")
 Environment: TypeAlias = "Mapping[str, str] | Mapping[bytes, bytes] | Mapping[str, Argument]"
 
 
+class ProgramOptions(TypedDict, total=False):
+    """The keywords of `nsbox.fork_exec` that concern the program; `nsbox.Box.fork_exec` takes no others."""
+
+    executable: Argument | None
+    env: Environment | None
+    cwd: Argument | None
+    stdin: int
+    stdout: int
+    stderr: int
+    pass_fds: Sequence[int]
+    start_new_session: bool
+    controlling_terminal: bool
+
+
 def candidates(program: Argument, env: Environment | None) -> tuple[bytes, ...]:
-    """Return the paths to try for a program: itself if it has a slash, else one for each directory in PATH."""
+    """Return the paths to try for a program: the path itself if it has a slash, else one for each directory in PATH."""
     name = os.fsencode(program)
     if b"/" in name:
         return (name,)
     if env is None:
-        # As os.get_exec_path, which silences warnings meanwhile: for all threads, and for most of the time this takes.
+        # os.get_exec_path is not used here: most of its time goes into silencing warnings, for all threads.
         directories = os.environb.get(b"PATH", os.defpath.encode()).split(b":")
     else:
         directories = [os.fsencode(one) for one in os.get_exec_path(cast("Mapping[str, str]", env))]  # takes bytes too
@@ -64,7 +84,7 @@ def environment(env: Environment | None) -> tuple[bytes, ...] | None:
     return tuple(name + b"=" + value for name, value in pairs)
 
 
-def bare(
+def launch_of(
     argv: Sequence[Argument],
     *,
     executable: Argument | None = None,
@@ -91,7 +111,7 @@ def bare(
         env=environment(env),
         cwd=None if cwd is None else os.fsencode(cwd),
         stdio=(stdin, stdout, stderr),
-        pass_fds=numbers(pass_fds),
+        pass_fds=descriptor_numbers(pass_fds),
         start_new_session=start_new_session,
         controlling_terminal=controlling_terminal,
     )
@@ -99,7 +119,7 @@ def bare(
 
 
 def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
-    """Make the plan, carry it out, and return when the payload runs.
+    """Start a program, and return when it runs.
 
     Args:
         spec: The namespaces.
@@ -108,88 +128,87 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         cwd: The working directory as the caller named it, for errors.
 
     Raises:
-        OSError: as `subprocess` raises it for a program that cannot be executed and a directory that is not there.
+        OSError: as `subprocess` raises it for a program that cannot be executed, or a directory that does not exist.
         SpawnError: when any other step failed.
-        UnsupportedError: when this kernel lacks something.
+        UnsupportedError: when this kernel lacks a feature.
     """
-    try:
-        return _carry_out(_spawn, spec, launch)
-    except SpawnError as error:
-        raise subprocess_says(error, program, cwd) from None
+    with subprocess_errors(program, cwd), _prepared(spec) as (resolved, cgroup, joined):
+        return _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined))
 
 
-def finish(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
-    """Do the same, but return when everything is over, for when there is nothing to do in between.
+def run_and_wait(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
+    """Start a program, and return when it and all its descendants have ended.
+
+    The core does both in one call, which is faster than `start` and a wait.
 
     Raises:
         As `start`.
     """
-    try:
-        return _carry_out(_core.run, spec, launch)
-    except SpawnError as error:
-        raise subprocess_says(error, program, None) from None
-
-
-def _spawn(spec: Spec, launch: Launch, cgroup: _core.Cgroup | None, join: Opened | None) -> _core.Child:
-    return _core.spawn(_core.compile(spec, launch, _core.facts(), cgroup, join))
-
-
-def _carry_out(how: Callable[[Spec, Launch, _core.Cgroup | None, Opened | None], T], spec: Spec, launch: Launch) -> T:
-    if spec.join is None:
-        return how(idmap.resolve(spec), launch, cgroup_for(spec), None)
-    # Not for everybody: it brings what hands descriptors to other processes.
-    from nsbox.namespaces.opened import opened  # noqa: PLC0415
-
-    with opened(spec.join) as joined:
-        return how(idmap.resolve(spec), launch, cgroup_for(spec), joined)
+    with subprocess_errors(program), _prepared(spec) as (resolved, cgroup, joined):
+        return _core.run(resolved, launch, cgroup, joined)
 
 
 def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
-    """Return the plan that would be carried out, to be looked at. Nothing is made: a cgroup is only called CGROUP.
+    """Return the plan that `start` would carry out. Nothing is made; the directory of a cgroup is shown as CGROUP.
 
     Raises:
         SpecError: for what cannot be expressed.
         SpawnError: when something that is joined cannot be opened.
-        UnsupportedError: when this kernel lacks something, or no ids are granted.
+        UnsupportedError: when this kernel lacks a feature, or no ids are granted.
     """
+    with _prepared(spec, only_planned=True) as (resolved, cgroup, joined):
+        return _core.compile(resolved, launch, _core.facts(), cgroup, joined)
+
+
+@contextlib.contextmanager
+def _prepared(spec: Spec, *, only_planned: bool = False) -> Iterator[tuple[Spec, _core.Cgroup | None, Opened | None]]:
+    """Give what a plan is compiled from: the spec with its id ranges, a cgroup, and what is joined, open meanwhile."""
+    with _opened(spec) as joined:
+        yield id_ranges.resolve(spec), cgroup_for(spec, only_planned=only_planned), joined
+
+
+def _opened(spec: Spec) -> contextlib.AbstractContextManager[Opened | None]:
+    if spec.join is None:
+        return contextlib.nullcontext()
+    # Imported only for a join: it imports multiprocessing.
     from nsbox.namespaces.opened import opened  # noqa: PLC0415
 
-    with opened(spec.join or ()) as joined:
-        cgroup = cgroup_for(spec, only_planned=True)
-        return _core.compile(idmap.resolve(spec), launch, _core.facts(), cgroup, joined)
+    return opened(spec.join)
 
 
 def cgroup_for(spec: Spec, *, only_planned: bool = False) -> _core.Cgroup | None:
-    """Make the cgroup for what is to be started, if it shall have one.
+    """Make the cgroup for a process or box, if the spec has limits that need one.
 
     Args:
         spec: What is to be started.
-        only_planned: Whether it is not made.
+        only_planned: Whether the cgroup is only described, and not made.
 
     Raises:
-        UnsupportedError: when there is no place for it.
+        UnsupportedError: when no cgroup can be made on this machine.
         SpawnError: when it cannot be made.
     """
     if spec.limits is None:
         return None
-    from nsbox.start import cgroup  # noqa: PLC0415 - few need it
-
     limits = cast("Limits", spec.limits)
     return _core.Cgroup("CGROUP", cgroup.settings(limits)) if only_planned else cgroup.make(limits)
 
 
-def subprocess_says(error: SpawnError, program: Argument, cwd: Argument | None) -> OSError:
-    """Return the exception that `subprocess` raises for the same failure, if it has one, or the error itself."""
-    if error.actor == "payload" and error.step in ("exec", "chdir"):
-        return OSError(error.errno, error.strerror, program if error.step == "exec" else cwd)
-    return error
+@contextlib.contextmanager
+def subprocess_errors(program: Argument, cwd: Argument | None = None) -> Iterator[None]:
+    """Replace a SpawnError by the exception that `subprocess` raises for the same failure, if there is one."""
+    try:
+        yield
+    except SpawnError as error:
+        if error.actor == "payload" and error.step in ("exec", "chdir"):
+            raise OSError(error.errno, error.strerror, program if error.step == "exec" else cwd) from None
+        raise
 
 
-def numbers(pass_fds: Iterable[Any]) -> tuple[int, ...]:
-    """Return the numbers of descriptors that are passed on, each once and in their order.
+def descriptor_numbers(pass_fds: Iterable[Any]) -> tuple[int, ...]:
+    """Return the numbers of the descriptors to pass on, sorted and each once.
 
     Raises:
-        SpecError: for what cannot be one, as `subprocess` raises ValueError.
+        SpecError: for a number that no descriptor can have, as `subprocess` raises ValueError.
     """
     found = sorted(set(map(int, pass_fds)))
     for number in found:
@@ -198,6 +217,6 @@ def numbers(pass_fds: Iterable[Any]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def inheritable(fds: Iterable[int]) -> tuple[int, ...]:
-    """Return those of `fds` that a program started without closing descriptors would inherit."""
+def inheritable_fds(fds: Iterable[int]) -> tuple[int, ...]:
+    """Return those of `fds`, standard streams aside, that a program inherits if no descriptors are closed."""
     return tuple(fd for fd in fds if fd > 2 and os.get_inheritable(fd))

@@ -1,4 +1,4 @@
-"""`subprocess.Popen`, in namespaces: `Popen`."""
+"""`subprocess.Popen` in namespaces: `Popen`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from nsbox import _core
@@ -16,34 +17,34 @@ from nsbox.errors import SpecError
 from nsbox.spec.kinds import namespace_names
 from nsbox.spec.spec import Options, Spec, spec_of
 from nsbox.start import stdlib_hooks
-from nsbox.start.launch import Argument, Launch, candidates, environment, inheritable, numbers, start
+from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
 
 __all__ = ["OPTIONS", "Popen"]
 
 OPTIONS = frozenset({"unshare", *Options.__annotations__})
-"""The keywords that are about the namespaces; all others are those of `subprocess.Popen`."""
+"""The keywords that concern the namespaces; all others are those of `subprocess.Popen`."""
 
 stdlib_hooks.check(subprocess.Popen, stdlib_hooks.SUBPROCESS)
 
 _NO_PREEXEC_FN = (
-    "preexec_fn: there is no Python between the clone and the exec, where the new process shares this one's memory. "
-    "What it is used for has an argument of its own: start_new_session, process_group, user, group, extra_groups, "
-    "umask, cwd, restore_signals, pass_fds; for anything else start a program that does it and then execs"
+    "preexec_fn: no Python code can run between the clone and the exec, where the new process shares this one's "
+    "memory. Use the argument for the purpose: start_new_session, process_group, user, group, extra_groups, umask, "
+    "cwd, restore_signals, pass_fds; for anything else start a program that does it and then execs"
 )
 _NO_PROCESS_GROUP = (
-    "process_group: a group of the caller has no number in a new PID namespace (setpgid(2)); 0 makes a new one"
+    "process_group: a group of the caller has no number in a new PID namespace (setpgid(2)). 0 makes a new group"
 )
 
 
 class Popen(subprocess.Popen[Any]):
     """`subprocess.Popen` with namespaces: the same arguments, methods and exceptions, plus the options of `Spec`.
 
-    ``wait()`` and ``communicate()`` return when everything is over: with a new PID namespace, when no process of it is
-    alive. ``kill()`` ends all of it at once. When the calling process dies, however it dies, so does all of it.
+    With a new PID namespace ``wait()`` and ``communicate()`` return when all of its processes have ended, and
+    ``kill()`` ends all of them at once. They also end when the calling process ends, in whatever way.
 
-    Signals go to the program alone, through its pidfd. With ``init=False`` and a new PID namespace the program is PID 1
-    and ignores every signal it has no handler for, except SIGKILL and SIGSTOP (pid_namespaces(7)): ``terminate()``
-    then does nothing to a program that is not made for it.
+    Signals are sent to the program alone, through its pidfd. With ``init=False`` and a new PID namespace the program is
+    PID 1. It then ignores every signal for which it has no handler, except SIGKILL and SIGSTOP (pid_namespaces(7)), so
+    ``terminate()`` has no effect on most programs.
 
     ``preexec_fn`` is refused, and so is the number of a ``process_group`` in a new PID namespace.
 
@@ -51,10 +52,10 @@ class Popen(subprocess.Popen[Any]):
         pid: The PID of the program as the caller sees it.
         pid_inside: Its PID in its own PID namespace.
         init_pid: The PID of nsbox-init, its parent.
-        spec: What was asked for.
+        spec: The namespaces as the caller asked for them.
         plan: The steps by which it was started.
         namespaces: The names of its new namespaces.
-        rusage: What it and its reaped children used (getrusage(2)), once it has ended.
+        rusage: The resources that it and its reaped children used (getrusage(2)); None before it has ended.
     """
 
     pid_inside: int
@@ -91,7 +92,7 @@ class Popen(subprocess.Popen[Any]):
 
     @property
     def end_fd(self) -> int:
-        """A descriptor for poll(2) and the like, readable when everything is over; it belongs to this object."""
+        """A descriptor for poll(2) and the like. It is readable when all has ended, and belongs to this object."""
         return self._child.end_fd
 
     @property
@@ -100,8 +101,8 @@ class Popen(subprocess.Popen[Any]):
             raise SpecError("nothing has been started")
         return self._nsbox_child
 
-    # The private methods of subprocess.Popen that decide how a process is started and waited for, see `_hooks`. Their
-    # arguments are subprocess's own business, and so are the types.
+    # The private methods of subprocess.Popen that start a process and wait for it; see stdlib_hooks.py. Their arguments
+    # are those of CPython, which gives no types.
 
     def _execute_child(  # type: ignore[no-untyped-def]
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
@@ -124,16 +125,16 @@ class Popen(subprocess.Popen[Any]):
         if executable is None:
             executable = args[0]
         sys.audit("subprocess.Popen", executable, args, cwd, env)
-        stdio = (p2cread, c2pwrite, errwrite)
-        if min(stdio) < -1:
+        if min(p2cread, c2pwrite, errwrite) < -1:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        stdio, passed = self._descriptors((p2cread, c2pwrite, errwrite), pass_fds if close_fds else None)
         launch = Launch(
             paths=candidates(executable, env),
             argv=tuple(map(os.fsencode, args)),
             env=environment(env),
             cwd=None if cwd is None else os.fsencode(cwd),
             stdio=stdio,
-            pass_fds=numbers(pass_fds) if close_fds else inheritable(stdio),
+            pass_fds=passed,
             close_fds=bool(close_fds),
             restore_signals=operator.index(restore_signals) != 0,
             start_new_session=operator.index(start_new_session) != 0,
@@ -150,36 +151,47 @@ class Popen(subprocess.Popen[Any]):
             self._child_created = True
             self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
         except BaseException:
-            # A handler of a signal has raised; nobody has this object yet, so nobody else could end it.
+            # A signal handler has raised. The caller does not have this object yet, and could not end the process.
             self._end()
             raise
 
+    # What a subclass that starts processes in another way replaces.
+
+    def _descriptors(
+        self, stdio: tuple[int, int, int], pass_fds: Iterable[Any] | None
+    ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+        """Return the sources of the standard streams, and the other descriptors to pass on; for None all inheritable.
+
+        Of the latter only those that are a standard stream as well need to be named: the exec keeps the others.
+        """
+        return stdio, inheritable_fds(stdio) if pass_fds is None else descriptor_numbers(pass_fds)
+
     def _start(self, launch: Launch, program: Argument, cwd: Argument | None) -> _core.Child:
-        """Start what has been made ready. A subclass that starts differently replaces this and nothing else."""
         return start(self.spec, launch, program=program, cwd=cwd)
 
     def _end(self) -> None:
-        """Kill what still runs, and wait for its end; but in a child of os.fork it is somebody else's."""
+        """Kill what still runs and wait until it has ended, except in a child of os.fork, where this is a copy."""
         child = self._nsbox_child
         if child is not None and self.returncode is None and child.is_own:
             child.kill()
-            self._learn(child.wait())
+            self._record(child.wait())
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
             try:
-                self._learn(self._child.wait(0))
+                self._record(self._child.wait(0))
             except ChildProcessError:
-                # In a child of os.fork. As in subprocess, __del__ passes what to take for the return code then.
+                # In a child of os.fork. As in subprocess, __del__ passes the return code to use in that case.
                 self.returncode = _deadstate
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
-        if self.returncode is None and not self._learn(self._child.wait(timeout)):
+        if self.returncode is None and not self._record(self._child.wait(timeout)):
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return self.returncode
 
-    def _learn(self, end: _core.Exit | None) -> bool:
+    def _record(self, end: _core.Exit | None) -> bool:
+        """Keep how the process ended, and return whether it has."""
         if end is None:
             return False
         if end.rusage is not None:
@@ -189,7 +201,7 @@ class Popen(subprocess.Popen[Any]):
         return True
 
     def send_signal(self, sig: int) -> None:
-        """Send a signal to the program through its pidfd; SIGKILL ends everything (pidfd_send_signal(2))."""
+        """Send a signal to the program through its pidfd (pidfd_send_signal(2)). SIGKILL ends all of its processes."""
         self.poll()
         if self.returncode is not None:
             return
@@ -199,7 +211,7 @@ class Popen(subprocess.Popen[Any]):
             self._child.send_signal(sig)
 
     def __repr__(self) -> str:
-        """Say what runs, under which numbers, and where."""
+        """Show the program, its PIDs, its namespaces and its state."""
         if self._nsbox_child is None:
             return super().__repr__()
         args = repr(list(self.args) if not isinstance(self.args, str | bytes | os.PathLike) else self.args)
@@ -209,14 +221,14 @@ class Popen(subprocess.Popen[Any]):
         if self.returncode is not None:
             state = f"ended with {self.returncode}"
         elif self.pid_inside == 1:
-            state = "running, as PID 1 deaf to all signals it has no handler for but SIGKILL and SIGSTOP"
+            state = "running as PID 1, which ignores signals without a handler, except SIGKILL and SIGSTOP"
         else:
             state = "running"
         return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}>"
 
 
 def _kernel_id(argument: str, value: int, error: type[Exception] = OverflowError) -> int:
-    """Check that a number fits the kernel's ids, whose last value means "none". `subprocess` raises these classes."""
+    """Check that a number is a user or group id: the last value means "none". `subprocess` raises the same classes."""
     if not 0 <= value < 2**32 - 1:
         raise error(f"{argument}: {value} is no user or group id")
     return value

@@ -1,6 +1,6 @@
-"""The functions of `subprocess` that wait for the end, in namespaces: `run`, `call`, `check_output` and the others.
+"""The functions of `subprocess` that wait for a process, in namespaces: `run`, `call`, `check_output` and the others.
 
-The names of `subprocess` that are about no process are here as well, as they are: changing the import is enough.
+The constants and exceptions of `subprocess` are here too, unchanged, so a program needs to change its import only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, Unpack
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, spec_of
-from nsbox.start.launch import Launch, candidates, finish
+from nsbox.start.launch import Launch, candidates, run_and_wait
 from nsbox.start.popen import OPTIONS, Popen
 
 __all__ = [
@@ -52,13 +52,13 @@ def run(
     check: bool = False,
     **keywords: Any,
 ) -> CompletedProcess[Any]:
-    """Run a program in new namespaces and return when nothing of it is alive: `subprocess.run` with namespaces.
+    """Run a program in new namespaces and return when all its processes have ended: `subprocess.run` with namespaces.
 
     Args:
         *args: As for `subprocess.run`.
         input: Bytes or text for its standard input.
         capture_output: Whether standard output and error are captured.
-        timeout: Seconds after which everything is killed.
+        timeout: Seconds after which all its processes are killed.
         check: Whether a return code other than 0 is an error.
         **keywords: As for `subprocess.run`, and the options of `Spec`.
 
@@ -86,7 +86,7 @@ def complete(
     check: bool = False,
     **keywords: Any,
 ) -> CompletedProcess[Any]:
-    """Do what `run` does by a `Popen` of this kind, all other arguments being its own."""
+    """Do what `run` does, by a `Popen` of this kind, which takes all other arguments."""
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input: cannot be combined with stdin")
@@ -104,9 +104,9 @@ def complete(
 
 @contextlib.contextmanager
 def ended(kind: type[Popen], *args: Any, **keywords: Any) -> Iterator[Popen]:
-    """Start a process; when the block is left, everything is over, and when an exception leaves it, everything killed.
+    """Start a process. Leaving the block waits until all has ended, and kills all first if an exception leaves it.
 
-    The object exists before anything is started: wherever a handler of a signal raises, what has been started is ended.
+    The object exists before anything is started, so that the process is ended wherever a signal handler raises.
     """
     process = kind.__new__(kind)
     try:
@@ -126,11 +126,11 @@ def call(*args: Any, timeout: float | None = None, **keywords: Any) -> int:
 
     Args:
         *args: As for `Popen`.
-        timeout: Seconds after which everything is killed.
-        **keywords: As for `Popen`. What a pipe delivers is not read: do not use one.
+        timeout: Seconds after which all its processes are killed.
+        **keywords: As for `Popen`. Do not use pipes: they are not read.
 
     Raises:
-        subprocess.TimeoutExpired: when that has passed.
+        subprocess.TimeoutExpired: when `timeout` has passed.
         SpecError: for arguments that make no sense.
         OSError: as `subprocess.call`.
         SpawnError: when setting up the namespaces failed.
@@ -144,7 +144,7 @@ def check_call(*args: Any, timeout: float | None = None, **keywords: Any) -> int
 
     Args:
         *args: As for `run`.
-        timeout: Seconds after which everything is killed.
+        timeout: Seconds after which all its processes are killed.
         **keywords: As for `call`.
 
     Raises:
@@ -162,8 +162,8 @@ def check_output(*args: Any, timeout: float | None = None, **keywords: Any) -> A
 
     Args:
         *args: As for `run`.
-        timeout: Seconds after which everything is killed.
-        **keywords: As for `run`, but for `stdout` and `check`. ``input=None`` is empty input.
+        timeout: Seconds after which all its processes are killed.
+        **keywords: As for `run`, except `stdout` and `check`. ``input=None`` is empty input.
 
     Raises:
         subprocess.CalledProcessError: for a return code other than 0, with the output.
@@ -186,8 +186,8 @@ def getstatusoutput(
 
     Args:
         cmd: The command.
-        encoding: The encoding of its output; the locale's by default.
-        errors: How what cannot be decoded is treated.
+        encoding: The encoding of its output; by default that of the locale.
+        errors: What to do with bytes that cannot be decoded, as for `bytes.decode`.
         **options: The options of `Spec`.
 
     Returns:
@@ -203,14 +203,14 @@ def getstatusoutput(
 
 
 def getoutput(cmd: str | bytes, *, encoding: str | None = None, errors: str | None = None, **options: Any) -> str:
-    """Return the second part of what `getstatusoutput` returns for the same arguments."""
+    """Return the output alone, the second item of what `getstatusoutput` returns for the same arguments."""
     return getstatusoutput(cmd, encoding=encoding, errors=errors, **options)[1]
 
 
 def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
-    """Run a program that needs nothing from us while it runs: what `Popen` does for it is then half of the work."""
+    """Run a program without pipes or a timeout. A `Popen` would take twice the time in Python."""
     argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
     program = argv[0]
     sys.audit("subprocess.Popen", program, argv, None, None)
     launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
-    return finish(spec_of(unshare, options), launch, program=program).returncode
+    return run_and_wait(spec_of(unshare, options), launch, program=program).returncode

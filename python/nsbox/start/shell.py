@@ -1,9 +1,9 @@
-"""An interactive shell in new namespaces, driven from Python: `Shell`.
+"""An interactive shell in new namespaces, controlled from Python: `Shell`.
 
-The shell sits on a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. What it
-prints is framed without looking at prompts: after each command its builtin echo prints a mark with ``$?`` and ``$$``
-(`shell_marks.py`). The mark appears when the command has ended, and says with which status and which shell printed it,
-so nested shells need nothing more.
+The shell has a terminal of its own and *is* PID 1 of a new PID namespace, as after ``unshare -mipf``. The output of a
+command is found without prompts: after each command the shell's echo prints a mark with ``$?`` and ``$$``
+(`shell_marks.py`). The mark is printed when the command has ended, with its status and the PID of the shell, so nested
+shells work too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Any, Self, Unpack
 
 from nsbox import _core
@@ -40,32 +40,36 @@ __all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 
 POSIX_SHELLS = ("bash", "dash", "sh", "ash", "ksh", "mksh", "zsh")
 _PLAIN = {"bash": ("--norc", "--noprofile", "--noediting", "+H", "-i"), "zsh": ("-f", "+Z", "-i")}
-_LONGEST_LINE = 4095  # what a terminal in canonical mode takes (termios(3))
-_INTERRUPT_GRACES = (0.3, 0.7, 1.0)
-_HANDOVER = 0.1
-"""Seconds in which a shell that has just read a command has started it."""
-_EXIT_GRACE = 5.0
-_TIOCGPTPEER = 0x5441  # open the other side (ioctl_tty(2))
-_LAST_WORDS = 0.05
-"""Seconds in which what a shell wrote before its end comes out of its terminal."""
+_MAX_LINE_BYTES = 4095
+"""The longest line that a terminal in canonical mode accepts (termios(3))."""
+_INTERRUPT_SECONDS = (0.3, 0.7, 1.0)
+"""How long to wait for the shell after each Ctrl-C; before the last one the foreground job is killed."""
+_JOB_START_SECONDS = 0.1
+"""A shell that has read a command starts it within this time."""
+_EXIT_SECONDS = 5.0
+_TIOCGPTPEER = 0x5441
+"""Opens the other side of the terminal (ioctl_tty(2))."""
+_DRAIN_SECONDS = 0.05
+"""After a shell has ended, the last of its output arrives within this time."""
 
 ENOMEM_EXPLAINED = (
-    "Not memory: the new PID namespace has lost its PID 1. Without a fork the shell itself stayed in the old PID "
-    "namespace; its first child became PID 1 of the new one, ended, and took the namespace with it. The kernel starts "
-    "nothing more there and says ENOMEM (pid_namespaces(7)). Fork after unsharing (unshare -f, fork=True)."
+    "The reason is not a lack of memory: the new PID namespace has lost its PID 1. Without a fork the shell itself "
+    "stayed in the old PID namespace. Its first child became PID 1 of the new one, and ended. The kernel starts no "
+    "more processes in a namespace without PID 1; the error is ENOMEM (pid_namespaces(7)). Fork after unsharing "
+    "(unshare -f, fork=True)."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ShellResult:
-    """What a command did.
+    """The result of a command.
 
     Attributes:
         command: The command as given.
-        stdout: What it wrote to the terminal, standard output and error together.
-        returncode: ``$?`` after it; if it ended the shell, the shell's own status.
-        pid: ``$$`` of the shell that answered; None if the shell has ended.
-        explanation: What a message by the kernel or the shell means, where it is known to mislead.
+        stdout: Its output on the terminal, standard output and error together.
+        returncode: ``$?`` after it; if it ended the shell, the exit status of the shell.
+        pid: ``$$`` of the shell that ran it; None if the shell has ended.
+        explanation: The meaning of a message in the output that is known to mislead; None if there is none.
     """
 
     command: str
@@ -75,7 +79,7 @@ class ShellResult:
     explanation: str | None = None
 
     def __str__(self) -> str:
-        """Return what the command wrote."""
+        """Return the output of the command."""
         return self.stdout
 
 
@@ -86,11 +90,12 @@ class Shell:
     ...     shell.run("echo $$").stdout
     '1\n'
 
-    Leaving the ``with`` block, or the end of the calling process, ends the shell and everything it started.
+    The shell and all processes that it started are ended when the ``with`` block is left, and when the calling process
+    ends.
 
     Attributes:
         program: The shell.
-        timeout: Seconds a command may take unless `run` says otherwise; None for any time.
+        timeout: Seconds that a command may take, unless `run` is given a timeout; None for no limit.
         returncode: The shell's exit status; None while it runs.
     """
 
@@ -105,18 +110,18 @@ class Shell:
         timeout: float | None = 60,
         **options: Unpack[Options],
     ) -> None:
-        """Start the shell and wait until it answers.
+        """Start the shell and wait until it is ready for a command.
 
         Args:
             unshare: The new namespaces; see `nsbox.Spec`.
             shell: The program; by default ``$SHELL`` if it is a POSIX shell, else bash or sh. Its start-up files are
                 not read.
             cwd: Its working directory.
-            env: Its environment; the caller's own by default. SHELL is added where it is missing.
+            env: Its environment; by default that of the caller. SHELL is added if it is missing.
             columns: The width of its terminal in characters.
-            timeout: Seconds a command may take, unless `run` says otherwise; None for any time.
+            timeout: Seconds that a command may take, unless `run` is given a timeout; None for no limit.
             **options: Further options of `nsbox.Spec`. ``fork=False`` is ``unshare`` without ``--fork``: the shell
-                stays in the old PID namespace and breaks with its second command.
+                stays in the old PID namespace, and its second command fails.
 
         Raises:
             SpecError: for arguments that make no sense.
@@ -124,13 +129,13 @@ class Shell:
             SpawnError: when setting up the namespaces failed.
         """
         if options.get("init"):
-            raise SpecError("init: the shell itself is PID 1; use Popen or run for a program under nsbox-init")
+            raise SpecError("init: the shell itself is PID 1; for a program under nsbox-init use Popen or run")
         options["init"] = False
         self._begin(functools.partial(fork_exec, unshare=unshare, **options), shell, cwd, env, columns, timeout)
 
     @classmethod
     def _within(cls, fork_exec: Callable[..., _core.Child], **keywords: Any) -> Self:
-        """Start a shell in other ways than as PID 1 of new namespaces."""
+        """Start a shell by another function than `nsbox.fork_exec`, such as that of a box."""
         shell = cls.__new__(cls)
         shell._begin(fork_exec, **keywords)
         return shell
@@ -152,7 +157,7 @@ class Shell:
         self.program = os.fspath(shell) if shell is not None else _default_shell()
         self._child, self._terminal = _start(fork_exec, self.program, cwd, env, columns)
         try:
-            # Whatever the shell says before its first command is not part of any command's output.
+            # What the shell prints before its first command is not part of any command's output.
             self._frame(":", self._deadline(timeout))
         except BaseException:
             self._close()
@@ -170,7 +175,7 @@ class Shell:
 
     @property
     def init_pid(self) -> int:
-        """The PID of nsbox-init, which watches the shell from outside."""
+        """The PID of nsbox-init, which waits for the shell from outside its namespaces."""
         return self._child.init_pid
 
     @property
@@ -197,35 +202,35 @@ class Shell:
         self,
         command: str,
         *,
-        timeout: float | None = -1,
+        timeout: float | EllipsisType | None = ...,
         check: bool = False,
         output: Callable[[str], object] | None = None,
     ) -> ShellResult:
-        """Type a command and return when it is over.
+        """Type a command and return when it has ended.
 
-        A command that reads the terminal would read what is typed next; give it another standard input.
+        Redirect the standard input of a command that reads it: from the terminal it would read the next command.
 
-        An interrupt (KeyboardInterrupt) is passed on as Ctrl-C. What it does not end in the foreground is killed, and
-        the shell is ready for the next command; only if that is not so, the shell is killed.
+        A KeyboardInterrupt is passed on as Ctrl-C. A foreground job that does not end is killed. Then the shell is
+        ready for the next command; if it is not, it is killed too.
 
         Args:
             command: One or more lines for the shell.
-            timeout: Seconds it may take; None for any time; by default the shell's own limit. When they have passed
-                the command is interrupted as above.
+            timeout: Seconds that it may take; None for no limit; by default the attribute `timeout`. After that the
+                command is interrupted as above.
             check: Whether a return code other than 0 is an error.
-            output: Is called with each piece of what the command writes, as soon as it is there.
+            output: A function that is called with each piece of the output as soon as it arrives.
 
         Raises:
             SpecError: for a command that cannot be typed.
-            ClosedError: if the shell has ended before.
+            ClosedError: if the shell has ended already.
             subprocess.TimeoutExpired: with the output so far.
             subprocess.CalledProcessError: with `check`, for a return code other than 0.
         """
         if not self.alive:
             raise ClosedError(f"the shell has ended with {self.returncode}")
-        if "\0" in command or any(len(os.fsencode(line)) > _LONGEST_LINE for line in command.split("\n")):
-            raise SpecError(f"command: a terminal takes lines of at most {_LONGEST_LINE} bytes, without NUL")
-        limit = self.timeout if timeout == -1 else timeout
+        if "\0" in command or any(len(os.fsencode(line)) > _MAX_LINE_BYTES for line in command.split("\n")):
+            raise SpecError(f"command: a terminal accepts lines of at most {_MAX_LINE_BYTES} bytes, without NUL")
+        limit = self.timeout if isinstance(timeout, EllipsisType) else timeout
         follower = None if output is None else self._marks.follow(output)
         try:
             stdout, returncode, pid = self._frame(command, self._deadline(limit), follower)
@@ -240,11 +245,11 @@ class Shell:
         return ShellResult(command, stdout, returncode, pid, self._explanation(stdout, pid))
 
     def exit(self) -> int:
-        """Type ``exit``, wait for the end of everything in the namespaces, and return the shell's exit status."""
+        """Type ``exit``, wait until all processes in the namespaces have ended, and return the shell's exit status."""
         if self.returncode is None:
             with contextlib.suppress(OSError):
                 os.write(self._terminal, b"\nexit\n")
-            end = self._child.wait(_EXIT_GRACE)
+            end = self._child.wait(_EXIT_SECONDS)
             if end is None:
                 self._child.kill()
         return self._close()
@@ -256,19 +261,19 @@ class Shell:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the shell, and with it all that it started."""
+        """End the shell and all processes that it started."""
         self._close()
 
     def __del__(self) -> None:
-        """Complain about a shell that was forgotten, and end it."""
+        """End a shell that was not closed, with a ResourceWarning."""
         child: _core.Child | None = getattr(self, "_child", None)
-        # In a child of os.fork the shell is not ours to end.
+        # The copy of the object in a child of os.fork must not end the shell.
         if child is not None and child.is_own and self.returncode is None:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
             self._close()
 
     def __repr__(self) -> str:
-        """Say what runs, and under which numbers."""
+        """Show the PIDs and the state of the shell."""
         state = "running" if self.alive else f"ended with {self.returncode}"
         return f"<nsbox.Shell: process {self.pid} ({self.pid_inside} inside), {state}>"
 
@@ -289,7 +294,7 @@ class Shell:
     def _frame(
         self, command: str, deadline: float | None, follower: shell_marks.Follower | None = None
     ) -> tuple[str, int, int | None]:
-        """Type a command and the echo of the mark; return what came before the mark, ``$?`` and ``$$``."""
+        """Type a command and the echo of a mark. Return the output before the mark, ``$?`` and ``$$``."""
         self._buffer = b""
         self._type(command)
         found = self._read_to_mark(deadline, follower)
@@ -300,11 +305,11 @@ class Shell:
         return self._marks.text(self._buffer[: found.start()]), int(found[1]), int(found[2])
 
     def _type(self, command: str) -> None:
-        """Have it typed while the output is read: a terminal takes so much, and then waits until that was read."""
+        """Set what `_read` writes to the terminal. It writes while it reads, as the terminal's buffer may be full."""
         self._untyped = os.fsencode(command) + b"\n" + self._marks.next()
 
     def _read_to_mark(self, deadline: float | None, follower: shell_marks.Follower | None) -> re.Match[bytes] | None:
-        """Read until the mark is there, or everything ends."""
+        """Read until the mark is found; None if the output ends before."""
         while (found := self._marks.seen(self._buffer)) is None:
             part = self._read(deadline)
             if follower is not None:
@@ -317,15 +322,15 @@ class Shell:
         return found
 
     def _read(self, deadline: float | None) -> bytes:
-        """Read what is there; empty at the end, which a terminal reports as EIO once nobody holds the other side."""
+        """Read what has arrived; empty at the end. read(2) fails with EIO when no process has the other side open."""
         while True:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
             output, room, ended = self._poll(rest)
             if output:
                 break
             if ended:
-                # Jobs in the background, if they outlive the shell, go on holding the other side.
-                if not self._poll(_LAST_WORDS)[0]:
+                # Background jobs that outlive the shell keep the other side open, so that there is no EIO.
+                if not self._poll(_DRAIN_SECONDS)[0]:
                     return b""
                 break
             if not room:
@@ -338,7 +343,7 @@ class Shell:
             return b""
 
     def _poll(self, seconds: float | None) -> tuple[bool, bool, bool]:
-        """Wait until there is output, or room for what is still to be typed, or the shell has ended."""
+        """Wait, and return whether there is output, whether there is room to type, and whether the shell has ended."""
         poll = select.poll()
         poll.register(self._terminal, select.POLLIN | (select.POLLOUT if self._untyped else 0))
         poll.register(self.pidfd, select.POLLIN)
@@ -347,17 +352,17 @@ class Shell:
         return bool(terminal & ~select.POLLOUT), bool(terminal & select.POLLOUT), self.pidfd in ready
 
     def _interrupt(self, follower: shell_marks.Follower | None) -> str:
-        """Type Ctrl-C, then kill what is in the foreground, then the shell, until it answers; return the output."""
-        self._await_job()
-        for grace in _INTERRUPT_GRACES:
-            if grace == _INTERRUPT_GRACES[-1]:
-                self._kill_foreground()
-            # The terminal throws away what was typed ahead (termios(3), NOFLSH), the echo of the mark included. But it
-            # takes no key as long as it is full, so that has to be thrown away first.
-            self._forget_the_typed()
+        """Type Ctrl-C, then kill the foreground job, then the shell, until it is ready; return the output."""
+        self._await_job_start()
+        for seconds in _INTERRUPT_SECONDS:
+            if seconds == _INTERRUPT_SECONDS[-1]:
+                self._kill_foreground_job()
+            # Ctrl-C makes the terminal discard its input (termios(3), NOFLSH), the echo of the mark included. But a
+            # full terminal does not accept Ctrl-C, so the input is discarded first.
+            self._discard_input()
             self._type("\x03")
             with contextlib.suppress(TimeoutError):
-                found = self._read_to_mark(self._deadline(grace), follower)
+                found = self._read_to_mark(self._deadline(seconds), follower)
                 if found is None:
                     break
                 return self._marks.text(self._buffer[: found.start()])
@@ -365,17 +370,17 @@ class Shell:
         self._close()
         return output
 
-    def _await_job(self) -> None:
-        """Give the shell a moment to hand the terminal to its job.
+    def _await_job_start(self) -> None:
+        """Wait a moment until the shell has given the terminal to its job.
 
-        A Ctrl-C in between may make it forget to take the terminal back, and then it reads EIO for ever (bash 5.2).
+        A Ctrl-C before that can prevent it from taking the terminal back. Then all its reads fail with EIO (bash 5.2).
         """
-        end = time.monotonic() + _HANDOVER
+        end = time.monotonic() + _JOB_START_SECONDS
         with contextlib.suppress(OSError):
             while os.tcgetpgrp(self._terminal) == self.pid and time.monotonic() < end:
                 time.sleep(0.002)
 
-    def _forget_the_typed(self) -> None:
+    def _discard_input(self) -> None:
         self._untyped = b""
         with contextlib.suppress(OSError):
             termios.tcflush(self._terminal, termios.TCOFLUSH)
@@ -385,10 +390,10 @@ class Shell:
             finally:
                 os.close(theirs)
 
-    def _kill_foreground(self) -> None:
-        """Kill the job that has the terminal, unless that is the shell itself, or has become another user."""
+    def _kill_foreground_job(self) -> None:
+        """Kill the job that has the terminal, unless it is the shell itself. A job of another user cannot be killed."""
         with contextlib.suppress(OSError):
-            # 0 for a group that is not in our PID namespace, which cannot be.
+            # 0 would be a group outside our PID namespace, which cannot happen.
             group = os.tcgetpgrp(self._terminal)
             if group not in (0, self.pid):
                 os.killpg(group, signal.SIGKILL)
@@ -413,9 +418,9 @@ def _start(
     env: Environment | None,
     columns: int,
 ) -> tuple[_core.Child, int]:
-    """Start the shell on a new terminal; return it and our side of the terminal."""
+    """Start the shell on a new terminal; return the process and our side of the terminal."""
     variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
-    # As login(1) does: what starts a shell without naming one, as unshare(1), means this one.
+    # As login(1) does: programs such as unshare(1) start $SHELL.
     variables.setdefault(b"SHELL", os.fsencode(program))
     # No prompts, no colours, no history; PROMPT_COMMAND would print between commands.
     variables |= {b"PS1": b"", b"PS2": b"", b"TERM": b"dumb", b"HISTFILE": b""}

@@ -1,7 +1,6 @@
-"""The private parts of the standard library that nsbox stands on, and the check that they are what it knows.
+"""The private parts of the standard library that nsbox relies on, and a check that they are as expected.
 
-Nothing else in nsbox uses a private name of the standard library. A future Python may change any of them; then
-importing nsbox fails with a sentence, instead of something failing in the middle of a start.
+A future Python may change any of them. Importing nsbox then fails with a clear message, and not a start half-way.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ __all__ = ["ASYNCIO", "SUBPROCESS", "Hooks", "check"]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What must be there in a class.
+    """What a class must have.
 
     Attributes:
-        methods: Methods by name, each with the parameters it is called or overridden with.
-        attributes: What is set in the class or by its constructor.
+        methods: Methods by name, each with the parameters with which nsbox calls or overrides it.
+        attributes: Names that are set in the class or by its constructor.
     """
 
     methods: dict[str, tuple[str, ...]]
@@ -30,7 +29,7 @@ _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 SUBPROCESS = Hooks(
     methods={
-        # Overridden: how a process is started and waited for.
+        # Overridden: start a process, and wait for it.
         "_execute_child": (
             "self", "args", "executable", "preexec_fn", "close_fds", "pass_fds", "cwd", "env", "startupinfo",
             "creationflags", "shell", *_PIPES, "restore_signals", "gid", "gids", "uid", "umask", "start_new_session",
@@ -38,10 +37,10 @@ SUBPROCESS = Hooks(
         ),
         "_internal_poll": ("self", "_deadstate"),
         "_wait": ("self", "timeout"),
-        # Called: close the child's ends of the pipes, once it has them.
+        # Called: close the child's ends of the pipes after the start.
         "_close_pipe_fds": ("self", *_PIPES),
     },
-    # Set: whether there is a process to complain about when the object is forgotten.
+    # Set: whether a process was started, for the ResourceWarning of a deleted object.
     attributes=("_child_created",),
 )  # fmt: skip
 """Of `subprocess.Popen`."""
@@ -49,25 +48,25 @@ SUBPROCESS = Hooks(
 ASYNCIO = Hooks(
     methods={
         "__init__": ("self", "loop", "protocol", "args", "shell", "stdin", "stdout", "stderr", "bufsize"),
-        # Overridden: start the process, send it a signal, and, when called by us only, connect its pipes.
+        # Overridden: start the process, and send it a signal. The base's _connect_pipes is called by nsbox alone.
         "_start": ("self", "args", "shell", "stdin", "stdout", "stderr", "bufsize"),
         "send_signal": ("self", "signal"),
         "_connect_pipes": ("self", "waiter"),
-        # Called: raise if it is over; it is over.
+        # Called: raise if the process has ended; record that it has ended.
         "_check_proc": ("self",),
         "_process_exited": ("self", "returncode"),
     },
-    # Set: the process; read: its loop, and its pipes, each None until it is connected.
+    # Set: the process. Read: its loop, and its pipes, each None until it is connected.
     attributes=("_proc", "_loop", "_pipes"),
 )
 """Of `asyncio.base_subprocess.BaseSubprocessTransport`."""
 
 
 def check(kind: type, hooks: Hooks) -> None:
-    """Check that a class of the standard library has these methods, which ask for nothing more, and attributes.
+    """Check that a class of the standard library has these methods, with no further required parameter, and attributes.
 
     Raises:
-        ImportError: when it does not; the message says what differs.
+        ImportError: when it does not; the message names the difference.
     """
     for name, expected in hooks.methods.items():
         method = getattr(kind, name, None)
@@ -85,4 +84,4 @@ def check(kind: type, hooks: Hooks) -> None:
 
 
 def _unknown(difference: str) -> str:
-    return f"this nsbox does not know Python {platform.python_version()}, where {difference}; install a newer nsbox"
+    return f"this nsbox does not support Python {platform.python_version()}: {difference}; install a newer nsbox"

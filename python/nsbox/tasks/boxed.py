@@ -1,4 +1,4 @@
-"""Functions whose every call has namespaces of its own: `boxed`."""
+"""A decorator that runs each call of a function in a new box: `boxed`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def boxed(
     timeout: float | None = None,
     **options: Unpack[Options],
 ) -> Callable[..., Any]:
-    """Make a function whose every call is carried out in a new box, of which nothing is left when it returns.
+    """Run each call of a function in a new box, whose processes have all ended when the call returns.
 
     >>> @boxed(unshare="p")
     ... def parent() -> int:
@@ -43,12 +43,13 @@ def boxed(
     >>> parent()
     1
 
-    What is said of `nsbox.Box.call` holds here too. ``__wrapped__`` is the function itself, to be called without a box.
+    The function, its arguments and its result are sent as by `nsbox.Box.call`. ``__wrapped__`` is the function itself,
+    to be called without a box.
 
     Args:
         function: The function.
         unshare: The new namespaces; see `nsbox.Spec`.
-        timeout: Seconds after which a call is killed, with all that it has started.
+        timeout: Seconds after which a call and all processes that it has started are killed.
         **options: Further options of `nsbox.Spec`.
 
     Raises:
@@ -61,22 +62,19 @@ def boxed(
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            # The Python inside imports this module too, for the sake of the decorated function, and needs no box.
+            # Imported only here: the Python inside imports this module for the decorated function, but makes no box.
             from nsbox.box.box import Box  # noqa: PLC0415
 
             with Box(spec=spec) as box:
-                return box.call(_Behind(call, args, kwargs), fresh=True, timeout=timeout)
+                return box.call(_WrappedCall(call, args, kwargs), fresh=True, timeout=timeout)
 
         return call
 
     return decorate if function is None else decorate(function)
 
 
-class _Behind:
-    """A call of the function behind a decorated one.
-
-    By reference only the decorated one can travel: it has taken the name under which the other would be looked up.
-    """
+class _WrappedCall:
+    """A call of the function itself, which cannot be pickled: pickle would find the decorated one under its name."""
 
     def __init__(self, decorated: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.__qualname__ = decorated.__qualname__

@@ -1,4 +1,4 @@
-"""`concurrent.futures` in namespaces: an executor whose every task has its own."""
+"""`concurrent.futures` in namespaces: an executor that runs each task in new ones."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ from nsbox.tasks.outcome import Outcome, Verdict
 from nsbox.tasks.task import ForkServer, Task
 
 if TYPE_CHECKING:
-    from nsbox.remote.protocol import Frame, Surroundings
+    from nsbox.remote.protocol import CallSettings, Frame
 
 __all__ = ["Executor", "Future"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FOR_TASKS = {
+_TASK_OPTIONS = {
     "unshare", "fork", "init", "mount_proc", "mounts", "propagation", "map_root_user", "map_current_user", "map_user",
     "map_group", "map_users", "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime",
-    "monotonic",  # by the init
-    "keep_caps", "no_new_privs", "rlimits",  # by the task itself
+    "monotonic",  # applied by nsbox-init
+    "keep_caps", "no_new_privs", "rlimits",  # applied by the task itself
 }  # fmt: skip
-"""The fields of `nsbox.Spec` that hold for tasks."""
+"""The fields of `nsbox.Spec` that have an effect on tasks."""
 
-# The states of concurrent.futures.Future. They have names there, but those are not public; asyncio relies on them too.
+# The states of concurrent.futures.Future. Their names there are not public; asyncio relies on the values too.
 _RUNNING = "RUNNING"
 _CANCELLED_AND_NOTIFIED = "CANCELLED_AND_NOTIFIED"
 
 
 class Future(concurrent.futures.Future[T]):
-    """A `concurrent.futures.Future` whose task can also be cancelled while it runs, and which knows its verdict."""
+    """A `concurrent.futures.Future` with a verdict. Its task can be cancelled while it runs."""
 
     def __init__(self) -> None:
         """Begin pending."""
         super().__init__()
         self._task: Task | None = None
-        self._unwanted = False
+        self._cancel_requested = False
         self._outcome: Outcome | None = None
 
     def cancel(self) -> bool:
-        """Cancel the task. One that runs is killed with all that it has started, which the base class does not do.
+        """Cancel the task. Unlike the base class, kill a running task with all processes that it has started.
 
         Returns:
-            Whether it is cancelled. Nothing of it is alive then.
+            Whether it is cancelled. All its processes have ended then.
         """
         if super().cancel():
             return True
         with self._condition:
             if self._state != _RUNNING:
                 return False
-            self._unwanted = True
+            self._cancel_requested = True
             if self._task is not None:
                 self._task.kill()
-            # Whoever carries it out sees to the rest.
+            # The thread that runs the task then calls `_end`.
             self._condition.wait_for(self._is_over)
             return self._state == _CANCELLED_AND_NOTIFIED
 
@@ -77,11 +77,11 @@ class Future(concurrent.futures.Future[T]):
 
     @property
     def verdict(self) -> Verdict | None:
-        """How the task has ended; None while it has not."""
+        """How the task has ended; None before that."""
         return self.outcome().verdict if self.done() else None
 
     def outcome(self, timeout: float | None = None) -> Outcome:
-        """Wait for the end of the task, and return what has become of it. Whatever that is, it is not raised.
+        """Wait until the task has ended, and return its outcome. The exception of a failed task is not raised.
 
         Args:
             timeout: Seconds to wait at most.
@@ -98,17 +98,17 @@ class Future(concurrent.futures.Future[T]):
         return Outcome(Verdict.KILLED if isinstance(error, CancelledError) else Verdict.ERROR, error=error)
 
     def _begin(self, task: Task) -> None:
-        """Note what carries it out, so that it can be killed."""
+        """Keep the task, so that it can be killed."""
         with self._condition:
             self._task = task
-            if self._unwanted:
+            if self._cancel_requested:
                 task.kill()
 
     def _end(self, outcome: Outcome) -> None:
-        """Take the outcome, unless the task was cancelled. Nothing of it is alive any more."""
+        """Set the outcome, unless the task was cancelled. All its processes have ended."""
         with self._condition:
             self._task = None
-            if self._unwanted:
+            if self._cancel_requested:
                 self._outcome = Outcome(Verdict.KILLED, None, CancelledError(), outcome.seconds)
                 self._state = _CANCELLED_AND_NOTIFIED
                 for waiter in self._waiters:
@@ -116,7 +116,7 @@ class Future(concurrent.futures.Future[T]):
                 self._condition.notify_all()
             else:
                 self._outcome = outcome
-        if self._unwanted:
+        if self._cancel_requested:
             self._invoke_callbacks()  # type: ignore[attr-defined]
         elif outcome.error is not None:
             self.set_exception(outcome.error)
@@ -125,7 +125,7 @@ class Future(concurrent.futures.Future[T]):
 
 
 class Executor(concurrent.futures.Executor):
-    """Carries out functions in other processes, each call in fresh namespaces, of which nothing is left at its end.
+    """Runs functions in other processes, each call in new namespaces. All processes of a call end with it.
 
     >>> import os
     >>> with Executor(max_workers=2, unshare="mip") as executor:
@@ -134,18 +134,19 @@ class Executor(concurrent.futures.Executor):
 
     It is used like `concurrent.futures.ProcessPoolExecutor`, with these differences:
 
-    - a task that runs can be cancelled: it is killed with all that it has started;
-    - a task that ends its process, is killed, or takes too long, ends alone; the others go on;
-    - `Future.outcome` and `outcomes` say how each has ended, and raise nothing;
-    - leaving the ``with`` block by KeyboardInterrupt, or another exception that is no `Exception`, kills what runs.
+    - a running task can be cancelled: it is killed with all processes that it has started;
+    - a task that exits its process, is killed, or exceeds the timeout, does not affect other tasks;
+    - `Future.outcome` and `outcomes` return how each task has ended, and do not raise its exception;
+    - KeyboardInterrupt, or another exception that is no `Exception`, kills the running tasks when it leaves the
+      ``with`` block.
 
-    Each task is a fork of a Python with a single thread that has imported `preload`, so it starts with those modules,
-    and in no state that another task has left. It is a child of that Python, so its parent has PID 0 inside; PID 1 is
-    an nsbox-init, which reaps what it leaves behind. Generators of random numbers outside of the standard library begin
-    in the same state in each task, unless it seeds them.
+    Each task is a fork of a Python with a single thread that has imported `preload`. It starts with those modules, and
+    without any state of another task. It is a child of that Python, so its parent has PID 0 inside; PID 1 is an
+    nsbox-init, which reaps orphans. Random number generators outside of the standard library begin in the same state in
+    each task, unless the task seeds them.
 
-    What is said of pickle in `nsbox.Box.call` holds here too: a function that is not trusted should not be one whose
-    result is.
+    Functions, arguments and results are sent by pickle, as by `nsbox.Box.call`: trust a result only if you trust the
+    function.
     """
 
     def __init__(
@@ -162,17 +163,17 @@ class Executor(concurrent.futures.Executor):
         """Start the Python that forks.
 
         Args:
-            max_workers: How many tasks run at once; by default as many as there are CPUs for this process.
-            unshare: The new namespaces of each task, the PID namespace among them; see `nsbox.Spec`.
-            timeout: Seconds after which a task is killed, counted from when it begins to run.
+            max_workers: How many tasks run at once; by default the number of CPUs that this process may use.
+            unshare: The new namespaces of each task, with a PID namespace; see `nsbox.Spec`.
+            timeout: Seconds after which a task is killed, counted from its start.
             preload: Names of modules that are imported once, for all tasks.
-            capture_output: Whether what tasks print is kept in their outcomes, instead of being printed here.
+            capture_output: Whether the output of tasks is kept in their outcomes, instead of being printed here.
             spec: The namespaces, instead of separate options.
             **options: Further options of `nsbox.Spec`.
 
         Raises:
             SpecError: for arguments that make no sense.
-            SpawnError: when there cannot be namespaces.
+            SpawnError: when the namespaces cannot be made.
             Exception: what importing a module of `preload` raises.
         """
         cpus = len(os.sched_getaffinity(0)) if max_workers is None else max_workers
@@ -195,9 +196,9 @@ class Executor(concurrent.futures.Executor):
         self._threads = ThreadPoolExecutor(cpus, thread_name_prefix="nsbox.Executor")
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a function called with these arguments, and return its `Future` at once.
+        """Schedule a call of a function with these arguments, and return its `Future` at once.
 
-        Arguments that do not pickle are a matter of the future as well, as `TransferError`.
+        If the arguments do not pickle, the future fails with `TransferError`.
 
         Raises:
             RuntimeError: after `shutdown`.
@@ -213,18 +214,18 @@ class Executor(concurrent.futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown") from None
             future._end(Outcome(Verdict.ERROR, error=error))
             return future
-        surroundings = search_path(), os.getcwd(), rlimits_of(self._spec.rlimits)
+        settings = search_path(), os.getcwd(), rlimits_of(self._spec.rlimits)
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            queued = self._threads.submit(self._carry_out, future, title(fn), surroundings, call)
+            queued = self._threads.submit(self._run_task, future, title(fn), settings, call)
             self._unfinished.add(future)
-        # The queue is that of the threads; what is taken out of it there is cancelled here.
-        queued.add_done_callback(lambda queued: self._leave(future, queued.cancelled()))
+        # The ThreadPoolExecutor has the queue. What is cancelled there is cancelled here too.
+        queued.add_done_callback(lambda queued: self._forget(future, queued.cancelled()))
         return future
 
     def outcomes(self, fn: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Outcome]:
-        """Do what `map` does, but return what has become of each task: no failure of one hides those after it.
+        """Do what `map` does, but return the outcome of each task, so that a failed task does not end the iteration.
 
         If the iterator is closed early, the tasks that have not ended are cancelled.
         """
@@ -243,11 +244,11 @@ class Executor(concurrent.futures.Executor):
         return each()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more tasks, and end the Python that forks once there are none.
+        """Accept no more tasks, and end the Python that forks when all tasks have ended.
 
         Args:
             wait: Whether to return only then.
-            cancel_futures: Whether tasks that have not begun to run are cancelled.
+            cancel_futures: Whether tasks that have not started are cancelled.
         """
         with self._lock:
             self._is_shut_down = True
@@ -255,7 +256,7 @@ class Executor(concurrent.futures.Executor):
         self._close_if_idle()
 
     def kill_workers(self) -> None:
-        """Accept no more tasks, and cancel all there are, also those that run."""
+        """Accept no more tasks, and cancel all tasks, also running ones."""
         with self._lock:
             self._is_shut_down = True
             unfinished = list(self._unfinished)
@@ -267,19 +268,17 @@ class Executor(concurrent.futures.Executor):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Shut down; at once, if the block is left in a hurry."""
+        """Shut down; kill running tasks first if an exception that is no `Exception` leaves the block."""
         if value is not None and not isinstance(value, Exception):
             self.kill_workers()
         else:
             self.shutdown()
 
-    # Within
-
-    def _carry_out(self, future: Future[Any], name: str, surroundings: Surroundings, call: bytes) -> None:
-        """Do one task, in a thread of its own."""
+    def _run_task(self, future: Future[Any], name: str, settings: CallSettings, call: bytes) -> None:
+        """Run one task, in a thread of the pool."""
         if not future.set_running_or_notify_cancel():
             return
-        began = time.monotonic()
+        start = time.monotonic()
         deadline = deadline_after(self._timeout)
         printed: tuple[list[str], list[str]] = [], []
         verdict, value, error = Verdict.OK, None, None
@@ -287,27 +286,27 @@ class Executor(concurrent.futures.Executor):
         try:
             with Task(self._living_server(), self._spec) as task:
                 future._begin(task)
-                answer = task.ask(name, pack_request(surroundings, call), deadline, *sinks)
-            verdict = _verdict_of_answer(answer)
-            value = result_of(name, answer)
+                reply = task.ask(name, pack_request(settings, call), deadline, *sinks)
+            verdict = _verdict_of_reply(reply)
+            value = result_of(name, reply)
         except BaseException as raised:
             error = raised.with_traceback(None)
             verdict = _verdict_of_error(raised, verdict)
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - start
         texts = ("".join(printed[0]), "".join(printed[1])) if self._capture else (None, None)
         future._end(Outcome(verdict, value, error, seconds, *texts))
 
     def _living_server(self) -> ForkServer:
         with self._lock:
             if not self._server.is_alive:
-                # Somebody has killed it: the tasks it had are lost, but not those to come.
+                # It was killed. Its running tasks have failed; later ones use a new server.
                 self._finalizer()
                 self._server = ForkServer(self._preload)
                 self._finalizer = weakref.finalize(self, ForkServer.close, self._server)
             return self._server
 
-    def _leave(self, future: Future[Any], was_cancelled: bool) -> None:
-        """Forget a task that is over, or has been taken out of the queue."""
+    def _forget(self, future: Future[Any], was_cancelled: bool) -> None:
+        """Remove a task that has ended, or was cancelled in the queue."""
         if was_cancelled and future.cancel():
             future.set_running_or_notify_cancel()
         with self._lock:
@@ -322,22 +321,22 @@ class Executor(concurrent.futures.Executor):
 
 
 def _check_spec(spec: Spec) -> None:
-    """Refuse what a fork that enters namespaces would silently not have.
+    """Refuse options that have no effect on a fork that enters namespaces.
 
     Raises:
-        SpecError: for that.
+        SpecError: for such an option.
     """
     for one in fields(spec):
-        if one.init and one.name not in _FOR_TASKS and getattr(spec, one.name) != one.default:
-            raise SpecError(f"{one.name}: is for programs, and would have no effect on the tasks of an executor")
+        if one.init and one.name not in _TASK_OPTIONS and getattr(spec, one.name) != one.default:
+            raise SpecError(f"{one.name}: is for programs, and has no effect on the tasks of an executor")
     if "pid" not in namespace_names(spec.unshare):
-        raise SpecError("unshare: without a pid namespace the end of a task would not be the end of all it started")
+        raise SpecError("unshare: tasks need a new pid namespace, which ends all processes that a task has started")
 
 
-def _verdict_of_answer(answer: Frame) -> Verdict:
-    if answer[0] != FAILED:
+def _verdict_of_reply(reply: Frame) -> Verdict:
+    if reply[0] != FAILED:
         return Verdict.OK
-    return Verdict.PIDS if failure_in(answer).exhausted else Verdict.ERROR
+    return Verdict.PIDS if failure_in(reply).exhausted else Verdict.ERROR
 
 
 def _verdict_of_error(error: BaseException, so_far: Verdict) -> Verdict:

@@ -1,8 +1,9 @@
-"""The program of a Python inside that forks for each task of an `nsbox.Executor`.
+"""The fork server of an `nsbox.Executor`: a Python inside that forks for each task.
 
-It has imported what the tasks need, and has a single thread, so that a fork costs little and is safe. Each task is
-asked for by a message with descriptors: a socket for the call, pipes for its output and for its end, and one for each
-namespace of a box that was made for it. A PID namespace is entered before the fork, all others by the child (setns(2)).
+It has imported the modules that the tasks need, and has a single thread, so that a fork is fast and safe. A task is
+requested by a message with descriptors: a socket for the call, pipes for its output and for its status, and one for
+each namespace of the box that was made for it. The server enters a PID namespace before the fork, the child enters all
+others (setns(2)).
 """
 
 from __future__ import annotations
@@ -23,46 +24,47 @@ from typing import NoReturn
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.remote.protocol import pack_failure, pack_value, receive, send
-from nsbox.remote.worker import Streams, carry_out
+from nsbox.remote.worker import Streams, run_call
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["END", "ORDER", "serve"]
 
 END = struct.Struct("=ii")
-"""How a task has ended: its return code, and the number of the error for which it could not be started, or 0."""
+"""How a task has ended: its return code, and the errno for which it could not be started, or 0."""
 
 ORDER = struct.Struct("=Q??")
-"""What accompanies the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
+"""The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
 order of the table of kinds, and ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`."""
 
-_MOST_DESCRIPTORS = 16
+_MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
 _CLONE_NEWPID = KINDS["pid"].flag
 
 
 class _Server:
-    """The loop, and the tasks that run."""
+    """The event loop of the server, and its running tasks."""
 
     def __init__(self, control: int) -> None:
         self._control = socket.socket(fileno=control)
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
-        # By the pidfd of each task: its PID, and where its end is told.
+        # By the pidfd of each task: its PID, and the pipe for its status.
         self._running: dict[int, tuple[int, int]] = {}
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
-        """Fork and reap until the caller hangs up."""
+        """Fork and reap until the caller closes the socket."""
         control = self._control.fileno()
         while True:
             for fd, _ in self._poll.poll():
                 if fd != control:
-                    self._ended(fd)
-                elif not self._attend():
+                    self._reap(fd)
+                elif not self._receive_order():
                     return
 
-    def _attend(self) -> bool:
-        space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+    def _receive_order(self) -> bool:
+        """Receive a request and fork; return False when the caller has closed the socket."""
+        space = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
         data, ancillary, _, _ = self._control.recvmsg(ORDER.size, space, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return False
@@ -84,7 +86,7 @@ class _Server:
             pid = os.fork()
             if pid == 0:
                 self._become_task(call, (stdout, stderr), end, wanted, privileges)
-            # Another child would be in the task's namespace, and none could be made once that has ended.
+            # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
             os.write(end, END.pack(0, error.errno or 0))
@@ -101,7 +103,7 @@ class _Server:
         self._running[pidfd] = pid, end
         self._poll.register(pidfd, select.POLLIN)
 
-    def _ended(self, pidfd: int) -> None:
+    def _reap(self, pidfd: int) -> None:
         pid, end = self._running.pop(pidfd)
         self._poll.unregister(pidfd)
         os.close(pidfd)
@@ -118,10 +120,10 @@ class _Server:
         namespaces: list[tuple[int, int]],
         privileges: list[bool],
     ) -> NoReturn:
-        """Go on as the task; the status tells when not even a failure could be told."""
+        """Run the call in this child, and exit: with status 1 if no reply could be sent."""
         status = 1
         try:
-            # The ends of other tasks are told by the server alone, and its own by its end.
+            # Only the server writes to the status pipes, its own and those of other tasks.
             for fd in (end, self._control.detach(), self._own_pid_namespace):
                 os.close(fd)
             for pidfd, (_, other) in self._running.items():
@@ -132,18 +134,18 @@ class _Server:
                 os.dup2(fd, number)
                 os.close(fd)
             streams = Streams()
-            own = os.getpid()
+            own_pid = os.getpid()
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
                 _core.shed_privileges(*privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
-                answer = carry_out(receive(call)[1])
+                reply = run_call(receive(call)[1])
             except BaseException as error:
-                answer = pack_failure(error)
+                reply = pack_failure(error)
             streams.restore()
-            if os.getpid() == own:
-                send(call, *answer)
+            if os.getpid() == own_pid:
+                send(call, *reply)
             status = 0
         finally:
             os._exit(status)
@@ -154,27 +156,27 @@ def _enter(namespaces: list[tuple[int, int]]) -> None:
         _core.setns(fd, kind)
 
 
-def serve(control: int, word: str) -> None:
-    """Import the modules named by `word`, say so, and serve.
+def serve(control: int, modules: str) -> None:
+    """Import the modules, separated by commas, send a reply, and serve.
 
     Raises:
-        SpecError: through the socket, when a module leaves a thread running, which no fork would take along.
+        SpecError: in the reply, when a module leaves a thread running, which a fork would not copy.
     """
     sys.argv[:] = [""]
     os.set_inheritable(control, False)
     try:
-        for name in filter(None, word.split(",")):
+        for name in filter(None, modules.split(",")):
             importlib.import_module(name)
             if threading.active_count() > 1:
-                raise SpecError(f"preload: {name} has started a thread, which no fork takes along")
+                raise SpecError(f"preload: {name} has started a thread, which a fork does not copy")
         server = _Server(control)
     except BaseException as error:
         send(control, *pack_failure(error))
         return
-    # A buffer that is not empty would be written by each task.
+    # Each task would write a copy of what is left in a buffer.
     sys.stdout.flush()
     sys.stderr.flush()
-    # What is there now is not looked at again, so that its memory stays shared with the tasks.
+    # The garbage collector skips all present objects from now on, so that their memory stays shared with the tasks.
     gc.collect()
     gc.freeze()
     send(control, *pack_value(serve, None))

@@ -1,4 +1,4 @@
-"""How tasks end: `Verdict` and `Outcome`."""
+"""How tasks have ended: `Verdict` and `Outcome`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ class Verdict(enum.Enum):
     """How a task has ended.
 
     OK: the function has returned.
-    ERROR: it has raised an exception, or has ended its process with an exit status, or could not be called at all.
-    TIMEOUT: the time was over, and it was killed with all that it had started.
-    KILLED: it was ended by a signal, or was cancelled.
-    OOM: it was ended by the kernel for want of memory, or has raised MemoryError.
-    PIDS: it has raised the error of a process or thread that could not be made because there were too many (fork(2)).
+    ERROR: the function has raised an exception, or has exited its process, or could not be called at all.
+    TIMEOUT: the timeout has passed, and the task was killed with all processes that it had started.
+    KILLED: the task was ended by a signal, or was cancelled.
+    OOM: the kernel has killed the task because memory ran out, or the function has raised MemoryError.
+    PIDS: the function has raised the error for a process or thread that could not be started because there were too
+    many (fork(2)).
     """
 
     OK = "OK"
@@ -34,15 +35,15 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has become of a task. It pickles, if the value does.
+    """The result of a task. It pickles if the value does.
 
     Attributes:
-        verdict: How it has ended.
+        verdict: How the task has ended.
         value: What the function returned; None unless the verdict is OK.
         error: What ``result()`` raises; None if the verdict is OK.
-        seconds: How long it took, with the making of its namespaces; 0 if it was cancelled before.
-        stdout: What it printed, if that was captured.
-        stderr: What it printed to standard error, if that was captured.
+        seconds: How long it took, including the creation of its namespaces; 0 if it was cancelled before.
+        stdout: Its output, if that was captured.
+        stderr: Its output to standard error, if that was captured.
     """
 
     verdict: Verdict

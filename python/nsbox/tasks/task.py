@@ -1,4 +1,4 @@
-"""Tasks of an executor: a box for each, and in it a process that the fork server has made."""
+"""Tasks of an executor: a box for each, and in it a process that the fork server has forked."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkServer", "Task"]
 
-_LAST_WAIT = 5.0
+_END_SECONDS = 5.0
+"""The longest wait for the end or a message of a process that may hang in the kernel."""
 
 
 class ForkServer:
-    """A Python that forks for tasks, alone in a box, inside of which the boxes of the tasks are made."""
+    """A Python that forks for tasks. It is alone in its box, and the boxes of the tasks are made inside that box."""
 
     def __init__(self, preload: Sequence[str]) -> None:
         """Start it, and return when it has imported the modules.
@@ -44,13 +45,15 @@ class ForkServer:
         ends = Ends()
         self._exchange = Exchange(ends.mine)
         try:
-            self.box = Box(spec=_surroundings())
+            self.box = Box(spec=_server_spec())
             try:
                 control, stdout, stderr = ends.theirs
-                words = ",".join(preload)
-                self._child = start_python(self.box, "nsbox.tasks.forkserver", "serve", words, control, stdout, stderr)
+                modules = ",".join(preload)
+                self._child = start_python(
+                    self.box, "nsbox.tasks.forkserver", "serve", modules, control, stdout, stderr
+                )
                 self._exchange.watch(self._child.end_fd)
-                result_of(ForkServer, self._ready())
+                result_of(ForkServer, self._first_reply())
             except BaseException:
                 self.box.close()
                 raise
@@ -60,44 +63,44 @@ class ForkServer:
         finally:
             ends.close_theirs()
         self._control = socket.socket(fileno=os.dup(self._exchange.socket))
-        self._control.settimeout(_LAST_WAIT)
+        self._control.settimeout(_END_SECONDS)
 
-    def _ready(self) -> Frame:
+    def _first_reply(self) -> Frame:
         before = oom_kills()
         try:
             return self._exchange.ask(b"", None)
         except EOFError:
-            end = self._child.wait(_LAST_WAIT)
+            end = self._child.wait(_END_SECONDS)
             returncode = -9 if end is None else end.returncode
             raise WorkerDiedError("preload", returncode, oom_kills() > before) from None
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can serve."""
+        """Whether it and its box are alive."""
         return self.box.alive and self._child.wait(0) is None
 
     def fork(self, order: bytes, fds: Sequence[int]) -> None:
-        """Have a task made.
+        """Have a task forked.
 
         Raises:
-            OSError: when the server is gone.
+            OSError: when the server has ended.
         """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        # So few bytes are not divided, so several threads can send at once.
+        # A message of so few bytes is never split, so several threads can send at once.
         self._control.sendmsg([order], rights)
 
     def close(self) -> None:
-        """End it, with all its tasks."""
+        """End it with all its tasks."""
         self.box.close()
         self._control.close()
         self._exchange.close()
 
 
-def _surroundings() -> Spec:
-    """Return what the box of the server is.
+def _server_spec() -> Spec:
+    """Return the namespaces of the server's box.
 
-    Without privilege it also has a user namespace. For user namespaces below that one, its init writes the maps through
-    a proc that it makes, which takes a mount namespace of its own; mounts of the machine still arrive there.
+    For an ordinary user a user namespace is added. To write the id maps of user namespaces below that one, the init of
+    the box needs a proc, and to make one a mount namespace; later mounts of the machine are still propagated there.
     """
     if has_capability(_core.facts().effective, "CAP_SYS_ADMIN"):
         return Spec(unshare="p")
@@ -105,7 +108,7 @@ def _surroundings() -> Spec:
 
 
 class Task:
-    """One call in a box of its own, inside that of the server: a context manager that leaves nothing of it alive."""
+    """One call in a box of its own, inside that of the server: a context manager that ends all its processes."""
 
     box: Box | None = None
 
@@ -114,10 +117,10 @@ class Task:
 
         Raises:
             SpawnError: when a step failed.
-            ClosedError: when the server is gone.
+            ClosedError: when the server has ended.
         """
-        # Where the server needed a user namespace to be root, each task gets one too, as its rights would otherwise
-        # reach to the server and to other tasks.
+        # If the server is root in a user namespace, each task gets one of its own. Otherwise it would have capabilities
+        # over the server and over other tasks.
         if spec.map_root_user is not False and "user" in server.box.namespaces:
             spec = replace(spec, unshare={*namespace_names(spec.unshare), "user"})
             if spec.map_current_user:
@@ -126,10 +129,10 @@ class Task:
         self._oom_kills = oom_kills()
         ends = Ends()
         self._exchange = Exchange(ends.mine)
-        self._over, told = os.pipe()
+        self._status_fd, status_writer = os.pipe()
         namespaces: list[int] = []
         try:
-            self._exchange.watch(self._over)
+            self._exchange.watch(self._status_fd)
             self.box = server.box.Box(spec=spec)
             kinds = [KINDS[name] for name in self.box.namespaces]
             for kind in kinds:
@@ -138,62 +141,62 @@ class Task:
                 with self.box.open(f"/proc/self/ns/{link}") as file:
                     namespaces.append(os.dup(file.fileno()))
             order = ORDER.pack(sum(kind.flag for kind in kinds), spec.keep_caps, spec.no_new_privs)
-            server.fork(order, [*ends.theirs, told, *namespaces])
+            server.fork(order, [*ends.theirs, status_writer, *namespaces])
         except BaseException:
             self.close()
             raise
         finally:
             ends.close_theirs()
-            for fd in (told, *namespaces):
+            for fd in (status_writer, *namespaces):
                 os.close(fd)
 
     def ask(
         self, name: str, request: bytes, deadline: float | None, stdout: Sink = to_stdout, stderr: Sink = to_stderr
     ) -> Frame:
-        """Have it carry out a request, and return the answer.
+        """Send a request to the process, and return the reply.
 
         Raises:
-            CallTimeoutError: when the time is over.
-            WorkerDiedError: when it ends before.
-            SpawnError: when it could not be made.
+            CallTimeoutError: when the deadline has passed.
+            WorkerDiedError: when the process ends before it replies.
+            SpawnError: when the process could not be forked.
         """
         try:
             return self._exchange.ask(request, deadline, stdout, stderr)
         except TimeoutError:
             raise CallTimeoutError(f"{name} took too long, and was killed") from None
         except EOFError:
-            raise self._death(name) from None
+            raise self._end_error(name) from None
 
-    def _death(self, name: str) -> WorkerDiedError | SpawnError:
-        # It may have hung up and go on; if it is ending, this does not change how.
+    def _end_error(self, name: str) -> WorkerDiedError | SpawnError:
+        # It may have closed the socket and still run. If it is ending, SIGKILL does not change its status.
         self.kill()
         poll = select.poll()
-        poll.register(self._over, select.POLLIN)
-        told = os.read(self._over, END.size) if poll.poll(_LAST_WAIT * 1000) else b""
-        if len(told) < END.size:
-            # The server has died before it, and nobody else can say how it ended.
+        poll.register(self._status_fd, select.POLLIN)
+        status = os.read(self._status_fd, END.size) if poll.poll(_END_SECONDS * 1000) else b""
+        if len(status) < END.size:
+            # The server, its parent, has ended before it, so its status is lost.
             returncode = -9
         else:
-            returncode, errno = END.unpack(told)
+            returncode, errno = END.unpack(status)
             if errno:
                 return spawn_error(errno, "fork", "caller", [_core.Call("fork")], "in the fork server of the executor")
         return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills)
 
     def kill(self) -> None:
-        """End everything in it; whoever waits for the answer learns of it."""
+        """Kill all its processes. An `ask` in another thread then raises WorkerDiedError."""
         if self.box is not None:
             self.box.kill()
 
     def close(self) -> None:
-        """End everything in it, and return when nothing of it is alive."""
+        """Kill all its processes, and return when they have ended."""
         try:
             if self.box is not None:
                 self.box.close()
         finally:
             self._exchange.close()
-            if self._over >= 0:
-                os.close(self._over)
-                self._over = -1
+            if self._status_fd >= 0:
+                os.close(self._status_fd)
+                self._status_fd = -1
 
     def __enter__(self) -> Self:
         """Return the task itself."""

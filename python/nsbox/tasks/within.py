@@ -1,11 +1,11 @@
-"""A function of ours, called in a forked child inside a box: `Within`.
+"""Call a function of this process in a forked child inside a box: `Within`.
 
     the caller
-    └── keeper      enters the box's user and PID namespaces, forks, adopts orphans, ends what is left
-        └── child   enters the others, and calls the function
+    └── keeper      enters the box's user and PID namespaces, forks, adopts orphans, kills leftover processes
+        └── child   enters the other namespaces, and calls the function
 
-Only a child can be in another PID namespace than its parent, so there are two forks. The keeper stays where /proc shows
-all that the child starts, and ends with the caller, of whose process it holds a pidfd.
+Only a child can be in another PID namespace than its parent, so there are two forks. The keeper stays in a mount
+namespace where /proc shows all processes that the child starts. It has a pidfd of the caller, and exits with it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Within"]
 
-_WHERE = signal.SIGRTMAX - 1
-"""The signal on which the child writes down where it is."""
-_WHERE_GRACE = 0.3
-_END_GRACE = 5.0
+_STACK_SIGNAL = signal.SIGRTMAX - 1
+"""The signal on which the child writes the stacks of its threads to a file (faulthandler)."""
+_STACK_SECONDS = 0.3
+_END_SECONDS = 5.0
 
 
 class Within:
@@ -46,16 +46,17 @@ class Within:
     >>> with Within(box, function) as within:
     ...     status = within.wait()
 
-    Leaving the ``with`` block ends the child and what it has started. The child is a copy of this process with one
-    thread, so the function must not need the others. It does not return: what it has to say goes through a descriptor.
+    Leaving the ``with`` block ends the child and all processes that it has started. The child is a copy of this process
+    with one thread, so the function must not need other threads. Its return value is lost: results must be written to a
+    descriptor.
 
     Attributes:
         keeper: The PID of the keeper.
-        stack: Where the threads of the child were when it was ended; empty if it had ended by itself.
+        stack: The stacks of the child's threads when it was killed; empty if it had exited by itself.
     """
 
     def __init__(self, box: Box, function: Callable[[], object]) -> None:
-        """Remember what to do; an exception that the function raises makes the status 1."""
+        """Start nothing yet. If the function raises an exception, the status will be 1."""
         self._box = box
         self._function = function
         self.keeper = 0
@@ -66,73 +67,78 @@ class Within:
         try:
             self._start()
         except BaseException:
-            # A handler of a signal has raised. What the keeper waits for is closed by now.
+            # A signal handler has raised. The pipe that the keeper polls is closed by now, so it exits.
             if self.keeper:
                 self._reap()
             raise
         return self
 
     def _start(self) -> None:
-        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours, contextlib.ExitStack() as word:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours, contextlib.ExitStack() as lifeline:
             links = {kind: theirs.enter_context(self._box.open(path)).fileno() for kind, path in self._paths().items()}
-            self._told, tell = os.pipe()
-            held, hold = os.pipe()
-            self._where = os.memfd_create("nsbox-where")
+            self._result, result_writer = os.pipe()
+            lifeline_reader, lifeline_writer = os.pipe()
+            self._stack_file = os.memfd_create("nsbox-stack")
             caller = os.pidfd_open(os.getpid())
-            for stack, fds in ((ours, (self._told, self._where)), (word, (hold,)), (theirs, (tell, held, caller))):
+            for stack, fds in (
+                (ours, (self._result, self._stack_file)),
+                (lifeline, (lifeline_writer,)),
+                (theirs, (result_writer, lifeline_reader, caller)),
+            ):
                 for fd in fds:
                     stack.callback(os.close, fd)
-            # What is in a buffer at the fork would be written twice.
+            # Text that is in a buffer at the fork would be written twice.
             sys.stdout.flush()
             sys.stderr.flush()
-            # Nothing may raise in the keeper before it is prepared: it would go on as a second caller.
+            # An exception in the keeper before `run` would make it continue as a second copy of the caller.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             try:
                 self.keeper = _fork()
                 if self.keeper == 0:
-                    _Keeper(links, self._function, tell, held, caller, self._where).run((self._told, hold), mask)
+                    keeper = _Keeper(links, self._function, result_writer, lifeline_reader, caller, self._stack_file)
+                    keeper.run((self._result, lifeline_writer), mask)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._fds, self._word = ours.pop_all(), word.pop_all()
+            self._fds, self._lifeline = ours.pop_all(), lifeline.pop_all()
 
     def _paths(self) -> dict[str, str]:
-        """Return where nsbox-init finds its namespaces; it is outside of its time namespace (time_namespaces(7))."""
+        """Return the links to the namespaces, as nsbox-init opens them. It is not in the new time namespace itself."""
         links = {kind: KINDS[kind].link for kind in self._box.namespaces}
         return {
             kind: f"/proc/self/ns/{'time_for_children' if kind == 'time' else link}" for kind, link in links.items()
         }
 
     def wait(self) -> int:
-        """Wait for the end of the child, and return its status, negative for a signal.
+        """Wait until the child has ended, and return its status, negative for a signal.
 
         Raises:
             NsboxError: when it could not enter a namespace, or the keeper was killed.
         """
         __tracebackhide__ = True
         poll = select.poll()
-        poll.register(self._told, select.POLLIN)
+        poll.register(self._result, select.POLLIN)
         poll.poll()
-        answer = os.read(self._told, select.PIPE_BUF)
-        if not answer:
-            raise NsboxError("the process that watches over the child was killed")
-        said = json.loads(answer.splitlines()[0])
-        if isinstance(said, str):
-            raise NsboxError(said)
-        return int(said)
+        data = os.read(self._result, select.PIPE_BUF)
+        if not data:
+            raise NsboxError("the keeper, the parent process of the child, was killed")
+        result = json.loads(data.splitlines()[0])
+        if isinstance(result, str):
+            raise NsboxError(result)
+        return int(result)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the child, wait for the keeper, and learn where the child was."""
-        self._word.close()
+        """End the child, wait for the keeper, and read the stacks of the child."""
+        self._lifeline.close()
         try:
             self._reap()
         except BaseException:
-            # A handler of a signal has raised. The keeper takes its time, but not much.
+            # A signal handler has raised. The keeper exits within seconds.
             self._reap()
             raise
         finally:
-            self.stack = os.pread(self._where, 1 << 20, 0).decode(errors="replace")
+            self.stack = os.pread(self._stack_file, 1 << 20, 0).decode(errors="replace")
             self._fds.close()
 
     def _reap(self) -> None:
@@ -144,21 +150,27 @@ class _Keeper:
     """The process between the caller and the child."""
 
     def __init__(
-        self, links: dict[str, int], function: Callable[[], object], tell: int, held: int, caller: int, where: int
+        self,
+        links: dict[str, int],
+        function: Callable[[], object],
+        result: int,
+        lifeline: int,
+        caller: int,
+        stack_file: int,
     ) -> None:
         self.links = links
         self.function = function
-        self.tell = tell
-        self.held = held
+        self.result = result
+        self.lifeline = lifeline
         self.caller = caller
-        self.where = where
+        self.stack_file = stack_file
 
     def run(self, others: tuple[int, ...], mask: set[int]) -> NoReturn:
-        """Do all of it, with signals blocked: Ctrl-C is for the caller and the child."""
+        """Fork the child and wait for it, with signals blocked: Ctrl-C is for the caller and the child."""
         status = 1
         try:
             _close(*others)
-            # What the caller left unreferenced is not this process's business.
+            # Garbage of the caller must not be collected here, as its finalizers would run in this process too.
             gc.freeze()
             prctl(PR_SET_CHILD_SUBREAPER, 1)
             self.enter("user", "pid")
@@ -168,7 +180,7 @@ class _Keeper:
             self.watch(child)
             status = 0
         except OSError as error:
-            self.say(f"{error.strerror} ({error.filename or 'in the process that watches over the child'})")
+            self.send(f"{error.strerror} ({error.filename or 'in the keeper, the parent process of the child'})")
         finally:
             os._exit(status)
 
@@ -180,9 +192,9 @@ class _Keeper:
                 except OSError as error:
                     raise OSError(error.errno, error.strerror, f"setns into the {kind} namespace") from None
 
-    def say(self, what: str | int) -> None:
+    def send(self, result: str | int) -> None:
         with contextlib.suppress(OSError):
-            os.write(self.tell, json.dumps(what).encode() + b"\n")
+            os.write(self.result, json.dumps(result).encode() + b"\n")
 
     def be_child(self, mask: set[int]) -> NoReturn:
         status = 1
@@ -195,11 +207,11 @@ class _Keeper:
             prctl(PR_SET_DUMPABLE, 1)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         except OSError as error:
-            self.say(f"{error.strerror} ({error.filename or 'in the child'})")
+            self.send(f"{error.strerror} ({error.filename or 'in the child'})")
             os._exit(status)
         try:
-            faulthandler.register(_WHERE, file=self.where, all_threads=True)
-            _close(self.tell, self.held, self.caller)
+            faulthandler.register(_STACK_SIGNAL, file=self.stack_file, all_threads=True)
+            _close(self.result, self.lifeline, self.caller)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self.function()
             status = 0
@@ -207,37 +219,38 @@ class _Keeper:
             os._exit(status)
 
     def watch(self, child: int) -> None:
-        """Wait for the child, then for the caller's word; end what is left then."""
+        """Wait until the child exits, then until the caller closes the lifeline; then kill all remaining processes."""
         pidfd = os.pidfd_open(child)
         poll = select.poll()
-        for fd in (pidfd, self.caller, self.held):
+        for fd in (pidfd, self.caller, self.lifeline):
             poll.register(fd, select.POLLIN)
         if pidfd in {fd for fd, _ in poll.poll()}:
-            self.say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            self.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
             poll.unregister(pidfd)
             poll.poll()
         else:
-            self.ask_where(pidfd)
+            self.write_stack(pidfd)
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            # Before anything else, as its PID namespace cannot end while it has not been reaped (pid_namespaces(7)).
+            # Before the others: its PID namespace does not end before it is reaped (pid_namespaces(7)).
             os.waitpid(child, 0)
         _end_children()
 
-    def ask_where(self, pidfd: int) -> None:
+    def write_stack(self, pidfd: int) -> None:
+        """Have the child write its stacks, and wait until the file is complete."""
         with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(pidfd, _WHERE)
-        deadline = time.monotonic() + _WHERE_GRACE
+            signal.pidfd_send_signal(pidfd, _STACK_SIGNAL)
+        deadline = time.monotonic() + _STACK_SECONDS
         size = 0
-        while time.monotonic() < deadline and (size == 0 or size != os.fstat(self.where).st_size):
-            size = os.fstat(self.where).st_size
+        while time.monotonic() < deadline and (size == 0 or size != os.fstat(self.stack_file).st_size):
+            size = os.fstat(self.stack_file).st_size
             time.sleep(0.02)
 
 
 def _end_children() -> None:
-    """Kill the children until there are none: their own children are adopted and become ours."""
-    deadline = time.monotonic() + _END_GRACE
+    """Kill all children until there are none: the children of a killed one become children of this process."""
+    deadline = time.monotonic() + _END_SECONDS
     while time.monotonic() < deadline:
-        # As bytes: a codec may have to be imported, from where this user cannot read.
+        # As bytes: text could need a codec to be imported, from a directory that this user cannot read.
         with open("/proc/thread-self/children", "rb") as file:
             for pid in map(int, file.read().split()):
                 os.kill(pid, signal.SIGKILL)
@@ -248,7 +261,7 @@ def _end_children() -> None:
 
 
 def _fork() -> int:
-    """Call fork(2), without Python's warning about threads, which is given for those who do not know."""
+    """Call fork(2) without Python's warning about threads, as this fork takes them into account."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

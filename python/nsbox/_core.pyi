@@ -10,7 +10,6 @@ __all__ = [
     "Call",
     "Cgroup",
     "Child",
-    "Errand",
     "Event",
     "Exit",
     "Facts",
@@ -24,6 +23,7 @@ __all__ = [
     "Proc",
     "ProcFile",
     "Relation",
+    "Request",
     "SpecRead",
     "Step",
     "ThreadScope",
@@ -258,88 +258,6 @@ class Child:
         """
         Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds; None
         is returned when it passes first.
-        """
-
-@final
-class Errand:
-    """
-    Plans for such requests.
-    """
-    @staticmethod
-    def abort(token: SupportsIndex) -> Plan:
-        """
-        Kill the process that was started with this token.
-        """
-    @staticmethod
-    def detached(fstype: bytes) -> Plan:
-        """
-        A file system that is mounted nowhere.
-        """
-    @staticmethod
-    def domainname(name: bytes) -> Plan:
-        """
-        setdomainname(2).
-        """
-    @staticmethod
-    def hostname(name: bytes) -> Plan:
-        """
-        sethostname(2).
-        """
-    @staticmethod
-    def loopback() -> Plan:
-        """
-        Bring the loopback interface up.
-        """
-    @staticmethod
-    def mount(source: bytes | None, target: bytes, fstype: bytes | None, flags: SupportsIndex) -> Plan:
-        """
-        mount(2).
-        """
-    @staticmethod
-    def mount_proc(target: bytes) -> Plan:
-        """
-        A new proc.
-        """
-    @staticmethod
-    def mount_shm(target: bytes) -> Plan:
-        """
-        A new tmpfs for POSIX shared memory.
-        """
-    @staticmethod
-    def open(path: bytes) -> Plan:
-        """
-        Open a file for reading.
-        """
-    @staticmethod
-    def open_own(path: bytes, link: bool) -> Plan:
-        """
-        Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
-        """
-    @staticmethod
-    def read(path: bytes) -> Plan:
-        """
-        Read a short file of proc.
-        """
-    @staticmethod
-    def reap(always: bool, now: bool) -> Plan:
-        """
-        Reap orphans: `always` from now on, `now` those that have ended.
-        """
-    @staticmethod
-    def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
-        """
-        A socket of the network namespace.
-        """
-    @staticmethod
-    def unmount(target: bytes, flags: SupportsIndex) -> Plan:
-        """
-        umount2(2).
-        """
-    @staticmethod
-    def write(path: bytes, data: bytes) -> Plan:
-        """
-        Write a file of proc, in one write(2). Here and below the path is without `/proc/`, and the proc is the one that
-        was mounted before any program ran in the box.
         """
 
 @final
@@ -757,6 +675,88 @@ class Relation:
     def parent(self, /) -> int | None:
         """
         The parent, for user and PID namespaces.
+        """
+
+@final
+class Request:
+    """
+    Plans for such requests.
+    """
+    @staticmethod
+    def abort(token: SupportsIndex) -> Plan:
+        """
+        Kill the process that was started with this token.
+        """
+    @staticmethod
+    def detached(fstype: bytes) -> Plan:
+        """
+        A file system that is mounted nowhere.
+        """
+    @staticmethod
+    def domainname(name: bytes) -> Plan:
+        """
+        setdomainname(2).
+        """
+    @staticmethod
+    def hostname(name: bytes) -> Plan:
+        """
+        sethostname(2).
+        """
+    @staticmethod
+    def loopback() -> Plan:
+        """
+        Bring the loopback interface up.
+        """
+    @staticmethod
+    def mount(source: bytes | None, target: bytes, fstype: bytes | None, flags: SupportsIndex) -> Plan:
+        """
+        mount(2).
+        """
+    @staticmethod
+    def mount_proc(target: bytes) -> Plan:
+        """
+        A new proc.
+        """
+    @staticmethod
+    def mount_shm(target: bytes) -> Plan:
+        """
+        A new tmpfs for POSIX shared memory.
+        """
+    @staticmethod
+    def open(path: bytes) -> Plan:
+        """
+        Open a file for reading.
+        """
+    @staticmethod
+    def open_own(path: bytes, link: bool) -> Plan:
+        """
+        Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
+        """
+    @staticmethod
+    def read(path: bytes) -> Plan:
+        """
+        Read a short file of proc.
+        """
+    @staticmethod
+    def reap(always: bool, now: bool) -> Plan:
+        """
+        Reap orphans: `always` from now on, `now` those that have ended.
+        """
+    @staticmethod
+    def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
+        """
+        A socket of the network namespace.
+        """
+    @staticmethod
+    def unmount(target: bytes, flags: SupportsIndex) -> Plan:
+        """
+        umount2(2).
+        """
+    @staticmethod
+    def write(path: bytes, data: bytes) -> Plan:
+        """
+        Write a file of proc, in one write(2). Here and below the path is without `/proc/`, and the proc is the one that
+        was mounted before any program ran in the box.
         """
 
 @final

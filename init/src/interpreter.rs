@@ -16,18 +16,33 @@ use crate::setup::Setup;
 use crate::supervise::{Payload, Supervisor};
 use crate::sys;
 
-/// Receive the plan, and carry it out.
-pub fn begin(channel: &Channel) -> ! {
+/// Receive the lifeline and the plan, and carry the plan out. Both were sent before this process was made.
+pub fn begin(socket: i32) -> ! {
+    let mut rights = sys::Rights::new();
+    let received = sys::receive(socket, &mut rights);
+    match (received, rights.fds()) {
+        (Ok([FILED]), &[lifeline]) => receive_plan(&Channel { socket, lifeline }),
+        (Ok(plan), &[lifeline]) => parse(&Channel { socket, lifeline }, plan),
+        // The kernel leaves a descriptor out when the limit of open ones is reached.
+        (received, _) => Channel { socket, lifeline: -1 }.fail(0, received.err().unwrap_or(sys::EMFILE), 0),
+    }
+}
+
+/// Receive the plan alone, which may be in a file, and carry it out.
+pub fn receive_plan(channel: &Channel) -> ! {
     let mut rights = sys::Rights::new();
     let received = sys::receive(channel.socket, &mut rights);
-    let plan = match (received.as_deref(), rights.fds()) {
+    let bytes = match (received, rights.fds()) {
         (Ok([FILED]), &[file]) => used(file, sys::map_file(file)),
-        _ => received.map(|bytes| &*bytes),
+        (received, _) => received.map(|bytes| &*bytes),
     };
-    let bytes = match plan {
-        Ok(bytes) => bytes,
+    match bytes {
+        Ok(bytes) => parse(channel, bytes),
         Err(errno) => channel.fail(0, errno, 0),
-    };
+    }
+}
+
+fn parse(channel: &Channel, bytes: &'static [u8]) -> ! {
     match Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
         Ok(plan) => carry_out(channel, plan),
         Err(malformed) => {
@@ -60,7 +75,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             Op::Serve {} => {
                 sys::set_dumpable(false);
-                match Server::new(channel, time_namespace, setup, begin) {
+                match Server::new(channel, time_namespace, setup, receive_plan) {
                     Ok(server) => server.serve(),
                     Err(errno) => channel.fail(step, errno, 0),
                 }

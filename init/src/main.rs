@@ -2,8 +2,8 @@
 //!
 //! The extension runs it from a sealed memfd as the first thing a new process does (see `src/start/spawn.rs`), so that
 //! everything here happens in an ordinary single-threaded process: no Python, no C library, no allocator. It is called
-//! as `nsbox-init SOCKET`, a descriptor number: from there the lifeline (`report.rs`), the plan (`wire/`) and the
-//! caller's commands are received, and there reports are sent.
+//! as `nsbox-init SOCKET`, a descriptor number: from there the plan (`wire/`), with it the lifeline (`report.rs`), and
+//! the caller's commands are received, and there reports are sent.
 #![no_std]
 #![no_main]
 
@@ -26,7 +26,7 @@ mod setup;
 mod supervise;
 mod sys;
 
-use report::{Channel, FAILED};
+use report::FAILED;
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
@@ -58,7 +58,7 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     let socket = unsafe { argument(stack, 1) };
     sys::set_cloexec(socket, true);
     sys::set_name(c"nsbox-init");
-    interpreter::begin(&Channel::open(socket))
+    interpreter::begin(socket)
 }
 
 /// The number that is the argument at `index`; -1 if there are fewer.

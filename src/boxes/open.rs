@@ -52,7 +52,9 @@ fn nested<'a>(
 ) -> Result<Handshake<'a>> {
     let (ours, theirs) = sockets::pair()?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    sockets::send_plan(&ours, encoded, &[], &[])?;
+    if !sockets::send(&ours, encoded, &[])? {
+        sockets::send_in_file(&ours, encoded, &[], &[])?;
+    }
     let token = connection.next_token();
     let bytes = plan.nested_start(outer, token);
     let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);

@@ -67,7 +67,12 @@ impl Connection {
     /// Send a request; returns the socket for the replies.
     pub fn send_request(&self, plan: &[u8], fds: &[RawFd]) -> Result<OwnedFd> {
         let (ours, theirs) = sockets::pair()?;
-        match sockets::send_plan(&self.socket, plan, &[theirs.as_raw_fd()], fds) {
+        let reply = [theirs.as_raw_fd()];
+        let sent = match sockets::send(&self.socket, plan, &[&reply, fds].concat()) {
+            Ok(false) => sockets::send_in_file(&self.socket, plan, &reply, fds),
+            sent => sent.map(drop),
+        };
+        match sent {
             Ok(()) => Ok(ours),
             Err(Error::Os(_, libc::EPIPE | libc::ECONNRESET)) => Err(self.ended()),
             // With the socket for the replies there are more than `MAX_DESCRIPTORS`.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nsbox_init::capabilities;
 use nsbox_init::vfork::{Born, vfork};
+use nsbox_init::wire::FILED;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall, syscall};
@@ -118,7 +119,7 @@ struct ExecInit<'a> {
 enum NoExec {
     /// Another thread has closed the image of nsbox-init.
     ImageClosed,
-    /// Another thread has closed this descriptor, which is to be kept.
+    /// Another thread has closed this descriptor, which is to be kept. The socket may have got its number.
     DescriptorClosed(RawFd),
     /// The socket could not be received.
     Receive(i32),
@@ -140,9 +141,9 @@ pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     })
 }
 
-/// While the caller has its end of the socket, it holds at most one more descriptor at any time: one at its limit may
-/// have as few free ones as `subprocess` needs. What is meant for nsbox-init is sent and closed at once, and stays in the
-/// sockets: first nsbox-init's own end in ours, where the child gets it, then in that the lifeline, then the plan.
+/// A caller at its limit of open descriptors may have as few free ones as `subprocess` needs: two, apart from pipes. So
+/// our end of the socket is the only one that stays open: everything for nsbox-init is sent and closed at once, and waits
+/// in the sockets. In our end is nsbox-init's end, which the child receives; in that are the lifeline and the plan.
 fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     // Before any descriptor is made here: it could get the number of one that the caller has closed.
     for &fd in &plan.keep {
@@ -152,12 +153,9 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
         }
     }
     let (ours, theirs) = sockets::pair()?;
-    sockets::send_descriptors(&theirs, &[theirs.as_raw_fd()])?;
+    sockets::send_small(&theirs, &[], &[theirs.as_raw_fd()])?;
     drop(theirs);
-    let lifeline = pidfd::open(std::process::id() as i32)?;
-    sockets::send_descriptors(&ours, &[lifeline.as_raw_fd()])?;
-    drop(lifeline);
-    sockets::send_plan(&ours, encoded, &[], &[])?;
+    send_plan(&ours, encoded)?;
     let number = CString::new(ours.as_raw_fd().to_string()).expect("digits");
     let argv = [c"nsbox-init".as_ptr(), number.as_ptr(), std::ptr::null()];
     loop {
@@ -190,6 +188,17 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
             NoExec::Exec(errno) => return Err(failure(plan, plan.init_step(), errno, String::new())),
         }
     }
+}
+
+/// Send nsbox-init the lifeline and the plan: together, or if the plan is too large, first the lifeline.
+fn send_plan(socket: &OwnedFd, encoded: &[u8]) -> Result<()> {
+    let lifeline = pidfd::open(std::process::id() as i32)?;
+    if sockets::send(socket, encoded, &[lifeline.as_raw_fd()])? {
+        return Ok(());
+    }
+    sockets::send_small(socket, &[FILED], &[lifeline.as_raw_fd()])?;
+    drop(lifeline);
+    sockets::send_in_file(socket, encoded, &[], &[])
 }
 
 /// The error for a descriptor that is to be kept, and is not open.
@@ -226,7 +235,7 @@ unsafe fn try_exec_init(request: &ExecInit<'_>) -> NoExec {
             raw_syscall!(Sysno::close_range, 3, u32::MAX, 4);
         }
         for &fd in request.keep {
-            if syscall!(Sysno::fcntl, fd, libc::F_SETFD, 0).is_err() {
+            if fd == request.socket || syscall!(Sysno::fcntl, fd, libc::F_SETFD, 0).is_err() {
                 return NoExec::DescriptorClosed(fd);
             }
         }

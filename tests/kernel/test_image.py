@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import random
 import subprocess
 import sys
+import threading
 
 import nsbox
 import pytest
@@ -27,6 +30,34 @@ def _forget_image() -> None:
                 os.close(int(name))
         except FileNotFoundError:
             continue
+
+
+def _image() -> int:
+    """Return the number of this process's descriptor of nsbox-init."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if "memfd:nsbox-init" in os.readlink(f"/proc/self/fd/{name}"):
+                return int(name)
+    raise AssertionError("there is none")
+
+
+def test_closed_by_another_thread(who: Who) -> None:
+    """Another thread that replaces the descriptor at any moment causes neither an error nor another program."""
+
+    def check() -> set[int]:
+        ends = set()
+        with open(os.devnull, "rb") as other:
+            for _ in range(150):
+                ends.add(nsbox.run(["true"], unshare="mi").returncode)
+                image = _image()
+                replace = threading.Timer(random.uniform(0, 5e-4), os.dup2, (other.fileno(), image))
+                replace.start()
+                ends.add(nsbox.run(["true"], unshare="mi").returncode)
+                replace.join()
+                os.close(image)
+        return ends
+
+    assert in_child(lambda: who(check)) == {0}
 
 
 @needs_root

@@ -162,22 +162,38 @@ def free_descriptors_needed(start: Callable[[], object]) -> int:
     return free
 
 
-def test_descriptors_that_a_start_with_three_pipes_needs() -> None:
-    """In a box as many as `subprocess`. Elsewhere three more: the clone needs five, `subprocess` two.
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"env": {"LARGE": "x" * 100_000}}, {"close_fds": False}, {"init": False}, {"fork": False}],
+    ids=["plain", "large plan", "no close_fds", "no init", "no fork"],
+)
+def test_descriptors_that_a_start_with_three_pipes_needs(who: Who, options: dict[str, Any]) -> None:
+    """As many as `subprocess`, in a box and elsewhere: the six of the pipes, and two."""
+    # Imported here: an ordinary user may not be allowed to read the files of this Python.
+    open_box = nsbox.Box
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 
-    The five are a copy of the descriptor of nsbox-init's program, both ends of the socket, a pidfd of the caller, and a
-    pidfd of the new process.
-    """
+    def starts(popen: Callable[..., subprocess.Popen[bytes]], **keywords: Any) -> Callable[[], object]:
+        return lambda: popen(["true"], **pipes, **keywords).communicate()
 
     def check() -> list[int]:
-        def starts(popen: Callable[..., subprocess.Popen[bytes]], **options: Any) -> Callable[[], object]:
-            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-            return lambda: popen(["true"], **pipes, **options).communicate()
-
-        with nsbox.Box("mip") as box:
-            popens = (starts(subprocess.Popen), starts(nsbox.Popen, unshare="mip"), starts(box.Popen))
+        with open_box("mip") as box:
+            popens = (starts(subprocess.Popen), starts(nsbox.Popen, unshare="mip", **options), starts(box.Popen))
             return [free_descriptors_needed(start) for start in popens]
 
-    plain, new, in_box = in_child(check)
+    plain, new, in_box = in_child(lambda: who(check))
     assert in_box == plain
+    assert new <= plain
+
+
+def test_descriptors_that_run_needs() -> None:
+    """As many as `subprocess` without pipes."""
+
+    def check() -> list[int]:
+        return [
+            free_descriptors_needed(lambda: subprocess.run(["true"], check=True)),
+            free_descriptors_needed(lambda: nsbox.run(["true"], unshare="mip", check=True)),
+        ]
+
+    plain, new = in_child(check)
     assert new <= plain

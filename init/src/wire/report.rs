@@ -215,7 +215,8 @@ impl Report {
 pub const GO: u8 = b'g';
 /// The byte by which the caller ends everything.
 pub const END: u8 = b'x';
-/// The byte that says that a request is in a file: the second descriptor that comes with it.
+/// The byte that says that a plan is in a file, which comes with this message: for a request after the socket for the
+/// replies. From a caller that starts nsbox-init, the lifeline comes with it, and the file with the next message.
 pub const FILED: u8 = b'f';
 
 /// Number of descriptors that the kernel passes with one message (unix(7), SCM_MAX_FD).

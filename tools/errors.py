@@ -10,13 +10,14 @@ from pathlib import Path
 
 from nsbox.diagnosis.causes import CAUSES, SECTIONS, Cause
 from nsbox.diagnosis.places import PLACES
+from nsbox.spec.step_names import STEP_NAMES
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
 HEAD = f"""\
 # Errors, and what to do about them
 
-When something cannot be started, nsbox says three things: which step failed, why, and what to do next.
+When a step fails, the error has three parts: which step failed, why, and what to do next.
 
 ```text
 step 'mount proc' failed: mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL): Operation not permitted
@@ -24,9 +25,9 @@ why: parts of /proc are hidden by mounts (/proc/kcore), and a new proc would sho
 next: start the container anew with the option added: docker run --security-opt systempaths=unconfined
 ```
 
-A *step* is one thing nsbox does on the way to your program; `nsbox explain` lists them all. The *why* is never guessed:
-it is read from the machine at that moment. Where nothing can be read that would decide, the message says so and names
-what comes into question. In Python the three parts are `error.step`, `error.evidence` and `error.hint`, and
+A *step* is one thing nsbox does on the way to your program, or in a box; `nsbox explain` lists them all. The *why* is
+never guessed: it is read from the machine at that moment. Where the machine does not show the cause, the message says so
+and names all that are possible. In Python the three parts are `error.step`, `error.evidence` and `error.hint`, and
 `error.cause` is the name under which the cause is described here.
 
 `nsbox doctor` looks for all of this before anything has failed.
@@ -45,7 +46,7 @@ def page() -> str:
 
 
 def _contents() -> Iterator[str]:
-    yield "| cause | what is the matter | kernel's number |"
+    yield "| cause | what it is | kernel's number |"
     yield "| --- | --- | --- |"
     for cause in CAUSES.values():
         yield f"| [{cause.name}](#{cause.name}) | {cause.title} | {_numbers(cause) or 'any'} |"
@@ -63,17 +64,23 @@ def _section(cause: Cause) -> Iterator[str]:
     if cause.traceless is None:
         yield f"- nsbox says: *{why}*"
     elif cause.example or cause.name in ("chroot", "root-is-no-mount", "too-deep"):
-        yield f"- nsbox says, if it can be seen: *{why}*; otherwise it is named as one that comes into question"
+        yield f"- nsbox says, if it can be seen: *{why}*; otherwise it is named as a possible cause"
     else:
-        yield "- It leaves no trace, so nsbox only names it as one that comes into question"
+        yield "- It leaves no trace, so nsbox only names it as a possible cause"
     yield f"- What to do: {remedy}"
     for place in PLACES:
         if place in cause.places:
             yield f"- {PLACES[place][:1].upper()}{PLACES[place][1:]}: {cause.places[place].format(**cause.example)}"
-    yield f"- Steps: {', '.join(sorted(cause.steps))}"
+    yield f"- Steps: {_steps(cause)}"
     if cause.manual:
         yield f"- More: {cause.manual}"
     yield ""
+
+
+def _steps(cause: Cause) -> str:
+    if len(cause.steps) > len(STEP_NAMES) // 2:
+        return f"all but {', '.join(sorted(set(STEP_NAMES) - cause.steps))}"
+    return ", ".join(sorted(cause.steps))
 
 
 def main() -> int:

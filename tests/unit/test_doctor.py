@@ -31,7 +31,7 @@ CASES: list[tuple[str, Evidence, int, str, str]] = [
     ("root in a container", DOCKER, 3, "note", "although this is root"),
     ("Docker", DOCKER, 4, "problem", "docker run --security-opt seccomp=unconfined"),
     ("Kubernetes", KUBERNETES, 4, "problem", "seccompProfile"),
-    ("JupyterHub", replace(KUBERNETES, places=("jupyterhub",)), 4, "problem", "whoever runs the hub"),
+    ("JupyterHub", replace(KUBERNETES, places=("jupyterhub",)), 4, "problem", "ask the administrator of the hub"),
     ("a harmless filter", replace(ROOT, seccomp=("2", "3")), 4, "fine", "3"),
     ("no clone3", replace(ROOT, clone3=38), 4, "note", "clone(2) does the same"),
     ("no mount", replace(ROOT, mount=1), 4, "problem", "mount"),

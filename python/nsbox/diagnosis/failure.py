@@ -35,9 +35,9 @@ def spawn_error(
     cls = SpawnPermissionError if denied else SpawnError
     try:
         # Only needed when something fails.
-        from nsbox.diagnosis.causes import Failure, explain  # noqa: PLC0415
+        from nsbox.diagnosis.causes import FailedStep, explain  # noqa: PLC0415
 
-        cause, why, hint = explain(Failure(errno, step, tuple(calls), detail), evidence)
+        cause, why, hint = explain(FailedStep(errno, step, tuple(calls), detail), evidence)
     except Exception:
         # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
         cause, why, hint = "", detail, ""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from errno import ENOSYS, EPERM
 from typing import Literal
 
-from nsbox.diagnosis.causes import CAUSES, Failure
+from nsbox.diagnosis.causes import CAUSES, FailedStep
 from nsbox.diagnosis.causes.policy import docker_profile, filtered, restricted, selinux
-from nsbox.diagnosis.causes.proc_and_settings import hidden_proc
+from nsbox.diagnosis.causes.proc import hidden_proc
 from nsbox.diagnosis.evidence import Evidence, Helper
 from nsbox.records.diagnosis import Answer, Trial
 from nsbox.spec.kinds import KINDS
@@ -45,7 +45,7 @@ def _problem(name: str, evidence: Evidence, answer: str, **found: str) -> _Verdi
 
 
 def _linux(evidence: Evidence) -> _Verdict:
-    found = CAUSES["not-linux"].find(Failure(0, "clone"), evidence)
+    found = CAUSES["not-linux"].find(FailedStep(0, "clone"), evidence)
     if found is not None:
         return _problem("not-linux", evidence, f"no: this is {found['place']}")
     version = " ".join(evidence.system.split()[:3])

@@ -26,9 +26,9 @@ next: start the container anew with the option added: docker run --security-opt 
 ```
 
 A *step* is one thing nsbox does on the way to your program, or in a box; `nsbox explain` lists them all. The *why* is
-never guessed: it is read from the machine at that moment. Where the machine does not show the cause, the message says so
-and names all that are possible. In Python the three parts are `error.step`, `error.evidence` and `error.hint`, and
-`error.cause` is the name under which the cause is described here.
+never guessed: it is read from the machine at that moment. Where the machine does not show the cause, the message names
+all that are possible. In Python the three parts are `error.step`, `error.evidence` and `error.hint`, and `error.cause`
+is the name under which the cause is described here.
 
 `nsbox doctor` looks for all of this before anything has failed.
 

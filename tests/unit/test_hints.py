@@ -255,7 +255,6 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("busy-target", FailedStep(EBUSY, "mount", mount("/b", "ext4")), ROOT),
     ("not-mounted", FailedStep(EINVAL, "unmount", (Call("umount2", target="/b", flags=()),)), ROOT),
     ("mount-in-use", FailedStep(EBUSY, "unmount", (Call("umount2", target="/b", flags=()),)), ROOT),
-    ("no-right-to-unmount", FailedStep(EPERM, "unmount", (Call("umount2", target="/b", flags=()),)), USER),
     ("no-such-file", FailedStep(ENOENT, "unmount", (Call("umount2", target="/b", flags=()),)), ROOT),
     ("no-such-file", FailedStep(ENOTDIR, "open", opened("/etc/passwd/a")), ROOT),
     ("closed-path", FailedStep(EACCES, "open", opened("/etc/shadow")), USER),

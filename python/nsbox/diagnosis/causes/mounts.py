@@ -450,8 +450,8 @@ MOUNTS = (
         errnos=frozenset({ENOSPC}),
         find=always,
         why="no disk is full: the mount namespace has as many mounts as fs.mount-max allows",
-        remedy="unmount what is not needed (wc -l /proc/self/mountinfo counts the mounts; umount -R DIRECTORY removes "
-        "a tree of them), or raise the limit: sudo sysctl -w fs.mount-max=200000",
+        remedy="unmount what is not needed (wc -l /proc/self/mountinfo counts the mounts; umount --lazy DIRECTORY "
+        "removes a tree of them), or raise the limit: sudo sysctl -w fs.mount-max=200000",
         meaning="Each recursive bind mount copies all mounts below its source.",
         manual="proc_sys_fs(5)",
     ),

@@ -64,7 +64,7 @@ BOX_REQUESTS = (
         errnos=frozenset({ENOENT}),
         find=_no_proc,
         why="a process in the box has mounted something else on {path}",
-        remedy="unmount it: box.unmount('{path}', detach=True); or look without it: view='namespace'",
+        remedy="unmount it: box.unmount({path!r}, detach=True); or look without it: view='namespace'",
         meaning="A process in the box can mount another file system on /proc. nsbox reads only the kernel's own files.",
         manual="proc(5)",
         example={"path": "/proc"},
@@ -101,7 +101,7 @@ BOX_REQUESTS = (
         errnos=frozenset({ENXIO, ENODEV}),
         find=_path,
         why="{path} is a socket, or a device that no driver serves, so it cannot be opened",
-        remedy="connect to a socket by a program in the box, such as box.run(['socat', '-', 'UNIX-CONNECT:{path}']); "
+        remedy="connect to a socket by a program in the box, such as box.run(['socat', '-', 'UNIX-CONNECT:PATH']); "
         "ls -l PATH shows what it is",
         meaning="A socket has a name in a directory, but only connect(2) reaches the program behind it.",
         manual="open(2), unix(7)",
@@ -114,7 +114,7 @@ BOX_REQUESTS = (
         errnos=frozenset({EXDEV}),
         find=_path,
         why="nsbox does not read what is mounted on {path}, and may not mount a new proc to read instead",
-        remedy="unmount it: box.run(['umount', '{path}']); or make the box with a PID and a mount namespace: "
+        remedy="unmount it: box.run(['umount', {path!r}]); or make the box with a PID and a mount namespace: "
         "nsbox.Box('mp')",
         meaning="A file that is mounted over one of the kernel's could contain anything, or never end.",
         manual="openat2(2)",
@@ -152,7 +152,7 @@ BOX_REQUESTS = (
         errnos=frozenset({EBUSY}),
         find=_path,
         why="a process has a file or its working directory below {path}, or something is mounted below it",
-        remedy="box.unmount('{path}', detach=True) removes it from the box at once; the files stay open until they "
+        remedy="box.unmount({path!r}, detach=True) removes it from the box at once; the files stay open until they "
         "are closed",
         meaning="Without the flag MNT_DETACH, umount2(2) removes only a mount that is not in use.",
         manual="umount(2)",

@@ -66,7 +66,7 @@ GENERAL = (
         find=never,
         why="memory is short",
         remedy="end programs that take much memory (top shows them), or raise the limit of the cgroup (docker run "
-        "--memory); `sudo dmesg` can tell more",
+        "--memory); `sudo dmesg` may show more",
         meaning="The kernel got no memory, or a limit of the cgroup or of the process (RLIMIT_DATA) is reached.",
         manual="cgroups(7), getrlimit(2)",
         traceless=lambda _, evidence: evidence.children_born_into != "dead",

@@ -158,8 +158,8 @@ MOUNTS = (
         errnos=frozenset({ENOENT}),
         find=_bound_paths,
         why="{source} or {target} does not exist in the box",
-        remedy="see which of the two is missing: box.run(['ls', '-ld', '{source}', '{target}']); then make it: "
-        "box.run(['mkdir', '-p', '{target}']), or touch for a file",
+        remedy="see which of the two is missing: box.run(['ls', '-ld', {source!r}, {target!r}]); then make it: "
+        "box.run(['mkdir', '-p', {target!r}]), or touch for a file",
         meaning="Box.mount takes paths as a program in the box would: both must exist there.",
         manual="mount(2)",
         example={"source": "SOURCE", "target": "TARGET"},
@@ -323,7 +323,7 @@ MOUNTS = (
         errnos=frozenset({EINVAL}),
         find=_not_a_mount_point,
         why="{path} is no mount point in the box, or is locked to the mounts around it",
-        remedy="make it one: box.mount('{path}', '{path}', flags='rbind'); box.mounts() lists all mount points",
+        remedy="make it one: box.mount({path!r}, {path!r}, flags='rbind'); box.mounts() lists all mount points",
         meaning="The flags remount, move, private, slave and shared change a mount that exists. In a user namespace, "
         "mounts that were there before cannot be moved one by one.",
         manual="mount(2), mount_namespaces(7)",
@@ -349,7 +349,7 @@ MOUNTS = (
         find=_refusing_file_system,
         why="{fstype} refuses this source, or needs options, which Box.mount does not pass on",
         remedy="for an overlay: nsbox.Box(mounts=[nsbox.Overlay(TARGET, [LOWER, ...])]); otherwise mount it with "
-        "options: box.run(['mount', '-t', '{fstype}', '-o', OPTIONS, SOURCE, TARGET]); sudo dmesg can tell more",
+        "options: box.run(['mount', '-t', {fstype!r}, '-o', OPTIONS, SOURCE, TARGET]); sudo dmesg may show more",
         meaning="EINVAL is also what a file system returns when a device does not hold it.",
         manual="mount(2), mount(8)",
         example={"fstype": "overlay"},

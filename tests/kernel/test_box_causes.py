@@ -141,8 +141,8 @@ def test_mount_shm(who: Who, files: Path) -> None:
             refused(lambda: box.mount_shm(files / "nothing"), "no-directory", "mount shm")
             refused(lambda: box.mount_shm(files / "file"), "no-directory", "mount shm")
             refused(lambda: box.mount_shm(files / "loop"), "too-many-links", "mount shm")
-            box.run(["mkdir", "-p", str(files / "directory")], check=True)
-            box.mount_shm(files / "directory")
+            box.run(["ln", "-sfn", "directory", str(files / "loop")], check=True)
+            box.mount_shm(files / "loop")
 
     in_child(lambda: who(check))
 

@@ -51,7 +51,7 @@ BOX_REQUESTS = (
         steps=frozenset({"request"}),
         errnos=frozenset({ETIMEDOUT}),
         find=always,
-        why="another process sent it SIGSTOP, and until it gets SIGCONT it carries out no request",
+        why="another process sent SIGSTOP to nsbox-init, which carries out no request until it gets SIGCONT",
         remedy="os.kill(box.pid, signal.SIGCONT) in Python, or kill -CONT PID, with the PID that repr(box) shows",
         meaning="A process inside cannot stop nsbox-init where that is PID 1. A process outside, of the same user, "
         "can.",

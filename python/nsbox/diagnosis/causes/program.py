@@ -166,7 +166,7 @@ PROGRAM = (
         steps=frozenset({"init", "request"}),
         errnos=frozenset({ECONNRESET}),
         find=always,
-        why="nsbox sends it no such signal: another process killed it, or the kernel did, when memory was short",
+        why="another process killed nsbox-init, or the kernel did because memory was short",
         remedy="start again; sudo dmesg shows whether the kernel killed a process because of memory",
         meaning="nsbox-init sets up the namespaces, starts the program and waits for its end. Without it, the program "
         "is killed too.",

@@ -419,6 +419,28 @@ def test_others(who: Who, expected: str, launch: dict[str, Any], options: dict[s
     assert who(lambda: cause(launch, **options)) == expected
 
 
+def test_own_namespaces_without_proc() -> None:
+    """Before Linux 6.11 a thread opens its own namespaces in /proc; pidfd_open(2) is refused here as well."""
+
+    def check() -> str:
+        private_mounts()
+        libc.mount("nothing", "/proc", "tmpfs")
+        seccomp.install(Deny("pidfd_open", errno.ENOSYS))
+        with pytest.raises(nsbox.SpawnError) as caught, nsbox.unshare("uts"):
+            pass
+        assert caught.value.step == "open own"
+        assert "mount -t proc proc /proc" in caught.value.hint
+        return caught.value.cause
+
+    assert in_child(check) == "no-proc"
+
+
+def test_unknown_call() -> None:
+    """A filter that returns ENOSYS for one call, as on an old kernel."""
+    options: dict[str, Any] = {"mounts": [Tmpfs("/mnt")]}
+    assert after(lambda: seccomp.install(Deny("fsopen", errno.ENOSYS)), **options) == "unknown-call"
+
+
 @needs_root
 def test_settings() -> None:
     """A limit above which the kernel does not go, and a read-only /proc/sys."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import struct
 import subprocess
 import threading
@@ -85,6 +86,12 @@ def test_targets(place: Path) -> None:
     fails(USER, "closed-file", f"--root={closed}/directory")
     fails(ROOT, "no-namespace-file", "--net=/nonexistent")
     fails(ROOT, "no-namespace-file", "--root=/nonexistent")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place / "socket"))
+    fails(ROOT, "no-namespace-file", f"--net={place}/socket")
+    (place / "loop").symlink_to("loop")
+    fails(ROOT, "no-namespace-file", f"--net={place}/loop")
+    fails(ROOT, "name-too-long", f"--net={place}/{300 * 'a'}")
     fails(ROOT, "no-namespace-file", "--wd=/etc/passwd")
 
 
@@ -97,6 +104,16 @@ def test_what_is_no_such_namespace() -> None:
         error = ours(ROOT, f"--uts={file}", "true", command="nsenter").error
         assert words in error
         assert "\n" not in error.strip()
+
+
+def test_pins(place: Path) -> None:
+    """Files on which no namespace can be mounted: one that is missing, one that is closed, and those of a user."""
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    (place / "file").touch()
+    fails(ROOT, "no-pin-file", f"--uts={place}/nothing", command="unshare")
+    fails(USER, "unreachable-pin", f"--uts={closed}/file", "-U", command="unshare")
+    fails(USER, "no-right-to-pin", f"--uts={place}/file", "-U", command="unshare")
 
 
 def test_joining() -> None:

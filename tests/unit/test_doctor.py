@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from nsbox.diagnosis.doctor import Diagnosis
-from nsbox.diagnosis.evidence import Evidence, Helper, ProcMount
+from nsbox.diagnosis.evidence import Evidence, IdMapProgram, ProcMount
 from nsbox.diagnosis.questions import answers
 from nsbox.records.diagnosis import Allowed, Trial
 from nsbox.spec.kinds import KINDS
@@ -31,7 +31,7 @@ CASES: list[tuple[str, Evidence, int, str, str]] = [
     ("root in a container", DOCKER, 3, "note", "although this is root"),
     ("Docker", DOCKER, 4, "problem", "docker run --security-opt seccomp=unconfined"),
     ("Kubernetes", KUBERNETES, 4, "problem", "seccompProfile"),
-    ("JupyterHub", replace(KUBERNETES, places=("jupyterhub",)), 4, "problem", "whoever runs the hub"),
+    ("JupyterHub", replace(KUBERNETES, places=("jupyterhub",)), 4, "problem", "ask the administrator of the hub"),
     ("a harmless filter", replace(ROOT, seccomp=("2", "3")), 4, "fine", "3"),
     ("no clone3", replace(ROOT, clone3=38), 4, "note", "clone(2) does the same"),
     ("no mount", replace(ROOT, mount=1), 4, "problem", "mount"),
@@ -55,8 +55,8 @@ CASES: list[tuple[str, Evidence, int, str, str]] = [
     ("poisoned", replace(ROOT, children_born_into="dead"), 12, "problem", "cures"),
     ("moved", replace(ROOT, children_born_into="unborn"), 12, "problem", "cures"),
     ("user with ranges", USER, 13, "fine", "/usr/bin/newuidmap"),
-    ("no helper", replace(USER, newuidmap=Helper()), 13, "note", "newuidmap is not installed"),
-    ("no setuid", replace(USER, newgidmap=Helper("/bin/newgidmap")), 13, "note", "not setuid"),
+    ("no helper", replace(USER, newuidmap=IdMapProgram()), 13, "note", "newuidmap is not installed"),
+    ("no setuid", replace(USER, newgidmap=IdMapProgram("/bin/newgidmap")), 13, "note", "not setuid"),
     ("no new privileges", replace(USER, no_new_privs=True), 13, "note", "no_new_privs"),
     ("no line", replace(USER, subuid=""), 13, "note", "/etc/subuid"),
 ]
@@ -91,7 +91,7 @@ def diagnosis(root: Trial, rootless: Trial) -> Diagnosis:
     [
         (WORKS, WORKS, "Everything works here"),
         (FAILS, WORKS, "Everything works here"),
-        (WORKS, FAILS, "in a user namespace 'uid_map' fails"),
+        (WORKS, FAILS, "In a user namespace the step 'uid_map' fails"),
         (FAILS, FAILS, "No new namespaces"),
     ],
 )

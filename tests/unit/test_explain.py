@@ -226,3 +226,11 @@ def test_literals(text: str) -> None:
     assert re.fullmatch(r'"[ -~]*"', literal)
     plain = literal[1:-1]
     assert plain.encode().decode("unicode_escape").encode("latin-1") == os.fsencode(text)
+
+
+def test_environment_of_run() -> None:
+    """`nsbox run --clear-env` leaves the variables that are named."""
+    last = nsbox.explain("nsbox run -m --whitelist-env=PATH,NO_SUCH_VARIABLE true").steps[-1]
+    assert last.name == "exec"
+    assert last.call.endswith(", 1 variable)")
+    assert nsbox.explain("nsbox run -m --clear-env true").steps[-1].call.endswith(", 0 variables)")

@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One process for each processor; the longest tests first, and each given out when a process is free.
+# One process for each processor; the longest tests first, and each given out when a process is free. Every test can share
+# the machine with others: it looks at nothing but its own descendants, files and users.
 PARALLEL := --numprocesses logical --dist loadgroup
 # What a rebuild depends on. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
@@ -19,12 +20,9 @@ demo: $(VENV)/built  ## Build, install, and walk through the exercise on this ke
 check: lint  ## In the minute between: lint, types, and the tests that need no kernel
 	$(BIN)/python -m pytest --quiet $(PARALLEL) tests/unit
 
-# Most tests share the machine with others; those marked `alone` have it to themselves afterwards. Status 5: there are none.
 test: $(VENV)/tested  ## Build, install what the tests need, and run them all
 	cargo test --quiet --package nsbox-init --lib
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not alone" $(PYTEST); together=$$?; \
-	$(BIN)/python -m pytest -m alone $(PYTEST); alone=$$?; \
-	case $$together,$$alone in 0,0 | 0,5 | 5,0) ;; *) exit 1 ;; esac
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
 
 lint: $(VENV)/linted  ## Check formatting, types and style of both languages, and the generated stub
 	cargo fmt --all --check

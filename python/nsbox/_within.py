@@ -37,7 +37,7 @@ __all__ = ["Within"]
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _WHERE = signal.SIGRTMAX - 1
 """The signal on which the child writes down where it is."""
-_WHERE_GRACE = 0.3
+_WHERE_GRACE = 2.0
 _END_GRACE = 5.0
 
 

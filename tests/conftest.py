@@ -1,4 +1,4 @@
-"""What holds for all tests: the signals they start from, their markers, and the switch that rewrites the goldens."""
+"""What holds for all tests: the signals they start from, and the switch that rewrites the goldens."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-goldens", action="store_true", help="rewrite the files the plans are compared with")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Start from the usual actions of signals, and announce our markers."""
+def pytest_configure() -> None:
+    """Start from the usual actions of signals."""
     # Whoever runs us in the background of a script has us, and all that we start, ignore the interrupt key.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    config.addinivalue_line("markers", "alone(reason): the test cannot share the machine with others")
 
 
 def pytest_collection_finish() -> None:

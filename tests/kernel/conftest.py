@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import nsbox
 import pytest
 
 from tests.support.census import Census, adopt_orphans
+from tests.support.far import open_place
 from tests.support.forked import Who
 from tests.support.needs import needs
 from tests.support.threads import busy
@@ -55,7 +54,5 @@ def busy_threads() -> Iterator[None]:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """Return an empty directory in which everybody may do everything."""
-    path = Path(tempfile.mkdtemp(prefix="nsbox-test-"))
-    path.chmod(0o777)
-    yield path
-    shutil.rmtree(path)
+    with open_place() as path:
+        yield path

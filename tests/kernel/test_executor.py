@@ -401,6 +401,7 @@ def test_the_server_is_killed(place: Path) -> None:
         assert running.outcome(100).verdict is Verdict.KILLED
         assert executor.submit(math.sqrt, 4).result() == 2
         os.kill(executor._server.box.pid, signal.SIGKILL)
+        assert wait_until(lambda: not executor._server.is_alive)
         assert list(executor.map(math.sqrt, [4, 9])) == [2, 3]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.census import wait_until
 from tests.support.forked import Who
+from tests.support.needs import needs_root
 from tests.support.pages import drawing, frames, page, texts
 from tests.support.real_box import box as real_tree  # noqa: F401 - a fixture
 
@@ -229,6 +230,7 @@ def test_side_by_side(who: Who, mounted: bool) -> None:
     assert {str(number) for two in pids.values() for number in two} <= set(found)
 
 
+@needs_root
 def test_a_box_in_a_box() -> None:
     """From the outer box the inner one is seen; its init has three PIDs."""
     with nsbox.Box("mip") as outer, outer.Box("mip") as inner:
@@ -259,6 +261,7 @@ def test_a_zombie() -> None:
         assert len(nsbox.compare(box).pairs) == 1
 
 
+@needs_root
 def test_without_a_pid_namespace() -> None:
     """Everybody is seen on both sides, under the same number."""
     with nsbox.Box("mi") as box:

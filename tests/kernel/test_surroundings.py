@@ -18,6 +18,7 @@ from nsbox.start.launch import Launch
 
 from tests.support.forked import USER, Who, in_child
 from tests.support.inside import status
+from tests.support.needs import needs_root
 
 ARRANGEMENTS: dict[str, dict[str, Any]] = {
     "nothing new": {"unshare": ""},
@@ -52,6 +53,7 @@ def _both_status(box: dict[str, Any], **keywords: Any) -> tuple[dict[str, str], 
     return ours, theirs
 
 
+@needs_root
 def test_status(box: dict[str, Any]) -> None:
     """Credentials, masks, signals: as with `subprocess`, when nothing is asked for."""
     ours, theirs = _both_status(box)
@@ -65,6 +67,7 @@ def test_files_of_the_process(box: dict[str, Any], file: str) -> None:
     assert ours == theirs
 
 
+@needs_root
 def test_signals(box: dict[str, Any]) -> None:
     """Blocked and ignored signals are those of the caller; handlers are not kept."""
 
@@ -210,6 +213,7 @@ def test_many_arguments(box: dict[str, Any]) -> None:
     assert ours == theirs
 
 
+@needs_root
 @pytest.mark.parametrize(
     "keywords",
     [

@@ -31,7 +31,7 @@ import pytest
 from tests.support import libc
 from tests.support.forked import USER, Who, in_child
 from tests.support.look import LOOK, links_of
-from tests.support.needs import needs
+from tests.support.needs import needs, needs_root
 from tests.support.subids import granted
 from tests.support.twins import ours, theirs
 
@@ -249,6 +249,7 @@ def test_environment(who: Who, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(kept.splitlines()) == ["A=1", "B=2 3", path]
 
 
+@needs_root
 def test_forwarded_signals() -> None:
     """Of later versions: --forward-signals lets the child decide; without it nothing happens (see above)."""
     script = "trap 'exit 7' TERM; trap 'exit 8' INT; echo; while :; do sleep 0.01; done"
@@ -278,6 +279,7 @@ def _file_system(file: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+@needs_root
 @pytest.mark.parametrize(
     "line", ["--uts={0}", "--ipc={0} -f", "--pid={0} -f", "--net={0}", "--time={0} -f", "--mount={0}", "--cgroup={0}",
              "--mount --uts={0}", "--mount --pid={0} -f --mount-proc", "--mount={0} --uts={1} -f"],
@@ -305,6 +307,7 @@ def test_pinning(line: str, place: Path) -> None:
     assert own[0][1][0]
 
 
+@needs_root
 def test_pinned_user_namespace(who: Who, place: Path) -> None:
     """A wanted difference: ours mounts it from outside, where root may."""
     file = place / "user"
@@ -340,6 +343,7 @@ def test_the_evidence_is_of_before() -> None:
     assert "a PID namespace that belongs to it" in error
 
 
+@needs_root
 def test_from_a_real_interpreter() -> None:
     """All the way: the C locale, in which Python changes its environment, does not show."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "", "HOME": "/"}

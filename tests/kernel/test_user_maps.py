@@ -12,6 +12,7 @@ import pytest
 from tests.support import libc
 from tests.support.forked import USER, Who, in_child
 from tests.support.inside import by_unshare, cat, status
+from tests.support.needs import needs_root
 
 FILES = "/proc/self/uid_map", "/proc/self/gid_map", "/proc/self/setgroups"
 ARRANGEMENTS: dict[str, dict[str, Any]] = {
@@ -65,6 +66,7 @@ def test_no_map(who: Who) -> None:
     assert int(seen["CapEff"], 16) == 0
 
 
+@needs_root
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_ranges(arrangement: str) -> None:
     """Root maps ranges, and setgroups(2) stays allowed."""
@@ -78,6 +80,7 @@ def test_setgroups_given_up(who: Who) -> None:
     assert who(lambda: _maps(unshare="U", setgroups="deny", map_root_user=False)) == [["deny"]]
 
 
+@needs_root
 def test_becoming_somebody_in_a_range() -> None:
     """The payload can be any user that is mapped."""
     ranges: dict[str, Any] = {"map_users": [(0, 0, 1), (1000, 100000, 10)], "map_groups": [(0, 0, 1), (50, 50, 5)]}
@@ -119,6 +122,7 @@ def _credentials(text: str, wanted: tuple[str, ...]) -> tuple[dict[str, str], li
     return {name: fields[name] for name in wanted}, [" ".join(line.split()) for line in lines if ":" not in line]
 
 
+@needs_root
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_capabilities_untouched(arrangement: str) -> None:
     """Without a user namespace root's capabilities are exactly the caller's, with nothing inheritable."""
@@ -143,6 +147,7 @@ def test_no_new_privs(who: Who) -> None:
     assert who(lambda: status(cat("/proc/self/status", unshare="m")))["NoNewPrivs"] == "0"
 
 
+@needs_root
 def test_caller_with_capabilities_that_is_not_root() -> None:
     """Somebody with CAP_SYS_ADMIN but another uid needs no user namespace, and the payload inherits nothing of it."""
 

@@ -1,17 +1,15 @@
 //! Descriptors of this process.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::error::{Result, last};
 
 /// The same descriptor, or a duplicate if it has the number of a standard stream. A program that has closed a standard
 /// stream may open it again, and would then close or write into a descriptor of ours with that number.
 pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { duplicate(fd.as_fd()) }
-}
-
-/// A duplicate (close-on-exec, and no standard stream).
-pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
     // SAFETY: plain numbers.
     let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {

@@ -3,54 +3,80 @@
 use std::ffi::CStr;
 use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::descriptors::{above_stdio, duplicate};
+use syscalls::{Sysno, syscall};
+
+use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, last};
 
 /// The mode of a file that can be executed but not read.
 const EXECUTE_ONLY: u32 = 0o111;
 
-/// The largest plan that is sent as a message, in bytes: a third of the smallest buffer that a socket has by default
-/// (socket(7)).
-pub const MAX_PLAN_IN_MESSAGE: usize = 64 << 10;
-
 /// The freestanding binary that build.rs made.
 static BINARY: &[u8] = include_bytes!(env!("NSBOX_INIT"));
 
-/// The descriptor in use, with the identity of the file behind it.
-static CURRENT: Mutex<Option<(i32, Identity)>> = Mutex::new(None);
+/// The file that is kept open for later starts.
+static KEPT: Mutex<Option<(RawFd, Identity)>> = Mutex::new(None);
 
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// A descriptor of nsbox-init. The file is made once per process; what is returned is a duplicate, checked to be that
-/// file: programs that become daemons close all descriptors, and the number may then belong to something else.
-pub fn init() -> Result<OwnedFd> {
+/// nsbox-init as a file that can be executed.
+pub enum Image {
+    /// Open until the process ends.
+    Kept(RawFd, Identity),
+    /// Made for one start.
+    Own(OwnedFd),
+}
+
+impl Image {
+    /// Its number.
+    pub fn fd(&self) -> RawFd {
+        match self {
+            Image::Kept(fd, _) => *fd,
+            Image::Own(fd) => fd.as_raw_fd(),
+        }
+    }
+
+    /// Whether the number still belongs to it. Programs that become daemons close all descriptors, and the number may
+    /// then belong to something else. This makes a single raw system call, so a vfork's child may call it.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Image::Kept(fd, identity) => identity_of(*fd) == Some(*identity),
+            Image::Own(_) => true,
+        }
+    }
+}
+
+/// nsbox-init. The file is made once per process, and again if it is no longer open. No duplicate is made, which would
+/// take one more descriptor; so another thread may close it, and the child checks it once more with
+/// [`Image::is_open`].
+pub fn init() -> Result<Image> {
     // In a child of os.fork a thread that does not exist there may hold the lock for ever.
-    let Ok(mut current) = CURRENT.try_lock() else { return file(c"nsbox-init", BINARY, true) };
-    if let Some((fd, identity)) = *current {
-        // SAFETY: only duplicated; which file it is, is checked afterwards.
-        if let Ok(copy) = duplicate(unsafe { BorrowedFd::borrow_raw(fd) })
-            && identity_of(&copy) == Some(identity)
-        {
-            return Ok(copy);
+    let Ok(mut kept) = KEPT.try_lock() else { return file(c"nsbox-init", BINARY, true).map(Image::Own) };
+    if let Some((fd, identity)) = *kept {
+        let image = Image::Kept(fd, identity);
+        if image.is_open() {
+            return Ok(image);
         }
     }
     let made = above_stdio(file(c"nsbox-init", BINARY, true)?)?;
-    let copy = duplicate(made.as_fd())?;
-    *current = identity_of(&made).map(|identity| (made.into_raw_fd(), identity));
-    Ok(copy)
+    let Some(identity) = identity_of(made.as_raw_fd()) else { return Ok(Image::Own(made)) };
+    let fd = made.into_raw_fd();
+    *kept = Some((fd, identity));
+    Ok(Image::Kept(fd, identity))
 }
 
-fn identity_of(fd: &OwnedFd) -> Option<Identity> {
+fn identity_of(fd: RawFd) -> Option<Identity> {
     // SAFETY: plain numbers, for which zero is valid.
     let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: writes the structure it is given.
-    (unsafe { libc::fstat(fd.as_raw_fd(), &raw mut status) } == 0).then_some((status.st_dev, status.st_ino))
+    // SAFETY: writes the structure it is given. Both architectures have the same one as the C library.
+    let result = unsafe { syscall!(Sysno::fstat, fd, &raw mut status) };
+    result.is_ok().then_some((status.st_dev, status.st_ino))
 }
 
 /// `bytes` in a sealed memfd; where that is forbidden (vm.memfd_noexec, a sysctl of each PID namespace, or a filter),

@@ -3,10 +3,10 @@
 
 use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH};
 use nsbox_init::vfork::Born;
-use nsbox_init::wire::{Op, Ops, Plan, Shape};
+use nsbox_init::wire::{FILED, Op, Ops, Plan, Shape};
 
 use crate::cgroup::Cgroup;
-use crate::join::descend;
+use crate::join::{descend, used};
 use crate::launch::Launcher;
 use crate::operation::operation;
 use crate::payload::Order;
@@ -16,18 +16,18 @@ use crate::setup::Setup;
 use crate::supervise::{Payload, Supervisor};
 use crate::sys;
 
-/// Get the plan, from the socket or from a file, and carry it out.
-pub fn begin(channel: &Channel, plan: i32) -> ! {
-    let socket = channel.socket;
-    let bytes =
-        if plan < 0 { sys::receive(socket, &mut sys::Rights::new()).map(|bytes| &*bytes) } else { sys::map_file(plan) };
-    let bytes = match bytes {
+/// Receive the plan, and carry it out.
+pub fn begin(channel: &Channel) -> ! {
+    let mut rights = sys::Rights::new();
+    let received = sys::receive(channel.socket, &mut rights);
+    let plan = match (received.as_deref(), rights.fds()) {
+        (Ok([FILED]), &[file]) => used(file, sys::map_file(file)),
+        _ => received.map(|bytes| &*bytes),
+    };
+    let bytes = match plan {
         Ok(bytes) => bytes,
         Err(errno) => channel.fail(0, errno, 0),
     };
-    if plan >= 0 {
-        sys::close(plan);
-    }
     match Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
         Ok(plan) => carry_out(channel, plan),
         Err(malformed) => {

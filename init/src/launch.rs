@@ -17,7 +17,7 @@ use crate::sys::{self, ETIMEDOUT, Result};
 const MAX_SIGCONT: u32 = 10;
 
 /// Gets the plan of an inner box from a connection, and carries it out.
-pub type Begin = fn(&Channel, i32) -> !;
+pub type Begin = fn(&Channel) -> !;
 
 /// What is the same for every process that this init starts.
 pub struct Launcher {
@@ -133,6 +133,6 @@ impl Launcher {
             }
         }
         close_others(&mut [socket, lifeline]);
-        begin(&channel, -1)
+        begin(&channel)
     }
 }

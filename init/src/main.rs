@@ -1,13 +1,9 @@
 //! `nsbox-init`: carries out a plan inside new namespaces, starts the payload, and stays behind as its init.
 //!
-//! The extension runs it from a sealed memfd as the first thing a new process does (see `src/spawn.rs`), so that
-//! everything here happens in an ordinary single-threaded process: no Python, no C library, no allocator. It is
-//! called as `nsbox-init SOCKET LIFELINE [PLAN]`, descriptor numbers:
-//!
-//! - SOCKET: from which the plan (`wire/`) and the caller's commands are received, and to which reports are sent;
-//! - LIFELINE: a pidfd of the calling process. It becomes readable when that process dies, never when one of its
-//!   threads ends; PR_SET_PDEATHSIG (prctl(2)) would follow the thread, and getppid(2) is 0 in a new PID namespace;
-//! - PLAN: a memfd with the plan instead, if it is too large for a message.
+//! The extension runs it from a sealed memfd as the first thing a new process does (see `src/start/spawn.rs`), so that
+//! everything here happens in an ordinary single-threaded process: no Python, no C library, no allocator. It is called
+//! as `nsbox-init SOCKET`, a descriptor number: from there the lifeline (`report.rs`), the plan (`wire/`) and the
+//! caller's commands are received, and there reports are sent.
 #![no_std]
 #![no_main]
 
@@ -59,26 +55,21 @@ core::arch::global_asm!(
 /// `stack` is what the kernel puts there for a new program: argc, then the argv pointers (execve(2)).
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and argc pointers to C strings there.
-    let [socket, lifeline, plan] = unsafe { descriptors(stack) };
-    for fd in [socket, lifeline] {
-        sys::set_cloexec(fd, true);
-    }
+    let socket = unsafe { argument(stack, 1) };
+    sys::set_cloexec(socket, true);
     sys::set_name(c"nsbox-init");
-    interpreter::begin(&Channel { socket, lifeline }, plan)
+    interpreter::begin(&Channel::open(socket))
 }
 
-unsafe fn descriptors(stack: *const usize) -> [i32; 3] {
+/// The number that is the argument at `index`; -1 if there are fewer.
+unsafe fn argument(stack: *const usize, index: usize) -> i32 {
     // SAFETY: the caller guarantees the layout.
-    let argc = unsafe { *stack };
-    let mut found = [-1; 3];
-    for (index, slot) in found.iter_mut().enumerate() {
-        if index + 1 < argc {
-            // SAFETY: below argc, so a valid pointer to a C string.
-            let argument = unsafe { core::ffi::CStr::from_ptr(*stack.add(index + 2) as *const _) };
-            *slot = parse_number(argument.to_bytes());
-        }
+    if index >= unsafe { *stack } {
+        return -1;
     }
-    found
+    // SAFETY: below argc, so a valid pointer to a C string.
+    let argument = unsafe { core::ffi::CStr::from_ptr(*stack.add(index + 1) as *const _) };
+    parse_number(argument.to_bytes())
 }
 
 fn parse_number(digits: &[u8]) -> i32 {

@@ -2,7 +2,7 @@
 
 use nsbox_init::wire::{Data, Failure, GO, Malformed, Report};
 
-use crate::sys::{self, Attached};
+use crate::sys::{self, Attached, Rights};
 
 /// Exit status when init itself cannot go on. What failed has been reported over the socket.
 pub const FAILED: i32 = 1;
@@ -16,6 +16,17 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// Receive the lifeline over the socket: the first message brings it, and was sent before this process was made.
+    pub fn open(socket: i32) -> Self {
+        let mut rights = Rights::new();
+        let received = sys::receive(socket, &mut rights).map(|nothing| sys::unmap(nothing));
+        match (received, rights.fds()) {
+            (Ok(()), &[lifeline]) => Channel { socket, lifeline },
+            // The kernel leaves it out when the limit of open descriptors is reached.
+            (received, _) => Channel { socket, lifeline: -1 }.fail(0, received.err().unwrap_or(sys::EMFILE), 0),
+        }
+    }
+
     /// Send a record. An error means that the caller has closed its end.
     pub fn send(&self, report: Report, attached: Option<Attached>) -> sys::Result<()> {
         sys::send(self.socket, &report.to_bytes(), attached)

@@ -3,14 +3,13 @@
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use nix::sys::socket::{MsgFlags, send};
 use pyo3::prelude::*;
 
 use crate::boxes::handle::BoxHandle;
 use crate::boxes::process::{Started, start};
 use crate::channel::connection::Connection;
 use crate::channel::sockets;
-use crate::error::{Error, Result, os};
+use crate::error::{Error, Result};
 use crate::pidfd;
 use crate::plan::plan::Plan;
 use crate::poll::repeat;
@@ -53,7 +52,7 @@ fn nested<'a>(
 ) -> Result<Handshake<'a>> {
     let (ours, theirs) = sockets::pair()?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT).map_err(os("send(plan)"))?;
+    sockets::send_plan(&ours, encoded, &[], &[])?;
     let token = connection.next_token();
     let bytes = plan.nested_start(outer, token);
     let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);

@@ -63,7 +63,7 @@ fn await_start(
         })
     })?;
     let reported = if connection.init_is_pid_1 { sender } else { pid_inside };
-    let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+    let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EBADMSG))?;
     let identity = Identity {
         pid: announced.unwrap_or(reported),
         pid_inside,

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nsbox_init::wire::{END, FILED, MAX_DESCRIPTORS, Report};
+use nix::sys::socket::MsgFlags;
+use nsbox_init::wire::{END, Report};
 
 use crate::call::{Value, call};
 use crate::channel::event::Event;
@@ -18,7 +17,6 @@ use crate::channel::outcome::Outcome;
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets;
 use crate::error::{Error, Result, StepFailure};
-use crate::image::{self, MAX_PLAN_IN_MESSAGE};
 use crate::pidfd::{self, number_in_proc};
 use crate::plan::plan::Plan;
 use crate::plan::request::Request;
@@ -69,29 +67,14 @@ impl Connection {
     /// Send a request; returns the socket for the replies.
     pub fn send_request(&self, plan: &[u8], fds: &[RawFd]) -> Result<OwnedFd> {
         let (ours, theirs) = sockets::pair()?;
-        let mut file = None;
-        if plan.len() > MAX_PLAN_IN_MESSAGE || !self.send(plan, theirs.as_raw_fd(), None, fds)? {
-            let file = file.insert(image::file(c"nsbox-plan", plan, false)?);
-            if !self.send(&[FILED], theirs.as_raw_fd(), Some(file.as_raw_fd()), fds)? {
-                return Err(Error::Os("sendmsg(request)", libc::EAGAIN));
+        match sockets::send_plan(&self.socket, plan, &[theirs.as_raw_fd()], fds) {
+            Ok(()) => Ok(ours),
+            Err(Error::Os(_, libc::EPIPE | libc::ECONNRESET)) => Err(self.ended()),
+            // With the socket for the replies there are more than `MAX_DESCRIPTORS`.
+            Err(Error::Os(_, libc::EINVAL)) => {
+                Err(Error::Spec(format!("pass_fds: {} descriptors are more than a message carries", fds.len())))
             }
-        }
-        Ok(ours)
-    }
-
-    /// Send a message; false if the kernel has no room for one of this size.
-    fn send(&self, bytes: &[u8], reply: RawFd, file: Option<RawFd>, fds: &[RawFd]) -> Result<bool> {
-        let attached: Vec<RawFd> = [reply].into_iter().chain(file).chain(fds.iter().copied()).collect();
-        if attached.len() > MAX_DESCRIPTORS {
-            return Err(Error::Spec(format!("pass_fds: {} descriptors are more than a message carries", fds.len())));
-        }
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        let parts = [std::io::IoSlice::new(bytes)];
-        match sendmsg::<()>(self.socket.as_raw_fd(), &parts, &[ControlMessage::ScmRights(&attached)], flags, None) {
-            Ok(_) => Ok(true),
-            Err(Errno::EMSGSIZE | Errno::ENOBUFS | Errno::EAGAIN) => Ok(false),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.ended()),
-            Err(errno) => Err(Error::Os("sendmsg(request)", errno as i32)),
+            Err(error) => Err(error),
         }
     }
 
@@ -139,7 +122,7 @@ impl Connection {
     /// socket is not enough: nsbox-init notices that only if it has not reported the start yet.
     pub fn abort_request(&self, token: u32, socket: &OwnedFd, error: &Error) {
         // The process's own step failed, or the plan was refused: there is no process.
-        if matches!(error, Error::Step(failed) if failed.step != StepName::Request) {
+        if matches!(error, Error::Step(failed) if !matches!(failed.step, StepName::Request | StepName::Prepare)) {
             return;
         }
         // If the process has not started, or has ended already, no process has this token.

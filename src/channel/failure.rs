@@ -41,6 +41,12 @@ pub fn refused(malformed: Malformed) -> Error {
     Error::Step(Box::new(StepFailure { errno: libc::EBADMSG, step, actor, calls, detail }))
 }
 
+/// The error for a call of the caller that is no step of the plan.
+pub fn not_prepared(name: &'static str, errno: i32) -> Error {
+    let (step, actor, calls) = (StepName::Prepare, "caller", vec![call(name, [])]);
+    Error::Step(Box::new(StepFailure { errno, step, actor, calls, detail: String::new() }))
+}
+
 /// The error for a step of the plan that failed.
 pub fn failure(plan: &Plan, step: u16, errno: i32, detail: String) -> Error {
     let step = &plan.steps[usize::from(step).min(plan.steps.len() - 1)];

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nsbox_init::wire::{REPORT, Report};
 
+use crate::channel::failure::not_prepared;
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, os};
 
@@ -29,6 +30,10 @@ pub fn receive(socket: &OwnedFd) -> Result<Option<Message>> {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
         let (mut sender, mut attached) = (0, None);
         let length = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            // The kernel leaves a descriptor out when the limit of open ones is reached.
+            Ok(message) if message.flags.contains(MsgFlags::MSG_CTRUNC) => {
+                return Err(not_prepared("recvmsg(SCM_RIGHTS)", libc::EMFILE));
+            }
             Ok(message) => {
                 for control in message.cmsgs().map_err(os("recvmsg"))? {
                     match control {

@@ -215,8 +215,7 @@ impl<'a> Handshake<'a> {
     }
 
     fn started(&self, pid: i32, sender: i32, attached: Option<OwnedFd>) -> Result<(Identity, OwnedFd)> {
-        // The kernel leaves the descriptor out when the limit of open ones is reached.
-        let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EMFILE))?;
+        let pidfd = attached.ok_or(Error::Os("recvmsg(SCM_RIGHTS)", libc::EBADMSG))?;
         // A payload that has not sent its PID is in the namespace of its init, which sent this report in its name.
         let (pid, pid_inside) = match self.payload {
             Some(Announced { pid, pid_inside, .. }) => (pid, pid_inside),

@@ -9,21 +9,18 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::capabilities;
 use nsbox_init::vfork::{Born, vfork};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
-use syscalls::{Sysno, raw_syscall};
+use syscalls::{Sysno, raw_syscall, syscall};
 
-use crate::call::call;
 use crate::cgroup::Cgroup;
-use crate::channel::failure::failure;
+use crate::channel::failure::{failure, not_prepared};
 use crate::channel::sockets;
 use crate::descriptors::above_stdio;
-use crate::error::{Error, Result, StepFailure};
-use crate::image::{self, MAX_PLAN_IN_MESSAGE};
+use crate::error::{Error, Result};
+use crate::image::{self, Image};
 use crate::pidfd::{self, reap};
 use crate::plan::compile::compile_plan;
 use crate::plan::facts::Facts;
@@ -47,15 +44,22 @@ const CTRL_C_GRACE: Duration = Duration::from_millis(250);
 
 /// Carry out `plan` until its payload runs.
 ///
+/// `after_clone` is called without arguments as soon as nsbox-init has its own copies of the caller's descriptors.
 /// `encoded` replaces the bytes that nsbox-init is given: for tests of how it refuses damaged plans.
 #[pyfunction]
-#[pyo3(signature = (plan, encoded=None))]
-pub fn spawn(py: Python<'_>, plan: Py<Plan>, encoded: Option<Vec<u8>>) -> Result<Child> {
+#[pyo3(signature = (plan, after_clone=None, encoded=None))]
+pub fn spawn(
+    py: Python<'_>,
+    plan: Py<Plan>,
+    after_clone: Option<&Bound<'_, PyAny>>,
+    encoded: Option<Vec<u8>>,
+) -> Result<Child> {
     let handle = plan;
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
     let mut handshake = py.detach(|| clone_init(plan, &encoded))?;
-    let started = repeat(py, || handshake.until_started());
+    let called = after_clone.map_or(Ok(()), |function| function.call0().map(drop).map_err(Error::from));
+    let started = called.and_then(|()| repeat(py, || handshake.until_started()));
     // A signal handler that raises must do so here: after the return it would run before the caller has the child.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
         Ok((identity, pidfd)) => {
@@ -97,18 +101,32 @@ pub fn run(
     end
 }
 
-/// What the child reads. All of it outlives the call, during which the caller is suspended.
+/// What the child uses. All of it outlives the call, during which the caller is suspended.
 struct ExecInit<'a> {
-    image: RawFd,
+    image: &'a Image,
+    /// Our end of the connection. nsbox-init's end is in it, unreceived.
+    socket: RawFd,
     argv: &'a [*const libc::c_char],
     keep: &'a [RawFd],
     close_fds: bool,
     carry_capabilities: bool,
-    /// Why the exec failed; set by the child.
-    errno: i32,
+    /// Why there is no exec; set by the child.
+    failed: Option<NoExec>,
 }
 
-/// Clone, exec nsbox-init, and send it the plan.
+/// Why the child does not exec.
+enum NoExec {
+    /// Another thread has closed the image of nsbox-init.
+    ImageClosed,
+    /// Another thread has closed this descriptor, which is to be kept.
+    DescriptorClosed(RawFd),
+    /// The socket could not be received.
+    Receive(i32),
+    /// The exec itself failed.
+    Exec(i32),
+}
+
+/// Send the plan, clone, and exec nsbox-init.
 pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     let started = clone(plan, encoded);
     match (&started, &plan.cgroup) {
@@ -117,98 +135,142 @@ pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
         _ => {}
     }
     started.map_err(|error| match error {
-        Error::Os(name, errno) => {
-            let (step, actor, calls) = (StepName::Prepare, "caller", vec![call(name, [])]);
-            Error::Step(Box::new(StepFailure { errno, step, actor, calls, detail: String::new() }))
-        }
+        Error::Os(name, errno) => not_prepared(name, errno),
         error => error,
     })
 }
 
+/// While the caller has its end of the socket, it holds at most one more descriptor at any time: one at its limit may
+/// have as few free ones as `subprocess` needs. What is meant for nsbox-init is sent and closed at once, and stays in the
+/// sockets: first nsbox-init's own end in ours, where the child gets it, then in that the lifeline, then the plan.
 fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
     // Before any descriptor is made here: it could get the number of one that the caller has closed.
     for &fd in &plan.keep {
         // SAFETY: plain numbers.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-            let step = plan.steps.iter().position(|step| step.name == StepName::Descriptors).unwrap_or_default();
-            return Err(failure(plan, step as u16, libc::EBADF, format!("descriptor {fd}")));
+            return Err(closed(plan, fd));
         }
     }
-    let image = image::init()?;
     let (ours, theirs) = sockets::pair()?;
+    sockets::send_descriptors(&theirs, &[theirs.as_raw_fd()])?;
+    drop(theirs);
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    // Most plans fit into the socket's buffer, which is cheapest. A large environment needs a file, and so does every
-    // plan where the administrator has made the buffers small.
-    let sent = match encoded.len() {
-        0..=MAX_PLAN_IN_MESSAGE => send(ours.as_raw_fd(), encoded, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT),
-        _ => Err(Errno::EMSGSIZE),
-    };
-    let file = match sent {
-        Ok(_) => None,
-        Err(Errno::EMSGSIZE | Errno::ENOBUFS | Errno::EAGAIN) => Some(image::file(c"nsbox-plan", encoded, false)?),
-        Err(errno) => return Err(Error::Os("send(plan)", errno as i32)),
-    };
-    let numbers: Vec<RawFd> = [&theirs, &lifeline].into_iter().chain(&file).map(AsRawFd::as_raw_fd).collect();
-    let texts: Vec<CString> = numbers.iter().map(|number| CString::new(number.to_string()).expect("digits")).collect();
-    let argv: Vec<*const libc::c_char> = [c"nsbox-init"]
-        .into_iter()
-        .chain(texts.iter().map(CString::as_c_str))
-        .map(std::ffi::CStr::as_ptr)
-        .chain([std::ptr::null()])
-        .collect();
-    let keep: Vec<RawFd> = numbers.into_iter().chain(plan.keep.iter().copied()).collect();
-    let mut request = ExecInit {
-        image: image.as_raw_fd(),
-        argv: &argv,
-        keep: &keep,
-        close_fds: plan.close_fds,
-        carry_capabilities: plan.carries_capabilities(),
-        errno: 0,
-    };
-    let mut stack = [const { MaybeUninit::uninit() }; STACK];
-    let blocked = BlockedSignals::all();
-    // SAFETY: all signals are blocked; `exec_init` makes only raw system calls on `request` and leaves by execveat or
-    // exit_group; only it uses `stack`.
-    let born = unsafe { vfork(plan.clone_flags(), &mut stack, exec_init, (&raw mut request).cast()) };
-    drop(blocked);
-    let Born { pid, pidfd, method } = born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
-    // SAFETY: a new descriptor, which nothing else owns.
-    let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
-    if request.errno != 0 {
+    sockets::send_descriptors(&ours, &[lifeline.as_raw_fd()])?;
+    drop(lifeline);
+    sockets::send_plan(&ours, encoded, &[], &[])?;
+    let number = CString::new(ours.as_raw_fd().to_string()).expect("digits");
+    let argv = [c"nsbox-init".as_ptr(), number.as_ptr(), std::ptr::null()];
+    loop {
+        let image = image::init()?;
+        let mut request = ExecInit {
+            image: &image,
+            socket: ours.as_raw_fd(),
+            argv: &argv,
+            keep: &plan.keep,
+            close_fds: plan.close_fds,
+            carry_capabilities: plan.carries_capabilities(),
+            failed: None,
+        };
+        let mut stack = [const { MaybeUninit::uninit() }; STACK];
+        let blocked = BlockedSignals::all();
+        // SAFETY: all signals are blocked; `exec_init` makes only raw system calls on `request` and leaves by execveat
+        // or exit_group; only it uses `stack`.
+        let born = unsafe { vfork(plan.clone_flags(), &mut stack, exec_init, (&raw mut request).cast()) };
+        drop(blocked);
+        let Born { pid, pidfd, method } =
+            born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
+        // SAFETY: a new descriptor, which nothing else owns.
+        let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
+        let Some(failed) = request.failed else { return Ok(Handshake::new(plan, pid, pidfd, ours, method, None)) };
         reap(&pidfd, true);
-        return Err(failure(plan, plan.init_step(), request.errno, String::new()));
+        match failed {
+            NoExec::ImageClosed => {}
+            NoExec::DescriptorClosed(fd) => return Err(closed(plan, fd)),
+            NoExec::Receive(errno) => return Err(Error::Os("recvmsg(SCM_RIGHTS)", errno)),
+            NoExec::Exec(errno) => return Err(failure(plan, plan.init_step(), errno, String::new())),
+        }
     }
-    Ok(Handshake::new(plan, pid, pidfd, ours, method, None))
+}
+
+/// The error for a descriptor that is to be kept, and is not open.
+fn closed(plan: &Plan, fd: RawFd) -> Error {
+    let step = plan.steps.iter().position(|step| step.name == StepName::Descriptors).unwrap_or_default();
+    failure(plan, step as u16, libc::EBADF, format!("descriptor {fd}"))
 }
 
 /// The child, which shares the caller's memory.
 unsafe extern "C" fn exec_init(data: *mut c_void) -> ! {
     // SAFETY: `clone_init` passed its own live `ExecInit` and is suspended.
     let request = unsafe { &mut *data.cast::<ExecInit<'_>>() };
-    // SAFETY: raw system calls on prepared data; the table of descriptors is this child's own copy.
+    // SAFETY: in the child, as the caller demands.
+    request.failed = Some(unsafe { try_exec_init(request) });
+    loop {
+        // SAFETY: leaves.
+        unsafe { raw_syscall!(Sysno::exit_group, 127) };
+    }
+}
+
+/// Exec nsbox-init; returns only if that fails.
+///
+/// # Safety
+/// Only for the child of a vfork: the calls are raw system calls on prepared data, and the table of descriptors is the
+/// child's own copy, which no other thread changes.
+unsafe fn try_exec_init(request: &ExecInit<'_>) -> NoExec {
+    if !request.image.is_open() {
+        return NoExec::ImageClosed;
+    }
+    // SAFETY: this function's own contract.
     unsafe {
         if request.close_fds {
             // CLOSE_RANGE_CLOEXEC. Descriptors of the caller that are not kept must not even reach nsbox-init.
             raw_syscall!(Sysno::close_range, 3, u32::MAX, 4);
         }
         for &fd in request.keep {
-            raw_syscall!(Sysno::fcntl, fd, libc::F_SETFD, 0);
+            if syscall!(Sysno::fcntl, fd, libc::F_SETFD, 0).is_err() {
+                return NoExec::DescriptorClosed(fd);
+            }
+        }
+        // nsbox-init's end takes the number of ours, which is in `argv`.
+        let received = receive_descriptor(request.socket);
+        if let Err(errno) = received.and_then(|fd| syscall!(Sysno::dup3, fd, request.socket, 0)) {
+            return NoExec::Receive(errno.into_raw());
         }
         if request.carry_capabilities {
             capabilities::carry();
         }
+        let (image, nothing) = (request.image.fd(), c"".as_ptr());
         let environment = [std::ptr::null::<libc::c_char>()];
-        let result = raw_syscall!(
-            Sysno::execveat,
-            request.image,
-            c"".as_ptr(),
-            request.argv.as_ptr(),
-            environment.as_ptr(),
-            libc::AT_EMPTY_PATH
-        );
-        request.errno = -(result as i32);
-        loop {
-            raw_syscall!(Sysno::exit_group, 127);
+        let (argv, environment) = (request.argv.as_ptr(), environment.as_ptr());
+        match syscall!(Sysno::execveat, image, nothing, argv, environment, libc::AT_EMPTY_PATH) {
+            Err(errno) => NoExec::Exec(errno.into_raw()),
+            Ok(_) => NoExec::Exec(0),
         }
     }
+}
+
+/// Receive the descriptor that comes with a message, close-on-exec.
+///
+/// # Safety
+/// Makes a single raw system call, so a vfork's child may call it.
+unsafe fn receive_descriptor(socket: RawFd) -> std::result::Result<RawFd, syscalls::Errno> {
+    // Room for it and, before it, the ids of the sender (SO_PASSCRED).
+    let mut control = [0_u64; 8];
+    // SAFETY: plain numbers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: writes into `control`; the kernel says in `message` how much of it is valid (cmsg(3)).
+    unsafe {
+        syscall!(Sysno::recvmsg, socket, &raw mut message, flags)?;
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                return Ok(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned());
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
+    // The kernel leaves it out when the limit of open descriptors is reached.
+    Err(syscalls::Errno::EMFILE)
 }

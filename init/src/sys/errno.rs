@@ -23,6 +23,8 @@ pub const EPERM: Errno = errno::EPERM as Errno;
 
 pub const EINVAL: Errno = errno::EINVAL as Errno;
 
+pub const EMFILE: Errno = errno::EMFILE as Errno;
+
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
 pub const EXDEV: Errno = errno::EXDEV as Errno;

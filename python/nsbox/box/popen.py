@@ -6,7 +6,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nsbox import _core
@@ -111,10 +111,14 @@ class BoxPopen(Popen):
         opened = sorted(map(int, os.listdir("/proc/self/fd")))
         return sent_stdio(stdio), tuple(fd for fd in opened if fd > 2 and _is_inheritable(fd))
 
-    def _start(self, launch: Launch, program: Argument, cwd: Argument | None) -> _core.Child:
+    def _start(
+        self, launch: Launch, program: Argument, cwd: Argument | None, close_pipes: Callable[[], None]
+    ) -> _core.Child:
         if self._box is None:
             raise SpecError("box: is missing")
-        return self._box.start(launch, program=program, cwd=cwd)
+        self._nsbox_child = child = self._box.start(launch, program=program, cwd=cwd)
+        close_pipes()
+        return child
 
 
 def _refuse_options(keywords: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from nsbox import _core
@@ -118,7 +118,14 @@ def launch_of(
     return launch, program
 
 
-def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
+def start(
+    spec: Spec,
+    launch: Launch,
+    *,
+    program: Argument,
+    cwd: Argument | None = None,
+    after_clone: Callable[[], object] | None = None,
+) -> _core.Child:
     """Start a program, and return when it runs.
 
     Args:
@@ -126,6 +133,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         launch: The program.
         program: The program as the caller named it, for errors.
         cwd: The working directory as the caller named it, for errors.
+        after_clone: Called as soon as nsbox-init has copies of the descriptors of `launch`. The caller may close its own.
 
     Raises:
         OSError: as `subprocess` raises it for a program that cannot be executed, or a directory that does not exist.
@@ -133,7 +141,7 @@ def start(spec: Spec, launch: Launch, *, program: Argument, cwd: Argument | None
         UnsupportedError: when this kernel lacks a feature.
     """
     with subprocess_errors(program, cwd), _prepared(spec) as (resolved, cgroup, joined):
-        return _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined))
+        return _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined), after_clone)
 
 
 def run_and_wait(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:

@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nsbox import _core
@@ -144,12 +144,15 @@ class Popen(subprocess.Popen[Any]):
             gid=None if gid is None else _kernel_id("group", gid),
             uid=None if uid is None else _kernel_id("user", uid),
         )
-        self._nsbox_child = child = self._start(launch, executable, cwd)
+
+        def close_pipes() -> None:
+            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
+
         try:
+            self._nsbox_child = child = self._start(launch, executable, cwd, close_pipes)
             self.plan, self.namespaces = child.plan, tuple(child.plan.namespaces)
             self.pid, self.pid_inside, self.init_pid = child.pid, child.pid_inside, child.init_pid
             self._child_created = True
-            self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
         except BaseException:
             # A signal handler has raised. The caller does not have this object yet, and could not end the process.
             self._end()
@@ -166,8 +169,14 @@ class Popen(subprocess.Popen[Any]):
         """
         return stdio, inheritable_fds(stdio) if pass_fds is None else descriptor_numbers(pass_fds)
 
-    def _start(self, launch: Launch, program: Argument, cwd: Argument | None) -> _core.Child:
-        return start(self.spec, launch, program=program, cwd=cwd)
+    def _start(
+        self, launch: Launch, program: Argument, cwd: Argument | None, close_pipes: Callable[[], None]
+    ) -> _core.Child:
+        """Start a program, and call `close_pipes` as soon as the new process has its ends of the pipes.
+
+        Like `subprocess`, so that a caller at its limit of open descriptors needs no more free ones.
+        """
+        return start(self.spec, launch, program=program, cwd=cwd, after_clone=close_pipes)
 
     def _end(self) -> None:
         """Kill what still runs and wait until it has ended, except in a child of os.fork, where this is a copy."""

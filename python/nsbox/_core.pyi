@@ -1027,10 +1027,13 @@ def shed_privileges(keep_caps: bool, no_new_privs: bool) -> None:
     them for root, or if they are ambient (capabilities(7)).
     """
 
-def spawn(plan: Plan, encoded: SupportsGetItem[int, SupportsIndex] | None = None) -> Child:
+def spawn(
+    plan: Plan, after_clone: Any | None = None, encoded: SupportsGetItem[int, SupportsIndex] | None = None
+) -> Child:
     """
     Carry out `plan` until its payload runs.
 
+    `after_clone` is called without arguments as soon as nsbox-init has its own copies of the caller's descriptors.
     `encoded` replaces the bytes that nsbox-init is given: for tests of how it refuses damaged plans.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from nsbox import _core
+from nsbox import _core, raw
 from nsbox._core import Call
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.helper import Helper
@@ -13,8 +13,6 @@ from nsbox.command.unshare.request import Request
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["pin_step"]
-
-_MS_BIND = next(flag.number for flag in _core.mount_flags() if flag.name == "MS_BIND")
 
 
 def pin_step(request: Request, helper: Helper) -> CommandStep | None:
@@ -29,7 +27,7 @@ def pin_step(request: Request, helper: Helper) -> CommandStep | None:
 
     def mount() -> None:
         for kind, file in files.items():
-            _core.mount(f"/proc/{owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, _MS_BIND)
+            _core.mount(f"/proc/{owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, raw.MS_BIND)
 
     do: Callable[[], None] = mount
     if {"mount", "user"} & set(request.kinds):

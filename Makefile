@@ -18,7 +18,7 @@ demo: $(VENV)/built  ## Build, install, and walk through the exercise on this ke
 	@$(BIN)/nsbox demo
 
 check: lint  ## Lint, types and unit tests: between two edits
-	$(BIN)/python -m pytest --quiet $(PARALLEL) tests/unit
+	$(BIN)/python -m pytest --quiet $(PARALLEL) -m pure
 
 test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib

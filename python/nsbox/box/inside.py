@@ -137,8 +137,8 @@ class BoxRequests:
             target: The directory to mount it on.
             fstype: The type of the file system.
             flags: Words separated by commas, one for each flag of mount(2): ``ro``, ``nosuid``, ``nodev``, ``noexec``,
-                ``remount``, ``bind``, ``move``, ``rec``, ``private``, ``slave``, ``shared``, ``unbindable``, ``noatime``
-                and so on; ``rbind`` is ``bind,rec``.
+                ``remount``, ``bind``, ``move``, ``rec``, ``private``, ``slave``, ``shared``, ``unbindable``,
+                ``noatime`` and so on; ``rbind`` is ``bind,rec``.
 
         Raises:
             SpecError: for unknown flags, and for a box without a mount namespace of its own.

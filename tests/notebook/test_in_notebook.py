@@ -33,7 +33,7 @@ _LIMIT = 600
     # One process has each of them, so that it is made once.
     params=[pytest.param(who, marks=pytest.mark.xdist_group(f"notebooks as {who}")) for who in ("root", "user")],
 )
-def notebooks(request: pytest.FixtureRequest, _adopted: None) -> Iterator[tuple[Who, dict[str, dict[str, str]]]]:
+def notebooks(request: pytest.FixtureRequest, _prepared: None) -> Iterator[tuple[Who, dict[str, dict[str, str]]]]:
     """Run all notebooks as somebody, and return what came of each."""
     who = Who(request.param)
     needs(who, "mipnu")

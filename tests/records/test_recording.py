@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nsbox.errors import SpecError
 from nsbox.records.comparison import Pair
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Capabilities, Process
 from nsbox.records.recording import loaded, plain

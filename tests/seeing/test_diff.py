@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nsbox.errors import SpecError
 from nsbox.records.comparison import Pair
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.seeing.compare import Comparison

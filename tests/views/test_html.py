@@ -14,7 +14,7 @@ from nsbox.diagnosis.doctor import Diagnosis
 from nsbox.lessons import Adoption
 from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Process
 from nsbox.records.steps import ExplainedStep

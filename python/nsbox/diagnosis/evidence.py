@@ -16,7 +16,7 @@ from pathlib import Path
 from nsbox import _core
 from nsbox.diagnosis import pid_namespace
 from nsbox.diagnosis.places import place_names
-from nsbox.records.mounts import Mount, parse
+from nsbox.records.mountinfo import Mount, parse
 from nsbox.records.status import fields_of, pids_of
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.id_maps import parse_id_map

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.records.mounts import nsfs_mounts, parse
+from nsbox.records.mountinfo import nsfs_mounts, parse
 from nsbox.seeing.mounts import MountTable, mounts
 
 pytestmark = pytest.mark.pure

@@ -1,7 +1,7 @@
 //! `nsbox._core`: a thin table of functions over plain frozen data. Each is documented where it is defined. Names,
 //! defaults, texts and lifetimes are decided in the Python package.
 //!
-//! The folders, from the highest layer down (tests/unit/test_rust_layers.py checks it):
+//! The folders, from the highest layer down (tests/test_rust_layers.py checks it):
 //!
 //! - `boxes`: making a box, and requests to it;
 //! - `start`: carrying out a plan, from the clone to the end of the payload;

@@ -1,12 +1,22 @@
-"""What holds for all tests: the signals they start from, their markers, and the switch that rewrites the goldens."""
+"""The fixtures and options of all tests. Each test must leave the machine as it found it."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
+import nsbox
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.census import Census, adopt_orphans
+from tests.support.far import open_place
+from tests.support.forked import Who
+from tests.support.needs import needs
+from tests.support.threads import busy
 
 # A loaded machine is no failure, and a fixture that takes a census for a whole series of examples is meant so.
 settings.register_profile(
@@ -23,15 +33,61 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start from the usual actions of signals, and announce our markers."""
-    # Whoever runs us in the background of a script has us, and all that we start, ignore the interrupt key.
+    """Announce the marker, and start from the default actions of signals."""
+    config.addinivalue_line("markers", "pure: needs no kernel: `make check` runs it, and no census is taken")
+    # A script that runs pytest in the background makes it, and all its children, ignore the interrupt key.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    config.addinivalue_line("markers", "alone(reason): the test cannot share the machine with others")
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from looking at what stays for the whole session: each census collects garbage."""
+    """Exclude the objects that stay for the whole session from garbage collection, which each census starts."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def _prepared() -> None:
+    """Let the census find orphans, and open once what each process opens once: the descriptor of nsbox-init."""
+    adopt_orphans()
+    # A child that is another user, or in a chroot, finds no module any more.
+    for name in (*nsbox.__all__, *nsbox._MODULES):
+        getattr(nsbox, name)
+    importlib.import_module("nsbox.diagnosis.causes")
+    nsbox.run(["true"], unshare="")
+
+
+@pytest.fixture(autouse=True)
+def census(request: pytest.FixtureRequest) -> Iterator[Census | None]:
+    """Fail a test after which there is more than before: processes, descriptors, mounts, files."""
+    if request.node.get_closest_marker("pure"):
+        yield None
+        return
+    request.getfixturevalue("_prepared")
+    before = Census.take()
+    yield before
+    left = before.left_behind()
+    assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(params=["root", "user"])
+def who(request: pytest.FixtureRequest) -> Who:
+    """Run the test as root and as an ordinary user."""
+    who = Who(request.param)
+    needs(who, "mip")
+    return who
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Keep four threads of this process busy during the test."""
+    with busy(4):
+        yield
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return an empty directory in which every user may do everything."""
+    with open_place() as path:
+        yield path

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from nsbox.diagnosis.causes import CAUSES, SECTIONS, Cause
 from nsbox.diagnosis.places import PLACES
+from nsbox.spec.step_names import STEP_NAMES
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 
 HEAD = f"""\
 # Errors: causes and remedies
 
-When a program cannot be started, the error of nsbox has three parts: which step failed, why, and what to do next.
+When a step fails, the error has three parts: which step failed, why, and what to do next.
 
 ```text
 step 'mount proc' failed: mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL): Operation not permitted
@@ -24,10 +25,10 @@ why: parts of /proc are hidden by mounts (/proc/kcore), and a new proc would sho
 next: start the container anew with the option added: docker run --security-opt systempaths=unconfined
 ```
 
-A *step* is what nsbox carries out before your program starts, most often one system call. `nsbox explain` lists all
-steps. The *why* is not a guess: nsbox reads it from the machine when the step has failed. If nothing there shows the
-cause, the error lists the possible causes. In Python the three parts are `error.step`, `error.evidence` and
-`error.hint`. `error.cause` is the name of the cause on this page.
+A *step* is one thing that nsbox carries out before your program starts, or in a box, most often one system call.
+`nsbox explain` lists all steps. The *why* is not a guess: nsbox reads it from the machine when the step has failed. If
+nothing there shows the cause, the error lists the possible causes. In Python the three parts are `error.step`,
+`error.evidence` and `error.hint`. `error.cause` is the name of the cause on this page.
 
 `nsbox doctor` looks for all causes before anything fails.
 
@@ -70,10 +71,16 @@ def _section(cause: Cause) -> Iterator[str]:
     for place in PLACES:
         if place in cause.places:
             yield f"- {PLACES[place][:1].upper()}{PLACES[place][1:]}: {cause.places[place].format(**cause.example)}"
-    yield f"- Steps: {', '.join(sorted(cause.steps))}"
+    yield f"- Steps: {_steps(cause)}"
     if cause.manual:
         yield f"- More: {cause.manual}"
     yield ""
+
+
+def _steps(cause: Cause) -> str:
+    if len(cause.steps) > len(STEP_NAMES) // 2:
+        return f"all but {', '.join(sorted(set(STEP_NAMES) - cause.steps))}"
+    return ", ".join(sorted(cause.steps))
 
 
 def main() -> int:

@@ -38,7 +38,7 @@ THEMES = {
         "seeing.tree",
         "records.namespaces",
         "seeing.namespaces",
-        "records.mounts",
+        "records.mountinfo",
         "seeing.mounts",
         "records.ipc",
         "seeing.ipc",
@@ -67,6 +67,9 @@ ENTRY = re.compile(r"(\*{0,2}[\w.]+): ")
 
 def page() -> str:
     """Return the page."""
+    listed = {name for modules in THEMES.values() for name in _names(modules)}
+    own = {name for name in nsbox.__all__ if getattr(getattr(nsbox, name), "__module__", "").startswith("nsbox.")}
+    assert listed == own, f"THEMES has no module for {sorted(own - listed)}"
     sections = [HEAD, "\n".join(_contents())]
     for title, modules in THEMES.items():
         sections.append(f"## {title}\n")

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from nsbox.namespaces.scope import Scope, mount_proc, setns, unshare
     from nsbox.records.changes import Change, Changes
     from nsbox.records.ipc import IpcObject
-    from nsbox.records.mounts import Mount
+    from nsbox.records.mountinfo import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import Process
     from nsbox.seeing.compare import Comparison, compare
@@ -108,7 +108,7 @@ _NAMES = {
     "namespaces.scope": ("Scope", "mount_proc", "setns", "unshare"),
     "records.changes": ("Change", "Changes"),
     "records.ipc": ("IpcObject",),
-    "records.mounts": ("Mount",),
+    "records.mountinfo": ("Mount",),
     "records.namespaces": ("NamespaceRecord",),
     "records.processes": ("Process",),
     "seeing.compare": ("Comparison", "compare"),

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable
 
 from nsbox.diagnosis import pid_namespace
-from nsbox.records.mounts import parse
+from nsbox.records.mountinfo import parse
 from nsbox.seeing.leftovers import describe, leftovers
 from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::plan::builder::{Builder, c_bytes};
 use crate::plan::facts::Facts;
-use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
-use crate::plan::spec::Mount;
+use crate::plan::flags::{
+    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSUID,
+};
+use crate::plan::spec::{Mount, Spec};
 use crate::plan::step::Actor;
 use crate::step_name::StepName;
-use nsbox_init::wire::{Op, Text, Texts};
+use nsbox_init::wire::{MaybeText, Op, Text, Texts};
 
 /// Mounts are made by descriptors, and their attributes set by mount_setattr(2), since this version.
 const BY_DESCRIPTOR: (u32, u32) = (5, 12);
@@ -19,6 +21,8 @@ const BY_DESCRIPTOR: (u32, u32) = (5, 12);
 const LAYER_BY_LAYER: (u32, u32) = (6, 8);
 /// Length of a value that fsconfig(2) takes, in bytes, without the NUL.
 const MAX_VALUE: usize = 255;
+/// Why a new proc is mounted.
+pub const WHY_PROC: &str = "a proc shows the PID namespace of the process that mounts it";
 
 /// Who mounts, and where targets are looked up.
 pub struct Place<'a> {
@@ -33,8 +37,44 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// The steps that make the directory of the new root a mount point, then the mounts in their order, then a new proc.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a kernel that does not mount by descriptor.
+    pub fn root_and_mounts(&self, plan: &mut Builder, spec: &Spec) -> Result<()> {
+        if let Some(root) = &spec.root {
+            self.check("root")?;
+            let op = Op::NewRoot { path: Text(c_bytes(root)) };
+            plan.op(self.actor, StepName::Root, op, "pivot_root(2)", "only a mount point can become the root");
+        }
+        for mount in &spec.mounts {
+            self.check("mounts")?;
+            self.mount(plan, mount)?;
+        }
+        // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
+        if let Some(target) = &spec.mount_proc {
+            let target = Text(c_bytes(target));
+            if self.inside {
+                self.proc(plan, StepName::MountProc, target);
+            } else {
+                let (source, fstype) = (MaybeText(c_bytes(b"proc")), MaybeText(c_bytes(b"proc")));
+                let op = Op::Mount { source, target, fstype, flags: MS_NOSUID | MS_NODEV | MS_NOEXEC };
+                plan.op(self.actor, StepName::MountProc, op, "proc(5)", WHY_PROC);
+            }
+        }
+        Ok(())
+    }
+
+    /// The exchange of roots, if there is a new one.
+    pub fn pivot_root(&self, plan: &mut Builder) {
+        if self.inside {
+            let why = "from here on no path leads to the old root";
+            plan.op(self.actor, StepName::PivotRoot, Op::PivotRoot {}, "pivot_root(2)", why);
+        }
+    }
+
     /// Refuse what this kernel cannot do.
-    pub fn check(&self, option: &str) -> Result<()> {
+    fn check(&self, option: &str) -> Result<()> {
         let (major, minor) = self.facts.kernel;
         if self.facts.kernel < BY_DESCRIPTOR {
             return Err(Error::Unsupported(format!("{option}: needs Linux 5.12, and this is {major}.{minor}")));
@@ -43,7 +83,7 @@ impl Place<'_> {
     }
 
     /// The step for one mount.
-    pub fn mount(&self, plan: &mut Builder, mount: &Mount) -> Result<()> {
+    fn mount(&self, plan: &mut Builder, mount: &Mount) -> Result<()> {
         match mount {
             Mount::Bind { source, target, read_only, recursive, dev } => {
                 let attributes = MOUNT_ATTR_NOSUID
@@ -82,9 +122,9 @@ impl Place<'_> {
     }
 
     /// The step for a new proc.
-    pub fn proc(&self, plan: &mut Builder, name: StepName, target: Text<Vec<u8>>) {
+    fn proc(&self, plan: &mut Builder, name: StepName, target: Text<Vec<u8>>) {
         let op = self.made("proc", Vec::new(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, target);
-        plan.op(self.actor, name, op, "proc(5)", "a proc shows the PID namespace of the process that mounts it");
+        plan.op(self.actor, name, op, "proc(5)", WHY_PROC);
     }
 
     fn made(

@@ -4,6 +4,7 @@
 use pyo3::prelude::*;
 
 use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
+use crate::plan::mounts::WHY_PROC;
 use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::step::{Action, Actor, Step};
 use crate::step_name::StepName;
@@ -50,7 +51,7 @@ impl Request {
         let proc = maybe(Some(b"proc"));
         let flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
         let op = Op::Mount { source: proc.clone(), target: text(target), fstype: proc, flags };
-        plan(StepName::MountProc, op, "proc(5)", "a proc shows the PID namespace of the process that mounts it")
+        plan(StepName::MountProc, op, "proc(5)", WHY_PROC)
     }
 
     /// A new tmpfs for POSIX shared memory.

@@ -1,11 +1,11 @@
 //! The steps that make new namespaces usable.
 
-use nsbox_init::wire::{Blob, MaybeText, Op, Text};
+use nsbox_init::wire::{Blob, Op};
 
 use crate::error::Result;
-use crate::plan::builder::{Builder, c_bytes, mount_op, write_op};
+use crate::plan::builder::{Builder, mount_op, write_op};
 use crate::plan::facts::Facts;
-use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::plan::flags::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use crate::plan::id_maps;
 use crate::plan::mounts::Place;
 use crate::plan::spec::{Maps, Spec};
@@ -84,33 +84,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         );
     }
     let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
-    if let Some(root) = &spec.root {
-        place.check("root")?;
-        let op = Op::NewRoot { path: Text(c_bytes(root)) };
-        plan.op(actor, StepName::Root, op, "pivot_root(2)", "only a mount point can become the root");
-    }
-    for mount in &spec.mounts {
-        place.check("mounts")?;
-        place.mount(plan, mount)?;
-    }
-    // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
-    if let Some(target) = spec.mount_proc.as_ref().filter(|_| place.inside) {
-        place.proc(plan, StepName::MountProc, Text(c_bytes(target)));
-    } else if let Some(target) = &spec.mount_proc {
-        let proc = Op::Mount {
-            source: MaybeText(c_bytes(b"proc")),
-            target: Text(c_bytes(target)),
-            fstype: MaybeText(c_bytes(b"proc")),
-            flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
-        };
-        plan.op(
-            actor,
-            StepName::MountProc,
-            proc,
-            "proc(5)",
-            "a proc shows the PID namespace of the process that mounts it",
-        );
-    }
+    place.root_and_mounts(plan, spec)?;
     if let Some(limit) = spec.pid_max {
         plan.op(
             actor,
@@ -120,10 +94,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             "the limit of this PID namespace alone",
         );
     }
-    if place.inside {
-        let why = "from here on no path leads to the old root";
-        plan.op(actor, StepName::PivotRoot, Op::PivotRoot {}, "pivot_root(2)", why);
-    }
+    place.pivot_root(plan);
     Ok(())
 }
 

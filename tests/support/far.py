@@ -26,6 +26,11 @@ def open_place() -> Iterator[Path]:
     try:
         yield path
     finally:
+        # An overlay leaves a directory behind that nobody but root may open (mount(8)).
+        for directory, names, _ in os.walk(path):
+            for name in names:
+                if not Path(directory, name).is_symlink():
+                    Path(directory, name).chmod(0o700)
         shutil.rmtree(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nsbox.diagnosis.evidence import Evidence, Helper, ProcMount
+from nsbox.diagnosis.evidence import Evidence, IdMapProgram, ProcMount
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["DOCKER", "GITHUB", "GVISOR", "KUBERNETES", "RHEL_CONTAINER", "ROOT", "UBUNTU", "USER", "WSL1"]
@@ -31,8 +31,8 @@ ROOT = Evidence(
     procs=(ProcMount("/proc"),),
     children_born_into="own",
     task_limits=(("kernel.pid_max", 32768, 100),),
-    newuidmap=Helper("/usr/bin/newuidmap", True),
-    newgidmap=Helper("/usr/bin/newgidmap", True),
+    newuidmap=IdMapProgram("/usr/bin/newuidmap", True),
+    newgidmap=IdMapProgram("/usr/bin/newgidmap", True),
 )
 """Root of an ordinary machine."""
 

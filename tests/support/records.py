@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import NamespaceIds, Process, Thread
 

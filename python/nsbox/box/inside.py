@@ -36,10 +36,8 @@ T = TypeVar("T")
 
 _PID_MAX_PER_NAMESPACE = (6, 14)
 """The version of Linux."""
-_MOUNT_FLAGS = {
-    "ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "remount": 0x20, "bind": 0x1000, "rbind": 0x5000,
-    "move": 0x2000, "private": 0x40000, "slave": 0x80000, "shared": 0x100000, "rec": 0x4000,
-}  # fmt: skip
+_MOUNT_FLAGS = {flag.word: flag.number for flag in _core.mount_flags() if flag.word and flag.name.startswith("MS_")}
+_MOUNT_FLAGS["rbind"] = _MOUNT_FLAGS["bind"] | _MOUNT_FLAGS["rec"]
 
 
 class BoxRequests:
@@ -138,8 +136,9 @@ class BoxRequests:
             source: What to mount; for a bind mount a path in the box.
             target: The directory to mount it on.
             fstype: The type of the file system.
-            flags: Words separated by commas: ``ro``, ``nosuid``, ``nodev``, ``noexec``, ``remount``, ``bind``,
-                ``rbind``, ``move``, ``private``, ``slave``, ``shared``, ``rec``.
+            flags: Words separated by commas, one for each flag of mount(2): ``ro``, ``nosuid``, ``nodev``, ``noexec``,
+                ``remount``, ``bind``, ``move``, ``rec``, ``private``, ``slave``, ``shared``, ``unbindable``,
+                ``noatime`` and so on; ``rbind`` is ``bind,rec``.
 
         Raises:
             SpecError: for unknown flags, and for a box without a mount namespace of its own.
@@ -388,7 +387,7 @@ class BoxRequests:
         found = self._fetch(plan)
         if not found.is_proc():
             # Only files of the kernel are safe to read: another file may be endless, or a pipe without a writer.
-            raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "another file system is mounted there")
+            raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "no proc is mounted there")
         yield f"/proc/self/fd/{_fd_of(found)}"
 
     def _open_proc(self, view: View) -> _core.Proc:

@@ -12,7 +12,7 @@ from nsbox import _core
 from nsbox.cli import _output
 from nsbox.command.nsenter.request import Entry
 from nsbox.command.options import Option, UsageError, help_text
-from nsbox.command.program import words_of
+from nsbox.command.program import program_of
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.request import Request
 from nsbox.diagnosis import evidence as _evidence
@@ -81,7 +81,7 @@ def _report_failure(
 ) -> int:
     """Print which step failed, why, and what to do; return the exit status."""
     if step.name == "exec":
-        print(f"nsbox {command}: failed to execute {words_of(program)[0]}: {error.strerror}", file=sys.stderr)
+        print(f"nsbox {command}: failed to execute {program_of(program)[0]}: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
     evidence = _evidence.inherit(_evidence.gather(), before)
     number = error.errno or 0

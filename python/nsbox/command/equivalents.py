@@ -1,4 +1,4 @@
-"""The command that does by hand what a step does, made from the system calls of the step."""
+"""The shell command that does the same as a step, made from the system calls of the step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Calls: TypeAlias = Sequence[SystemCall]
 
 
 def command_for(name: str, calls: _Calls) -> str:
-    """Return a line for the shell; empty where no command does that.
+    """Return a line for the shell; empty where no command does the same.
 
     Args:
         name: The name of the step.
@@ -60,8 +60,8 @@ def _write(calls: _Calls) -> str:
 
 
 def _propagation(calls: _Calls) -> str:
-    words = [flag.removeprefix("MS_").lower() for flag in _argument(calls, "mountflags")]
-    mode = next((word for word in words if word in ("private", "slave", "shared")), "")
+    names = [flag.removeprefix("MS_").lower() for flag in _argument(calls, "mountflags")]
+    mode = next((name for name in names if name in ("private", "slave", "shared")), "")
     return f"mount --make-r{mode} {shlex.quote(_argument(calls, 'target'))}" if mode else ""
 
 
@@ -137,7 +137,7 @@ def _join(calls: _Calls) -> str:
 
 
 def _join_cgroup(calls: _Calls) -> str:
-    # The namespace and the cgroup itself have the same name for this step.
+    # To join a cgroup namespace and to enter a cgroup are steps of the same name.
     return _join(calls) if calls[0]["name"] == "setns" else "echo $$ > CGROUP/cgroup.procs"
 
 
@@ -145,7 +145,7 @@ def _exec(calls: _Calls) -> str:
     path, arguments, environment = (_argument(calls, name) for name in ("pathname", "argv", "envp"))
     path = path[0] if isinstance(path, list) else path
     if not isinstance(path, str) or isinstance(environment, dict):
-        # Only known when it is executed.
+        # The path or the environment is known only when the program is executed.
         return ""
     if isinstance(environment, list):
         kept = (f'{name}="${name}"' for (name,) in environment)
@@ -237,7 +237,7 @@ _COMMANDS: dict[str, Callable[[_Calls], str]] = {
 
 
 def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
-    """Return the command line of unshare(1) that comes closest to a `Spec`, and the options it has nothing for."""
+    """Return the most similar command line of unshare(1), and the options of `Spec` that unshare(1) does not have."""
     words = [f"--{name}" for name in namespace_names(spec.unshare)]
     words += ["--fork", "--kill-child"] if spec.fork else []
     if isinstance(spec.mount_proc, bytes):

@@ -1,4 +1,4 @@
-"""The steps of a plan or a command line: what is called, how to do it by hand, where it is described, and why."""
+"""The steps of a plan or a command line: the system calls, the command that does the same, the manual page, and why."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nsbox.command.equivalents import command_for, unshare_line
 from nsbox.command.nsenter.advice import notes_of, python_of
 from nsbox.command.nsenter.request import entry_of
 from nsbox.command.nsenter.steps import entering_steps
-from nsbox.command.options import UsageError
-from nsbox.command.unshare.request import Request, request_of
+from nsbox.command.options import UsageError, parse
+from nsbox.command.unshare.request import RUN_OPTIONS, Request, popen_options, request_from, request_of
 from nsbox.command.unshare.steps import steps_of
 from nsbox.errors import SpecError
 from nsbox.records.steps import ExplainedStep, StepResult, data_of
 from nsbox.spec.spec import Spec, spec_of
-from nsbox.start.launch import Launch, candidates, plan_for
+from nsbox.start.launch import Launch, candidates, environment, plan_for
 from nsbox.views import mime
 from nsbox.views import step_table as _view
 
@@ -49,14 +49,14 @@ class _Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Explanation(mime.Table):
-    """What happens, in order. `str()` is a text, `data()` what JSON takes; a notebook shows a table.
+    """Steps in their order. `str()` returns a text, `data()` values for JSON; a notebook shows a table.
 
     Attributes:
         title: What is explained.
         steps: The steps.
-        command: The command line that comes closest; empty if that is not known.
-        python: The call of nsbox that comes closest; empty if that is not known.
-        notes: What else should be known.
+        command: The most similar command line; empty if there is none.
+        python: The most similar call of nsbox; empty if there is none.
+        notes: What else the reader should know.
     """
 
     title: str
@@ -92,12 +92,12 @@ class Explanation(mime.Table):
         )
 
     def __repr__(self) -> str:
-        """Say it in a line."""
+        """Return the title and the number of steps."""
         return f"<explanation of {self.title!r}: {len(self.steps)} steps>"
 
 
 def explain(what: object = None, /, **options: Any) -> Explanation:
-    """Explain what would be done, or has been: namespaces(7), unshare(1).
+    """Explain the steps that would be carried out, or that were carried out (namespaces(7), unshare(1)).
 
     Args:
         what: A command line of unshare(1), of nsenter(1) or of ``nsbox run``, as a text or as words; with options, the
@@ -105,12 +105,12 @@ def explain(what: object = None, /, **options: Any) -> Explanation:
         **options: The options of `Spec`.
 
     Raises:
-        SpecError: for what makes no sense, or is nothing that can be explained.
-        SpawnError: when what is to be joined (``join=``) cannot be opened.
+        SpecError: for invalid options, and for an object that has no plan.
+        SpawnError: when a namespace that is to be joined (``join=``) cannot be opened.
     """
     plan = getattr(what, "plan", what)
     if isinstance(plan, _core.Plan) and not options:
-        # A box knows what came of its steps.
+        # The steps of a box have their results.
         steps = getattr(what, "steps", plan.steps)
         return Explanation(repr(plan)[1:-1], _explained(steps), notes=_added(plan))
     if isinstance(what, Spec) and not options:
@@ -140,9 +140,9 @@ def _of_command(words: list[str]) -> Explanation:
             return _of_run(rest)
         case ["nsbox", "unshare", *rest] | ["unshare", *rest]:
             request = request_of(rest)
-            notes = list(_hints_for(request))
+            notes = tuple(_notes_of(request))
             return Explanation(
-                shlex.join(words), _explained(steps_of(request)), python=_python(request), notes=tuple(notes)
+                shlex.join(words), _explained(steps_of(request)), python=_python_of(request), notes=notes
             )
         case ["nsbox", "nsenter", *rest] | ["nsenter", *rest]:
             entry = entry_of(rest)
@@ -154,24 +154,19 @@ def _of_command(words: list[str]) -> Explanation:
 
 
 def _of_run(words: list[str]) -> Explanation:
-    from nsbox.command.options import parse  # noqa: PLC0415
-    from nsbox.command.unshare.request import (  # noqa: PLC0415 - only this command needs it
-        RUN_OPTIONS,
-        popen_options,
-        request_from,
-    )
-
     found, program = parse(RUN_OPTIONS, words)
     request = request_from([pair for pair in found if pair[0].name != "timeout"], program)
     options = popen_options(request)
-    others = {name: options.pop(name) for name in ("cwd", "group", "extra_groups", "user") if name in options}
+    for name in (*request.program_options(), "env"):
+        options.pop(name, None)
     spec = spec_of(options.pop("unshare"), cast("Any", options))
     launch = _launch(
         program or ["PROGRAM"],
-        cwd=os.fsencode(others["cwd"]) if "cwd" in others else None,
-        groups=others.get("extra_groups"),
-        gid=others.get("group"),
-        uid=others.get("user"),
+        env=environment(request.environment),
+        cwd=os.fsencode(request.wd) if request.wd else None,
+        groups=None if request.gid is None else (),
+        gid=request.gid,
+        uid=request.uid,
     )
     plan = plan_for(spec, launch)
     return Explanation(shlex.join(["nsbox", "run", *words]), _explained(plan.steps), notes=_added(plan))
@@ -215,8 +210,8 @@ def _added(plan: _core.Plan) -> tuple[str, ...]:
     return tuple(f"a new {namespace} namespace was added: {reason}" for namespace, reason in plan.added)
 
 
-def _python(request: Request) -> str:
-    """Return the call that comes closest; empty where there is none."""
+def _python_of(request: Request) -> str:
+    """Return the most similar call of nsbox; empty where there is none."""
     options = request.spec_options()
     if not request.fork:
         options["fork"] = False
@@ -224,10 +219,7 @@ def _python(request: Request) -> str:
         options["init"] = False
     if request.root or request.pins or (request.clear_env and not request.program):
         return ""
-    others = {"cwd": request.wd or None, "group": request.gid, "user": request.uid}
-    options |= {name: value for name, value in others.items() if value is not None}
-    options |= {"extra_groups": []} if request.gid is not None else {}
-    named = [f"{name}={value!r}" for name, value in options.items()]
+    named = [f"{name}={value!r}" for name, value in (options | request.program_options()).items()]
     if request.clear_env:
         kept = ", ".join(f"{name!r}: os.environ[{name!r}]" for name in sorted(request.keep_env))
         named.append(f"env={{{kept}}}")
@@ -237,24 +229,23 @@ def _python(request: Request) -> str:
     return f"nsbox.Shell({text})"
 
 
-def _hints_for(request: Request) -> Iterable[str]:
-    """Say what surprises most people about these options."""
+def _notes_of(request: Request) -> Iterable[str]:
+    """Yield notes on effects of these options that readers may not expect."""
     if "pid" in request.kinds and not request.fork:
         yield (
-            "without --fork the program stays outside of the new PID namespace. Its first child becomes PID 1 there, "
-            "and "
-            'when that ends nothing more can be started: "Cannot allocate memory"'
+            "without --fork the program stays outside of the new PID namespace. Its first child becomes PID 1 there. "
+            'When that one exits, no process can be started in it any more: "Cannot allocate memory"'
         )
     if "pid" in request.kinds and not request.mount_proc:
-        yield "ps and /proc still show the old PID namespace, until a new proc is mounted (--mount-proc)"
+        yield "ps and /proc show the old PID namespace until a new proc is mounted (--mount-proc)"
     if request.mount_proc and "pid" not in request.kinds:
         yield "without --pid the new proc shows the same processes as the old one"
     if "net" in request.kinds:
-        yield "the new network namespace has nothing but a loopback interface, which is down (ip link set lo up)"
+        yield "the new network namespace has only a loopback interface, which is down: ip link set lo up brings it up"
     if "user" in request.kinds and request.map_user is None:
-        yield "without a map the program sees itself as nobody, 65534, and an exec drops its capabilities"
+        yield "without a map the program has the ids 65534 (nobody) inside, and an exec drops its capabilities"
     if "ipc" in request.kinds:
-        yield "shared memory of POSIX lies in /dev/shm, which is a mount and not a part of the IPC namespace"
+        yield "POSIX shared memory is files in /dev/shm, which is a mount, and no part of the IPC namespace"
 
 
 def _labelled(label: str, text: str, indent: str = "      ") -> list[str]:

@@ -1,4 +1,4 @@
-"""The ends of a command that moves its own process: it becomes the program, or it ends as the program did."""
+"""The last step of a command that changes its own process: it executes the program, or exits as the program did."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 from nsbox._core import Call
 from nsbox.command.step import CommandStep
 
-__all__ = ["KEEP_CAPABILITIES", "Environment", "end_by", "exec_step", "words_of"]
+__all__ = ["KEEP_CAPABILITIES", "end_by", "exec_step", "program_of"]
 
 
 KEEP_CAPABILITIES = (
@@ -21,11 +21,12 @@ KEEP_CAPABILITIES = (
 )
 """The calls by which all permitted capabilities become inheritable and ambient (capabilities(7))."""
 
-Environment: TypeAlias = "Callable[[], Mapping[str, str]]"
+_ReadEnvironment: TypeAlias = "Callable[[], Mapping[str, str]]"
+"""Returns the environment of the program, when it is about to be executed."""
 
 
-def words_of(program: tuple[str, ...], environment: Mapping[str, str] | None = None) -> tuple[str, tuple[str, ...]]:
-    """Return what is executed and its arguments: without a program $SHELL, as a login shell."""
+def program_of(program: tuple[str, ...], environment: Mapping[str, str] | None = None) -> tuple[str, tuple[str, ...]]:
+    """Return the path of the program and its arguments; without a program, those of $SHELL as a login shell."""
     if program:
         return program[0], program
     shell = (os.environ if environment is None else environment).get("SHELL") or "/bin/sh"
@@ -33,47 +34,51 @@ def words_of(program: tuple[str, ...], environment: Mapping[str, str] | None = N
 
 
 def exec_step(
-    program: tuple[str, ...], actor: str, environment: Environment | None = None, variables: Any = ("environ",)
+    program: tuple[str, ...],
+    actor: str,
+    read_environment: _ReadEnvironment | None = None,
+    variables: Any = ("environ",),
 ) -> CommandStep:
     """Return the last step.
 
     Args:
         program: The program and its arguments; empty for a shell.
         actor: The command.
-        environment: Return the environment of the program; by default it is that of this process.
+        read_environment: Return the environment of the program; by default it is that of this process.
         variables: The environment, as an argument of `Call`.
     """
-    # Which shell it is can only be said when the environment is known.
-    path, arguments = (("$SHELL",), (("-$SHELL",),)) if environment and not program else words_of(program)
+    # The shell is known only when the environment has been read.
+    unknown = read_environment is not None and not program
+    path, arguments = (("$SHELL",), (("-$SHELL",),)) if unknown else program_of(program)
     call = Call("execve", pathname=path, argv=list(arguments), envp=variables)
     why = "this process becomes the program"
-    return CommandStep("exec", (call,), "execve(2)", why, lambda: _become(program, environment), actor)
+    return CommandStep("exec", (call,), "execve(2)", why, lambda: _execute(program, read_environment), actor)
 
 
-def _become(program: tuple[str, ...], environment: Environment | None) -> NoReturn:
-    variables = None if environment is None else environment()
-    path, arguments = words_of(program, variables)
-    # Python ignores these two for itself.
+def _execute(program: tuple[str, ...], read_environment: _ReadEnvironment | None) -> NoReturn:
+    variables = None if read_environment is None else read_environment()
+    path, arguments = program_of(program, variables)
+    # Python has set these two to be ignored, and the program would inherit that.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
-    def execute(path: str, arguments: tuple[str, ...]) -> None:
+    def execvp(path: str, arguments: tuple[str, ...]) -> None:
         if variables is None:
             os.execvp(path, arguments)
         os.execvpe(path, arguments, variables)
 
     try:
-        execute(path, arguments)
+        execvp(path, arguments)
     except OSError as error:
-        # As execvp(3): a file that can be executed and is no program is a script of the shell.
+        # As in execvp(3): an executable file of an unknown format is a script for the shell.
         if error.errno == errno.ENOEXEC:
-            execute("/bin/sh", ("/bin/sh", error.filename or path, *arguments[1:]))
+            execvp("/bin/sh", ("/bin/sh", error.filename or path, *arguments[1:]))
         raise
     raise AssertionError("an exec does not return")
 
 
 def end_by(number: int) -> None:
-    """Let a signal end this process, as it ended the child; return if it does not."""
+    """Kill this process by the signal that killed the child; return if the signal does not kill it."""
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})

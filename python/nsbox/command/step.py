@@ -1,4 +1,4 @@
-"""A step of a command that moves its own process, in the form of the steps of a plan."""
+"""A step of a command that changes its own process, in the form of the steps of a plan."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ _MARKS = {"fine": "ok  ", "note": "note", "problem": "NO  "}
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis(mime.Table):
-    """What `doctor` found. `str()` makes a page of it, `data()` what JSON takes; a notebook shows tables.
+    """What `doctor` found. `str()` returns a page of text, `data()` values for JSON; a notebook shows tables.
 
     Attributes:
-        places: What the surroundings are, the closest first.
+        places: Where the process runs, the closest place first (`nsbox.diagnosis.places.PLACES`).
         answers: The questions and answers, in order.
-        kinds: What can be had, for each kind of namespace and for ``"proc"``, a new proc in a new PID namespace.
+        kinds: What can be made, for each kind of namespace and for ``"proc"``, a new proc in a new PID namespace.
         everything: The same for all kinds at once, a new proc, and the loopback interface.
-        evidence: What the answers come from.
+        evidence: What the answers are concluded from.
     """
 
     places: tuple[str, ...]
@@ -42,7 +42,7 @@ class Diagnosis(mime.Table):
 
     @property
     def problems(self) -> tuple[Answer, ...]:
-        """The answers that stand in the way of something."""
+        """The answers whose verdict is ``"problem"``."""
         return tuple(answer for answer in self.answers if answer.verdict == "problem")
 
     @property
@@ -73,28 +73,30 @@ class Diagnosis(mime.Table):
 
     @property
     def verdict(self) -> str:
-        """All of it in a sentence."""
+        """A summary in one or two sentences."""
         if self.everything.rootless.works:
             return "Everything works here, without being root outside."
         if self.everything.root.works:
             failed = self.everything.rootless
-            by = "Everything works by the rights this process has"
-            return f"{by}; in a user namespace {failed.step!r} fails: {failed.why}."
+            return (
+                "Everything works here with the rights of this process. In a user namespace the step "
+                f"{failed.step!r} fails: {failed.why}."
+            )
         working = [name for name, allowed in self.kinds.items() if allowed.works]
         if not working:
-            return "No new namespaces can be made here. The lines marked NO say why, and what to do."
-        rest = "The lines marked NO say why the rest does not."
-        return f"Not everything works here; what does: {', '.join(working)}. {rest}"
+            return "No new namespaces can be made here. The lines marked NO show why, and what to do."
+        rest = "The lines marked NO show why the rest does not."
+        return f"Not everything works here. These work: {', '.join(working)}. {rest}"
 
     def __repr__(self) -> str:
-        """Say it in a line."""
+        """Return the verdict."""
         return f"<diagnosis: {self.verdict}>"
 
 
 def doctor() -> Diagnosis:
-    """Find out what this machine, this user and this container allow: namespaces(7), user_namespaces(7).
+    """Find out what this machine, this user and this container allow (namespaces(7), user_namespaces(7)).
 
-    Everything is read, or tried in a throw-away child; nothing happens to the calling process. Takes some 50 ms.
+    Everything is read, or tried in a child that then exits; the calling process stays as it is. Takes some 50 ms.
     """
     evidence = gather()
     kinds = {kind: _both(kind) for kind in KINDS}
@@ -106,10 +108,10 @@ def doctor() -> Diagnosis:
 
 
 def require(wanted: Namespaces) -> Trial:
-    """Try whether these namespaces can be had together, in the way nsbox would make them.
+    """Try whether these namespaces can be made together, in the way in which nsbox makes them.
 
     Raises:
-        SpecError: for what is no namespace.
+        SpecError: for a name that is no kind of namespace.
     """
     return attempt(namespace_names(wanted))
 
@@ -118,7 +120,7 @@ def _both(*kinds: str, mount_proc: bool = False) -> Allowed:
     names = namespace_names(kinds)
     without = tuple(name for name in names if name != "user")
     rootless = attempt(("user", *names), map_root_user=True, mount_proc=mount_proc)
-    # There is no user namespace without a user namespace.
+    # A new user namespace alone is the same in both columns.
     root = attempt(without, map_root_user=False, mount_proc=mount_proc) if without else rootless
     return Allowed(root, rootless)
 

@@ -1,6 +1,7 @@
-"""What the machine says about itself, gathered at one moment: plain data, from which hints and `doctor` conclude.
+"""What can be read about the machine and this process at one moment: plain data for causes and `doctor`.
 
-Nothing here raises, and nothing has effects. What cannot be read is empty, or None where empty would say something.
+Nothing here raises, and nothing changes the machine. A value that cannot be read is empty, or None where empty is a
+value of its own.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from pathlib import Path
 from nsbox import _core
 from nsbox.diagnosis import pid_namespace
 from nsbox.diagnosis.places import place_names
-from nsbox.records.mounts import Mount, parse
+from nsbox.records.mountinfo import Mount, parse
 from nsbox.records.status import fields_of, pids_of
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.id_maps import parse_id_map
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["Evidence", "Helper", "ProcMount", "gather", "inherit"]
+__all__ = ["Evidence", "IdMapProgram", "ProcMount", "gather", "inherit"]
 
 # Directories of proc that are always empty, so that a mount on one of them hides nothing (proc(5), fs/proc/root.c).
 _ALWAYS_EMPTY = ("/sys/fs/binfmt_misc", "/fs/nfsd", "/openprom")
@@ -34,9 +35,9 @@ class ProcMount:
     """A mounted proc.
 
     Attributes:
-        target: Where it is.
+        target: Where it is mounted.
         hidden: What is mounted over parts of it, other than on directories that are always empty.
-        read_only: Whether it is.
+        read_only: Whether it is read-only.
     """
 
     target: str
@@ -45,11 +46,11 @@ class ProcMount:
 
 
 @dataclass(frozen=True, slots=True)
-class Helper:
+class IdMapProgram:
     """newuidmap or newgidmap (newuidmap(1)).
 
     Attributes:
-        path: Where it was found; empty if it was not.
+        path: Where it was found; empty if it is not installed.
         privileged: Whether it is setuid, or has file capabilities.
     """
 
@@ -63,39 +64,39 @@ class Evidence:
 
     Attributes:
         system: The line of /proc/version.
-        places: What the surroundings are, the closest first; see `nsbox.diagnosis.places`.
-        kinds: The kinds of namespaces this kernel has; None where /proc does not say.
+        places: Where the process runs, the closest place first; see `nsbox.diagnosis.places`.
+        kinds: The kinds of namespaces this kernel has; None where /proc does not show them.
         uid: The effective user id.
         gid: The effective group id.
         effective: Effective capabilities, as bits (capabilities(7)).
         bounding: The bounding set.
-        initial_user_namespace: Whether the process is in the first user namespace; None if that is not to be seen.
-        uid_map: The lines of its uid_map (user_namespaces(7)); None if that is not to be seen.
+        initial_user_namespace: Whether the process is in the first user namespace; None if that cannot be seen.
+        uid_map: The lines of its uid_map (user_namespaces(7)); None if they cannot be read.
         gid_map: The lines of its gid_map.
         setgroups: ``"allow"``, ``"deny"`` or empty.
-        pid_depth: How many PID namespaces it is in, counted in this proc; 0 if not to be seen.
+        pid_depth: The number of nested PID namespaces it is in, counted from that of /proc; 0 if it cannot be seen.
         seccomp: Mode and number of filters, from its status.
-        unshare: What ``unshare(0)`` answers, as an error number; a kernel says 0.
-        setns: What ``setns(-1, 0)`` answers; a kernel says EBADF.
-        clone3: What clone3 answers to a structure that is too small; a kernel says EINVAL.
+        unshare: The error number of ``unshare(0)``; without a filter it is 0.
+        setns: The error number of ``setns(-1, 0)``; without a filter it is EBADF.
+        clone3: The error number of clone3 with a structure that is too small; without a filter it is EINVAL.
         clone_refused: The kinds that a filter refuses in clone(2).
-        mount: What mount answers without a path; a kernel says EFAULT.
-        execveat: What execveat answers without a path; a kernel says EFAULT.
+        mount: The error number of mount without a path; without a filter it is EFAULT.
+        execveat: The error number of execveat without a path; without a filter it is EFAULT.
         limits: The limits in /proc/sys/user by kind (namespaces(7)).
         unprivileged_userns_clone: Debian's old switch: ``"0"``, ``"1"`` or empty.
         apparmor_restrict: Ubuntu's switch: ``"0"``, ``"1"`` or empty.
         memfd_noexec: vm.memfd_noexec, or empty.
-        label: What a security module calls this process; empty if none does.
-        landlock: In how many Landlock domains it is; 0 where it was not asked.
+        label: The label that a security module has for this process; empty if none has.
+        landlock: The number of Landlock domains it is in; 0 where that was not tried.
         threads: The names of its threads.
-        root_is_mount: Whether / is a mount point; None if that is not to be seen.
+        root_is_mount: Whether / is a mount point; None if that cannot be seen.
         propagation: The propagation tags of /, such as ``"shared:1"``.
         procs: Every mounted proc.
-        children_born_into: What its children are born into; see `nsbox.diagnosis.pid_namespace`.
+        children_born_into: The state of the PID namespace for its children; see `nsbox.diagnosis.pid_namespace`.
         no_new_privs: Whether an exec can no longer grant privileges.
-        task_limits: What limits the number of processes: ``(name, limit, used)``; -1 for what is not known.
-        newuidmap: The helper for uid_map.
-        newgidmap: The helper for gid_map.
+        task_limits: The limits on the number of processes: ``(name, limit, used)``; used is -1 if it is not known.
+        newuidmap: The program that writes uid_map.
+        newgidmap: The program that writes gid_map.
         subuid: The user's line in /etc/subuid.
         subgid: The user's line in /etc/subgid.
     """
@@ -132,8 +133,8 @@ class Evidence:
     children_born_into: str = "unknown"
     no_new_privs: bool = False
     task_limits: tuple[tuple[str, int, int], ...] = ()
-    newuidmap: Helper = Helper()
-    newgidmap: Helper = Helper()
+    newuidmap: IdMapProgram = IdMapProgram()
+    newgidmap: IdMapProgram = IdMapProgram()
     subuid: str = ""
     subgid: str = ""
 
@@ -146,11 +147,11 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
     """Read everything.
 
     Args:
-        threads: Whether a thread may be started for a moment, which Landlock can only be asked by.
+        threads: Whether a thread may be started for a moment, which is needed to find out about Landlock.
         tasks: Whether all processes are counted, which takes longer the more there are.
     """
     status = fields_of(_read_bytes("/proc/self/status"))
-    facts, answers = _core.facts(), _core.probe()
+    facts, probed = _core.facts(), _core.probe()
     mounts = parse(_read_bytes("/proc/self/mountinfo"))
     return Evidence(
         system=_read("/proc/version") or " ".join(os.uname()),
@@ -166,12 +167,12 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         setgroups=_read("/proc/self/setgroups"),
         pid_depth=len(pids_of(status)),
         seccomp=(status.get("Seccomp", ""), status.get("Seccomp_filters", "")),
-        unshare=answers.unshare,
-        setns=answers.setns,
-        clone3=answers.clone3,
-        clone_refused=tuple(answers.clone_refused),
-        mount=answers.mount,
-        execveat=answers.execveat,
+        unshare=probed.unshare,
+        setns=probed.setns,
+        clone3=probed.clone3,
+        clone_refused=tuple(probed.clone_refused),
+        mount=probed.mount,
+        execveat=probed.execveat,
         limits=_namespace_limits(),
         unprivileged_userns_clone=_read("/proc/sys/kernel/unprivileged_userns_clone"),
         apparmor_restrict=_read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
@@ -185,15 +186,15 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         children_born_into=pid_namespace.for_children(os.getpid()),
         no_new_privs=status.get("NoNewPrivs") == "1",
         task_limits=tuple(_task_limits(facts)) if tasks else (),
-        newuidmap=_helper("newuidmap"),
-        newgidmap=_helper("newgidmap"),
+        newuidmap=_id_map_program("newuidmap"),
+        newgidmap=_id_map_program("newgidmap"),
         subuid=_subordinate("/etc/subuid", facts.euid),
         subgid=_subordinate("/etc/subgid", facts.euid),
     )
 
 
 def inherit(now: Evidence, before: Evidence) -> Evidence:
-    """Return `now` with the rights of `before`, with which a process began that has moved itself since."""
+    """Return `now` with the rights of `before`: those of a process before it changed its own namespaces or ids."""
     names = (
         "uid", "gid", "effective", "bounding", "initial_user_namespace", "uid_map", "gid_map", "setgroups", "procs",
     )  # fmt: skip
@@ -258,7 +259,7 @@ def _landlock() -> int:
 
 
 def _procs(mounts: list[Mount]) -> Iterator[ProcMount]:
-    """Find every proc, and what hides parts of it, as the kernel does (fs/namespace.c, mnt_already_visible)."""
+    """Yield every proc with the mounts that hide parts of it, as the kernel finds them (mnt_already_visible)."""
     for proc in mounts:
         if proc.fstype == "proc" and proc.root == "/":
             above = [mount.point for mount in mounts if mount.parent == proc.id and mount.point != proc.point]
@@ -267,7 +268,7 @@ def _procs(mounts: list[Mount]) -> Iterator[ProcMount]:
 
 
 def _task_limits(facts: _core.Facts) -> Iterator[tuple[str, int, int]]:
-    """Say what limits the number of processes, and how much of it is used."""
+    """Yield the limits on the number of processes: name, limit, and how many are in use."""
     used_by_all = used_by_user = 0
     for path in _listed("/proc"):
         if path.rpartition("/")[2].isdecimal():
@@ -289,7 +290,7 @@ def _task_limits(facts: _core.Facts) -> Iterator[tuple[str, int, int]]:
             yield "pids.max of the cgroup", int(limit), int(current) if current.isdecimal() else -1
 
 
-def _helper(name: str) -> Helper:
+def _id_map_program(name: str) -> IdMapProgram:
     for directory in os.get_exec_path():
         path = f"{directory}/{name}"
         try:
@@ -297,12 +298,12 @@ def _helper(name: str) -> Helper:
             privileged = bool(mode & stat.S_ISUID) or "security.capability" in os.listxattr(path)
         except OSError:
             continue
-        return Helper(path, privileged)
-    return Helper()
+        return IdMapProgram(path, privileged)
+    return IdMapProgram()
 
 
 def _subordinate(path: str, uid: int) -> str:
-    import pwd  # noqa: PLC0415 - loads the machine's name services, for this alone
+    import pwd  # noqa: PLC0415 - loads the name services of the machine
 
     names = [str(uid)]
     with contextlib.suppress(KeyError, OSError):

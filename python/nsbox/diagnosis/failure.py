@@ -1,4 +1,4 @@
-"""A failed step as an exception, with the reason and the remedy."""
+"""The exception for a failed step, with the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["spawn_error"]
 def spawn_error(
     errno: int, step: StepName, actor: str, calls: Sequence[Call], detail: str = "", evidence: Evidence | None = None
 ) -> SpawnError:
-    """Make the exception for a failed step: its class, the evidence, and the hint. Also called by the core.
+    """Return the exception for a failed step: its class, the evidence, and the hint. Also called by the core.
 
     Args:
         errno: The error number.
@@ -29,16 +29,16 @@ def spawn_error(
         detail: What else was reported about it.
         evidence: What is known about the machine; by default it is gathered now.
     """
-    # In a user namespace an id that is not mapped is no argument (EINVAL); outside, it is one the caller may not take.
+    # For an id that is not mapped in a user namespace the kernel returns EINVAL; the reason is a lack of rights.
     unmapped = errno == EINVAL and step in ("set groups", "setgid", "setuid")
     denied = unmapped or isinstance(OSError(errno, ""), PermissionError)
     cls = SpawnPermissionError if denied else SpawnError
     try:
-        # Only needed when something fails.
-        from nsbox.diagnosis.causes import Failure, explain  # noqa: PLC0415
+        # Loaded only when a step fails.
+        from nsbox.diagnosis.causes import FailedStep, explain  # noqa: PLC0415
 
-        cause, why, hint = explain(Failure(errno, step, tuple(calls), detail), evidence)
+        cause, why, hint = explain(FailedStep(errno, step, tuple(calls), detail), evidence)
     except Exception:
-        # In a chroot, or as another user, neither our own files nor /proc may be there. What failed matters more.
+        # In a chroot, or as another user, the files of nsbox and /proc may be missing. The step is still reported.
         cause, why, hint = "", detail, ""
     return cls(errno, step, actor, "; ".join(map(str, calls)), why, hint, cause)

@@ -1,4 +1,4 @@
-"""The state of the PID namespace in which a process's children are born (pid_namespaces(7), ioctl_nsfs(2))."""
+"""The state of the PID namespace for the children of a process (pid_namespaces(7), ioctl_nsfs(2))."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ __all__ = ["for_children"]
 
 
 def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown"]:
-    """Say what a child of process `pid` would be born into.
+    """Return the state of the PID namespace in which a child of process `pid` would be.
 
-    ``"own"`` is the process's own PID namespace; ``"unborn"`` a new one without a first process yet; ``"alive"``
-    another one; ``"dead"`` one whose PID 1 has ended, in which the kernel starts nothing more.
+    Returns:
+        ``"own"`` for the process's own PID namespace; ``"unborn"`` for a new one that has no process yet; ``"alive"``
+        for another one; ``"dead"`` for one whose PID 1 has ended, in which the kernel starts no process any more;
+        ``"unknown"`` where the kernel does not show it.
     """
     try:
         own = os.stat(f"/proc/{pid}/ns/pid").st_ino

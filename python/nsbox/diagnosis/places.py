@@ -1,4 +1,4 @@
-"""Where this process runs, as far as that decides what has to be changed, and by whom."""
+"""Where this process runs, as far as the remedy depends on it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PLACES = {
     "rhel": "Red Hat Enterprise Linux or a relative",
     "debian": "Debian or a relative",
 }
-"""The places that have remedies of their own: the closest first."""
+"""The places that have remedies of their own, the closest first, with their names for readers."""
 
 
 def place_names() -> tuple[str, ...]:
-    """Return the names from `PLACES` that hold here, the closest first."""
+    """Return the keys of `PLACES` that are true here, the closest first."""
     release, environ = _text("/proc/sys/kernel/osrelease").lower(), os.environ
     system = dict(line.partition("=")[::2] for line in _text("/etc/os-release").splitlines())
     family = {word.strip('"') for name in ("ID", "ID_LIKE") for word in system.get(name, "").split()}
     container = environ.get("container", "")
     holds = {
-        # gVisor names itself in newer versions; all versions tell the same date of their kernel.
+        # Newer versions of gVisor have it in the release; all versions have the same date in /proc/version.
         "gvisor": "gvisor" in release or "Sun Jan 10 15:06:54 PST 2016" in _text("/proc/version"),
         "colab": "COLAB_RELEASE_TAG" in environ,
         "binder": "BINDER_SERVICE_HOST" in environ or "BINDER_LAUNCH_HOST" in environ,

@@ -1,4 +1,4 @@
-"""The questions `doctor` asks, cheap ones first. Each answer comes from evidence alone, but for the last."""
+"""The questions of `doctor`, quick ones first. Each answer is concluded from the evidence; the last from a trial."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from errno import ENOSYS, EPERM
 from typing import Literal
 
-from nsbox.diagnosis.causes import CAUSES, Failure
+from nsbox.diagnosis.causes import CAUSES, FailedStep
 from nsbox.diagnosis.causes.policy import docker_profile, filtered, restricted, selinux
-from nsbox.diagnosis.causes.proc_and_settings import hidden_proc
-from nsbox.diagnosis.evidence import Evidence, Helper
+from nsbox.diagnosis.causes.proc import hidden_proc
+from nsbox.diagnosis.evidence import Evidence, IdMapProgram
 from nsbox.records.diagnosis import Answer, Trial
 from nsbox.spec.kinds import KINDS
 
@@ -20,14 +20,14 @@ _Verdict = tuple[Literal["fine", "note", "problem"], str, str]
 
 
 def answers(evidence: Evidence, chain: Trial) -> tuple[Answer, ...]:
-    """Ask all of them.
+    """Answer all of them.
 
     Args:
         evidence: What is known about the machine.
-        chain: What came of trying everything at once.
+        chain: The result of trying everything at once.
     """
     found = [(question, ask(evidence)) for question, ask in _QUESTIONS]
-    found.append(("Does all of it work together?", _chain(chain)))
+    found.append(("Does all of it work together?", _together(chain)))
     return tuple(Answer(number, question, *verdict) for number, (question, verdict) in enumerate(found, 1))
 
 
@@ -45,7 +45,7 @@ def _problem(name: str, evidence: Evidence, answer: str, **found: str) -> _Verdi
 
 
 def _linux(evidence: Evidence) -> _Verdict:
-    found = CAUSES["not-linux"].find(Failure(0, "clone"), evidence)
+    found = CAUSES["not-linux"].find(FailedStep(0, "clone"), evidence)
     if found is not None:
         return _problem("not-linux", evidence, f"no: this is {found['place']}")
     version = " ".join(evidence.system.split()[:3])
@@ -68,10 +68,10 @@ def _capability(evidence: Evidence) -> _Verdict:
         return _fine("yes: namespaces can be made without a user namespace")
     if evidence.uid == 0:
         return _note(
-            "no, although this is root: what started it took that away, as containers do. "
-            "Namespaces need a user namespace here"
+            "no, although this is root: a container, for example, was started without it. "
+            "All other namespaces need a new user namespace here"
         )
-    return _note(f"no: user {evidence.uid} needs a user namespace for all others, which nsbox adds by itself")
+    return _note(f"no: user {evidence.uid} needs a new user namespace for all others, which nsbox adds by itself")
 
 
 def _seccomp(evidence: Evidence) -> _Verdict:
@@ -79,12 +79,12 @@ def _seccomp(evidence: Evidence) -> _Verdict:
         return _problem("seccomp-filter", evidence, f"yes: {sign}")
     refused = [name for name in ("mount", "execveat") if getattr(evidence, name) in (EPERM, ENOSYS)]
     if refused:
-        return _problem("seccomp-filter", evidence, f"not the namespaces, but {' and '.join(refused)}")
+        return _problem("seccomp-filter", evidence, f"not namespaces, but {' and '.join(refused)}")
     if evidence.clone3 == ENOSYS:
-        return _note("no; one hides clone3, which costs nothing: clone(2) does the same")
+        return _note("no; a filter refuses clone3 only, and clone(2) does the same")
     if evidence.seccomp[0] == "2":
-        return _fine(f"no: there is a filter ({evidence.seccomp[1] or 'number unknown'}), but it lets them pass")
-    return _fine("no: there is none")
+        return _fine(f"no: there is a filter (number: {evidence.seccomp[1] or 'unknown'}), but it allows them")
+    return _fine("no: there is no filter")
 
 
 def _limits(evidence: Evidence) -> _Verdict:
@@ -94,23 +94,23 @@ def _limits(evidence: Evidence) -> _Verdict:
         return _problem("limit-zero", evidence, f"yes: {', '.join(names)} is 0",
                         settings=" ".join(f"{name}=15000" for name in names))  # fmt: skip
     if not evidence.limits:
-        return _note("cannot be seen: /proc/sys/user is not there")
+        return _note("cannot be seen: there is no /proc/sys/user")
     lowest = min(evidence.limits, key=lambda kind: evidence.limits[kind])
     outer = (
         "" if evidence.initial_user_namespace else "; outer user namespaces may have lower ones, which cannot be seen"
     )
-    return _fine(f"not by a limit of 0: the lowest is {evidence.limits[lowest]}, for {lowest} namespaces{outer}")
+    return _fine(f"no: the lowest limit is {evidence.limits[lowest]}, for {lowest} namespaces{outer}")
 
 
 def _switches(evidence: Evidence) -> _Verdict:
     privileged = evidence.has("CAP_SYS_ADMIN")
     if evidence.apparmor_restrict == "1":
-        answer = "Ubuntu's rule is on: an ordinary user's namespaces have no rights"
+        answer = "Ubuntu's rule is on: an ordinary user has no rights in its new user namespaces"
         if restricted(evidence):
             return _problem("ubuntu-apparmor", evidence, answer)
         return _note(f"{answer}; it does not concern root")
     if evidence.unprivileged_userns_clone == "0":
-        answer = "user namespaces are off for ordinary users"
+        answer = "user namespaces are switched off for ordinary users"
         if not privileged:
             return _problem("userns-switched-off", evidence, answer)
         return _note(f"{answer}; it does not concern root")
@@ -121,10 +121,10 @@ def _security_module(evidence: Evidence) -> _Verdict:
     if evidence.landlock:
         return _problem("landlock", evidence, f"yes: Landlock ({evidence.landlock}), which forbids all mounts")
     if docker_profile(evidence):
-        return _note(f"AppArmor, by {evidence.label!r}: expect mounts to be denied, with EACCES",
+        return _note(f"AppArmor, by the profile {evidence.label!r}: it may refuse mounts, with EACCES",
                      CAUSES["apparmor-profile"].hint(evidence, {}))  # fmt: skip
     if selinux(evidence):
-        return _note(f"SELinux, as {evidence.label!r}: a denial shows as EACCES")
+        return _note(f"SELinux, as {evidence.label!r}: it refuses with EACCES")
     if evidence.label:
         return _note(f"a security module, as {evidence.label!r}")
     return _fine("no")
@@ -135,8 +135,8 @@ def _threads(evidence: Evidence) -> _Verdict:
         return _fine("no")
     names = ", ".join(sorted(set(evidence.threads)))
     return _note(
-        f"yes, {len(evidence.threads)} ({names}): this process itself cannot enter a user or time namespace. "
-        "Nothing nsbox starts is affected"
+        f"yes, {len(evidence.threads)} ({names}): this process itself cannot join a user or time namespace. "
+        "Programs that nsbox starts can"
     )
 
 
@@ -145,7 +145,7 @@ def _chroot(evidence: Evidence) -> _Verdict:
         return _problem("chroot", evidence, "yes: / is no mount point")
     if evidence.root_is_mount is None:
         return _note("cannot be seen: there is no /proc")
-    return _fine("not as far as can be seen: / is a mount point")
+    return _fine("no: / is a mount point")
 
 
 def _masked(evidence: Evidence) -> _Verdict:
@@ -164,49 +164,45 @@ def _masked(evidence: Evidence) -> _Verdict:
 
 def _propagation(evidence: Evidence) -> _Verdict:
     if "shared" in evidence.propagation:
-        return _fine(
-            "yes, / is shared: so nsbox makes all mounts private first; with raw calls you must do it yourself"
-        )
+        return _fine("yes, / is shared: nsbox makes all mounts private first; with nsbox.raw you must do that yourself")
     return _fine("no, / is not shared")
 
 
-def _poisoned(evidence: Evidence) -> _Verdict:
+def _unshared_pid(evidence: Evidence) -> _Verdict:
     match evidence.children_born_into:
         case "own":
             return _fine("no")
         case "dead":
-            return _problem(
-                "dead-pid-namespace", evidence, "yes, and its first process has ended: nothing can be started"
-            )
+            return _problem("dead-pid-namespace", evidence, "yes, and its PID 1 has ended: no process can be started")
         case "unborn" | "alive":
-            return _problem("moved-pid-namespace", evidence, "yes: its children are born in another PID namespace")
+            return _problem("moved-pid-namespace", evidence, "yes: its children are in another PID namespace")
     return _note("cannot be seen")
 
 
-def _helpers(evidence: Evidence) -> _Verdict:
+def _id_ranges(evidence: Evidence) -> _Verdict:
     if evidence.has("CAP_SETUID") and evidence.has("CAP_SETGID"):
         return _fine("yes: this process may write any map itself")
-    problems = [_helper("newuidmap", evidence.newuidmap), _helper("newgidmap", evidence.newgidmap)]
+    problems = [_fault("newuidmap", evidence.newuidmap), _fault("newgidmap", evidence.newgidmap)]
     problems += [
         f"no line for this user in /etc/{name}"
         for name, line in (("subuid", evidence.subuid), ("subgid", evidence.subgid))
         if not line
     ]
-    problems += ["no_new_privs is set, under which they have no power"] if evidence.no_new_privs else []
+    problems += ["no_new_privs is set, with which they get no rights"] if evidence.no_new_privs else []
     if found := "; ".join(filter(None, problems)):
-        return _note(f"no: {found}. Maps of the caller's own id need none of this",
+        return _note(f"no: {found}. A map of the caller's own id works without",
                      "for ranges: install the package uidmap, and add the lines with usermod --add-subuids and "
                      "--add-subgids")  # fmt: skip
     return _fine(f"yes: {evidence.newuidmap.path}, with {evidence.subuid} and {evidence.subgid}")
 
 
-def _helper(name: str, helper: Helper) -> str:
-    if not helper.path:
+def _fault(name: str, program: IdMapProgram) -> str:
+    if not program.path:
         return f"{name} is not installed"
-    return "" if helper.privileged else f"{helper.path} is not setuid"
+    return "" if program.privileged else f"{program.path} is not setuid"
 
 
-def _chain(trial: Trial) -> _Verdict:
+def _together(trial: Trial) -> _Verdict:
     if trial.works:
         return _fine("yes: all namespaces, maps, private mounts, a new proc and the loopback interface")
     return "problem", f"no: {trial.step or 'plan'}: {trial.why}", trial.remedy
@@ -224,6 +220,6 @@ _QUESTIONS: tuple[tuple[str, Callable[[Evidence], _Verdict]], ...] = (
     ("Is it in a chroot?", _chroot),
     ("Are parts of /proc hidden?", _masked),
     ("Could mounts made here spread?", _propagation),
-    ("Has this process unshared its PID namespace?", _poisoned),
-    ("Can ranges of ids be mapped?", _helpers),
+    ("Has this process unshared its PID namespace?", _unshared_pid),
+    ("Can ranges of ids be mapped?", _id_ranges),
 )

@@ -1,4 +1,4 @@
-"""Whether something can be started, found out by starting it: in a throw-away child, never in the caller."""
+"""Whether something can be started, found out by starting it: in a child that then exits, never in the caller."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from nsbox.spec.spec import Options, Spec
 
 __all__ = ["attempt"]
 
-# A directory cannot be executed: the last step fails with EACCES, when all that was to be tried has been done.
-_NOTHING = _core.Launch(paths=(b"/",), argv=(b"nothing",), env=())
+# A directory cannot be executed: so the last step fails with EACCES, after all steps that are to be tried.
+_DIRECTORY_AS_PROGRAM = _core.Launch(paths=(b"/",), argv=(b"nothing",), env=())
 
 
 def attempt(unshare: Namespaces, **options: Unpack[Options]) -> Trial:
-    """Set up new namespaces as for a program, without one.
+    """Set up new namespaces as for a program, without starting one.
 
     Args:
         unshare: The new namespaces.
         **options: Further options of `Spec`.
 
     Raises:
-        SpecError: for options that make no sense.
+        SpecError: for options that contradict each other.
     """
     spec = Spec(unshare=unshare, **options)
     try:
-        _core.spawn(_core.compile(spec, _NOTHING, _core.facts())).kill()
+        _core.spawn(_core.compile(spec, _DIRECTORY_AS_PROGRAM, _core.facts())).kill()
     except UnsupportedError as error:
         return Trial(False, why=str(error))
     except SpawnError as error:

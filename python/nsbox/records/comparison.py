@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.processes import NamespaceIds, Process
 
 __all__ = ["Compared", "Pair"]

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from nsbox.records.changes import Changes, compared
 from nsbox.records.comparison import Compared, Pair
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.processes import NamespaceIds
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nsbox.errors import SpecError
 from nsbox.records.changes import Changes, compared
 from nsbox.records.ipc import IpcObject
-from nsbox.records.mounts import Mount
+from nsbox.records.mountinfo import Mount
 from nsbox.records.namespaces import NamespaceRecord
 from nsbox.records.processes import Process
 from nsbox.records.recording import loaded, recorded

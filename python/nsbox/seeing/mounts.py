@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from nsbox.records.mounts import Mount, parse
+from nsbox.records.mountinfo import Mount, parse
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, pid_of
 from nsbox.views import mime

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.errors import SpecError
-from nsbox.records.mounts import nsfs_mounts
+from nsbox.records.mountinfo import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from nsbox import _core
 from nsbox.errors import UnsupportedError
-from nsbox.records.mounts import parse
+from nsbox.records.mountinfo import parse
 from nsbox.spec.limits import Limits
 
 __all__ = ["Hierarchy", "make", "settings"]

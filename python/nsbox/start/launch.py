@@ -133,7 +133,7 @@ def start(
         launch: The program.
         program: The program as the caller named it, for errors.
         cwd: The working directory as the caller named it, for errors.
-        after_clone: Called as soon as nsbox-init has copies of the descriptors of `launch`.
+        after_clone: Called when nsbox-init has copies of the descriptors of `launch`. The caller may close its own.
 
     Raises:
         OSError: as `subprocess` raises it for a program that cannot be executed, or a directory that does not exist.

@@ -36,7 +36,7 @@ __all__ = ["Within"]
 
 _STACK_SIGNAL = signal.SIGRTMAX - 1
 """The signal on which the child writes the stacks of its threads to a file (faulthandler)."""
-_STACK_SECONDS = 0.3
+_STACK_SECONDS = 2.0
 _END_SECONDS = 5.0
 
 

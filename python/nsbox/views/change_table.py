@@ -16,7 +16,7 @@ from nsbox.views.palette import AMBER, GREEN, RED
 if TYPE_CHECKING:
     from nsbox.records.changes import Changes
     from nsbox.records.ipc import IpcObject
-    from nsbox.records.mounts import Mount
+    from nsbox.records.mountinfo import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import NamespaceIds, Process
 

@@ -9,7 +9,7 @@ from nsbox.views import grid
 from nsbox.views import html as _html
 
 if TYPE_CHECKING:
-    from nsbox.records.mounts import Mount
+    from nsbox.records.mountinfo import Mount
 
 __all__ = ["html", "table"]
 

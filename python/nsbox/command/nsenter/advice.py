@@ -1,4 +1,4 @@
-"""What is said about a command line of nsenter(1) beside its steps: the call of nsbox that comes closest, and notes."""
+"""The most similar call of nsbox for a command line of nsenter(1), and notes about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["notes_of", "python_of"]
 
 
 def python_of(entry: Entry) -> str:
-    """Return the call that comes closest; empty where there is none."""
+    """Return the most similar call of nsbox; empty where there is none."""
     files = [path for path in entry.kinds.values() if path is not None]
     kinds = " ".join(kind for kind, path in entry.kinds.items() if path is None)
     follows = FOLLOW in (entry.uid, entry.gid)
@@ -31,7 +31,7 @@ def python_of(entry: Entry) -> str:
     others += [] if entry.wdns is None else [f"cwd={entry.wdns!r}"]
     others += [] if entry.uid is None else [f"user={entry.uid}"]
     others += [] if entry.gid is None else [f"group={entry.gid}"]
-    # Where a user namespace is joined nsbox leaves the groups that it may, and does not insist.
+    # Where a user namespace is joined, nsbox drops the groups if it may, without this option.
     others += [] if entry.gid is None or "user" in joined(entry) else ["extra_groups=[]"]
     program = repr(list(entry.program))
     if len(targets) == 1:
@@ -43,28 +43,28 @@ def python_of(entry: Entry) -> str:
 
 
 def notes_of(entry: Entry) -> Iterator[str]:
-    """Say what surprises most people about these options."""
+    """Yield notes on effects of these options that readers may not expect."""
     kinds = joined(entry)
     if entry.everything and "user" not in entry.kinds and in_own_user_namespace(entry.target) is None:
         yield (
-            f"whether process {entry.target} is in the caller's own user namespace cannot be seen; if it is, that one "
-            "is not joined, and the ids stay as they are"
+            f"the caller cannot see whether process {entry.target} is in its own user namespace; if it is, that one is "
+            "not joined, and the ids stay the same"
         )
     if "pid" in kinds and "mount" not in kinds:
-        yield "ps and /proc show what they did before: a proc belongs to the mounts, which --mount joins"
+        yield "ps and /proc show the same as before: proc is a mount; --mount joins the mounts of the target"
     if "pid" in kinds and kinds["pid"] is None:
-        yield "--pid joins the PID namespace that the target itself is in, not one that it has made for its children"
+        yield "--pid joins the PID namespace of the target itself, not one that the target has made for its children"
     if "pid" in kinds and entry.fork is False:
         yield "with --no-fork the program stays outside of the PID namespace; only its children are in it"
     if "mount" in kinds and (entry.root, entry.wd, entry.wdns) == (None, None, None):
-        yield "the working directory is the root of the joined mount namespace, unless --wd or --wdns says otherwise"
+        yield "the working directory is the root of the joined mount namespace, unless --wd or --wdns sets it"
     if ("user" in kinds or entry.user_parent) and not entry.preserve_credentials:
         yield (
-            "in the user namespace the program becomes root, unless --setuid or --setgid says otherwise; without that "
-            "id in there, it fails"
+            "in the user namespace the program is root, unless --setuid or --setgid sets its ids; where the id is not "
+            "mapped, that fails"
         )
         if not has_capability(_core.facts().effective, "CAP_SETGID"):
             yield (
-                'an ordinary user cannot leave its groups outside, nor inside where setgroups is "deny", as unshare -r '
-                "has it; --preserve-credentials keeps them"
+                'an ordinary user cannot drop its groups outside, nor inside where setgroups is "deny", as after '
+                "unshare -r; --preserve-credentials keeps them"
             )

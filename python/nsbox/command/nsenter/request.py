@@ -1,4 +1,4 @@
-"""What a command line of nsenter(1) asks for."""
+"""The request of a command line of nsenter(1): which namespaces, directories, ids and program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "cgroup", "user", "time")
 _LETTERS = {KINDS[kind].letter for kind in _NAMESPACES}
 
 FOLLOW = "follow"
-"""Instead of an id: that of the target."""
+"""Used in the place of an id for that of the target."""
 
 OPTIONS = (
     Option("all", "a", meaning="join all namespaces"),
@@ -50,18 +50,18 @@ OPTIONS = (
 
 @dataclass(slots=True)
 class Entry:
-    """What is asked for.
+    """A request.
 
     Attributes:
-        target: The process; 0 for none.
-        inode: That of its pidfd; 0 if any will do.
-        everything: Whether all its namespaces are joined.
+        target: The PID of the target; 0 for none.
+        inode: The inode of its pidfd; 0 if it is not checked.
+        everything: Whether all namespaces of the target are joined.
         kinds: The namespaces to be joined, with the file of each; None for that of the target. In the order of options.
-        user_parent: Whether the parent of the user namespace is joined instead of itself.
-        uid: The user to become, `FOLLOW` or None.
-        gid: The group to become, `FOLLOW` or None.
-        preserve_credentials: Whether the ids are left alone where a user namespace is joined.
-        keep_caps: Whether capabilities are kept.
+        user_parent: Whether the parent of the user namespace is joined, not the user namespace itself.
+        uid: The user id of the program, `FOLLOW` or None.
+        gid: The group id of the program, `FOLLOW` or None.
+        preserve_credentials: Whether the ids stay the same where a user namespace is joined.
+        keep_caps: Whether the program keeps the capabilities in the joined user namespace.
         root: The root directory; empty for the target's, None for the caller's.
         wd: The working directory; empty for the target's, None where it follows the root.
         wdns: The working directory inside; None for none.
@@ -92,7 +92,7 @@ class Entry:
 
     @property
     def needs_target(self) -> str:
-        """For what a target is needed, in the words of nsenter(1); empty if for nothing."""
+        """The name that nsenter(1) has for an option that needs a target; empty if no option does."""
         if self.everything:
             return "all"
         for kind, file in self.kinds.items():
@@ -110,7 +110,7 @@ def entry_of(words: Sequence[str]) -> Entry:
     """Read a command line, without the name of the command.
 
     Raises:
-        UsageError: for what cannot be understood or makes no sense, in the words of nsenter(1) where it has any.
+        UsageError: for invalid or contradicting options, with the message of nsenter(1) if it has one.
     """
     found, program = parse(OPTIONS, words)
     entry = Entry(program=tuple(program))
@@ -131,15 +131,15 @@ def entry_of(words: Sequence[str]) -> Entry:
 def _namespace(entry: Entry, option: Option, value: str | None) -> None:
     path = None if value is None else _path(value)
     if path is not None and path.startswith(":"):
-        raise UsageError(f"--{option.name}={path}: namespaces cannot be named by a number; name a file or a process")
+        raise UsageError(f"--{option.name}={path}: a namespace cannot be given by a number; give a file or a process")
     if path and _LETTERS.issuperset(path) and not os.path.lexists(path):
         single = " ".join(f"-{letter}" for letter in f"{option.letter}{path}")
-        raise UsageError(f"there is no file {path!r}; the letters of namespaces cannot be joined here: {single}")
+        raise UsageError(f"there is no file {path!r}; for several namespaces, write each option by itself: {single}")
     entry.kinds[option.name] = path
 
 
 def _path(text: str) -> str:
-    """A letter takes its value with or without a sign between them."""
+    """Return the value without the ``=`` that may stand between a letter and its value."""
     return text.removeprefix("=")
 
 
@@ -162,7 +162,7 @@ def _directory(attribute: str) -> Callable[[Entry, Option, str | None], None]:
     def read(entry: Entry, option: Option, value: str | None) -> None:
         path = "" if value is None else _path(value)
         if value is not None and not path:
-            raise UsageError(f"--{option.name}: the directory has no name")
+            raise UsageError(f"--{option.name}: the name of the directory is empty")
         setattr(entry, attribute, path)
 
     return read
@@ -193,6 +193,6 @@ _READ: Mapping[str, Callable[[Entry, Option, str | None], None]] = {
     "env": _flag("env"),
     "no-fork": _flag("fork", False),
     "join-cgroup": _flag("join_cgroup"),
-    "net-socket": _refuse("name a process in that network namespace with --net, or a file of it"),
-    "follow-context": _refuse("nsbox sets no context of SELinux; runcon(1) does"),
+    "net-socket": _refuse("give a process in that network namespace, or a file of it, with --net"),
+    "follow-context": _refuse("nsbox does not set SELinux contexts; use runcon(1)"),
 }

@@ -1,7 +1,7 @@
-"""What nsenter(1) does for a request, step by step, in its order: data that `explain` prints and `nsbox nsenter` does.
+"""The steps of nsenter(1) for a request, in its order: `explain` prints them, and `nsbox nsenter` carries them out.
 
-As for `steps`, this is for standing in for that command: the process that was started moves itself and becomes the
-program. What is joined is opened first, all of it, since much cannot be found any more from inside.
+The process that was started joins the namespaces itself and becomes the program, as with nsenter(1). All namespaces and
+directories are opened first: from inside, many of them cannot be found any more.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _step = functools.partial(CommandStep, actor="nsenter")
 
 
 def joined(entry: Entry) -> dict[str, str | None]:
-    """Return what is joined, as `Entry.kinds`; of all namespaces, not the user namespace that the caller is in."""
+    """Return the kinds that are joined, as `Entry.kinds`; with --all, without the caller's own user namespace."""
     if not entry.everything:
         return dict(entry.kinds)
     found = dict.fromkeys(kind for kind in KINDS if os.path.lexists(f"/proc/self/ns/{KINDS[kind].link}"))
@@ -47,7 +47,7 @@ def joined(entry: Entry) -> dict[str, str | None]:
 
 
 def in_own_user_namespace(pid: int) -> bool | None:
-    """Return whether a process is in the caller's user namespace; None where that cannot be seen."""
+    """Return whether a process is in the caller's user namespace; None if the caller cannot see that."""
     try:
         with Namespace.of(pid, "user") as namespace:
             return target.of_this_thread("user") == namespace.identity
@@ -62,9 +62,9 @@ def entering_steps(entry: Entry) -> list[CommandStep]:
     steps = [*_openings(entry, kinds, files), *_joins(entry, kinds, files), *_directories(entry, files)]
     if entry.join_cgroup:
         steps.append(_step("join cgroup", (Call("write", path="CGROUP/cgroup.procs", buf="0"),), "cgroups(7)",
-                           "this process moves, and what it starts is there, too", files.join_cgroup))  # fmt: skip
+                           "moves this process, and all that it starts later", files.join_cgroup))  # fmt: skip
     if entry.fork is not False and "pid" in kinds:
-        why = "a child, as only children can be in the joined PID namespace; the parent waits"
+        why = "only a child can be in the joined PID namespace; the parent waits"
         steps.append(_step("fork", (Call("clone", flags=("SIGCHLD",)),), "fork(2)", why, _fork))
     steps += _identity(entry, "user" in kinds or entry.user_parent, files)
     if not entry.env:
@@ -76,13 +76,13 @@ def entering_steps(entry: Entry) -> list[CommandStep]:
 def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
     open_step = functools.partial(_step, "open target")
     if entry.target:
-        why = "a descriptor of the process: its number could become another's"
+        why = "a descriptor of the process, as another process can get its PID later"
         if entry.inode:
-            why += ", and if its inode is not the one that was named, it has"
+            why += "; its inode is compared with the one given"
         yield open_step((Call("pidfd_open", pid=entry.target, flags=0),), "pidfd_open(2)", why, files.open_process)
     for kind in (*_ORDER, "user"):
         if kind in kinds and (path := kinds[kind]) is not None:
-            why = f"the {kind} namespace that this file keeps or links to"
+            why = f"the {kind} namespace that is mounted on this file, or to which it links"
             yield open_step((_open(path),), "open(2)", why,
                             functools.partial(files.open_namespace, kind, path))  # fmt: skip
         elif kind in kinds:
@@ -100,37 +100,37 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
         if path is not None:
             shown = path or f"/proc/{entry.target}/{name}"
             yield open_step((_open(shown, *_DIRECTORY),), "open(2)",
-                            "before anything is joined: the path is that of the outside",
+                            "before anything is joined, as the path is one of the outside",
                             functools.partial(files.open_directory, name, path))  # fmt: skip
     if entry.env:
         yield open_step((_open(f"/proc/{entry.target}/environ"),), "proc_pid_environ(5)",
                         "the environment with which the target was started", files.read_environment)  # fmt: skip
     if FOLLOW in (entry.uid, entry.gid):
         yield open_step((_open(f"/proc/{entry.target}", *_DIRECTORY),), "proc_pid(5)",
-                        "inside it will tell whose the target is",
+                        "its owner inside is the user of the target",
                         functools.partial(files.open_directory, "", ""))  # fmt: skip
     if entry.join_cgroup:
         yield open_step((_open("CGROUP/cgroup.procs", "O_WRONLY"),), "cgroups(7)",
-                        f"of the cgroup that /proc/{entry.target}/cgroup names", files.open_cgroup)  # fmt: skip
+                        f"of the cgroup in /proc/{entry.target}/cgroup", files.open_cgroup)  # fmt: skip
 
 
 def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
-    """All the others take CAP_SYS_ADMIN: who has it has it only here, and who lacks it has it only inside."""
+    """Yield the joins. Root has CAP_SYS_ADMIN, which they need, outside; another user only in the user namespace."""
     privileged = has_capability(_core.facts().effective, "CAP_SYS_ADMIN")
     order = [kind for kind in _ORDER if kind in kinds]
     if "user" in kinds or entry.user_parent:
         order.insert(len(order) if privileged else 0, "user")
         if not entry.preserve_credentials:
             yield _step("drop groups", (Call("setgroups", list=[]),), "setgroups(2)",
-                        "no group of the outside is taken along; some may do that only here, others only inside",
+                        "removes the groups of the outside; root can do that here, another user only inside",
                         files.drop_groups)  # fmt: skip
     for kind in order:
         why = {
             "pid": "for the children, as only they can be in it",
             "mount": "the mounts, the root and the working directory of that namespace",
-            "user": "last: the caller's own rights reach further than those it has in there"
+            "user": "last, as the caller has more rights outside than inside"
             if privileged
-            else "first: only in there has the caller the right to join the others",
+            else "first, as the caller has the right to join the others only inside",
         }.get(kind, "as asked")
         shown = kinds.get(kind) or f"/proc/{entry.target}/ns/{KINDS[kind].link}"
         if kind == "user" and entry.user_parent:
@@ -163,7 +163,7 @@ def _directories(entry: Entry, files: _Files) -> Iterator[CommandStep]:
                     files.change_root)  # fmt: skip
     if entry.wdns is not None:
         directory = entry.wdns
-        yield _step("chdir", (Call("chdir", path=directory),), "chdir(2)", "as it is called inside",
+        yield _step("chdir", (Call("chdir", path=directory),), "chdir(2)", "a path inside",
                     lambda: os.chdir(directory))  # fmt: skip
     elif entry.wd is not None or entry.root is not None:
         shown = "." if entry.wd is None else entry.wd or f"/proc/{entry.target}/cwd"
@@ -175,9 +175,9 @@ def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
     becomes_root = user and not entry.preserve_credentials
     uid = 0 if entry.uid is None and becomes_root else entry.uid
     gid = 0 if entry.gid is None and becomes_root else entry.gid
-    why = "root inside, as an exec takes the capabilities there away from all others"
+    why = "root inside: an exec by any other user drops the capabilities"
     if gid is not None:
-        yield _step("drop groups", (Call("setgroups", list=[]),), "setgroups(2)", "no supplementary group is left",
+        yield _step("drop groups", (Call("setgroups", list=[]),), "setgroups(2)", "removes all supplementary groups",
                     functools.partial(files.drop_groups, again=True))  # fmt: skip
         yield _step("setgid", (Call("setgid", gid=_shown(gid, entry)),), "setgid(2)",
                     why if entry.gid is None else "as asked",
@@ -188,7 +188,7 @@ def _identity(entry: Entry, user: bool, files: _Files) -> Iterator[CommandStep]:
                     lambda: os.setuid(files.owner.st_uid if uid == FOLLOW else int(uid)))  # fmt: skip
     if entry.keep_caps and user:
         yield _step("keep capabilities", KEEP_CAPABILITIES, "capabilities(7)",
-                    "an exec as an ordinary user would drop them", _core.keep_capabilities)  # fmt: skip
+                    "otherwise an exec by an ordinary user drops them", _core.keep_capabilities)  # fmt: skip
 
 
 def _shown(number: int | str, entry: Entry) -> int | dict[str, str]:
@@ -196,7 +196,7 @@ def _shown(number: int | str, entry: Entry) -> int | dict[str, str]:
 
 
 class _Files:
-    """What the steps open for those after them."""
+    """The descriptors that steps open for later steps."""
 
     def __init__(self, entry: Entry) -> None:
         self._pid, self._inode = entry.target, entry.inode
@@ -237,17 +237,17 @@ class _Files:
     def read_environment(self) -> None:
         with open(f"{self._directory}/environ", "rb") as file:
             variables = [entry.partition(b"=") for entry in file.read().split(b"\0")]
-        self._see_that_it_is_alive()
-        # As setenv(3) of one after the other without overwriting: the first one counts.
+        self._check_alive()
+        # Of several variables with the same name the first one counts.
         for name, equals, value in variables:
             if name and equals:
                 self.environment.setdefault(os.fsdecode(name), os.fsdecode(value))
 
     def open_cgroup(self) -> None:
         directory = Hierarchy.read(self._directory, viewer="/proc/self").directory
-        self._see_that_it_is_alive()
+        self._check_alive()
         if directory is None:
-            raise UnsupportedError("--join-cgroup: no cgroup of version 2 can be seen in which the target is")
+            raise UnsupportedError("--join-cgroup: the cgroup of the target in version 2 cannot be seen")
         self._opened["cgroup.procs"] = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
     def join(self, kind: str) -> None:
@@ -275,7 +275,7 @@ class _Files:
 
     @property
     def owner(self) -> os.stat_result:
-        """Who owns the directory of the target in /proc, in the ids of where this process is now."""
+        """The owner of the directory of the target in /proc, by the ids of the current user namespace."""
         return os.fstat(self._opened[""])
 
     @property
@@ -286,15 +286,15 @@ class _Files:
     def _directory(self) -> str:
         return f"/proc/{target.pid_in_proc(self._opened['process'], self._pid)}"
 
-    def _see_that_it_is_alive(self) -> None:
-        """What was read by number is that process's only if it has not ended meanwhile."""
+    def _check_alive(self) -> None:
+        """Raise if the process has ended: then what was read by its PID may be that of another process."""
         if select.select([self._opened["process"]], [], [], 0)[0]:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def _fork() -> None:
-    """Return in the child. The parent waits, stops where the child stops, and ends as it does."""
-    # The children of a process that ignores it are nobody's to wait for (wait(2)).
+    """Return in the child. The parent waits, stops when the child stops, and exits as the child did."""
+    # While SIGCHLD is ignored, the kernel reaps children by itself, and waitpid(2) fails (wait(2)).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""The fork of unshare(1): the child becomes the program, and the parent waits and ends as it does."""
+"""The fork of unshare(1): the child becomes the program; the parent waits, and exits as the child did."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from nsbox.diagnosis.failure import spawn_error
 
 __all__ = ["fork_steps"]
 
-_DEAF = {signal.SIGINT, signal.SIGTERM}
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+"""Signals that the parent forwards to the child, or blocks."""
 
 
 def fork_steps(request: Request, pin: CommandStep | None) -> Iterator[CommandStep]:
-    """Return the steps; mounts that keep namespaces are made by the parent, when there is somebody inside."""
+    """Return the steps; the parent makes the mounts that keep namespaces, when the child is in them."""
     fork = _Fork(request.forward_signals, pin)
-    waits = "passes on SIGINT and SIGTERM" if request.forward_signals else "is deaf to SIGINT and SIGTERM"
-    why = f"a child, which a new PID namespace is for; the parent waits, and {waits}"
+    signals = "forwards SIGINT and SIGTERM" if request.forward_signals else "blocks SIGINT and SIGTERM"
+    why = f"a new PID namespace is for children only; the parent waits, and {signals}"
     yield CommandStep("fork", (Call("clone", flags=("SIGCHLD",)),), "fork(2)", why, fork.do)
     if number := request.kill_child:
         name = signal.Signals(number).name if number in list(signal.Signals) else str(number)
         call = Call("prctl", op=("PR_SET_PDEATHSIG",), arg2=(name,))
-        why = "the child does not outlive its parent"
+        why = "the child is killed when its parent exits"
         yield CommandStep(
             "parent death signal", (call,), "PR_SET_PDEATHSIG(2const)", why, lambda: fork.end_with_parent(number)
         )
@@ -45,7 +46,7 @@ class _Fork:
     def do(self) -> None:
         """Return in the child."""
         self._parent = os.pidfd_open(os.getpid())
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -61,8 +62,8 @@ class _Fork:
                 raise
         if self._forward:
             child = os.pidfd_open(pid)
-            for number in _DEAF:
-                signal.signal(number, lambda number, _: _pass_on(child, number))
+            for number in _SIGNALS:
+                signal.signal(number, lambda number, _: _forward(child, number))
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = os.waitpid(pid, 0)[1]
         if os.WIFSIGNALED(status):
@@ -70,12 +71,12 @@ class _Fork:
         raise SystemExit(os.WEXITSTATUS(status))
 
     def end_with_parent(self, number: int) -> None:
-        """Have this signal when the parent ends; end at once where it already has."""
+        """Have the kernel send this signal when the parent exits; exit at once where it already has."""
         _core.die_with_parent(number)
         if select.select([self._parent], [], [], 0)[0]:
             raise SystemExit(1)
 
 
-def _pass_on(pidfd: int, number: int) -> None:
+def _forward(pidfd: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)

@@ -1,4 +1,4 @@
-"""A child that stays in the namespaces which its parent leaves, and does there what the parent no longer can."""
+"""A child that stays in the old namespaces when its parent leaves them, and carries out functions for it there."""
 
 from __future__ import annotations
 
@@ -7,64 +7,64 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-__all__ = ["Bystander"]
+__all__ = ["Helper"]
 
-_LONGEST = 4096
-"""Bytes that travel through a pipe in one piece (pipe(7), PIPE_BUF)."""
+_MAX_MESSAGE = 4096
+"""Bytes that a pipe passes on in one piece (pipe(7), PIPE_BUF)."""
 
 
-class Bystander:
-    """A child that carries out acts when it is told to, each once. It ends after the last one, or with its parent."""
+class Helper:
+    """A child that carries out functions on request, each once. It exits after the last one, or with its parent."""
 
     def __init__(self) -> None:
-        """Make one that has nothing to do yet."""
-        self._acts: dict[str, Callable[[], None]] = {}
-        self._pid = self._go = self._answers = -1
+        """Make one without functions. The child is started by `start`."""
+        self._functions: dict[str, Callable[[], None]] = {}
+        self._pid = self._requests = self._replies = -1
 
     def __bool__(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self._acts)
+        """Whether it has a function that was not carried out yet."""
+        return bool(self._functions)
 
-    def add(self, name: str, act: Callable[[], None]) -> Callable[[], None]:
-        """Take on an act; return what has it done."""
-        self._acts[name] = act
-        return lambda: self._ask(name)
+    def add(self, name: str, function: Callable[[], None]) -> Callable[[], None]:
+        """Add a function; return one by which the parent requests it."""
+        self._functions[name] = function
+        return lambda: self._request(name)
 
     def start(self) -> None:
-        """Leave it behind."""
-        orders, self._go = os.pipe()
-        self._answers, answers = os.pipe()
+        """Start the child, in the namespaces in which this process is now."""
+        requests, self._requests = os.pipe()
+        self._replies, replies = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            os.close(self._go)
-            os.close(self._answers)
-            self._stand_by(orders, answers)
-        os.close(orders)
-        os.close(answers)
+            os.close(self._requests)
+            os.close(self._replies)
+            self._serve(requests, replies)
+        os.close(requests)
+        os.close(replies)
 
-    def _stand_by(self, orders: int, answers: int) -> NoReturn:
+    def _serve(self, requests: int, replies: int) -> NoReturn:
         try:
-            while self._acts:
-                # The end of the pipe without a word means that there is nothing left to do.
-                if not (name := os.read(orders, _LONGEST).decode()):
+            while self._functions:
+                # Nothing to read means that the parent has exited.
+                if not (name := os.read(requests, _MAX_MESSAGE).decode()):
                     break
-                answer = "0"
+                reply = "0"
                 try:
-                    self._acts.pop(name)()
+                    self._functions.pop(name)()
                 except OSError as error:
-                    answer = f"{error.errno or errno.EIO} {error.strerror or ''}"
-                os.write(answers, answer.encode(errors="replace")[:_LONGEST])
+                    reply = f"{error.errno or errno.EIO} {error.strerror or ''}"
+                os.write(replies, reply.encode(errors="replace")[:_MAX_MESSAGE])
         finally:
             os._exit(0)
 
-    def _ask(self, name: str) -> None:
-        os.write(self._go, name.encode())
-        answer = os.read(self._answers, _LONGEST).decode(errors="replace")
-        del self._acts[name]
-        number, _, words = (answer or f"{errno.ESRCH}").partition(" ")
-        if number != "0" or not self._acts:
-            os.close(self._go)
-            os.close(self._answers)
+    def _request(self, name: str) -> None:
+        os.write(self._requests, name.encode())
+        reply = os.read(self._replies, _MAX_MESSAGE).decode(errors="replace")
+        del self._functions[name]
+        number, _, text = (reply or f"{errno.ESRCH}").partition(" ")
+        if number != "0" or not self._functions:
+            os.close(self._requests)
+            os.close(self._replies)
             os.waitpid(self._pid, 0)
         if number != "0":
-            raise OSError(int(number), words or os.strerror(int(number)))
+            raise OSError(int(number), text or os.strerror(int(number)))

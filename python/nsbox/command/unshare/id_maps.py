@@ -1,4 +1,4 @@
-"""The id maps of the new user namespace of unshare(1): who writes them, and when."""
+"""The steps that write the id maps of the new user namespace of unshare(1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, Literal
 from nsbox import _core
 from nsbox._core import Call
 from nsbox.command.step import CommandStep
-from nsbox.command.unshare.helper import Bystander
+from nsbox.command.unshare.helper import Helper
 from nsbox.command.unshare.request import Request
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.step_names import StepName
@@ -26,8 +26,8 @@ _PROGRAMS = {"uid_map": "newuidmap", "gid_map": "newgidmap"}
 _CAPABILITIES = {"uid_map": "CAP_SETUID", "gid_map": "CAP_SETGID"}
 
 
-def range_steps(request: Request, bystander: Bystander) -> Iterator[CommandStep]:
-    """Return the steps for maps of ranges. They are written from outside, where there are rights to do so."""
+def range_steps(request: Request, helper: Helper) -> Iterator[CommandStep]:
+    """Return the steps for maps of ranges. They are written from outside, where the rights for that are."""
     for option, own, single in (
         ("map_users", os.geteuid(), request.map_user),
         ("map_groups", os.getegid(), request.map_group),
@@ -37,7 +37,7 @@ def range_steps(request: Request, bystander: Bystander) -> Iterator[CommandStep]
             continue
         file = _FILES[option]
         lines = _core.id_map_lines(single, ranges, own)
-        why = f"which {'user' if file == 'uid_map' else 'group'} outside each one inside stands for"
+        why = f"maps each {'user' if file == 'uid_map' else 'group'} id inside to one outside"
         rows = tuple(lines)
         if has_capability(_core.facts().effective, _CAPABILITIES[file]):
             call, manual = Call("write", path=f"/proc/PID/{file}", buf=rows), _MANUAL
@@ -45,9 +45,9 @@ def range_steps(request: Request, bystander: Bystander) -> Iterator[CommandStep]
         else:
             program = _PROGRAMS[file]
             call, manual = Call.program(program, pid=("PID",), rows=rows), f"{program}(1)"
-            words = [str(number) for row in rows for number in row]
-            do = functools.partial(_run, [program, str(os.getpid()), *words])
-        yield CommandStep(file, (call,), manual, why, bystander.add(file, do))
+            numbers = [str(number) for row in rows for number in row]
+            do = functools.partial(_run, [program, str(os.getpid()), *numbers])
+        yield CommandStep(file, (call,), manual, why, helper.add(file, do))
 
 
 def text_of(rows: Iterable[tuple[int, int, int]]) -> str:
@@ -58,13 +58,13 @@ def text_of(rows: Iterable[tuple[int, int, int]]) -> str:
 def own_map_steps(request: Request) -> Iterator[CommandStep]:
     """Return the steps for maps of the caller's own ids, which this process writes itself."""
     if request.map_user is not None and not request.map_users:
-        why = "which user inside stands for the caller"
+        why = "maps a user id inside to that of the caller"
         yield _own_row("uid_map", request.map_user, os.geteuid(), why)
     if request.map_group is not None and not request.map_groups:
         yield write_step(
             "setgroups", "setgroups", "deny", _MANUAL, "without this an ordinary user may not write the group map"
         )
-        why = "which group inside stands for the caller's"
+        why = "maps a group id inside to that of the caller"
         yield _own_row("gid_map", request.map_group, os.getegid(), why)
     if request.setgroups:
         yield write_step("setgroups", "setgroups", request.setgroups, _MANUAL, "as asked")
@@ -85,7 +85,7 @@ def write_step(name: StepName, file: str, text: str, manual: str, why: str) -> C
 
 
 def _put(path: Path, text: str) -> None:
-    # One write: the kernel takes a map only as a whole.
+    # A single write(2): the kernel accepts a map only as a whole.
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())
@@ -98,6 +98,6 @@ def _run(command: list[str]) -> None:
     pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 2)])
     os.close(writer)
     with open(reader, errors="replace") as errors:
-        words = errors.read().strip().replace("\n", "; ")
+        printed = errors.read().strip().replace("\n", "; ")
     if os.waitpid(pid, 0)[1]:
-        raise OSError(errno.EPERM, words)
+        raise OSError(errno.EPERM, printed)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from nsbox import _core
+from nsbox import _core, raw
 from nsbox._core import Call
 from nsbox.command.step import CommandStep
-from nsbox.command.unshare.helper import Bystander
+from nsbox.command.unshare.helper import Helper
 from nsbox.command.unshare.request import Request
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["pin_step"]
 
-_MS_BIND = next(flag.number for flag in _core.mount_flags() if flag.name == "MS_BIND")
 
-
-def pin_step(request: Request, bystander: Bystander) -> CommandStep | None:
+def pin_step(request: Request, helper: Helper) -> CommandStep | None:
     """Return the step that makes them, if any are asked for.
 
-    Seen from a new mount namespace, a mount would end with it; and a new user namespace has no rights over the old
-    mounts. So with these the bystander makes them.
+    A mount in a new mount namespace would be removed with that one, and a new user namespace has no rights over the old
+    mounts. So where one of these is new, the helper makes the mounts.
     """
     files, owner = request.pins, os.getpid()
     if not files:
@@ -29,11 +27,11 @@ def pin_step(request: Request, bystander: Bystander) -> CommandStep | None:
 
     def mount() -> None:
         for kind, file in files.items():
-            _core.mount(f"/proc/{owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, _MS_BIND)
+            _core.mount(f"/proc/{owner}/ns/{_link(kind)}".encode(), os.fsencode(file), None, raw.MS_BIND)
 
     do: Callable[[], None] = mount
     if {"mount", "user"} & set(request.kinds):
-        do = bystander.add("pin", mount)
+        do = helper.add("pin", mount)
     calls = tuple(
         Call(
             "mount", source=f"/proc/PID/ns/{_link(kind)}", target=file, filesystemtype=None, mountflags=("MS_BIND",),

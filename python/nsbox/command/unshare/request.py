@@ -1,4 +1,4 @@
-"""What a command line of unshare(1) asks for."""
+"""The request of a command line of unshare(1): which namespaces, maps and program."""
 
 from __future__ import annotations
 
@@ -60,30 +60,30 @@ OPTIONS = (
 
 @dataclass(slots=True)
 class Request:
-    """What is asked for. Numbers are what the command line said, not yet what the kernel takes.
+    """A request, in the terms of the command line: words for ids, such as "auto", are not replaced yet.
 
     Attributes:
         kinds: The new namespaces, in nsbox's order.
         pins: Files that keep namespaces alive, by kind.
-        fork: Whether the program is a child.
-        map_user: What the caller's user is mapped to.
-        map_group: What its group is mapped to.
+        fork: Whether the program is started in a child.
+        map_user: The user id inside for the caller's own.
+        map_group: The group id inside for the caller's own.
         map_users: Ranges of users, or words for them, as for `Spec`.
         map_groups: Ranges of groups.
         setgroups: ``"allow"``, ``"deny"`` or empty.
-        mount_proc: Where a proc is mounted; empty for nowhere.
+        mount_proc: Where a proc is mounted; empty for none.
         propagation: The propagation of all mounts.
         kill_child: The signal for the child when its parent dies; 0 for none.
-        forward_signals: Whether the parent passes SIGINT and SIGTERM on to the child.
-        keep_caps: Whether capabilities are kept.
+        forward_signals: Whether the parent forwards SIGINT and SIGTERM to the child.
+        keep_caps: Whether the program keeps the capabilities in the new user namespace.
         root: The root directory; empty for the caller's.
         wd: The working directory; empty for the caller's.
-        uid: The user to become.
-        gid: The group to become.
-        monotonic: Seconds.
-        boottime: Seconds.
-        clear_env: Whether the environment is empty but for `keep_env`.
-        keep_env: The names of variables that are left.
+        uid: The user id of the program; None for that of this process.
+        gid: The group id of the program; None for that of this process.
+        monotonic: The offset of CLOCK_MONOTONIC in seconds.
+        boottime: The offset of CLOCK_BOOTTIME in seconds.
+        clear_env: Whether the environment is empty, except for `keep_env`.
+        keep_env: The names of variables that are kept.
         show: ``"help"``, ``"version"`` or empty.
         program: The program and its arguments; empty for a shell.
     """
@@ -113,11 +113,11 @@ class Request:
     program: tuple[str, ...] = ()
 
     def add(self, kind: str) -> None:
-        """Ask for a new namespace."""
+        """Add a new namespace to the request."""
         self.kinds = tuple(name for name in KINDS if name in (*self.kinds, kind))
 
     def spec_options(self) -> dict[str, Any]:
-        """Return the same as options of `Spec`, as far as they differ from its defaults."""
+        """Return the options of `Spec` for this request that differ from its defaults."""
         options: dict[str, Any] = {
             "unshare": "".join(KINDS[kind].letter for kind in self.kinds),
             "mount_proc": self.mount_proc == "/proc" or self.mount_proc or False,
@@ -132,28 +132,44 @@ class Request:
             options |= {"map_user": self.map_user, "map_group": self.map_group}
         for option in ("map_users", "map_groups"):
             wanted = getattr(self, option)
-            # A single word is left to `Spec`; it takes no words among ranges.
+            # `Spec` takes a single word such as "auto", and no words among ranges.
             single = len(wanted) == 1 and isinstance(wanted[0], str)
             options[option] = wanted[0] if single else resolved_ranges(option, wanted)
         if options["propagation"] == "private":
             del options["propagation"]
         return {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
 
+    def program_options(self) -> dict[str, Any]:
+        """Return the options of `nsbox.Popen` for the process of the program: its directory and its ids."""
+        options: dict[str, Any] = {"cwd": self.wd} if self.wd else {}
+        if self.gid is not None:
+            options |= {"group": self.gid}
+        if self.uid is not None:
+            options |= {"user": self.uid}
+        return options | ({} if self.gid is None else {"extra_groups": []})
+
+    @property
+    def environment(self) -> dict[str, str] | None:
+        """The environment of the program; None for that of this process."""
+        if not self.clear_env:
+            return None
+        return {name: value for name, value in os.environ.items() if name in self.keep_env}
+
 
 def request_of(words: Sequence[str]) -> Request:
     """Read a command line, without the name of the command.
 
     Raises:
-        UsageError: for what cannot be understood, in the words of unshare(1).
+        UsageError: for invalid options, with the message of unshare(1).
     """
     return request_from(*parse(OPTIONS, words))
 
 
 def request_from(found: Sequence[tuple[Option, str | None]], program: Sequence[str]) -> Request:
-    """Return what options and a program ask for.
+    """Return the request of options and a program.
 
     Raises:
-        UsageError: for values and combinations that make no sense, in the words of unshare(1).
+        UsageError: for invalid values and contradicting options, with the message of unshare(1).
     """
     request = Request(program=tuple(program))
     for option, value in found:
@@ -266,7 +282,7 @@ def _number(attribute: str, what: str, allowed: range | None = None) -> Callable
 
 
 def _user(name: str) -> int:
-    import pwd  # noqa: PLC0415 - only names need it
+    import pwd  # noqa: PLC0415 - loads the name services
 
     try:
         return pwd.getpwnam(name).pw_uid
@@ -275,7 +291,7 @@ def _user(name: str) -> int:
 
 
 def _group(name: str) -> int:
-    import grp  # noqa: PLC0415 - only names need it
+    import grp  # noqa: PLC0415 - loads the name services
 
     try:
         return grp.getgrnam(name).gr_gid
@@ -297,11 +313,11 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "clear-env": _clear_env,
     "whitelist-env": _clear_env,
     "owner": _refuse(
-        "be that user before: setpriv --reuid=UID --regid=GID --clear-groups nsbox unshare ... makes a namespace that "
-        "belongs to UID"
+        "run nsbox as that user: setpriv --reuid=UID --regid=GID --clear-groups nsbox unshare ... makes a namespace "
+        "that belongs to UID"
     ),
-    "mount-binfmt": _refuse("nsbox registers no formats of programs; mount -t binfmt_misc does, from inside"),
-    "load-interp": _refuse("nsbox registers no formats of programs; mount -t binfmt_misc does, from inside"),
+    "mount-binfmt": _refuse("nsbox does not register binary formats; inside, use mount -t binfmt_misc"),
+    "load-interp": _refuse("nsbox does not register binary formats; inside, use mount -t binfmt_misc"),
     "kill-child": _kill_child,
     "mount-proc": _mount_proc,
     "propagation": _propagation,
@@ -323,24 +339,18 @@ RUN_OPTIONS = (
 
 
 def popen_options(request: Request) -> dict[str, Any]:
-    """Return the arguments of `Popen` for a request.
+    """Return the arguments of `nsbox.Popen` for a request.
 
     Raises:
-        UsageError: for what it cannot be asked for.
+        UsageError: for files that keep namespaces.
     """
     if request.pins:
-        raise UsageError("a namespace cannot be kept alive at a file here, since nothing is left behind")
+        raise UsageError("a file cannot keep a namespace here: all namespaces are removed when the program exits")
     options = request.spec_options()
     if not request.kinds:
         options |= {"unshare": "mip", "mount_proc": True}
     if request.root:
         options["root"] = request.root
-    if request.wd:
-        options["cwd"] = request.wd
-    if request.clear_env:
-        options["env"] = {name: value for name, value in os.environ.items() if name in request.keep_env}
-    if request.gid is not None:
-        options |= {"group": request.gid, "extra_groups": ()}
-    if request.uid is not None:
-        options["user"] = request.uid
-    return options
+    if (environment := request.environment) is not None:
+        options["env"] = environment
+    return options | request.program_options()

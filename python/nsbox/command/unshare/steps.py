@@ -1,13 +1,12 @@
-"""What unshare(1) does for a request, step by step, in its order: data that `explain` prints and `nsbox unshare` does.
+"""The steps of unshare(1) for a request, in its order: `explain` prints them, and `nsbox unshare` carries them out.
 
-Here the process that was started moves itself and becomes the program, as unshare(1) does; nothing supervises it, so
-this is for standing in for that command. Everything else in nsbox starts children by a plan (`nsbox._core.compile`).
+The process that was started changes its own namespaces and becomes the program, as with unshare(1); nothing supervises
+it. Everything else in nsbox starts children by a plan (`nsbox._core.compile`).
 """
 
 from __future__ import annotations
 
 import errno
-import functools
 import os
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from nsbox._core import Call
 from nsbox.command.program import KEEP_CAPABILITIES, exec_step
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.fork import fork_steps
-from nsbox.command.unshare.helper import Bystander
+from nsbox.command.unshare.helper import Helper
 from nsbox.command.unshare.id_maps import own_map_steps, range_steps, write_step
 from nsbox.command.unshare.pins import pin_step
 from nsbox.command.unshare.request import Request
@@ -30,14 +29,14 @@ _PROC_FLAGS = ("MS_NOSUID", "MS_NODEV", "MS_NOEXEC")
 
 
 def steps_of(request: Request) -> list[CommandStep]:
-    """Return the steps for a request. Whatever depends on the caller, such as its ids, is read now.
+    """Return the steps for a request. What depends on the caller, such as its ids, is read now.
 
     Raises:
-        UnsupportedError: when ids are asked for by a word, and none are granted to the caller.
+        UnsupportedError: when the request has "auto" or "subids", and the caller has no subordinate ids.
     """
-    bystander = Bystander()
-    maps, pin = list(range_steps(request, bystander)), pin_step(request, bystander)
-    steps = [*_namespaces(request, bystander), *maps, *_clocks(request)]
+    helper = Helper()
+    maps, pin = list(range_steps(request, helper)), pin_step(request, helper)
+    steps = [*_namespaces(request, helper), *maps, *_clocks(request)]
     if request.fork:
         steps += fork_steps(request, pin)
     elif pin:
@@ -46,20 +45,20 @@ def steps_of(request: Request) -> list[CommandStep]:
     if not request.clear_env:
         return [*steps, exec_step(request.program, "unshare")]
     variables = [(name,) for name in sorted(request.keep_env)]
-    return [*steps, exec_step(request.program, "unshare", functools.partial(_chosen, request.keep_env), variables)]
+    return [*steps, exec_step(request.program, "unshare", lambda: request.environment or {}, variables)]
 
 
-def _namespaces(request: Request, bystander: Bystander) -> Iterator[CommandStep]:
-    if bystander:
+def _namespaces(request: Request, helper: Helper) -> Iterator[CommandStep]:
+    if helper:
         yield CommandStep(
             "bystander", (Call("clone", flags=("SIGCHLD",)),), "fork(2)",
-            "a child that stays in the old namespaces, with rights over them that this process will not have",
-            bystander.start,
+            "a child that stays in the old namespaces, and keeps the rights over them that this process loses",
+            helper.start,
         )  # fmt: skip
     if request.kinds:
         flags = [KINDS[kind] for kind in request.kinds]
         why = "this process leaves the namespaces it shares with others"
-        if later := " or ".join(word for kind, word in (("pid", "PID"), ("time", "time")) if kind in request.kinds):
+        if later := " or ".join(name for kind, name in (("pid", "PID"), ("time", "time")) if kind in request.kinds):
             why += f"; a new {later} namespace is for its children"
         yield CommandStep(
             "unshare", (Call("unshare", flags=tuple(kind.flag_name for kind in flags)),), "unshare(2)", why,
@@ -76,16 +75,12 @@ def _clocks(request: Request) -> Iterator[CommandStep]:
             )  # fmt: skip
 
 
-def _chosen(names: frozenset[str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name in names}
-
-
 def _mounts(request: Request) -> Iterator[CommandStep]:
     if "mount" in request.kinds and request.propagation != "unchanged":
         yield _mount_step(
             "propagation", ("none", "/", None, ("MS_REC", f"MS_{request.propagation.upper()}")),
             "mount_namespaces(7)",
-            "a new mount namespace starts as a copy; this decides whether mounts still spread between the two",
+            "a new mount namespace is a copy; with this, a new mount in one does or does not appear in the other",
         )  # fmt: skip
     if request.root:
         yield CommandStep("chroot", (Call("chroot", path=request.root),), "chroot(2)", "as asked",
@@ -98,7 +93,7 @@ def _mounts(request: Request) -> Iterator[CommandStep]:
         if not request.root and request.propagation != "private":
             yield _mount_step(
                 "private proc", ("none", target, None, ("MS_REC", "MS_PRIVATE")), "mount_namespaces(7)",
-                "the new proc must not appear outside, over the old one", may_be_none=True,
+                "the new proc must not cover the old one outside", may_be_none=True,
             )  # fmt: skip
         yield _mount_step(
             "mount proc", ("proc", target, "proc", _PROC_FLAGS), "proc(5)",
@@ -121,7 +116,7 @@ def _mount_step(
         arguments: Source, target, type and the names of the flags.
         manual: Where it is described.
         why: Why it is done.
-        may_be_none: Whether it succeeds, too, where nothing is mounted on the target that could be changed.
+        may_be_none: Whether it also succeeds where the target is no mount point, so that there is nothing to change.
     """
     source, target, fstype, flags = arguments
     call = Call("mount", source=source, target=target, filesystemtype=fstype, mountflags=flags, data=None)
@@ -148,5 +143,5 @@ def _identity(request: Request) -> Iterator[CommandStep]:
     if request.keep_caps and "user" in request.kinds:
         yield CommandStep(
             "keep capabilities", KEEP_CAPABILITIES, "capabilities(7)",
-            "an exec as an ordinary user would drop them", _core.keep_capabilities,
+            "otherwise an exec by an ordinary user drops them", _core.keep_capabilities,
         )  # fmt: skip

@@ -9,25 +9,44 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nsbox.diagnosis.evidence import Evidence
 from nsbox.spec.kinds import KINDS
-from nsbox.spec.step_names import StepName
+from nsbox.spec.step_names import STEP_NAMES, StepName
 
 if TYPE_CHECKING:
     from nsbox._core import Call
 
-__all__ = ["ANY", "DENIED", "MAKING", "MAPPING", "MOUNTING", "SETTING", "Cause", "Failure", "Found"]
+__all__ = [
+    "ALL_STEPS",
+    "ANY",
+    "DENIED",
+    "MAKING",
+    "MAPPING",
+    "MOUNTING",
+    "SETTING",
+    "Cause",
+    "FailedStep",
+    "Found",
+    "always",
+    "never",
+]
 
 DENIED = frozenset({EPERM, EACCES})
 ANY = frozenset[int]()
 """Any error number."""
 
 # Which steps do the same kind of thing.
-MAKING = frozenset({"clone", "fork", "bystander", "unshare", "unshare time", "descend", "clone init"})
+ALL_STEPS = frozenset(STEP_NAMES)
+MAKING = frozenset({"clone", "fork", "start", "bystander", "unshare", "unshare time", "descend", "clone init"})
 MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
-MOUNTING = frozenset({"propagation", "mount proc", "root", "bind", "tmpfs", "overlay", "proc", "pivot root"})
+MOUNTING = frozenset(
+    {
+        "propagation", "private proc", "mount proc", "root", "bind", "tmpfs", "overlay", "proc", "pivot root",
+        "mount", "mount shm", "detached mount",
+    }
+)  # fmt: skip
 SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets"})
 
 
-class Failure(NamedTuple):
+class FailedStep(NamedTuple):
     """A step that failed.
 
     Attributes:
@@ -64,7 +83,17 @@ class Failure(NamedTuple):
 
 
 Found: TypeAlias = "Mapping[str, str]"
-"""What `Cause.why` and `Cause.remedy` say in their braces."""
+"""The values of the names in braces in `Cause.why` and `Cause.remedy`."""
+
+
+def always(_: FailedStep, __: Evidence) -> Found | None:
+    """For `Cause.find`, where the step and the number decide."""
+    return {}
+
+
+def never(_: FailedStep, __: Evidence) -> Found | None:
+    """For `Cause.find`, where the cause leaves no trace."""
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,16 +102,17 @@ class Cause:
 
     Attributes:
         name: A stable name, also the heading in docs/errors.md.
-        title: What is the matter, in a few words, as a sentence without its full stop.
-        steps: The steps that can fail for it.
+        title: The cause in a few words, as a sentence without its full stop.
+        steps: The steps that can fail because of it.
         errnos: The error numbers; `ANY` for all.
         find: Return what was found, or None if the evidence does not show this cause.
         why: What was found, in a sentence.
         remedy: What to do.
         places: What to do instead in certain places (`nsbox.diagnosis.places.PLACES`).
-        meaning: The same for somebody who has never heard of it.
+        meaning: An explanation for readers who meet it for the first time.
         manual: Where it is described.
-        traceless: Whether it may still be the cause where `find` finds nothing; None if it would have been found.
+        traceless: Whether it may still be the cause where `find` finds nothing; None if `find` would have found it.
+        last: Whether it is a candidate only where no other cause is one.
         example: What `find` returns, for docs and for candidates.
     """
 
@@ -90,18 +120,19 @@ class Cause:
     title: str
     steps: frozenset[str]
     errnos: frozenset[int]
-    find: Callable[[Failure, Evidence], Found | None]
+    find: Callable[[FailedStep, Evidence], Found | None]
     why: str
     remedy: str
     meaning: str
     manual: str
     places: Mapping[str, str] = field(default_factory=dict)
-    traceless: Callable[[Failure, Evidence], bool] | None = None
+    traceless: Callable[[FailedStep, Evidence], bool] | None = None
+    last: bool = False
     example: Found = field(default_factory=dict)
 
-    def concerns(self, failure: Failure) -> bool:
-        """Whether the step can fail with that number for this reason."""
-        return failure.step in self.steps and (not self.errnos or failure.errno in self.errnos)
+    def concerns(self, step: str, errno: int) -> bool:
+        """Whether the step can fail with that number because of this."""
+        return step in self.steps and (not self.errnos or errno in self.errnos)
 
     def hint(self, evidence: Evidence, found: Found) -> str:
         """Return the remedy for the closest place that has one of its own."""

@@ -1,10 +1,10 @@
-"""Why `nsbox unshare` and `nsbox nsenter` cannot change the root or the working directory."""
+"""Why `nsbox unshare`, `nsbox nsenter` and a box cannot change the root or the working directory."""
 
 from __future__ import annotations
 
 from errno import EACCES, ENOENT, ENOTDIR, EPERM
 
-from nsbox.diagnosis.causes.cause import Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import Cause, FailedStep, Found, always
 from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["DIRECTORIES"]
@@ -13,11 +13,7 @@ _ROOT = frozenset({"chroot", "target root"})
 _ANY = _ROOT | {"chdir", "target wd"}
 
 
-def _always(_: Failure, __: Evidence) -> Found | None:
-    return {}
-
-
-def _no_chroot(_: Failure, evidence: Evidence) -> Found | None:
+def _no_chroot(_: FailedStep, evidence: Evidence) -> Found | None:
     return None if evidence.has("CAP_SYS_CHROOT") else {}
 
 
@@ -27,34 +23,34 @@ DIRECTORIES = (
         title="There is no such directory",
         steps=_ANY,
         errnos=frozenset({ENOENT}),
-        find=_always,
-        why="no directory has that name here; in a new root, and in joined mounts, a path means what it means inside",
-        remedy="correct the path, or make the directory first",
-        meaning="A path leads through the mounts and from the root that a process has at that moment. Once these are "
-        "other ones, the same path leads elsewhere.",
+        find=always,
+        why="no directory has that name here; in a new root, and in joined mounts, a path is looked up inside",
+        remedy="correct the path, or make the directory first (mkdir -p DIRECTORY)",
+        meaning="A path is looked up from the root and through the mounts that a process has at that moment. With "
+        "other mounts, the same path leads to another place.",
         manual="path_resolution(7)",
     ),
     Cause(
         name="not-a-directory",
-        title="That is a file, and no directory",
+        title="The path is that of a file, not of a directory",
         steps=_ANY,
         errnos=frozenset({ENOTDIR}),
-        find=_always,
+        find=always,
         why="the path, or a part of it, is that of a file",
-        remedy="name a directory",
+        remedy="name a directory: ls -ld PATH shows what it is",
         meaning="Only a directory can be the root or the working directory of a process.",
         manual="path_resolution(7)",
     ),
     Cause(
         name="closed-directory",
-        title="The directory may not be entered",
-        steps=_ANY,
+        title="This user may not enter the directory",
+        steps=_ANY | {"remember wd"},
         errnos=frozenset({EACCES}),
-        find=_always,
+        find=always,
         why="this user may not enter the directory, or one on the way to it",
         remedy="as its owner: chmod a+x DIRECTORY, for each one on the way; or name another",
-        meaning="Entering a directory takes the x permission for it and for all above it. Root of a user namespace has "
-        "no more rights over other people's directories than the user it stands for.",
+        meaning="To enter a directory, a user needs the x permission for it and for all above it. Root of a user "
+        "namespace has no more rights over directories of other users than the user to which it is mapped.",
         manual="path_resolution(7)",
     ),
     Cause(
@@ -63,10 +59,10 @@ DIRECTORIES = (
         steps=_ROOT,
         errnos=frozenset({EPERM}),
         find=_no_chroot,
-        why="another root directory takes a right of root, CAP_SYS_CHROOT, which the caller lacks",
+        why="to change the root directory the caller needs CAP_SYS_CHROOT, a right of root, and does not have it",
         remedy="add a user namespace (unshare -r, nsenter -U), or run as root",
-        meaning="A user who could choose the root could show setuid programs files of its own making. So only root "
-        "may, and whoever is root of a user namespace, where such programs have no power outside.",
+        meaning="A user who could choose the root could give setuid programs files of its own making. So only root "
+        "may choose it, and root of a user namespace, where setuid programs get no rights outside.",
         manual="chroot(2)",
     ),
 )

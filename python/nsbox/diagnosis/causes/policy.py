@@ -1,10 +1,10 @@
-"""Who forbids namespaces besides the kernel: filters, security modules, distributions, imitations of Linux."""
+"""What forbids namespaces besides the kernel: filters, security modules, distributions, imitations of Linux."""
 
 from __future__ import annotations
 
-from errno import EACCES, ENOSYS, EPERM
+from errno import EACCES, ENOSYS, EPERM, errorcode
 
-from nsbox.diagnosis.causes.cause import ANY, DENIED, MAKING, MAPPING, MOUNTING, SETTING, Cause, Failure, Found
+from nsbox.diagnosis.causes.cause import ANY, DENIED, MAKING, MAPPING, MOUNTING, SETTING, Cause, FailedStep, Found
 from nsbox.diagnosis.causes.creation import new_user
 from nsbox.diagnosis.evidence import Evidence
 
@@ -12,38 +12,43 @@ __all__ = ["POLICY", "docker_profile", "filtered", "restricted", "selinux"]
 
 
 def filtered(evidence: Evidence) -> str:
-    """Say which question about namespaces a seccomp filter answers instead of the kernel; empty if none."""
+    """Return which system call about namespaces a seccomp filter refuses; empty if none."""
     if evidence.unshare == EPERM:
-        return "unshare(0), which asks for nothing, is refused"
+        return "unshare(0), which changes nothing, fails with EPERM"
     if evidence.setns == EPERM:
-        return "setns(-1, 0), which the kernel calls a bad descriptor, is refused"
+        return "setns(-1, 0) fails with EPERM, not with EBADF"
     if evidence.clone3 == EPERM:
-        return "clone3 is refused before it looks at its arguments"
+        return "clone3 fails with EPERM whatever its arguments are"
     if evidence.clone_refused:
-        return f"clone(2) for new {', '.join(evidence.clone_refused)} namespaces is refused before it is looked at"
+        return f"clone(2) for new {', '.join(evidence.clone_refused)} namespaces fails with EPERM"
     return ""
 
 
-def _filter(failure: Failure, evidence: Evidence) -> Found | None:
-    if failure.step in MOUNTING:
-        sign = "mount without a path is refused" if evidence.mount in (EPERM, ENOSYS) else ""
-    elif failure.step == "exec init":
-        sign = "execveat without a path is refused" if evidence.execveat in (EPERM, ENOSYS) else ""
+def _without_path(name: str, errno: int) -> str:
+    refused = errno in (EPERM, ENOSYS)
+    return f"{name} without a path fails with {errorcode[errno]}, not with EFAULT" if refused else ""
+
+
+def _filter(failed: FailedStep, evidence: Evidence) -> Found | None:
+    if failed.step in MOUNTING:
+        sign = _without_path("mount", evidence.mount)
+    elif failed.step == "exec init":
+        sign = _without_path("execveat", evidence.execveat)
     else:
         sign = filtered(evidence)
     return {"sign": sign} if sign else None
 
 
 def restricted(evidence: Evidence) -> bool:
-    """Whether Ubuntu's rule takes the rights out of this caller's new user namespaces."""
+    """Whether this caller has no rights in its new user namespaces, by Ubuntu's rule."""
     return evidence.apparmor_restrict == "1" and not evidence.has("CAP_SYS_ADMIN")
 
 
-def _restricted(failure: Failure, evidence: Evidence) -> Found | None:
-    # Without the rule these would have failed as well, for a reason that is closer.
-    plain = failure.step == "clone" and not new_user(failure)
-    own = evidence.uid if failure.step == "uid_map" else evidence.gid
-    foreign = failure.step in ("uid_map", "gid_map") and [row[1:] for row in failure.rows] != [(own, 1)]
+def _restricted(failed: FailedStep, evidence: Evidence) -> Found | None:
+    # These fail without the rule as well, for another reason, which is to be reported.
+    plain = failed.step == "clone" and not new_user(failed)
+    own = evidence.uid if failed.step == "uid_map" else evidence.gid
+    foreign = failed.step in ("uid_map", "gid_map") and [row[1:] for row in failed.rows] != [(own, 1)]
     return {} if restricted(evidence) and not plain and not foreign else None
 
 
@@ -52,8 +57,8 @@ def selinux(evidence: Evidence) -> bool:
     return evidence.label.count(":") >= 2
 
 
-def _selinux(failure: Failure, evidence: Evidence) -> Found | None:
-    return {"label": evidence.label} if failure.errno == EACCES and selinux(evidence) else None
+def _selinux(failed: FailedStep, evidence: Evidence) -> Found | None:
+    return {"label": evidence.label} if failed.errno == EACCES and selinux(evidence) else None
 
 
 def docker_profile(evidence: Evidence) -> bool:
@@ -61,17 +66,17 @@ def docker_profile(evidence: Evidence) -> bool:
     return "(enforce)" in evidence.label and not restricted(evidence)
 
 
-def _profile(_: Failure, evidence: Evidence) -> Found | None:
+def _profile(_: FailedStep, evidence: Evidence) -> Found | None:
     return {"label": evidence.label} if docker_profile(evidence) else None
 
 
-def _switched_off(failure: Failure, evidence: Evidence) -> Found | None:
-    if new_user(failure) and evidence.unprivileged_userns_clone == "0" and not evidence.has("CAP_SYS_ADMIN"):
+def _switched_off(failed: FailedStep, evidence: Evidence) -> Found | None:
+    if new_user(failed) and evidence.unprivileged_userns_clone == "0" and not evidence.has("CAP_SYS_ADMIN"):
         return {}
     return None
 
 
-def _not_linux(_: Failure, evidence: Evidence) -> Found | None:
+def _not_linux(_: FailedStep, evidence: Evidence) -> Found | None:
     names = {"gvisor": "gVisor", "wsl1": "WSL 1"}
     place = next((name for name in names if name in evidence.places), "")
     return {"place": names[place]} if place else None
@@ -80,18 +85,18 @@ def _not_linux(_: Failure, evidence: Evidence) -> Found | None:
 POLICY = (
     Cause(
         name="not-linux",
-        title="This is not Linux itself, but something that imitates it",
+        title="This system imitates Linux, and is not Linux itself",
         steps=MAKING | MOUNTING | MAPPING | SETTING,
         errnos=ANY,
         find=_not_linux,
-        why="this is {place}, which imitates Linux and knows only a part of namespaces",
+        why="this is {place}, which imitates Linux and has only a part of namespaces",
         remedy="use a virtual machine, or another computer; nsbox doctor lists what works here",
         places={
             "wsl1": "in Windows: wsl --set-version NAME 2, with the NAME that wsl --list shows",
-            "colab": "Colab allows no more than this; use a virtual machine",
+            "colab": "Colab allows no more; use a virtual machine",
         },
-        meaning="Some hosts run programs for Linux on a kernel of their own. What that kernel has not learned fails, "
-        "with error numbers that can mislead.",
+        meaning="Some hosts run Linux programs on another kernel. What that kernel does not implement fails, "
+        "sometimes with a misleading error number.",
         manual="namespaces(7)",
         example={"place": "gVisor"},
     ),
@@ -101,28 +106,28 @@ POLICY = (
         steps=MAKING | MOUNTING | {"exec init"},
         errnos=frozenset({EPERM, EACCES, ENOSYS}),
         find=_filter,
-        why="a filter for system calls (seccomp) answers instead of the kernel: {sign}",
-        remedy="start the container or service without its seccomp filter, or ask whoever starts it; no setting "
+        why="a filter for system calls (seccomp) refuses this one before the kernel: {sign}",
+        remedy="start the container or service without its seccomp filter, or ask its administrator to; no setting "
         "inside it can help",
         places={
             "kubernetes": "the pod needs securityContext.seccompProfile.type: Unconfined in its YAML, or hostUsers: "
             "false with a profile that allows it; no setting inside the pod can help",
-            "jupyterhub": "ask whoever runs the hub for a seccompProfile of type Unconfined for the user's pod; no "
-            "setting inside can help",
-            "binder": "Binder allows no namespaces, whatever you set; use another host",
+            "jupyterhub": "ask the administrator of the hub for a seccompProfile of type Unconfined for the user's "
+            "pod; no setting inside can help",
+            "binder": "Binder allows no namespaces, and no setting changes that; use another host",
             "podman": "start the container anew with the option added: podman run --security-opt seccomp=unconfined; "
             "no setting inside it can help",
             "docker": "start the container anew with the option added: docker run --security-opt seccomp=unconfined "
             "(or --cap-add SYS_ADMIN); no setting inside it can help",
         },
-        meaning="A filter for system calls was put on this process when its container was started. It says no before "
-        "the kernel is asked, also to root. Containers have such a filter by default.",
+        meaning="A filter for system calls was put on this process when its container was started. It refuses calls "
+        "before the kernel looks at them, also those of root. Containers have such a filter by default.",
         manual="seccomp(2)",
         example={"sign": "unshare(0), which asks for nothing, is refused"},
     ),
     Cause(
         name="ubuntu-apparmor",
-        title="Ubuntu takes all rights out of new user namespaces",
+        title="Ubuntu gives an ordinary user no rights in new user namespaces",
         steps=MAKING | MOUNTING | MAPPING | SETTING | {"set groups", "setgid", "setuid"},
         errnos=DENIED,
         find=_restricted,
@@ -135,8 +140,8 @@ POLICY = (
             "docker": "both are needed: on the host, sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; "
             "then start the container anew with the option added: docker run --security-opt apparmor=unconfined",
         },
-        meaning="Since version 23.10 Ubuntu allows every user to make a user namespace, which succeeds, and then "
-        "denies all that it would be good for. So the failure comes a step later than its cause.",
+        meaning="Since version 23.10 Ubuntu lets every user make a user namespace, but gives no rights in it. So the "
+        "user namespace is made, and the next step fails.",
         manual="apparmor(7)",
     ),
     Cause(
@@ -145,16 +150,17 @@ POLICY = (
         steps=MAKING | MOUNTING | MAPPING | SETTING,
         errnos=frozenset({EACCES}),
         find=_profile,
-        why="AppArmor, a set of rules beside the usual permissions, confines this process by the profile {label!r}",
-        remedy="run it where that profile does not hold, such as in a plain terminal outside of the container, snap "
-        "or service; or ask for a profile that allows mounts and user namespaces",
+        why="AppArmor, which has rules of its own beside the file permissions, confines this process by the profile "
+        "{label!r}",
+        remedy="run it where that profile does not apply, such as in a terminal outside of the container, snap or "
+        "service; or ask the administrator for a profile that allows mounts and user namespaces",
         places={
             "docker": "start the container anew with the option added: docker run --security-opt apparmor=unconfined",
             "podman": "start the container anew with the option added: podman run --security-opt apparmor=unconfined",
             "kubernetes": "the pod needs securityContext.appArmorProfile.type: Unconfined in its YAML",
         },
-        meaning="AppArmor is a second set of rules beside the usual permissions. The profile for containers forbids "
-        'mounts, also to root. Its sign is EACCES, "Permission denied", where the kernel itself says EPERM.',
+        meaning="AppArmor is a second set of rules beside the file permissions. The profile for containers forbids "
+        'mounts, also to root. It refuses with EACCES, "Permission denied", where the kernel itself returns EPERM.',
         manual="apparmor(7)",
         example={"label": "docker-default (enforce)"},
     ),
@@ -164,17 +170,16 @@ POLICY = (
         steps=MAKING | MOUNTING | MAPPING | SETTING | {"exec init"},
         errnos=frozenset({EACCES}),
         find=_selinux,
-        why="SELinux, a set of rules beside the usual permissions, confines this process as {label!r}",
-        remedy="show whoever runs the machine what `sudo ausearch -m AVC -ts recent` prints: it names what SELinux "
-        "must allow",
+        why="SELinux, which has rules of its own beside the file permissions, confines this process as {label!r}",
+        remedy="run `sudo ausearch -m AVC -ts recent`, and send its output to the administrator of the machine: it "
+        "names what SELinux must allow",
         places={
             "docker": "start the container anew with the option added: docker run --security-opt label=disable",
             "podman": "start the container anew with the option added: podman run --security-opt label=disable",
             "kubernetes": "the pod needs securityContext.seLinuxOptions with a type that may create user namespaces",
         },
-        meaning="SELinux is a second set of rules beside the usual permissions. It has a rule of its own for making "
-        "user "
-        'namespaces. Its sign is EACCES, "Permission denied", where the kernel itself says EPERM.',
+        meaning="SELinux is a second set of rules beside the file permissions, with a rule for making user namespaces. "
+        'It refuses with EACCES, "Permission denied", where the kernel itself returns EPERM.',
         manual="selinux(8)",
         example={"label": "system_u:system_r:container_t:s0:c1,c2"},
     ),

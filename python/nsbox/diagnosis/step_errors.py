@@ -1,0 +1,217 @@
+"""The error numbers that each step can give, from the manual pages of its system calls, as nsbox makes them.
+
+Not in the table, for all steps:
+
+- EFAULT: nsbox passes valid memory.
+- EINTR: signals are blocked, or the call is made again.
+- EIO: the device or the network below a file has failed, which says nothing about the step.
+- EBADF, where the descriptor is one that nsbox itself has just opened.
+
+A test compares this table with the causes: each number of each step has a cause, or a reason here why it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from errno import (
+    E2BIG,
+    EACCES,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EBADF,
+    EBADMSG,
+    EBUSY,
+    ECONNRESET,
+    EEXIST,
+    EFBIG,
+    EINVAL,
+    EIO,
+    EISDIR,
+    ELIBBAD,
+    ELOOP,
+    EMFILE,
+    ENAMETOOLONG,
+    ENFILE,
+    ENOBUFS,
+    ENODEV,
+    ENOENT,
+    ENOEXEC,
+    ENOMEM,
+    ENOSPC,
+    ENOSYS,
+    ENOTBLK,
+    ENOTDIR,
+    ENOTTY,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    EPROTONOSUPPORT,
+    ERANGE,
+    EROFS,
+    ESOCKTNOSUPPORT,
+    ESRCH,
+    ETIMEDOUT,
+    ETXTBSY,
+    EUSERS,
+    EXDEV,
+)
+from typing import NamedTuple
+
+from nsbox.spec.step_names import StepName
+
+__all__ = ["STEP_ERRORS", "WITHOUT_CAUSE", "StepErrors"]
+
+
+class StepErrors(NamedTuple):
+    """The errors of the system calls of a step.
+
+    Attributes:
+        manual: The manual pages of the calls; empty for a step that makes none that can fail.
+        errnos: The error numbers.
+    """
+
+    manual: str
+    errnos: frozenset[int]
+
+
+_REFUSED = frozenset({EPERM, EACCES, ENOSYS})
+"""What a seccomp filter or a security module returns for any call (seccomp(2))."""
+_NEW_DESCRIPTOR = frozenset({EMFILE, ENFILE, ENOMEM})
+_PATH = frozenset({EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR})
+"""path_resolution(7)"""
+_CLONE = _NEW_DESCRIPTOR | {EAGAIN, EINVAL, ENOSPC, EPERM}
+"""With new namespaces and CLONE_PIDFD."""
+_UNSHARE = frozenset({EINVAL, ENOMEM, ENOSPC, EPERM})
+_OPEN_TO_WRITE = _NEW_DESCRIPTOR | {EACCES, ENOENT, EROFS}
+"""A file of /proc."""
+_ATTACH = _PATH | _NEW_DESCRIPTOR | {EAGAIN, EBUSY, EINVAL, ENOSPC, EPERM}
+"""A mount that is made detached, and attached to what openat2(2) has found."""
+_MOUNT = _PATH | {EBUSY, EINVAL, ENODEV, ENOSPC, EPERM}
+
+
+def _errors(manual: str, *errnos: Iterable[int]) -> StepErrors:
+    return StepErrors(manual, frozenset().union(_REFUSED, *errnos))
+
+
+_NOTHING = StepErrors("", frozenset())
+
+STEP_ERRORS: Mapping[StepName, StepErrors] = {
+    "prepare": _errors("socketpair(2), memfd_create(2), write(2), pidfd_open(2)", _NEW_DESCRIPTOR, {EFBIG}),
+    "cgroup": _errors("mkdir(2), open(2), cgroups(7)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, ENODEV, EPERM}),
+    "clone": _errors("clone(2)", _CLONE),
+    "exec init": _errors("execveat(2), capset(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
+    "copy init": _NOTHING,
+    "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
+    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET})),
+    "await maps": _NOTHING,
+    "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
+    "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
+    "uid_map": _errors("open(2), user_namespaces(7), newuidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
+    "write map": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EINVAL, EPERM, ESRCH}),
+    "open target": _errors(
+        "pidfd_open(2), open(2), ioctl_pidfd(2), ioctl_nsfs(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENXIO, EPERM, ESRCH}
+    ),
+    "open own": _errors("pidfd_open(2), open(2), ioctl_pidfd(2)", _NEW_DESCRIPTOR, {EACCES, ENOENT}),
+    "join user": _errors("setns(2)", {EINVAL, ENOMEM, EPERM}),
+    "join mount": _errors("setns(2)", {EINVAL, ENOMEM, EPERM}),
+    "join pid": _errors("setns(2), ioctl_nsfs(2)", {EINVAL, ENOMEM, EPERM, ESRCH}),
+    "join ipc": _errors("setns(2)", {ENOMEM, EPERM}),
+    "join uts": _errors("setns(2)", {ENOMEM, EPERM}),
+    "join net": _errors("setns(2)", {ENOMEM, EPERM}),
+    "join cgroup": _errors("setns(2), cgroups(7)", {EBUSY, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, EPERM, EROFS}),
+    "join time": _errors("setns(2)", {ENOMEM, EPERM, EUSERS}),
+    "become root": _errors("setgroups(2), setresgid(2), setresuid(2)", {ENOMEM}),
+    "drop groups": _errors("setgroups(2)", {ENOMEM, EPERM}),
+    "target root": _errors("fchdir(2), chroot(2)", {EACCES, ENOMEM, EPERM}),
+    "target wd": _errors("fchdir(2)", {EACCES}),
+    "remember wd": _errors("open(2)", _NEW_DESCRIPTOR, {EACCES}),
+    "descend": _errors("clone(2), signalfd(2), pidfd_open(2)", _CLONE),
+    "clone init": _errors("clone(2)", _CLONE),
+    "bystander": _errors("pipe(2), fork(2)", _NEW_DESCRIPTOR, {EAGAIN}),
+    "unshare": _errors("unshare(2)", _UNSHARE),
+    "unshare time": _errors("unshare(2)", _UNSHARE),
+    "clock offsets": _errors("open(2), time_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ERANGE}),
+    "pin": _errors("open(2), mount(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENOSPC, EPERM}),
+    "unpin": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
+    "propagation": _errors("mount(2)", {EACCES, EINVAL, ENOMEM, EPERM}),
+    "private proc": _errors("mount(2)", _PATH, {EPERM}),
+    "hostname": _errors("sethostname(2)", {EINVAL, EPERM}),
+    "domainname": _errors("setdomainname(2)", {EINVAL, EPERM}),
+    "loopback": _errors("socket(2), netdevice(7)", _NEW_DESCRIPTOR, {EAFNOSUPPORT, ENOBUFS, EPERM}),
+    "pid_max": _errors("open(2), proc_sys_kernel(5)", _OPEN_TO_WRITE, {EINVAL, EPERM}),
+    "root": _errors("open(2), open_tree(2), move_mount(2)", _PATH, _NEW_DESCRIPTOR, {EBUSY, EINVAL, ENOSPC, EPERM}),
+    "bind": _errors("open_tree(2), mount_setattr(2), openat2(2), move_mount(2)", _ATTACH),
+    "tmpfs": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "overlay": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "proc": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "mount proc": _errors("mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "unmount proc": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
+    "pivot root": _errors("pivot_root(2), umount(2), chdir(2)", {EBUSY, EINVAL, ENOMEM, EPERM}),
+    "chroot": _errors("chroot(2)", _PATH, {EPERM}),
+    "fork": _errors("clone(2), signalfd(2), pidfd_open(2)", _CLONE, {ETIMEDOUT}),
+    "start": _errors("clone(2)", _CLONE, {ETIMEDOUT}),
+    "own cgroup": _NOTHING,
+    "parent death signal": _errors("PR_SET_PDEATHSIG(2const)"),
+    "descriptors": _errors("dup(2), close_range(2), F_DUPFD(2const)", {EBADF, EINVAL, EMFILE, ENOMEM}),
+    "setsid": _errors("setsid(2)"),
+    "setpgid": _errors("setpgid(2)", {EACCES, EPERM}),
+    "controlling terminal": _errors("TIOCSCTTY(2const)", {EIO, ENOTTY, EPERM}),
+    "chdir": _errors("chdir(2)", _PATH),
+    "cwd": _errors("fchdir(2)", {EACCES}),
+    "umask": _NOTHING,
+    "rlimit": _errors("prlimit(2)", {EPERM}),
+    "set groups": _errors("setgroups(2)", {EINVAL, ENOMEM, EPERM}),
+    "setgid": _errors("setresgid(2)", {EINVAL, EPERM}),
+    "setuid": _errors("setresuid(2)", {EAGAIN, EINVAL, ENOMEM, EPERM}),
+    "keep capabilities": _errors("capset(2), PR_CAP_AMBIENT(2const)", {EPERM}),
+    "drop capabilities": _errors("capset(2), PR_CAP_AMBIENT(2const)"),
+    "no_new_privs": _errors("PR_SET_NO_NEW_PRIVS(2const)"),
+    "signals": _NOTHING,
+    "exec": _errors(
+        "execve(2)", _PATH, _NEW_DESCRIPTOR, {E2BIG, EAGAIN, EINVAL, EIO, EISDIR, ELIBBAD, ENOEXEC, EPERM, ETXTBSY}
+    ),
+    "serve": _errors("signalfd(2), pidfd_open(2), mmap(2)", _NEW_DESCRIPTOR),
+    "request": StepErrors("recvmsg(2)", frozenset({ECONNRESET, ETIMEDOUT})),
+    "mount": _errors("mount(2)", _MOUNT, {ENOTBLK, ENXIO, EROFS}),
+    "mount shm": _errors("mount(2)", _MOUNT),
+    "unmount": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
+    "detached mount": _errors("fsopen(2), fsconfig(2), fsmount(2)", _NEW_DESCRIPTOR, {ENODEV, ENOSPC, EPERM}),
+    "open": _errors("open(2), openat2(2)", _PATH, _NEW_DESCRIPTOR, {EBADF, ENODEV, ENXIO, EPERM, EXDEV}),
+    "read": _errors("openat2(2), read(2)", _NEW_DESCRIPTOR, {EACCES, EBADF, ENOENT, EXDEV}),
+    "write": _errors("openat2(2), write(2)", _OPEN_TO_WRITE, {EBADF, EINVAL, EPERM, EXDEV}),
+    "socket": _errors(
+        "socket(2)", _NEW_DESCRIPTOR, {EAFNOSUPPORT, EINVAL, ENOBUFS, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT}
+    ),
+    "reap": _NOTHING,
+    "abort": _NOTHING,
+    "veth": _errors("rtnetlink(7), veth(4)", {EEXIST, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM}),
+    "link up": _errors("rtnetlink(7)", {ENOBUFS, ENODEV, ENOMEM, EPERM}),
+    "address": _errors(
+        "rtnetlink(7)", {EADDRINUSE, EADDRNOTAVAIL, EEXIST, EINVAL, ENOBUFS, ENODEV, ENOMEM, EOPNOTSUPP, EPERM}
+    ),
+    "carrier": _errors("rtnetlink(7)", {ENOBUFS, ENODEV, ENOMEM, ETIMEDOUT}),
+    "remove veth": _errors("rtnetlink(7)", {ENOBUFS, ENODEV, ENOMEM, EPERM}),
+}
+"""Every step, and what its calls can give."""
+
+
+def _each(step: StepName, errnos: Iterable[int], reason: str) -> dict[tuple[StepName, int], str]:
+    return {(step, errno): reason for errno in errnos}
+
+
+_PAYLOAD = "the exception is that of `subprocess`: FileNotFoundError, PermissionError and their relatives"
+_SCOPE = "ScopeError names the call with its error number, when a scope of a thread cannot be left"
+_OF_THE_MAP = "the error is reported as one of the step setgroups, gid_map or uid_map"
+_NOT_INIT = "nsbox-init is built for the machine of the extension, which runs"
+
+WITHOUT_CAUSE: Mapping[tuple[StepName, int], str] = {
+    **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM}, _PAYLOAD),
+    **_each("unmount proc", STEP_ERRORS["unmount proc"].errnos, _SCOPE),
+    **_each("cwd", STEP_ERRORS["cwd"].errnos, _SCOPE),
+    **_each("write map", STEP_ERRORS["write map"].errnos, _OF_THE_MAP),
+    ("exec init", ENOEXEC): _NOT_INIT,
+    ("veth", EOPNOTSUPP): "UnsupportedError names the module that the kernel does not have",
+}
+"""The numbers of steps that have no cause, and why."""

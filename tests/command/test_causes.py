@@ -1,0 +1,186 @@
+"""Failures of `nsbox unshare` and `nsbox nsenter`, produced for real: each says why, and what to do next."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nsbox.cli.nsenter
+import nsbox.cli.unshare  # noqa: F401 - as another user nothing can be imported
+import pytest
+from nsbox.diagnosis.causes import CAUSES
+
+from tests.support import libc
+from tests.support.forked import Who, in_child
+from tests.support.nsenter_targets import running
+from tests.support.twins import ours
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="processes of several users can only be made by root")
+
+ROOT, USER = Who("root"), Who("user")
+
+
+def fails(who: Who, cause: str, *arguments: str, command: str = "nsenter") -> None:
+    """See that the command fails for this cause, and says so in its three lines."""
+    ended = ours(who, *arguments, "true", command=command)
+    assert (ended.status, ended.output) == (1, "")
+    first, why, hint = ended.error.splitlines()
+    known = CAUSES[cause]
+    assert first.startswith(f"nsbox {command}: step '")
+    # What stands in braces is found out anew each time.
+    assert why.startswith("why: ")
+    assert all(part in why for part in _plain(known.why)), why
+    assert hint.startswith("next: ")
+    assert any(all(part in hint for part in _plain(text)) for text in (known.remedy, *known.places.values())), hint
+
+
+def _plain(text: str) -> list[str]:
+    return [part.rpartition("}")[2] for part in text.split("{")]
+
+
+@contextmanager
+def thread() -> Iterator[int]:
+    """The number of a thread that waits."""
+    end = threading.Event()
+    waiting = threading.Thread(target=end.wait)
+    waiting.start()
+    try:
+        assert waiting.native_id is not None
+        yield waiting.native_id
+    finally:
+        end.set()
+        waiting.join()
+
+
+def test_directories(place: Path) -> None:
+    """Of --root and --wd of unshare, and of --wdns of nsenter."""
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    for command, option in (("unshare", "-R"), ("unshare", "-w"), ("nsenter", "-W")):
+        fails(ROOT, "no-such-directory", option, "/nonexistent", command=command)
+        fails(ROOT, "not-a-directory", option, "/etc/passwd", command=command)
+        fails(USER, "closed-directory", option, str(closed), command=command)
+    fails(USER, "no-right-to-chroot", "-R", "/usr", command="unshare")
+    fails(USER, "no-right-to-chroot", "-r/usr")
+
+
+def test_targets(place: Path) -> None:
+    """What cannot be opened."""
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with thread() as number:
+        fails(ROOT, "target-is-a-thread", "-t", str(number), "-u")
+    fails(ROOT, "target-gone", "-t", str(ended.pid), "-u")
+    for option in ("-u", "-r", "-w", "-e"):
+        fails(USER, "target-hidden", "-t", str(os.getpid()), option)
+    fails(USER, "closed-file", f"--net={closed}/net")
+    fails(USER, "closed-file", f"--root={closed}/directory")
+    fails(ROOT, "no-namespace-file", "--net=/nonexistent")
+    fails(ROOT, "no-namespace-file", "--root=/nonexistent")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place / "socket"))
+    fails(ROOT, "no-namespace-file", f"--net={place}/socket")
+    (place / "loop").symlink_to("loop")
+    fails(ROOT, "no-namespace-file", f"--net={place}/loop")
+    fails(ROOT, "name-too-long", f"--net={place}/{300 * 'a'}")
+    fails(ROOT, "no-namespace-file", "--wd=/etc/passwd")
+
+
+def test_what_is_no_such_namespace() -> None:
+    """It is said what it is."""
+    for file, words in (
+        ("/proc/self/ns/net", "is a net namespace, not a uts namespace"),
+        ("/etc/passwd", "no namespace"),
+    ):
+        error = ours(ROOT, f"--uts={file}", "true", command="nsenter").error
+        assert words in error
+        assert "\n" not in error.strip()
+
+
+def test_pins(place: Path) -> None:
+    """Files on which no namespace can be mounted: one that is missing, one that is closed, and those of a user."""
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    (place / "file").touch()
+    fails(ROOT, "no-pin-file", f"--uts={place}/nothing", command="unshare")
+    fails(USER, "unreachable-pin", f"--uts={closed}/file", "-U", command="unshare")
+    fails(USER, "no-right-to-pin", f"--uts={place}/file", "-U", command="unshare")
+
+
+def test_joining() -> None:
+    """What may not be joined."""
+    own = os.getpid()
+    fails(ROOT, "cannot-change-users", "-t", str(own), "-U")
+    fails(USER, "no-right-to-join", "--net=/proc/self/ns/net")
+    with running("users") as pid:
+        fails(USER, "groups-cannot-be-dropped", "-t", str(pid), "-U", "-n")
+        fails(ROOT, "id-not-mapped", "-t", str(pid), "-U", "-S", "5")
+    with running("mapped") as pid:
+        # A user namespace in which the caller is nobody.
+        assert "target-hidden" in CAUSES
+        fails(USER, "target-hidden", "-t", str(pid), "-U")
+
+
+def test_mounts_without_chroot() -> None:
+    """Root without CAP_SYS_CHROOT, as a container can have it."""
+
+    def check() -> None:
+        header, data = struct.pack("Ii", 0x20080522, 0), (ctypes.c_uint32 * 6)()
+        library = ctypes.CDLL(None, use_errno=True)
+        assert library.capget(header, data) == 0
+        for word in (0, 1):
+            data[word] &= ~(1 << 18)
+        assert library.capset(header, data) == 0
+        fails(ROOT, "no-right-to-join-mounts", "--mount=/proc/self/ns/mnt")
+
+    in_child(check)
+
+
+def test_from_inside() -> None:
+    """Namespaces of the outside."""
+
+    def inside() -> None:
+        net, user = os.open("/proc/self/ns/net", os.O_RDONLY), os.open("/proc/self/ns/user", os.O_RDONLY)
+        pid = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        libc.unshare(0x10000000 | 0x40000000)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text("0 0 1")
+        fails(ROOT, "foreign-owner", f"--net=/proc/self/fd/{net}")
+        fails(ROOT, "not-the-owner", f"--user=/proc/self/fd/{user}", "--preserve-credentials")
+        fails(ROOT, "foreign-owner", f"--pid=/proc/self/fd/{pid}")
+
+    in_child(inside)
+
+
+def test_pid_namespaces(place: Path) -> None:
+    """One that is dead, and one that is around the caller's own."""
+
+    def check() -> None:
+        libc.unshare(0x20000)
+        libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
+        libc.mount("tmpfs", str(place), "tmpfs")
+        (place / "pid").touch()
+        ended = ours(ROOT, f"--pid={place}/pid", "-f", "true", command="unshare")
+        assert ended.status == 0, ended.error
+        fails(ROOT, "dead-target", f"--pid={place}/pid")
+        outer = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        libc.unshare(0x20000000)
+        in_child(lambda: fails(ROOT, "not-below", f"--pid=/proc/self/fd/{outer}"))
+
+    in_child(check)
+
+
+@pytest.mark.parametrize("program", ["newuidmap"])
+def test_helpers(program: str, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """Without newuidmap a user maps nobody else."""
+    monkeypatch.setenv("PATH", str(place))
+    fails(USER, "no-helper", "--map-users=0:5:10", command="unshare")

@@ -1,1 +1,0 @@
-"""Tests that make real namespaces."""

@@ -1,0 +1,57 @@
+"""The core's table of mount flags, and what a step prints of them."""
+
+from __future__ import annotations
+
+import pytest
+from nsbox import _core, raw
+from nsbox.box.inside import _MOUNT_FLAGS
+from nsbox.spec.capabilities import CAPABILITIES
+
+pytestmark = pytest.mark.pure
+
+
+def printed(number: int) -> str:
+    """Return the flags argument of a printed mount(2)."""
+    (step,) = _core.Request.mount(b"/a", b"/b", None, number).steps
+    return step.call.removeprefix('mount("/a", "/b", NULL, ').removesuffix(", NULL)")
+
+
+@pytest.mark.parametrize("word", _MOUNT_FLAGS)
+def test_every_word_of_box_mount_has_a_name(word: str) -> None:
+    """A step names it."""
+    assert all(name.startswith("MS_") for name in printed(_MOUNT_FLAGS[word]).split("|"))
+
+
+def test_several() -> None:
+    """In the order of their numbers, as strace(1) prints them."""
+    found = _MOUNT_FLAGS
+    assert printed(found["bind"] | found["ro"] | found["remount"]) == "MS_RDONLY|MS_REMOUNT|MS_BIND"
+    assert printed(found["rbind"]) == "MS_BIND|MS_REC"
+
+
+def test_none_and_unknown() -> None:
+    """No flag is 0, and a bit without a name is a number."""
+    assert printed(0) == "0"
+    assert printed(1 << 50 | 2) == "MS_NOSUID|0x4000000000000"
+
+
+def test_unmount_by_name() -> None:
+    """The flags of umount2(2) too."""
+    (step,) = _core.Request.unmount(b"/a", 2 | 8).steps
+    assert step.call == 'umount2("/a", MNT_DETACH|UMOUNT_NOFOLLOW)'
+
+
+def test_numbers_are_those_of_raw() -> None:
+    """`nsbox.raw` has some of them as constants."""
+    table = {flag.name: flag.number for flag in _core.mount_flags()}
+    same = [name for name in dir(raw) if name.startswith(("MS_", "MNT_", "UMOUNT_"))]
+    assert same
+    assert {name: getattr(raw, name) for name in same} == {name: table[name] for name in same}
+
+
+def test_capabilities() -> None:
+    """The kernel's numbers, without a gap (linux/capability.h)."""
+    table = dict(_core.capabilities())
+    assert [table[name] for name in ("CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE")] == [0, 21, 40]
+    assert sorted(table.values()) == list(range(41))
+    assert CAPABILITIES.items() <= table.items()

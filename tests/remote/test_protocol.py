@@ -1,0 +1,165 @@
+"""What travels between a caller and a Python inside: frames and output in any pieces, exceptions of any kind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import nsbox
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nsbox.remote import protocol as remote
+from nsbox.remote.exchange import Ends, Exchange, result_of
+
+from tests.support.callees import OddError
+
+pytestmark = pytest.mark.pure
+
+PIECES = st.lists(st.binary(max_size=300), max_size=8)
+
+
+def answer_in(pieces: list[bytes], output: list[bytes] | None = None) -> tuple[Any, str]:
+    """Return what an exchange makes of an answer that arrives in pieces, with output before each of them."""
+    ends = Ends()
+    exchange = Exchange(ends.mine)
+    printed: list[str] = []
+
+    def other_end() -> None:
+        for at, piece in enumerate(pieces):
+            if output:
+                os.write(ends.theirs[1], output[at % len(output)])
+            os.write(ends.theirs[0], piece)
+        ends.close_theirs()
+
+    thread = threading.Thread(target=other_end)
+    thread.start()
+    try:
+        return exchange.ask(b"", None, printed.append), "".join(printed)
+    except EOFError:
+        return None, "".join(printed)
+    finally:
+        thread.join()
+        exchange.close()
+
+
+@given(st.binary(max_size=2000), st.lists(st.integers(0, 2010), max_size=5))
+def test_frames_in_any_pieces(data: bytes, cuts: list[int]) -> None:
+    """They are put together again; without their last byte they are no answer."""
+    whole = remote.frame(remote.RETURNED, data)
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    pieces = [whole[a:b] for a, b in pairwise(edges)]
+    assert answer_in(pieces)[0] == (remote.RETURNED, data)
+    pieces[-1] = pieces[-1][:-1]
+    if b"".join(pieces) != whole:
+        assert answer_in(pieces)[0] is None
+
+
+@given(st.text(max_size=200), st.integers(1, 7))
+def test_output_in_any_pieces(text: str, size: int) -> None:
+    """Characters that are cut in two are whole again."""
+    data = text.encode(errors="surrogatepass")
+    text = data.decode(errors="replace")
+    output = [data[at : at + size] for at in range(0, len(data), size)]
+    whole = remote.frame(remote.RETURNED, b"x" * max(len(output), 1))
+    pieces = [whole[at : at + 1] for at in range(len(whole))]
+    _, printed = answer_in([*pieces[: len(output)], b"".join(pieces[len(output) :])], output or None)
+    assert printed.startswith(text)
+
+
+def test_receive_and_send() -> None:
+    """The other side, over blocking sockets, with more than a buffer holds."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        data = os.urandom(1 << 20) * 3
+        thread = threading.Thread(target=remote.send, args=(theirs.fileno(), remote.REQUEST, data))
+        thread.start()
+        assert remote.receive(ours.fileno()) == (remote.REQUEST, data)
+        thread.join()
+        theirs.close()
+        with pytest.raises(EOFError):
+            remote.receive(ours.fileno())
+
+
+class SilentError(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def raised_by(function: Callable[[], object]) -> BaseException:
+    """Return the exception of a function as it arrives after its travel."""
+    try:
+        function()
+    except BaseException as error:
+        letter, data = remote.pack_failure(error)
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - that is the question
+            result_of(function, (letter, data))
+        return caught.value
+    raise AssertionError("it raises nothing")
+
+
+def throw(error: BaseException) -> Callable[[], object]:
+    """Return a function that raises."""
+
+    def thrower() -> object:
+        raise error
+
+    return thrower
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("a"), OSError(2, "b", "c"), SystemExit(1), KeyboardInterrupt(), UnicodeDecodeError("d", b"e", 0, 1, "f")],
+    ids=lambda error: type(error).__name__,
+)
+def test_exceptions_travel(error: BaseException) -> None:
+    """With type, arguments, notes, and the traceback as cause."""
+    error.add_note("noted")
+    arrived = raised_by(throw(error))
+    assert type(arrived) is type(error)
+    assert (str(arrived), arrived.args, arrived.__notes__) == (str(error), error.args, ["noted"])
+    assert "in thrower" in str(arrived.__cause__)
+
+
+def test_exceptions_that_cannot_travel() -> None:
+    """Others stand for them, with what can be said."""
+    odd = raised_by(throw(OddError(1, 2)))
+    assert isinstance(odd, nsbox.RemoteError)
+    assert str(odd).startswith("OddError: 1 and 2")
+    holding = ValueError("holds", threading.Lock())
+    assert isinstance(raised_by(throw(holding)), nsbox.RemoteError)
+    silent = remote.pack_failure(SilentError())
+    with pytest.raises(SilentError):
+        result_of(None, silent)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        nsbox.WorkerDiedError("f", -9, True),
+        nsbox.WorkerDiedError("f", 3),
+        nsbox.CallTimeoutError("late"),
+        nsbox.TransferError("no"),
+        nsbox.RemoteError("x"),
+        nsbox.Outcome(nsbox.Verdict.KILLED, error=nsbox.WorkerDiedError("f", -9)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_pickle(error: object) -> None:
+    """With all that they know."""
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (type(error), str(error))
+
+
+def test_the_words_of_a_death() -> None:
+    """Which signal, which status, and a reason if there is one."""
+    assert str(nsbox.WorkerDiedError("f", -11)) == "the process that ran f was ended by signal 11 (SIGSEGV)"
+    assert str(nsbox.WorkerDiedError("f", -99)).endswith("signal 99")
+    assert str(nsbox.WorkerDiedError("f", -9, True)).endswith("the kernel has killed processes for lack of memory")

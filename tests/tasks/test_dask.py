@@ -1,0 +1,41 @@
+"""Boxed functions under Dask distributed, with several worker processes, one of which is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.callers import nobody_left
+from tests.support.census import Census, adopt_orphans, reap_adopted
+from tests.support.forked import Who
+from tests.support.needs import needs
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.limit(600)
+def test_boxed_functions_on_a_cluster(tmp_path: Path) -> None:
+    """Every call has its own namespaces; of those of a killed worker nothing survives, and Dask tries again."""
+    needs(Who("root"), "mip")
+    adopt_orphans()
+    before = Census.take()
+    program = [sys.executable, "-m", "tests.tasks.dask_cluster", str(tmp_path)]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    # Each is the first in its namespace, with nsbox-init before it.
+    assert [(number, pid, parent) for number, _, pid, parent in found["spread"]] == [(at, 2, 1) for at in range(8)]
+    assert os.readlink("/proc/self/ns/pid") not in {namespace for _, namespace, _, _ in found["spread"]}
+    killed = found["killed"]
+    # nsbox-init, the Python inside, and the two that the function has started.
+    assert killed["family"] >= 4
+    assert (killed["gone"], killed["result"], killed["same"]) == (True, "the second time", False)
+    # Some of Dask's own processes end after it, and so become ours.
+    assert nobody_left() == []
+    reap_adopted()
+    assert before.left_behind() == []

@@ -132,7 +132,7 @@ fn nameless_in(directory: &Path, bytes: &[u8], executable: bool) -> std::io::Res
     let mut file = File::options().write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(directory)?;
     file.write_all(bytes)?;
     // A file open for writing cannot be executed (ETXTBSY), so it is opened again, and the first descriptor closed.
-    let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let again = File::open(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))?;
     if file.metadata()?.ino() != again.metadata()?.ino() {
         return Err(std::io::ErrorKind::NotFound.into());
     }

@@ -28,7 +28,7 @@ pub fn send_signal(pidfd: &OwnedFd, signal: i32) -> std::result::Result<(), i32>
 /// The PID of the process in *this* /proc, which is not ours if /proc belongs to an outer PID namespace
 /// (proc_pid_fdinfo(5)).
 pub fn number_in_proc(pidfd: &impl AsFd) -> std::result::Result<i32, i32> {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let path = format!("/proc/thread-self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|&pid: &i32| pid > 0).ok_or(libc::ESRCH)

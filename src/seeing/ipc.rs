@@ -44,7 +44,7 @@ pub fn read_ipc(py: Python<'_>, pid: Option<i32>) -> Result<IpcFiles> {
 #[pyfunction]
 pub fn list_queues(py: Python<'_>, fd: RawFd) -> Option<Vec<Queue>> {
     // What fsmount(2) returns is no more than a place (O_PATH); it has to be opened to be read.
-    let path = CString::new(format!("/proc/self/fd/{fd}")).ok()?;
+    let path = CString::new(format!("/proc/thread-self/fd/{fd}")).ok()?;
     py.detach(|| list(&Dir::open(&path).ok()?))
 }
 

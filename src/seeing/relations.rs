@@ -97,7 +97,7 @@ fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
         return Err(libc::EINVAL);
     }
     let again = CString::new(place.as_raw_fd().to_string()).map_err(|_| libc::EINVAL)?;
-    Dir::open(c"/proc/self/fd")?.open_at(&again, libc::O_RDONLY)
+    Dir::open(c"/proc/thread-self/fd")?.open_at(&again, libc::O_RDONLY)
 }
 
 fn inode(namespace: &OwnedFd) -> Result<u64, Errno> {

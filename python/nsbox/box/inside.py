@@ -388,7 +388,7 @@ class BoxRequests:
         if not found.is_proc():
             # Only files of the kernel are safe to read: another file may be endless, or a pipe without a writer.
             raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "no proc is mounted there")
-        yield f"/proc/self/fd/{_fd_of(found)}"
+        yield f"/proc/thread-self/fd/{_fd_of(found)}"
 
     def _open_proc(self, view: View) -> _core.Proc:
         """Open a proc for a reader of `nsbox.seeing` that may not open the one of nsbox-init by itself."""

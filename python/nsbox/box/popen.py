@@ -108,7 +108,7 @@ class BoxPopen(Popen):
     ) -> tuple[tuple[int, int, int], tuple[int, ...]]:
         if pass_fds is not None:
             return sent_stdio(stdio), descriptor_numbers(pass_fds)
-        opened = sorted(map(int, os.listdir("/proc/self/fd")))
+        opened = sorted(map(int, os.listdir("/proc/thread-self/fd")))
         return sent_stdio(stdio), tuple(fd for fd in opened if fd > 2 and _is_inheritable(fd))
 
     def _start(

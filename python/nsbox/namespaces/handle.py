@@ -152,7 +152,7 @@ class Namespace:
         Raises:
             SpawnError: when it cannot be mounted; a file that was created for it is removed.
         """
-        source = f"/proc/self/fd/{self.fileno()}"
+        source = f"/proc/thread-self/fd/{self.fileno()}"
         made = False
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))

@@ -77,7 +77,7 @@ def _watched(pid: int) -> Iterator[Callable[[], None]]:
     try:
 
         def check() -> None:
-            fields = Path(f"/proc/self/fdinfo/{pidfd}").read_text().split("Pid:", 1)[-1].split()
+            fields = Path(f"/proc/thread-self/fdinfo/{pidfd}").read_text().split("Pid:", 1)[-1].split()
             if fields and fields[0] == "-1":
                 raise _no_process(pid)
 

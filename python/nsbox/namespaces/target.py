@@ -167,13 +167,13 @@ def pid_in_proc(pidfd: int, target: JoinTarget) -> int:
         SpawnError: when it has ended, or is not in the PID namespace of that /proc.
     """
     try:
-        with open(f"/proc/self/fdinfo/{pidfd}") as lines:
+        with open(f"/proc/thread-self/fdinfo/{pidfd}") as lines:
             fields = dict(line.split(":", 1) for line in lines)
         pid = int(fields["Pid"])
     except (OSError, KeyError, ValueError) as error:
         raise SpecError(f"target: {target!r} is no process that /proc shows") from error
     if pid <= 0:
-        _refuse(ProcessLookupError(errno.ESRCH, ""), _core.Call("read", path=f"/proc/self/fdinfo/{pidfd}"), target)
+        _refuse(ProcessLookupError(errno.ESRCH, ""), _core.Call("read", path=f"/proc/thread-self/fdinfo/{pidfd}"), target)
     return pid
 
 

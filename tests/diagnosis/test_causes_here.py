@@ -227,12 +227,12 @@ def test_task_limit() -> None:
 @needs_root
 def test_maps() -> None:
     """Ids of another user, unmapped ids, too many ranges, and a namespace in which setgroups is denied."""
-    assert as_user(lambda: as_if_privileged(map_users=[(0, 0, 1)])) == "map-of-somebody-else"
-    assert as_user(lambda: as_if_privileged(map_groups=[(0, 0, 2)])) == "map-of-somebody-else"
+    assert as_user(lambda: as_if_privileged(map_users=[(0, 0, 1)])) == "map-of-other-ids"
+    assert as_user(lambda: as_if_privileged(map_groups=[(0, 0, 2)])) == "map-of-other-ids"
     many = [(first, first, 1) for first in range(1, 681, 2)]
     assert cause(unshare="U", map_group=0, map_groups=many) == "map-shape"
     nested = {"unshare": "U", "map_users": [(0, 100000, 65536)]}
-    assert after(enter_user_namespace, **nested) == "map-of-nobody"
+    assert after(enter_user_namespace, **nested) == "map-of-missing-ids"
     given_up = {"unshare": "U", "setgroups": "allow", "map_users": [(0, 0, 1)]}
     assert after(enter_user_namespace, **given_up) == "setgroups-given-up"
 

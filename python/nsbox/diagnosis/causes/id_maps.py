@@ -76,7 +76,7 @@ def _read_only(_: FailedStep, evidence: Evidence) -> Found | None:
 
 MAPS = (
     Cause(
-        name="map-of-somebody-else",
+        name="map-of-other-ids",
         title="An ordinary user may map only its own id",
         steps=_ROWS,
         errnos=frozenset({EPERM}),
@@ -89,7 +89,7 @@ MAPS = (
         example={"capability": "CAP_SETUID", "noun": "user", "own": "1000"},
     ),
     Cause(
-        name="map-of-nobody",
+        name="map-of-missing-ids",
         title="Ids are mapped that do not exist here",
         steps=_ROWS,
         errnos=frozenset({EPERM}),

@@ -33,7 +33,7 @@ _LIMIT_SECONDS = 600
     # Both users are tested in one process of xdist, so that the notebooks run once.
     params=[pytest.param(who, marks=pytest.mark.xdist_group(f"notebooks as {who}")) for who in ("root", "user")],
 )
-def notebooks(request: pytest.FixtureRequest, _adopted: None) -> Iterator[tuple[Who, dict[str, dict[str, str]]]]:
+def notebooks(request: pytest.FixtureRequest, _prepared: None) -> Iterator[tuple[Who, dict[str, dict[str, str]]]]:
     """Run all notebooks as one user, and return the results."""
     who = Who(request.param)
     needs(who, "mipnu")

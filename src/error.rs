@@ -41,7 +41,7 @@ impl StepFailure {
 pub enum Error {
     /// The request itself is impossible: which argument, and why.
     Spec(String),
-    /// This kernel lacks something: what, and since when it is there.
+    /// This kernel lacks a feature: which one, and since which version it exists.
     Unsupported(String),
     /// A step of the plan failed.
     Step(Box<StepFailure>),

@@ -1,5 +1,5 @@
-//! System calls without side effects, whose results tell a seccomp filter or a Landlock domain from the kernel's own
-//! rules.
+//! System calls without side effects, whose results distinguish a seccomp filter or a Landlock domain from the kernel's
+//! own rules.
 
 use libc::{c_int, c_long};
 use pyo3::prelude::*;

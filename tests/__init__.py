@@ -1,1 +1,1 @@
-"""The tests: unit (no privileges, no namespaces) and kernel (real namespaces)."""
+"""The tests, in folders like those of the package; those marked `pure` need no privileges and no namespaces."""

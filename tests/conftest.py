@@ -18,7 +18,7 @@ from tests.support.forked import Who
 from tests.support.needs import needs
 from tests.support.threads import busy
 
-# A loaded machine is no failure, and a fixture that takes a census for a whole series of examples is meant so.
+# A busy machine is no failure, and a fixture may take one census for all examples of a test.
 settings.register_profile(
     "nsbox", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -28,30 +28,30 @@ pytest_plugins = ["pytester", "tests.support.watchdog"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
+    """Add the options of these tests."""
     parser.addoption("--update-goldens", action="store_true", help="rewrite the files the plans are compared with")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker, and start from the default actions of signals."""
+    """Register the marker, and restore the default actions of signals."""
     config.addinivalue_line("markers", "pure: needs no kernel: `make check` runs it, and no census is taken")
-    # A script that runs pytest in the background makes it, and all its children, ignore the interrupt key.
+    # A script that runs pytest in the background makes it, and all its children, ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:
-    """Exclude the objects that stay for the whole session from garbage collection, which each census starts."""
+    """Exclude the objects that stay for the whole session from the garbage collection that each census starts."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def _prepared() -> None:
-    """Let the census find orphans, and open once what each process opens once: the descriptor of nsbox-init."""
+    """Let the census find orphans, and open the descriptor of nsbox-init, which each process opens once."""
     adopt_orphans()
-    # A child that is another user, or in a chroot, finds no module any more.
+    # A child that is another user, or in a chroot, can import nothing.
     for name in (*nsbox.__all__, *nsbox._MODULES):
         getattr(nsbox, name)
     importlib.import_module("nsbox.diagnosis.causes")
@@ -60,7 +60,7 @@ def _prepared() -> None:
 
 @pytest.fixture(autouse=True)
 def census(request: pytest.FixtureRequest) -> Iterator[Census | None]:
-    """Fail a test after which there is more than before: processes, descriptors, mounts, files."""
+    """Fail a test that leaves processes, descriptors, mounts or files behind."""
     if request.node.get_closest_marker("pure"):
         yield None
         return
@@ -88,6 +88,6 @@ def busy_threads() -> Iterator[None]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Return an empty directory in which every user may do everything."""
+    """Return an empty directory that every user may use."""
     with open_place() as path:
         yield path

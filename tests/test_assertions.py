@@ -1,4 +1,4 @@
-"""Assertions on kernel state: what they accept, and what they say."""
+"""Assertions on kernel state: what they accept, and the messages of failures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nsbox.assertions import (
 from tests.support.forked import Who
 
 
-def said(function: Callable[[], None]) -> str:
-    """Return what a failing assertion says."""
+def message_of(function: Callable[[], None]) -> str:
+    """Return the message of an assertion that fails."""
     try:
         function()
     except AssertionError as error:
@@ -28,8 +28,8 @@ def said(function: Callable[[], None]) -> str:
     return ""
 
 
-def test_as_the_exercise_has_it(who: Who) -> None:
-    """A shell after unshare -mipf, before and after the mount of /proc."""
+def test_steps_of_the_exercise(who: Who) -> None:
+    """The assertions hold for a shell after unshare -mipf, before and after the mount of /proc."""
 
     def check() -> list[str]:
         with nsbox.Shell("mip", shell="/bin/bash") as shell:
@@ -37,15 +37,15 @@ def test_as_the_exercise_has_it(who: Who) -> None:
             assert_shared(shell, "net uts")
             assert_init(shell, comm="bash")
             assert_no_leftovers(shell)
-            texts = [said(lambda: assert_proc_matches(shell)), str(shell.pid)]
+            texts = [message_of(lambda: assert_proc_matches(shell)), str(shell.pid)]
             shell.run("mount -t proc none /proc", check=True)
             assert_proc_matches(shell)
             assert_mounted(shell, "/proc", "proc")
             shell.run("sleep 4731 &")
-            texts.append(said(lambda: assert_no_leftovers(shell)))
-            texts.append(said(lambda: assert_isolated(shell, "ipc uts net")))
-            texts.append(said(lambda: assert_init(shell, comm="dash")))
-            texts.append(said(lambda: assert_mounted(shell, "/proc", "tmpfs")))
+            texts.append(message_of(lambda: assert_no_leftovers(shell)))
+            texts.append(message_of(lambda: assert_isolated(shell, "ipc uts net")))
+            texts.append(message_of(lambda: assert_init(shell, comm="dash")))
+            texts.append(message_of(lambda: assert_mounted(shell, "/proc", "tmpfs")))
         return texts
 
     proc, pid, left, isolated, init, mounted = who(check)
@@ -66,13 +66,13 @@ def test_as_the_exercise_has_it(who: Who) -> None:
 
 
 def test_without_fork(who: Who) -> None:
-    """The broken shell has not entered its PID namespace, and that is what is said."""
+    """A shell after unshare -p without --fork has not entered its PID namespace, and the message says so."""
 
     def check() -> list[str]:
         with nsbox.Shell("mip", fork=False) as shell:
             shell.run("uname")
             assert_isolated(shell, "mount ipc")
-            return [said(lambda: assert_isolated(shell, "pid")), said(lambda: assert_init(shell))]
+            return [message_of(lambda: assert_isolated(shell, "pid")), message_of(lambda: assert_init(shell))]
 
     for text in who(check):
         assert "likely:   a PID namespace was unshared without a fork" in text
@@ -80,7 +80,7 @@ def test_without_fork(who: Who) -> None:
 
 
 def test_boxes(who: Who) -> None:
-    """Their nsbox-init cannot be traced, so it is asked."""
+    """For a box the assertions ask nsbox-init, as it cannot be traced."""
 
     def check() -> list[str]:
         with nsbox.Box("mip") as box, box.Box("pid uts") as inner:
@@ -88,10 +88,13 @@ def test_boxes(who: Who) -> None:
             assert_isolated(inner, "pid uts", since=box)
             assert_shared(inner, "mount ipc", since=box)
             assert_init(box, comm="nsbox-init")
-            texts = [said(lambda: assert_proc_matches(box)), said(lambda: assert_shared(inner, "uts", since=box))]
+            texts = [
+                message_of(lambda: assert_proc_matches(box)),
+                message_of(lambda: assert_shared(inner, "uts", since=box)),
+            ]
             box.mount_proc()
             assert_proc_matches(box)
-            texts.append(said(lambda: assert_isolated(inner, "ipc", since=box)))
+            texts.append(message_of(lambda: assert_isolated(inner, "ipc", since=box)))
             return texts
 
     proc, shared, isolated = who(check)
@@ -102,7 +105,7 @@ def test_boxes(who: Who) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "a\tb", "a\nb", "a\\b", "a\\040b", "a\udce4b"])
 def test_mount_points_of_any_name(who: Who, name: str) -> None:
-    """mountinfo escapes some bytes of a path, and it has no encoding (proc_pid_mountinfo(5))."""
+    """mountinfo escapes some bytes of a path, and the bytes may be no valid UTF-8 (proc_pid_mountinfo(5))."""
 
     def check() -> str:
         with nsbox.Box("m") as box:
@@ -110,21 +113,21 @@ def test_mount_points_of_any_name(who: Who, name: str) -> None:
             box.run(["mkdir", f"/tmp/{name}", "/tmp/other"], check=True)
             box.mount("none", f"/tmp/{name}", "tmpfs")
             assert_mounted(box, f"/tmp/{name}", "tmpfs")
-            return said(lambda: assert_mounted(box, "/tmp/other"))
+            return message_of(lambda: assert_mounted(box, "/tmp/other"))
 
     assert "nothing is mounted there" in who(check)
 
 
 def test_second_in_its_namespace() -> None:
-    """Not every process of a new PID namespace is its init."""
+    """Only the first process of a new PID namespace is its init."""
     with nsbox.Popen(["sleep", "20"], unshare="pid") as process:
-        text = said(lambda: assert_init(process))
+        text = message_of(lambda: assert_init(process))
         process.kill()
     assert "seen:     number 2 there" in text
 
 
-def test_ended_and_wrong() -> None:
-    """A process that has ended is a failure; what is no process is an error of the caller."""
+def test_ended_process_and_wrong_argument() -> None:
+    """A process that has ended fails the assertion; an argument that is no process is an error of the caller."""
     with nsbox.Popen(["true"], unshare="pid") as process:
         process.wait()
     with pytest.raises(AssertionError, match=r"process \d+ has ended"):

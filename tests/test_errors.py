@@ -1,4 +1,4 @@
-"""The exceptions: their family, their words, and that they survive a pickle."""
+"""The exceptions: their base classes, their messages, and pickle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FACTS = (errno.ENOSPC, "clone", "caller", "clone3(CLONE_NEWPID)", "the limit is 
 
 
 def test_family() -> None:
-    """Everything is an NsboxError, and what the standard library's callers catch as well."""
+    """Every error is an NsboxError, and also derives from what callers of the standard library catch."""
     assert nsbox.SpecError.__mro__[1:3] == (nsbox.NsboxError, ValueError)
     assert nsbox.SpawnError.__mro__[1:3] == (nsbox.NsboxError, OSError)
     assert nsbox.SpawnPermissionError.__mro__[1:5] == (
@@ -33,7 +33,7 @@ def test_family() -> None:
 @pytest.mark.parametrize("cls", [nsbox.SpawnError, nsbox.SpawnPermissionError])
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle(cls: type[nsbox.SpawnError], protocol: int) -> None:
-    """All attributes survive."""
+    """All attributes survive a pickle."""
     error = cls(*FACTS)
     for other in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is cls
@@ -42,8 +42,8 @@ def test_pickle(cls: type[nsbox.SpawnError], protocol: int) -> None:
         assert other.strerror == error.strerror
 
 
-def test_words() -> None:
-    """What failed, why, what next: a line for each, and none for what is not known."""
+def test_message() -> None:
+    """The message has a line each for what failed, why, and what next, and none for what is unknown."""
     assert str(nsbox.SpawnError(*FACTS)) == (
         "step 'clone' failed: clone3(CLONE_NEWPID): No space left on device (errno 28)\n"
         "why: the limit is 0\n"
@@ -64,14 +64,14 @@ def test_words() -> None:
     ],
 )
 def test_class_by_number(number: int, cls: type[nsbox.SpawnError]) -> None:
-    """`except PermissionError` works where it should, and only there."""
+    """`except PermissionError` catches exactly the errors of that kind."""
     error = spawn_error(number, "clone", "caller", [Call("clone3")])
     assert type(error) is cls
     assert error.errno == number
 
 
-def test_hints_that_fail_do_not_hide_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search for evidence may itself find nothing to read."""
+def test_a_failing_search_for_causes_does_not_hide_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the search for evidence itself fails, the error is still raised."""
 
     def explain(_: object) -> None:
         raise FileNotFoundError("/proc")
@@ -82,6 +82,6 @@ def test_hints_that_fail_do_not_hide_the_failure(monkeypatch: pytest.MonkeyPatch
 
 
 def test_errors_of_subprocess_are_its_own() -> None:
-    """A drop-in raises the very classes its callers catch."""
+    """Errors of subprocess are the classes themselves that its callers catch."""
     with pytest.raises(subprocess.CalledProcessError):
         nsbox.run(["false"], unshare="", check=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.callers import nobody_left
+from tests.support.callers import survivors
 from tests.support.census import reap_adopted
 from tests.support.far import run_as
 from tests.support.forked import Who
@@ -21,7 +21,7 @@ FIRST = "[2, 1, True, ['nsbox-init', 'python', 'ps']]"
 
 
 def play(who: Who, place: Path, scenario: str, status: int = 0) -> Any:
-    """Return what came of a scenario; nothing of it may be left, which the census checks as well."""
+    """Return the result of a scenario; no process of it may be left, which the census checks as well."""
     bound, work = place / "bound", place / "work"
     for directory in (bound, work):
         directory.mkdir()
@@ -29,7 +29,7 @@ def play(who: Who, place: Path, scenario: str, status: int = 0) -> Any:
     out = work / "output"
 
     def run() -> int:
-        # Into a file: a process that is left behind and holds a pipe would hold up this test.
+        # Write to a file: a process that is left behind and holds a pipe open would block this test.
         with out.open("w") as file:
             program = [sys.executable, str(PROGRAM), str(work), scenario]
             return subprocess.run(
@@ -39,7 +39,7 @@ def play(who: Who, place: Path, scenario: str, status: int = 0) -> Any:
     ended = run_as(who, bound, run)
     text = out.read_text()
     assert ended == status, text
-    assert nobody_left() == []
+    assert survivors() == []
     reap_adopted()
     return json.loads(text.splitlines()[-1]) if status == 0 else None
 
@@ -52,7 +52,7 @@ def named(shown: dict[str, str]) -> str:
 
 
 def test_lesson(who: Who, place: Path) -> None:
-    """The kernel is a child of nsbox-init, alone with it; interrupts reach it; a new start begins with nothing."""
+    """The kernel is the only child of nsbox-init; interrupts reach it; a restarted kernel has none of the old state."""
     found = play(who, place, "lesson")
     assert named(found["first"]) == FIRST
     assert found["transport"] == "tcp"
@@ -65,7 +65,7 @@ def test_lesson(who: Who, place: Path) -> None:
 
 
 def test_late_cell(who: Who, place: Path) -> None:
-    """After a timeout nothing is left, not even what has its own session."""
+    """After a timeout no process is left, including daemons in another session."""
     found = play(who, place, "late")
     assert found["late"]
     assert not found["alive"]
@@ -73,7 +73,7 @@ def test_late_cell(who: Who, place: Path) -> None:
 
 
 def test_network(who: Who, place: Path) -> None:
-    """Without a network of the client's, it talks over Unix sockets; or nothing is started."""
+    """Without a network for the client it uses Unix sockets; with TCP ports demanded no kernel is started."""
     needs(who, "mipnu")
     found = play(who, place, "network")
     assert found["look"] == {"result": "[['lo'], 'lab']"}
@@ -84,7 +84,7 @@ def test_network(who: Who, place: Path) -> None:
 
 
 def test_server(who: Who, place: Path) -> None:
-    """A server starts a kernel again that has ended by itself; what that one has left behind ended with it."""
+    """A server restarts a kernel that has ended by itself; all that the kernel has left behind has ended with it."""
     needs(who, "mipn")
     found = play(who, place, "served")
     assert found["second"] != found["first"]
@@ -92,6 +92,6 @@ def test_server(who: Who, place: Path) -> None:
 
 
 def test_killed_client(who: Who, place: Path) -> None:
-    """When the client is killed, so is the kernel, with all that it has started."""
+    """When the client is killed, the kernel ends with all that it has started."""
     play(who, place, "killed", -signal.SIGKILL)
     assert os.listdir(place / "work" / "data" / "kernels") == ["python3-nsbox"]

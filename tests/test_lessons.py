@@ -1,4 +1,4 @@
-"""The lessons of PID namespaces, and that what they tell is what the kernel did."""
+"""The lessons of PID namespaces: their results are what the kernel did."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ from tests.support.forked import Who
 
 
 def test_exhaustion(who: Who) -> None:
-    """Up to pid_max and no further; the number that was freed comes back; nothing is left."""
+    """PIDs are given out up to pid_max; a freed PID is used again; nothing is left."""
 
     def lesson() -> lessons.Exhaustion:
         with nsbox.Box("mp", pid_max=400) as box:
-            told = lessons.exhaust_pids(box)
+            result = lessons.exhaust_pids(box)
             assert box.run(["true"]).returncode == 0
-            return told
+            return result
 
-    told = who(lesson)
-    assert (told.pid_max, told.highest, told.errno) == (400, 399, errno.EAGAIN)
-    assert told.started == 398  # 1 is nsbox-init
-    assert told.next == told.freed
-    assert "EAGAIN" in str(told)
+    result = who(lesson)
+    assert (result.pid_max, result.highest, result.errno) == (400, 399, errno.EAGAIN)
+    assert result.started == 398  # 1 is nsbox-init
+    assert result.next == result.freed
+    assert "EAGAIN" in str(result)
 
 
 def test_reuse(who: Who) -> None:
-    """The same number for two processes: a signal by number reaches the second, a pidfd knows the first."""
+    """A second process gets the PID of the first: kill by PID ends the second, a pidfd still refers to the first."""
 
     def lesson() -> lessons.Reuse:
         with nsbox.Box("mp", pid_max=330) as box:
             return lessons.reuse_a_pid(box)
 
-    told = who(lesson)
-    assert (told.by_number, told.by_pidfd) == ("the second", "ESRCH")
-    assert 300 < told.pid < 330
-    assert told.between >= 20
-    assert f"kill({told.pid}, SIGTERM) ended the second" in str(told)
+    result = who(lesson)
+    assert (result.by_number, result.by_pidfd) == ("the second", "ESRCH")
+    assert 300 < result.pid < 330
+    assert result.between >= 20
+    assert f"kill({result.pid}, SIGTERM) ended the second" in str(result)
 
 
 def test_signals_to_init(who: Who) -> None:
-    """PID 1 survives all of them."""
+    """PID 1 survives all signals from inside."""
 
     def lesson() -> lessons.SignalsToInit:
         with nsbox.Box("p") as box:
             return lessons.signal_init(box)
 
-    told = who(lesson)
-    assert told.survived
-    assert signal.SIGKILL in told.sent
-    assert "still alive" in str(told)
+    result = who(lesson)
+    assert result.survived
+    assert signal.SIGKILL in result.sent
+    assert "still alive" in str(result)
 
 
 def test_adoption(who: Who) -> None:
-    """The orphan goes to PID 1."""
+    """An orphan is adopted by PID 1."""
 
     def lesson() -> lessons.Adoption:
         with nsbox.Box("mp", mount_proc=True) as box:
             return lessons.adopt(box)
 
-    told = who(lesson)
-    assert told.before == told.pid - 1
-    assert told.after == 1
+    result = who(lesson)
+    assert result.before == result.pid - 1
+    assert result.after == 1
 
 
-def test_what_is_refused() -> None:
-    """A box that shares the PIDs of the machine, or has millions of them."""
+def test_refused_boxes() -> None:
+    """A box that shares the machine's PIDs, or has millions of them, is refused."""
     with nsbox.Box("m") as box:
         for lesson in (lessons.exhaust_pids, lessons.reuse_a_pid, lessons.signal_init, lessons.adopt):
             with pytest.raises(nsbox.SpecError, match=r"^box: "):
@@ -81,16 +81,16 @@ def test_what_is_refused() -> None:
 
 
 def test_shared_memory(who: Who) -> None:
-    """POSIX shared memory is in no IPC namespace; a mount separates it, and is undone after the lesson."""
+    """POSIX shared memory is in no IPC namespace. A mount separates it, and is undone after the lesson."""
 
     def lesson() -> list[lessons.SharedMemory]:
         with nsbox.Box("mi") as box:
             mounted = len(box.mounts())
-            told = [lessons.share_memory(box) for _ in range(2)]
+            result = [lessons.share_memory(box) for _ in range(2)]
             assert len(box.mounts()) == mounted
         with nsbox.Box("m") as plain:
             plain.mount_shm()
-            return [*told, lessons.share_memory(plain)]
+            return [*result, lessons.share_memory(plain)]
 
     before = set(os.listdir("/dev/shm"))
     first, second, covered = who(lesson)
@@ -102,7 +102,7 @@ def test_shared_memory(who: Who) -> None:
 
 
 def test_mount_shm(who: Who) -> None:
-    """Everybody may write there, as into any /dev/shm, and nothing of it is outside."""
+    """Every user may write there, as in any /dev/shm, and outside its files are not visible."""
 
     def check() -> tuple[str, tuple[str, ...], str, bool]:
         with nsbox.Box("mi") as box:
@@ -122,7 +122,7 @@ def test_mount_shm(who: Who) -> None:
 
 
 def test_mount_shm_needs_a_mount_namespace() -> None:
-    """It would cover the caller's."""
+    """Without a mount namespace it is refused, as it would cover the caller's."""
     with nsbox.Box("p") as box:
         for how in (box.mount_shm, lambda: lessons.share_memory(box)):
             with pytest.raises(nsbox.SpecError, match="mount namespace"):

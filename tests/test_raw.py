@@ -1,4 +1,4 @@
-"""The bare system calls: what they do, and that their errors are the kernel's own numbers and nothing else."""
+"""The bare system calls: their effects, and that their errors have the kernel's own numbers and no class of nsbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.needs import needs_root
 
 
 def number_of(call: Callable[[], Any]) -> int | None:
-    """Return the error number of an `OSError` that is of no class of ours."""
+    """Return the error number of an `OSError` that is no class of nsbox."""
     with pytest.raises(OSError, match=r"\[Errno") as caught:
         call()
     assert not isinstance(caught.value, nsbox.NsboxError)
@@ -30,7 +30,7 @@ def number_of(call: Callable[[], Any]) -> int | None:
 
 @needs_root
 def test_unshare_and_setns() -> None:
-    """The thread moves, and comes back by a descriptor."""
+    """The thread moves, and returns by a descriptor."""
 
     def check() -> tuple[bool, bool]:
         before = os.readlink("/proc/thread-self/ns/uts")
@@ -44,8 +44,8 @@ def test_unshare_and_setns() -> None:
 
 
 @needs_root
-def test_the_poison_and_its_cure() -> None:
-    """After PID 1 has ended nothing can be started, until the thread returns to its own PID namespace."""
+def test_dead_pid_namespace_and_return() -> None:
+    """After PID 1 has ended no process can be started, until the thread returns to its own PID namespace."""
 
     def check() -> tuple[int, int | None, int]:
         fd = os.open("/proc/self/ns/pid", os.O_RDONLY)
@@ -118,7 +118,7 @@ def test_names() -> None:
     ],
 )
 def test_errors(call: Callable[[], Any], number: int) -> None:
-    """The kernel's own number."""
+    """An error has the kernel's own number."""
 
     def check() -> int | None:
         null = os.open("/dev/null", os.O_RDONLY)
@@ -129,7 +129,7 @@ def test_errors(call: Callable[[], Any], number: int) -> None:
 
 
 def test_an_ordinary_user() -> None:
-    """Refused as the kernel refuses: EPERM, which is a PermissionError."""
+    """The kernel refuses with EPERM, which is a PermissionError."""
 
     def check() -> list[int | None]:
         return [
@@ -145,14 +145,14 @@ def test_an_ordinary_user() -> None:
 
 
 def test_null_bytes() -> None:
-    """A text with a NUL is none for the kernel."""
+    """A text with a NUL byte is refused."""
     with pytest.raises(ValueError, match="null byte"):
         raw.mount("none", "/tmp\0", "tmpfs")
 
 
 @needs_root
 def test_clone3() -> None:
-    """It returns twice; the child is PID 1 of its namespace, and the pidfd is of it."""
+    """It returns twice; the child is PID 1 of its namespace, and the pidfd refers to it."""
 
     def check() -> tuple[int, int, bool]:
         pid, pidfd = raw.clone3(raw.CLONE_NEWPID | raw.CLONE_NEWUTS | raw.CLONE_PIDFD)
@@ -171,7 +171,7 @@ def test_clone3() -> None:
 
 
 def test_clone3_runs_the_hooks_of_fork() -> None:
-    """Python learns of it: its hooks run, and the state of its threads and locks is that of a child of fork."""
+    """The hooks of os.fork run, and threads and locks are in the state that a child of fork expects."""
 
     def check() -> int:
         os.register_at_fork(after_in_child=lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)))
@@ -187,7 +187,7 @@ def test_clone3_runs_the_hooks_of_fork() -> None:
 
 
 def test_clone3_without_a_signal() -> None:
-    """With exit_signal=0 the parent must ask for it by name (__WALL)."""
+    """With exit_signal=0 the parent can wait for the child only with __WALL."""
 
     def check() -> tuple[int | None, int]:
         pid, _ = raw.clone3(exit_signal=0)
@@ -200,8 +200,8 @@ def test_clone3_without_a_signal() -> None:
     assert in_child(check) == (errno.ECHILD, 3)
 
 
-def test_clone3_refuses_what_python_does_not_survive() -> None:
-    """Shared memory, and a second thread."""
+def test_clone3_refuses_flags_unsafe_for_python() -> None:
+    """Shared memory is refused, and a second thread."""
     for flags in (0x100, 0x4000, 0x10000, 0x80000):
         with pytest.raises(nsbox.SpecError, match="flags"):
             raw.clone3(flags)
@@ -230,7 +230,7 @@ def test_signals_by_pidfd() -> None:
     os.close(pidfd)
 
 
-def test_questions_to_namespaces() -> None:
+def test_ioctls_of_namespaces() -> None:
     """Each request of ioctl_nsfs(2), compared with /proc."""
     with nsbox.Popen(["sleep", "1000"], unshare="Up") as box:
         fds = {kind: raw.pidfd_get_namespace(box.pidfd, kind) for kind in ("user", "pid", "pid_for_children", "uts")}

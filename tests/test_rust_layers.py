@@ -12,7 +12,7 @@ pytestmark = pytest.mark.pure
 
 ROOT = Path(__file__).parent.parent
 
-# The highest layer first. A module may import those below it, never one above it or beside it in the same line.
+# The highest layer first. A module may import those below it, but none above it or on the same line.
 # A folder stands for all of its modules; among themselves these must only be free of circles.
 LAYERS = {
     "src": """
@@ -47,11 +47,11 @@ LAYERS = {
 }  # fmt: skip
 
 Imports = dict[str, set[str]]
-"""Each module with those that it names."""
+"""Each module with the modules that it imports."""
 
 
 def layers(source: str) -> dict[str, int]:
-    """Return the floor of each module or folder in the list above, the lowest one 0."""
+    """Return the layer number of each module or folder in the list above, the lowest one 0."""
     lines = LAYERS[source].strip().splitlines()
     return {name: floor for floor, line in enumerate(reversed(lines)) for name in line.split()}
 
@@ -88,11 +88,11 @@ def named(text: str) -> Iterator[str]:
 
 
 def graph(files: dict[str, str], *, library: str = "") -> Imports:
-    """Return who names whom.
+    """Return which module imports which.
 
     Args:
         files: Modules, as ``plan::text``, with their text. A folder's own file is the module ``plan``.
-        library: The name by which these modules name themselves from outside.
+        library: The name of the crate by which these modules refer to themselves from outside.
     """
     found: Imports = {}
     for module, text in files.items():
@@ -157,7 +157,7 @@ def modules(source: str) -> dict[str, str]:
 
 
 def graph_of(source: str) -> Imports:
-    """Return who names whom below a directory."""
+    """Return which module below a directory imports which."""
     return graph(modules(source), library="nsbox_init" if source == "init/src" else "")
 
 
@@ -170,7 +170,7 @@ def test_every_module_has_a_layer(source: str) -> None:
 
 @pytest.mark.parametrize("source", LAYERS)
 def test_imports_lead_downwards(source: str) -> None:
-    """No module imports one of a higher layer, or of its own."""
+    """No module imports one of a higher or of the same layer."""
     assert upward(graph_of(source), layers(source)) == []
 
 
@@ -181,7 +181,7 @@ def test_no_circle(source: str) -> None:
 
 
 def test_upward_import_is_found() -> None:
-    """In a `use` declaration with braces, with `super`, and in the middle of a line."""
+    """It is found in a `use` declaration with braces, with `super`, and in the middle of a line."""
     files = {
         "plan": "pub mod text;\npub mod step;",
         "plan::text": "use crate::{error::Error, start::{spawn, child::Child}};",
@@ -200,6 +200,6 @@ def test_upward_import_is_found() -> None:
 
 
 def test_circle_is_found() -> None:
-    """Of files in a folder, which may import each other."""
+    """It is found among the files of a folder, which may import each other."""
     files = {"plan::a": "use super::b::B;", "plan::b": "use crate::plan::c;", "plan::c": "use crate::plan::a::A;"}
     assert circle(graph(files)) == ["plan::a", "plan::b", "plan::c"]

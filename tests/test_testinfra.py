@@ -1,4 +1,4 @@
-"""What pytest-testinfra finds out about a box."""
+"""What pytest-testinfra reports about a box."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytest.importorskip("testinfra")
 
 
 def test_host() -> None:
-    """Commands, files, mounts, processes: those of the box."""
+    """Commands, files, mounts and processes are those of the box."""
     from nsbox.testinfra import host_of
 
     with nsbox.Box("mpu", mount_proc=True, hostname="inside") as box:
@@ -32,7 +32,7 @@ def test_host() -> None:
 
 
 def test_as_a_user() -> None:
-    """Root in the box, whoever one is outside."""
+    """The user in the box is root, for any user outside."""
     from nsbox.testinfra import host_of
 
     def check() -> tuple[int, str]:

@@ -1,4 +1,4 @@
-//! The interpreter: carries out one operation after the other, up to the fork (the payload goes on, `payload.rs`), or
+//! The interpreter: carries out one operation after another, up to the fork (the payload continues in `payload.rs`), or
 //! up to the point where init begins to serve a box (`serve.rs`).
 
 use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH};

@@ -60,7 +60,7 @@ impl Server {
                 self.handle_signal();
             }
             if requested && !self.handle_request() {
-                // The caller lost the handle but lives on: init goes on until the lifeline becomes readable.
+                // The caller lost the handle but lives on: init continues until the lifeline becomes readable.
                 socket = -1;
             }
         }

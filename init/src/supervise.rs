@@ -113,7 +113,7 @@ impl Supervisor {
             if commanded {
                 match self.channel.receive() {
                     Command::None => {}
-                    // The caller lost the handle but lives on: init goes on until the payload ends or the lifeline
+                    // The caller lost the handle but lives on: init continues until the payload ends or the lifeline
                     // does.
                     Command::Closed => socket = -1,
                     Command::Go | Command::End => self.end(payload),

@@ -180,7 +180,7 @@ def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
-    if left := leftovers([view.pid], patience=patience):
+    if left := leftovers([view.pid], timeout=patience):
         daemons = any(process.sid == process.pid for process in left)
         _fail(
             f"nothing left behind below {view}",

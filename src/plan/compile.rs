@@ -29,7 +29,7 @@ const TIME_ENTERED_BY_EXEC: (u32, u32) = (6, 3);
 /// Make the plan for `spec` and `launch`, given the caller's facts and the namespaces that are joined first.
 ///
 /// # Errors
-/// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for what this kernel lacks.
+/// [`Error::Spec`] for what cannot be expressed, [`Error::Unsupported`] for a feature that this kernel lacks.
 pub fn compile(
     spec: &Spec,
     launch: &Launch,

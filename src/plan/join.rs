@@ -44,8 +44,8 @@ pub fn step_name(kind: Kind) -> StepName {
 /// Join, in the order in which the kernel allows it.
 ///
 /// Joining a namespace takes CAP_SYS_ADMIN in the user namespace that owns it. A caller that has it outside must join
-/// the user namespace last, where it would lose it over what belongs to others; one that lacks it gains it there, and
-/// must join it first.
+/// the user namespace last, as inside it has no rights over namespaces that others own; a caller without it gains it
+/// inside, and must join the user namespace first.
 pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Result<()> {
     let privileged = facts.effective & capabilities::SYS_ADMIN != 0;
     let mut entries = join.namespaces.iter().map(|(name, fd)| Ok((kind(name)?, *fd))).collect::<Result<Vec<_>>>()?;

@@ -39,7 +39,7 @@ pub enum CallerAction {
     ExecInit(bool),
     /// For a box in a box, the outer nsbox-init makes a copy of itself with these CLONE_NEW* flags.
     Copy(u64),
-    /// The copy goes on without an exec; it keeps the capabilities of the outer nsbox-init when `true`.
+    /// The copy continues without an exec; it keeps the capabilities of the outer nsbox-init when `true`.
     CopyInit(bool),
     /// Write this to the new user namespace's file `setgroups`.
     Setgroups(String),

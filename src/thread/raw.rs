@@ -102,7 +102,7 @@ pub fn die_with_parent(signal: c_int) -> Result<()> {
 pub fn clone3(flags: u64, exit_signal: u64, cgroup: u64) -> Result<(i64, i32)> {
     let mut pidfd = -1_i32;
     let args = CloneArgs { flags, exit_signal, cgroup, pidfd: (&raw mut pidfd) as u64, ..CloneArgs::default() };
-    // SAFETY: a valid structure and its size; without CLONE_VM the child goes on with a copy of our memory and stack,
+    // SAFETY: a valid structure and its size; without CLONE_VM the child continues with a copy of our memory and stack,
     // as after fork(2). Python's own state is prepared for that by the three functions it has for it, with the GIL
     // held.
     let result = unsafe {

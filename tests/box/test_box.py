@@ -1,4 +1,4 @@
-"""A box: what runs in it, what can be done to it, and what it says about that."""
+"""A box: programs in it, its settings, and its steps and events."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALL = tuple(LINKS)
 
 
 def output(box: nsbox.Box, *command: str, **keywords: Any) -> str:
-    """Return what a command prints in the box."""
+    """Return the output of a command in the box."""
     return str(box.run(command, capture_output=True, text=True, check=True, **keywords).stdout)
 
 
@@ -42,7 +42,7 @@ def links(box: nsbox.Box, kinds: tuple[str, ...] = ALL) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", [*ALL, "all"])
 def test_new_are_those_asked_for(who: Who, kind: str) -> None:
-    """Only the namespaces asked for differ, and they are the same for all that runs in the box."""
+    """Only the namespaces asked for are new, and all programs in the box share them."""
     asked = set(ALL) if kind == "all" else {kind}
     needs(who, " ".join(asked))
 
@@ -57,7 +57,7 @@ def test_new_are_those_asked_for(who: Who, kind: str) -> None:
 
 
 def test_the_parent_is_pid_1(who: Who) -> None:
-    """Programs are children of nsbox-init, which is PID 1; their own numbers follow."""
+    """Programs are children of nsbox-init, which is PID 1; their PIDs follow."""
 
     def numbers() -> list[str]:
         with nsbox.Box("mip") as box:
@@ -66,7 +66,7 @@ def test_the_parent_is_pid_1(who: Who) -> None:
     assert who(numbers) == ["2 1\n", "3 1\n", "4 1\n"]
 
 
-def test_the_story_of_the_exercise(who: Who) -> None:
+def test_steps_of_the_exercise(who: Who) -> None:
     """Processes are counted before and after proc is mounted, in the same namespaces."""
 
     def counts() -> tuple[int, int, str]:
@@ -95,7 +95,7 @@ def test_names_and_limits(who: Who) -> None:
 
 
 def test_loopback(who: Who) -> None:
-    """The loopback interface is up unless that was not wanted, and can be brought up later."""
+    """The loopback interface is up unless loopback=False, and can be brought up later."""
     needs(who, "net")
 
     def states() -> list[bool]:
@@ -108,7 +108,7 @@ def test_loopback(who: Who) -> None:
 
 
 def test_mounts_stay_in_the_box(who: Who, place: Path) -> None:
-    """What is mounted in the box is seen by all that runs in it, and not outside."""
+    """A mount in the box is seen by all programs in it, and not outside."""
     (place / "there").mkdir()
     os.chmod(place / "there", 0o777)
 
@@ -123,7 +123,7 @@ def test_mounts_stay_in_the_box(who: Who, place: Path) -> None:
     assert who(mount) == ("file\n", "", False)
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_wrong_arguments_are_refused() -> None:
     """Each refusal names the argument, and nothing is done."""
     with nsbox.Box("i") as box:
         attempts: dict[str, Callable[[], object]] = {
@@ -159,8 +159,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         nsbox.Box(spec=nsbox.Spec(), hostname="name")
 
 
-def test_a_request_that_fails_says_so() -> None:
-    """The error names the step and the call; the box goes on, and remembers the failure among its steps."""
+def test_a_request_that_fails() -> None:
+    """The error names the step and the call; the box can still be used, and the failure is among its steps."""
     with nsbox.Box("m") as box:
         with pytest.raises(nsbox.SpawnError) as caught:
             box.mount_proc("/does/not/exist")
@@ -171,8 +171,8 @@ def test_a_request_that_fails_says_so() -> None:
 
 
 @needs_root
-def test_steps_tell_what_was_done() -> None:
-    """The steps of the plan come first, with the time each took, then what was done since."""
+def test_steps() -> None:
+    """The steps of the plan come first, with their durations, then those of requests."""
     with nsbox.Box("mu", mount_proc=True, hostname="box") as box:
         box.hostname = "other"
         names = [step.name for step in box.steps]
@@ -183,8 +183,8 @@ def test_steps_tell_what_was_done() -> None:
         assert str(box.steps[-1]).startswith('init     hostname         sethostname("other", 5) = 0 <')
 
 
-def test_events_tell_what_happened() -> None:
-    """Starts, ends, orphans and signals are told, numbered, in the order in which they happened."""
+def test_events() -> None:
+    """Starts, ends, orphans and signals are recorded and numbered in the order in which they happened."""
     with nsbox.Box("p") as box:
         box.run(["sh", "-c", "setsid sleep 0.05 & exit 7"])
         os.kill(box.pid, 15)
@@ -200,7 +200,7 @@ def test_events_tell_what_happened() -> None:
 
 
 def test_signals_to_init_have_no_effect() -> None:
-    """From inside and from outside: PID 1 has to be killed to end (pid_namespaces(7))."""
+    """PID 1 ends only by SIGKILL from outside (pid_namespaces(7))."""
     with nsbox.Box("p") as box:
         for number in (1, 2, 3, 10, 12, 15):
             os.kill(box.pid, number)
@@ -211,7 +211,7 @@ def test_signals_to_init_have_no_effect() -> None:
 
 
 def test_zombies_until_they_are_reaped(who: Who) -> None:
-    """With reap=False orphans stay zombies; what was started on request is reaped all the same."""
+    """With reap=False orphans stay zombies; programs started on request are still reaped."""
 
     def states() -> list[int]:
         with nsbox.Box("pm", mount_proc=True, reap=False) as box:
@@ -233,7 +233,7 @@ def test_zombies_until_they_are_reaped(who: Who) -> None:
 
 
 def test_nesting(who: Who) -> None:
-    """Boxes in boxes: a process of the innermost has a number in each of the PID namespaces."""
+    """Boxes can be nested: a process in the innermost one has a PID in each PID namespace."""
 
     def nest() -> tuple[str, list[str], list[str]]:
         with (
@@ -259,7 +259,7 @@ def test_nesting(who: Who) -> None:
 @pytest.mark.parametrize("outer", ["U", "Up", "Um", "i", "Ump"])
 @pytest.mark.parametrize("inner", ["U", "Up", "Un"])
 def test_user_namespace_inside(who: Who, outer: str, inner: str) -> None:
-    """Its maps are written by the outer init, which finds it in the /proc there is: often it could mount none."""
+    """The outer init writes the maps through the existing /proc, as it often may not mount one."""
 
     def nest() -> tuple[str, list[str], int]:
         with nsbox.Box(outer) as first, first.Box(inner) as second:
@@ -271,8 +271,8 @@ def test_user_namespace_inside(who: Who, outer: str, inner: str) -> None:
     assert ids == ["0", str(uid), "1"]
 
 
-def test_nesting_has_an_end(who: Who) -> None:
-    """32 levels of PID namespaces, says the kernel (pid_namespaces(7)); all of them go with the outermost."""
+def test_nesting_is_limited(who: Who) -> None:
+    """PID namespaces nest 32 deep (pid_namespaces(7)); all levels end with the outermost one."""
 
     def nest() -> tuple[int, int | None]:
         boxes = [nsbox.Box("p")]
@@ -291,7 +291,7 @@ def test_nesting_has_an_end(who: Who) -> None:
 
 
 def test_the_contract_of_popen(who: Who) -> None:
-    """Pipes, input, environment, directory, descriptors, exceptions: as in subprocess."""
+    """Pipes, input, environment, directory, descriptors and exceptions are as in subprocess."""
 
     def use() -> list[Any]:
         with nsbox.Box("mip", cwd="/usr") as box:
@@ -301,7 +301,7 @@ def test_the_contract_of_popen(who: Who) -> None:
                 output(box, "pwd"),
                 output(box, "pwd", cwd="/proc"),
                 output(box, "sh", "-c", "echo $A", env={"A": "b", "PATH": os.environ["PATH"]}),
-                output(box, "sh", "-c", f"echo told > /dev/fd/{writer}", pass_fds=[writer])
+                output(box, "sh", "-c", f"echo passed > /dev/fd/{writer}", pass_fds=[writer])
                 + os.read(reader, 100).decode(),
                 box.run(["sh", "-c", "echo out; echo error >&2"], stdout=-1, stderr=-2, text=True).stdout,
                 box.run("exit 3", shell=True).returncode,
@@ -320,7 +320,7 @@ def test_the_contract_of_popen(who: Who) -> None:
             return [*seen, missing.value.filename, nowhere.value.filename, late.value.output]
 
     assert who(use) == [
-        "text", "/usr\n", "/proc\n", "b\n", "told\n", "out\nerror\n", 3, -9,
+        "text", "/usr\n", "/proc\n", "b\n", "passed\n", "out\nerror\n", 3, -9,
         "/does-not-exist", "/does/not/exist", b"early\n",
     ]  # fmt: skip
 
@@ -341,7 +341,7 @@ with nsbox.Box("mpi") as box:
 
 
 def test_descriptors_under_their_own_numbers() -> None:
-    """Any numbers, also those that nsbox-init itself uses, and a closed standard input; nothing else gets through."""
+    """Any numbers work, also those that nsbox-init uses, with stdin closed; no other descriptor is inherited."""
     result = subprocess.run([sys.executable, "-c", DESCRIPTORS], stdin=-3, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == [
         "0 1 2 3 ",
@@ -353,7 +353,7 @@ def test_descriptors_under_their_own_numbers() -> None:
 
 
 def test_a_large_request(who: Who) -> None:
-    """An environment that fits into no message goes through a file."""
+    """An environment that is too large for a message is sent in a file."""
 
     def large() -> int:
         with nsbox.Box("p") as box:
@@ -364,7 +364,7 @@ def test_a_large_request(who: Who) -> None:
 
 
 def test_many_descriptors_are_refused_by_name() -> None:
-    """More than a message can carry."""
+    """More descriptors than a message can carry are refused by name."""
     with nsbox.Box("p") as box:
         fds = [os.dup(0) for _ in range(260)]
         try:
@@ -378,7 +378,7 @@ def test_many_descriptors_are_refused_by_name() -> None:
 
 
 def test_a_shell_in_a_box() -> None:
-    """Shells come and go; all are in the same namespaces."""
+    """Several shells, one after another, are in the same namespaces."""
     with nsbox.Box("mipu") as box:
         with box.shell() as shell:
             assert shell.run("hostname other; echo $PPID").stdout == "1\n"
@@ -389,7 +389,7 @@ def test_a_shell_in_a_box() -> None:
 
 
 def test_many_threads(who: Who) -> None:
-    """Eight threads ask at once, each gets its own answer."""
+    """Eight threads send requests at once, and each gets its own replies."""
 
     def use(box: nsbox.Box, number: int) -> bool:
         for turn in range(12):
@@ -408,7 +408,7 @@ def test_many_threads(who: Who) -> None:
 
 @needs_root
 def test_repr_is_a_sentence() -> None:
-    """What it is, and whether it lives."""
+    """The repr is a sentence: the box's namespaces, and whether it runs."""
     box = nsbox.Box("mp")
     assert repr(box) == f"<nsbox.Box with new mount, pid namespaces; PID 1 is process {box.pid}; alive>"
     box.close()
@@ -416,7 +416,7 @@ def test_repr_is_a_sentence() -> None:
 
 
 def test_a_box_of_another_process() -> None:
-    """After os.fork the box is still the parent's: the child can neither use nor end it."""
+    """After os.fork the child can neither use nor end its parent's box."""
     with nsbox.Box("p") as box:
 
         def child() -> str:
@@ -430,7 +430,7 @@ def test_a_box_of_another_process() -> None:
 
 
 def test_forgotten() -> None:
-    """A box that nobody holds is ended, with a warning."""
+    """A box that is garbage-collected is ended, with a warning."""
     box = nsbox.Box("p")
     pid = box.pid
     with warnings.catch_warnings(record=True) as caught:
@@ -442,14 +442,14 @@ def test_forgotten() -> None:
 
 
 def test_spec_pickles_and_serves() -> None:
-    """What describes a box can travel, and make one elsewhere."""
+    """A spec can be pickled, and the copy makes an equal box."""
     spec = pickle.loads(pickle.dumps(nsbox.Spec(unshare="u", hostname="far")))
     with nsbox.Box(spec=spec) as box:
         assert box.hostname == "far"
 
 
 def test_without_a_pid_namespace(who: Who) -> None:
-    """nsbox-init adopts and ends what it started all the same."""
+    """Without a PID namespace nsbox-init still adopts and ends what it has started."""
 
     def use() -> tuple[int, bool]:
         with nsbox.Box("mi") as box:
@@ -465,7 +465,7 @@ def test_without_a_pid_namespace(who: Who) -> None:
 
 
 def test_interrupted() -> None:
-    """KeyboardInterrupt in the middle of run ends the program, and the box goes on."""
+    """KeyboardInterrupt during run ends the program, and the box can still be used."""
 
     def check() -> list[Any]:
         with nsbox.Box("mp", mount_proc=True) as box:
@@ -487,13 +487,13 @@ def test_interrupted() -> None:
 
 
 def test_busy_threads(who: Who, busy_threads: None) -> None:
-    """From a process whose other threads never rest."""
+    """It works in a process with busy threads."""
     with nsbox.Box("mip") as box:
         assert [box.run(["sh", "-c", f"exit {number}"]).returncode for number in range(20)] == list(range(20))
 
 
 def test_a_thread_that_ended() -> None:
-    """A box made by a thread outlives it."""
+    """A box outlives the thread that has made it."""
     boxes: list[nsbox.Box] = []
     thread = threading.Thread(target=lambda: boxes.append(nsbox.Box("p")))
     thread.start()

@@ -1,4 +1,4 @@
-"""Requests to a box that fail for real say why, and what to do next; and what they say to do works."""
+"""Failed requests to a box state the cause and the remedy, and the remedy works."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.support.needs import needs
 Request = Callable[[Box], Any]
 
 FILE_SYSTEMS = {"sysfs": "n", "mqueue": "i", "cgroup2": "C", "proc": "p"}
-"""Those that show a namespace, with the letter of its kind."""
+"""File systems that show a namespace, with the letter of its kind."""
 
 
 @pytest.fixture
 def files(place: Path) -> Path:
-    """Return a directory with what requests can fail for."""
+    """Return a directory with files for which requests fail."""
     (place / "directory").mkdir()
     (place / "file").touch()
     (place / "closed").mkdir(mode=0o700)
@@ -42,7 +42,7 @@ def files(place: Path) -> Path:
 
 
 def refused(request: Callable[[], Any], cause: str, step: str) -> nsbox.SpawnError:
-    """Return the error of a request, and see that it says all that it should."""
+    """Return the error of a request, after a check that it has all parts."""
     with pytest.raises(nsbox.SpawnError) as caught:
         request()
     error = caught.value
@@ -60,7 +60,7 @@ def _plain(text: str) -> list[str]:
 
 
 def pasted(error: nsbox.SpawnError, box: Box) -> Any:
-    """Carry out the first call of `box` in the hint, as a reader who pastes it."""
+    """Run the first call of `box` in the hint, as a reader would who pastes it."""
     call = error.hint[error.hint.index("box.") :]
     depth = 0
     for place, letter in enumerate(call):
@@ -90,7 +90,7 @@ def pasted(error: nsbox.SpawnError, box: Box) -> Any:
     ],
 )
 def test_mount(who: Who, files: Path, cause: str, arguments: tuple[str | None, ...], flags: str) -> None:
-    """Each is recognised by the call and the number."""
+    """Each failure has the cause expected for its call and error number."""
     source, target, fstype = [argument and argument.format(files) for argument in (*arguments, None)][:3]
     assert target is not None
 
@@ -102,7 +102,7 @@ def test_mount(who: Who, files: Path, cause: str, arguments: tuple[str | None, .
 
 
 def test_remedies_of_mounts(who: Who, files: Path) -> None:
-    """A directory that is made, a place that becomes a mount point, and a type that is named."""
+    """The remedies work: a directory that is created, a path that becomes a mount point, a type that is named."""
 
     def check() -> None:
         with Box("mp") as box:
@@ -134,7 +134,7 @@ def test_remedies_of_mounts(who: Who, files: Path) -> None:
 
 
 def test_mount_shm(who: Who, files: Path) -> None:
-    """The same for its own request."""
+    """mount_shm() has its own causes."""
 
     def check() -> None:
         with Box("mp") as box:
@@ -148,7 +148,7 @@ def test_mount_shm(who: Who, files: Path) -> None:
 
 
 def test_device(files: Path) -> None:
-    """A file is no block device. A directory can be shown at a second place without one."""
+    """A file is not a block device. A directory can be bound without one."""
     with Box("mp") as box:
         target = files / "directory"
         refused(lambda: box.mount(files / "file", target, "ext4"), "no-block-device", "mount")
@@ -157,7 +157,7 @@ def test_device(files: Path) -> None:
 
 @pytest.mark.parametrize(("fstype", "letter"), FILE_SYSTEMS.items())
 def test_foreign_file_system(files: Path, fstype: str, letter: str) -> None:
-    """An ordinary user mounts it for a namespace of the box."""
+    """An ordinary user can mount it for a namespace of the box."""
 
     def check() -> None:
         with Box("m") as box:
@@ -174,14 +174,14 @@ def test_foreign_file_system(files: Path, fstype: str, letter: str) -> None:
 
 
 def user(function: Callable[[], Any]) -> None:
-    """Run it as an ordinary user, where that one can have boxes."""
+    """Run the function as an ordinary user, if that user can make boxes."""
     who = Who("user")
     needs(who, "mip")
     in_child(lambda: who(function))
 
 
 def test_for_the_user_alone(files: Path) -> None:
-    """A file system for root, a tree that comes as a whole, and a directory that is closed."""
+    """A file system for root only, a tree that can be bound only as a whole, and a closed directory."""
 
     def check() -> None:
         with Box("m") as box:
@@ -211,7 +211,7 @@ def test_for_the_user_alone(files: Path) -> None:
 
 
 def test_open_for_writing(who: Who, files: Path) -> None:
-    """A mount becomes read-only when the program that writes has ended."""
+    """A mount cannot become read-only until the program that writes to it has ended."""
 
     def check() -> None:
         with Box("mp") as box:
@@ -232,7 +232,7 @@ def test_open_for_writing(who: Who, files: Path) -> None:
 
 
 def test_unmount(who: Who, files: Path) -> None:
-    """Nothing there, no such place, and one that is in use."""
+    """Not a mount, no such path, and a mount in use."""
 
     def check() -> None:
         with Box("mp") as box:
@@ -283,7 +283,7 @@ def test_open(who: Who, files: Path) -> None:
 
 
 def test_covered_proc(who: Who) -> None:
-    """Another file system on /proc shows no processes; unmounted, it does again."""
+    """If another file system on /proc hides the processes, unmounting it shows them again."""
 
     def check() -> None:
         with Box("mp", mount_proc=True) as box:
@@ -301,7 +301,7 @@ def test_covered_proc(who: Who) -> None:
 
 
 def test_covered_file() -> None:
-    """A file of /proc that is covered is not read, where no new proc can be had."""
+    """A covered file of /proc is not read where no new proc can be mounted."""
 
     def check() -> None:
         with Box("mu") as box:
@@ -314,7 +314,7 @@ def test_covered_file() -> None:
 
 
 def test_settings(who: Who) -> None:
-    """Values that the kernel does not take."""
+    """Values that the kernel does not accept."""
 
     def check() -> None:
         with Box("up") as box:
@@ -350,7 +350,7 @@ def test_socket(who: Who) -> None:
 
 
 def test_raw_socket() -> None:
-    """An ordinary user may make one in a network namespace of the box."""
+    """An ordinary user can make one in a network namespace of the box."""
 
     def check() -> None:
 
@@ -367,7 +367,7 @@ def test_raw_socket() -> None:
 
 
 def test_stopped(who: Who) -> None:
-    """An init that is stopped is continued."""
+    """If init is stopped, the remedy continues it."""
 
     def check() -> None:
         with Box("mip") as box:
@@ -381,7 +381,7 @@ def test_stopped(who: Who) -> None:
 
 
 def test_stopped_in_setup(who: Who) -> None:
-    """A program that stops all others is ended."""
+    """If a program stops all others, the remedy ends it."""
 
     def check() -> None:
         with Box("mip", mount_proc=True) as box:
@@ -397,7 +397,7 @@ def test_stopped_in_setup(who: Who) -> None:
 
 
 def test_init_killed(who: Who) -> None:
-    """An init that is killed during a start: the program of a PATH that takes long to be looked up."""
+    """If init is killed during a start, the error says so. The PATH makes the look-up of the program slow."""
     environment = {"PATH": ":".join(f"/nowhere/{number}" for number in range(50_000))}
 
     def children(pid: int | str) -> list[str]:
@@ -427,7 +427,7 @@ def test_init_killed(who: Who) -> None:
 
 
 def test_limits(who: Who) -> None:
-    """Of the init of a box: descriptors, their highest number, and the size of files for the caller."""
+    """Limits of the box's init: descriptors, their highest number, and for the caller the size of files."""
 
     def descriptors() -> None:
         with Box("mip") as box:
@@ -461,7 +461,7 @@ def test_limits(who: Who) -> None:
 
 
 def test_connect() -> None:
-    """Networks of another user, IPv6 that is switched off, and an address for a group."""
+    """Network namespaces of another user, IPv6 that is disabled, and a multicast address."""
     pytest.importorskip("pyroute2.netlink.rtnl.ifinfmsg")
     __import__("pyroute2.netlink.rtnl.ifaddrmsg")
 

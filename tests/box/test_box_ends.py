@@ -1,4 +1,4 @@
-"""However a box ends, or whoever is killed: in bounded time, with an error that says so, and with nothing left."""
+"""Whatever ends a box, and whatever process is killed: the error arrives in bounded time, and nothing is left."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from typing import Any
 import nsbox
 import pytest
 
-from tests.support.callers import caller, nobody_left
+from tests.support.callers import caller, survivors
 from tests.support.census import reap_adopted, wait_until
 from tests.support.forked import Who, become_user
 from tests.support.needs import needs
 
 BOXES: dict[str, dict[str, Any]] = {"pid namespace": {"unshare": "mip"}, "no pid namespace": {"unshare": "mi"}}
 DAEMON = "setsid sh -c 'trap \"\" HUP TERM INT; setsid sleep 1000 & sleep 1001' & exit"
-BOUND = 60.0
-"""Seconds: much more than it takes on a busy machine, and much less than what is waited for would last."""
+BOUND_SECONDS = 60.0
+"""Seconds, much longer than needed on a busy machine, and much shorter than the programs in the tests would run."""
 
 
 def bounded(action: Callable[[], object]) -> object:
-    """Return what the action returns, if it does in bounded time."""
+    """Return the action's result, and check that it took bounded time."""
     before = time.monotonic()
     result = action()
-    assert time.monotonic() - before < BOUND
+    assert time.monotonic() - before < BOUND_SECONDS
     return result
 
 
 @pytest.mark.parametrize("kind", BOXES)
 def test_a_thousand_boxes(kind: str) -> None:
-    """From four threads, each with three commands and a daemon that has left its session: nothing is left."""
+    """Four threads make boxes, each with three commands and a daemon in its own session, and nothing is left."""
 
     def one(number: int) -> int:
         with nsbox.Box(**BOXES[kind]) as box:
@@ -52,7 +52,7 @@ def test_a_thousand_boxes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", BOXES)
 def test_closed_with_daemons_in_it(who: Who, kind: str) -> None:
-    """What has left its session and ignores every signal ends with the box."""
+    """A daemon in its own session that ignores all signals ends with the box."""
 
     def use() -> None:
         box = nsbox.Box(**BOXES[kind])
@@ -64,7 +64,7 @@ def test_closed_with_daemons_in_it(who: Who, kind: str) -> None:
 
 
 def test_init_killed(who: Who) -> None:
-    """SIGKILL to PID 1: what runs ends with it, run says that the box has ended, and so does all that comes later."""
+    """If PID 1 is killed, running programs end, and run and all later calls raise ClosedError."""
 
     def use() -> list[Any]:
         box = nsbox.Box("mip")
@@ -84,7 +84,7 @@ def test_init_killed(who: Who) -> None:
 
 @pytest.mark.parametrize("keywords", [{}, {"capture_output": True}, {"timeout": 100}], ids=str)
 def test_closed_while_it_runs_something(who: Who, keywords: dict[str, Any]) -> None:
-    """close() in one thread ends run() in another, with status -9 or the error that says so."""
+    """close() in one thread ends run() in another, with status -9 or ClosedError."""
 
     def use() -> object:
         box = nsbox.Box("mip")
@@ -93,7 +93,7 @@ def test_closed_while_it_runs_something(who: Who, keywords: dict[str, Any]) -> N
             time.sleep(0.2)
             bounded(box.close)
             try:
-                return running.result(BOUND).returncode
+                return running.result(BOUND_SECONDS).returncode
             except nsbox.ClosedError:
                 return -9
 
@@ -102,7 +102,7 @@ def test_closed_while_it_runs_something(who: Who, keywords: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("kind", BOXES)
 def test_init_stopped(kind: str) -> None:
-    """A stopped nsbox-init cannot answer: that is said, and the box can still be closed."""
+    """If nsbox-init is stopped, a request fails with that reason, and the box can still be closed."""
     with nsbox.Box(**BOXES[kind]) as box:
         os.kill(box.pid, signal.SIGSTOP)
         with pytest.raises(nsbox.SpawnError, match="stopped") as caught:
@@ -112,23 +112,23 @@ def test_init_stopped(kind: str) -> None:
             bounded(lambda: box.Popen(["true"]))
         os.kill(box.pid, signal.SIGCONT)
         assert box.run(["true"]).returncode == 0
-        # What was asked for meanwhile has been ended: nobody waits for it.
+        # The program of the failed request has been ended, as its caller has its error already.
         assert wait_until(lambda: sum(event.kind == "exited" for event in box.events) == 3)
         os.kill(box.pid, signal.SIGSTOP)
         bounded(box.close)
 
 
 def test_a_fork_bomb(who: Who) -> None:
-    """In a PID namespace with few numbers it cannot grow, and it ends with the box."""
+    """In a PID namespace with few PIDs a fork bomb cannot grow, and it ends with the box."""
     needs(who, "mip")
 
     def use() -> bool:
         box = nsbox.Box("mip", pid_max=400, mount_proc=True)
-        # A shell that cannot fork ends; xargs waits, and tries again.
+        # A shell that cannot fork exits; xargs waits and retries.
         started = [box.Popen(["sh", "-c", "yes 1000 | xargs -P 0 -n 1 sleep"], stdin=-3, stdout=-3, stderr=-3)]
 
         def full() -> bool:
-            # What ended again would leave a number free for the next one.
+            # A process that ended would free a PID for the next one.
             try:
                 started.append(box.Popen(["sleep", "1000"]))
             except nsbox.SpawnError:
@@ -145,10 +145,10 @@ def test_a_fork_bomb(who: Who) -> None:
 
 
 def test_full_pipes_and_sleep() -> None:
-    """A program that has filled its pipe and sleeps is ended by the time limit."""
+    """A program that has filled its pipe and sleeps is ended by the timeout."""
     command = ["sh", "-c", "head -c 300000 /dev/zero; sleep 1000"]
     with nsbox.Box("mip") as box:
-        # On a busy machine the pipe may not be full in the first of these times.
+        # On a busy machine the pipe may not be full within the first timeouts.
         for seconds in (0.5, 5, 50):
             with pytest.raises(subprocess.TimeoutExpired) as caught:
                 bounded(partial(box.run, command, capture_output=True, timeout=seconds))
@@ -158,7 +158,7 @@ def test_full_pipes_and_sleep() -> None:
 
 
 def test_a_process_killed_from_outside() -> None:
-    """The status is that of any killed process, and the box goes on."""
+    """The status is that of any killed process, and the box can still be used."""
     with nsbox.Box("mip") as box:
         process = box.Popen(["sleep", "1000"])
         os.kill(process.pid, signal.SIGKILL)
@@ -170,7 +170,7 @@ def test_a_process_killed_from_outside() -> None:
 
 
 def test_a_forgotten_process() -> None:
-    """A process that nobody holds ends, as everywhere in nsbox."""
+    """A process whose handle is garbage-collected is killed, as everywhere in nsbox."""
     with nsbox.Box("mp", mount_proc=True) as box:
         child = box.fork_exec(["sleep", "1000"])
         pid = child.pid
@@ -180,12 +180,12 @@ def test_a_forgotten_process() -> None:
 
 @pytest.mark.parametrize("kind", BOXES)
 def test_caller_killed_at_random_moments(who: Who, kind: str) -> None:
-    """SIGKILL to the caller at any moment of making boxes and using them: nothing survives."""
+    """If the caller is killed while it makes and uses boxes, no process survives."""
 
-    def run(tell: Callable[[object], None]) -> None:
+    def run(send: Callable[[object], None]) -> None:
         if not who.is_root:
             become_user()
-        tell("ready")
+        send("ready")
         kept = []
         while True:
             box = nsbox.Box(**BOXES[kind])
@@ -197,15 +197,15 @@ def test_caller_killed_at_random_moments(who: Who, kind: str) -> None:
 
     for moment in range(10):
         with caller(run) as started:
-            assert started.tells() == "ready"
+            assert started.receive() == "ready"
             time.sleep(random.uniform(0, 0.01 if moment % 2 else 0.08))
             started.kill()
-            assert nobody_left() == []
+            assert survivors() == []
             reap_adopted()
 
 
-def test_the_outer_box_takes_the_inner_along(who: Who) -> None:
-    """With the outer one everything in the inner one ends; its handle says so."""
+def test_the_inner_box_ends_with_the_outer_one(who: Who) -> None:
+    """When the outer box ends, all processes of the inner one end, and its handle says so."""
 
     def use() -> list[Any]:
         outer = nsbox.Box("mp")

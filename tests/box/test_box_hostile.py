@@ -1,4 +1,4 @@
-"""Programs that turn against their init or their caller: neither hangs, and nothing outlives the caller."""
+"""Programs that stop, trace or starve their init or their caller: neither hangs, and nothing outlives the caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import nsbox
 import pytest
 
-from tests.support.callers import caller, nobody_left
+from tests.support.callers import caller, survivors
 from tests.support.census import wait_until
 from tests.support.forked import Who, as_user
 from tests.support.needs import needs
@@ -30,7 +30,7 @@ while True:
             except ProcessLookupError:
                 pass
 """
-"""Stops every process but init, those that are on the way to their exec included."""
+"""Stops all processes but init, including those that have not exec'ed yet."""
 
 TRACED_BY_A_CHILD = """
 import ctypes, os, signal, sys
@@ -49,11 +49,11 @@ if sys.argv[1] == "stay":
     signal.pause()
 os._exit(3)
 """
-"""A program that nobody can reap: its tracer never asks for its end (ptrace(2))."""
+"""A program that cannot be reaped: its tracer never waits for it (ptrace(2))."""
 
 
 def stopping(box: nsbox.Box) -> Any:
-    """Start the one that stops the others, and return when it does."""
+    """Start the program that stops the others, and return when it does."""
     reader, writer = os.pipe()
     child = box.fork_exec([PYTHON, "-c", STOP_OTHERS], stdout=writer)
     os.close(writer)
@@ -63,7 +63,7 @@ def stopping(box: nsbox.Box) -> Any:
 
 
 def until_one_is_stopped(box: nsbox.Box) -> nsbox.SpawnError:
-    """Start programs that take long to be looked up, until one is stopped meanwhile."""
+    """Start programs with a slow look-up until one is stopped during it."""
     environment = {"PATH": ":".join(f"/nowhere/{number}" for number in range(50_000))}
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
@@ -78,7 +78,7 @@ def until_one_is_stopped(box: nsbox.Box) -> nsbox.SpawnError:
 
 @pytest.mark.parametrize("unshare", ["mip", "mipT"])
 def test_stopped_before_the_exec(who: Who, unshare: str) -> None:
-    """A process that is stopped again and again before its exec is given up, and the box goes on."""
+    """A process that is stopped repeatedly before its exec is ended with an error, and the box can still be used."""
 
     def use() -> Any:
         with nsbox.Box(unshare, mount_proc=True) as box:
@@ -93,26 +93,26 @@ def test_stopped_before_the_exec(who: Who, unshare: str) -> None:
 
 @pytest.mark.parametrize("unshare", ["mip", "mipT"])
 def test_the_caller_dies_while_init_waits_for_an_exec(unshare: str) -> None:
-    """It is noticed all the same."""
+    """If the caller dies in that time, nsbox-init notices."""
     needs(Who("root"), "mip")
 
-    def use(tell: Callable[[object], None]) -> object:
+    def use(send: Callable[[object], None]) -> object:
         box = nsbox.Box(unshare, mount_proc=True)
         kept = stopping(box)
         while kept:
             until_one_is_stopped(box)
-            tell("given up")
+            send("given up")
         return kept
 
     with caller(use) as process:
-        assert process.tells()
-        # By now it is most likely in the middle of another one, which takes a second.
+        assert process.receive()
+        # By now it is probably waiting for the next one, for up to a second.
         process.kill()
-        assert not nobody_left()
+        assert not survivors()
 
 
 def test_stopped_in_a_joined_namespace(who: Who) -> None:
-    """Those who live there may stop nsbox-init, too. It is made to go on, or else given up, and that is said."""
+    """Processes in a joined namespace may stop nsbox-init. It is continued, or else ended with an error."""
 
     def use() -> list[object]:
         ends: list[object] = []
@@ -132,19 +132,19 @@ def test_stopped_in_a_joined_namespace(who: Who) -> None:
 
 
 def test_the_caller_dies_while_it_is_stopped_in_a_joined_namespace() -> None:
-    """What it has started in a box of somebody else ends with it."""
+    """A program that the caller has started in another user's box ends with the caller."""
     needs(Who("root"), "mip")
     with nsbox.Box("mip", mount_proc=True) as box:
         target = box.pid
 
-        def use(tell: Callable[[object], None]) -> object:
+        def use(send: Callable[[object], None]) -> object:
             child = nsbox.fork_exec(["sleep", "1000"], unshare="", join=target)
-            tell(child.pid)
+            send(child.pid)
             return child
 
-        # They are no children of the box, so they come first.
+        # The processes are not children of the box, so they are listed first.
         with caller(use) as process:
-            process.tells()
+            process.receive()
             kept = stopping(box)
             process.kill()
             assert wait_until(lambda: len(box.ps()) == 2), box.ps()
@@ -153,13 +153,13 @@ def test_the_caller_dies_while_it_is_stopped_in_a_joined_namespace() -> None:
 
 @pytest.mark.parametrize("keywords", [{}, {"unshare": "mi"}, {"init": False}, {"capture_output": True}], ids=str)
 def test_ended_but_traced(who: Who, keywords: dict[str, Any]) -> None:
-    """The end of the program is the end of everything, its tracer included."""
+    """When the program has ended, everything ends, including its tracer."""
     assert who(lambda: nsbox.run([PYTHON, "-c", TRACED_BY_A_CHILD, "end"], **keywords).returncode) == 3
 
 
 @pytest.mark.parametrize("unshare", ["mip", "mi"])
 def test_killed_but_traced(who: Who, unshare: str) -> None:
-    """A timeout holds."""
+    """run() returns at its timeout."""
 
     def use() -> None:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -168,8 +168,8 @@ def test_killed_but_traced(who: Who, unshare: str) -> None:
     who(use)
 
 
-def test_init_without_memory(who: Who) -> None:
-    """A program can take init's right to more memory; then the box ends, and does not go deaf."""
+def test_init_with_no_memory_left(who: Who) -> None:
+    """If a program sets a limit on init's memory, the box ends instead of hanging."""
 
     def use() -> None:
         with nsbox.Box("mip") as box:
@@ -195,7 +195,7 @@ def test_init_without_memory(who: Who) -> None:
 def test_mounted_over_what_init_reads(
     who: Who, cover: str, look: Callable[[nsbox.Box], object], expected: object
 ) -> None:
-    """What programs mount on /proc is not what init is asked for: it looks past it, or says that it cannot."""
+    """init does not read files that programs mount over its /proc: it uses the proc below, or reports an error."""
 
     def use() -> object:
         with nsbox.Box("mip", mount_proc=True) as box:
@@ -205,7 +205,7 @@ def test_mounted_over_what_init_reads(
             except nsbox.SpawnError as error:
                 return error.errno if "has mounted over it" in str(error) else str(error)
 
-    # A user may not mount another proc where one is covered in part (mount_namespaces(7)).
+    # A user may not mount a new proc where the existing one is covered in part (mount_namespaces(7)).
     assert who(use) in (expected, errno.EXDEV)
 
 
@@ -217,12 +217,12 @@ def test_mounted_over_what_init_reads(
     ],
 )
 def test_no_proc_at_all(who: Who, cover: str) -> None:
-    """A directory that pretends to be a proc is not read."""
+    """A directory with the files of a proc is not read."""
 
     def use() -> object:
         with nsbox.Box("mip", mount_proc=True) as box:
             box.run(["sh", "-c", f"mount -t tmpfs none /proc; {cover}"], check=True)
-            with pytest.raises(nsbox.SpawnError, match="no proc"):
+            with pytest.raises(nsbox.SpawnError, match="no proc is mounted there"):
                 box.ps(view="proc")
             return [process.pid for process in box.ps()]
 
@@ -231,7 +231,7 @@ def test_no_proc_at_all(who: Who, cover: str) -> None:
 
 @pytest.mark.parametrize("what", ["stat", "status", "cmdline", ""])
 def test_mounted_over_a_process(who: Who, what: str) -> None:
-    """A FIFO in a proc, or a directory of them, is not waited for; the process counts as one that may not be seen."""
+    """init does not block on a FIFO in a proc, or a directory of them; the process counts as not visible."""
 
     def use() -> tuple[list[int], list[int]]:
         cover = f"mkfifo /tmp/x; mount --bind /tmp/x /proc/1/{what}"
@@ -246,7 +246,7 @@ def test_mounted_over_a_process(who: Who, what: str) -> None:
 
 
 def test_a_fifo_is_opened_at_once(who: Who) -> None:
-    """Init does not wait for who opens the other end, which may never happen."""
+    """init does not wait for the other end of a FIFO to be opened."""
 
     def use() -> None:
         with nsbox.Box("mip") as box:
@@ -257,7 +257,7 @@ def test_a_fifo_is_opened_at_once(who: Who) -> None:
 
 
 def test_capabilities_of_a_box_in_a_box(who: Who) -> None:
-    """What carries init over its exec is not for what runs there."""
+    """The capabilities that init keeps over its exec are not passed to programs."""
 
     def use() -> list[list[str]]:
         show = ["grep", "-E", "CapInh|CapAmb", "/proc/self/status"]
@@ -268,7 +268,7 @@ def test_capabilities_of_a_box_in_a_box(who: Who) -> None:
 
 
 def test_traced_in_a_box(who: Who) -> None:
-    """A program that was killed, and that its tracer does not let go of, is not waited for."""
+    """init does not wait for a program that was killed and that its tracer does not release."""
 
     def use() -> None:
         with nsbox.Box("mip") as box:
@@ -292,13 +292,13 @@ except OSError as error:
 """
 
 
-def test_nobody_traces_the_init_of_a_box_in_a_box() -> None:
-    """Root of a user namespace has no power over init in it, be its box in another one."""
+def test_the_init_of_an_inner_box_cannot_be_traced() -> None:
+    """Root of a user namespace has no rights over an init in it, also if that belongs to a box inside."""
 
     def use() -> list[str]:
         for number in os.listdir("/proc/self/fd"):
             path = f"/proc/self/fd/{number}"
-            # That of nsbox-init was made by root; the user's own is a different matter.
+            # Root has created this file of nsbox-init; the user must create one of its own.
             if os.path.islink(path) and "nsbox-init" in os.readlink(path):
                 os.close(int(number))
         command = [PYTHON, "-c", TRACE_INIT]

@@ -1,4 +1,4 @@
-"""What can be seen of a box from outside, without entering it: as root, and as an ordinary user."""
+"""What is seen of a box from outside, without entering it: as root, and as an ordinary user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sys.stdin.read()
 
 
 def test_processes(who: Who) -> None:
-    """With their PIDs inside, before a proc is mounted; through /proc the host's are seen until then."""
+    """Processes have their PIDs inside, before a proc is mounted; through /proc the host's are seen until then."""
 
     def look() -> tuple[Any, ...]:
         with nsbox.Box("mp") as box, box.Popen(["sleep", "1000"]) as process:
@@ -41,7 +41,7 @@ def test_processes(who: Who) -> None:
 
 
 def test_mounts_and_namespaces(who: Who) -> None:
-    """Its own proc is among its mounts; its namespaces are found from its processes."""
+    """The box's own proc is among its mounts; its namespaces are found from its processes."""
 
     def look() -> tuple[bool, set[str]]:
         with nsbox.Box("mpiu", mount_proc=True) as box, box.Popen(["sleep", "1000"]) as process:
@@ -55,8 +55,8 @@ def test_mounts_and_namespaces(who: Who) -> None:
     assert {"mount", "pid", "ipc", "uts"} <= kinds
 
 
-def test_by_the_functions(who: Who) -> None:
-    """What a box can show, the functions show of it: its init lets nobody else look through it."""
+def test_functions_agree_with_methods(who: Who) -> None:
+    """The package's functions show the same of a box; they ask its init, which other processes may not inspect."""
 
     def look() -> tuple[Any, ...]:
         with nsbox.Box("mip") as box, box.Popen(["sleep", "1000"]) as process:
@@ -79,7 +79,7 @@ def test_by_the_functions(who: Who) -> None:
 
 
 def test_ipc_objects(who: Who) -> None:
-    """A segment and a queue of the box are seen with owner, size and creator; those outside are not."""
+    """A segment and a queue of the box have owner, size and creator; objects outside are not listed."""
 
     def look() -> tuple[list[tuple[Any, ...]], int, int]:
         with nsbox.Box("mpi") as box:
@@ -99,7 +99,7 @@ def test_ipc_objects(who: Who) -> None:
 
 
 def test_without_a_mount_namespace(who: Who) -> None:
-    """The init of an ordinary user's box can then make no mount of its own to look through, and need not for most."""
+    """Without one, a user's init can make no mount to look at, and most readers need none."""
 
     def look() -> tuple[Any, ...]:
         with nsbox.Box("pi") as box, box.Popen(["sleep", "1000"]) as process:
@@ -118,8 +118,8 @@ def test_without_a_mount_namespace(who: Who) -> None:
         assert who(look) == (*common, ("mqueue",), False, "foreign-mount-namespace")
 
 
-def test_what_it_takes_to_look(who: Who) -> None:
-    """What an ordinary user's box lacks is what the remedy names: a box that has it can be looked into."""
+def test_remedy_for_a_box_that_cannot_be_read(who: Who) -> None:
+    """The remedy names the option that an ordinary user's box needs: with it the box can be inspected."""
 
     def look(unshare: str) -> str:
         with nsbox.Box(unshare) as box:
@@ -147,7 +147,7 @@ def _segment_outside() -> Any:
 
 
 def test_a_box_is_a_target() -> None:
-    """The readers of the package take a box where they take a process; a wrong view is named."""
+    """The package's functions accept a box as well as a process; a wrong view is named."""
     with nsbox.Box("mp") as box:
         assert [one.pid for one in nsbox.ps(of=box)] == [1]
         assert nsbox.same_namespace(box, os.getpid(), "net")

@@ -1,4 +1,4 @@
-"""A caller with bad luck: signals at any moment, and children of os.fork that hold on to what they inherited."""
+"""Signals to the caller at any moment, and children of os.fork that keep inherited descriptors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.support.forked import Who, fork, in_child
 
 
 class InterruptedHereError(Exception):
-    """What the handler raises."""
+    """The exception that the handler raises."""
 
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], None]]:
-    """Return what has a signal come at a random moment, whose handler raises."""
+    """Return a function that sends a signal at a random moment, whose handler raises."""
 
     def handler(_number: int, _frame: FrameType | None) -> None:
         raise InterruptedHereError
@@ -52,7 +52,7 @@ def interruptions() -> Iterator[Callable[[], None]]:
     ids=["a program", "a box inside", "a file"],
 )
 def test_interrupted_in_a_box(who: Who, start: Callable[[nsbox.Box], Any]) -> None:
-    """What was being started when a handler raised is not left behind in the box, and no descriptor stays open."""
+    """If a handler raises during a start, no program is left in the box, and no descriptor stays open."""
 
     def use() -> tuple[list[int], int]:
         with nsbox.Box("mip") as box:
@@ -71,7 +71,7 @@ def test_interrupted_in_a_box(who: Who, start: Callable[[nsbox.Box], Any]) -> No
             return [process.pid for process in box.ps()], len(os.listdir("/proc/self/fd")) - descriptors
 
     with warnings.catch_warnings():
-        # What is dropped on the way says that nobody has closed it.
+        # Handles that are dropped meanwhile give ResourceWarnings.
         warnings.simplefilter("ignore", ResourceWarning)
         assert in_child(lambda: who(use)) == ([1], 0)
 
@@ -101,7 +101,7 @@ def test_a_passed_descriptor_is_closed_by_another_thread(who: Who, place: Path, 
 
 @contextmanager
 def forking() -> Iterator[None]:
-    """Fork all the time, as some pools of workers do now and then. The children hold all descriptors there were."""
+    """Fork all the time, as some pools of workers do. The children keep all descriptors open."""
     children: list[int] = []
     stop = threading.Event()
 
@@ -126,8 +126,8 @@ def forking() -> Iterator[None]:
             os.waitpid(pid, 0)
 
 
-def test_killed_while_children_of_fork_hold_the_line() -> None:
-    """That nsbox-init was killed is noticed, whoever has a copy of its end of the socket."""
+def test_init_killed_while_children_of_fork_keep_the_socket() -> None:
+    """If nsbox-init is killed, the caller notices, even if other processes have copies of its end of the socket."""
     ends: list[int] = []
     before = set(descendants())
     with forking():
@@ -146,7 +146,7 @@ def test_killed_while_children_of_fork_hold_the_line() -> None:
 
 
 def inits(before: set[int]) -> list[int]:
-    """Return those nsbox-init that run by now, with a program."""
+    """Return the nsbox-inits that have started their program."""
     found = []
     for pid in set(descendants()) - before:
         try:
@@ -158,8 +158,8 @@ def inits(before: set[int]) -> list[int]:
     return found
 
 
-def test_box_closed_while_children_of_fork_hold_the_line() -> None:
-    """The same for programs in a box, whether their end is waited for by run or by wait."""
+def test_box_closed_while_children_of_fork_keep_the_socket() -> None:
+    """The same for programs in a box, with run and with wait."""
 
     def run(box: nsbox.Box) -> Any:
         return box.run(["sleep", "1000"]).returncode
@@ -170,7 +170,7 @@ def test_box_closed_while_children_of_fork_hold_the_line() -> None:
     def use(how: Callable[[nsbox.Box], Any], box: nsbox.Box, ends: list[Any]) -> None:
         try:
             ends.append(how(box))
-        except nsbox.ClosedError:  # the program runs a little earlier than we hear of it
+        except nsbox.ClosedError:  # the program starts a little before the caller is notified
             ends.append("closed")
 
     for _ in range(5):
@@ -188,12 +188,12 @@ def test_box_closed_while_children_of_fork_hold_the_line() -> None:
 
 
 def test_events_in_a_child_of_fork() -> None:
-    """They are the parent's, and so is the lock, which a thread that is not there may hold."""
+    """They are the parent's, and so is the lock, which a thread that does not exist in the child may hold."""
     with nsbox.Box("mip") as box:
         pid = fork()
         if pid == 0:
             try:
-                box.events  # noqa: B018 - it raises
+                box.events  # noqa: B018 - the access raises
             except nsbox.ClosedError:
                 os._exit(7)
             os._exit(0)

@@ -1,4 +1,4 @@
-"""What came of the steps of a box."""
+"""The results of the steps of a box."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import nsbox
 
 
 def test_results() -> None:
-    """Every step of a living box has succeeded; those of nsbox-init have been timed."""
+    """Every step of a running box has succeeded; those of nsbox-init have durations."""
     with nsbox.Box("mip", mount_proc=True) as box:
         found = nsbox.explain(box)
     assert [step.name for step in found.steps] == [step.name for step in box.plan.steps]

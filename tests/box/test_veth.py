@@ -1,4 +1,4 @@
-"""Two hosts: boxes whose network namespaces are connected, and sockets that are made in a box for the caller."""
+"""Boxes whose network namespaces are connected, and sockets that are made in a box for the caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import nsbox
 import pyroute2.netlink.rtnl.ifaddrmsg
-import pyroute2.netlink.rtnl.ifinfmsg  # noqa: F401 - before a child becomes somebody who could not import it
+import pyroute2.netlink.rtnl.ifinfmsg  # noqa: F401 - imported before a child becomes a user who could not import it
 import pytest
 from nsbox import Box, SpecError, connect
 from nsbox.box import netlink, veth
@@ -47,8 +47,8 @@ def listening(box: Box, address: str, family: int = socket.AF_INET) -> socket.so
     return server
 
 
-def talk(server: socket.socket, client: socket.socket) -> str:
-    """Return who the server sees, after both have heard of each other."""
+def exchange(server: socket.socket, client: socket.socket) -> str:
+    """Return the client's address as the server sees it, after data has been sent."""
     with server, client:
         client.settimeout(20)
         client.connect(server.getsockname()[:2])
@@ -69,7 +69,7 @@ def checksum(data: bytes) -> int:
 
 
 def test_sockets(who: Who) -> None:
-    """TCP and UDP, from the first datagram on, with IPv4 and IPv6."""
+    """TCP and UDP, IPv4 and IPv6, work from the first datagram on."""
 
     def check() -> None:
         with Box("n") as a, Box("n") as b, connect(a, b) as pair:
@@ -79,11 +79,11 @@ def test_sockets(who: Who) -> None:
                 inside.settimeout(20)
                 sender.sendto(b"first", (SECOND, 53))
                 assert inside.recvfrom(100)[0] == b"first"
-            assert talk(listening(b, SECOND), a.socket()) == FIRST
-            assert talk(listening(a, FIRST), b.socket()) == SECOND
+            assert exchange(listening(b, SECOND), a.socket()) == FIRST
+            assert exchange(listening(a, FIRST), b.socket()) == SECOND
             if HAS_IPV6:
                 assert [str(one) for one in pair.b.addresses] == ["10.0.0.2/24", "fd00::2/64"]
-                assert talk(listening(b, "fd00::2", socket.AF_INET6), a.socket(socket.AF_INET6)) == "fd00::1"
+                assert exchange(listening(b, "fd00::2", socket.AF_INET6), a.socket(socket.AF_INET6)) == "fd00::1"
 
     who(check)
 
@@ -105,7 +105,7 @@ def test_programs(who: Who) -> None:
 
 
 def test_ping(who: Who) -> None:
-    """The kernel of the other answers; by a raw socket, and by ping(8) where that is installed."""
+    """The other box's kernel replies, by a raw socket, and with ping(8) where that is installed."""
 
     def check() -> None:
         with Box("n") as a, Box("n") as b, connect(a, b):
@@ -122,41 +122,41 @@ def test_ping(who: Who) -> None:
 
 
 def test_a_row_of_three(who: Who) -> None:
-    """By default names and networks are new in both, so that the one in the middle can talk to either."""
+    """By default names and networks are new in both boxes, so that the one in the middle reaches both others."""
 
     def check() -> None:
         with Box("n") as a, Box("n") as b, Box("n") as c, connect(a, b) as left, connect(b, c) as right:
             assert (left.b.name, right.a.name, right.b.name) == ("eth0", "eth1", "eth0")
             assert (right.a.address, right.b.address) == ("10.0.1.1", "10.0.1.2")
             assert interfaces(b) == ["eth0", "eth1", "lo"]
-            assert talk(listening(c, "10.0.1.2"), b.socket()) == "10.0.1.1"
-            assert talk(listening(a, FIRST), b.socket()) == SECOND
+            assert exchange(listening(c, "10.0.1.2"), b.socket()) == "10.0.1.1"
+            assert exchange(listening(a, FIRST), b.socket()) == SECOND
 
     who(check)
 
 
 def test_inside_another_box(who: Who) -> None:
-    """Boxes in a box, with and without a user namespace of their own, and with the outer one."""
+    """Boxes in a box can be connected, with and without a user namespace of their own, also to the outer one."""
 
     def check() -> None:
         with Box("mipn") as outer, outer.Box("n") as a, outer.Box("nU") as b:
             with connect(a, b):
-                assert talk(listening(b, SECOND), a.socket()) == FIRST
+                assert exchange(listening(b, SECOND), a.socket()) == FIRST
             with connect(outer, b):
-                assert talk(listening(b, SECOND), outer.socket()) == FIRST
+                assert exchange(listening(b, SECOND), outer.socket()) == FIRST
 
     who(check)
 
 
-def test_what_is_chosen(who: Who) -> None:
-    """Addresses and names are as they were asked for; without any the interfaces are only up."""
+def test_options(who: Who) -> None:
+    """Addresses and names are as asked for; without addresses the interfaces are only up."""
 
     def check() -> None:
         with Box("n") as a, Box("n") as b:
             with connect(a, b, addresses=[("192.0.2.6/30", "192.0.2.5/30")], names=("left", "right")) as pair:
                 assert (interfaces(a), interfaces(b)) == (["left", "lo"], ["lo", "right"])
                 assert pair.a.address == "192.0.2.6"
-                assert talk(listening(b, "192.0.2.5"), a.socket()) == "192.0.2.6"
+                assert exchange(listening(b, "192.0.2.5"), a.socket()) == "192.0.2.6"
                 assert "left (192.0.2.6/30)" in repr(pair)
             with connect(a, b, addresses=()) as pair:
                 assert pair.ends[1].addresses == ()
@@ -167,7 +167,7 @@ def test_what_is_chosen(who: Who) -> None:
 
 
 def test_end(who: Who) -> None:
-    """It ends when it is closed, and with either box; then everything is as new."""
+    """The connection ends when it is closed, and with either box; then no interface is left."""
 
     def check() -> None:
         with Box("n") as a, Box("n") as b:
@@ -192,7 +192,7 @@ def test_end(who: Who) -> None:
 
 
 def test_steps() -> None:
-    """What was done is told with the box."""
+    """The requests are among the steps of the box."""
     with Box("n") as a, Box("n") as b, connect(a, b, addresses=[("10.9.0.1/24", "10.9.0.2/24")]):
         names = [step.name for step in a.steps if step.actor == "caller"][-4:]
         assert names == ["veth", "link up", "address", "carrier"]
@@ -200,7 +200,7 @@ def test_steps() -> None:
 
 
 def test_refused_by_the_kernel(who: Who) -> None:
-    """Nothing of it is left when a later step fails; the kernel's own words are told, if it has some."""
+    """If a later step fails, no interface is left; the error has the kernel's own message, if there is one."""
 
     def check() -> None:
         with Box("n") as a, Box("n") as b:
@@ -215,8 +215,8 @@ def test_refused_by_the_kernel(who: Who) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_interrupted_anywhere() -> None:
-    """Whichever line a signal handler raises at, nothing of it is left; or else it was done."""
+def test_interrupted_at_any_line() -> None:
+    """At whichever line a signal handler raises, the connection is complete, or nothing of it is left."""
 
     def interrupted_at(number: int) -> bool:
         lines = iter(range(number))
@@ -266,7 +266,7 @@ def test_several_threads(busy_threads: None) -> None:
         try:
             assert sorted(pair.a.name for pair in pairs) == ["eth0", "eth1", "eth2", "eth3"]
             for pair in pairs:
-                assert talk(listening(pair.b.box, pair.b.address), hub.socket()) == pair.a.address
+                assert exchange(listening(pair.b.box, pair.b.address), hub.socket()) == pair.a.address
         finally:
             for box in boxes:
                 box.close()
@@ -292,7 +292,7 @@ def test_several_threads(busy_threads: None) -> None:
         ({"names": ("eth0", "lo")}, "b has an interface lo already"),
     ],
 )
-def test_nonsense(options: dict[str, Any], said: str) -> None:
+def test_wrong_options(options: dict[str, Any], said: str) -> None:
     """Refused before anything is made, naming the argument."""
     with Box("n") as a, Box("n") as b:
         with pytest.raises(SpecError, match=said) as caught:
@@ -301,8 +301,8 @@ def test_nonsense(options: dict[str, Any], said: str) -> None:
         assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"])
 
 
-def test_no_two_hosts() -> None:
-    """What cannot be connected, and why."""
+def test_targets_that_cannot_be_connected() -> None:
+    """The error says what cannot be connected, and why."""
     with Box("n") as a, Box("mip") as plain:
         with pytest.raises(SpecError, match="b: the box has no net namespace"):
             connect(a, plain)
@@ -318,18 +318,18 @@ def test_no_two_hosts() -> None:
 
 
 def test_without_pyroute2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what is missing, and how to get it."""
+    """The error says what is missing, and how to install it."""
     monkeypatch.setitem(sys.modules, "pyroute2.netlink.rtnl.ifinfmsg", None)
     with Box("n") as a, Box("n") as b, pytest.raises(nsbox.UnsupportedError, match=r"pip install 'nsbox\[net\]'"):
         connect(a, b)
 
 
 def test_example(who: Who) -> None:
-    """The example, which has a router in it."""
+    """The example, which has a router, works."""
     path = Path(__file__).parents[2] / "examples" / "two_hosts.py"
 
     def check() -> str:
-        # As whoever runs it may not be able to start a Python with everything that is installed for this one.
+        # In this process: the user may be unable to start a Python with everything that is installed for this one.
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             exec(code, {"__name__": "__main__"})
@@ -340,16 +340,16 @@ def test_example(who: Who) -> None:
 
 
 def test_socket_of_a_box(who: Who) -> None:
-    """It is in the network namespace of the box, whose init has the rights to make it, also after the box has ended."""
+    """The socket is in the box's network namespace, made with the rights of its init, and outlives the box."""
 
     def check() -> None:
         with Box("n") as box, box.socket() as server:
             assert (server.family, server.type, server.proto) == (socket.AF_INET, socket.SOCK_STREAM, 0)
             assert not server.get_inheritable()
-            # Nobody has that port in there, and its root may have it.
+            # No process inside uses that port, and the box's root may bind it.
             server.bind(("127.0.0.1", 80))
             server.listen()
-            assert talk(listening(box, "127.0.0.2"), box.socket()) == "127.0.0.1"
+            assert exchange(listening(box, "127.0.0.2"), box.socket()) == "127.0.0.1"
             with socket.socket() as outside, pytest.raises(OSError, match=r".") as caught:
                 outside.connect(("127.0.0.2", 80))
             assert caught.value.errno in (errno.ECONNREFUSED, errno.ENETUNREACH)

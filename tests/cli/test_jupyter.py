@@ -1,4 +1,4 @@
-"""`nsbox jupyter`: kernelspecs are written, checked before, and only those of nsbox are removed."""
+"""`nsbox jupyter`: kernelspecs are checked before they are written, and only those of nsbox are removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kernel(prefix: Path, name: str = "python3-nsbox") -> Path:
 
 
 def test_install_and_uninstall(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """jupyter_client finds it, and finds the provisioner that it names."""
+    """jupyter_client finds the kernelspec, and the provisioner that it names."""
     assert main(["jupyter", "install", "--prefix", str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip().endswith(f"installed {kernel(tmp_path)}")
     spec = KernelSpecManager(kernel_dirs=[str(kernel(tmp_path).parent)]).get_kernel_spec("python3-nsbox")
@@ -40,7 +40,7 @@ def test_install_and_uninstall(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_user_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--user` is Jupyter's data directory, for both."""
+    """`--user` uses Jupyter's data directory, for both commands."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
     assert main(["jupyter", "install", "--user", "--name", "lab", "--display-name", "Lab"]) == 0
     assert json.loads((tmp_path / "kernels" / "lab" / "kernel.json").read_text())["display_name"] == "Lab"
@@ -49,7 +49,7 @@ def test_user_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_options(tmp_path: Path) -> None:
-    """They travel as JSON, and what is no JSON is a word."""
+    """Options are passed on as JSON; a value that is not JSON is a string."""
     options = ["hostname=lab", "pid_max=400", 'rlimits={"cpu": 60}', "mount_proc=false"]
     arguments = [part for option in options for part in ("--option", option)]
     assert main(["jupyter", "install", "--prefix", str(tmp_path), "--unshare", "pid uts", *arguments]) == 0
@@ -75,14 +75,14 @@ def test_options(tmp_path: Path) -> None:
 def test_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    """What could never start is refused when it is installed."""
+    """Options with which no kernel could start are refused at the installation."""
     assert main(["jupyter", "install", "--prefix", str(tmp_path), *arguments]) == 1
     assert said in capsys.readouterr().err
     assert not kernel(tmp_path).parent.exists()
 
 
 def test_without_jupyter(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what is missing, and how to get it."""
+    """The error says what is missing, and how to install it."""
     monkeypatch.setitem(sys.modules, "ipykernel", None)
     assert main(["jupyter", "install", "--prefix", str(tmp_path)]) == 1
     assert "the module ipykernel is missing" in (said := capsys.readouterr().err)
@@ -99,7 +99,7 @@ def test_foreign_kernels_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_mounts_as_json() -> None:
-    """Each is an object with the arguments of its class."""
+    """Each mount is an object with the arguments of its class."""
     spec = spec_from(
         "mip", {"mounts": [{"type": "tmpfs", "target": "/srv", "size": 4096}, {"type": "proc", "target": "/proc"}]}
     )
@@ -110,6 +110,6 @@ def test_mounts_as_json() -> None:
     "mounts", ["/srv", {"type": "tmpfs"}, ["/srv"], [{"type": "nfs"}], [{"type": "tmpfs"}], [{"type": "proc", "a": 1}]]
 )
 def test_wrong_mounts(mounts: object) -> None:
-    """The error names them."""
+    """The error names the wrong mount."""
     with pytest.raises(nsbox.SpecError, match="mounts"):
         spec_from("mip", {"mounts": mounts})

@@ -38,7 +38,7 @@ def test_the_same_as_ps(box: int) -> None:
         assert process.uids is not None
         numbers = [process.pid, process.ppid, process.pgid, process.sid, *process.uids[:2], process.thread_count]
         sizes = [process.rss // 1024, process.vsize // 1024]
-        # For those that are over ps sometimes has none.
+        # For processes that have ended, ps may have no value.
         nice = "-" if process.state == "Z" else process.nice
         found.append([*map(str, numbers), str(nice), *map(str, sizes), stats[str(process.pid)][9]])
     assert found == expected
@@ -46,7 +46,7 @@ def test_the_same_as_ps(box: int) -> None:
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not installed (Debian package procps)")
 def test_the_same_columns_as_ps_aux(box: int) -> None:
-    """All of its columns but the commands, whose odd characters ps shows differently, and %CPU, which changes."""
+    """All of its columns but the commands, whose unusual characters ps shows differently, and %CPU, which changes."""
     columns = ["user", "pid", "ppid", "pmem", "vsz", "rss", "tname", "stat", "start_time", "bsdtime"]
     command = ["nsenter", f"--target={box}", "--mount", "--pid", "ps", "-e", "--no-headers"]
     command += [part for column in columns for part in ("-o", f"{column}=")]
@@ -57,24 +57,24 @@ def test_the_same_columns_as_ps_aux(box: int) -> None:
             header.index(name) for name in ["USER", "PID", "PPID", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME"]
         ]
         ours, theirs = [[row[column] for column in chosen] for row in rows], [line.split() for line in output]
-        # The times, and the memory that is resident, may change between the two looks.
+        # Times and resident memory may change between the two reads.
         if ours == theirs:
             break
     assert ours == theirs
 
 
-def test_a_reader_that_goes_away(box: int) -> None:
-    """As every command before `head`: no traceback, and nobody waits."""
+def test_a_reader_that_closes_its_pipe(box: int) -> None:
+    """Before `head` it ends as every command: no traceback, and it does not hang."""
     for command in ("ps", "pstree -S -p"):
         script = f"{' '.join(NSBOX)} {command} --of {box} | head -n 3"
-        # More than a pipe holds, so that it is still writing when nobody reads.
+        # The output is larger than a pipe, so that it is still being written when the reader closes.
         many = f"for i in 1 2 3 4 5 6 7 8 9 10; do {script}; done"
         result = subprocess.run(["bash", "-c", many], capture_output=True, text=True, check=True)
         assert len(result.stdout.splitlines()) == 30
         assert result.stderr == ""
 
 
-def test_a_closed_pipe_is_told_by_the_status() -> None:
+def test_a_closed_pipe_gives_a_status() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run([*NSBOX, "ps"], stdout=writing, stderr=subprocess.PIPE, check=False)
@@ -84,7 +84,7 @@ def test_a_closed_pipe_is_told_by_the_status() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a PID namespace without a user namespace")
 def test_a_new_pid_namespace_with_the_old_proc() -> None:
-    """Step 2.2 of the exercise before the mount: the host's processes, every time; ps of procps fails now and then."""
+    """Step 2.2 of the exercise before the mount: the host's processes, every time; ps of procps fails at times."""
     for _ in range(5):
         command = ["unshare", "--pid", "--fork", *NSBOX, "ps", "aux"]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -116,7 +116,7 @@ def test_a_new_pid_namespace_with_its_own_proc() -> None:
 
 
 def test_a_look_inside(box: int) -> None:
-    """Only what is in there, with the numbers it has there; by PID or by anything that has one."""
+    """Only processes inside, with their PIDs inside; by PID or by any object that has one."""
     inside = ps(of=box)
     assert inside[0].pid == 1
     assert inside[0].ppid == 0
@@ -129,7 +129,7 @@ def test_namespaces_of_every_kind_are_marked(box: int) -> None:
     marks = {node.name: set(node.changes) for node in pstree(of=box).walk()}
     for kind in ("mount", "cgroup", "uts", "ipc", "user", "net"):
         assert marks[f"new {kind}"] == {kind}
-    # The one that unshares these stays where it is; its children are in the new one.
+    # The process that unshares these stays in its own; its children are in the new one.
     assert marks["new pid"] == marks["new time"] == set()
     assert marks["new all"] == {"mount", "cgroup", "uts", "ipc", "user", "net"}
 
@@ -170,7 +170,7 @@ def test_status(arguments: list[str], status: int, message: str, capsys: pytest.
     assert "Traceback" not in errors
 
 
-def test_output_that_knows_only_ascii() -> None:
+def test_output_in_ascii() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = ["sh", "-c", f"{' '.join(NSBOX)} ps | cat; {' '.join(NSBOX)} pstree -U | cat", "caf\xe9 \N{SNOWMAN}"]
     result = subprocess.run(command, capture_output=True, env=environment, check=True)

@@ -1,4 +1,4 @@
-"""`nsbox run`: the safe command."""
+"""The command `nsbox run`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RUN = [sys.executable, "-m", "nsbox", "run"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it."""
+    """Run the command."""
     return subprocess.run([*RUN, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
 def test_default() -> None:
-    """New mount, ipc and pid namespaces, with a proc that shows them, and an init."""
+    """By default mount, ipc and pid namespaces are new, with a proc that shows them, and an init."""
     done = run("sh", "-c", "echo $$ $PPID; tr '\\0' ' ' < /proc/1/cmdline; exit 7")
     assert done.returncode == 7
     pid, parent = done.stdout.splitlines()[0].split()
@@ -48,15 +48,15 @@ def test_default() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_status(arguments: list[str], status: int) -> None:
-    """The program's own status, or 1, 124, 126, 127; a signal ends the command too."""
+    """The status is the program's, or 1, 124, 126, 127; a signal that ends the program ends the command too."""
     done = run(*arguments)
     assert done.returncode == status, done.stderr
     assert bool(done.stderr) is (status in (1, 126, 127) and arguments != ["false"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_signals_are_passed_on(number: signal.Signals) -> None:
-    """And the program decides what becomes of it."""
+def test_signals_are_forwarded(number: signal.Signals) -> None:
+    """The program receives the signal, and its handler decides."""
     script = f"trap 'echo had it; exit 9' {number.name[3:]}; echo ready; while :; do sleep 0.1; done"
     with subprocess.Popen([*RUN, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -67,23 +67,23 @@ def test_signals_are_passed_on(number: signal.Signals) -> None:
 
 
 def test_a_signal_while_it_starts() -> None:
-    """It is passed on as soon as there is a program."""
+    """The signal is forwarded as soon as the program exists."""
     for delay in (0.02, 0.05, 0.08, 0.11):
         with subprocess.Popen([*RUN, "sleep", "30"]) as process:
             time.sleep(delay)
             process.send_signal(signal.SIGTERM)
-        # Of the signal itself before Python has read its own files, of the program's death by it afterwards.
+        # Before Python has started, the signal itself ends the command; afterwards the program's death does.
         assert process.returncode == -signal.SIGTERM
 
 
 def test_nothing_is_left_behind() -> None:
-    """Not when the command is killed either."""
+    """No process is left, also if the command is killed."""
     script = "setsid sleep 1000 & echo ready; sleep 1000"
     with subprocess.Popen([*RUN, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.kill()
-        # The daemon holds the pipe as well: its end is the end of everything.
+        # The daemon keeps the pipe open as well: end of file means that all have ended.
         assert process.stdout.read() == ""
     while True:
         try:
@@ -94,7 +94,7 @@ def test_nothing_is_left_behind() -> None:
 
 @needs_root
 def test_root(place: Path) -> None:
-    """--root: the program is looked up in it, and /proc is that of the new PID namespace."""
+    """With --root the program is looked up in it, and /proc is that of the new PID namespace."""
     rootfs = Rootfs.make(place)
     binds = "; ".join(
         f"mount --bind {os.fsdecode(bind.source)} {rootfs.path}{os.fsdecode(bind.source)}" for bind in rootfs.mounts
@@ -107,7 +107,7 @@ def test_root(place: Path) -> None:
 
 
 def test_environment() -> None:
-    """--clear-env and --whitelist-env."""
+    """--clear-env and --whitelist-env select the variables."""
     os_path = os.environ["PATH"]
     assert run("--clear-env", "/usr/bin/env").stdout == ""
     assert run("--whitelist-env=PATH", "env").stdout == f"PATH={os_path}\n"
@@ -115,7 +115,7 @@ def test_environment() -> None:
 
 @needs_root
 def test_ranges() -> None:
-    """--map-users and --map-groups."""
+    """--map-users and --map-groups map ranges."""
     done = run(
         "-mp", "--map-users=0:0:5", "--map-groups=0:0:7", "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map"
     )

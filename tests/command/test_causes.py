@@ -1,4 +1,4 @@
-"""Failures of `nsbox unshare` and `nsbox nsenter`, produced for real: each says why, and what to do next."""
+"""Failures of `nsbox unshare` and `nsbox nsenter`, produced for real: each error has the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ROOT, USER = Who("root"), Who("user")
 
 
 def fails(who: Who, cause: str, *arguments: str, command: str = "nsenter") -> None:
-    """See that the command fails for this cause, and says so in its three lines."""
+    """Check that the command fails for this cause, with the three lines of an error."""
     ended = ours(who, *arguments, "true", command=command)
     assert (ended.status, ended.output) == (1, "")
     first, why, hint = ended.error.splitlines()
     known = CAUSES[cause]
     assert first.startswith(f"nsbox {command}: step '")
-    # What stands in braces is found out anew each time.
+    # The parts in braces are found out anew each time.
     assert why.startswith("why: ")
     assert all(part in why for part in _plain(known.why)), why
     assert hint.startswith("next: ")
@@ -47,7 +47,7 @@ def _plain(text: str) -> list[str]:
 
 @contextmanager
 def thread() -> Iterator[int]:
-    """The number of a thread that waits."""
+    """Return the TID of a thread that waits."""
     end = threading.Event()
     waiting = threading.Thread(target=end.wait)
     waiting.start()
@@ -60,7 +60,7 @@ def thread() -> Iterator[int]:
 
 
 def test_directories(place: Path) -> None:
-    """Of --root and --wd of unshare, and of --wdns of nsenter."""
+    """Directories of --root and --wd of unshare, and of --wdns of nsenter."""
     closed = place / "closed"
     closed.mkdir(mode=0o700)
     for command, option in (("unshare", "-R"), ("unshare", "-w"), ("nsenter", "-W")):
@@ -72,7 +72,7 @@ def test_directories(place: Path) -> None:
 
 
 def test_targets(place: Path) -> None:
-    """What cannot be opened."""
+    """Targets that cannot be opened."""
     closed = place / "closed"
     closed.mkdir(mode=0o700)
     ended = subprocess.Popen(["true"])
@@ -95,8 +95,8 @@ def test_targets(place: Path) -> None:
     fails(ROOT, "no-namespace-file", "--wd=/etc/passwd")
 
 
-def test_what_is_no_such_namespace() -> None:
-    """It is said what it is."""
+def test_files_of_another_kind() -> None:
+    """The error says which kind of namespace or file it is."""
     for file, words in (
         ("/proc/self/ns/net", "is a net namespace, not a uts namespace"),
         ("/etc/passwd", "no namespace"),
@@ -107,7 +107,7 @@ def test_what_is_no_such_namespace() -> None:
 
 
 def test_pins(place: Path) -> None:
-    """Files on which no namespace can be mounted: one that is missing, one that is closed, and those of a user."""
+    """Files on which no namespace can be mounted: a missing one, a closed one, and those of a user."""
     closed = place / "closed"
     closed.mkdir(mode=0o700)
     (place / "file").touch()
@@ -117,7 +117,7 @@ def test_pins(place: Path) -> None:
 
 
 def test_joining() -> None:
-    """What may not be joined."""
+    """Namespaces that may not be joined."""
     own = os.getpid()
     fails(ROOT, "cannot-change-users", "-t", str(own), "-U")
     fails(USER, "no-right-to-join", "--net=/proc/self/ns/net")
@@ -125,7 +125,7 @@ def test_joining() -> None:
         fails(USER, "groups-cannot-be-dropped", "-t", str(pid), "-U", "-n")
         fails(ROOT, "id-not-mapped", "-t", str(pid), "-U", "-S", "5")
     with running("mapped") as pid:
-        # A user namespace in which the caller is nobody.
+        # A user namespace in which the caller has no id.
         assert "target-hidden" in CAUSES
         fails(USER, "target-hidden", "-t", str(pid), "-U")
 
@@ -146,7 +146,7 @@ def test_mounts_without_chroot() -> None:
 
 
 def test_from_inside() -> None:
-    """Namespaces of the outside."""
+    """From inside a box, the namespaces outside may not be joined."""
 
     def inside() -> None:
         net, user = os.open("/proc/self/ns/net", os.O_RDONLY), os.open("/proc/self/ns/user", os.O_RDONLY)
@@ -162,7 +162,7 @@ def test_from_inside() -> None:
 
 
 def test_pid_namespaces(place: Path) -> None:
-    """One that is dead, and one that is around the caller's own."""
+    """A dead PID namespace, and one that contains the caller's own."""
 
     def check() -> None:
         libc.unshare(0x20000)
@@ -181,6 +181,6 @@ def test_pid_namespaces(place: Path) -> None:
 
 @pytest.mark.parametrize("program", ["newuidmap"])
 def test_helpers(program: str, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    """Without newuidmap a user maps nobody else."""
+    """Without newuidmap an ordinary user can map only its own id."""
     monkeypatch.setenv("PATH", str(place))
     fails(USER, "no-helper", "--map-users=0:5:10", command="unshare")

@@ -1,4 +1,4 @@
-"""The commands that do by hand what the steps for maps, mounts and limits do."""
+"""The commands that have the same effect as the steps for maps, mounts and limits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def commands(spec: Spec, facts: _core.Facts, cgroup: _core.Cgroup | None = None)
     ids=str,
 )  # fmt: skip
 def test_mounts(mount: NewMount, command: str) -> None:
-    """As mount(8) takes it."""
+    """As mount(8) takes them."""
     assert commands(Spec(mounts=[mount]), ROOT)[type(mount).__name__.lower()] == command
 
 
@@ -50,7 +50,7 @@ def test_root() -> None:
 
 
 def test_names() -> None:
-    """What a shell would take apart is quoted, and what is no ASCII is what it was; inside, targets are in the root."""
+    """Characters with a meaning in the shell are quoted, non-ASCII ones are kept; targets are below the root."""
     spec = Spec(root="/srv/a b", mounts=[Bind("/usr", "/my usr"), Tmpfs("/t\u00e9"), Proc("/p")])
     found = commands(spec, ROOT)
     assert found["root"] == "mount --rbind '/srv/a b' '/srv/a b'; cd '/srv/a b'"
@@ -62,7 +62,7 @@ def test_names() -> None:
 
 
 def test_joining() -> None:
-    """As nsenter(1), one namespace at a time."""
+    """The commands are nsenter(1), one namespace at a time."""
     joined = Opened(tuple((kind, 7) for kind in KINDS), root=8, wd=9)
     launch = Launch(paths=[b"/bin/true"], argv=[b"true"])
     plan = _core.compile(Spec(unshare=""), launch, ROOT, None, joined)
@@ -88,13 +88,13 @@ def test_joining() -> None:
     ],
 )
 def test_programs(path: object, arguments: object, environment: object, command: str) -> None:
-    """The shell becomes it, under the name that it is given."""
+    """exec replaces the shell, with the program's name as its first argument."""
     calls = data_of([Call("execve", pathname=path, argv=arguments, envp=environment)])
     assert command_for("exec", calls) == command
 
 
 def test_limits() -> None:
-    """As prlimit(1), and by hand in the cgroup."""
+    """The commands are prlimit(1), and echo for files of the cgroup."""
     found = commands(Spec(rlimits={"core": (0, None)}), ROOT)
     assert found["rlimit"] == "prlimit --core=0:unlimited PROGRAM"
     found = commands(Spec(), ROOT, _core.Cgroup("/c/d", [("pids.max", "5", False)]))
@@ -111,7 +111,7 @@ def test_helpers() -> None:
 
 
 def test_unshare_line() -> None:
-    """What unshare(1) has an option for, and what it has none for."""
+    """The line has the options that unshare(1) has, and a note for those that it has not."""
     spec = Spec(map_users="auto", map_groups=[(0, 5, 1)], root="/srv", map_current_user=True, rlimits={"cpu": 1},
                 mounts=[Tmpfs("/tmp")], limits={})  # fmt: skip
     line, missing = unshare_line(spec, ["sh"])

@@ -1,4 +1,4 @@
-"""`nsbox.explain`: command lines, plans and specs in words."""
+"""`nsbox.explain`: descriptions of command lines, plans and specs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def names(explanation: nsbox.Explanation) -> list[str]:
 
 
 def test_the_command_of_the_workshop() -> None:
-    """What `unshare -mipf --mount-proc bash` does, in the order in which it does it."""
+    """The steps of `unshare -mipf --mount-proc bash`, in order."""
     found = nsbox.explain("unshare -mipf --mount-proc bash")
     assert [(step.name, step.call) for step in found.steps] == [
         ("unshare", "unshare(CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWIPC)"),
@@ -70,7 +70,7 @@ def test_the_command_of_the_workshop() -> None:
     ],
 )
 def test_steps(line: str, steps: list[str]) -> None:
-    """Each option adds its step, in its place."""
+    """Each option adds its step at its place."""
     found = nsbox.explain(line)
     assert names(found) == steps
     for step in found.steps:
@@ -91,13 +91,13 @@ def test_steps(line: str, steps: list[str]) -> None:
         ("unshare -i bash", "/dev/shm"),
     ],
 )
-def test_what_surprises(line: str, words: str) -> None:
-    """The things that everybody stumbles over are said."""
+def test_notes_about_surprises(line: str, words: str) -> None:
+    """The explanation has notes about common mistakes."""
     assert any(words in note for note in nsbox.explain(line).notes)
 
 
 def test_plans() -> None:
-    """A plan, a spec, options, a program with options: all show the plan nsbox would carry out."""
+    """A plan, a spec, options, a program with options: all show the plan that nsbox would run."""
     plan = plan_for(unshare="mip", mount_proc=True)
     expected = [step.name for step in plan.steps]
     spec = nsbox.Spec(unshare="mip", mount_proc=True)
@@ -114,7 +114,7 @@ def test_plans() -> None:
 
 
 def test_everything_has_its_command() -> None:
-    """Whatever a command can do by hand says so."""
+    """Each step that a command can do by hand has the command."""
     launch: dict[str, Any] = {
         "cwd": b"/srv",
         "umask": 0o27,
@@ -158,7 +158,7 @@ class _Table(HTMLParser):
 
 
 def test_forms() -> None:
-    """Text, a table for notebooks in which nothing is taken for HTML, and data."""
+    """Text, an escaped HTML table for notebooks, and data."""
     found = nsbox.explain(["unshare", "-u", "<b>", "a&b"])
     bundle = found._repr_mimebundle_()
     assert bundle["text/plain"] == str(found)
@@ -175,14 +175,14 @@ def test_forms() -> None:
     "what",
     ["mount -t proc proc /proc", "", "unshare --bogus", "nsenter -m", "nsenter -Z", "unshare 'open", [], 5, "nsbox ps"],
 )
-def test_nonsense(what: object) -> None:
-    """What cannot be explained is refused, as a SpecError."""
+def test_wrong_arguments(what: object) -> None:
+    """Anything that cannot be explained raises SpecError."""
     with pytest.raises(nsbox.SpecError):
         nsbox.explain(what)
 
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """`nsbox explain -- unshare ...`."""
+    """`nsbox explain -- unshare ...` prints the same."""
     assert main(["explain", "--", "unshare", "-mipf"]) == 0
     assert "CLONE_NEWPID" in capsys.readouterr().out
     assert main(["explain", "--json", "unshare", "-mipf"]) == 0
@@ -213,7 +213,7 @@ def test_clusters_and_long_names_are_the_same(chosen: list[Option]) -> None:
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0")), max_size=6))
 def test_any_words(words: list[str]) -> None:
-    """Whatever is typed is understood or refused, never a crash."""
+    """Any words are parsed or refused, without a crash."""
     try:
         request = request_of(words)
     except UsageError:
@@ -223,7 +223,7 @@ def test_any_words(words: list[str]) -> None:
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_literals(text: str) -> None:
-    """A literal is printable ASCII, and has all of the text."""
+    """A literal is printable ASCII, and evaluates to the text."""
     literal = str(Call("chdir", path=text))[len("chdir(") : -1]
     assert re.fullmatch(r'"[ -~]*"', literal)
     plain = literal[1:-1]
@@ -231,7 +231,7 @@ def test_literals(text: str) -> None:
 
 
 def test_environment_of_run() -> None:
-    """`nsbox run --clear-env` leaves the variables that are named."""
+    """`nsbox run --clear-env` keeps the variables that are named."""
     last = nsbox.explain("nsbox run -m --whitelist-env=PATH,NO_SUCH_VARIABLE true").steps[-1]
     assert last.name == "exec"
     assert last.call.endswith(", 1 variable)")

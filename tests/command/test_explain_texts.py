@@ -22,8 +22,8 @@ ROOT = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, k
 OLD = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(6, 1))
 USER = _core.Facts(euid=1000, egid=100, kernel=(6, 18))
 
-NOBODY = 2**31 - 1
-"""A number that no process has, so that nothing can be found out about it."""
+UNUSED_PID = 2**31 - 1
+"""A PID that no process has, so that nothing depends on the machine."""
 
 CASES = {
     "unshare": (ROOT, "unshare -mipf --mount-proc bash"),
@@ -32,15 +32,15 @@ CASES = {
     "unshare-ranges-rootless": (USER, "unshare -r --map-users=1:100000:65535 --clear-env id"),
     "unshare-pinned": (ROOT, "unshare -f --pid=/run/pid --mount=/run/mnt --kill-child --forward-signals sleep inf"),
     "unshare-other-root": (ROOT, "unshare -m -R /srv -w /tmp --propagation=slave --mount-proc --whitelist-env=A,B"),
-    "nsenter": (ROOT, f"nsenter -t {NOBODY} -p -m bash"),
-    "nsenter-old-kernel": (OLD, f"nsenter -t {NOBODY} -n ip address"),
-    "nsenter-all": (ROOT, f"nsenter -t {NOBODY} -a"),
-    "nsenter-rootless": (USER, f"nsenter -t {NOBODY} -U -n ip address"),
-    "nsenter-keeping": (USER, f"nsenter -t {NOBODY} -U --preserve-credentials --keep-caps -u id"),
-    "nsenter-places": (ROOT, f"nsenter -t {NOBODY} --net=/run/netns/a -u -r -w -S 5 -G 6 ls"),
-    "nsenter-inside": (ROOT, f"nsenter -t {NOBODY} -p -F -m -r -W /tmp ls"),
-    "nsenter-follow": (ROOT, f"nsenter -t {NOBODY} -U -S follow -G follow -e -c"),
-    "nsenter-parent": (USER, f"nsenter -t {NOBODY}:4711 --user-parent -i ipcs"),
+    "nsenter": (ROOT, f"nsenter -t {UNUSED_PID} -p -m bash"),
+    "nsenter-old-kernel": (OLD, f"nsenter -t {UNUSED_PID} -n ip address"),
+    "nsenter-all": (ROOT, f"nsenter -t {UNUSED_PID} -a"),
+    "nsenter-rootless": (USER, f"nsenter -t {UNUSED_PID} -U -n ip address"),
+    "nsenter-keeping": (USER, f"nsenter -t {UNUSED_PID} -U --preserve-credentials --keep-caps -u id"),
+    "nsenter-places": (ROOT, f"nsenter -t {UNUSED_PID} --net=/run/netns/a -u -r -w -S 5 -G 6 ls"),
+    "nsenter-inside": (ROOT, f"nsenter -t {UNUSED_PID} -p -F -m -r -W /tmp ls"),
+    "nsenter-follow": (ROOT, f"nsenter -t {UNUSED_PID} -U -S follow -G follow -e -c"),
+    "nsenter-parent": (USER, f"nsenter -t {UNUSED_PID}:4711 --user-parent -i ipcs"),
 }
 
 
@@ -79,14 +79,14 @@ def test_no_golden_is_forgotten() -> None:
     ],
 )  # fmt: skip
 def test_python(line: str, python: str) -> None:
-    """The call that comes closest; none rather than one that does something else."""
+    """The closest call in Python; none rather than one with another effect."""
     assert python_of(entry_of(line.split())) == python
 
 
 def test_joins_are_opened_and_shown() -> None:
-    """Options with ``join=``: the steps are those with what is joined, and unshare(1) has nothing for it."""
+    """With ``join=`` the steps name what is joined, and there is no line for unshare(1)."""
     found = nsbox.explain(["true"], unshare="u", join=nsbox.Join(os.getpid(), "ipc"))
     assert "join ipc" in [step.name for step in found.steps]
     assert any("join" in note for note in found.notes)
     with pytest.raises(nsbox.SpawnError):
-        nsbox.explain(["true"], unshare="u", join=nsbox.Join(NOBODY, "ipc"))
+        nsbox.explain(["true"], unshare="u", join=nsbox.Join(UNUSED_PID, "ipc"))

@@ -6,7 +6,7 @@ Wanted differences, each with a test of its own below:
 - as later versions of the real one: a sign between a letter and its file (``-n=FILE``) does not belong to the file;
   a second target is refused; a PID is one of the caller's own PID namespace, whatever /proc shows;
 - options of later versions: ``-e``, ``--keep-caps``, ``--user-parent``, ``-c``, ``-S follow``, ``-t PID:INODE``;
-- letters that follow a letter are told to be no file;
+- letters that follow a letter cause a note that they are no file;
 - a directory is only opened as a place, so that ``-w`` takes one that may be entered but not read;
 - a child killed by a signal that was ignored outside: ours dies of that signal, the real one returns 1.
 """
@@ -55,7 +55,7 @@ def lab() -> Iterator[int]:
 
 
 def both(who: Who, pid: int, *arguments: str) -> Ended:
-    """See that the two agree, and return what became of ours."""
+    """Check that the two agree, and return the result of nsbox's command."""
     line = [argument.replace("@", str(pid)) for argument in arguments]
     real, own = theirs(who, *line, command="nsenter"), ours(who, *line, command="nsenter")
     assert own.output == real.output, (line[:-1], own.error, real.error)
@@ -93,7 +93,7 @@ LINES = {
 
 
 def test_what_a_program_sees(who: Who, target: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids, maps, capabilities, signals, namespaces, mounts, descriptors, environment, clocks, PIDs, directories."""
+    """Ids, maps, capabilities, signals, namespaces, mounts, descriptors, environment, clocks and PIDs agree."""
     kind, pid = target
     monkeypatch.setenv("OUTER", links_of())
     monkeypatch.setenv("TARGET", links_of(pid))
@@ -101,8 +101,8 @@ def test_what_a_program_sees(who: Who, target: tuple[str, int], monkeypatch: pyt
         both(who, pid, "-t", "@", *line.split(), "sh", "-c", LOOK)
 
 
-def test_enough_is_compared(lab: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The output says what it should where everything is joined."""
+def test_the_comparison_is_not_empty(lab: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output has the expected values where everything is joined."""
     assert sum(len({*EVERYWHERE, *lines}) for lines in LINES.values()) > 60
     monkeypatch.setenv("OUTER", links_of())
     monkeypatch.setenv("TARGET", links_of(lab))
@@ -121,7 +121,7 @@ WRONG = [
 
 
 def test_wrong_usage(who: Who) -> None:
-    """The status is 1, and the first line is theirs but for the name."""
+    """The status is 1, and the first line is that of nsenter but for the name."""
     for line in WRONG:
         words = [word.replace("@", str(os.getpid())) for word in line.split()]
         real, own = theirs(who, *words, "true", command="nsenter"), ours(who, *words, "true", command="nsenter")
@@ -137,8 +137,8 @@ ENDS = [
 
 
 @pytest.mark.parametrize("options", ["", "-u", "-p", "-m -p", "-p -F", "-a"])
-def test_how_it_ends(lab: int, options: str) -> None:
-    """The program's status, 126, 127, or the same signal."""
+def test_status(lab: int, options: str) -> None:
+    """The status is the program's, 126, 127, or the same signal."""
     for command in ENDS:
         both(Who("root"), lab, "-t", "@", *options.split(), *command)
 
@@ -160,7 +160,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 def test_stopping_and_signals(lab: int) -> None:
-    """It stops where its child stops, and goes on together with it; SIGTERM ends it alone, as nothing supervises."""
+    """It stops and continues with its child; SIGTERM ends it alone, as it does not supervise the child."""
     outcomes = []
     for command in (["nsenter"], NSENTER):
         line = [*command, "-t", str(lab), "-p", "sh", "-c", "echo in; kill -STOP $$; echo on; read line; exit 5"]
@@ -174,7 +174,7 @@ def test_stopping_and_signals(lab: int) -> None:
             child = os.pidfd_open(int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()))
             process.send_signal(signal.SIGTERM)
             ended = process.wait()
-            # Its parent is dead, so it has been adopted by this process (see the census).
+            # The child's parent has died, so this process has adopted it (see the census).
             process.stdin.write(b"line\n")
             child_ended = os.waitid(os.P_PIDFD, child, os.WEXITED)
             os.close(child)
@@ -184,7 +184,7 @@ def test_stopping_and_signals(lab: int) -> None:
 
 
 def test_inherited_signals(lab: int) -> None:
-    """Signals that are ignored or blocked outside are so inside; an ignored SIGCHLD does not lose the status."""
+    """Signals that are ignored or blocked outside are so inside; with SIGCHLD ignored the status is still known."""
 
     def check(command: list[str]) -> tuple[int, str]:
         for number in (signal.SIGQUIT, signal.SIGHUP):
@@ -200,7 +200,7 @@ def test_inherited_signals(lab: int) -> None:
 
 
 def test_from_a_real_interpreter(tmp_path: Path) -> None:
-    """All the way, into a root without a Python: nothing is imported there, and errors still say why."""
+    """The whole command, in a root without a Python: nothing is imported there, and errors still have their cause."""
     with running("rooted") as pid:
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "", "HOME": "/"}
         found = [
@@ -216,7 +216,7 @@ def test_from_a_real_interpreter(tmp_path: Path) -> None:
         assert failed.stderr.startswith("nsbox nsenter: step 'chdir' failed")
 
 
-def test_errors_say_why(who: Who, lab: int) -> None:
+def test_errors_have_causes(who: Who, lab: int) -> None:
     """A wanted difference: what failed, why, and what next."""
     wrong = ["-t", "@", "-u"] if not who.is_root else ["-t", str(2**22 - 1), "-u"]
     lines = ours(who, *[word.replace("@", str(lab)) for word in wrong], "true", command="nsenter").error.splitlines()
@@ -226,7 +226,7 @@ def test_errors_say_why(who: Who, lab: int) -> None:
 
 
 def root(pid: int, *arguments: str) -> Ended:
-    """Run ours as root."""
+    """Run nsbox's command as root."""
     line = [argument.replace("@", str(pid)) for argument in arguments]
     return ours(Who("root"), "-t", str(pid), *line, command="nsenter")
 
@@ -240,7 +240,7 @@ def test_a_sign_between_letter_and_file(lab: int) -> None:
 
 
 def test_numbers_of_the_caller() -> None:
-    """A wanted difference, as in later versions: 1 is PID 1 of the caller's own, also below the /proc of another."""
+    """A wanted difference, as in later versions: 1 is the caller's PID 1, also below another namespace's /proc."""
     look = f"{' '.join(NSENTER)} -t 1 -a -w -e sh -c 'hostname; pwd; env'"
     script = f'hostname outer; cd /; unshare -u sh -c "hostname inner; cd /srv; MARK=2 {look}"; :'
     environment = {"PATH": os.environ["PATH"], "MARK": "1"}
@@ -250,13 +250,13 @@ def test_numbers_of_the_caller() -> None:
 
 
 def test_letters_that_are_no_file(lab: int) -> None:
-    """A wanted difference: what everybody stumbles over is told."""
+    """A wanted difference: a note explains this common mistake."""
     error = root(lab, "-mpu", "true").error
     assert "-m -p -u" in error.splitlines()[0]
 
 
 def test_environment(lab: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """-e: exactly that of the target, in which the program and the shell are looked up."""
+    """-e: the environment is exactly that of the target, and its PATH and SHELL are used."""
     monkeypatch.setenv("NSBOX_HERE", "1")
     monkeypatch.setenv("SHELL", "/nonexistent")
     environment = {"PATH": os.environ["PATH"], "SHELL": "/bin/false", "A": "b=c", "EMPTY": ""}
@@ -271,14 +271,14 @@ def test_environment(lab: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ids_of_the_target() -> None:
-    """-S follow, -G follow: those of the owner of the target, in the ids of the joined user namespace."""
+    """-S follow, -G follow: the ids are those of the target's owner, as mapped in the joined user namespace."""
     with running("seven") as pid:
         assert root(pid, "-U", "-S", "follow", "-G", "follow", "sh", "-c", "id -u; id -g").output == "7\n8\n"
         assert root(pid, "-S", "follow", "sh", "-c", "id -u; id -g").output == f"{USER}\n0\n"
 
 
 def test_capabilities_are_kept() -> None:
-    """--keep-caps: somebody who is not root inside has them after the exec."""
+    """--keep-caps: a user who is not root inside has the capabilities after the exec."""
     with running("seven") as pid:
         line = ["-t", str(pid), "-U", "--preserve-credentials", "grep", "CapEff", "/proc/self/status"]
         user = Who("user")
@@ -288,7 +288,7 @@ def test_capabilities_are_kept() -> None:
 
 
 def test_user_parent() -> None:
-    """--user-parent: the user namespace around that of the target."""
+    """--user-parent: the parent of the target's user namespace is joined."""
     nested = ["unshare", "-r", "unshare", "-r", "sh", "-c", "echo; exec sleep 1000"]
     with subprocess.Popen(nested, stdout=subprocess.PIPE, user=USER, group=USER, extra_groups=[]) as target:
         try:
@@ -316,7 +316,7 @@ def test_user_parent() -> None:
 
 
 def test_cgroup_of_the_target(lab: int) -> None:
-    """-c: the program is where the target is."""
+    """-c: the program is in the target's cgroup."""
     try:
         top = Path(places.Hierarchy.read().place(frozenset()))
     except nsbox.UnsupportedError as error:
@@ -344,8 +344,8 @@ def test_cgroup_of_the_target(lab: int) -> None:
         ("all", "-n -S 5 -G 6"),
     ],
 )  # fmt: skip
-def test_the_call_that_comes_closest(kind: str, line: str) -> None:
-    """What `explain` says is the call in Python does the same."""
+def test_the_closest_call(kind: str, line: str) -> None:
+    """The call in Python that `explain` prints has the same effect."""
     with running(kind) as pid:
         script = "hostname; pwd; ls /; id -u; id -g; id -G; grep Cap /proc/self/status; ls /sys/class/net"
         words = ["-t", str(pid), *line.replace("@", str(pid)).split(), "sh", "-c", script]
@@ -357,20 +357,20 @@ def test_the_call_that_comes_closest(kind: str, line: str) -> None:
 
 
 def test_inode_of_a_pidfd(lab: int) -> None:
-    """-t PID:INODE: another process with that number is refused."""
+    """-t PID:INODE: another process with that PID is refused."""
     fd = os.pidfd_open(lab)
     inode = os.fstat(fd).st_ino
     os.close(fd)
     line = ["-u", "hostname"]
-    # It is a process's own since Linux 6.9.
+    # Each process has its own inode since Linux 6.9.
     assert ours(Who("root"), "-t", f"{lab}:{inode}", *line, command="nsenter").output == "lab\n"
     refused = ours(Who("root"), "-t", f"{lab}:{inode + 1}", *line, command="nsenter")
     assert (refused.status, refused.output) == (1, "")
     assert "inode" in refused.error
 
 
-def test_what_is_refused(lab: int) -> None:
-    """With the reason, before anything is done."""
+def test_refused_options(lab: int) -> None:
+    """Refused before anything is done, with the reason."""
     for line, words in (("-Z", "runcon"), ("-N 3", "--net"), ("--net=:4711", "process")):
         refused = root(lab, *line.split(), "true")
         assert refused.status == 1

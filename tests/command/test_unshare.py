@@ -9,8 +9,8 @@ Wanted differences, each with a test of its own below:
   without a grant. An id beside a range costs none of the range its place;
 - options of later versions: ``--map-subids``, ``--forward-signals``, ``--clear-env``, ``--whitelist-env``.
 
-And one that cannot be helped: Python starts with SIGPIPE and SIGXFSZ ignored and does not say whether they were before,
-so the program always gets them with their default action.
+One more difference is unavoidable: Python starts with SIGPIPE and SIGXFSZ ignored and does not record whether they
+were ignored before, so the program always gets them with their default action.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _outer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def both(who: Who, *arguments: str) -> str:
-    """See that the two agree, and return what was printed."""
+    """Check that the two agree, and return what was printed."""
     real, own = theirs(who, *arguments), ours(who, *arguments)
     assert own.output == real.output, (arguments, own.error)
     assert own.status == real.status, (arguments, own.error)
@@ -79,13 +79,13 @@ def both(who: Who, *arguments: str) -> str:
 
 @pytest.mark.parametrize("group", CASES, ids=lambda group: group or "nothing")
 def test_what_a_program_sees(who: Who, group: str) -> None:
-    """Ids, maps, capabilities, signals, namespaces, mounts, descriptors, environment, clocks, PIDs."""
+    """Ids, maps, capabilities, signals, namespaces, mounts, descriptors, environment, clocks and PIDs agree."""
     for line in CASES[group]:
         both(who, *line.split(), "sh", "-c", LOOK)
 
 
-def test_enough_is_compared() -> None:
-    """The output says what it should where everything is new."""
+def test_the_comparison_is_not_empty() -> None:
+    """The output has the expected values where everything is new."""
     assert len({line for lines in CASES.values() for line in lines}) > 100
     output = both(Who("root"), *["-rmipunCTf", "--mount-proc", "--boottime=5", "-T"], "sh", "-c", LOOK)
     assert "pids: 1 0" in output
@@ -95,7 +95,7 @@ def test_enough_is_compared() -> None:
 
 
 def test_wrong_usage(who: Who) -> None:
-    """The status is 1, and the first line is theirs but for the name."""
+    """The status is 1, and the first line is that of unshare but for the name."""
     for line in WRONG:
         real, own = theirs(who, *line.split(), "true"), ours(who, *line.split(), "true")
         assert (own.status, own.output) == (real.status, real.output) == (1, ""), line
@@ -112,21 +112,21 @@ ENDS = [
 
 
 @pytest.mark.parametrize("options", ["", "-f", "-m", "-fp", "-mipf --mount-proc", "-rmipf"])
-def test_how_it_ends(who: Who, options: str) -> None:
-    """The program's status, 126, 127, or the same signal."""
+def test_status(who: Who, options: str) -> None:
+    """The status is the program's, 126, 127, or the same signal."""
     for command in ENDS:
         both(who, *options.split(), *command)
 
 
-def test_ignored_end_of_children() -> None:
-    """Somebody who ignores SIGCHLD gets the status, too."""
+def test_ignored_sigchld() -> None:
+    """A caller that ignores SIGCHLD still gets the status."""
     for command in (["unshare"], NSBOX):
         line = ["env", "--ignore-signal=CHLD", *command, "-f", "sh", "-c", "exit 5"]
         assert subprocess.run(line, check=False).returncode == 5
 
 
 def test_script_without_interpreter(who: Who, place: Path) -> None:
-    """As execvp(3), a file that is no program is given to the shell."""
+    """As with execvp(3), a file without a known format is run by the shell."""
     script = place / "script"
     script.write_text("echo it was $0 $1\n")
     script.chmod(0o755)
@@ -143,7 +143,7 @@ def test_shell(who: Who, shell: str | None, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_signals_while_it_waits() -> None:
-    """SIGINT and SIGTERM do nothing to the parent; SIGKILL ends it alone, or with --kill-child both."""
+    """SIGINT and SIGTERM have no effect on the parent; SIGKILL ends it alone, or with --kill-child also the child."""
     outcomes = []
     for command in (["unshare"], NSBOX):
         for option in ("--fork", "--kill-child"):
@@ -161,14 +161,14 @@ def test_signals_while_it_waits() -> None:
                 ended, _, _ = select.select([child], [], [], 60 if option == "--kill-child" else 0.3)
                 outcomes.append((alive, "both" if ended else "alone"))
                 signal.pidfd_send_signal(child, signal.SIGKILL)
-                # Its parent is dead, so it has been adopted by this process (see the census).
+                # The child's parent has died, so this process has adopted it (see the census).
                 os.waitid(os.P_PIDFD, child, os.WEXITED)
                 os.close(child)
     assert outcomes == [(True, "alone"), (True, "both")] * 2
 
 
 def test_killed_child() -> None:
-    """A wanted difference: the real one cannot die of SIGKILL in version 2.38, and returns 1."""
+    """A wanted difference: unshare in version 2.38 fails with 1 if its child is killed by SIGKILL."""
     for line in (["-f"], ["-rf"]):
         assert ours(Who("root"), *line, "sh", "-c", "kill -KILL $$").status == -signal.SIGKILL
         assert theirs(Who("root"), *line, "sh", "-c", "kill -KILL $$").status in (1, -signal.SIGKILL)
@@ -186,7 +186,7 @@ RANGES = [
 
 @pytest.mark.parametrize("name", ["root", "user"])
 def test_ranges(name: str) -> None:
-    """Maps of what subuid(5) and subgid(5) grant."""
+    """Maps of the ranges granted by subuid(5) and subgid(5)."""
 
     def check() -> None:
         for line in RANGES:
@@ -198,11 +198,11 @@ def test_ranges(name: str) -> None:
 
 
 _MORE_FOR_ROOT = {"--map-users=5,0,10", "--map-groups=300000,0,70000"}
-"""As version 2.40 and later, ours writes the maps of root itself, who needs no grants then."""
+"""As version 2.40 and later, nsbox writes the maps of root itself, without grants."""
 
 
 def test_ranges_of_later_versions() -> None:
-    """Wanted differences: other forms, several ranges, and no id lost to the one that room is made for."""
+    """Wanted differences: other forms, several ranges, and no id lost beside a single id."""
     script = ["sh", "-c", "cat /proc/self/uid_map; echo; cat /proc/self/gid_map"]
 
     def maps(who: Who, line: str) -> list[list[str]]:
@@ -227,7 +227,7 @@ def test_ranges_of_later_versions() -> None:
 
 
 def test_errors_of_ranges() -> None:
-    """What is not granted, and where nothing is, is told, by the step or by newuidmap(1) itself."""
+    """If an id is not granted, or none are, the error comes from the step or from newuidmap(1) itself."""
     refused = granted(lambda: ours(Who("user"), "--map-users=0:5:10", "true"))
     assert refused.error.startswith("nsbox unshare: step 'uid_map' failed: newuidmap PID 0 5 10")
     assert "not allowed" in refused.error
@@ -251,7 +251,7 @@ def test_environment(who: Who, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_root
 def test_forwarded_signals() -> None:
-    """Of later versions: --forward-signals lets the child decide; without it nothing happens (see above)."""
+    """Of later versions: with --forward-signals the child gets them; without it they have no effect (see above)."""
     script = "trap 'exit 7' TERM; trap 'exit 8' INT; echo; while :; do sleep 0.01; done"
     for number, status in ((signal.SIGTERM, 7), (signal.SIGINT, 8)):
         line = ["env", "--default-signal", *NSBOX, "--forward-signals", "-u", "sh", "-c", script]
@@ -262,8 +262,8 @@ def test_forwarded_signals() -> None:
             assert process.wait(100) == status
 
 
-def test_what_is_refused() -> None:
-    """With the reason, before anything is done."""
+def test_refused_options() -> None:
+    """Refused before anything is done, with the reason."""
     for line, words in (("--owner=1:1", "setpriv"), ("-l x", "binfmt_misc"), ("--mount-binfmt", "binfmt_misc")):
         refused = ours(Who("root"), *line.split(), "true")
         assert refused.status == 1
@@ -285,10 +285,10 @@ def _file_system(file: Path) -> str:
              "--mount --uts={0}", "--mount --pid={0} -f --mount-proc", "--mount={0} --uts={1} -f"],
 )  # fmt: skip
 def test_pinning(line: str, place: Path) -> None:
-    """The namespace is alive at the file when the program has ended, and can be entered there."""
+    """The namespace is alive at the file when the program has ended, and can be entered by it."""
 
     def check(run: str) -> list[tuple[int, list[bool]]]:
-        # Linux 6.18 compares the ages of mount namespaces by numbers that each processor gives out by itself.
+        # Linux 6.18 compares the ages of mount namespaces by numbers that each processor assigns by itself.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         libc.unshare(0x20000)
         libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
@@ -309,7 +309,7 @@ def test_pinning(line: str, place: Path) -> None:
 
 @needs_root
 def test_pinned_user_namespace(who: Who, place: Path) -> None:
-    """A wanted difference: ours mounts it from outside, where root may."""
+    """A wanted difference: nsbox mounts it from outside, where root may."""
     file = place / "user"
     file.touch()
 
@@ -323,7 +323,7 @@ def test_pinned_user_namespace(who: Who, place: Path) -> None:
     assert (status, kind == NSFS) == ((0, True) if who.is_root else (1, False))
 
 
-def test_errors_say_why(who: Who) -> None:
+def test_errors_have_causes(who: Who) -> None:
     """A wanted difference: what failed, why, and what next."""
     wrong = {"root": ["-T", "--boottime=-999999999"], "user": ["-p", "-f"]}[who.name]
     lines = ours(who, *wrong, "true").error.splitlines()
@@ -335,8 +335,8 @@ def test_errors_say_why(who: Who) -> None:
         assert "unshare -r" in lines[2]
 
 
-def test_the_evidence_is_of_before() -> None:
-    """Inside the new user namespace everybody is root, which is not what decides about /proc."""
+def test_evidence_is_collected_before() -> None:
+    """Inside the new user namespace every caller is root, which does not decide about /proc."""
     user = Who("user")
     needs(user, "m")
     error = ours(user, "-rm", "--mount-proc", "true").error
@@ -345,7 +345,7 @@ def test_the_evidence_is_of_before() -> None:
 
 @needs_root
 def test_from_a_real_interpreter() -> None:
-    """All the way: the C locale, in which Python changes its environment, does not show."""
+    """The whole command: Python changes its environment in the C locale, and the program does not see that."""
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "", "HOME": "/"}
     found = [
         subprocess.run([*command, "-mipf", "env"], env=environment, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""CPython's own tests of subprocess pass with nsbox; `cpython_subprocess` lists those that cannot, and why."""
+"""CPython's own tests of subprocess pass with nsbox; `cpython_subprocess` lists those that cannot, with reasons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(who: Who, what: str, *tests: str) -> tuple[set[str], int, str]:
             cwd=work, env=os.environ | {"TMPDIR": str(work)}, preexec_fn=become(who, place),
         )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    # Some tests write to standard output, too; what we look for comes last.
+    # Some tests write to standard output, too; our report comes last.
     *failed, count = result.stdout.splitlines()
     return {line for line in failed if line.startswith(("test.test_", "unittest.loader"))}, int(count), result.stderr
 
@@ -43,7 +43,7 @@ def run(who: Who, what: str, *tests: str) -> tuple[set[str], int, str]:
     ids=["popen", "functions", "asyncio"],
 )
 def test_with_namespaces(who: str, what: str, plain: str, module: str, at_least: int, tests: list[str]) -> None:
-    """What fails must fail with the plain `subprocess` as well."""
+    """Only tests that also fail with the plain `subprocess` may fail."""
     person = Who(who)
     needs(person, "mip")
     try:

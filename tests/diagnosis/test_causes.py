@@ -1,4 +1,4 @@
-"""What errors say, from recorded evidence: each cause where it is one, and none where the evidence does not decide."""
+"""Causes of errors, from recorded evidence: each cause where it applies, and none where the evidence is ambiguous."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ UNDECIDED: list[tuple[set[str], FailedStep, Evidence]] = [
 
 @pytest.mark.parametrize(("cause", "failure", "evidence"), RECORDED, ids=[case[0] for case in RECORDED])
 def test_recognised(cause: str, failure: FailedStep, evidence: Evidence) -> None:
-    """The cause is named, with what was found and what to do, all braces filled."""
+    """The cause is named, with the evidence and the remedy, and all placeholders are filled."""
     found = explain(failure, evidence)
     assert found.cause == cause
     assert found.why
@@ -312,7 +312,7 @@ def test_recognised(cause: str, failure: FailedStep, evidence: Evidence) -> None
     ("candidates", "failure", "evidence"), UNDECIDED, ids=[" ".join(sorted(case[0])) for case in UNDECIDED]
 )
 def test_undecided(candidates: set[str], failure: FailedStep, evidence: Evidence) -> None:
-    """Nothing is guessed: all that comes into question is named, as candidates."""
+    """If the evidence is ambiguous, all possible causes are named as candidates."""
     found = explain(failure, evidence)
     assert found.cause == ""
     several = "the evidence does not decide between: "
@@ -323,13 +323,13 @@ def test_undecided(candidates: set[str], failure: FailedStep, evidence: Evidence
 
 
 def test_no_cause_without_a_test() -> None:
-    """Each is recognised somewhere above, or is a candidate."""
+    """Each cause is recognised in a case above, or is a candidate in one."""
     assert {case[0] for case in RECORDED}.union(*(case[0] for case in UNDECIDED)) == set(CAUSES)
 
 
 @pytest.mark.parametrize("failure", [failure for _, failure, _ in RECORDED], ids=lambda failure: failure.step)
-def test_a_clean_machine_is_not_accused(failure: FailedStep) -> None:
-    """What would have to be seen on the machine is not said of one where there is nothing to see."""
+def test_a_machine_without_faults(failure: FailedStep) -> None:
+    """Causes that would be visible on the machine are not named if they are not seen."""
     accusing = {
         "not-linux", "seccomp-filter", "ubuntu-apparmor", "apparmor-profile", "selinux", "userns-switched-off",
         "limit-zero", "missing-kind", "dead-pid-namespace", "moved-pid-namespace", "task-limit", "no-exec-from-memory",
@@ -363,12 +363,12 @@ def test_a_clean_machine_is_not_accused(failure: FailedStep) -> None:
     ids=lambda value: value.places[0] if isinstance(value, Evidence) else "",
 )
 def test_remedies_of_places(evidence: Evidence, failure: FailedStep, words: str) -> None:
-    """What to do depends on where one is."""
+    """The remedy depends on the kind of machine."""
     assert words in explain(failure, evidence).hint
 
 
-def test_written_down_well() -> None:
-    """Every cause has all its words; steps and places are ones that exist."""
+def test_causes_are_complete() -> None:
+    """Every cause has all its texts; its steps and places exist."""
     for cause in CAUSES.values():
         assert cause.steps <= set(STEP_NAMES), cause.name
         assert set(cause.places) <= set(PLACES), cause.name

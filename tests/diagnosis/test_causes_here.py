@@ -1,4 +1,4 @@
-"""Failures that are produced for real say why: each cause that this kernel and this machine can produce."""
+"""Failures that are produced for real, with their causes: all that this kernel and this machine can produce."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CAP_SETFCAP, PR_CAPBSET_DROP = 31, 24
 
 
 def cause(launch: dict[str, Any] | None = None, **options: Any) -> str:
-    """Return the cause of the failure, and see that the error says all it should."""
+    """Return the cause of the failure, after a check that the error has all parts."""
     error = failure(launch, **options)
     assert error.evidence
     assert error.hint
@@ -53,7 +53,7 @@ def cause(launch: dict[str, Any] | None = None, **options: Any) -> str:
 
 
 def candidates(**options: Any) -> str:
-    """Return what the error says where the evidence does not decide."""
+    """Return the candidates in the error where the evidence is ambiguous."""
     error = failure(**options)
     assert error.cause == ""
     several = "; or " in error.evidence
@@ -93,7 +93,7 @@ def after(*preparations: Callable[[], Any], **options: Any) -> str:
 
 @pytest.mark.parametrize("options", [{"unshare": "mip"}, {"unshare": "u", "fork": False}, {"unshare": "U"}], ids=str)
 def test_seccomp_filter(who: Who, options: dict[str, Any]) -> None:
-    """Docker's filter refuses all of it, to root with all capabilities as well."""
+    """Docker's filter refuses all of it, also for root with all capabilities."""
 
     def check() -> str:
         seccomp.install(*DOCKERS_FILTER)
@@ -108,8 +108,8 @@ def test_seccomp_filter_on_mount_alone() -> None:
     assert after(lambda: seccomp.install(Deny("execveat", errno.ENOSYS)), unshare="m") == "seccomp-filter"
 
 
-def test_seccomp_filter_on_one_argument_leaves_no_trace() -> None:
-    """A filter that looks at an argument is not seen by questions with other arguments: so nothing is claimed."""
+def test_seccomp_filter_on_one_argument_is_not_named() -> None:
+    """A filter that compares an argument is not seen by trial calls with other arguments, so it is not named."""
 
     def check() -> str:
         seccomp.install(Deny("mount", errno.EPERM, argument=3, bits=0x40000))
@@ -120,12 +120,12 @@ def test_seccomp_filter_on_one_argument_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize("kind", ["pid", "mount", "ipc", "uts", "net", "cgroup", "time"])
 def test_no_capability(kind: str) -> None:
-    """The user namespace was declined."""
+    """The user namespace was declined by map_root_user=False."""
     assert as_user(lambda: cause(unshare=kind, map_root_user=False)) == "no-capability"
 
 
 def test_unmapped_caller() -> None:
-    """Only one of the two maps was written."""
+    """Only one of the two maps is written."""
 
     def check() -> str:
         libc.prctl(libc.PR_SET_DUMPABLE, 1)
@@ -138,7 +138,7 @@ def test_unmapped_caller() -> None:
 
 @needs_root
 def test_chroot(place: Path, who: Who) -> None:
-    """With a proc in the chroot it is seen; without one it is a candidate."""
+    """With a proc in the chroot it is recognised; without one it is a candidate."""
     if who.is_root:
         assert after(lambda: os.chroot(place), unshare="U", map_root_user=False) == ""
 
@@ -169,7 +169,7 @@ def test_limit_zero(kind: str) -> None:
 
 
 def test_limit_of_an_outer_namespace() -> None:
-    """It cannot be read from inside, so it is a candidate, beside the depth where that can be it."""
+    """It cannot be read from inside, so it is a candidate, beside the nesting depth where that is possible."""
 
     def check() -> tuple[str, str]:
         enter_user_namespace()
@@ -190,7 +190,7 @@ def test_limit_of_an_outer_namespace() -> None:
 
 @needs_root
 def test_too_deep() -> None:
-    """Seen where this proc shows all levels."""
+    """It is recognised where the proc shows all levels."""
 
     def deeper(levels: int) -> str:
         if levels == 0:
@@ -203,7 +203,7 @@ def test_too_deep() -> None:
 
 @needs_root
 def test_dead_pid_namespace() -> None:
-    """The memory that is not short, and the namespace that cannot be nested."""
+    """The errors explain that memory is not short, and that the namespace cannot be nested."""
 
     def check() -> tuple[str, str]:
         libc.unshare(CLONE_NEWPID)
@@ -215,7 +215,7 @@ def test_dead_pid_namespace() -> None:
 
 
 def test_task_limit() -> None:
-    """RLIMIT_NPROC of the user, whose own count decides."""
+    """RLIMIT_NPROC counts all processes of the user."""
 
     def check() -> str:
         resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
@@ -226,7 +226,7 @@ def test_task_limit() -> None:
 
 @needs_root
 def test_maps() -> None:
-    """Somebody else, nobody, too many, and a namespace whose setgroups is given up."""
+    """Ids of another user, unmapped ids, too many ranges, and a namespace in which setgroups is denied."""
     assert as_user(lambda: as_if_privileged(map_users=[(0, 0, 1)])) == "map-of-somebody-else"
     assert as_user(lambda: as_if_privileged(map_groups=[(0, 0, 2)])) == "map-of-somebody-else"
     many = [(first, first, 1) for first in range(1, 681, 2)]
@@ -238,7 +238,7 @@ def test_maps() -> None:
 
 
 def as_if_privileged(**maps: Any) -> str:
-    """Return the cause for a caller that is taken for one that may write any map, so that no program is asked."""
+    """Return the cause for a caller that counts as privileged, so that newuidmap is not used."""
     facts = _core.Facts(euid=USER, egid=USER, effective=1 << 6 | 1 << 7)
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
     with pytest.raises(nsbox.SpawnError) as caught:
@@ -248,7 +248,7 @@ def as_if_privileged(**maps: Any) -> str:
 
 @needs_root
 def test_maps_by_programs() -> None:
-    """newuidmap(1) and newgidmap(1): not there, without power, without a grant, without a name for the user."""
+    """newuidmap(1) and newgidmap(1): not installed, not privileged, no grant, no name for the user."""
 
     def check() -> str:
         return cause(unshare="U", map_users=[(0, 0, 2)])
@@ -283,18 +283,18 @@ def test_maps_by_programs() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_worlds(who: Who, options: dict[str, Any], expected: str) -> None:
-    """A root, mounts and limits."""
+def test_root_mounts_and_limits(who: Who, options: dict[str, Any], expected: str) -> None:
+    """Causes of a root, of mounts and of limits."""
     assert who(lambda: cause(**options)) == expected
 
 
 @needs_root
 def test_map_of_root() -> None:
-    """Root without CAP_SETFCAP."""
+    """Root without CAP_SETFCAP may not map uid 0."""
 
     def check() -> str:
         libc.prctl(PR_CAPBSET_DROP, CAP_SETFCAP)
-        # An exec is what takes it away; so the check is another nsbox inside one.
+        # Only an exec removes the capability, so the check runs another nsbox inside one.
         code = (
             "import nsbox\ntry:\n nsbox.run(['true'], unshare='U', map_users=[(0, 0, 1)])\n"
             "except nsbox.SpawnError as error:\n print(error.cause)"
@@ -306,7 +306,7 @@ def test_map_of_root() -> None:
 
 @needs_root
 def test_proc_that_is_not_there_or_read_only() -> None:
-    """The maps are files of /proc."""
+    """The maps are files of /proc, which is missing or read-only."""
 
     def covered() -> None:
         private_mounts()
@@ -322,7 +322,7 @@ def test_proc_that_is_not_there_or_read_only() -> None:
 
 
 def masked(target: str, source: str = "/dev/null") -> Callable[[], None]:
-    """Return what covers a part of /proc, as containers do."""
+    """Return a function that covers a part of /proc, as containers do."""
 
     def cover() -> None:
         private_mounts()
@@ -336,7 +336,7 @@ def masked(target: str, source: str = "/dev/null") -> Callable[[], None]:
     ("target", "source"), [("/proc/version", "/dev/null"), ("/proc/fs", "/"), ("/proc/sys", "/proc/sys")]
 )
 def test_masked_proc(target: str, source: str) -> None:
-    """What is hidden is named; as root without a user namespace nothing stands in the way."""
+    """The hidden path is named; for root without a user namespace the mount works."""
 
     def check() -> tuple[str, str, int]:
         masked(target, source)()
@@ -350,7 +350,7 @@ def test_masked_proc(target: str, source: str) -> None:
 
 @needs_root
 def test_mounts_that_hide_nothing() -> None:
-    """A mount on a directory that is always empty does not count, nor does a mask where another proc is whole."""
+    """A mount on a directory that is always empty does not count, nor a mask where another proc is complete."""
 
     def check() -> tuple[int, int]:
         masked("/proc/sys/fs/binfmt_misc", "/mnt")()
@@ -363,13 +363,13 @@ def test_mounts_that_hide_nothing() -> None:
 
 
 def test_proc_of_a_foreign_pid_namespace() -> None:
-    """A proc for the caller's own PID namespace, in a new user namespace."""
+    """A proc for the caller's own PID namespace may not be mounted in a new user namespace."""
     assert as_user(lambda: cause(unshare="m", mount_proc=True)) == "foreign-pid-namespace"
 
 
 @needs_root
 def test_no_visible_proc() -> None:
-    """Where no proc is visible none could be mounted; but then not even the maps can be written."""
+    """Where no proc is visible none can be mounted, and the maps cannot be written either."""
 
     def check() -> str:
         private_mounts()
@@ -380,7 +380,7 @@ def test_no_visible_proc() -> None:
 
 
 def test_landlock(who: Who) -> None:
-    """No mount in a Landlock domain, whoever one is."""
+    """No process in a Landlock domain may mount, not even root."""
 
     def check() -> str:
         landlock()
@@ -391,7 +391,7 @@ def test_landlock(who: Who) -> None:
 
 @needs_root
 def test_chroot_has_no_propagation(place: Path) -> None:
-    """As root no user namespace is needed, but / is no mount point."""
+    """Root needs no user namespace there, but / is not a mount point."""
 
     def check() -> str:
         private_mounts()
@@ -414,13 +414,13 @@ def test_chroot_has_no_propagation(place: Path) -> None:
         ("foreign-group", {"process_group": 4194303}, {}),
     ],
 )
-def test_others(who: Who, expected: str, launch: dict[str, Any], options: dict[str, Any]) -> None:
+def test_other_causes(who: Who, expected: str, launch: dict[str, Any], options: dict[str, Any]) -> None:
     """Causes that need no preparation."""
     assert who(lambda: cause(launch, **options)) == expected
 
 
 def test_own_namespaces_without_proc() -> None:
-    """Before Linux 6.11 a thread opens its own namespaces in /proc; pidfd_open(2) is refused here as well."""
+    """Before Linux 6.11 a thread opens its own namespaces in /proc; pidfd_open(2) is refused in this test, too."""
 
     def check() -> str:
         private_mounts()
@@ -443,7 +443,7 @@ def test_unknown_call() -> None:
 
 @needs_root
 def test_settings() -> None:
-    """A limit above which the kernel does not go, and a read-only /proc/sys."""
+    """A value above the kernel's maximum, and a read-only /proc/sys."""
 
     def read_only() -> None:
         masked("/proc/sys", "/proc/sys")()
@@ -454,7 +454,7 @@ def test_settings() -> None:
 
 @needs_root
 def test_ids() -> None:
-    """To become somebody else without the right, without a map, and with setgroups given up."""
+    """Changing to another user without the right, without a map, and with setgroups denied."""
     assert as_user(lambda: cause({"uid": 5}, unshare="")) == "id-not-allowed"
     assert as_user(lambda: cause({"groups": (1,)}, unshare="m")) == "id-not-allowed"
     assert as_user(lambda: cause({"uid": 5}, unshare="m")) == "id-not-mapped"
@@ -462,14 +462,14 @@ def test_ids() -> None:
 
 
 def test_no_terminal(place: Path) -> None:
-    """A file is no terminal."""
+    """A file is not a terminal."""
     with (place / "file").open("w+") as file:
         launch = {"stdio": (file.fileno(), -1, -1), "start_new_session": True, "controlling_terminal": True}
         assert cause(launch) == "no-terminal"
 
 
 def test_descriptor_limit() -> None:
-    """No number is left."""
+    """No descriptor is free."""
 
     def check() -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
@@ -482,8 +482,8 @@ def test_descriptor_limit() -> None:
     assert in_child(check) == "descriptor-limit"
 
 
-def test_asking_about_landlock_has_no_effect() -> None:
-    """The thread that asks takes its domains, and its no_new_privs, with it."""
+def test_the_trial_of_landlock_has_no_effect() -> None:
+    """The thread of the trial ends with its domains and its no_new_privs."""
 
     def own_status() -> list[str]:
         fields = status(Path("/proc/self/status").read_text())

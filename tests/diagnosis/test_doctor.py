@@ -1,4 +1,4 @@
-"""What `doctor` answers, from recorded evidence of machines that are not this one."""
+"""The answers of `doctor`, from recorded evidence of other machines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORKS = Trial(True)
 FAILS = Trial(False, "uid_map", "ubuntu-apparmor", "Operation not permitted", "set the switch")
 
 CASES: list[tuple[str, Evidence, int, str, str]] = [
-    # machine, evidence, question, verdict, words of the answer or the remedy
+    # machine, evidence, question, verdict, text of the answer or the remedy
     ("a free machine", ROOT, 1, "fine", "Linux version 6.1.0"),
     ("gVisor", GVISOR, 1, "problem", "gVisor"),
     ("WSL 1", WSL1, 1, "problem", "wsl --set-version"),
@@ -66,14 +66,14 @@ CASES: list[tuple[str, Evidence, int, str, str]] = [
 
 @pytest.mark.parametrize(("machine", "evidence", "number", "verdict", "words"), CASES, ids=[case[0] for case in CASES])
 def test_answer(machine: str, evidence: Evidence, number: int, verdict: str, words: str) -> None:
-    """The question that is about it has the right verdict, and says what was read and what to do."""
+    """The question about the fault has the right verdict, and names what was read and the remedy."""
     answer = answers(evidence, WORKS)[number - 1]
     assert (answer.number, answer.verdict) == (number, verdict), machine
     assert words in f"{answer.answer} {answer.remedy}"
 
 
-def test_every_question_is_asked() -> None:
-    """There are fourteen; on a machine without fault none is a problem."""
+def test_all_questions_are_answered() -> None:
+    """There are fourteen; on a machine without faults none is a problem."""
     assert [answer.number for answer in answers(ROOT, WORKS)] == list(range(1, 15))
     assert all(answer.verdict == "fine" for answer in answers(ROOT, WORKS))
     assert {number for _, _, number, _, _ in CASES} == set(range(1, 14))
@@ -82,7 +82,7 @@ def test_every_question_is_asked() -> None:
 
 
 def diagnosis(root: Trial, rootless: Trial) -> Diagnosis:
-    """Return one in which everything goes alike."""
+    """Return a diagnosis in which all trials have the same result."""
     allowed = Allowed(root, rootless)
     kinds = {**dict.fromkeys(KINDS, allowed), "proc": allowed}
     return Diagnosis(("github",), answers(UBUNTU, rootless), kinds, allowed, UBUNTU)
@@ -109,7 +109,7 @@ def test_page(root: Trial, rootless: Trial, words: str) -> None:
 
 
 def test_json() -> None:
-    """All of it survives."""
+    """The JSON has all of it."""
     data = json.loads(json.dumps(diagnosis(WORKS, FAILS).data()))
     assert data["kinds"]["pid"]["rootless"]["cause"] == "ubuntu-apparmor"
     assert data["answers"][5]["verdict"] == "problem"

@@ -1,4 +1,4 @@
-"""`nsbox.doctor` on this kernel, and where parts of it are taken away."""
+"""`nsbox.doctor` on this kernel, also where parts of it are disabled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Who("root")
 
 
 def diagnosed(*preparations: Callable[[], Any], who: Callable[[Callable[[], Any]], Any] = ROOT) -> dict[str, Any]:
-    """Return what doctor says in a child after some preparations."""
+    """Return the result of doctor in a child after some preparations."""
 
     def check() -> dict[str, Any]:
         for prepare in preparations:
@@ -48,7 +48,7 @@ def problems(found: dict[str, Any]) -> list[int]:
 
 
 def test_here(who: Who, census: Census) -> None:
-    """Everything is tried for real; the caller stays where and what it is."""
+    """Each kind is created for real; the caller is unchanged."""
     before = {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")}
     found = who(nsbox.doctor)
     assert {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")} == before
@@ -64,7 +64,7 @@ def test_here(who: Who, census: Census) -> None:
 
 
 def test_dockers_filter(who: Who) -> None:
-    """Nothing works, and question 4 says why."""
+    """Nothing works, and the answer to question 4 gives the reason."""
     found = diagnosed(lambda: seccomp.install(*DOCKERS_FILTER), who=who)
     assert problems(found) == [4, 14]
     assert not any(trial["works"] for allowed in found["kinds"].values() for trial in allowed.values())
@@ -73,7 +73,7 @@ def test_dockers_filter(who: Who) -> None:
 
 
 def test_limit() -> None:
-    """One kind is switched off; the others work."""
+    """One kind is disabled; the others work."""
 
     def no_uts() -> None:
         enter_user_namespace()
@@ -89,7 +89,7 @@ def test_limit() -> None:
 
 @needs_root
 def test_masked_proc() -> None:
-    """All kinds work, a new proc does not."""
+    """All kinds work, but no new proc."""
     found = diagnosed(masked("/proc/version"), who=as_user)
     assert problems(found) == [10, 14]
     assert [name for name, allowed in found["kinds"].items() if not allowed["rootless"]["works"]] == ["proc"]
@@ -97,7 +97,7 @@ def test_masked_proc() -> None:
 
 
 def test_landlock(who: Who) -> None:
-    """Whatever needs a mount does not work."""
+    """Everything that needs a mount fails."""
     found = diagnosed(landlock, who=who)
     assert problems(found) == [7, 14]
     assert [name for name, allowed in found["kinds"].items() if not allowed["rootless"]["works"]] == ["mount", "proc"]
@@ -105,7 +105,7 @@ def test_landlock(who: Who) -> None:
 
 @needs_root
 def test_chroot(place: Path) -> None:
-    """With a proc of its own, so that it can be seen."""
+    """With a proc of its own it is recognised."""
 
     def inside() -> None:
         libc.unshare(0x20000)
@@ -122,8 +122,8 @@ def test_chroot(place: Path) -> None:
 
 
 @needs_root
-def test_poisoned() -> None:
-    """The caller's children would be born dead."""
+def test_dead_pid_namespace() -> None:
+    """The caller's children could not be created."""
 
     def dead() -> None:
         libc.unshare(CLONE_NEWPID)
@@ -135,7 +135,7 @@ def test_poisoned() -> None:
 
 
 def test_no_new_privs() -> None:
-    """Only ranges of ids suffer."""
+    """Only ranges of ids are affected."""
     found = diagnosed(lambda: libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1), who=as_user)
     assert problems(found) == []
     assert "no_new_privs" in found["answers"][12]["answer"]
@@ -143,14 +143,14 @@ def test_no_new_privs() -> None:
 
 @needs_root
 def test_threads(busy_threads: None) -> None:
-    """They are named, and change nothing."""
+    """The caller's threads are listed, and change nothing."""
     found = nsbox.doctor()
     assert found.answers[7].verdict == "note"
     assert found.everything.root.works
 
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """Text, JSON, and an exit status for scripts."""
+    """The command has a text, JSON, and an exit status for scripts."""
     assert main(["doctor"]) == 0
     assert "Does all of it work together?" in capsys.readouterr().out
     assert main(["doctor", "--json"]) == 0
@@ -162,8 +162,8 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["pid", "mip", "pid,user"])
-def test_require_what_is_not_there(wanted: str) -> None:
-    """The status is 1, and standard error says which step and what next."""
+def test_require_with_missing_features(wanted: str) -> None:
+    """The status is 1, and standard error names the step and the remedy."""
 
     def check() -> tuple[int, str, str]:
         seccomp.install(*(rule for rule in DOCKERS_FILTER if rule.errno == errno.EPERM and rule.name != "mount"),

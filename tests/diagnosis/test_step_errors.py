@@ -15,7 +15,7 @@ from tests.support.machines import ROOT, USER
 pytestmark = pytest.mark.pure
 
 
-def test_every_step_is_there() -> None:
+def test_every_step_is_listed() -> None:
     """The table has all names of steps, and pages for all calls that can fail."""
     assert set(STEP_ERRORS) == set(STEP_NAMES)
     assert all(bool(errors.manual) == bool(errors.errnos) for errors in STEP_ERRORS.values())
@@ -23,7 +23,7 @@ def test_every_step_is_there() -> None:
 
 @pytest.mark.parametrize("step", STEP_ERRORS)
 def test_a_cause_or_none(step: StepName) -> None:
-    """For each number either some cause concerns it, or the list has the reason why there is none."""
+    """For each number a cause exists, or the list has the reason why there is none."""
     wrong = []
     for errno in STEP_ERRORS[step].errnos:
         causes = [cause.name for cause in CAUSES.values() if cause.concerns(step, errno)]
@@ -39,15 +39,15 @@ def test_the_list_has_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=list(CAUSES))
-def test_no_cause_that_cannot_occur(cause: Cause) -> None:
-    """Each concerns a number of a step."""
+def test_every_cause_can_occur(cause: Cause) -> None:
+    """Each cause belongs to a number of a step."""
     assert any(cause.concerns(step, errno) for step, errors in STEP_ERRORS.items() for errno in errors.errnos)
 
 
 @pytest.mark.parametrize("evidence", [ROOT, USER], ids=["root", "user"])
 @pytest.mark.parametrize("step", STEP_ERRORS)
 def test_refused(step: StepName, evidence: Evidence) -> None:
-    """Whatever a filter refuses, and whatever limit of the process is reached, the error says why and what to do."""
+    """If a filter or a limit of the process refuses the step, the error has a cause and a remedy."""
     for errno in {EPERM, EACCES, ENOSYS, EMFILE, ENOMEM} & STEP_ERRORS[step].errnos:
         if (step, errno) not in WITHOUT_CAUSE:
             found = explain(FailedStep(errno, step), evidence)

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
 def test_blocks_run(page: Path) -> None:
-    """One after the other, as a reader would type them."""
+    """They run one after another, as a reader would type them."""
     program = "\n".join(BLOCK.findall(page.read_text()))
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, cwd="/")
 
@@ -33,7 +33,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(command: str, tmp_path: Path) -> None:
-    """Where there is something to check, with the nsbox of this Python."""
+    """Each runs with the nsbox of this Python, and its result is checked."""
     (tmp_path / "Makefile").write_text("check:\n\ttrue\n")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "HOME": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path / "jupyter")}
@@ -41,14 +41,14 @@ def test_commands_run(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Links to files of the project."""
+def test_links_are_valid(page: Path) -> None:
+    """Links to files of the project lead to existing files."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
 def test_paths_exist() -> None:
-    """Each file and folder that docs/architecture.md names, below the root of the project or in python/nsbox."""
+    """Each file and folder that docs/architecture.md names exists, below the root or in python/nsbox."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     for path in re.findall(r"`([\w.]+/[\w./]*?(?:\.\w+|/))`", text):
         assert (ROOT / path).exists() or (ROOT / "python" / "nsbox" / path).exists(), path

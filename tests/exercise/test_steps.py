@@ -1,4 +1,4 @@
-"""The exercise holds on this kernel: every check of it, as root and as an ordinary user, on a terminal and piped."""
+"""The exercise works on this kernel: each check, as root and as an ordinary user, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def shown(text: str) -> None:
-    """Assert that the whole exercise was shown, in 80 columns."""
+    """Check that the whole exercise was shown, in 80 columns."""
     lines = text.splitlines()
     assert lines[-1] == f"{CHECKS} checks passed.", text
     assert [line for line in lines if len(line) > 80] == []
@@ -36,14 +36,14 @@ def test_here() -> None:
 
 
 def test_command_piped() -> None:
-    """As ``nsbox demo | cat``: no colours."""
+    """``nsbox demo | cat`` prints no colours."""
     result = subprocess.run([sys.executable, "-m", "nsbox", "demo"], capture_output=True, text=True, check=True)
     assert "\x1b" not in result.stdout
     shown(result.stdout)
 
 
 def test_command_on_a_terminal() -> None:
-    """With colours, and none when NO_COLOR is set."""
+    """On a terminal it prints colours, and none when NO_COLOR is set."""
     ours, theirs = pty.openpty()
     with subprocess.Popen([sys.executable, "-m", "nsbox", "demo"], stdout=theirs) as process:
         os.close(theirs)
@@ -60,7 +60,7 @@ def test_command_on_a_terminal() -> None:
 
 
 def readable_python() -> str:
-    """Return an interpreter that everybody may execute, as this one may not be."""
+    """Return an interpreter that every user may execute; this one may not be."""
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         version = "import sys; sys.exit(sys.version_info < (3, 11))"
         try:
@@ -71,9 +71,9 @@ def readable_python() -> str:
     pytest.skip("no Python 3.11 or newer on this machine can be executed by an ordinary user")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_ordinary_user(place: Path) -> None:
-    """Without any privilege: a user namespace is added, and said to be."""
+    """Without privileges a user namespace is added, and the output says so."""
     python = readable_python()
     shutil.copytree(Path(nsbox.__file__).parent, place / "nsbox", ignore=shutil.ignore_patterns("__pycache__"))
     place.chmod(0o755)
@@ -88,7 +88,7 @@ def test_ordinary_user(place: Path) -> None:
 
 
 def test_forbidden_namespaces() -> None:
-    """Where namespaces cannot be made it says why, and goes on with the rest."""
+    """If namespaces cannot be made, it prints the reason, and continues with the rest."""
     limits = "for kind in user mnt pid ipc; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done"
     command = f"{limits}; exec {sys.executable} -m nsbox demo"
     result = nsbox.run(["sh", "-c", command], unshare="U", capture_output=True, text=True)
@@ -98,7 +98,7 @@ def test_forbidden_namespaces() -> None:
 
 
 def test_example() -> None:
-    """The thirty lines of Python do the same."""
+    """The Python example of thirty lines does the same."""
     command = [sys.executable, str(ROOT / "examples" / "exercise_2.py")]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "inside, $$ is 1" in text

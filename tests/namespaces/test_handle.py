@@ -1,4 +1,4 @@
-"""Handles of namespaces: what they are of, how long they last, and how they get to other processes."""
+"""Handles of namespaces: what they refer to, how long they keep it alive, and how other processes receive them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLONE_NEWNS = 0x20000
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("old_kernel", [False, True])
 def test_of(who: Who, kind: str, old_kernel: bool) -> None:
-    """The handle is of the namespace in the link, also where the kernel cannot be asked by a pidfd (before 6.11)."""
+    """The handle refers to the namespace in the link, also before Linux 6.11, where a pidfd has no such request."""
 
     def check() -> tuple[str, int, str]:
         if old_kernel:
@@ -86,7 +86,7 @@ def test_equality_and_hash() -> None:
 
 
 def test_closing() -> None:
-    """It can be closed twice, and used no more; forgetting it is said."""
+    """A handle can be closed twice, and not used afterwards; one that is garbage-collected gives a warning."""
     namespace = nsbox.Namespace.of(os.getpid(), "uts")
     namespace.close()
     namespace.close()
@@ -102,8 +102,8 @@ def test_closing() -> None:
         os.fstat(number)
 
 
-def test_what_is_no_namespace(place: Path) -> None:
-    """Refused with the reason, and what was given is left open."""
+def test_targets_that_are_no_namespace(place: Path) -> None:
+    """Refused with the reason; a descriptor that was given stays open."""
     file = os.open(place, os.O_RDONLY)
     with pytest.raises(nsbox.SpecError, match="no open namespace"):
         nsbox.Namespace(file)
@@ -123,11 +123,11 @@ def test_what_is_no_namespace(place: Path) -> None:
 @needs_root
 @pytest.mark.parametrize("kind", ["net", "ipc", "uts", "pid", "user", "cgroup", "mount"])
 def test_persist(place: Path, kind: str) -> None:
-    """Kept in a file it outlives its processes, can be joined by its path, and is gone without a trace afterwards."""
+    """In a file it outlives its processes, can be joined by its path, and nothing of it is left after the removal."""
     file = place / "kept"
 
     def check() -> tuple[str, str, bool]:
-        # Linux 6.18 tells older mount namespaces from newer ones by numbers of each processor (docs/errors.md).
+        # Linux 6.18 compares the ages of mount namespaces by numbers of each processor (docs/errors.md).
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         libc.unshare(CLONE_NEWNS)
         libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
@@ -143,9 +143,9 @@ def test_persist(place: Path, kind: str) -> None:
                 joined = f"pid:[{dead.id}]" if dead.is_dead else "alive"
         else:
             command = ["readlink", f"/proc/thread-self/ns/{LINKS[kind]}"]
-            # Somebody else's mounts may have no proc that shows the caller.
+            # The mounts of another user's namespace may have no proc that shows the caller.
             joined = nsbox.run(command, unshare="", join=str(file), capture_output=True, text=True).stdout.strip()
-        # The real nsenter agrees that this is one.
+        # The real nsenter can join it, too.
         if kind in ("net", "ipc", "uts"):
             oracle = subprocess.run(
                 ["nsenter", f"--{kind}={file}", *command], capture_output=True, text=True, check=True
@@ -161,7 +161,7 @@ def test_persist(place: Path, kind: str) -> None:
 
 @needs_root
 def test_persist_fails(place: Path) -> None:
-    """The reason is said, and the file that was made for it is gone again."""
+    """The error has the reason, and the file that was made for it is removed."""
     file = place / "kept"
 
     def check(kind: str, path: Path) -> tuple[str, int | None, str, bool]:
@@ -195,8 +195,8 @@ def _number(namespace: nsbox.Namespace, queue: Any) -> None:
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_handed_over_by_multiprocessing(method: str) -> None:
-    """A process made by multiprocessing gets a descriptor of its own."""
-    # In an interpreter of its own: multiprocessing keeps helpers for as long as the process lives.
+    """A process made by multiprocessing gets its own descriptor."""
+    # In a new interpreter: multiprocessing keeps helper processes as long as the caller lives.
     script = f"""
 import multiprocessing, os, sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
@@ -227,7 +227,7 @@ if __name__ == "__main__":
 
 
 def test_handed_over_by_a_socket() -> None:
-    """The way without multiprocessing."""
+    """A handle can be sent without multiprocessing."""
     ours, theirs = socket.socketpair()
     with ours, theirs, nsbox.Namespace.of(os.getpid(), "net") as namespace:
         socket.send_fds(ours, [b"x"], [namespace.fileno()])
@@ -237,14 +237,14 @@ def test_handed_over_by_a_socket() -> None:
 
 
 def test_plain_pickle() -> None:
-    """A descriptor means nothing in a file, and the error says what does."""
+    """A descriptor has no meaning in a file; the error names the alternatives."""
     with nsbox.Namespace.of(os.getpid(), "net") as namespace, pytest.raises(nsbox.NsboxError, match="send_fds"):
         pickle.dumps(namespace)
     assert pickle.loads(pickle.dumps(nsbox.Spec(join=(4711, "ipc")))) == nsbox.Spec(join=(4711, "ipc"))
 
 
-def test_dead_or_alive() -> None:
-    """A PID namespace lives as long as its PID 1. Others have none, and the caller's own is alive."""
+def test_is_dead() -> None:
+    """A PID namespace lives as long as its PID 1. Other kinds have none, and the caller's own is alive."""
     with nsbox.Popen(["sleep", "1000"], unshare="pi") as process:
         pid, ipc = nsbox.Namespace.of(process, "pid"), nsbox.Namespace.of(process, "ipc")
         assert not pid.is_dead
@@ -255,8 +255,8 @@ def test_dead_or_alive() -> None:
         assert not own.is_dead
 
 
-def test_a_number_that_was_used_again() -> None:
-    """What is opened by number is checked against the pidfd: a process that has ended meanwhile is said to be gone."""
+def test_a_pid_that_was_reused() -> None:
+    """A process opened by PID is compared with its pidfd: one that has ended meanwhile is reported as such."""
     child = fork()
     if child == 0:
         os._exit(0)
@@ -275,7 +275,7 @@ def test_a_number_that_was_used_again() -> None:
 
 
 def test_standard_streams_are_left_alone() -> None:
-    """A program that has closed its standard input does not get a namespace for it."""
+    """A program with closed standard input does not get a namespace as descriptor 0."""
 
     def check() -> bool:
         os.close(0)
@@ -286,8 +286,8 @@ def test_standard_streams_are_left_alone() -> None:
 
 
 @needs_root
-def test_own_links_are_the_threads() -> None:
-    """What is compared with the target are the namespaces of the calling thread, not of the main thread."""
+def test_own_namespaces_are_those_of_the_thread() -> None:
+    """The target is compared with the namespaces of the calling thread, not of the main thread."""
 
     def check() -> tuple[bool, str]:
         libc.unshare(raw.CLONE_NEWUTS)

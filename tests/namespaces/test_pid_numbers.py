@@ -1,4 +1,4 @@
-"""PIDs of one process in several namespaces: as the kernel says, as /proc says, and as the process itself says."""
+"""PIDs of a process in several namespaces: by the kernel's requests, by /proc, and by the process itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUESTS = 0xB706, 0xB707, 0xB708, 0xB709
 
 @contextmanager
 def nested(levels: int) -> Iterator[list[nsbox.Popen]]:
-    """Programs in PID namespaces, each inside the one before."""
+    """Start programs in PID namespaces, each inside the one before."""
     with ExitStack() as stack:
         found: list[nsbox.Popen] = []
         for _ in range(levels):
@@ -37,7 +37,7 @@ def nested(levels: int) -> Iterator[list[nsbox.Popen]]:
 
 @pytest.mark.parametrize("source", ["kernel", "proc"])
 def test_all_pairs(who: Who, source: str) -> None:
-    """Each number into each namespace, three levels deep; where a process is not, it has no number."""
+    """Each PID into each namespace, three levels deep; a process outside of a namespace has no PID in it."""
 
     def check() -> int:
         if source == "proc":
@@ -65,7 +65,7 @@ def test_all_pairs(who: Who, source: str) -> None:
 
 
 def test_threads_and_handles() -> None:
-    """A thread has a number of its own, and a handle serves as well as a process."""
+    """A thread has a TID, and a handle works as well as a process."""
     script = "import threading, time; threading.Thread(target=time.sleep, args=(1000,)).start(); print(flush=True)"
     with nsbox.Popen([sys.executable, "-c", script], unshare="p", stdout=subprocess.PIPE) as box:
         assert box.stdout
@@ -80,8 +80,8 @@ def test_threads_and_handles() -> None:
     assert (back, closed) == (outside, False)
 
 
-def test_nobody() -> None:
-    """Who has ended, who is elsewhere, and what is no number."""
+def test_no_such_process() -> None:
+    """A process that has ended, one in another namespace, and a value that is no PID."""
     ended = subprocess.Popen(["true"])
     ended.wait()
     with nsbox.Popen(["sleep", "1000"], unshare="pi") as box:
@@ -100,6 +100,6 @@ def test_nobody() -> None:
 
 
 def test_own() -> None:
-    """Without namespaces it is the number itself, if it is one."""
+    """Without namespaces the result is the PID itself, if the process exists."""
     assert translate_pid(os.getpid()) == os.getpid()
     assert translate_pid(os.getpid(), os.getpid(), os.getpid()) == os.getpid()

@@ -1,6 +1,6 @@
-"""Scopes of threads: the thread is in there, all others are not, and afterwards it is back where it was.
+"""Scopes of threads: only the calling thread moves, and it returns afterwards.
 
-Everything happens in a child, whose main thread would be spoiled otherwise if something does not hold.
+Everything runs in a child, whose main thread would otherwise be left in another namespace after a failure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = needs_root
 
 @pytest.mark.parametrize("kinds", [*SCOPED, "uts ipc", "mp", "mipunC"])
 def test_unshare(kinds: str) -> None:
-    """Only the thread that enters moves, only for as long as the block lasts."""
+    """Only the thread that enters moves, and only during the block."""
 
     def check() -> tuple[set[str], int]:
         with nothing_moves():
@@ -51,8 +51,8 @@ def test_unshare(kinds: str) -> None:
     assert threads == 4
 
 
-def test_in_another_thread_than_the_main_one() -> None:
-    """A scope of a worker thread leaves the main thread alone."""
+def test_in_a_worker_thread() -> None:
+    """A scope of a worker thread does not affect the main thread."""
 
     def check() -> tuple[set[str], set[str]]:
         before = place_of(os.getpid())
@@ -73,7 +73,7 @@ def test_in_another_thread_than_the_main_one() -> None:
 
 @pytest.mark.parametrize("kinds", [*SCOPED, "uts net", "mipunC"])
 def test_setns(kinds: str) -> None:
-    """The thread is in the target's namespaces, and comes back."""
+    """The thread is in the target's namespaces, and returns."""
 
     def check() -> bool:
         with nsbox.Popen(["sleep", "1000"], unshare="mipunC") as box:
@@ -94,7 +94,7 @@ def test_setns(kinds: str) -> None:
 
 
 def test_setns_by_default_joins_all_that_differ() -> None:
-    """A process and a handle as targets, without saying what."""
+    """A process and a handle as targets, without kinds."""
 
     def check() -> list[set[str]]:
         found = []
@@ -110,7 +110,7 @@ def test_setns_by_default_joins_all_that_differ() -> None:
 
 
 def test_a_socket_made_inside_is_used_outside() -> None:
-    """The network namespace belongs to the socket: a server in the box is reached from outside of it."""
+    """The network namespace belongs to the socket: a server in a box is reached from outside."""
 
     def check() -> tuple[bytes, int | None]:
         with nsbox.Popen(["sleep", "1000"], unshare="n") as box:
@@ -130,7 +130,7 @@ def test_a_socket_made_inside_is_used_outside() -> None:
 
 
 def test_host_name() -> None:
-    """What is done in there stays in there; other threads see nothing of it."""
+    """The host name changes inside only; other threads do not see the change."""
 
     def check() -> tuple[str, str, str]:
         seen: list[str] = []
@@ -158,7 +158,7 @@ def test_host_name() -> None:
 
 @pytest.mark.parametrize("loopback", [True, False])
 def test_loopback(loopback: bool) -> None:
-    """A new network namespace has a loopback interface that works, or as the kernel leaves it."""
+    """The loopback interface of a new network namespace is up, or stays down with loopback=False."""
 
     def check() -> int:
         with nsbox.unshare("net", loopback=loopback), socket.socket() as probe:
@@ -168,7 +168,7 @@ def test_loopback(loopback: bool) -> None:
 
 
 def test_processes_started_inside() -> None:
-    """The first process is PID 1. When it has ended nothing can be started, and the end of the block cures that."""
+    """The first process is PID 1. After it no process can be started until the block has ended."""
 
     def check() -> tuple[str, int | None, str, str, str]:
         with nsbox.unshare("pid"):
@@ -192,7 +192,7 @@ def test_processes_started_inside() -> None:
 
 
 def test_mounts() -> None:
-    """Mounts of the block are nobody else's; the working directory is the same before, in and after it."""
+    """Mounts of the block are visible only in it; the working directory is the same before, in and after it."""
 
     def check() -> tuple[bool, bool, bool]:
         place = Path(os.getcwd())
@@ -209,7 +209,7 @@ def test_mounts() -> None:
 
 
 def test_the_directories_of_other_threads() -> None:
-    """A thread that changes its directory in a mount scope moves no other; umask and root neither."""
+    """If a thread changes its directory in a mount scope, no other thread is affected, nor by its umask and root."""
 
     def check() -> tuple[str, str, int]:
         start, before = os.getcwd(), os.umask(0o022)
@@ -241,7 +241,7 @@ def test_the_directories_of_other_threads() -> None:
 
 
 def test_a_root_directory_of_its_own(place: Path) -> None:
-    """A thread in a chroot comes back into it."""
+    """A thread in a chroot returns to it."""
     (place / "inside").mkdir()
 
     def check() -> tuple[list[str], list[str]]:
@@ -249,7 +249,7 @@ def test_a_root_directory_of_its_own(place: Path) -> None:
             target = nsbox.Namespace.of(box, "mount")
             box.kill()
         with target:
-            # In the chroot there is nothing that could be imported.
+            # In the chroot nothing can be imported.
             scope = nsbox.setns(target)
             os.chroot(place)
             os.chdir("/inside")
@@ -264,14 +264,14 @@ def test_a_root_directory_of_its_own(place: Path) -> None:
 
 
 def test_mount_proc() -> None:
-    """A proc for those who are born in the block, which goes with it; nobody else sees it."""
+    """Children of the block see the new proc, which is removed at its end; no other process sees it."""
 
     def check() -> tuple[list[str], bool, bool, bool]:
         with nothing_moves(), nsbox.unshare("mp"):
             before = Path("/proc/self/mountinfo").read_text()
             with nsbox.mount_proc():
                 output = subprocess.run(["ps", "-e", "-o", "pid="], capture_output=True, text=True, check=True).stdout
-                # The thread has no number in the namespace of its children.
+                # The thread has no PID in the namespace of its children.
                 itself = os.path.exists("/proc/self")
             same = Path("/proc/self/mountinfo").read_text() == before
         with nsbox.unshare("m"), nsbox.mount_proc():
@@ -282,7 +282,7 @@ def test_mount_proc() -> None:
 
 
 def test_mount_proc_on_an_old_kernel() -> None:
-    """A proc for another PID namespace cannot be had there, and the error says what can."""
+    """A proc for another PID namespace needs a newer kernel, and the error names alternatives."""
 
     def check() -> str:
         seccomp.install(Deny("fsconfig", errno.EINVAL, argument=1, equals=5))
@@ -296,7 +296,7 @@ def test_mount_proc_on_an_old_kernel() -> None:
 
 
 def test_mount_proc_elsewhere(place: Path) -> None:
-    """On any directory, relative ones too."""
+    """Any directory works, also a relative one."""
 
     def check() -> tuple[bool, bool]:
         os.chdir(place.parent)
@@ -308,8 +308,8 @@ def test_mount_proc_elsewhere(place: Path) -> None:
     assert threaded(check) == (True, False)
 
 
-def test_mount_proc_is_guarded(place: Path) -> None:
-    """Never over what others see: not here, not in joined mounts, not by a scope that is entered too late."""
+def test_mount_proc_is_refused_where_others_see_it(place: Path) -> None:
+    """Not in the caller's mounts, not in joined mounts, and not in a scope that is entered too late."""
 
     def check() -> int:
         refused = 0
@@ -348,7 +348,7 @@ def test_mount_proc_is_guarded(place: Path) -> None:
 
 
 def test_a_thread_started_inside_outlives_the_scope() -> None:
-    """It stays there, with the directories that it shared until then; the one that made the scope goes back."""
+    """The new thread stays, with the directories that both shared until then; the one that made the scope returns."""
 
     def check() -> tuple[set[str], set[str]]:
         here, go_on = place_of(), threading.Event()
@@ -366,7 +366,7 @@ def test_a_thread_started_inside_outlives_the_scope() -> None:
 
 
 def test_mount_proc_covered() -> None:
-    """What somebody has mounted over it is not unmounted instead of it: the error says so, the rest is undone."""
+    """A mount that covers the proc is not unmounted instead: an error is raised, and all else is undone."""
 
     def check() -> tuple[str, bool]:
         text = ""
@@ -385,14 +385,14 @@ def test_mount_proc_covered() -> None:
 
 
 def test_nesting() -> None:
-    """Scopes in scopes, each undone at its end."""
+    """Scopes can be nested, and each is undone at its end."""
 
     def check() -> bool:
         places = [place_of()]
         with nothing_moves(), ExitStack() as stack:
             for kinds in ("uts", "mount", "ipc uts", "pid", "net mount", "uts"):
                 stack.enter_context(nsbox.unshare(kinds))
-                # Where the thread's own proc is the old one, whose numbers it still has.
+                # In the block the thread's own proc is the old one, in which the thread has its old PID.
                 places.append(place_of())
             while len(places) > 1:
                 assert place_of() == places.pop()
@@ -404,7 +404,7 @@ def test_nesting() -> None:
 
 
 def test_exceptions_pass() -> None:
-    """An exception leaves the block as it is, and the thread is back."""
+    """An exception passes through the block unchanged, and the thread returns."""
 
     def check() -> bool:
         with nothing_moves(), pytest.raises(LookupError, match="mine"), nsbox.unshare("uts ipc net"):

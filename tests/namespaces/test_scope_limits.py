@@ -1,4 +1,4 @@
-"""Where scopes of threads end: what fails, what is refused, what is used wrongly, forks, signals, old kernels."""
+"""The limits of scopes: failures, refusals, wrong use, forks, signals, old kernels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = needs_root
 
 @pytest.mark.parametrize("denied", ["mount", "ioctl", "setns-ipc"])
 def test_entering_fails_half_way(denied: str) -> None:
-    """A later step fails: the earlier ones are undone, and the error names the step."""
+    """If a later step fails, the earlier ones are undone, and the error names the step."""
 
     def check() -> tuple[str, str, int | None, bool]:
         with nsbox.Popen(["sleep", "1000"], unshare="iu") as box:
@@ -60,7 +60,7 @@ def test_entering_fails_half_way(denied: str) -> None:
 
 
 def test_an_ordinary_user_is_refused() -> None:
-    """Namespaces take rights; the error says which, and nothing has moved."""
+    """An ordinary user lacks the rights; the error names them, and nothing has changed."""
 
     def check() -> tuple[str, int | None, str, bool]:
         before = place_of()
@@ -77,8 +77,8 @@ def test_an_ordinary_user_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["user", "time"])
-def test_what_threads_cannot_leave_is_refused(kind: str) -> None:
-    """With the names of the threads that are in the way."""
+def test_kinds_that_need_a_single_thread(kind: str) -> None:
+    """The error names the threads that prevent it."""
 
     def check() -> list[str]:
         waiting = threading.Event()
@@ -98,7 +98,7 @@ def test_what_threads_cannot_leave_is_refused(kind: str) -> None:
 
 
 def test_user_is_refused_without_threads_too() -> None:
-    """There is no way back from a user namespace."""
+    """A user namespace cannot be left again."""
 
     def check() -> str:
         with pytest.raises(nsbox.SpecError) as caught:
@@ -109,7 +109,7 @@ def test_user_is_refused_without_threads_too() -> None:
 
 
 def test_time_without_threads() -> None:
-    """A process with one thread may come back from a time namespace."""
+    """A process with one thread can return from a time namespace."""
 
     def check() -> tuple[set[str], bool]:
         before = place_of()
@@ -120,8 +120,8 @@ def test_time_without_threads() -> None:
     assert in_child(check) == ({"time_for_children"}, True)
 
 
-def test_what_cannot_be_undone_is_said() -> None:
-    """A thread that was started in the block keeps the process from coming back; all the rest is undone."""
+def test_a_new_thread_prevents_the_return() -> None:
+    """A thread that was started in the block prevents the return; all else is undone, and the error says so."""
 
     def check() -> tuple[str, set[str], str]:
         before = place_of()
@@ -146,7 +146,7 @@ def test_what_cannot_be_undone_is_said() -> None:
 
 
 def test_left_in_another_thread() -> None:
-    """As with a generator that is finished elsewhere: nobody is moved, and the error says who is where."""
+    """As with a generator that is closed by another thread: no thread is moved, and the error names the threads."""
 
     def check() -> tuple[str, set[str], set[str], set[str]]:
         scope = nsbox.unshare("uts")
@@ -171,14 +171,14 @@ def test_left_in_another_thread() -> None:
 
     text, stuck, after, here = threaded(check)
     assert stuck == {"uts", "ipc"}
-    # The outer scope takes it along.
+    # The end of the outer scope also undoes the inner one.
     assert after == set()
     assert "entered in thread" in text
     assert all(number in text for number in here)
 
 
 def test_generators_that_take_turns() -> None:
-    """Left in another order than the reverse one: said, and everything is undone by the last."""
+    """If scopes are left in another order than the reverse one, an error is raised, and the last undoes everything."""
 
     def scoped(kinds: str) -> Iterator[None]:
         with nsbox.unshare(kinds):
@@ -267,14 +267,14 @@ def test_used_wrongly() -> None:
         (lambda: nsbox.mount_proc(7), "target: expected a path, got 7"),  # type: ignore[arg-type]
     ],
 )
-def test_nonsense(call: Callable[[], nsbox.Scope], reason: str) -> None:
+def test_wrong_arguments(call: Callable[[], nsbox.Scope], reason: str) -> None:
     """Refused before anything happens, and no descriptor stays open."""
     with pytest.raises(nsbox.SpecError, match=reason):
         call()
 
 
 def test_a_dead_pid_namespace() -> None:
-    """Joining one in which nothing can be started is refused."""
+    """A PID namespace whose PID 1 has ended is refused."""
     with nsbox.Popen(["sleep", "1000"], unshare="p") as box:
         kept = nsbox.Namespace.of(box, "pid")
         box.kill()
@@ -285,7 +285,7 @@ def test_a_dead_pid_namespace() -> None:
 
 @pytest.mark.parametrize("kinds", ["uts ipc", "pid", "mount net"])
 def test_fork_inside(kinds: str) -> None:
-    """A child stays where it was born, its scopes are not those of its parent, and it can have scopes of its own."""
+    """A child stays where it was created; the parent's scopes are not its own, and it can have others."""
 
     def check() -> tuple[set[str], bool]:
         before = place_of()
@@ -306,7 +306,7 @@ def test_fork_inside(kinds: str) -> None:
                 os.close(reader)
                 os.waitpid(child, 0)
         if child == 0:
-            # It has left the block, and is where it was.
+            # It has left the block, and is still where it was.
             os._exit(0)
         assert said == b"%d" % ("pid" in kinds)
         return changed(before, inside), place_of() == before
@@ -317,7 +317,7 @@ def test_fork_inside(kinds: str) -> None:
 
 
 def test_a_child_leaves_the_block_and_stays() -> None:
-    """In a child of os.fork the end of the block changes nothing."""
+    """In a child of os.fork the end of the block has no effect."""
 
     def check() -> tuple[bool, bool]:
         before = place_of()
@@ -338,7 +338,7 @@ def test_a_child_leaves_the_block_and_stays() -> None:
 
 
 def test_threads_that_end_inside() -> None:
-    """A thread that ends in a scope leaves no descriptor."""
+    """A thread that ends in a scope leaves no descriptor open."""
 
     def check() -> bool:
         def work(scope: nsbox.Scope) -> None:
@@ -357,7 +357,7 @@ def test_threads_that_end_inside() -> None:
 
 @pytest.mark.parametrize("kinds", ["uts ipc", "mount pid"])
 def test_interrupted_at_any_moment(kinds: str) -> None:
-    """A handler of a signal that raises, wherever it hits: afterwards the thread is where it was."""
+    """If a signal handler raises at any moment, the thread is back in its namespaces afterwards."""
 
     def check() -> tuple[int, int]:
         def late(*_: object) -> None:
@@ -385,8 +385,8 @@ def test_interrupted_at_any_moment(kinds: str) -> None:
     assert left == 0
 
 
-def test_many_threads_at_once() -> None:
-    """Eight threads in and out of scopes of their own, and nobody gets into another's."""
+def test_many_threads() -> None:
+    """Eight threads enter and leave scopes of their own, and none is ever in another's."""
 
     def check() -> list[str]:
         problems: list[str] = []
@@ -414,7 +414,7 @@ def test_many_threads_at_once() -> None:
 
 
 def test_without_a_proc() -> None:
-    """The way back needs no /proc: the kernel is asked by a pidfd of the thread."""
+    """The return needs no /proc: the namespaces are opened by a pidfd of the thread."""
 
     def check() -> bool:
         before = place_of()
@@ -429,7 +429,7 @@ def test_without_a_proc() -> None:
 
 
 def test_on_an_old_kernel() -> None:
-    """Without those requests the links in /proc are opened."""
+    """Without requests by pidfd the links in /proc are opened."""
 
     def check() -> bool:
         seccomp.install(Deny("pidfd_open", errno.EINVAL, argument=1, equals=os.O_EXCL))
@@ -441,7 +441,7 @@ def test_on_an_old_kernel() -> None:
 
 
 def test_few_descriptors() -> None:
-    """No descriptor is left for the way back: nothing happens."""
+    """If no descriptor is free for the return, nothing happens."""
 
     def check() -> tuple[str, int | None, bool]:
         before = place_of()

@@ -1,8 +1,8 @@
-"""Run the cells of `cells/` in kernels, one for each file and all at once, as a program of its own: PLACE.
+"""A program: run the cells of `cells/` in kernels, one kernel per file and all at once. Argument: PLACE.
 
-A file has its cells behind lines with ``# %%``. Each kernel is asked before and after what it has: threads in other
-namespaces, children, mounts and descriptors must be the same. Prints what came of it as JSON, on its last line. Not a
-test by itself; test_in_notebook is.
+In a file, cells begin with a line ``# %%``. Each kernel is inspected before and after: threads in other namespaces,
+children, mounts and descriptors must be the same. Prints the result as JSON on its last line. Not a test by itself;
+test_in_notebook is.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ for _was, _is in zip(_before, _after):
 
 
 def sources(theme: str) -> list[str]:
-    """Return the cells of a theme, and those that look before and after."""
+    """Return the cells of a theme, with cells before and after that inspect the kernel."""
     _, *cells = (CELLS / f"{theme}.py").read_text().split("# %%\n")
     return [BEFORE, *cells, AFTER]
 
 
 async def run(theme: str, place: Path) -> tuple[str, dict[str, str]]:
-    """Return what came of a theme: the error, if there was one, and what its cells have shown."""
+    """Return the error of a theme, if there is one, and the output of its cells."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
@@ -82,7 +82,7 @@ async def run(theme: str, place: Path) -> tuple[str, dict[str, str]]:
 
 
 async def main(place: Path) -> dict[str, dict[str, str]]:
-    """Run all of them."""
+    """Run all themes."""
     themes = sorted(path.stem for path in CELLS.glob("*.py"))
     return dict(await asyncio.gather(*(run(theme, place) for theme in themes)))
 

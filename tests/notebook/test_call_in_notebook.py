@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.util import ensure_async
 
-from tests.support.callers import nobody_left
+from tests.support.callers import survivors
 from tests.support.census import Census, adopt_orphans, reap_adopted
 from tests.support.forked import Who
 from tests.support.needs import needs
@@ -38,7 +38,7 @@ CELLS = [
 
 
 def outputs_of(cell: Any) -> dict[str, str]:
-    """Return what is shown below a cell: streams by their name, the result, the name of an error."""
+    """Return the output of a cell: streams by their name, the result, the name of an error."""
     shown: dict[str, str] = {}
     for output in cell.outputs:
         match output.output_type:
@@ -54,12 +54,12 @@ def outputs_of(cell: Any) -> dict[str, str]:
 @pytest.mark.limit(600)
 @pytest.mark.filterwarnings("default")
 def test_cells(tmp_path: Path) -> None:
-    """What is printed is shown below its cell, also without a network; errors and interrupts arrive."""
+    """Printed output is shown below its cell, also without a network; errors and interrupts arrive."""
     needs(Who("root"), "mip net")
     adopt_orphans()
     before = Census.take()
     shown = asyncio.run(_shown(tmp_path))
-    assert nobody_left() == []
+    assert survivors() == []
     reap_adopted()
     assert not Census.take().processes - before.processes
     hello = {"stdout": "hello {}\nfrom a program\n", "stderr": "oops\n"}

@@ -1,4 +1,4 @@
-"""The lessons in `notebooks/`: executed as root and as an ordinary user, and what is committed with them."""
+"""The notebooks in `notebooks/`: executed as root and as an ordinary user, and their committed outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cells(notebook: Any) -> list[str]:
 
 
 def bundles(notebook: Any) -> Iterator[dict[str, str]]:
-    """Yield everything that is shown in a notebook but for what was printed."""
+    """Yield each displayed object of a notebook, but no printed text."""
     for cell in notebook.cells:
         yield from (output.data for output in cell.get("outputs", ()) if "data" in output)
 
@@ -61,7 +61,7 @@ def run_all(many: dict[str, list[str]], place: Path) -> dict[str, list[Shown]]:
 
 
 def test_lessons(who: Who, place: Path) -> None:
-    """No cell fails; every question is asked, and every answer right; nothing is left."""
+    """No cell fails; every question is asked, and every answer is right; nothing is left."""
     many = {path.stem: cells(read(path)) for path in NOTEBOOKS}
     for name, all_shown in apart(who, place, partial(run_all, many, place)).items():
         for source, shown in zip(many[name], all_shown, strict=True):
@@ -85,7 +85,7 @@ def skipped(source: str) -> str:
     ("change", "words"), [(spoilt, "wrong answer: "), (None, "no answer yet")], ids=["wrong", "none"]
 )
 def test_wrong_answers(change: Callable[[str], str] | None, words: str, place: Path) -> None:
-    """Each one is noticed, as is one that is missing, and what has not been done; it says where to look."""
+    """A wrong or missing answer, or a step not done, is noticed; the message names what to look at."""
     who = Who("root")
     notebook = read(NOTEBOOKS[0])
     sources = cells(TOOL["without_answers"](notebook) if change is None else notebook)
@@ -104,8 +104,8 @@ def test_wrong_answers(change: Callable[[str], str] | None, words: str, place: P
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_is_committed(path: Path) -> None:
-    """It is executed as it is, and what it shows goes through sanitizers, and is all there in nbconvert's page."""
+def test_committed_outputs(path: Path) -> None:
+    """The notebook is executed in order; its outputs pass sanitizers unchanged, and nbconvert's page has them all."""
     notebook = read(path)
     assert TOOL["problems"](notebook) == []
     shown = list(bundles(notebook))
@@ -122,7 +122,7 @@ def test_what_is_committed(path: Path) -> None:
 
 
 def clean(bundle: dict[str, str]) -> None:
-    """Look for what a sanitizer would take away."""
+    """Look for anything that a sanitizer would remove."""
     if "image/svg+xml" in bundle:
         drawing(bundle["image/svg+xml"])
     if "text/html" in bundle:
@@ -131,7 +131,7 @@ def clean(bundle: dict[str, str]) -> None:
 
 
 def test_links_between_lessons() -> None:
-    """Each leads to a notebook that is there."""
+    """Each link leads to an existing notebook."""
     for path in NOTEBOOKS:
         text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
         for target in re.findall(r"\]\(([^)]+)\)", text):

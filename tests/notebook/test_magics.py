@@ -94,11 +94,11 @@ CELLS = {
 
 @pytest.fixture(
     scope="module",
-    # One process has each of them, so that it is made once.
+    # Both users are tested in one process of xdist, so that the cells run once.
     params=[pytest.param(who, marks=pytest.mark.xdist_group(f"magics as {who}")) for who in ("root", "user")],
 )
 def shown(request: pytest.FixtureRequest) -> dict[str, Shown]:
-    """Execute all cells, and the bad ones where they belong."""
+    """Execute all cells, and the wrong ones in their places."""
     who = Who(request.param)
     needs(who, "mip")
 
@@ -115,8 +115,8 @@ def shown(request: pytest.FixtureRequest) -> dict[str, Shown]:
         return apart(who, place, functools.partial(execute, place))
 
 
-def test_a_shell_goes_on_over_cells(shown: dict[str, Shown]) -> None:
-    """With the same words or none, in the state it was left in; it is a variable."""
+def test_a_shell_continues_over_cells(shown: dict[str, Shown]) -> None:
+    """Later cells use the same shell, with the options repeated or omitted; it is a variable."""
     assert shown["start"].stdout == "1\n"
     assert shown["start"].text.endswith("exit status 1")
     assert shown["same words"].stdout == "/usr\n0\n"
@@ -128,7 +128,7 @@ def test_a_shell_goes_on_over_cells(shown: dict[str, Shown]) -> None:
 
 
 def test_entering(shown: dict[str, Shown]) -> None:
-    """A second terminal in the same namespaces, in all or some of them."""
+    """%%nsenter starts a second shell in the same namespaces, in all or some of them."""
     pid, *processes, directory = shown["nsenter"].stdout.split()
     assert int(pid) > 1
     assert {"/proc/1", f"/proc/{pid}"} <= set(processes)
@@ -138,7 +138,7 @@ def test_entering(shown: dict[str, Shown]) -> None:
 
 
 def test_a_shell_without_a_name_ends_with_its_cell(shown: dict[str, Shown]) -> None:
-    """And the broken one is explained."""
+    """The output of a shell without --fork has an explanation."""
     assert shown["unnamed"].stdout.startswith("1\n")
     assert shown["broken"].stdout.startswith("outer\nLinux\n")
     assert "lost its PID 1" in shown["broken"].text
@@ -146,19 +146,19 @@ def test_a_shell_without_a_name_ends_with_its_cell(shown: dict[str, Shown]) -> N
     assert shown["options"].stdout.split()[0] == "/proc/1"
 
 
-def test_a_box_goes_on_over_cells(shown: dict[str, Shown]) -> None:
-    """Its init is PID 1; what a shell leaves in it lives on, also when the shell has ended."""
+def test_a_box_continues_over_cells(shown: dict[str, Shown]) -> None:
+    """Its init is PID 1; a program that a shell leaves in it lives on, also when the shell has ended."""
     assert shown["box"].stdout == "tested\n2\n"
     assert {"nsbox-init", "sleep"} <= set(shown["box goes on"].stdout.split())
     assert shown["box goes on"].text == "the shell box exited with status 3"
     assert shown["box lives"].stdout.endswith("\n0\n")
 
 
-def test_looking(shown: dict[str, Shown]) -> None:
-    """Pictures and tables, with the texts of the commands."""
+def test_pictures_and_tables(shown: dict[str, Shown]) -> None:
+    """Pictures and tables have the texts of the commands."""
     assert shown["tree"].text.split("───")[1:] in (
         ["nsbox-init", "bash(ipc,mnt,pid)"],
-        # An ordinary user cannot look at nsbox-init, so nothing is known of how its child differs.
+        # An ordinary user cannot inspect nsbox-init, so the differences of its child are unknown.
         ["nsbox-init", "bash"],
     )
     chips = [text.split()[0] for text in texts(drawing(shown["tree"].data[0]["image/svg+xml"]))]
@@ -178,7 +178,7 @@ def test_looking(shown: dict[str, Shown]) -> None:
 
 
 def test_errors_are_panels(shown: dict[str, Shown]) -> None:
-    """A table with the reason, and a line or two for the traceback, in words that say what to do."""
+    """An error is a table with the reason, one or two lines as the traceback, and the remedy."""
     for cell, (name, words, labels) in BAD_CELLS.items():
         assert shown[cell].error == name, (cell, shown[cell])
         traceback = "\n".join(shown[cell].lines)
@@ -191,7 +191,7 @@ def test_errors_are_panels(shown: dict[str, Shown]) -> None:
 
 
 def test_errors_without_the_extension(shown: dict[str, Shown]) -> None:
-    """Short, too: with the step, the reason, the remedy, and the line of the notebook."""
+    """An error is short, too: the step, the reason, the remedy, and the line of the notebook."""
     found = shown[WITHOUT + " unloaded"]
     text = "\n".join(found.lines)
     assert found.data == []
@@ -200,14 +200,14 @@ def test_errors_without_the_extension(shown: dict[str, Shown]) -> None:
 
 
 def test_unloading_ends_everything(shown: dict[str, Shown]) -> None:
-    """And takes the magics away."""
+    """Unloading the extension also removes the magics."""
     assert shown["unload"].text == "(False, False, False)"
     assert "pstree" in shown["unknown"].stderr + "".join(shown["unknown"].lines)
     assert shown["unknown"].data == []
 
 
 class Ends(NamedTuple):
-    """What came of interrupts and ends: what was shown, and who was still there."""
+    """The results of interrupts and ends: outputs, and processes that were still alive."""
 
     interrupted: list[Shown]
     after: list[Shown]
@@ -215,7 +215,7 @@ class Ends(NamedTuple):
 
 
 def start(running: Kernel) -> list[int]:
-    """Have the kernel start shells and a box, with daemons; return all processes that are not its own."""
+    """Let the kernel start shells and a box, with daemons; return all processes that are not its own."""
     running.run("%load_ext nsbox")
     running.run("%%unshare -mipf --name lab\ncd /usr; (setsid sleep 1000 &) ; sleep 1000 &")
     running.run("%%box --name box\n(setsid sleep 1000 &)")
@@ -271,7 +271,7 @@ _WAYS: dict[str, Callable[[Kernel], object]] = {
 
 
 def test_interrupts_and_ends(who: Who, place: Path) -> None:
-    """An interrupt ends what runs in the foreground, and nothing else; the end of a kernel ends everything."""
+    """An interrupt ends only what runs in the foreground; the end of a kernel ends everything."""
     ends = apart(who, place, lambda: end_in_all_ways(place))
     # Orphans of kernels that were killed.
     assert wait_until(reaped_all)

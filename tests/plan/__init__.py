@@ -1,1 +1,1 @@
-"""Tests of src/plan and init: what the steps of a plan do."""
+"""Tests of src/plan and init: the steps of a plan."""

@@ -1,4 +1,4 @@
-"""System calls as data: what is given is what is read, and the text is made from it."""
+"""System calls as data: the values that are given are read back, and the text is made from them."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def test_values(value: object, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [True, 1.5, object(), ("a", 1), {1: 2}, 2**80])
-def test_what_is_no_argument(value: object) -> None:
-    """It is refused, and named."""
+def test_wrong_arguments(value: object) -> None:
+    """The error names the argument."""
     with pytest.raises((TypeError, OverflowError)):
         Call("name", value=value)
 
 
 def test_programs() -> None:
-    """They have words without quotes."""
+    """Programs are written without quotes."""
     call = Call.program("newuidmap", pid=("PID",), rows=((0, 5, 1),))
     assert (str(call), call.is_program) == ("newuidmap PID 0 5 1", True)
 
 
 @given(st.binary().filter(lambda path: b"\0" not in path))
 def test_paths(path: bytes) -> None:
-    """Any bytes are a path, and come back; the literal is printable ASCII."""
+    """Any bytes are a path, and are read back; the literal is printable ASCII."""
     call = Call("chdir", path=path)
     assert call.arguments == [("path", os.fsdecode(path))]
     text = str(call)
@@ -81,6 +81,6 @@ def test_a_path_cannot_be_taken_for_a_flag(name: str) -> None:
     ],
 )
 def test_mounts_in_a_box(flags: tuple[str, ...], source: str | None, fstype: str | None, command: str) -> None:
-    """As mount(8) takes them."""
+    """The commands have the syntax of mount(8)."""
     call = Call("mount", source=source, target="/t", filesystemtype=fstype, mountflags=flags, data=None)
     assert command_for("mount", data_of([call])) == command

@@ -1,4 +1,4 @@
-"""Plans as text, compared with files: what nsbox does is decided without a kernel, so it can be read here.
+"""Plans as text, compared with files: plans are compiled without the kernel, so they can be reviewed here.
 
 After a wanted change: `pytest tests/plan/test_compile.py --update-goldens`, and review the difference.
 """
@@ -106,18 +106,18 @@ def test_no_golden_is_forgotten() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_step_explains_itself(case: str) -> None:
-    """Each has a name, a call, a manual page and a reason; no two steps of one actor share a name."""
+    """Each has a name, a call, a manual page and a reason; no two steps of one process share a name."""
     steps = _plan(case).steps
     assert [step.index for step in steps] == list(range(len(steps)))
     for step in steps:
         assert step.actor in ("caller", "init", "payload")
         assert all((step.name, step.call, step.manual, step.why))
-    # Of some kinds there can be several: what they do tells them apart.
+    # Some steps can occur several times: their effects distinguish them.
     assert len({(step.actor, step.name, step.call) for step in steps}) == len(steps)
 
 
 def test_order_of_what_would_be_dangerous() -> None:
-    """Mounts are made private before any other mount; capabilities go before the exec; maps before all of it."""
+    """Mounts are made private before any other mount; capabilities are dropped before the exec; maps precede both."""
     names = [step.name for step in _plan("everything").steps]
     for earlier, later in (
         ("uid_map", "propagation"), ("setgroups", "gid_map"), ("propagation", "mount proc"), ("unshare time", "fork"),
@@ -128,7 +128,7 @@ def test_order_of_what_would_be_dangerous() -> None:
 
 
 def test_unsupported() -> None:
-    """What an older kernel lacks is refused with the version that has it."""
+    """An option that an older kernel does not have is refused with the version that has it."""
     old = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(6, 13))
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
     with pytest.raises(nsbox.UnsupportedError, match=r"6\.14"):
@@ -136,15 +136,15 @@ def test_unsupported() -> None:
 
 
 @pytest.mark.parametrize("options", [{"root": "/mnt"}, {"mounts": [Proc("/proc")]}])
-def test_mounts_by_descriptor_are_wanted(options: dict[str, Any]) -> None:
-    """Attributes cannot be set before anybody sees the mount on kernels before mount_setattr(2)."""
+def test_mounts_by_descriptor_are_required(options: dict[str, Any]) -> None:
+    """Before mount_setattr(2) attributes could be set only after the mount is visible, so that is refused."""
     old = _core.Facts(euid=0, egid=0, effective=EVERYTHING, permitted=EVERYTHING, kernel=(5, 11))
     with pytest.raises(nsbox.UnsupportedError, match=rf"^{next(iter(options))}: .*5\.12"):
         _core.compile(nsbox.Spec(**options), Launch(paths=(b"/bin/true",), argv=(b"true",)), old)
 
 
 def test_box_in_a_box() -> None:
-    """What is done outside is done by the outer nsbox-init: it copies itself, without an exec, and writes the maps."""
+    """The outer nsbox-init does what is done outside: it copies itself, without an exec, and writes the maps."""
     spec = nsbox.Spec(unshare="Up")
     lines = str(_core.compile_box(spec, ROOT, None, None, True)).splitlines()
     begun = [(line[4:14].strip(), line[15:35].strip()) for line in lines]
@@ -155,7 +155,7 @@ def test_box_in_a_box() -> None:
 
 
 def test_options_too_long_for_the_kernel() -> None:
-    """fsconfig(2) takes 255 bytes, and would say no more than EINVAL."""
+    """fsconfig(2) takes 255 bytes, and would only fail with EINVAL."""
     launch = Launch(paths=(b"/bin/true",), argv=(b"true",))
     for lower, facts in ((["/" + "x" * 255, "/b"], ROOT), (["/" + "x" * 130, "/" + "y" * 130], OLD)):
         with pytest.raises(nsbox.SpecError, match=r"^mounts: lowerdir.* 255 bytes"):
@@ -172,7 +172,7 @@ def test_options_too_long_for_the_kernel() -> None:
     ],
 )
 def test_joins_that_cannot_be(options: dict[str, Any], joined: str, reason: str) -> None:
-    """What the kernel could never do is refused before anything is started."""
+    """A join that the kernel never allows is refused before anything is started."""
     launch = Launch(paths=[b"/bin/true"], argv=[b"true"])
     with pytest.raises(nsbox.SpecError, match=reason):
         _core.compile(nsbox.Spec(**options), launch, ROOT, None, Opened(((joined, 7),)))

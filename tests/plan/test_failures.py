@@ -1,7 +1,7 @@
-"""Every step of a plan can fail, and then says so: its name, who did it, and the kernel's own error number.
+"""Every step of a plan can fail, and the error has its name, the process that failed, and the kernel's error number.
 
-Each test makes one step fail, by the means that really do it where there are any, and by a seccomp filter otherwise.
-That nothing is left behind is seen to by the census around every test.
+Each test makes one step fail, by a real cause where possible, and by a seccomp filter otherwise.
+The census around every test checks that nothing is left behind.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {
 def found(launch: dict[str, Any] | None = None, **options: Any) -> Found:
     """Return step, actor and error number of the failure."""
     error = failure(launch, **options)
-    nobody = (error.step, error.errno) in (("setuid", errno.EINVAL), ("setgid", errno.EINVAL))
-    assert isinstance(error, PermissionError) is (nobody or error.errno in (errno.EPERM, errno.EACCES))
+    unmapped = (error.step, error.errno) in (("setuid", errno.EINVAL), ("setgid", errno.EINVAL))
+    assert isinstance(error, PermissionError) is (unmapped or error.errno in (errno.EPERM, errno.EACCES))
     return error.step, error.actor, error.errno or 0
 
 
@@ -62,7 +62,7 @@ def denied(*rules: Deny, then: Callable[[], Any]) -> Any:
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EAGAIN, errno.ENOMEM], ids=errno.errorcode.get)
 def test_clone(number: int) -> None:
-    """Whatever clone3 fails with is what is reported."""
+    """The error number of clone3 is reported."""
     assert denied(Deny("clone3", number), then=lambda: found(unshare="mip")) == ("clone", "caller", number)
 
 
@@ -80,7 +80,7 @@ def test_clone_as_docker_refuses_it(who: Who) -> None:
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("unshare", ["", "mip", "mipunCT", "Umip"])
 def test_clone_without_clone3(who: Who, unshare: str, arrangement: str) -> None:
-    """Where clone3 is unknown, clone(2) does it all, time namespaces included."""
+    """Where clone3 is unknown, clone(2) is used, also with time namespaces."""
 
     def check() -> tuple[str, bool]:
         seccomp.install(Deny("clone3", errno.ENOSYS))
@@ -93,13 +93,13 @@ def test_clone_without_clone3(who: Who, unshare: str, arrangement: str) -> None:
 
 @needs_root
 def test_clone_process_limit() -> None:
-    """RLIMIT_NPROC is reached: by nsbox-init already, or by the payload."""
+    """RLIMIT_NPROC is reached by nsbox-init, or by the payload."""
 
     def check(limit: int) -> Found:
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
         return found(unshare="mip")
 
-    # The child itself is the first process of this user: of one that no other test has.
+    # The child itself is the first process of this user, whom no other test uses.
     user = 70_000 + os.getpid() % 10_000
     assert as_user(lambda: check(1), user) == ("clone", "caller", errno.EAGAIN)
     assert as_user(lambda: check(2), user) == ("fork", "init", errno.EAGAIN)
@@ -107,7 +107,7 @@ def test_clone_process_limit() -> None:
 
 @pytest.mark.parametrize("kind", ["pid", "ipc", "uts", "net", "mnt", "cgroup"])
 def test_clone_namespace_limit(kind: str) -> None:
-    """No namespaces of a kind are left (namespaces(7), /proc/sys/user): ENOSPC."""
+    """The number of namespaces of a kind is limited (namespaces(7), /proc/sys/user): ENOSPC."""
 
     def check() -> Found:
         enter_user_namespace()
@@ -119,7 +119,7 @@ def test_clone_namespace_limit(kind: str) -> None:
 
 @needs_root
 def test_clone_in_a_chroot(place: Path) -> None:
-    """User namespaces are refused in a chroot, where there is no /proc to find evidence in, either."""
+    """User namespaces are refused in a chroot, which also has no /proc with evidence."""
 
     def check() -> Found:
         os.chroot(place)
@@ -144,7 +144,7 @@ def test_clone_too_deep() -> None:
 
 @needs_root
 def test_clone_in_a_dead_pid_namespace() -> None:
-    """After PID 1 of the namespace for children has ended nothing can be started in it (pid_namespaces(7))."""
+    """After PID 1 of the namespace for children has ended no process can be created in it (pid_namespaces(7))."""
 
     def check() -> tuple[Found, Found]:
         libc.unshare(CLONE_NEWPID)
@@ -168,12 +168,12 @@ def _usual_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_usual_path")
 def test_uid_map() -> None:
-    """An ordinary user maps somebody else's id."""
+    """An ordinary user maps the id of another user."""
     options: dict[str, Any] = {"unshare": "U", "map_users": [(0, 0, 1)]}
     number = errno.EPERM if shutil.which("newuidmap") else errno.ENOENT
     assert as_user(lambda: found(**options)) == ("uid_map", "caller", number)
     assert as_user(lambda: found(init=False, **options)) == ("uid_map", "caller", number)
-    # The caller's own ids, so it writes the map itself.
+    # The caller maps its own ids, so it writes the map itself.
     rule = Deny("openat", errno.EACCES, argument=2, bits=os.O_WRONLY)
     check = lambda: found(unshare="U", map_user=0)  # noqa: E731
     assert denied(rule, then=check) == ("uid_map", "caller", errno.EACCES)
@@ -182,7 +182,7 @@ def test_uid_map() -> None:
 @needs_root
 @pytest.mark.usefixtures("_usual_path")
 def test_gid_map() -> None:
-    """The same for groups, and more ranges than the kernel takes, one of them the caller's own id."""
+    """The same for groups, and more ranges than the kernel takes, one of them with the caller's own id."""
     number = errno.EPERM if shutil.which("newgidmap") else errno.ENOENT
     assert as_user(lambda: found(unshare="U", map_groups=[(0, 0, 1)])) == ("gid_map", "caller", number)
     many = [(first, first, 1) for first in range(1, 681, 2)]
@@ -190,7 +190,7 @@ def test_gid_map() -> None:
 
 
 def test_setgroups_map(who: Who) -> None:
-    """Where setgroups(2) has been given up once it cannot be had back further in."""
+    """If setgroups(2) is denied in a namespace, it cannot be allowed in a nested one."""
 
     def check() -> Found:
         enter_user_namespace()
@@ -201,7 +201,7 @@ def test_setgroups_map(who: Who) -> None:
 
 @needs_root
 def test_maps_without_proc(place: Path) -> None:
-    """The caller writes the maps through /proc, which is not there."""
+    """The caller writes the maps through /proc, which is missing."""
 
     def check() -> Found:
         libc.unshare(CLONE_NEWNS)
@@ -215,8 +215,8 @@ def test_maps_without_proc(place: Path) -> None:
 # Steps of nsbox-init, or of the payload where nsbox-init stays outside.
 
 
-def by_whom(arrangement: str) -> str:
-    """Return who sets up the namespaces."""
+def actor_of(arrangement: str) -> str:
+    """Return which process sets up the namespaces."""
     return "init" if arrangement == "init" else "payload"
 
 
@@ -234,7 +234,7 @@ def by_whom(arrangement: str) -> str:
         ("mount proc", None, {"unshare": "m", "mount_proc": "/nonexistent"}),
     ],
 )  # fmt: skip
-def test_world(who: Who, arrangement: str, step: str, rule: Deny | None, options: dict[str, Any]) -> None:
+def test_setup(who: Who, arrangement: str, step: str, rule: Deny | None, options: dict[str, Any]) -> None:
     """Each step that sets up the namespaces, in each arrangement."""
 
     def check() -> Found:
@@ -243,11 +243,11 @@ def test_world(who: Who, arrangement: str, step: str, rule: Deny | None, options
         return found(**options, **ARRANGEMENTS[arrangement])
 
     number = rule.errno if rule else errno.ERANGE if step == "clock offsets" else errno.ENOENT
-    assert in_child(lambda: who(check)) == (step, by_whom(arrangement), number)
+    assert in_child(lambda: who(check)) == (step, actor_of(arrangement), number)
 
 
 def test_mount_proc_on_a_file(who: Who) -> None:
-    """The directory is none."""
+    """The target of the proc is not a directory."""
     assert who(lambda: found(unshare="mp", mount_proc="/dev/null")) == ("mount proc", "init", errno.ENOTDIR)
 
 
@@ -266,9 +266,9 @@ def test_unshare() -> None:
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_unshare_time(arrangement: str) -> None:
-    """A time namespace is unshared, since its clocks can be set only from outside it."""
+    """A time namespace is unshared, as its clocks can be set only from outside."""
     rule, options = Deny("unshare", errno.EPERM), ARRANGEMENTS[arrangement]
-    expected = ("unshare time", by_whom(arrangement))
+    expected = ("unshare time", actor_of(arrangement))
     assert denied(rule, then=lambda: found(unshare="T", **options)) == (*expected, errno.EPERM)
 
     def limited() -> Found:
@@ -282,7 +282,7 @@ def test_unshare_time(arrangement: str) -> None:
 @needs_root
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_pid_max(arrangement: str) -> None:
-    """A container's read-only /proc/sys."""
+    """/proc/sys is read-only, as in a container."""
 
     def check() -> Found:
         libc.unshare(CLONE_NEWNS)
@@ -291,12 +291,12 @@ def test_pid_max(arrangement: str) -> None:
         libc.mount(None, "/proc/sys", flags=libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY)
         return found(unshare="p", pid_max=1000, **ARRANGEMENTS[arrangement])
 
-    assert in_child(check) == ("pid_max", by_whom(arrangement), errno.EROFS)
+    assert in_child(check) == ("pid_max", actor_of(arrangement), errno.EROFS)
 
 
 @needs_root
 def test_mount_proc_where_proc_is_masked() -> None:
-    """A container's masked /proc: the kernel does not let a user namespace uncover it (mount_too_revealing)."""
+    """/proc is masked, as in a container: the kernel does not let a user namespace uncover it (mount_too_revealing)."""
 
     def check() -> Found:
         libc.unshare(CLONE_NEWNS)
@@ -308,7 +308,7 @@ def test_mount_proc_where_proc_is_masked() -> None:
 
 
 def test_fork_into_the_namespaces() -> None:
-    """Without an init inside, it is the fork that makes the namespaces."""
+    """Without an init inside, the fork creates the namespaces."""
     rules = Deny("clone3", errno.ENOSYS), Deny("clone", errno.EPERM, argument=0, bits=CLONE_NEWPID)
     assert denied(*rules, then=lambda: found(unshare="p", init=False)) == ("fork", "init", errno.EPERM)
 
@@ -341,7 +341,7 @@ def test_fork_into_the_namespaces() -> None:
 def test_payload(
     launch: dict[str, Any], rule: Deny | None, expected: tuple[str, int], unshare: str, arrangement: str
 ) -> None:
-    """Each step on the way to the program, in each arrangement."""
+    """Each step before the program's exec, in each arrangement."""
 
     def check() -> Found:
         if rule:
@@ -360,7 +360,7 @@ def test_not_a_terminal(place: Path) -> None:
 
 
 def test_not_executable_format(place: Path) -> None:
-    """A program that is none."""
+    """The program is not executable."""
     program = place / "program"
     program.write_text("no program\n")
     program.chmod(0o755)
@@ -373,8 +373,8 @@ def test_not_executable_format(place: Path) -> None:
     [({"groups": (1, 2)}, "set groups"), ({"gid": 5}, "setgid"), ({"uid": 5}, "setuid")],
     ids=["groups", "gid", "uid"],
 )
-def test_becoming_somebody_else(launch: dict[str, Any], step: str, unshare: str) -> None:
-    """An ordinary user cannot, and in its own user namespace nobody else is mapped."""
+def test_becoming_another_user(launch: dict[str, Any], step: str, unshare: str) -> None:
+    """An ordinary user cannot, and in its own user namespace no other user is mapped."""
     number = errno.EINVAL if unshare and step != "set groups" else errno.EPERM
     assert as_user(lambda: found(launch, unshare=unshare)) == (step, "payload", number)
 
@@ -394,7 +394,7 @@ def test_no_new_privs() -> None:
     assert denied(rule, then=check) == ("no_new_privs", "payload", errno.EINVAL)
 
 
-# What `run` makes of them, and what is no step.
+# Errors of `run`, and failures that are no step.
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_no_new_privs() -> None:
     ids=lambda value: str(value)[:60],
 )
 @pytest.mark.parametrize("captured", [True, False], ids=["captured", "unattended"])
-def test_run_raises_what_subprocess_raises(
+def test_run_raises_the_errors_of_subprocess(
     who: Who, command: list[str], keywords: dict[str, Any], captured: bool
 ) -> None:
     """The same class, error number and file name as `subprocess.run`, and no SpawnError."""
@@ -434,11 +434,11 @@ def test_run_raises_what_subprocess_raises(
 
 
 def test_out_of_descriptors() -> None:
-    """With no descriptor free nothing is started, and none is lost."""
+    """If no descriptor is free, nothing is started, and none is lost."""
 
     def check() -> list[int | None]:
         numbers: list[int | None] = []
-        # The limit is on numbers, not on how many are open: without gaps below the highest, the two are the same.
+        # RLIMIT_NOFILE limits the numbers, not the count: without gaps below the highest number the two are equal.
         highest = max(map(int, os.listdir("/proc/self/fd")))
         while os.open("/dev/null", os.O_RDONLY) < highest:
             pass
@@ -459,19 +459,19 @@ def test_out_of_descriptors() -> None:
 
 
 def test_nsbox_init_closed_by_the_caller() -> None:
-    """A program that becomes a daemon closes every descriptor; the next box is made all the same."""
+    """A program that becomes a daemon closes every descriptor; the next box works all the same."""
 
     def check() -> list[int]:
         os.closerange(3, 20)
         first = start(unshare="mip").method
         os.closerange(3, 20)
-        # Now the number belongs to something else.
+        # Now another file has the number.
         others = [os.open("/dev/null", os.O_RDONLY) for _ in range(17)]
         start(unshare="mip")
         assert first == "clone3"
         return [fd for fd in others if os.readlink(f"/proc/self/fd/{fd}") != "/dev/null"]
 
-    # The pipe of the answer must survive: so it is moved out of the way.
+    # The pipe with the result must survive, so it is moved to a high number.
     def moved() -> list[int]:
         return in_child(check)
 
@@ -490,7 +490,7 @@ def _high(function: Callable[[], Any]) -> Any:
 
 
 def depth_of_this_process() -> int:
-    """Return how many PID namespaces this process is in, below the first one (proc_pid_status(5), NSpid)."""
+    """Return how deep the PID namespace of this process is nested (proc_pid_status(5), NSpid)."""
     fields = status(Path("/proc/self/status").read_text())
     return len(fields["NSpid"].split()) - 1
 

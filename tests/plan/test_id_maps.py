@@ -1,4 +1,4 @@
-"""User namespaces: which ids stand for which, and what capabilities the payload has."""
+"""User namespaces: the maps of ids, and the payload's capabilities."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ def _ids(who: Who) -> str:
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_root_map(who: Who, arrangement: str) -> None:
-    """By default the caller is mapped to root, in all arrangements, and setgroups(2) is given up."""
+    """By default the caller is mapped to root, in all arrangements, and setgroups(2) is denied."""
     found = who(lambda: _maps(unshare="U", **ARRANGEMENTS[arrangement]))
     assert found == [["0", _ids(who), "1"], ["0", _ids(who), "1"], ["deny"]]
 
 
 def test_user_namespace_is_added_where_rights_are_missing(who: Who) -> None:
-    """An ordinary user gets one without asking, root does not."""
+    """An ordinary user gets one by default, root does not."""
     found = who(lambda: _maps(unshare="m"))
     assert (found[0][2] == "1") is not who.is_root
 
 
 def test_own_ids(who: Who) -> None:
-    """`map_user` and `map_group` say which ids stand for the caller's."""
+    """`map_user` and `map_group` set the ids to which the caller's are mapped."""
     found = who(lambda: _maps(unshare="U", map_user=1234, map_group=99))
     assert found == [["1234", _ids(who), "1"], ["99", _ids(who), "1"], ["deny"]]
 
 
 def test_only_the_user(who: Who) -> None:
-    """A map for the user alone leaves the groups unmapped, and setgroups(2) as it is."""
+    """A map for the user alone leaves the groups unmapped, and setgroups(2) allowed."""
     found = who(lambda: _maps(unshare="U", map_user=7))
     assert found == [["7", _ids(who), "1"], ["allow"]]
 
 
 def test_no_map(who: Who) -> None:
-    """Without any map all ids are the overflow id, and the payload has no capabilities."""
+    """Without a map all ids are the overflow id, and the payload has no capabilities."""
     found = who(lambda: _maps(unshare="U", map_root_user=False))
     assert found == [["allow"]]
     seen = who(lambda: status(cat("/proc/self/status", unshare="U", map_root_user=False)))
@@ -75,14 +75,14 @@ def test_ranges(arrangement: str) -> None:
     assert found == [["0", "100000", "1000"], ["1000", "0", "1"], ["0", "200000", "65536"], ["allow"]]
 
 
-def test_setgroups_given_up(who: Who) -> None:
-    """`setgroups="deny"` is written whatever the maps are."""
+def test_setgroups_denied(who: Who) -> None:
+    """`setgroups="deny"` is written, whatever the maps are."""
     assert who(lambda: _maps(unshare="U", setgroups="deny", map_root_user=False)) == [["deny"]]
 
 
 @needs_root
-def test_becoming_somebody_in_a_range() -> None:
-    """The payload can be any user that is mapped."""
+def test_becoming_a_user_in_a_range() -> None:
+    """The payload can become any user that is mapped."""
     ranges: dict[str, Any] = {"map_users": [(0, 0, 1), (1000, 100000, 10)], "map_groups": [(0, 0, 1), (50, 50, 5)]}
     text = cat("/proc/self/status", unshare="U", **ranges, user=1003, group=52, extra_groups=[51, 53])
     seen = status(text)
@@ -108,7 +108,7 @@ def test_becoming_somebody_in_a_range() -> None:
     ids=["root", "root and mounts", "ids", "keep caps", "no map"],
 )  # fmt: skip
 def test_credentials_as_unshare(who: Who, options: dict[str, Any], arguments: list[str], arrangement: str) -> None:
-    """Ids, capabilities and maps are those the real unshare(1) makes."""
+    """Ids, capabilities and maps are those of the real unshare(1)."""
     files = "/proc/self/status", *FILES
     theirs = who(lambda: by_unshare(*arguments, "cat", *files))
     ours = who(lambda: cat(*files, **options, **ARRANGEMENTS[arrangement]))
@@ -142,14 +142,14 @@ def test_keep_caps_for_an_ordinary_id(who: Who) -> None:
 
 
 def test_no_new_privs(who: Who) -> None:
-    """The flag is set when asked for, and only then."""
+    """The flag is set only if it is asked for."""
     assert who(lambda: status(cat("/proc/self/status", unshare="m", no_new_privs=True)))["NoNewPrivs"] == "1"
     assert who(lambda: status(cat("/proc/self/status", unshare="m")))["NoNewPrivs"] == "0"
 
 
 @needs_root
 def test_caller_with_capabilities_that_is_not_root() -> None:
-    """Somebody with CAP_SYS_ADMIN but another uid needs no user namespace, and the payload inherits nothing of it."""
+    """A caller with CAP_SYS_ADMIN and another uid needs no user namespace, and the payload inherits no capability."""
 
     def start() -> tuple[dict[str, str], list[str]]:
         _become_user_with_capabilities()

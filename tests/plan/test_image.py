@@ -1,4 +1,4 @@
-"""Where nsbox-init comes from: a sealed memfd, or a nameless file where those may not be executed."""
+"""The program file of nsbox-init: a sealed memfd, or a nameless file where a memfd may not be executed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MFD_EXEC = 0x10
 
 
 def _forget_image() -> None:
-    """Close this process's descriptor of nsbox-init, so that it must be made anew."""
+    """Close this process's descriptor of nsbox-init, so that the file must be created again."""
     for name in os.listdir("/proc/self/fd"):
         try:
             if "memfd:nsbox-init" in os.readlink(f"/proc/self/fd/{name}"):
@@ -62,7 +62,7 @@ def test_closed_by_another_thread(who: Who) -> None:
 
 @needs_root
 def test_it_is_a_sealed_memfd() -> None:
-    """Nobody inside can change what the next box runs (fcntl(2), F_GET_SEALS)."""
+    """A process inside cannot change the program of the next box (fcntl(2), F_GET_SEALS)."""
     with nsbox.Popen(["sleep", "1000"], unshare="mi") as process:
         assert os.readlink(f"/proc/{process.init_pid}/exe") == "/memfd:nsbox-init (deleted)"
         # Write, shrink, grow, and seal.
@@ -77,7 +77,7 @@ def test_it_is_a_sealed_memfd() -> None:
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ENOSYS], ids=errno.errorcode.get)
 def test_nameless_file(who: Who, number: int) -> None:
-    """Where a memfd may not be executed a file without a name does it."""
+    """If a memfd may not be executed, a file without a name is used."""
 
     def check() -> tuple[str, str]:
         _forget_image()
@@ -95,7 +95,7 @@ def test_nameless_file(who: Who, number: int) -> None:
 
 @needs_root
 def test_nameless_file_of_a_process_that_gives_up_its_rights() -> None:
-    """The file made by root must serve the same process when it has become somebody else."""
+    """The file created by root still works when the same process has changed its user."""
 
     def check() -> str:
         _forget_image()
@@ -112,7 +112,7 @@ def test_nameless_file_of_a_process_that_gives_up_its_rights() -> None:
 @needs_root
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_memfd_noexec(level: int) -> None:
-    """The real thing, in a PID namespace with a vm.memfd_noexec of its own (memfd_create(2))."""
+    """A real setting: a PID namespace with a vm.memfd_noexec of its own (memfd_create(2))."""
     program = (
         f"open('/proc/sys/vm/memfd_noexec', 'w').write('{level}') if {level} else 0\n"
         "import nsbox\n"
@@ -126,7 +126,7 @@ def test_memfd_noexec(level: int) -> None:
 
 
 def test_no_memfd_at_all(who: Who) -> None:
-    """A sandbox without memfd_create: a plan of usual size needs none; a large one works or says what is missing."""
+    """Without memfd_create a plan of usual size works; a large one works, or the error says what is missing."""
 
     def check() -> tuple[int, object]:
         _forget_image()

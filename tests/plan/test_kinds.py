@@ -1,4 +1,4 @@
-"""What was asked for is new, and nothing else is."""
+"""Exactly the namespaces that were asked for are new."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("kind", [*KINDS, "all"])
 def test_new_are_those_asked_for(who: Who, kind: str, arrangement: str) -> None:
-    """Only the namespaces asked for differ from the caller's, and a user namespace where rights are missing."""
+    """The payload differs from the caller in the namespaces asked for, and in a user namespace if that is needed."""
     asked = set(KINDS) if kind == "all" else {kind}
     needs(who, " ".join(asked))
     inside, outside = who(lambda: (links(unshare=asked, **ARRANGEMENTS[arrangement]), own_links()))
@@ -36,14 +36,14 @@ def test_new_are_those_asked_for(who: Who, kind: str, arrangement: str) -> None:
     assert {kind for kind in KINDS if inside[kind] != outside[kind]} == expected
 
 
-def test_nothing_new(who: Who) -> None:
-    """With no namespace asked for, all are the caller's."""
+def test_no_namespaces(who: Who) -> None:
+    """Without namespaces all are the caller's."""
     inside, outside = who(lambda: (links(unshare=""), own_links()))
     assert inside == outside
 
 
 def test_without_a_fork_a_pid_namespace_is_for_children(who: Who) -> None:
-    """The payload keeps its PID namespace; its first child is PID 1 of the new one."""
+    """Without fork the payload keeps its PID namespace, and its first child is PID 1 of the new one."""
     script = "sh -c 'echo $$; readlink /proc/self/ns/pid'; exec readlink /proc/self/ns/pid"
     outside, output = who(lambda: (own_links(["pid"]), _sh(script, unshare="p", fork=False)))
     number, new, own = output.split()
@@ -52,10 +52,10 @@ def test_without_a_fork_a_pid_namespace_is_for_children(who: Who) -> None:
 
 
 def test_pid_numbers(who: Who) -> None:
-    """With nsbox-init the payload is PID 2, without it PID 1; the handle knows both of its numbers."""
+    """With nsbox-init the payload is PID 2, without it PID 1; the handle has its PIDs inside and outside."""
 
     def numbers(**options: Any) -> tuple[str, int, bool]:
-        # The program reads its own number at the outer /proc: the caller's view.
+        # The program reads its PID in the outer /proc, as the caller sees it.
         command = ["readlink", "/proc/self"]
         with nsbox.Popen(command, unshare="pid", stdout=subprocess.PIPE, text=True, **options) as process:
             output = process.communicate()[0].strip()
@@ -68,7 +68,7 @@ def test_pid_numbers(who: Who) -> None:
 
 
 def test_names_are_inside_only(who: Who) -> None:
-    """The host name and the domain name change inside, as many bytes as the kernel takes, and not outside."""
+    """The host name and the domain name, of the maximum length, change inside and not outside."""
     before = os.uname().nodename, Path("/proc/sys/kernel/domainname").read_text()
     files = "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"
     names = {"hostname": "h" * 64, "domainname": "box.example"}
@@ -77,13 +77,13 @@ def test_names_are_inside_only(who: Who) -> None:
 
 
 def test_empty_host_name(who: Who) -> None:
-    """An empty name is a name, too."""
+    """An empty name is set."""
     assert who(lambda: cat("/proc/sys/kernel/hostname", unshare="u", hostname="")) == "\n"
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_loopback(who: Who, arrangement: str) -> None:
-    """The loopback interface is up, with its addresses, unless it was to stay down."""
+    """The loopback interface is up, with its addresses, unless loopback=False."""
     needs(who, "net")
     options = ARRANGEMENTS[arrangement]
     table = "/proc/self/net/fib_trie"
@@ -103,7 +103,7 @@ def test_loopback_carries_traffic(who: Who) -> None:
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_clocks(who: Who, arrangement: str) -> None:
-    """The clocks that a time namespace has are moved by what was asked, and only inside."""
+    """The clocks of the time namespace have the offsets asked for; outside nothing changes."""
     needs(who, "time")
     offsets: dict[str, Any] = {"boottime": 5000, "monotonic": (70, 250_000_000)}
     files = "/proc/uptime", "/proc/self/timens_offsets"
@@ -123,7 +123,7 @@ def test_clock_backwards() -> None:
 
 @needs_root
 def test_clock_as_unshare() -> None:
-    """The clocks are those the real unshare(1) makes."""
+    """The clocks are those of the real unshare(1)."""
     file = "/proc/self/timens_offsets"
     theirs = by_unshare("-T", "--boottime", "1000", "--monotonic", "2000", "cat", file)
     assert cat(file, unshare="T", boottime=1000, monotonic=2000) == theirs
@@ -131,7 +131,7 @@ def test_clock_as_unshare() -> None:
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_pid_max(who: Who, arrangement: str) -> None:
-    """The limit holds inside: numbers are reused. Outside nothing changes."""
+    """The limit holds inside, where PIDs are reused. Outside nothing changes."""
     file = "/proc/sys/kernel/pid_max"
     before = Path(file).read_text()
     script = f"cat {file}; for i in $(seq 400); do true & wait; [ $! -lt 350 ] || echo $!; done"
@@ -142,7 +142,7 @@ def test_pid_max(who: Who, arrangement: str) -> None:
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_fresh_proc(who: Who, arrangement: str) -> None:
-    """A new proc shows the new PID namespace alone, and is mounted as unshare(1) mounts it."""
+    """A new proc shows only the new PID namespace, and has the mount options of unshare(1)."""
     options: dict[str, Any] = {"unshare": "mip", "mount_proc": True, **ARRANGEMENTS[arrangement]}
     seen = who(lambda: _sh("echo /proc/[0-9]*; readlink /proc/self/ns/pid >/dev/null; echo $$", **options))
     assert seen in ("/proc/1\n1\n", "/proc/1 /proc/2\n2\n")
@@ -152,14 +152,14 @@ def test_fresh_proc(who: Who, arrangement: str) -> None:
 
 
 def test_proc_elsewhere(who: Who, place: Path) -> None:
-    """A new proc can be mounted on any directory, and is not seen there from outside."""
+    """A new proc can be mounted on any directory, and is not visible from outside."""
     seen = who(lambda: cat(f"{place}/1/comm", unshare="mip", mount_proc=place))
     assert seen == "nsbox-init\n"
     assert not list(place.iterdir())
 
 
 def test_proc_alone_adds_a_mount_namespace(who: Who) -> None:
-    """Mounting proc never happens in the caller's own mount namespace."""
+    """proc is never mounted in the caller's own mount namespace."""
     inside, outside = who(lambda: (links(["mount"], unshare="p", mount_proc=True), own_links(["mount"])))
     assert inside != outside
 
@@ -175,7 +175,7 @@ def test_mounts_as_unshare() -> None:
 
 
 def test_ipc_is_empty(who: Who) -> None:
-    """A System V segment made outside is not there."""
+    """A System V segment made outside does not exist inside."""
     made = subprocess.run(["ipcmk", "-M", "4096"], capture_output=True, text=True, check=True).stdout.split()[-1]
     try:
         text = who(lambda: cat("/proc/sysvipc/shm", unshare="i"))
@@ -186,20 +186,20 @@ def test_ipc_is_empty(who: Who) -> None:
 
 
 def test_cgroup_root(who: Who) -> None:
-    """In a new cgroup namespace the own cgroup is the root."""
+    """In a new cgroup namespace the caller's cgroup is the root."""
     needs(who, "cgroup")
     lines = who(lambda: cat("/proc/self/cgroup", unshare="C")).splitlines()
     assert {line.split(":", 2)[2] for line in lines} == {"/"}
 
 
 def test_boxes_nest(who: Who) -> None:
-    """Real unshare(1) works inside, and so does the whole once more."""
+    """The real unshare(1) works inside, and so does another box."""
     script = "unshare -Urmipf --mount-proc sh -c 'echo $$ $(ls -d /proc/[0-9]*)'"
     assert who(lambda: _sh(script, unshare="mip", mount_proc=True)).split()[:2] == ["1", "/proc/1"]
 
 
 def test_busy_threads(who: Who, busy_threads: None) -> None:
-    """Threads that run and allocate all the time do not disturb."""
+    """Threads that allocate all the time do not affect the start."""
     del busy_threads
     for _ in range(15):
         assert who(lambda: _sh("echo $$", unshare="mip")) == "2\n"

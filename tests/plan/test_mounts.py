@@ -1,4 +1,4 @@
-"""Mounts: that they are what was asked for, where it was asked for, and nowhere else, whatever the paths turn into."""
+"""Mounts: they are what was asked for, at the right place only, even if paths change meanwhile."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {
 
 
 def shell(script: str, *mounts: Any, **options: Any) -> str:
-    """Return what a script says, errors included."""
+    """Return the output of a script, errors included."""
     command = ["sh", "-c", script]
     run = nsbox.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, mounts=mounts, **options)
     return str(run.stdout)
 
 
 def mountinfo(*mounts: Any, **options: Any) -> dict[str, tuple[set[str], str]]:
-    """Return the options and the type of each mount by its point; the uppermost if there are several."""
+    """Return the options and the type of each mount by its mount point; the topmost if there are several."""
     fields = [line.split() for line in shell("cat /proc/self/mountinfo", *mounts, **options).splitlines()]
     return {line[4]: (set(line[5].split(",")), line[line.index("-") + 1]) for line in fields}
 
@@ -54,7 +54,7 @@ def spot(place: Path) -> Path:
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_bind(who: Who, place: Path, spot: Path, arrangement: str) -> None:
-    """The same directory under another name, to read and to write; only inside."""
+    """The directory can be read and written under another path, only inside."""
     (place / "source").mkdir()
     (place / "source").chmod(0o777)
     assert (
@@ -72,7 +72,7 @@ def test_bind_of_a_file(who: Who, place: Path, spot: Path) -> None:
 
 
 def test_read_only_with_all_that_is_below(who: Who, place: Path, spot: Path) -> None:
-    """Not only the mount itself, as with MS_REMOUNT, but every one below; the source stays as it is."""
+    """MS_REMOUNT would change only the mount itself; here all mounts below are read-only too, and the source is not."""
     (place / "source" / "below").mkdir(parents=True)
     for path in (place / "source", place / "source" / "below"):
         path.chmod(0o777)
@@ -87,7 +87,7 @@ def test_read_only_with_all_that_is_below(who: Who, place: Path, spot: Path) -> 
 
 @needs_root
 def test_only_the_mount_itself(place: Path, spot: Path) -> None:
-    """Without recursion what is mounted below does not come along; a user namespace may not uncover it like that."""
+    """Without recursion the mounts below are left out; a user namespace may not uncover what they hide."""
     (place / "source" / "below").mkdir(parents=True)
     (place / "source" / "below" / "hidden").touch()
     options: dict[str, Any] = {"unshare": "m"}
@@ -108,8 +108,8 @@ def test_only_the_mount_itself(place: Path, spot: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("flags", [libc.MS_RDONLY, libc.MS_RDONLY | 0x2 | 0x4 | 0x8], ids=["ro", "all"])
-def test_what_is_locked_stays_locked(who: Who, place: Path, spot: Path, flags: int) -> None:
-    """A user namespace cannot take flags away that the mount had outside (mount_namespaces(7)), and need not try."""
+def test_locked_flags_stay(who: Who, place: Path, spot: Path, flags: int) -> None:
+    """A user namespace cannot remove flags that the mount has outside (mount_namespaces(7)), and need not try."""
     (place / "source").mkdir()
 
     def check() -> set[str]:
@@ -125,7 +125,7 @@ def test_what_is_locked_stays_locked(who: Who, place: Path, spot: Path, flags: i
 
 
 def test_attributes(who: Who, place: Path, spot: Path) -> None:
-    """nosuid and nodev for all, noexec for a proc; no devices unless they are asked for."""
+    """nosuid and nodev by default, noexec for a proc; devices only if they are asked for."""
     for name in ("a", "b", "c", "d", "lower", "upper", "work"):
         (place / name).mkdir()
         (place / name).chmod(0o777)
@@ -145,7 +145,7 @@ def test_attributes(who: Who, place: Path, spot: Path) -> None:
 
 
 def test_tmpfs(who: Who, spot: Path) -> None:
-    """As large and as open as asked for."""
+    """The size and the mode are as asked for."""
     script = f"stat -c %a {spot}; head -c 100000 /dev/zero > {spot}/file; wc -c < {spot}/file"
     lines = who(lambda: shell(script, Tmpfs(spot, size=1 << 16, mode=0o750))).splitlines()
     assert lines[0] == "750"
@@ -155,7 +155,7 @@ def test_tmpfs(who: Who, spot: Path) -> None:
 
 
 def test_overlay(who: Who, place: Path, spot: Path) -> None:
-    """What is read comes from the topmost layer that has it; what is written or deleted is so in the upper one."""
+    """Reads use the topmost layer that has the file; writes and deletions go to the upper layer."""
     for name in ("top", "bottom", "upper", "work"):
         (place / name).mkdir()
         (place / name).chmod(0o777)
@@ -170,12 +170,12 @@ def test_overlay(who: Who, place: Path, spot: Path) -> None:
     assert (place / "upper" / "new").read_text() == "new\n"
     assert stat.S_ISCHR((place / "upper" / "both").lstat().st_mode)
     assert (place / "top" / "both").read_text() == "top\n"
-    # The layer is used again.
+    # The upper layer is used again.
     assert who(lambda: shell(f"ls {spot}", Overlay(spot, lower, place / "upper", place / "work"))) == "new\none\n"
 
 
-def test_layers_with_difficult_names(place: Path, spot: Path) -> None:
-    """What separates layers and options, in names."""
+def test_layers_with_special_characters(place: Path, spot: Path) -> None:
+    """Names contain the separators of layers and options."""
     lower = [place / "a:b", place / "c,d", place / "e\\f"]
     for path in lower:
         path.mkdir()
@@ -184,7 +184,7 @@ def test_layers_with_difficult_names(place: Path, spot: Path) -> None:
 
 
 def test_order(who: Who, place: Path, spot: Path) -> None:
-    """One after the other: later ones lie on earlier ones, and find them as sources."""
+    """Mounts are made in order: later ones cover earlier ones, and can have them as sources."""
     (place / "source" / "inner").mkdir(parents=True)
     (place / "source" / "file").write_text("source\n")
     mounts = Bind(place / "source", spot), Tmpfs(spot / "inner"), Bind(spot, place / "source"), Tmpfs(spot)
@@ -200,7 +200,7 @@ def test_proc(who: Who, spot: Path) -> None:
     assert who.is_root or "make a new PID namespace, too" in error.hint
 
 
-# Where it is mounted.
+# The targets of mounts.
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def rootfs(place: Path) -> Rootfs:
     ["/etc", "../etc", "../../../../../../etc", "/../../etc", "other", "/tmp/../etc/.", "/proc/../etc"],
 )
 def test_links_stay_inside(who: Who, rootfs: Rootfs, link: str, arrangement: str) -> None:
-    """A link to /etc in the new root means the /etc in the new root, as for a process that lives there."""
+    """A link to /etc in the new root means the /etc in the new root, as for a process in it."""
     (rootfs.path / "data" / "trap").symlink_to(link)
     (rootfs.path / "data" / "other").symlink_to("/etc")
     options = rootfs.options(Tmpfs("/data/trap"), **ARRANGEMENTS[arrangement])
@@ -231,28 +231,28 @@ def test_up_stays_inside(who: Who, rootfs: Rootfs, target: str) -> None:
     assert who(lambda: _mounted(rootfs, Tmpfs(target))) == "/etc"
 
 
-def test_what_is_only_outside(who: Who, rootfs: Rootfs) -> None:
-    """A link to something that the new root does not have leads nowhere."""
+def test_links_to_paths_that_exist_only_outside(who: Who, rootfs: Rootfs) -> None:
+    """A link to a path that the new root does not have is an error."""
     (rootfs.path / "data" / "trap").symlink_to("/var")
     error = who(lambda: failure(**rootfs.options(Tmpfs("/data/trap"))))
     assert (error.step, error.errno) == ("tmpfs", errno.ENOENT)
 
 
 @pytest.mark.parametrize("target", ["/proc/self/root/tmp", "/proc/self/cwd", "/proc/1/root/etc"])
-def test_no_links_that_are_no_paths(who: Who, target: str) -> None:
-    """Those of /proc lead anywhere, whatever the root is (proc(5))."""
+def test_no_magic_links(who: Who, target: str) -> None:
+    """Links of /proc can lead anywhere, whatever the root is (proc(5)), and are not followed."""
     error = who(lambda: failure(mounts=[Tmpfs(target)]))
     assert (error.step, error.errno) in (("tmpfs", errno.ELOOP), ("tmpfs", errno.EACCES))
 
 
 def test_no_links_of_a_proc_in_the_new_root(who: Who, rootfs: Rootfs) -> None:
-    """A proc that is mounted in it first does not help: its links to the old root are there, and not followed."""
+    """A proc that is mounted in it first has links to the old root, which are not followed."""
     error = who(lambda: failure(**rootfs.options(Proc("/proc"), Tmpfs("/proc/1/root/srv"))))
     assert (error.step, error.errno) == ("tmpfs", errno.ELOOP)
 
 
-def test_a_link_that_is_swapped_meanwhile(who: Who, rootfs: Rootfs) -> None:
-    """A thread exchanges a directory and a link that leads out, over and over: never is anything mounted outside."""
+def test_a_link_that_is_exchanged_meanwhile(who: Who, rootfs: Rootfs) -> None:
+    """While a thread exchanges a directory and a link that leads out, nothing is ever mounted outside."""
     data, outside = rootfs.path / "data", rootfs.path.parent / "outside"
     for path in (outside, data / "spot", data / "parked"):
         path.mkdir()
@@ -264,7 +264,7 @@ def test_a_link_that_is_swapped_meanwhile(who: Who, rootfs: Rootfs) -> None:
     with _swapping(data / "spot", data / "link", data / "absolute"):
         for _ in range(60):
             found = who(lambda: _mounted(rootfs, Tmpfs("/data/spot")))
-            # The link led to nothing inside, or what was found is there under the name that it has by now.
+            # The link's target is missing inside, or the directory that was found has been renamed.
             assert isinstance(found, str) or found == ("tmpfs", errno.ENOENT), found
             assert not isinstance(found, str) or Path(found).parent == Path("/data")
 
@@ -303,7 +303,7 @@ def _swapping(directory: Path, *links: Path) -> Iterator[None]:
         thread.join()
 
 
-# What fails.
+# Failures.
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
@@ -325,7 +325,7 @@ def _swapping(directory: Path, *links: Path) -> Iterator[None]:
     ids=str,
 )
 def test_each_call_can_fail(who: Who, arrangement: str, mount: Any, rule: Deny, part: str) -> None:
-    """The step, and which part of it."""
+    """The error names the step, and the part of it that failed."""
 
     def check() -> tuple[str, str, int | None, str]:
         seccomp.install(rule)
@@ -353,8 +353,8 @@ def test_each_call_can_fail(who: Who, arrangement: str, mount: Any, rule: Deny, 
     ],
     ids=str,
 )
-def test_what_is_not_there(who: Who, mount: Any, number: int, part: str) -> None:
-    """The error names the mount and says whether it is the source or the target."""
+def test_missing_paths(who: Who, mount: Any, number: int, part: str) -> None:
+    """The error names the mount, and whether the source or the target is missing."""
     error = who(lambda: failure(mounts=[Tmpfs("/tmp"), mount]))
     assert (error.step, error.actor, error.errno) == (type(mount).__name__.lower(), "init", number)
     assert error.evidence.startswith(part)
@@ -362,8 +362,8 @@ def test_what_is_not_there(who: Who, mount: Any, number: int, part: str) -> None
 
 
 @needs_root
-def test_what_may_not_be_searched(who: Who, place: Path) -> None:
-    """A directory of somebody else's."""
+def test_directories_without_search_permission(who: Who, place: Path) -> None:
+    """A directory of another user."""
     (place / "closed" / "inner").mkdir(parents=True)
     (place / "closed").chmod(0)
     mounts: list[tuple[Any, str]] = [

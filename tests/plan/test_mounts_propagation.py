@@ -1,4 +1,4 @@
-"""Mounts made inside are not seen outside, even where "/" is shared, as systemd makes it."""
+"""Mounts made inside are not visible outside, even where "/" is shared, as with systemd."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def where_all_is_shared(function: Callable[[], T]) -> T:
 
     def prepared() -> T:
         libc.unshare(CLONE_NEWNS)
-        # First cut off from the machine, then shared among those who come from here.
+        # First made private, apart from the machine's, then shared among the children of this process.
         libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
         libc.mount(None, "/", flags=libc.MS_REC | libc.MS_SHARED)
         return function()
@@ -39,15 +39,15 @@ def where_all_is_shared(function: Callable[[], T]) -> T:
 
 
 def own_mounts() -> list[str]:
-    """Return our own mount table, numbers and all."""
+    """Return the mount table of this process, including ids."""
     return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
 @needs_root
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("propagation", ["private", "slave"])
-@pytest.mark.parametrize("somebody", ["root", "user"])
-def test_nothing_is_seen_outside(propagation: Any, arrangement: str, somebody: str, place: Path) -> None:
+@pytest.mark.parametrize("user", ["root", "user"])
+def test_nothing_is_seen_outside(propagation: Any, arrangement: str, user: str, place: Path) -> None:
     """Neither nsbox's own mounts nor the payload's leave the namespace."""
     options = ARRANGEMENTS[arrangement] | {"unshare": "m" if arrangement == "no fork" else "mip"}
     script = f"mount -t tmpfs inside {place} && grep -c ' {place} ' /proc/self/mountinfo"
@@ -57,11 +57,11 @@ def test_nothing_is_seen_outside(propagation: Any, arrangement: str, somebody: s
 
         def box() -> list[str]:
             keywords = {"capture_output": True, "text": True, "propagation": propagation, **options}
-            # Where the new PID namespace has no process yet there is no proc of it to mount.
+            # Where the new PID namespace has no process yet, its proc cannot be mounted.
             proc = arrangement != "no fork"
             return [nsbox.run(["sh", "-c", script], mount_proc=proc, **keywords).stdout for _ in range(3)]
 
-        return before, box() if somebody == "root" else as_user(box), own_mounts()
+        return before, box() if user == "root" else as_user(box), own_mounts()
 
     before, seen_inside, after = where_all_is_shared(check)
     assert seen_inside == ["1\n"] * 3
@@ -84,7 +84,7 @@ def test_as_unshare(propagation: Any) -> None:
 
 @needs_root
 def test_slave_receives(place: Path) -> None:
-    """With "slave", what is mounted outside later appears inside."""
+    """With "slave", a later mount outside appears inside."""
 
     def check() -> str:
         script = f"read line; grep -c ' {place} ' /proc/self/mountinfo"
@@ -97,7 +97,7 @@ def test_slave_receives(place: Path) -> None:
 
 @needs_root
 def test_shared_is_what_was_asked(place: Path) -> None:
-    """With "unchanged" and the user's own mount the mount does arrive outside: the lesson of the exercise."""
+    """With "unchanged" and a mount by the user it appears outside: the lesson of the exercise."""
 
     def check() -> bool:
         nsbox.run(["mount", "-t", "tmpfs", "inside", place], unshare="m", propagation="unchanged", check=True)
@@ -107,7 +107,7 @@ def test_shared_is_what_was_asked(place: Path) -> None:
 
 
 def test_the_host_is_not_touched(who: Who) -> None:
-    """The mount namespace the tests run in is the same afterwards; the census compares it after every test."""
+    """The mount namespace of the tests is the same afterwards; the census compares it after every test."""
     before = own_mounts()
     who(lambda: nsbox.run(["true"], unshare="mip", mount_proc=True))
     assert own_mounts() == before

@@ -1,4 +1,4 @@
-"""A new root: what is seen of it, that nothing of the old one is, and every way in which it can fail."""
+"""A new root: what it contains, that nothing of the old one is left, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nsbox
 import pytest
 
 from tests.support import seccomp
-from tests.support.callers import alive, nobody_left
+from tests.support.callers import alive, survivors
 from tests.support.forked import Who, in_child
 from tests.support.needs import needs_root
 from tests.support.rootfs import Rootfs
@@ -33,14 +33,14 @@ def rootfs(place: Path) -> Rootfs:
 
 
 def out(who: Who, *command: str, **options: Any) -> str:
-    """Return what a program says."""
+    """Return the output of a program."""
     run = lambda: nsbox.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)  # noqa: E731
     return str(who(run).stdout)
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-def test_nothing_else_is_there(who: Who, rootfs: Rootfs, arrangement: str) -> None:
-    """The root is the directory, for paths that go up, too, and the payload starts there."""
+def test_only_the_new_root_is_visible(who: Who, rootfs: Rootfs, arrangement: str) -> None:
+    """The root is the directory, also for paths with `..`, and the payload starts there."""
     options = rootfs.options(**ARRANGEMENTS[arrangement])
     assert out(who, "ls", "/", **options).split() == rootfs.names()
     assert out(who, "ls", "/../../..", **options).split() == rootfs.names()
@@ -49,7 +49,7 @@ def test_nothing_else_is_there(who: Who, rootfs: Rootfs, arrangement: str) -> No
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_no_mount_of_the_old_root_is_left(who: Who, rootfs: Rootfs, arrangement: str) -> None:
-    """The table of mounts has what was asked for, and not a line more."""
+    """The mount table has only what was asked for."""
     options = rootfs.options(nsbox.Tmpfs("/tmp"), **ARRANGEMENTS[arrangement])
     lines = out(who, "cat", "/proc/self/mountinfo", **options).splitlines()
     below = {os.fsdecode(mount.target) for mount in rootfs.mounts}
@@ -60,7 +60,7 @@ def test_no_mount_of_the_old_root_is_left(who: Who, rootfs: Rootfs, arrangement:
 
 
 def test_it_is_no_chroot(rootfs: Rootfs) -> None:
-    """Root leaves a chroot by making another and going up from outside that. Here there is nothing to go up to."""
+    """Root can leave a chroot by making another and going up from outside of it. Here no directory is above."""
     script = (
         "import os; os.mkdir('/tmp/x'); os.chroot('/tmp/x'); [os.chdir('..') for _ in range(50)]; os.chroot('.'); "
         "print(sorted(os.listdir('/')))"
@@ -74,7 +74,7 @@ def test_it_is_no_chroot(rootfs: Rootfs) -> None:
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_working_directory(who: Who, rootfs: Rootfs, arrangement: str) -> None:
-    """`cwd` is a path in it; what is not there is as for subprocess."""
+    """`cwd` is a path in the new root; a missing one is an error as in subprocess."""
     options = rootfs.options(**ARRANGEMENTS[arrangement])
     assert out(who, "pwd", cwd="/data", **options) == "/data\n"
 
@@ -86,8 +86,8 @@ def test_working_directory(who: Who, rootfs: Rootfs, arrangement: str) -> None:
     assert who(check) == "/var"
 
 
-def test_programs_are_its_own(who: Who, rootfs: Rootfs) -> None:
-    """They are looked up there, by path and by PATH."""
+def test_programs_are_looked_up_inside(who: Who, rootfs: Rootfs) -> None:
+    """Programs are looked up in the new root, by path and by PATH."""
     program = rootfs.path / "data" / "program"
     program.write_text("#!/bin/sh\necho its own\n")
     program.chmod(0o755)
@@ -98,7 +98,7 @@ def test_programs_are_its_own(who: Who, rootfs: Rootfs) -> None:
 
 
 def test_a_relative_path(who: Who, rootfs: Rootfs) -> None:
-    """As for chroot(8)."""
+    """A relative path is allowed, as with chroot(8)."""
 
     def check() -> str:
         os.chdir(rootfs.path.parent)
@@ -109,19 +109,19 @@ def test_a_relative_path(who: Who, rootfs: Rootfs) -> None:
 
 
 def test_the_machines_own_root(who: Who) -> None:
-    """Any directory will do, the root itself, too."""
+    """Any directory can be the root, also / itself."""
     assert out(who, "ls", "-A", "/", root="/").split() == sorted(os.listdir("/"))
 
 
 def test_proc_shows_the_box(who: Who, rootfs: Rootfs) -> None:
-    """`mount_proc` mounts it there, and where it is asked to."""
+    """`mount_proc` mounts it in the new root, at the path that is asked for."""
     assert out(who, "ls", "/proc", mount_proc=True, **rootfs.options()).split()[0] == "1"
     assert out(who, "ls", "/data", mount_proc="/data", **rootfs.options()).split()[0] == "1"
 
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_no_directory_for_proc(who: Who, rootfs: Rootfs, arrangement: str) -> None:
-    """Nothing is created; the error says what is missing where."""
+    """Nothing is created; the error names the missing directory."""
     (rootfs.path / "proc").rmdir()
     error = who(lambda: failure(**rootfs.options(**ARRANGEMENTS[arrangement])))
     assert (error.step, error.errno) == ("mount proc", errno.ENOENT)
@@ -131,12 +131,12 @@ def test_no_directory_for_proc(who: Who, rootfs: Rootfs, arrangement: str) -> No
 
 
 def test_daemons_end_without_a_proc(who: Who, rootfs: Rootfs) -> None:
-    """Without a PID namespace nsbox-init looks for descendants in the old proc, which it holds on to."""
+    """Without a PID namespace nsbox-init finds descendants in the old proc, of which it keeps a descriptor."""
     command = ["sh", "-c", "setsid sh -c 'sleep 60; :' > /dev/null 2>&1 & echo $!"]
     found = out(who, *command, unshare="m", **rootfs.options(nsbox.Bind("/dev", "/data")))
     assert found.strip().isdigit()
     assert not alive(int(found))
-    assert not nobody_left()
+    assert not survivors()
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
@@ -152,7 +152,7 @@ def test_daemons_end_without_a_proc(who: Who, rootfs: Rootfs) -> None:
     ids=lambda value: value.name if isinstance(value, Deny) else "",
 )
 def test_each_call_can_fail(who: Who, rootfs: Rootfs, arrangement: str, step: str, rule: Deny, part: str) -> None:
-    """The step and the part of it that failed."""
+    """The error names the step and the part of it that failed."""
 
     def check() -> tuple[str, str, int | None, bool]:
         seccomp.install(rule)
@@ -166,14 +166,14 @@ def test_each_call_can_fail(who: Who, rootfs: Rootfs, arrangement: str, step: st
 
 @pytest.mark.parametrize(("path", "number"), [("/nonexistent", errno.ENOENT), ("/etc/passwd", errno.ENOTDIR)])
 def test_no_directory(who: Who, path: str, number: int) -> None:
-    """The root is none."""
+    """The root is not a directory."""
     error = who(lambda: failure(root=path))
     assert (error.step, error.actor, error.errno) == ("root", "init", number)
 
 
 @needs_root
 def test_in_a_chroot(rootfs: Rootfs) -> None:
-    """There the root is no mount point, and cannot be made private, let alone exchanged."""
+    """In a chroot the root is not a mount point, so it can neither be made private nor exchanged."""
 
     def check() -> tuple[str, int | None]:
         (rootfs.path / "data" / "inner").mkdir()

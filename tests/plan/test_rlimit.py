@@ -1,4 +1,4 @@
-"""Limits for the program: they are what was asked for, and the calling process keeps its own."""
+"""Limits for the program: they are as asked for, and the calling process keeps its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def limits(text: str) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("unshare", ["", "mip"])
 def test_every_resource(who: Who, unshare: str, arrangement: str) -> None:
-    """Each can be lowered; the others stay, and so do the caller's."""
+    """Each limit can be lowered; the others stay, and so do the caller's."""
     before = limits(Path("/proc/self/limits").read_text())
     assert set(LINES) == set(RLIMITS)
     large = {"as": 1 << 33, "data": 1 << 32, "stack": 1 << 22, "nproc": 5000, "fsize": 1 << 30}
@@ -60,8 +60,8 @@ def test_every_resource(who: Who, unshare: str, arrangement: str) -> None:
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("resource_name", ["nofile", "as", "data", "fsize", "stack", "memlock", "sigpending"])
-def test_nothing_at_all(who: Who, resource_name: str, arrangement: str) -> None:
-    """No limit is so low that what nsbox still has to do would fail; what the program makes of it is its own affair."""
+def test_limits_of_zero(who: Who, resource_name: str, arrangement: str) -> None:
+    """With any limit 0 nsbox's own steps still succeed; the program may fail."""
     options: dict[str, Any] = {"rlimits": {resource_name: 0}, **ARRANGEMENTS[arrangement]}
     end = who(lambda: nsbox.run(["true"], stderr=subprocess.DEVNULL, **options).returncode)
     survives = resource_name in ("fsize", "memlock", "sigpending")
@@ -69,16 +69,16 @@ def test_nothing_at_all(who: Who, resource_name: str, arrangement: str) -> None:
 
 
 def test_cpu_time(who: Who) -> None:
-    """SIGXCPU at the soft limit."""
+    """The program gets SIGXCPU at the soft limit."""
     script = "while :; do :; done"
     end = who(lambda: nsbox.run(["sh", "-c", script], unshare="mip", init=False, rlimits={"cpu": (1, 2)}).returncode)
-    # PID 1 takes no signal that it does not handle, but for the kernel's own SIGKILL at the hard limit.
+    # PID 1 gets no signal that it does not handle, but for the kernel's own SIGKILL at the hard limit.
     assert end == -signal.SIGKILL
     assert who(lambda: nsbox.run(["sh", "-c", script], rlimits={"cpu": (1, 2)}).returncode) == -signal.SIGXCPU
 
 
-def test_above_the_own_limit() -> None:
-    """The caller's own hard limit is named."""
+def test_above_the_callers_limit() -> None:
+    """The error names the caller's own hard limit."""
 
     def check() -> nsbox.SpawnError:
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))
@@ -91,7 +91,7 @@ def test_above_the_own_limit() -> None:
 
 
 def test_refused() -> None:
-    """The call fails."""
+    """If the call fails, the error names the step."""
 
     def check() -> tuple[str, str, int | None]:
         seccomp.install(Deny("prlimit64", errno.EINVAL))

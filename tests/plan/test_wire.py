@@ -1,4 +1,4 @@
-"""nsbox-init believes nothing it is given: a damaged plan is refused as a whole, before anything of it is done."""
+"""nsbox-init trusts no input: a damaged plan is refused as a whole, before any of it is done."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def refused(plan: _core.Plan, encoded: bytes, marker: Path) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def test_whole(plan: _core.Plan, marker: Path) -> None:
-    """The plan itself is carried out, and the second description of the format agrees with the first."""
+def test_complete_plan(plan: _core.Plan, marker: Path) -> None:
+    """The plan itself is executed, and the second description of the format agrees with the first."""
     encoded = plan.encode()
     assert pack(unpack(encoded)) == encoded
     end = _core.spawn(plan, encoded=encoded).wait(20)
@@ -68,7 +68,7 @@ def test_truncated_anywhere(plan: _core.Plan, marker: Path) -> None:
 
 
 def test_too_long(plan: _core.Plan, marker: Path) -> None:
-    """So is a longer one."""
+    """A plan with additional bytes is refused."""
     assert refused(plan, plan.encode() + b"\0", marker)[0] == "truncated"
     assert refused(plan, plan.encode() * 2, marker)[0] == "truncated"
 
@@ -76,7 +76,7 @@ def test_too_long(plan: _core.Plan, marker: Path) -> None:
 @given(st.data())
 @settings(max_examples=300)
 def test_one_bit_is_wrong(plan: _core.Plan, marker: Path, data: st.DataObject) -> None:
-    """Any single bit of the header, and of the lengths of operations: these are never true by chance."""
+    """Any single bit of the header, or of the length of an operation, is changed: the plan is refused."""
     encoded = bytearray(plan.encode())
     starts = [HEADER]
     for operation in unpack(bytes(encoded)):
@@ -92,7 +92,7 @@ def test_one_bit_is_wrong(plan: _core.Plan, marker: Path, data: st.DataObject) -
 @given(st.binary(max_size=300))
 @settings(max_examples=100)
 def test_noise(plan: _core.Plan, marker: Path, noise: bytes) -> None:
-    """Bytes that never were a plan."""
+    """Bytes that are no plan are refused."""
     assert refused(plan, noise, marker)[0] in ("truncated", "operation", "field", "order")
 
 
@@ -143,13 +143,13 @@ def _body(plan: bytes, *, count: int) -> bytes:
         ("field", lambda ops: _replaced(ops, EXEC, _texts(b"/bin/sh\0", count=2**32 - 1) + _texts() + _texts())),
     ],
 )  # fmt: skip
-def test_a_whole_plan_that_is_wrong(plan: _core.Plan, marker: Path, fault: str, change: Change) -> None:
-    """The header is right, and exactly one thing is not."""
+def test_a_complete_plan_with_one_fault(plan: _core.Plan, marker: Path, fault: str, change: Change) -> None:
+    """The header is right, and exactly one other thing is wrong."""
     assert refused(plan, change(unpack(plan.encode())), marker)[0] == fault
 
 
 def test_step_numbers_beyond_the_plan(plan: _core.Plan) -> None:
-    """A step that does not exist may fail, and the error still is one."""
+    """If a step that does not exist fails, the error is still an error."""
     operations = [Operation(op.tag, 60000, op.fields) for op in unpack(plan.encode()) if op.tag != EXEC]
     program = _texts(b"/nonexistent\0") + _texts(b"x\0") + _texts()
     with pytest.raises(nsbox.SpawnError) as caught:

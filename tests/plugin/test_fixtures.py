@@ -1,4 +1,4 @@
-"""The plugin's fixtures, skips, the report of what was left behind; and that it is not noticed where it is not used."""
+"""The plugin's fixtures, skips, and report of leaks; and that it does nothing where it is not used."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tests.support.inner_pytest import Inner
 
 @pytest.fixture
 def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, for root and for an ordinary user."""
+    """A directory for tests, as root and as an ordinary user."""
     return Inner(place, who)
 
 
 @pytest.fixture
 def as_root(place: Path) -> Inner:
-    """The same for what does not depend on who runs it."""
+    """The same for tests that do not depend on the user."""
     return Inner(place, Who("root"))
 
 
 def reaped(pid: int) -> bool:
-    """Reap what was adopted; tell whether that process was among it."""
+    """Reap adopted children, and return whether that process was one of them."""
     reap_adopted()
     return not Path(f"/proc/{pid}").exists()
 
 
 def test_fixtures(inner: Inner) -> None:
-    """Boxes and shells, made as the markers say, and ended after the test."""
+    """Boxes and shells are made as the markers say, and ended after the test."""
     inner.write(
         test_it="""
         import nsbox, os, pytest
@@ -117,7 +117,7 @@ LEAKS = """
 
 
 def test_leaks_are_reported(inner: Inner) -> None:
-    """With the test that left them, and what they are; they are ended."""
+    """The report names the tests, and what they have left; that is ended."""
     inner.write(test_it=LEAKS)
     result = inner.run("-k", "not outside")
     result.assert_outcomes(passed=6)
@@ -133,17 +133,17 @@ def test_leaks_are_reported(inner: Inner) -> None:
 
 @pytest.mark.parametrize("parallel", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_leaks_can_fail(as_root: Inner, parallel: tuple[str, ...]) -> None:
-    """--fail-on-leak looks at every test, and fails those that leave something."""
+    """--fail-on-leak checks after every test, and fails those that leave something."""
     if parallel:
         pytest.importorskip("xdist")
     as_root.write(test_it=LEAKS)
     result = as_root.run("--fail-on-leak", *parallel)
     assert sum(line.startswith("    sleep 815 ") for line in result.outlines) == 2  # in the error, and in the summary
-    # What was started outside of all boxes is reported, but not ended: it may not be the test's alone.
+    # Processes that were started outside of all boxes are reported, but not ended: they may belong to others.
     (left,) = [process.pid for process in nsbox.ps(pids=descendants()) if process.command == "sleep 816"]
     os.kill(left, signal.SIGKILL)
     assert wait_until(lambda: reaped(left))
-    # Of a fixture, or outside, it is seen in the teardown, which is an error of its own.
+    # A leak of a fixture, or outside, is seen in the teardown, which is an error of its own.
     result.assert_outcomes(passed=5, failed=2, errors=3)
     result.stdout.fnmatch_lines_random([
         "*the test left 1 process behind*", "    sleep 811 (*", "    sleep 812 (*", "*    sleep 813 (*",
@@ -172,8 +172,8 @@ NEEDS = """
 """
 
 
-def test_needs(inner: Inner) -> None:
-    """What can be made is no reason to skip."""
+def test_needs_that_are_met(inner: Inner) -> None:
+    """A test whose namespaces can be created is not skipped."""
     inner.write(test_it=NEEDS)
     inner.run("--nsbox=require").assert_outcomes(passed=3)
 
@@ -197,14 +197,14 @@ def test_refused(inner: Inner) -> None:
     result.stdout.fnmatch_lines(["nsbox: No new namespaces can be made here.*"])
     result.stdout.fnmatch_lines(["SKIPPED*new user, pid namespaces cannot be made here: step*seccomp*next: *"])
     result = inner.run("--nsbox=require")
-    # They fail before they begin, which pytest calls errors.
+    # They fail in the set-up, which pytest reports as errors.
     result.assert_outcomes(errors=3)
     result.stdout.fnmatch_lines(["nsbox: No new*", "new user, pid namespaces cannot be made here: *",
                                  "(a failure because of --nsbox=require)"])  # fmt: skip
 
 
-def test_not_noticed(as_root: Inner) -> None:
-    """Where nothing of it is used, it imports nothing, says nothing, and starts nothing."""
+def test_unused_plugin(as_root: Inner) -> None:
+    """A run that does not use the plugin imports nothing of it, prints nothing, and starts nothing."""
     as_root.write(
         test_it="""
         import sys

@@ -1,4 +1,4 @@
-"""The lab in examples/lab: a class is graded in one run, the hostile ones included."""
+"""The lab in examples/lab: a class is graded in one run, including hostile submissions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAS_HERE = [Path(place, "nsbox-lab-was-here") for place in ("/tmp", "/dev/shm", 
 
 @pytest.mark.limit(600)
 def test_forty_submissions(place: Path) -> None:
-    """In two processes: each gets what it has earned, whatever the others do, and nothing is left of any."""
+    """Two processes grade: each submission gets its points, whatever the others do, and nothing is left of any."""
     pytest.importorskip("xdist")
     _class(place, 40)
     before = time.monotonic()
@@ -53,7 +53,7 @@ def test_forty_submissions(place: Path) -> None:
 
 @pytest.mark.limit(600)
 def test_as_a_user(place: Path) -> None:
-    """A grader without privileges grades the same, and the points are in JUnit's report."""
+    """A grader without privileges gives the same points, and they are in JUnit's report."""
     _class(place, len(SCORES))
     inner = Inner(place, Who("user"))
     result = inner.run("--tb=line", "--junitxml=tmp.xml", "-o", "junit_family=xunit1", "lab", limit=500)
@@ -64,8 +64,8 @@ def test_as_a_user(place: Path) -> None:
     assert wait_until(reaped_all)
 
 
-def test_what_is_wrong_is_said(place: Path) -> None:
-    """In the words of the lesson."""
+def test_messages(place: Path) -> None:
+    """A failed check has the message of the lesson."""
     _class(place, len(SCORES))
     result = Inner(place, Who("root")).run("lab", "-k", "no-fork or no-proc or no-mount-namespace")
     result.stdout.fnmatch_lines_random([
@@ -81,7 +81,7 @@ def _expected(count: int) -> dict[str, int]:
 
 
 def _class(place: Path, count: int) -> None:
-    """Copy the lab, with as many submissions."""
+    """Copy the lab, with this many submissions."""
     assert {path.stem for path in (LAB / "submissions").glob("*.txt")} == SCORES.keys()
     shutil.copytree(LAB, place / "lab", ignore=shutil.ignore_patterns("__pycache__", "submissions"))
     (place / "lab" / "class").mkdir()
@@ -89,7 +89,7 @@ def _class(place: Path, count: int) -> None:
         shutil.copy(LAB / "submissions" / f"{name.rpartition('-')[0]}.txt", place / "lab" / "class" / f"{name}.txt")
     ini = place / "lab" / "pytest.ini"
     ini.write_text(ini.read_text().replace("addopts =", f"addopts = --submissions={place}/lab/class"))
-    # pytest.ini is found from the arguments, and the user has to be able to write junit's report.
+    # pytest.ini is found from the arguments, and the user must be able to write JUnit's report.
     os.chmod(place, 0o777)
 
 

@@ -32,7 +32,7 @@ PAGE = """
 
 @pytest.fixture
 def inner(place: Path, who: Who) -> Inner:
-    """A directory with a handout, for root and for an ordinary user."""
+    """A directory with a handout, as root and as an ordinary user."""
     inner = Inner(place, who)
     for name in ("page.md", "other.md"):
         (place / name).write_text(textwrap.dedent(PAGE))
@@ -41,7 +41,7 @@ def inner(place: Path, who: Who) -> Inner:
 
 
 def test_steps(inner: Inner) -> None:
-    """A test for each step, with the difference and without Python; only of files that the configuration names."""
+    """Each step is a test, with a diff instead of a traceback; only files named in the configuration are used."""
     result = inner.run("-rs")
     result.assert_outcomes(passed=5, failed=1, skipped=1)
     result.stdout.fnmatch_lines(
@@ -51,7 +51,7 @@ def test_steps(inner: Inner) -> None:
 
 
 def test_one_step(inner: Inner) -> None:
-    """Those before it are run as well, in parallel too."""
+    """The steps before it are run as well, in parallel too."""
     inner.run("page.md", "-k", "number").assert_outcomes(passed=2, deselected=5)
     pytest.importorskip("xdist")
     if inner.starts_pythons():

@@ -1,4 +1,4 @@
-"""Tests that run inside new namespaces, by the marker ``unshare``."""
+"""Tests that run in new namespaces, by the marker ``unshare``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.support.inner_pytest import Inner
 
 @pytest.fixture
 def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, for root and for an ordinary user."""
+    """A directory for tests, as root and as an ordinary user."""
     return Inner(place, who)
 
 
 @pytest.fixture
 def as_root(place: Path) -> Inner:
-    """The same for what does not depend on who runs it."""
+    """The same for tests that do not depend on the user."""
     return Inner(place, Who("root"))
 
 
@@ -104,7 +104,7 @@ EVERY_END = """
 
 
 def test_every_end(inner: Inner) -> None:
-    """Whatever a test does, it ends as it would outside, with its report."""
+    """However a test ends, its report is the same as outside."""
     inner.write(test_it=EVERY_END)
     result = inner.run("-rA", "-v")
     result.assert_outcomes(passed=3, failed=5, skipped=3, xfailed=3, xpassed=1)
@@ -128,7 +128,7 @@ def test_every_end(inner: Inner) -> None:
 
 @pytest.mark.parametrize("mode", ["fd", "sys", "tee-sys", "no"])
 def test_output(as_root: Inner, mode: str) -> None:
-    """It is shown as often as that of any other test, in each way of capturing."""
+    """The output is shown as for any other test, in each capture mode."""
     text = """
         import logging, pytest, sys
 
@@ -158,8 +158,8 @@ def test_output(as_root: Inner, mode: str) -> None:
     assert seen[0][:2] in ([1, 1], [1, 2])
 
 
-def test_what_else_comes_back(as_root: Inner) -> None:
-    """Properties, warnings, and fixtures that the test itself has asked for."""
+def test_properties_warnings_and_fixtures(as_root: Inner) -> None:
+    """Properties and warnings are reported, and a test can request fixtures itself."""
     as_root.write(
         test_it="""
         import os, pytest, warnings
@@ -190,7 +190,7 @@ def test_what_else_comes_back(as_root: Inner) -> None:
 
 
 def test_kinds(inner: Inner) -> None:
-    """Any kinds of namespaces; those that were not asked for are pytest's own, but for a user namespace if needed."""
+    """Any kinds of namespaces are new; others are pytest's own, but for a user namespace if it is needed."""
     inner.write(
         test_it="""
         import os, pytest
@@ -249,7 +249,7 @@ def test_sudden_ends(inner: Inner) -> None:
 
 
 def test_exit_and_interrupt(as_root: Inner) -> None:
-    """Both end the whole run, as from any test."""
+    """Both end the whole run, as in any test."""
     as_root.write(
         test_it="""
         import pytest
@@ -274,7 +274,7 @@ def test_exit_and_interrupt(as_root: Inner) -> None:
 
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_timeout(inner: Inner, method: str) -> None:
-    """A test that hangs is ended, with all it has started, and the report says where it hung."""
+    """A test that hangs is ended, with all it has started, and the report shows where it hung."""
     pytest.importorskip("pytest_timeout")
     inner.write(
         test_it="""
@@ -289,7 +289,7 @@ def test_timeout(inner: Inner, method: str) -> None:
             time.sleep(4711)
     """
     )
-    # On a busy machine a test may not get that far in the first of these times.
+    # On a busy machine a test may need longer than the first timeouts.
     for seconds in (1, 10, 60):
         result = inner.run(f"--timeout={seconds}", f"--timeout-method={method}")
         if method == "thread" or result.stdout.str().count("\nit hangs\n") == 2:
@@ -305,7 +305,7 @@ def test_timeout(inner: Inner, method: str) -> None:
 
 
 def test_pytest_is_killed(inner: Inner) -> None:
-    """Nothing of the test survives SIGKILL of pytest."""
+    """If pytest is killed, nothing of the test survives."""
     for kinds in ("pid", "uts"):
         inner.write(
             test_it=f"""
@@ -329,7 +329,7 @@ def test_pytest_is_killed(inner: Inner) -> None:
 
 @pytest.mark.parametrize("kinds", ["pid", "uts"])
 def test_ctrl_c(as_root: Inner, kinds: str) -> None:
-    """It reaches everybody on the terminal; the run ends, and so does the test with all it has started."""
+    """SIGINT reaches all processes on the terminal; the run ends, and so does the test with all it has started."""
     as_root.write(
         test_it=f"""
         import pytest, subprocess, time
@@ -356,7 +356,7 @@ def test_ctrl_c(as_root: Inner, kinds: str) -> None:
 
 
 def test_debugger(as_root: Inner) -> None:
-    """--pdb and breakpoint() work on the test inside, on a terminal, and say where they are."""
+    """--pdb and breakpoint() work on a test inside, on a terminal, and show its position."""
     as_root.write(
         test_it="""
         import os, pytest
@@ -380,7 +380,7 @@ def test_debugger(as_root: Inner) -> None:
 
 
 def _on_a_terminal(command: list[str], directory: Path, lines: list[str]) -> str:
-    """Run a program on a terminal of its own; type a line for each prompt of the debugger."""
+    """Run a program on a terminal of its own; type a line at each prompt of the debugger."""
     ours, theirs = os.openpty()
     output = b""
     environment = {**os.environ, "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -392,7 +392,7 @@ def _on_a_terminal(command: list[str], directory: Path, lines: list[str]) -> str
             try:
                 output += os.read(ours, 65536)
             except OSError:
-                break  # EIO: nobody holds the other end any more
+                break  # EIO: the other end is closed
             if output.count(b"(Pdb) ") > seen and lines:
                 seen = output.count(b"(Pdb) ")
                 os.write(ours, lines.pop(0).encode() + b"\n")
@@ -402,7 +402,7 @@ def _on_a_terminal(command: list[str], directory: Path, lines: list[str]) -> str
 
 
 def test_parallel(inner: Inner) -> None:
-    """With pytest-xdist, where the worker has threads, tests run inside as well."""
+    """With pytest-xdist, whose workers have threads, tests run inside as well."""
     pytest.importorskip("xdist")
     inner.write(
         test_it="""

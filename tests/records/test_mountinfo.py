@@ -1,4 +1,4 @@
-"""Mountinfo, whatever the names in it."""
+"""Parsing of mountinfo, with any names."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_namespaces_that_are_mounted() -> None:
     assert list(nsfs_mounts(text)) == [("net", 4026532181, "/run/a b"), ("mnt", 7, "/c")]
 
 
-def test_the_own_ones() -> None:
+def test_the_callers_own() -> None:
     table = mounts()
     root = table.at("/")
     assert root is not None

@@ -1,4 +1,4 @@
-"""What was recorded can be shown elsewhere: nothing is lost, and nothing of this system is needed."""
+"""Recorded data can be shown on another machine: nothing is lost, and nothing of this system is needed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ USERS = {uid: f"user{uid}" for uid in range(20)}
 def tables(
     processes: list[Process], mounts: list[Mount], namespaces: list[NamespaceRecord], objects: list[IpcObject]
 ) -> list[Any]:
-    """Return everything that can be recorded."""
+    """Return all objects that can be recorded."""
     table = ProcessTable(processes, boot=5.5, read_at=9000.0, memory=1 << 30, hidden=(3,), users=USERS)
     parts = NamespaceTable(namespaces, processes, USERS), MountTable(mounts), IpcTable(objects, ["mqueue"], USERS)
     taken = Snapshot(table, *parts, ("mounts",), 7)
@@ -50,8 +50,8 @@ def tables(
 
 @given(records.trees(most=12), st.lists(records.mounts, max_size=3), st.lists(records.namespaces, max_size=3),
        st.lists(records.ipc_objects, max_size=3))  # fmt: skip
-def test_there_and_back(processes: Any, mounts: Any, namespaces: Any, objects: Any) -> None:
-    """Through JSON, written as notebooks are: as UTF-8."""
+def test_round_trip(processes: Any, mounts: Any, namespaces: Any, objects: Any) -> None:
+    """A round trip by JSON, as UTF-8 like notebooks."""
     for one in tables(processes, mounts, namespaces, objects):
         data = one.to_dict()
         text = json.dumps(data, ensure_ascii=False).encode()
@@ -60,8 +60,8 @@ def test_there_and_back(processes: Any, mounts: Any, namespaces: Any, objects: A
         assert again._repr_mimebundle_() == one._repr_mimebundle_()
 
 
-def test_what_was_not_asked_for_stays_unknown() -> None:
-    """Nothing is made up."""
+def test_unread_fields_stay_unknown() -> None:
+    """Fields that were not read are unknown afterwards, too."""
     known = {"pid": 5, "ppid": 1, "comm": b"\xff", "start_ticks": 1}
     table = ProcessTable([Process(**known)], boot=0.0, read_at=1.0)
     data = table.to_dict() if hasattr(table[0], "owner") else plain(table[0])
@@ -69,7 +69,7 @@ def test_what_was_not_asked_for_stays_unknown() -> None:
 
 
 def test_all_kinds_of_values() -> None:
-    """Bytes, texts, numbers, tuples, records in records."""
+    """Bytes, texts, numbers, tuples, nested records."""
     capabilities = Capabilities(1, 2, 3, 4, 5)
     one = records.process(
         1, 0, b"caf\xc3\xa9", capabilities=capabilities, groups=(4, 5), pid_for_children=None, exe=b"/bin/\xffx",
@@ -83,8 +83,8 @@ def test_all_kinds_of_values() -> None:
     assert plain(one)["capabilities"]["ambient"] == 5
 
 
-def test_a_line_of_descent_stays_one() -> None:
-    """What a tree does not show is not recorded, but what is above its top is, for what changed there."""
+def test_ancestors_of_a_tree() -> None:
+    """Processes outside of the tree are not recorded, but its ancestors are, because of changes of namespaces there."""
     processes = [records.process(1, 0), records.process(2, 1), records.process(3, 1), records.process(4, 2)]
     processes += [records.process(5, 4, namespaces=records.HOST._replace(net=99))]
     tree = ProcessTree(processes)
@@ -108,7 +108,7 @@ def test_a_line_of_descent_stays_one() -> None:
         ({"nsbox": "mounts", "version": 1, "mounts": {"a": 1}}, "damaged mounts"),
     ],
 )
-def test_something_else(data: object, says: str) -> None:
+def test_other_data_is_refused(data: object, says: str) -> None:
     with pytest.raises(SpecError, match=says):
         MountTable.from_dict(data)
 
@@ -122,7 +122,7 @@ _JSON = st.recursive(
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6), _JSON)
 def test_damaged_data(way: list[int], other: Any) -> None:
-    """Something replaced somewhere is an error that says so, or is not noticed; nothing else is raised."""
+    """If a value is replaced, loading fails with the documented error, or succeeds; no other exception is raised."""
     objects = IpcObject(kind="shm", id=1, key=2, uid=0, gid=0, mode=0o600)
     mount = Mount(id=1, parent=2, device=(3, 4), root="/", point="/", options=(), propagation=(), fstype="x",
                   source="y", super_options=())  # fmt: skip
@@ -152,7 +152,7 @@ def test_attributes_of_the_future_are_left_out() -> None:
 
 
 def test_without_linux(tmp_path: Path) -> None:
-    """Shown by an interpreter without the core, the user database and signals of Linux: the same text and pictures."""
+    """An interpreter without the core, the user database and the signals of Linux shows the same texts and pictures."""
     processes = [
         records.process(1, 0, b"a\xff", tty_nr=34817),
         records.process(2, 1, namespaces=records.HOST._replace(pid=9)),
@@ -190,7 +190,7 @@ def test_unknown_users_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(table).splitlines()[1].split()[0] == "4242"
 
 
-def test_of_another_kind() -> None:
+def test_data_of_another_kind() -> None:
     with pytest.raises(SpecError):
         Diff.from_dict({"nsbox": "diff", "version": 1, "before": {}, "after": {}})
     with pytest.raises(SpecError, match="damaged tree: no process has the PID 5"):
@@ -200,8 +200,8 @@ def test_of_another_kind() -> None:
     assert loaded({"nsbox": "x", "version": 1, "a": [1]}, "x", a=tuple[int, ...]) == {"a": (1,)}
 
 
-def test_a_process_that_lacks_something() -> None:
-    """Every pass finds out what stat says, so a process without is damaged."""
+def test_a_process_with_missing_fields() -> None:
+    """Every pass reads the fields of stat, so a process without them is damaged."""
     data = ProcessTable([records.process(1, 0)], boot=0.0, read_at=1.0).to_dict()
     del data["processes"][0]["ppid"]
     with pytest.raises(SpecError, match="Process without ppid"):

@@ -1,4 +1,4 @@
-"""Functions in a box: what they get and give, what they print, and how they and their Python end."""
+"""Functions in a box: arguments and results, printed output, and how they and their Python end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import nsbox
 import pytest
 
 from tests.support import callees
-from tests.support.callers import Caller, caller, nobody_left
+from tests.support.callers import Caller, caller, survivors
 from tests.support.census import wait_until
 from tests.support.far import run_as
 from tests.support.forked import Who, in_child
@@ -32,7 +32,7 @@ KINDS = ["mnt", "pid", "ipc"]
 
 
 def test_arguments_and_result(who: Who, place: Path) -> None:
-    """They travel, in new namespaces, to a child of PID 1."""
+    """Arguments and results pass through new namespaces to a child of PID 1."""
 
     def calls() -> list[Any]:
         offset = 5
@@ -52,7 +52,7 @@ def test_arguments_and_result(who: Who, place: Path) -> None:
 
 
 def test_one_python_for_all_calls_unless_fresh() -> None:
-    """It keeps its state; a fresh one has none, and is gone afterwards."""
+    """The Python keeps its state; a fresh one has none, and has ended afterwards."""
     with nsbox.Box("p") as box:
         assert [box.call(callees.state, number) for number in range(2)] == [[0], [0, 1]]
         assert box.call(callees.state, 7, fresh=True) == [7]
@@ -62,7 +62,7 @@ def test_one_python_for_all_calls_unless_fresh() -> None:
 
 
 def test_large_arguments() -> None:
-    """More than any buffer holds, in both directions, while something is printed."""
+    """Data larger than any buffer passes in both directions, while the function prints."""
     with nsbox.Box("p") as box:
         data = os.urandom(1 << 20) * 20
         assert box.call(callees.identity, data) == ((data,), {})
@@ -75,8 +75,8 @@ SAID = """{0} print
 """
 
 
-def test_what_is_printed_arrives_here(capsys: pytest.CaptureFixture[str]) -> None:
-    """In `sys.stdout` and `sys.stderr` as they are now, however it was written, before the call returns."""
+def test_printed_output_arrives_in_the_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the call returns, output is in the current `sys.stdout` and `sys.stderr`, however it was printed."""
     with nsbox.Box("mp") as box:
         for word in ("one", "two"):
             box.call(callees.say, word)
@@ -85,22 +85,22 @@ def test_what_is_printed_arrives_here(capsys: pytest.CaptureFixture[str]) -> Non
             assert err == f"{word} error\n{word} program error\n"
 
 
-def test_what_is_printed_arrives_at_once(place: Path) -> None:
-    """Not only at the end."""
+def test_printed_output_arrives_at_once(place: Path) -> None:
+    """Output arrives while the function runs."""
 
     class Listener(io.StringIO):
         def write(self, text: str) -> int:
-            if "hear" in text:
-                (place / "heard").touch()
+            if "waiting" in text:
+                (place / "received").touch()
             return super().write(text)
 
     with nsbox.Box("p") as box, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", Listener())
-        assert box.call(callees.listen, str(place / "heard"), timeout=30) == "it is there"
+        assert box.call(callees.announce_and_wait, str(place / "received"), timeout=30) == "it is there"
 
 
-def test_a_function_confuses_nobody_but_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever it does to its streams and its directory, the next one finds them in order."""
+def test_a_function_that_redirects_affects_only_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a function does to its streams and its directory, the next one finds them restored."""
     with nsbox.Box("mp", cwd="/usr") as box:
         for _ in range(2):
             box.call(callees.confuse)
@@ -113,7 +113,7 @@ def test_a_function_confuses_nobody_but_itself(capsys: pytest.CaptureFixture[str
 
 
 def test_modules_are_found_as_here(place: Path) -> None:
-    """By the path of now, not of the first call."""
+    """Modules are imported by the current path, not by that of the first call."""
     (place / "late_module.py").write_text("def answer(): return 42\n")
     with nsbox.Box("p") as box, pytest.MonkeyPatch.context() as patch:
         box.call(callees.numbers)
@@ -125,14 +125,14 @@ def test_modules_are_found_as_here(place: Path) -> None:
 
 
 def test_exceptions_are_the_original_ones(who: Who, place: Path) -> None:
-    """With their type, their attributes, and the traceback from inside as the cause."""
+    """Exceptions keep their type and attributes, and have the traceback from inside as the cause."""
 
     def failures() -> list[tuple[type, str, str]]:
         found = []
         with nsbox.Box("mip") as box:
             raised = [KeyError("key"), FileNotFoundError(2, "text", "name"), SystemExit(3), nsbox.SpecError("x: y")]
             for error in raised:
-                with pytest.raises(BaseException) as caught:  # noqa: PT011 - that is the question
+                with pytest.raises(BaseException) as caught:  # noqa: PT011 - any exception is possible
                     box.call(callees.raise_it, error)
                 found.append((type(caught.value), str(caught.value), str(caught.value.__cause__)))
         return found
@@ -145,8 +145,8 @@ def test_exceptions_are_the_original_ones(who: Who, place: Path) -> None:
         assert "run_call" not in cause
 
 
-def test_what_does_not_pickle() -> None:
-    """Is an error that says what it is; the Python inside lives on."""
+def test_objects_that_cannot_be_pickled() -> None:
+    """The error names the object; the Python inside can still be used."""
     with nsbox.Box("p") as box:
         pid, _ = box.call(callees.numbers)
         attempts: dict[str, Callable[[], object]] = {
@@ -170,7 +170,7 @@ def _raise_odd() -> None:
 
 
 def test_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Functions of modules travel; for others the error says what to install."""
+    """Functions of modules can be called; for others the error says what to install."""
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     script = FunctionType(callees.numbers.__code__, {}, "script")
     script.__module__ = script.__qualname__ = "__main__"
@@ -181,8 +181,8 @@ def test_without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
                 box.call(function)
 
 
-def test_what_cannot_be_found_inside() -> None:
-    """A module that is only here."""
+def test_functions_that_cannot_be_imported_inside() -> None:
+    """A module that exists only in the caller is an error."""
     module = type(sys)("only_here")
     exec("def function(): pass", module.__dict__)
     sys.modules["only_here"] = module
@@ -195,7 +195,7 @@ def test_what_cannot_be_found_inside() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, -3])
 def test_a_python_that_dies(who: Who, place: Path, how: int) -> None:
-    """Is an error that says how; the next call has another one."""
+    """The error says how it ended; the next call starts another one."""
 
     def deaths() -> tuple[int, str, int]:
         with nsbox.Box("mip") as box:
@@ -210,16 +210,16 @@ def test_a_python_that_dies(who: Who, place: Path, how: int) -> None:
     assert parent == 1
 
 
-def test_a_death_is_noticed_even_if_somebody_holds_the_line() -> None:
-    """A child that was forked has all descriptors, and lives on."""
+def test_a_death_is_noticed_while_a_child_keeps_the_descriptors() -> None:
+    """A forked child that lives on has copies of all descriptors."""
     with nsbox.Box("p") as box:
         with pytest.raises(nsbox.WorkerDiedError):
             box.call(callees.leave_behind, signal.SIGKILL)
         assert box.call(callees.numbers)[1] == 1
 
 
-def test_a_python_that_hangs_up_and_goes_on() -> None:
-    """It is ended: nobody can hear from it any more."""
+def test_a_python_that_closes_its_socket_and_runs_on() -> None:
+    """It is killed, as it can no longer be reached."""
 
     def hang_up() -> None:
         os.closerange(3, 1000)
@@ -231,8 +231,8 @@ def test_a_python_that_hangs_up_and_goes_on() -> None:
         assert wait_until(lambda: [event.kind for event in box.events] == ["started", "exited"])
 
 
-def test_one_that_died_while_idle_is_replaced() -> None:
-    """Nobody learns of it."""
+def test_a_python_that_died_while_idle_is_replaced() -> None:
+    """The next call succeeds."""
     with nsbox.Box("p") as box:
         pid, _ = box.call(callees.numbers)
         box.run(["kill", "-KILL", str(pid)])
@@ -242,9 +242,9 @@ def test_one_that_died_while_idle_is_replaced() -> None:
 
 @pytest.mark.parametrize("function", [callees.chatter, callees.locked])
 def test_timeout(function: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> None:
-    """It holds for what prints all the time, and for what ignores signals."""
+    """The timeout applies to a function that prints all the time, and to one that ignores signals."""
     with nsbox.Box("mp", mount_proc=True) as box:
-        # On a busy machine the first of these times may not be enough for Python to start.
+        # On a busy machine Python may not start within the first timeouts.
         for seconds in (0.5, 5, 50):
             with pytest.raises(nsbox.CallTimeoutError, match=function.__name__):
                 box.call(function, timeout=seconds)
@@ -276,7 +276,7 @@ def test_interrupted() -> None:
 
 
 def test_signals_are_handled_meanwhile() -> None:
-    """A handler runs during the call, which goes on."""
+    """A signal handler runs during the call, which continues."""
 
     def check() -> tuple[Any, int]:
         count = 0
@@ -304,7 +304,7 @@ def _sleep(seconds: float) -> str:
 
 
 def test_many_threads(who: Who, place: Path) -> None:
-    """Each gets its own answers; there are no more Pythons than threads."""
+    """Each thread gets its own results; there are no more Pythons than threads."""
 
     def use(box: nsbox.Box, number: int) -> bool:
         return all(box.call(callees.identity, number, turn) == ((number, turn), {}) for turn in range(50))
@@ -320,14 +320,14 @@ def test_many_threads(who: Who, place: Path) -> None:
 
 
 def test_busy_threads(busy_threads: None) -> None:
-    """From a process whose other threads never rest."""
+    """It works in a process with busy threads."""
     with nsbox.Box("mip") as box:
         assert [box.call(abs, -number) for number in range(20)] == list(range(20))
         assert box.call(abs, -1, fresh=True) == 1
 
 
 def test_close_during_a_call() -> None:
-    """The call ends with the error that says so."""
+    """The call ends with ClosedError."""
     with nsbox.Box("p") as box, ThreadPoolExecutor(1) as pool:
         call = pool.submit(box.call, callees.locked)
         assert wait_until(lambda: len(box.events) == 1)
@@ -338,7 +338,7 @@ def test_close_during_a_call() -> None:
 
 
 def test_a_box_of_another_process() -> None:
-    """After os.fork it cannot be called in, and its Python still serves the parent."""
+    """After os.fork the child cannot call in the box, and its Python still works for the parent."""
     with nsbox.Box("p") as box:
         pid, _ = box.call(callees.numbers)
 
@@ -351,7 +351,7 @@ def test_a_box_of_another_process() -> None:
 
 
 def test_forgotten() -> None:
-    """A box that is forgotten takes its Pythons along, and their connections are closed."""
+    """When a box is garbage-collected, its Pythons end, and their sockets are closed."""
     box = nsbox.Box("p")
     box.call(callees.leave_behind)
     with warnings.catch_warnings(record=True) as caught:
@@ -362,23 +362,23 @@ def test_forgotten() -> None:
 
 
 def test_the_caller_is_killed() -> None:
-    """SIGKILL of the caller in the middle of a call: nothing survives."""
+    """If the caller is killed during a call, no process survives."""
 
-    def function(tell: Callable[[object], None]) -> object:
+    def function(send: Callable[[object], None]) -> object:
         box = nsbox.Box("mip")
         box.call(callees.leave_behind)
-        tell("ready")
+        send("ready")
         return box.call(callees.locked)
 
     with caller(function) as dying:
         assert isinstance(dying, Caller)
-        assert dying.tells() == "ready"
+        assert dying.receive() == "ready"
         dying.kill()
-        assert nobody_left() == []
+        assert survivors() == []
 
 
-def test_what_makes_no_sense_is_refused() -> None:
-    """Before anything is started."""
+def test_wrong_arguments_are_refused() -> None:
+    """They are refused before anything is started."""
     with nsbox.Box("p") as box:
         with pytest.raises(nsbox.SpecError, match=r"^function: "):
             box.call("not a function")  # type: ignore[arg-type]
@@ -397,7 +397,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 @nsbox.boxed(unshare="mipu", hostname="boxed", timeout=20)
 def described(word: str, *, timeout: str) -> tuple[str, str, tuple[int, int]]:
-    """Return what is to be seen inside."""
+    """Return what the function sees inside."""
     return word + timeout, os.uname().nodename, callees.numbers()
 
 
@@ -408,7 +408,7 @@ def plain() -> int:
 
 
 def test_boxed(who: Who, place: Path) -> None:
-    """Each call has a box of its own; functions of modules and local ones, with options and without."""
+    """Each call has a new box; functions of modules and local ones, with options and without."""
 
     def calls() -> list[Any]:
         local = nsbox.boxed(unshare="p")(lambda: callees.numbers()[1])
@@ -420,7 +420,7 @@ def test_boxed(who: Who, place: Path) -> None:
 
 
 def test_boxed_is_checked_when_it_is_decorated() -> None:
-    """Not when it is called."""
+    """Wrong options are refused at the decoration, not at the call."""
     wrong: dict[str, Any] = {"init": {"init": False}, "timeout": {"timeout": -1}, "unshare": {"unshare": "?"}}
     for argument, options in wrong.items():
         with pytest.raises(nsbox.SpecError, match=rf"^{argument}: "):
@@ -428,7 +428,7 @@ def test_boxed_is_checked_when_it_is_decorated() -> None:
 
 
 def test_boxed_leaves_nothing() -> None:
-    """Nor when it takes too long."""
+    """A call that times out leaves nothing either."""
 
     @nsbox.boxed(unshare="p", timeout=0.5)
     def late() -> None:
@@ -437,4 +437,4 @@ def test_boxed_leaves_nothing() -> None:
 
     with pytest.raises(nsbox.CallTimeoutError):
         late()
-    assert nobody_left() == []
+    assert survivors() == []

@@ -1,4 +1,4 @@
-"""What travels between a caller and a Python inside: frames and output in any pieces, exceptions of any kind."""
+"""The protocol between a caller and a Python inside: frames and output in pieces of any size, any exception."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.pure
 PIECES = st.lists(st.binary(max_size=300), max_size=8)
 
 
-def answer_in(pieces: list[bytes], output: list[bytes] | None = None) -> tuple[Any, str]:
-    """Return what an exchange makes of an answer that arrives in pieces, with output before each of them."""
+def result_from(pieces: list[bytes], output: list[bytes] | None = None) -> tuple[Any, str]:
+    """Return the result of an exchange whose reply arrives in pieces, with output before each of them."""
     ends = Ends()
     exchange = Exchange(ends.mine)
     printed: list[str] = []
@@ -50,30 +50,30 @@ def answer_in(pieces: list[bytes], output: list[bytes] | None = None) -> tuple[A
 
 @given(st.binary(max_size=2000), st.lists(st.integers(0, 2010), max_size=5))
 def test_frames_in_any_pieces(data: bytes, cuts: list[int]) -> None:
-    """They are put together again; without their last byte they are no answer."""
+    """Frames are reassembled; without the last byte they are incomplete."""
     whole = remote.frame(remote.RETURNED, data)
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[a:b] for a, b in pairwise(edges)]
-    assert answer_in(pieces)[0] == (remote.RETURNED, data)
+    assert result_from(pieces)[0] == (remote.RETURNED, data)
     pieces[-1] = pieces[-1][:-1]
     if b"".join(pieces) != whole:
-        assert answer_in(pieces)[0] is None
+        assert result_from(pieces)[0] is None
 
 
 @given(st.text(max_size=200), st.integers(1, 7))
 def test_output_in_any_pieces(text: str, size: int) -> None:
-    """Characters that are cut in two are whole again."""
+    """Characters that are cut in two are reassembled."""
     data = text.encode(errors="surrogatepass")
     text = data.decode(errors="replace")
     output = [data[at : at + size] for at in range(0, len(data), size)]
     whole = remote.frame(remote.RETURNED, b"x" * max(len(output), 1))
     pieces = [whole[at : at + 1] for at in range(len(whole))]
-    _, printed = answer_in([*pieces[: len(output)], b"".join(pieces[len(output) :])], output or None)
+    _, printed = result_from([*pieces[: len(output)], b"".join(pieces[len(output) :])], output or None)
     assert printed.startswith(text)
 
 
 def test_receive_and_send() -> None:
-    """The other side, over blocking sockets, with more than a buffer holds."""
+    """The Python inside sends and receives over blocking sockets, with more than a buffer holds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         data = os.urandom(1 << 20) * 3
@@ -86,7 +86,7 @@ def test_receive_and_send() -> None:
             remote.receive(ours.fileno())
 
 
-class SilentError(Exception):
+class TextlessError(Exception):
     """Has no text."""
 
     def __str__(self) -> str:
@@ -94,12 +94,12 @@ class SilentError(Exception):
 
 
 def raised_by(function: Callable[[], object]) -> BaseException:
-    """Return the exception of a function as it arrives after its travel."""
+    """Return the exception of a function after its transport."""
     try:
         function()
     except BaseException as error:
         letter, data = remote.pack_failure(error)
-        with pytest.raises(BaseException) as caught:  # noqa: PT011 - that is the question
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - any exception is possible
             result_of(function, (letter, data))
         return caught.value
     raise AssertionError("it raises nothing")
@@ -119,8 +119,8 @@ def throw(error: BaseException) -> Callable[[], object]:
     [KeyError("a"), OSError(2, "b", "c"), SystemExit(1), KeyboardInterrupt(), UnicodeDecodeError("d", b"e", 0, 1, "f")],
     ids=lambda error: type(error).__name__,
 )
-def test_exceptions_travel(error: BaseException) -> None:
-    """With type, arguments, notes, and the traceback as cause."""
+def test_exceptions_are_transported(error: BaseException) -> None:
+    """An exception keeps its type, arguments and notes, and has the traceback as cause."""
     error.add_note("noted")
     arrived = raised_by(throw(error))
     assert type(arrived) is type(error)
@@ -128,15 +128,15 @@ def test_exceptions_travel(error: BaseException) -> None:
     assert "in thrower" in str(arrived.__cause__)
 
 
-def test_exceptions_that_cannot_travel() -> None:
-    """Others stand for them, with what can be said."""
+def test_exceptions_that_cannot_be_pickled() -> None:
+    """Another exception replaces them, with the text that is known."""
     odd = raised_by(throw(OddError(1, 2)))
     assert isinstance(odd, nsbox.RemoteError)
     assert str(odd).startswith("OddError: 1 and 2")
     holding = ValueError("holds", threading.Lock())
     assert isinstance(raised_by(throw(holding)), nsbox.RemoteError)
-    silent = remote.pack_failure(SilentError())
-    with pytest.raises(SilentError):
+    silent = remote.pack_failure(TextlessError())
+    with pytest.raises(TextlessError):
         result_of(None, silent)
 
 
@@ -153,13 +153,13 @@ def test_exceptions_that_cannot_travel() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_errors_pickle(error: object) -> None:
-    """With all that they know."""
+    """An error keeps all attributes."""
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (type(error), str(error))
 
 
-def test_the_words_of_a_death() -> None:
-    """Which signal, which status, and a reason if there is one."""
+def test_message_of_a_death() -> None:
+    """The message has the signal or the status, and the reason if it is known."""
     assert str(nsbox.WorkerDiedError("f", -11)) == "the process that ran f was ended by signal 11 (SIGSEGV)"
     assert str(nsbox.WorkerDiedError("f", -99)).endswith("signal 99")
     assert str(nsbox.WorkerDiedError("f", -9, True)).endswith("the kernel has killed processes for lack of memory")

@@ -1,4 +1,4 @@
-"""What came, went and changed, from made-up snapshots."""
+"""Differences of made-up snapshots."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def mount(id: int, point: str, **others: Any) -> Mount:
 
 
 def test_a_lesson() -> None:
-    """Everything at once, as a reader sees it."""
+    """All kinds of changes in one difference, as a reader sees them."""
     before = taken(
         [process(1, 0, "init"), process(7, 1, "bash"), process(8, 7, "sleep"), process(9, 7, "worker")],
         namespaces=[NamespaceRecord(id=22, kind="mount", process_count=1, pid=8, command=b"x"),
@@ -92,7 +92,7 @@ def test_a_lesson() -> None:
 
 
 def test_colours_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Standard output is no terminal here."""
+    """Standard output is not a terminal here."""
     found = diff(taken(), taken([process(1, 0, "init")]))
     assert found.text() == str(found) == "+ process 1 init"
     assert found.text(color=True) == "\033[32m+ process 1 init\033[0m"
@@ -118,7 +118,7 @@ def test_nothing_changed(processes: list[Process], mounted: list[Mount], objects
 
 @given(trees(most=20), trees(most=20))
 def test_backwards(before: list[Process], after: list[Process]) -> None:
-    """What came one way went the other way, and every picture of it is one."""
+    """What appears in one direction disappears in the other, and every picture of it is valid."""
     there, back = diff(taken(before), taken(after)), diff(taken(after), taken(before))
     assert there.processes.came == back.processes.went
     assert there.processes.went == back.processes.came
@@ -127,7 +127,7 @@ def test_backwards(before: list[Process], after: list[Process]) -> None:
 
 
 def changed(before: Process, after: Process) -> tuple[str, ...]:
-    """Return in what a process differs."""
+    """Return the fields in which a process differs."""
     changes = diff(taken([before]), taken([after])).processes.changed
     return changes[0].what if changes else ()
 
@@ -149,24 +149,24 @@ ONE = process(5, 1, "one")
         ({"namespaces": HOST._replace(net=77)}, ("namespaces",)),
     ],
 )
-def test_what_counts(others: dict[str, Any], what: tuple[str, ...]) -> None:
-    """Unknown is no change; nor is what moves all the time."""
+def test_changes_that_are_reported(others: dict[str, Any], what: tuple[str, ...]) -> None:
+    """Unknown values are no change, nor are values that change all the time."""
     assert changed(ONE, Process(**ONE._asdict() | others)) == what
 
 
 def test_names_of_kernel_threads() -> None:
-    """They say what the thread works on at the moment."""
+    """The name of a kernel thread changes with its current work, so that is no change."""
     thread = process(5, 2, "kworker/0:1", kernel_thread=True)
     assert changed(thread, Process(**thread._asdict() | {"comm": b"kworker/0:1-events"})) == ()
 
 
-def test_a_pid_that_was_given_out_anew() -> None:
+def test_a_pid_that_was_reused() -> None:
     found = diff(taken([ONE]), taken([Process(**ONE._asdict() | {"start_ticks": 999})]))
     assert len(found.processes.came) == len(found.processes.went) == 1
 
 
-def test_an_id_that_was_given_out_anew() -> None:
-    """Other processes, so another namespace; but not if it was mounted all the time, or is the same process."""
+def test_a_namespace_id_that_was_reused() -> None:
+    """With other processes it is another namespace; but not if it was mounted all the time, or has the same process."""
     record = NamespaceRecord(id=4, kind="ipc", process_count=1, pid=5)
     other = Process(**ONE._asdict() | {"pid": 6})
     before, after = taken([ONE], namespaces=[record]), taken([other], namespaces=[record])
@@ -197,7 +197,7 @@ def test_a_recorded_difference() -> None:
 
 
 def test_side_by_side() -> None:
-    """The tables of a comparison: what is the same is said, what is unknown too."""
+    """The tables of a comparison show what is equal, and what is unknown."""
     outer = process(8, 7, "sh", cmdline=(b"sh", b"-c", b"y" * 90), pids=(8, 1))
     inner = Process(**outer._asdict() | {"pid": 1, "ppid": 0})
     comparison = Comparison(

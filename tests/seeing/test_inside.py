@@ -1,4 +1,4 @@
-"""Reading the process table as a process in a box sees it, also one that does not want to be seen."""
+"""The process table as a process in a box sees it, also a process that cannot be inspected."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["box"]
 PR_GET_DUMPABLE = 3
 
 
-def test_what_a_process_there_sees(who: Who) -> None:
-    """The host before proc is mounted, the namespace after; the namespace itself all the time."""
+def test_view_of_a_process_inside(who: Who) -> None:
+    """The host before proc is mounted, the namespace after; the namespace itself at any time."""
 
     def act() -> tuple[int, list[int], list[int], list[int], bool, str]:
         with nsbox.Shell("mip") as shell:
@@ -46,7 +46,7 @@ def test_what_a_process_there_sees(who: Who) -> None:
 
 @pytest.mark.parametrize("trick", ["mount -t tmpfs none /proc", "umount -l /proc; mount --bind /etc /proc"])
 def test_no_proc_there(trick: str, who: Who) -> None:
-    """Something else than a proc is not read: its files could be anything, pipes that never end included."""
+    """A file system that is not a proc is not read: its files could be anything, for example FIFOs that block."""
 
     def act() -> list[int]:
         with nsbox.Shell("mip") as shell:
@@ -59,7 +59,7 @@ def test_no_proc_there(trick: str, who: Who) -> None:
 
 
 def test_looking_leaves_no_trace(who: Who) -> None:
-    """Nothing is entered by the caller, which shares its memory with the one that does."""
+    """The caller enters nothing itself, although it shares its memory with the process that does."""
 
     def act() -> tuple[Any, ...]:
         before = nsbox.namespaces_of(os.getpid()), libc.prctl(PR_GET_DUMPABLE, 0), sorted(os.listdir("/proc/self/fd"))
@@ -85,7 +85,7 @@ def test_with_busy_threads(who: Who) -> None:
 
 
 def test_link_stays_inside() -> None:
-    """A /proc that is an absolute link leads where it leads for the process, not to the caller's own files."""
+    """A /proc that is an absolute link is resolved in the process's root, not in the caller's."""
     script = (
         "set -e; mount -t tmpfs none /mnt; mkdir /mnt/real; mount --bind /mnt /mnt; "
         "mount -t proc none /mnt/real; ln -s /real /mnt/proc; "
@@ -104,14 +104,14 @@ def test_link_stays_inside() -> None:
 
 
 def comparable(processes: nsbox.ProcessTable) -> list[dict[str, Any]]:
-    """Return all that does not change by itself."""
+    """Return all fields that do not change by themselves."""
     moving = ("utime", "stime", "rss", "locked")
     return [{name: value for name, value in p._asdict().items() if name not in moving} for p in processes]
 
 
 @pytest.mark.parametrize("fields", [None, "all", "pid ppid", "threads comm namespaces"])
 def test_the_same_without_a_proc_of_it(box: int, monkeypatch: pytest.MonkeyPatch, fields: str | None) -> None:
-    """Where the kernel gives none, the PIDs are translated one by one."""
+    """If the kernel gives no proc of the namespace, the PIDs are translated one by one."""
     wanted = fields.split() if fields and fields != "all" else fields
     expected = comparable(nsbox.ps(of=box, fields=wanted))
     innermost = next(p for p in nsbox.ps(fields="pids comm") if p.comm == b"innermost")
@@ -122,7 +122,7 @@ def test_the_same_without_a_proc_of_it(box: int, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(_core, "open_proc_of", refused)
     found = nsbox.ps(of=box, fields=wanted)
-    # What was not asked for was read all the same, to find out.
+    # Fields that were not asked for were read all the same, for the translation.
     names = set(expected[0])
     assert [{n: v for n, v in p.items() if n in names} for p in comparable(found)] == expected
     assert comparable(nsbox.ps(of=innermost.pid)) == inner
@@ -148,7 +148,7 @@ def test_a_process_that_is_not_there() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a proc without a user namespace")
 @pytest.mark.parametrize("hidepid", ["1", "2"])
 def test_processes_that_hide(hidepid: str) -> None:
-    """What may not be looked at is not there, but it is told how much that is, if it is listed."""
+    """Hidden processes are left out, and listed ones are counted as not readable."""
 
     def act() -> tuple[list[int], int, str, list[Process]]:
         libc.unshare(0x20000)
@@ -158,7 +158,7 @@ def test_processes_that_hide(hidepid: str) -> None:
         os.setgroups([])
         os.setresgid(USER, USER, USER)
         os.setresuid(USER, USER, USER)
-        # Not dumpable after that: its own files belong to root.
+        # Not dumpable after the change of ids: its files in /proc belong to root.
         libc.prctl(libc.PR_SET_DUMPABLE, 1)
         table = nsbox.ps(proc="/mnt")
         return [p.owner for p in table], before, repr(table), list(nsbox.ps(proc="/mnt", pids=[1, os.getpid()]))
@@ -171,8 +171,8 @@ def test_processes_that_hide(hidepid: str) -> None:
     assert before > 20
 
 
-def test_what_may_not_be_known_is_unknown(who: Who) -> None:
-    """An ordinary user does not see the namespaces of root's processes, which is not the same as none."""
+def test_unreadable_namespaces_are_unknown(who: Who) -> None:
+    """An ordinary user does not see the namespaces of root's processes, which are unknown, not missing."""
 
     def act() -> tuple[Any, ...]:
         (one,) = nsbox.ps(pids=[2], fields="all")

@@ -1,4 +1,4 @@
-"""What is in an IPC namespace, against ipcs(1) and the files of an mqueue."""
+"""The objects in an IPC namespace, compared with ipcs(1) and the files of an mqueue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which("ipcmk") is None, reason="ipcmk is not installed (Debian util-linux-extra)"
 )
 
-# mq_open through the C library; /usr/bin/python3 may be read by everybody.
+# mq_open through the C library; every user may read /usr/bin/python3.
 QUEUE = (
     "import ctypes, os; l = ctypes.CDLL(None); "
     "q = l.mq_open(b'/hello', os.O_CREAT | os.O_RDWR, 0o640, None); assert q >= 0; "
@@ -60,8 +60,8 @@ def test_another_namespace(who: Who) -> None:
     assert [line.split()[0] for line in str(found).splitlines()] == ["KIND", "shm", "shm", "sem", "msg", "mqueue"]
 
 
-def test_the_own_namespace(who: Who) -> None:
-    """Nothing that was made elsewhere, and without the privilege to look at POSIX queues these are unknown."""
+def test_the_callers_own_namespace(who: Who) -> None:
+    """Objects made elsewhere are not listed; without the privilege to read POSIX queues these are unknown."""
 
     def act() -> tuple[Any, ...]:
         with nsbox.Shell("mip") as shell:

@@ -1,4 +1,4 @@
-"""The files of /proc/sysvipc, whatever is in them."""
+"""Parsing of the files of /proc/sysvipc, with any contents."""
 
 from __future__ import annotations
 

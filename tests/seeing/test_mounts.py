@@ -1,4 +1,4 @@
-"""Mounts, against findmnt(8), and the PID namespace that a proc shows."""
+"""Mounts, compared with findmnt(8), and the PID namespace that a proc shows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_same_as_findmnt(who: Who) -> None:
 
 
 def test_the_namespace_of_a_proc(who: Who) -> None:
-    """The lesson of the exercise: before the mount it is that of the host, though the process is in its own."""
+    """The lesson of the exercise: before the mount a process in its own PID namespace sees the host's proc."""
 
     def act() -> tuple[Any, ...]:
         with nsbox.Shell("mip") as shell:
@@ -62,7 +62,7 @@ def test_the_namespace_of_a_proc(who: Who) -> None:
     assert outer != inner
     assert own.pid_namespace == outer
     assert before.pid_namespace == outer
-    # The one that is hidden under the new one cannot be asked.
+    # The proc that is hidden under the new one cannot be opened.
     assert after[-1] == inner
     assert set(after[:-1]) <= {None}
 

@@ -1,4 +1,4 @@
-"""Namespaces by what keeps them: nothing that exists may be missing."""
+"""Namespaces and what keeps them alive: none that exists may be missing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def inode(path: str) -> int:
     return os.stat(path).st_ino
 
 
-def test_what_the_links_say(who: Who) -> None:
-    """Every namespace that a link of a process leads to, with the right count, against the file system."""
+def test_namespaces_of_all_links(who: Who) -> None:
+    """Every namespace to which a link of a process leads, with the right count, compared with the file system."""
 
     def act() -> tuple[dict[int, list[int]], dict[int, tuple[int, int | None, str]]]:
         def look() -> dict[int, list[int]]:
@@ -40,7 +40,7 @@ def test_what_the_links_say(who: Who) -> None:
             before = look()
             found = {n.id: (n.process_count, n.pid, n.kind) for n in nsbox.lsns()}
             after = look()
-            # Other processes come and go, and their namespaces with them.
+            # Other processes start and end, and their namespaces with them.
             return {id_: pids for id_, pids in before.items() if after.get(id_) == pids}, found
 
     members, found = who(act)
@@ -64,7 +64,7 @@ def test_relations(who: Who) -> None:
     assert (pid_ns.parent, pid_ns.owner, pid_ns.owner_uid) == (outer.pid, inner.user, uid)
     assert (mount.parent, mount.owner) == (None, inner.user)
     assert (pid_ns.pid, pid_ns.process_count, pid_ns.kept_by) == (pid, 1, ("processes",))
-    # nsbox-init made it, and stands outside. In which namespaces, root alone may know.
+    # nsbox-init made it from outside. Only root may know from which namespaces.
     assert pid_ns.ppid is not None
     assert pid_ns.creator == (pid_ns.ppid if who.is_root else None)
     assert pid_ns.command.split(b" ")[0].endswith(b"/bash")
@@ -97,7 +97,7 @@ def test_kept_by_a_descriptor(who: Who) -> None:
 
 
 def test_kept_by_a_mount() -> None:
-    """In this mount namespace or in another one, and behind names that have to be escaped."""
+    """In this mount namespace or in another one, and with names that have to be escaped."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount without a user namespace")
     script = (
@@ -145,12 +145,12 @@ def test_kept_by_a_thread(who: Who) -> None:
         assert found.kept_by == ("threads",)
         assert found.threads == ((pid, tid),)
     else:
-        # Without a privilege a thread of a process with several stays where it is.
+        # Without privileges a thread of a process with several threads cannot move.
         assert "processes" in found.kept_by
 
 
 def test_kept_for_children() -> None:
-    """A time namespace into which nobody has been born yet; and a PID namespace whose first process is over."""
+    """A time namespace without a process so far; and a PID namespace whose first process has ended."""
     if os.geteuid() != 0:
         pytest.skip("makes namespaces without a user namespace")
 
@@ -173,7 +173,7 @@ def test_kept_for_children() -> None:
 
 
 def test_kept_by_descendants(who: Who) -> None:
-    """A user namespace without processes is found through what was made in it."""
+    """A user namespace without processes is found by the namespaces that it owns."""
 
     def act() -> tuple[Any, ...]:
         with nsbox.Popen(["unshare", "-U", "-r", "sleep", "60"], unshare="p", map_root_user=True) as process:
@@ -212,7 +212,7 @@ def test_namespaces_of(who: Who) -> None:
     assert same == [False, True, False, True]
 
 
-def test_namespaces_of_those_that_have_none() -> None:
+def test_namespaces_of_processes_without_any() -> None:
     me = os.getpid()
     with pytest.raises(ProcessLookupError):
         nsbox.namespaces_of(999_999_999)

@@ -1,4 +1,4 @@
-"""The list of namespaces against the real lsns(8) of util-linux, byte for byte, in a box where nothing moves."""
+"""The list of namespaces compared with the real lsns(8) of util-linux, byte for byte; in the box nothing changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LSNS, OURS = ["lsns"], [sys.executable, "-m", "nsbox", "lsns"]
 
 
 def run(box: int, command: list[str], *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run it in the box, where it sees itself, as every lsns does: one process more, and never the lowest."""
+    """Run a command in the box. It lists itself, as every lsns does, and its PID is never the lowest."""
     entered = ["nsenter", f"--target={box}", "--mount", "--pid", *command, *arguments]
     result = subprocess.run(entered, capture_output=True, env=ENVIRONMENT | environment, check=False)
     return result.returncode, result.stdout.decode("utf-8", "surrogateescape")
@@ -65,7 +65,7 @@ def test_ancestors_without_processes(ancestor_box: int, form: tuple[str, ...], r
     arguments = (*form, f"--tree={relation}", "-o", "+PNS,ONS")
     assert run(ancestor_box, OURS, *arguments) == run(ancestor_box, LSNS, *arguments)
     hidden = [namespace for namespace in lsns(of=ancestor_box) if namespace.kept_by == ("ancestry",)]
-    # And, as seen from out here, the PID namespace that this one was made in.
+    # As seen from outside, the PID namespace in which this one was made is listed, too.
     assert [namespace.kind for namespace in hidden] == ["pid", "user"]
     assert str(hidden[1].id) in run(ancestor_box, LSNS, *arguments)[1]
 
@@ -79,7 +79,7 @@ def test_the_same_output_in_ascii(plain_box: int, flags: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("flags", [(), ("-l",), ("-J",), ("-r",), ("-n",), ("-o", "PID,NS,COMMAND"), ("-o", "+PPID")],
                          ids=" ".join)  # fmt: skip
 def test_the_processes_of_a_namespace(plain_box: int, flags: tuple[str, ...]) -> None:
-    """Without the command itself, which differs: in namespaces that it is not in."""
+    """Without the command itself, which differs: namespaces that it is not in."""
     namespaces = lsns(of=plain_box)
     own = {namespace.id for namespace in namespaces.of_process(1) if namespace.kind not in ("pid", "mount")}
     others = [namespace for namespace in namespaces if namespace.id not in own and namespace.process_count]
@@ -95,7 +95,7 @@ def test_the_processes_of_a_namespace(plain_box: int, flags: tuple[str, ...]) ->
     [("5",), ("-t", "nonsense"), ("-o", "nonsense"), ("-p", "1", "5"), ("-Tnonsense",)],
     ids=" ".join,
 )
-def test_what_it_refuses(plain_box: int, arguments: tuple[str, ...]) -> None:
+def test_wrong_arguments(plain_box: int, arguments: tuple[str, ...]) -> None:
     assert run(plain_box, OURS, *arguments) == run(plain_box, LSNS, *arguments) == (1, "")
 
 
@@ -108,12 +108,12 @@ def test_what_it_refuses(plain_box: int, arguments: tuple[str, ...]) -> None:
     ],
 )  # fmt: skip
 def test_filters(plain_box: int, expression: str, option: tuple[str, ...], form: tuple[str, ...]) -> None:
-    """What an expression chooses is what the option chooses that means the same."""
+    """An expression selects the same rows as the option with the same meaning."""
     assert run(plain_box, OURS, *form, "-Q", expression) == run(plain_box, LSNS, *form, *option)
 
 
 def test_filters_of_columns_that_are_not_shown(plain_box: int) -> None:
-    """They are read all the same, and so it is for the processes of a namespace."""
+    """Columns of the filter are read even if they are not shown, also for the processes of a namespace."""
     (uts,) = [namespace for namespace in lsns(of=plain_box).of_process(1) if namespace.kind == "uts"]
     everything = run(plain_box, OURS, "-l", "-n", "-r", "-o", "NS,NPROCS")[1].split()
     more = {namespace for namespace, count in zip(everything[::2], everything[1::2], strict=True) if int(count) > 1}
@@ -124,15 +124,15 @@ def test_filters_of_columns_that_are_not_shown(plain_box: int) -> None:
     assert run(plain_box, OURS, "-lnr", "-o", "PID", "-Q", "PID < 2", str(uts.id)) == (0, "1\n")
 
 
-def test_what_is_no_filter(plain_box: int) -> None:
-    """The status is 1, as for all that lsns refuses."""
+def test_wrong_filters(plain_box: int) -> None:
+    """The status is 1, as for all arguments that lsns refuses."""
     for expression in ("NOSUCH == 1", "TYPE ==", "TYPE =~ '('"):
         assert run(plain_box, OURS, "-Q", expression) == (1, "")
 
 
 @pytest.mark.parametrize("form", [(), ("-r",), ("-J",)])
 def test_list_of_columns(plain_box: int, form: tuple[str, ...]) -> None:
-    """It has every column, with its type, and what JSON is of that type."""
+    """The list has every column, its type, and the JSON type."""
     status, output = run(plain_box, OURS, *form, "--list-columns")
     assert status == 0
     if form == ("-J",):
@@ -147,7 +147,7 @@ def test_list_of_columns(plain_box: int, form: tuple[str, ...]) -> None:
 
 
 def on_terminal(box: int, command: list[str], columns: int, *arguments: str) -> str:
-    """Run it on a terminal of so many columns."""
+    """Run a command on a terminal with this many columns."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -159,7 +159,7 @@ def on_terminal(box: int, command: list[str], columns: int, *arguments: str) -> 
             while True:
                 try:
                     parts.append(os.read(ours, 65536))
-                except OSError:  # EIO: nobody has the other end any more
+                except OSError:  # EIO: the other end is closed
                     break
             assert running.wait() == 0
         return b"".join(parts).decode().replace("\r\n", "\n")
@@ -176,7 +176,7 @@ def test_the_same_on_a_terminal(plain_box: int, flags: tuple[str, ...], columns:
 
 
 def test_json_is_json(plain_box: int) -> None:
-    """Also where lsns writes bytes that are none."""
+    """The JSON is valid, also where lsns prints bytes that are not."""
     table = lsns(of=plain_box)
     rows = json.loads(table.json())["namespaces"]
     assert [row["ns"] for row in rows] == [namespace.id for namespace in table]
@@ -200,23 +200,23 @@ def test_mounted_namespaces() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make namespaces and mounts without a user namespace")
 
-    def answer(command: Sequence[str]) -> str:
+    def result(command: Sequence[str]) -> str:
         for _ in range(20):
             text = subprocess.run(
                 ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c", script],
                 capture_output=True, env=ENVIRONMENT | {"LSNS": " ".join(command)}, check=False,
                 stdin=subprocess.DEVNULL,
             ).stdout.decode()  # fmt: skip
-            # Rows are in the order of the ids, and those of namespaces that have ended are given out again.
+            # Rows are sorted by the ids, which are reused after namespaces have ended.
             rows = [line.split()[0] for line in text.splitlines()[1:3]]
             if rows == sorted(rows) and "sleep" in text.splitlines()[2]:
                 break
         return text
 
-    answers = [answer(command) for command in (LSNS, OURS)]
+    answers = [result(command) for command in (LSNS, OURS)]
     assert "/mnt/a,/mnt/b" in answers[0]
-    # The numbers of the new namespaces differ.
-    first, second = (sorted_numbers(answer) for answer in answers)
+    # The ids of the new namespaces differ.
+    first, second = (sorted_numbers(result) for result in answers)
     assert first == second
 
 

@@ -1,4 +1,4 @@
-"""The process table over fabricated files: exact for whatever the kernel may write, unharmed by what it does not."""
+"""The process table from fabricated files: exact for all that the kernel may write, robust for anything else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.fake_proc import LINKS, FakeProc, FakeProcess, stat
 
 pytestmark = pytest.mark.pure
 
-# What a name can be: 15 bytes for users' processes, 63 for the kernel's (proc_pid_comm(5)); no NUL.
+# A name has at most 15 bytes for users' processes, 63 for the kernel's (proc_pid_comm(5)); no NUL.
 NAMES = st.lists(st.integers(1, 255), max_size=63).map(bytes)
 WORDS = st.lists(st.lists(st.integers(1, 255)).map(bytes), min_size=1)
 
@@ -66,7 +66,7 @@ def test_any_arguments_are_exact(words: list[bytes]) -> None:
 
 @pytest.mark.parametrize("size", [4095, 4096, 16383, 16384, 16385, 2_000_000])
 def test_arguments_of_any_length(proc: FakeProc, size: int) -> None:
-    """The buffer grows at the right moments."""
+    """The buffer grows at these sizes."""
     proc.add(FakeProcess(pid=7, cmdline=(b"x" * size,)))
     (found,) = _read(proc.path)
     assert found.cmdline == (b"x" * size,)
@@ -145,14 +145,14 @@ def test_only_what_is_asked_for_is_read(proc: FakeProc) -> None:
 
 
 @pytest.mark.parametrize("file", ["stat", "status", "cmdline"])
-def test_a_process_that_is_going_is_left_out(proc: FakeProc, file: str) -> None:
-    """Its files vanish one after the other; half of a process would be worse than none."""
+def test_a_process_that_is_ending_is_left_out(proc: FakeProc, file: str) -> None:
+    """Its files vanish one after another; an incomplete process would be worse than none."""
     (proc.add(FakeProcess(pid=7)) / file).unlink()
     proc.add(FakeProcess(pid=8))
     assert [process.pid for process in ps(proc=proc.path)] == [8]
 
 
-def test_a_thread_that_is_going_is_left_out(proc: FakeProc) -> None:
+def test_a_thread_that_is_ending_is_left_out(proc: FakeProc) -> None:
     directory = proc.add(FakeProcess(pid=7, threads=((8, b"a"), (9, b"b"))))
     (directory / "task" / "8" / "comm").unlink()
     (found,) = _read(proc.path, threads=True)
@@ -169,7 +169,7 @@ def test_other_entries_are_no_processes(proc: FakeProc) -> None:
 
 def test_the_pids_from_outside_inwards(proc: FakeProc) -> None:
     proc.add(FakeProcess(pid=7, pids=(7, 3, 1)))
-    # Not those of this process: PIDs as another proc would number them.
+    # Not the PIDs of this process: those of another proc.
     proc.add(FakeProcess(pid=8, pids=(9, 1)))
     assert {process.pid: process.pids for process in ps(proc=proc.path)} == {7: (7, 3, 1), 8: (8,)}
 
@@ -209,7 +209,7 @@ def test_this_process() -> None:
 
 
 def test_everything_about_this_process() -> None:
-    """Against what the kernel says in other ways."""
+    """The fields agree with other interfaces of the kernel."""
     (me,) = ps(pids=[os.getpid()], fields="all")
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
     assert (me.exe, me.cwd) == (os.fsencode(os.readlink("/proc/self/exe")), os.getcwdb())
@@ -239,7 +239,7 @@ def test_chosen_fields(proc: FakeProc) -> None:
         (found,) = ps(proc=proc.path, fields=fields)
         assert (found.label, found.uids) == (b"unconfined", (4242,) * 4)
         assert not hasattr(found, "namespaces")
-    # What comes from stat needs no asking, and a table is drawn from what there is.
+    # Fields from stat are always read, and a table shows those that exist.
     table = ps(proc=proc.path, fields="pid state name")
     assert (table[0].name, table[0].uid, table[0].tty) == ("seven", 4242 if os.geteuid() == 0 else os.geteuid(), None)
     assert "[seven]" in str(table)
@@ -252,7 +252,7 @@ def test_chosen_fields(proc: FakeProc) -> None:
 
 
 def test_as_many_as_need_several_workers(proc: FakeProc) -> None:
-    """In the order of the directory, and none twice."""
+    """The processes are in the order of the directory, and none occurs twice."""
     for pid in range(1, 1200):
         proc.add(FakeProcess(pid=pid, pids=(pid, 1) if pid % 7 == 0 else (pid,)))
     found = ps(proc=proc.path, fields="pids")
@@ -287,7 +287,7 @@ def test_threads_of_this_process() -> None:
 
 
 def test_processes_that_end_during_the_pass() -> None:
-    """No error, whatever vanishes halfway."""
+    """No error is raised, whatever vanishes during the read."""
     script = "for i in $(seq 150); do /bin/true; /bin/sleep 0 & done; wait"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.DEVNULL) as churn:
         while churn.poll() is None:

@@ -1,4 +1,4 @@
-"""Snapshots, their differences and comparisons of real boxes, against what the tools and the files of proc say."""
+"""Snapshots, differences and comparisons of real boxes, compared with real tools and the files of proc."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.support.real_box import box as real_tree  # noqa: F401 - a fixture
 
 
 def until(box: nsbox.Box, pid: int, name: str) -> None:
-    """Wait until a process in a box executes a program."""
+    """Wait until a process in a box has executed a program."""
 
     def runs() -> bool:
         seen = nsbox.ps(of=box).find(pid)
-        # In the middle of the exec it has the name already, and no arguments yet.
+        # In the middle of the exec it has the new name, and no arguments yet.
         return seen is not None and seen.name == name and bool(seen.cmdline)
 
     assert wait_until(runs), f"{pid} does not become {name}"
 
 
 def nspid(pid: int) -> list[int]:
-    """Return what the kernel says about the PIDs of a process."""
+    """Return the PIDs of a process from NSpid."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("NSpid:"):
             return [int(word) for word in line.split()[1:]]
@@ -38,19 +38,19 @@ def nspid(pid: int) -> list[int]:
 
 
 def inside(pid: int) -> int:
-    """Return the PID that a process knows itself."""
+    """Return the innermost PID of a process."""
     return nspid(pid)[-1]
 
 
 def started(box: nsbox.Box, *args: str) -> Any:
-    """Start a program in a box that stays; it is there when this returns."""
+    """Start a program that stays in a box; it runs when this returns."""
     process = box.Popen(list(args))
     until(box, inside(process.pid), args[0])
     return process
 
 
 def test_a_box_comes_and_goes(who: Who) -> None:
-    """Its first process and its namespaces, with the ids that their links say, among whatever else happens."""
+    """Its first process and its namespaces, with the ids in its links, are in the difference, whatever else happens."""
 
     def act() -> tuple[Any, ...]:
         with nsbox.observe() as coming:
@@ -68,8 +68,8 @@ def test_a_box_comes_and_goes(who: Who) -> None:
     assert f"+ process   {pid}/1 " in came.text(width=None)
 
 
-def test_what_happens_inside(who: Who) -> None:
-    """Nothing but what was done: inside, nobody else does anything."""
+def test_changes_inside(who: Who) -> None:
+    """Inside, only the test's own actions are in the difference, as no other process changes anything."""
 
     def act() -> tuple[nsbox.Diff, int]:
         with nsbox.Box("mip") as box:
@@ -97,7 +97,7 @@ def test_what_happens_inside(who: Who) -> None:
     ]
     assert not diff.namespaces
     (proc,) = (mount for mount in diff.mounts.came if mount.fstype == "proc")
-    # An ordinary user may not follow the root directory of its init to ask it.
+    # An ordinary user may not use the root directory of its init to read from it.
     assert proc.pid_namespace in (diff.after.processes[0].namespaces.pid, None if uid else 0)
     shown = texts(drawing(diff.svg()))
     assert shown[shown.index("sleep") : shown.index("sleep") + 2] in (
@@ -109,7 +109,7 @@ def test_what_happens_inside(who: Who) -> None:
 
 @pytest.mark.skipif(shutil.which("ipcmk") is None, reason="ipcmk is not installed (Debian util-linux-extra)")
 def test_an_object_is_made(who: Who) -> None:
-    """Inside only: the caller's own IPC namespace stays as it was."""
+    """It is in the box only: the caller's own IPC namespace is unchanged."""
 
     def act() -> tuple[nsbox.Diff, nsbox.Comparison]:
         with nsbox.Box("mip") as box, nsbox.observe(of=box) as seen:
@@ -125,7 +125,7 @@ def test_an_object_is_made(who: Who) -> None:
 
 
 def test_a_program_moves(who: Who) -> None:
-    """An exec and an unshare by the same process are changes of it, and the namespace is new."""
+    """An exec and an unshare by the same process are changes of the process, and the namespace is new."""
 
     def act() -> tuple[nsbox.Diff, int]:
         with nsbox.Box("mipu") as box:
@@ -172,7 +172,7 @@ def test_a_descriptor_keeps_a_namespace(who: Who) -> None:
 
 
 def test_a_block_that_raises() -> None:
-    """What it left is seen all the same; and before its end, what there is at the moment."""
+    """The difference includes what the block has left; before its end, it shows the current state."""
 
     def observed(box: nsbox.Box) -> NoReturn:
         with nsbox.observe(of=box) as seen:
@@ -191,7 +191,7 @@ def test_a_block_that_raises() -> None:
 
 
 def test_an_end_during_the_block() -> None:
-    """A box that is observed from inside must live until the end."""
+    """A box that is observed from inside must live until the end of the block."""
     box = nsbox.Box("mip")
     with pytest.raises((ProcessLookupError, FileNotFoundError)), nsbox.observe(of=box):
         box.close()
@@ -199,7 +199,7 @@ def test_an_end_during_the_block() -> None:
 
 @pytest.mark.parametrize("mounted", [True, False], ids=["proc mounted", "no proc yet"])
 def test_side_by_side(who: Who, mounted: bool) -> None:
-    """The same process on both sides, by NSpid; the PIDs inside are those that the real ps shows there."""
+    """The same process is on both sides, by NSpid; the PIDs inside are those that the real ps shows there."""
 
     def act() -> tuple[Any, ...]:
         with nsbox.Box("mip") as box:
@@ -232,7 +232,7 @@ def test_side_by_side(who: Who, mounted: bool) -> None:
 
 @needs_root
 def test_a_box_in_a_box() -> None:
-    """From the outer box the inner one is seen; its init has three PIDs."""
+    """From the outer box the inner one is visible; its init has three PIDs."""
     with nsbox.Box("mip") as outer, outer.Box("mip") as inner:
         pids = nspid(inner.pid)
         assert (len(pids), pids[-1]) == (3, 1)
@@ -248,7 +248,7 @@ def test_a_box_in_a_box() -> None:
 
 
 def test_a_zombie() -> None:
-    """An orphan that nobody reaps, in both pictures."""
+    """An orphan that is not reaped is in both pictures."""
     with nsbox.Box("mip", reap=False) as box:
         box.run(["sh", "-c", "sh -c 'exit 3' & exec sleep 0.01"])
         assert wait_until(lambda: any(process.state == "Z" for process in nsbox.ps(of=box)))
@@ -263,7 +263,7 @@ def test_a_zombie() -> None:
 
 @needs_root
 def test_without_a_pid_namespace() -> None:
-    """Everybody is seen on both sides, under the same number."""
+    """Every process is on both sides, with the same PID."""
     with nsbox.Box("mi") as box:
         comparison = nsbox.compare(box)
     assert set(comparison.own) == {"mount", "ipc"}
@@ -273,13 +273,13 @@ def test_without_a_pid_namespace() -> None:
 
 
 def test_with_oneself() -> None:
-    """In the caller's own namespaces nothing differs, and the comparison survives pickle."""
+    """In the caller's own namespaces nothing differs, and the comparison can be pickled."""
     comparison = nsbox.compare(os.getpid())
     assert (comparison.own, comparison.ipc_only_outside, comparison.ipc_only_inside) == ((), (), ())
     assert str(pickle.loads(pickle.dumps(comparison))) == str(comparison)
 
 
-def test_of_nothing() -> None:
+def test_no_such_process() -> None:
     with nsbox.Box("mip") as box:
         process = box.Popen(["true"])
         process.wait()
@@ -291,7 +291,7 @@ def test_of_nothing() -> None:
 
 
 def test_unknown_to_a_user(who: Who) -> None:
-    """Whoever may not know something is told so, and not that there is nothing."""
+    """What an ordinary user may not read is reported as unknown, not as missing."""
 
     def act() -> tuple[nsbox.Snapshot, int]:
         return nsbox.snapshot(), os.geteuid()
@@ -315,7 +315,7 @@ def test_the_hardest_tree(real_tree: int) -> None:  # noqa: F811
         found = texts(root)
         if not compact:
             assert len(frames(root)) == sum(len(node.changes) for node in nodes)
-            # One of the three is called so.
+            # One of the three has this name.
             assert sum(text == "zombie" for text in found) == 3 + 1
         assert "caf\N{LATIN SMALL LETTER E WITH ACUTE}" in found
         assert "\\x01\\x7f\\xff" in found

@@ -1,6 +1,6 @@
-"""The tree against the real pstree(1) of psmisc, character for character.
+"""The tree compared with the real pstree(1) of psmisc, character for character.
 
-Two kinds of trees: real processes in a PID namespace of their own, so that nothing moves, and fabricated /proc
+Two kinds of trees: real processes in a PID namespace of their own, so that nothing changes, and fabricated /proc
 directories, which are mounted over /proc for pstree in a mount namespace of its own.
 """
 
@@ -46,7 +46,7 @@ ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF
 
 
 def ours(tree: ProcessTree, flags: tuple[str, ...], **options: Any) -> str:
-    """Return what nsbox draws for the flags of pstree."""
+    """Return nsbox's tree for the flags of pstree."""
     chosen: dict[str, Any] = {"ns_changes": False}
     for flag in flags:
         chosen |= OPTIONS[flag]
@@ -54,7 +54,7 @@ def ours(tree: ProcessTree, flags: tuple[str, ...], **options: Any) -> str:
 
 
 def theirs(box: int, *arguments: str, **environment: str) -> str:
-    """Run pstree in the box. Its parent is outside, so that it is in no tree that it draws."""
+    """Run pstree in the box. Its parent is outside, so that pstree does not list itself."""
     command = ["nsenter", f"--target={box}", "--mount", "--pid", "pstree", *arguments]
     result = subprocess.run(command, capture_output=True, env=ENVIRONMENT | environment, check=True)
     return result.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
@@ -70,7 +70,7 @@ def test_real_processes(box: int, flags: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("width", [1, 2, 10, 15, 20, 21, 22, 23, 24, 30, 40, 80, 132])
 @pytest.mark.parametrize("flags", [(), ("-S",), ("-p",), ("-S", "-p", "-g", "-u")], ids=" ".join)
 def test_real_processes_cut(box: int, flags: tuple[str, ...], width: int) -> None:
-    # In ASCII: a longer character at the edge makes pstree write a + for each of its bytes.
+    # In ASCII: for a longer character at the edge pstree writes a + for each of its bytes.
     assert ours(pstree(of=box), flags, ascii=True, width=width) == theirs(box, *flags, "-A", COLUMNS=str(width))
 
 
@@ -150,13 +150,13 @@ def test_the_command_with_bold_text(box: int, terminal: str) -> None:
 
 
 def known_terminals() -> set[str]:
-    """Return the terminals that the terminfo data base knows."""
+    """Return the terminals in the terminfo data base."""
     lines = subprocess.run(["toe", "-a"], capture_output=True, text=True, check=False).stdout.splitlines()
     return {line.split()[0] for line in lines if line}
 
 
 def test_the_command_as_the_program_fails(box: int) -> None:
-    """The same exit status, and the same on standard output."""
+    """The exit status and standard output are those of pstree."""
     for arguments, extra in {
         ("999999",): {}, ("-s", "999999"): {}, ("no-such-user",): {}, ("games",): {}, ("-N", "pid", "7"): {},
         ("-H", "1"): {}, ("-H", "1", "-p"): {"TERM": "no-such-terminal"}, ("-h",): {}, ("-s", "-p", "4"): {},
@@ -170,7 +170,7 @@ def test_the_command_as_the_program_fails(box: int) -> None:
 
 
 def test_the_command(box: int) -> None:
-    """`nsbox pstree` takes pstree's flags, and draws as it does when the output is no terminal."""
+    """`nsbox pstree` takes pstree's flags, and draws as pstree does when the output is not a terminal."""
     for flags in (["-S"], ["-Sp"], ["-apu", "-U"], ["-Tcn"], ["-lA", "1"]):
         command = [sys.executable, "-m", "nsbox", "pstree", "--of", str(box), *flags]
         result = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
@@ -179,7 +179,7 @@ def test_the_command(box: int) -> None:
 
 
 def test_inner_pids(box: int) -> None:
-    """The kernel itself says which PIDs there are, in the status file."""
+    """The PIDs are those in the kernel's status file."""
     for process in ps():
         try:
             status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
@@ -211,7 +211,7 @@ WORDS = [b"a", b"bb", b"--x=\xc3\xa9", b"12345678"]
 
 
 def fabricate(proc: FakeProc, chance: random.Random, *, orphans: bool) -> list[int]:
-    """Fill a /proc with a tree in which neighbours are likely to be alike; return the PIDs."""
+    """Fill a /proc with a tree in which neighbours are often equal; return the PIDs."""
     pids = [1, *chance.sample(range(2, 400), chance.randint(0, 14))]
     spaces: dict[int, dict[str, int]] = {0: {link: 0 for link in LINKS if chance.random() < 0.8}}
     processes = []
@@ -283,14 +283,14 @@ def test_fabricated_processes(tmp_path: Path, kind: str, seed: int) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount over /proc, even in a mount namespace of its own")
 @pytest.mark.parametrize("flags", [(), ("-p",), ("-a",), ("-S", "-u")], ids=" ".join)
 def test_ages_and_labels(tmp_path: Path, flags: tuple[str, ...]) -> None:
-    """The ends of the ranges, where the machine has been up for 1000 seconds in whole hours and minutes."""
+    """Ages at the ends of the ranges, and a machine that has been up for 1000 s, in whole hours and minutes."""
     proc = FakeProc(tmp_path)
     (proc.path / "uptime").write_text("10000.50 900.00\n")
     labels = [b"unconfined\n", b"a:b:c:s0\n", b"with\\back\n", b""]
     for pid, age in enumerate((10000, 3601, 3600, 3599, 61, 60, 59, 1, 0, -5), start=1):
         started = 1000050 - age * 100
         thread = ((100 + pid, b"t"),) if pid % 3 == 0 else ()
-        # For the label of a thread pstree looks below /proc/TID, which is not there.
+        # For the label of a thread pstree looks below /proc/TID, which does not exist.
         label = b"" if thread else labels[pid % 4]
         parent = pid - 1 if pid % 2 else pid // 2
         proc.add(FakeProcess(pid=pid, ppid=parent, start_ticks=started, comm=b"n%d" % pid, threads=thread, label=label))

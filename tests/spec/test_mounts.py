@@ -1,4 +1,4 @@
-"""Mounts as values: what they may be made of, and that they stay what they are."""
+"""Mounts as values: what they accept, and that they do not change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EACH: list[Any] = [
 
 @pytest.mark.parametrize("mount", EACH, ids=lambda mount: type(mount).__name__)
 def test_value(mount: Any) -> None:
-    """Frozen, comparable, hashable, picklable, and as its repr says."""
+    """A mount is frozen, comparable, hashable and picklable, and its repr is the call."""
     assert pickle.loads(pickle.dumps(mount)) == mount == dataclasses.replace(mount)
     assert hash(pickle.loads(pickle.dumps(mount))) == hash(mount)
     assert eval(repr(mount)) == mount
@@ -35,13 +35,13 @@ def test_value(mount: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/mnt/é", "/mnt/é".encode(), Path("/mnt/é")], ids=["str", "bytes", "path"])
 def test_paths(path: Any) -> None:
-    """All forms of paths are one."""
+    """All types of paths are equal."""
     assert Bind(path, path) == Bind("/mnt/é", "/mnt/é")
     assert Overlay(path, [path, path]).lower == ("/mnt/é",) * 2
 
 
 def test_relative_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They mean what they mean when they are named, whatever the working directory is later."""
+    """A relative source is resolved when the mount is made, so that later changes of directory do not matter."""
     monkeypatch.chdir(tmp_path)
     here = os.getcwd()
     assert Bind("a/../b", "/b").source == f"{here}/a/../b"
@@ -91,7 +91,7 @@ def test_refused(cls: Any, arguments: tuple[Any, ...], argument: str) -> None:
 
 @given(st.text() | st.binary())
 def test_any_path(path: str | bytes) -> None:
-    """Any path is either taken as it is or refused."""
+    """Any path is either accepted unchanged or refused."""
     try:
         mount = Bind(path, path)
     except (SpecError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""What can be asked for, what it means, and what is refused before anything is started."""
+"""What a spec accepts, what it means, and what is refused before anything is started."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LARGEST_ID = 2**32 - 2
         ("UmpiunCT", NAMES),
         ("user", ("user",)),
         ("time", ("time",)),
-        # A set has no order, and workers of xdist must agree on the name of the test.
+        # A set has no order, but workers of xdist must agree on the name of the test.
         pytest.param({"pid", "mount"}, ("mount", "pid"), id="a set"),
         (["m", "pid"], ("mount", "pid")),
         ((), ()),
@@ -52,27 +52,27 @@ LARGEST_ID = 2**32 - 2
     ids=repr,
 )
 def test_namespaces(wanted: Any, names: tuple[str, ...]) -> None:
-    """All forms, in nsbox's own order."""
+    """All forms give the same kinds, in nsbox's own order."""
     assert namespace_names(wanted) == nsbox.Spec(unshare=wanted).unshare == names
 
 
 @pytest.mark.parametrize("wanted", [None, True, 1.5, "x", "mipx", "pids", 1, -1, 1 << 60, object(), [None], ["m", 1]])
 def test_no_namespaces(wanted: Any) -> None:
-    """What is no namespace is named in the error."""
+    """The error names the part that is no namespace."""
     with pytest.raises(nsbox.SpecError, match="unshare"):
         nsbox.Spec(unshare=wanted)
 
 
 @pytest.mark.parametrize(("letter", "advice"), [("f", "fork=False"), ("r", "map_root_user=True")])
-def test_letters_of_unshare_that_mean_something_else(letter: str, advice: str) -> None:
-    """Who types what they are used to is told what it is called here."""
+def test_letters_of_unshare_with_another_meaning(letter: str, advice: str) -> None:
+    """The error for such a letter names nsbox's own option."""
     with pytest.raises(nsbox.SpecError, match=advice):
         nsbox.Spec(unshare=f"mp{letter}")
 
 
 @given(st.sets(st.sampled_from(NAMES)), st.randoms())
 def test_every_form_says_the_same(names: set[str], random: Any) -> None:
-    """Letters, words, flags and sets of them, in any order."""
+    """Letters, words, flags and sets of them, in any order, are equal."""
     shuffled = random.sample(sorted(names), len(names))
     kinds = [KINDS[name] for name in shuffled]
     expected = tuple(name for name in NAMES if name in names)
@@ -87,11 +87,11 @@ def test_every_form_says_the_same(names: set[str], random: Any) -> None:
 
 @given(st.text(max_size=12))
 def test_any_text(text: str) -> None:
-    """Any text is either namespaces or a SpecError, never anything else."""
+    """Any text is either namespaces or a SpecError, never another exception."""
     try:
         names = namespace_names(text)
     except nsbox.SpecError as error:
-        assert str(error).startswith("unshare: ")  # noqa: PT017 - either outcome is right
+        assert str(error).startswith("unshare: ")  # noqa: PT017 - both results are allowed
     else:
         assert set(names) <= set(NAMES)
 
@@ -105,7 +105,7 @@ def test_kinds_are_those_of_the_core() -> None:
     assert set(KIND_STYLES) == set(KINDS)
 
 
-def test_options_are_the_fields_of_spec() -> None:
+def test_options_has_the_fields_of_spec() -> None:
     """`Options` types the keyword arguments of functions that pass them on to `Spec`."""
     fields = {field.name: field.type for field in dataclasses.fields(nsbox.Spec) if field.init}
     options = {name: hint.__forward_arg__ for name, hint in Options.__annotations__.items()}
@@ -114,14 +114,14 @@ def test_options_are_the_fields_of_spec() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "CLONE_NEWPID"), reason="os.CLONE_NEWPID is there since Python 3.12")
 def test_flags_are_those_of_the_standard_library() -> None:
-    """Our table has the numbers of `os`."""
+    """The table has the numbers of `os`."""
     for kind in KINDS.values():
         if hasattr(os, kind.flag_name):
             assert kind.flag == getattr(os, kind.flag_name)
 
 
 def test_defaults() -> None:
-    """Mount, ipc and pid, with an init, and nothing else."""
+    """The defaults are mount, ipc and pid, with an init, and nothing else."""
     spec = nsbox.Spec()
     assert (spec.unshare, spec.fork, spec.init, spec.mount_proc) == (("mount", "pid", "ipc"), True, True, None)
     assert nsbox.Spec(fork=False).init is False
@@ -237,14 +237,14 @@ def test_refused(options: dict[str, Any], argument: str) -> None:
     ],
 )  # fmt: skip
 def test_offsets(value: Any, offset: tuple[int, int]) -> None:
-    """Seconds of any kind become seconds and nanoseconds as the kernel takes them: the latter never negative."""
+    """Seconds of any number type become the kernel's seconds and nanoseconds, the latter never negative."""
     spec = nsbox.Spec(unshare="T", boottime=value, monotonic=value)
     assert spec.boottime == spec.monotonic == offset
 
 
 @given(st.floats(-1e9, 1e9))
-def test_offsets_of_any_size(seconds: float) -> None:
-    """Nothing is lost but what is below a nanosecond."""
+def test_offsets_of_any_float(seconds: float) -> None:
+    """Only fractions of a nanosecond are lost."""
     offset = nsbox.Spec(unshare="T", boottime=seconds).boottime
     assert isinstance(offset, tuple)
     assert 0 <= offset[1] < 10**9
@@ -252,7 +252,7 @@ def test_offsets_of_any_size(seconds: float) -> None:
 
 
 def test_rlimits() -> None:
-    """Every way to say it is one."""
+    """All forms of a limit are equal."""
     expected = (("cpu", (1, 2)), ("core", (0, -1)), ("nofile", (64, 64)))
     for rlimits in (
         {"nofile": 64, "cpu": (1, 2), "core": (0, None)},
@@ -265,7 +265,7 @@ def test_rlimits() -> None:
 
 
 def test_limits() -> None:
-    """A mapping is as good as the class."""
+    """A mapping is equal to the class."""
     limits = nsbox.Limits(memory=1 << 20, cpu=0.5)
     assert nsbox.Spec(limits={"memory": 1 << 20, "cpu": 0.5}).limits == limits == nsbox.Spec(limits=limits).limits
     assert nsbox.Spec(limits={}).limits == nsbox.Limits()
@@ -274,7 +274,7 @@ def test_limits() -> None:
 
 
 def test_ranges_as_text() -> None:
-    """The forms of unshare(1), the older one with the outer id first included, and that of uid_map."""
+    """The forms of unshare(1), including the older one with the outer id first, and that of uid_map."""
     assert parse_id_range("0:100000:65536") == parse_id_range("100000,0,65536") == (0, 100000, 65536)
     assert parse_id_range("auto") == "auto"
     for wrong in ("", "0:1", "0:1:2:3", "-1:0:1", "0,1:2", f"0:{2**32 - 1}:1", "everything"):
@@ -284,8 +284,8 @@ def test_ranges_as_text() -> None:
     assert parse_id_map("") == ()
 
 
-def test_words_for_ranges_are_not_for_the_core() -> None:
-    """They stand for what is found when something is started; a plan made without looking would lack the ranges."""
+def test_the_core_refuses_words_for_ranges() -> None:
+    """Words such as "auto" stand for ranges that are looked up at the start; a plan made before would lack them."""
     spec = nsbox.Spec(unshare="U", map_users="auto", map_root_user=True)
     assert pickle.loads(pickle.dumps(spec)) == spec
     facts = _core.Facts(euid=0, egid=0)
@@ -295,7 +295,7 @@ def test_words_for_ranges_are_not_for_the_core() -> None:
 
 @pytest.mark.parametrize("path", ["/proc", b"/proc", Path("/proc"), True])
 def test_paths(path: Any) -> None:
-    """Paths of any kind."""
+    """Paths may be of any type."""
     assert nsbox.Spec(mount_proc=path).mount_proc == b"/proc"
 
 
@@ -337,14 +337,14 @@ OPTIONS = st.fixed_dictionaries(
 
 @given(OPTIONS, st.sampled_from([0, 1000]))
 def test_any_options(options: dict[str, Any], uid: int) -> None:
-    """Whatever is accepted is picklable, comparable, and has a plan: first the clone, last the exec."""
+    """Any accepted options are picklable and comparable, and have a plan: first the clone, last the exec."""
     try:
         spec = nsbox.Spec(**options)
     except nsbox.SpecError as error:
-        assert str(error).split(":")[0] in options  # noqa: PT017 - either outcome is right
+        assert str(error).split(":")[0] in options  # noqa: PT017 - both results are allowed
         return
     except UnicodeEncodeError:
-        assume(False)  # a lone surrogate that stands for no byte
+        assume(False)  # a lone surrogate that is no byte
         raise
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert hash(spec) == hash(pickle.loads(pickle.dumps(spec)))
@@ -362,21 +362,21 @@ def test_any_options(options: dict[str, Any], uid: int) -> None:
     assert steps.count("fork") == 1
     added = {name for name, _ in plan.added}
     assert set(plan.namespaces) == set(namespace_names(spec.unshare)) | added
-    # What was asked for is never dropped, and what is added has a reason.
+    # Nothing asked for is dropped, and each added namespace has a reason.
     assert added <= {"user", "mount"}
     assert all(reason for _, reason in plan.added)
 
 
 @pytest.mark.parametrize("unshare", ["m", "mip", "n", "UmpiunCT", ""])
 def test_replace(unshare: str) -> None:
-    """A spec can be varied with `dataclasses.replace`."""
+    """A spec can be changed by `dataclasses.replace`."""
     spec = nsbox.Spec(unshare=unshare)
     assert dataclasses.replace(spec) == spec
     assert dataclasses.replace(spec, no_new_privs=True) == nsbox.Spec(unshare=unshare, no_new_privs=True)
 
 
-def test_remembered() -> None:
-    """What is asked for again is checked once, in lists and dictionaries too."""
+def test_cached() -> None:
+    """The same options are checked once, also with lists and dictionaries."""
     options: Any = {"mounts": [nsbox.Tmpfs("/tmp")], "map_users": [(0, 0, 1)]}
     again: Any = {name: list(value) for name, value in options.items()}
     assert spec_of("m", options) is spec_of("m", again)
@@ -386,6 +386,6 @@ def test_remembered() -> None:
 
 
 def test_frozen() -> None:
-    """A spec does not change."""
+    """A spec cannot be changed."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         nsbox.Spec().fork = False  # type: ignore[misc]

@@ -11,11 +11,11 @@ pytestmark = pytest.mark.pure
 
 
 def test_the_core_has_the_same_names() -> None:
-    """In the same order, and each once."""
+    """The names are in the same order, and each occurs once."""
     assert list(STEP_NAMES) == _core.step_names()
     assert len(set(STEP_NAMES)) == len(STEP_NAMES)
 
 
 def test_each_kind_is_joined_by_a_step() -> None:
-    """The step has the name of the kind."""
+    """The step that joins a kind has the name of the kind."""
     assert {kind: f"join {kind}" for kind in KINDS} == JOIN_STEPS

@@ -1,4 +1,4 @@
-"""The twins of asyncio: the same streams and results, and whatever gives up leaves nothing."""
+"""The counterparts of asyncio's functions: the same streams and results; nothing is left after a cancellation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Create = Callable[..., Awaitable[Any]]
 
 
 def both(function: Callable[[Create, Create], Coroutine[Any, Any, Any]]) -> tuple[Any, Any]:
-    """Return what a coroutine makes of nsbox's two functions, and what it makes of asyncio's."""
+    """Return the result of a coroutine with nsbox's two functions, and with asyncio's."""
     return (
         asyncio.run(function(nsbox.create_subprocess_exec, nsbox.create_subprocess_shell)),
         asyncio.run(function(asyncio.create_subprocess_exec, asyncio.create_subprocess_shell)),
@@ -36,7 +36,7 @@ def both(function: Callable[[Create, Create], Coroutine[Any, Any, Any]]) -> tupl
 
 
 def test_streams_and_results(who: Who) -> None:
-    """Pipes, limits, input and status, as with asyncio."""
+    """Pipes, limits, input and status are the same as with asyncio."""
 
     async def speak(create_exec: Create, create_shell: Create) -> list[object]:
         process = await create_exec("sh", "-c", "read a; echo got $a; read b; echo $b >&2; exit 3",
@@ -71,7 +71,7 @@ def test_streams_and_results(who: Who) -> None:
     ],
 )
 def test_errors(args: tuple[str, ...], keywords: dict[str, Any], census: Census) -> None:
-    """The same exceptions, and nothing is left."""
+    """The exceptions are the same as asyncio's, and nothing is left."""
 
     async def fail(create_exec: Create, create_shell: Create) -> list[object]:
         said: list[object] = []
@@ -102,7 +102,7 @@ def test_errors(args: tuple[str, ...], keywords: dict[str, Any], census: Census)
     ],
 )
 def test_refusals(create: Create, args: tuple[Any, ...], keywords: dict[str, Any], message: str) -> None:
-    """Bad arguments are named before anything is started."""
+    """Wrong arguments are refused by name before anything is started."""
 
     async def fail() -> None:
         await create(*args, **keywords)
@@ -112,7 +112,7 @@ def test_refusals(create: Create, args: tuple[Any, ...], keywords: dict[str, Any
 
 
 def test_namespaces(who: Who) -> None:
-    """It runs where it should, and its `popen` knows the rest."""
+    """The program runs in the namespaces asked for, and the process has the handle as `popen`."""
 
     async def look() -> tuple[bytes, int, tuple[str, ...], str]:
         process = await nsbox.create_subprocess_exec("cat", stdin=-1, stdout=-1, unshare="mip", mount_proc=True,
@@ -128,8 +128,8 @@ def test_namespaces(who: Who) -> None:
     assert "as PID 1, which ignores signals" in text
 
 
-def test_wait_is_for_everything(place: Path) -> None:
-    """The program ends at once; its child, which has the pipe, is killed then and not waited for."""
+def test_wait_does_not_wait_for_children(place: Path) -> None:
+    """If the program ends, its child, which holds the pipe open, is killed and not waited for."""
 
     async def run() -> tuple[bytes, list[int]]:
         before = set(descendants())
@@ -143,7 +143,7 @@ def test_wait_is_for_everything(place: Path) -> None:
 
 
 def test_signals() -> None:
-    """Through the pidfd; to one who is over, ProcessLookupError as in asyncio."""
+    """Signals go through the pidfd. After the end they raise ProcessLookupError, as in asyncio."""
 
     async def run() -> list[int]:
         ends = []
@@ -158,8 +158,8 @@ def test_signals() -> None:
     assert asyncio.run(run()) == [-signal.SIGTERM, -signal.SIGKILL, -signal.SIGUSR1]
 
 
-def test_somebody_else_waits() -> None:
-    """Whoever learns first how it ended, the loop learns it too."""
+def test_wait_elsewhere() -> None:
+    """If other code waits for the program first, the loop gets the status, too."""
 
     async def run() -> tuple[int, int, int]:
         process = await nsbox.create_subprocess_exec("sh", "-c", "exit 6")
@@ -172,7 +172,7 @@ def test_somebody_else_waits() -> None:
 
 
 def test_two_hundred_at_once(who: Who) -> None:
-    """On one loop, without a thread, a watcher or a handler; then nothing is left."""
+    """Two hundred programs run on one loop without a thread, a child watcher or a handler, and nothing is left."""
 
     async def one(number: int) -> bool:
         process = await nsbox.create_subprocess_exec("sh", "-c", f"cat; exit {number}", stdin=-1, stdout=-1)
@@ -202,7 +202,7 @@ def test_two_hundred_at_once(who: Who) -> None:
 
 
 def test_a_thousand_one_after_the_other(census: Census) -> None:
-    """No process, descriptor, mount, namespace or object is left, not even while the loop goes on."""
+    """No process, descriptor, mount, namespace or object is left, not even while the loop still runs."""
 
     async def main() -> list[int]:
         counts = []
@@ -220,8 +220,8 @@ def test_a_thousand_one_after_the_other(census: Census) -> None:
     assert not census.left_behind()
 
 
-def test_the_loop_goes_on_meanwhile() -> None:
-    """When many start at once, each takes its turn: the loop gets round in between."""
+def test_the_loop_runs_while_many_start() -> None:
+    """When many programs start at once, the loop runs other tasks in between."""
 
     async def main() -> int:
         rounds, over = 0, False
@@ -241,7 +241,7 @@ def test_the_loop_goes_on_meanwhile() -> None:
     assert asyncio.run(main()) >= 50
 
 
-# Who gives up leaves nothing.
+# A task that is cancelled leaves nothing.
 
 
 async def job() -> None:
@@ -261,7 +261,7 @@ async def in_communicate() -> None:
     process = await nsbox.create_subprocess_exec(*SLEEP, stdin=-1, stdout=-1)
     await cancelled_after(0.1, process.communicate(b"x" * 1_000_000))
     assert process.returncode == -signal.SIGKILL
-    # As one does it who knows only asyncio: it has its end already, and that is no error.
+    # A caller that knows only asyncio kills here; the program has ended already, and that is no error.
     process.kill()
     assert (await process.communicate())[0] == b""
 
@@ -312,13 +312,13 @@ async def twice() -> None:
 
 @pytest.mark.parametrize("give_up", [in_communicate, in_a_flood, in_any_other_place, in_a_group, while_starting, twice])
 def test_cancelled(give_up: Callable[[], Coroutine[Any, Any, None]], census: Census) -> None:
-    """When a task is cancelled, what it has started is killed; when the loop is over, nothing is left at all."""
+    """When a task is cancelled, all that it has started is killed; when the loop is closed, nothing is left at all."""
     asyncio.run(give_up())
     assert Census.take().extra(census) == []
 
 
 def test_a_cancelled_wait_kills_nothing() -> None:
-    """That is how one looks whether it is over."""
+    """A wait with a timeout only checks whether the program has ended."""
 
     async def main() -> None:
         process = await nsbox.create_subprocess_exec(*SLEEP)
@@ -353,7 +353,7 @@ async def still_starting() -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_closed_loop(main: Callable[[], Coroutine[Any, Any, None]], orderly: bool, census: Census) -> None:
-    """When a loop is closed, in whatever state, everything started on it ends before that returns."""
+    """When a loop is closed, in whatever state, everything started on it has ended when close() returns."""
 
     def close_alone() -> None:
         loop = asyncio.new_event_loop()
@@ -373,12 +373,12 @@ def test_closed_loop(main: Callable[[], Coroutine[Any, Any, None]], orderly: boo
 
 
 def test_ctrl_c(census: Census) -> None:
-    """Ctrl-C in asyncio.run cancels the main task, and that ends everything."""
+    """Ctrl-C in asyncio.run cancels the main task, and everything ends."""
 
     def interrupt() -> str:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            # nsbox-init, a shell and what it has started.
+            # nsbox-init, a shell, and the process that the shell has started.
             with interrupted(lambda: len(descendants()) >= 4):
                 asyncio.run(job())
         except KeyboardInterrupt:
@@ -394,12 +394,12 @@ def test_ctrl_c(census: Census) -> None:
     reason="the subprocess of this Python (before 3.11.4) forgets pipes when the next one cannot be made",
 )
 def test_out_of_descriptors() -> None:
-    """Wherever the last one is missing, the start fails with EMFILE, and nothing it has made so far stays."""
+    """Whichever descriptor is missing, the start fails with EMFILE, and everything made so far is removed."""
 
     async def main() -> tuple[set[int | None], list[str]]:
         ends: set[int | None] = set()
         before = Census.take()
-        # The limit is on numbers, not on how many are open: without gaps below the highest, the two are the same.
+        # RLIMIT_NOFILE limits the numbers, not the count: without gaps below the highest number the two are equal.
         highest = max(map(int, os.listdir("/proc/self/fd")))
         fillers = [os.open("/dev/null", os.O_RDONLY)]
         while fillers[-1] < highest:
@@ -424,8 +424,8 @@ def test_out_of_descriptors() -> None:
     assert left == []
 
 
-def test_in_a_child_of_fork_it_is_somebody_elses() -> None:
-    """A forked child that throws the loop away ends nothing of its parent's."""
+def test_a_child_of_fork_ends_nothing() -> None:
+    """A forked child that discards the loop ends nothing that its parent has started."""
 
     async def main() -> int:
         process = await nsbox.create_subprocess_exec("sh", "-c", "sleep 0.3; exit 4")
@@ -443,7 +443,7 @@ def test_in_a_child_of_fork_it_is_somebody_elses() -> None:
 
 
 def test_from_busy_threads(busy_threads: None) -> None:
-    """A loop in each of four threads, among four others that allocate all the time."""
+    """A loop in each of four threads works, beside four other threads that allocate all the time."""
     del busy_threads
 
     async def main(number: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""Cgroups of one's own: who is in them, that they are gone afterwards in every way of ending, and why there is none.
+"""Cgroups of one's own: which processes are in them, that they are removed after every way of ending, and refusals.
 
-Where the machine hands memory, pids or cpu on in version 2, the limits are tested too; where it does not, that this is
-said.
+Where the machine enables memory, pids or cpu for children in version 2, the limits are tested too; where it does
+not, the refusal is tested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from nsbox import Box, Limits, _core
 from nsbox.start import cgroup as places
 
-from tests.support.callers import caller, nobody_left
+from tests.support.callers import caller, survivors
 from tests.support.census import reap_adopted, wait_until
 from tests.support.forked import USER, Who, in_child
 
@@ -39,7 +39,7 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def ground() -> Iterator[Path]:
-    """Return a cgroup that has been handed to the test user, below which everything has to be gone in the end."""
+    """Return a cgroup that is delegated to the test user. In the end all cgroups below it must be removed."""
     try:
         top = Path(places.Hierarchy.read().place(frozenset()))
     except nsbox.UnsupportedError as error:
@@ -67,7 +67,7 @@ def _left(path: Path) -> list[str]:
 
 
 def beside() -> None:
-    """Have cgroups made next to the own one, as they are where that hands nothing on."""
+    """Create cgroups beside the caller's own one, as nsbox does where that enables nothing for children."""
     original = places.Hierarchy.place
 
     def place(self: places.Hierarchy, needed: frozenset[str]) -> str:
@@ -77,7 +77,7 @@ def beside() -> None:
 
 
 def there(who: Who, ground: Path, function: Callable[[], T]) -> T:
-    """Return what `function` returns in a child that lives in a cgroup of its own, and makes more next to that."""
+    """Return what `function` returns in a child that lives in a cgroup of its own, and creates others beside it."""
 
     def enter() -> T:
         (ground / "own" / "cgroup.procs").write_text("0")
@@ -92,8 +92,8 @@ def where(*lines: str) -> list[str]:
     return [line.rpartition("/")[2] for line in lines if line.startswith("0::")]
 
 
-def said(**options: Any) -> list[str]:
-    """Return the cgroups of a program and of its child, as the machine sees them."""
+def reported(**options: Any) -> list[str]:
+    """Return the cgroups of a program and of its child, as seen from the machine."""
     command = ["sh", "-c", "cat /proc/self/cgroup; sh -c 'cat /proc/self/cgroup; :'"]
     text = nsbox.run(command, stdout=subprocess.PIPE, text=True, check=True, limits={}, **options).stdout
     return where(*text.splitlines())
@@ -101,11 +101,11 @@ def said(**options: Any) -> list[str]:
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_program_and_children(who: Who, ground: Path, arrangement: str) -> None:
-    """Both are in one of their own, which the caller and nsbox-init are not."""
+    """The program and its children are in a new cgroup; the caller and nsbox-init are not."""
     options = ARRANGEMENTS[arrangement]
 
     def check() -> tuple[list[str], list[str], list[str]]:
-        seen = said(**options)
+        seen = reported(**options)
         with nsbox.Popen(["sleep", "50"], limits=Limits(), **options) as process:
             files = [Path(f"/proc/{pid}/cgroup").read_text() for pid in (process.init_pid, process.pid)]
             process.kill()
@@ -121,7 +121,7 @@ def test_program_and_children(who: Who, ground: Path, arrangement: str) -> None:
 
 
 def test_a_box_and_all_boxes_in_it(who: Who, ground: Path) -> None:
-    """One cgroup for all that is started in it."""
+    """All that is started in a box is in one cgroup."""
 
     def check() -> list[str]:
         read = ["cat", "/proc/self/cgroup"]
@@ -222,43 +222,43 @@ def _interrupted(**options: Any) -> None:
 @pytest.mark.parametrize("end", ENDINGS)
 @pytest.mark.parametrize("arrangement", ["init", "no pid", "no init"])
 def test_gone_afterwards(who: Who, ground: Path, arrangement: str, end: str) -> None:
-    """When the call returns, so that the next test, or a census, does not find it; the fixture looks again."""
+    """The cgroup is removed when the call returns, so that no census finds it; the fixture checks again."""
 
     def check() -> list[str]:
         ENDINGS[end](**ARRANGEMENTS[arrangement])
         return _left(ground)
 
     assert there(who, ground, check) == []
-    assert not nobody_left()
+    assert not survivors()
     reap_adopted()
 
 
 @pytest.mark.parametrize("arrangement", ["init", "no pid", "no init"])
 def test_gone_when_the_caller_is_killed(ground: Path, arrangement: str) -> None:
-    """nsbox-init, which is not in it, ends what is, and removes it."""
+    """If the caller is killed, nsbox-init, which is outside of the cgroup, kills all processes in it and removes it."""
 
-    def begin(tell: Callable[[object], None]) -> object:
+    def begin(send: Callable[[object], None]) -> object:
         (ground / "own" / "cgroup.procs").write_text("0")
         beside()
         process = nsbox.Popen(["sh", "-c", "setsid sleep 50 & sleep 50"], limits={}, **ARRANGEMENTS[arrangement])
-        tell(process.pid)
+        send(process.pid)
         return process
 
     with caller(begin) as process:
-        assert int(process.tells())
+        assert int(process.receive())
         assert len(_left(ground)) == 1
         process.kill()
-        assert not nobody_left()
+        assert not survivors()
     assert wait_until(lambda: _left(ground) == [])
 
 
 def test_a_forked_child_leaves_it_alone(ground: Path) -> None:
-    """It is not its."""
+    """A forked child does not remove its parent's cgroup."""
 
     def check() -> list[str]:
         with nsbox.Popen(["sleep", "50"], limits={}) as process:
             in_child(process.poll)
-            # There the handle and the plan are dropped, which here would end everything.
+            # Dropping the handle and the plan in this process would end everything; in the child it must not.
             in_child(vars(process).clear)
             left = _left(ground)
             process.kill()
@@ -267,8 +267,8 @@ def test_a_forked_child_leaves_it_alone(ground: Path) -> None:
     assert len(there(Who("root"), ground, check)) == 1
 
 
-def test_no_descriptors_stay(who: Who, ground: Path) -> None:
-    """Neither with the caller while it runs, nor with the program."""
+def test_no_descriptors_are_left(who: Who, ground: Path) -> None:
+    """Neither the caller, while the program runs, nor the program has a descriptor of the cgroup."""
 
     def check() -> tuple[int, str]:
         before = len(os.listdir("/proc/self/fd"))
@@ -286,8 +286,8 @@ def test_no_descriptors_stay(who: Who, ground: Path) -> None:
     assert "cgroup" not in lines
 
 
-def test_stale_ones_are_swept(ground: Path) -> None:
-    """What is left when a caller and its nsbox-init are killed at once goes when the next one is made."""
+def test_stale_ones_are_removed(ground: Path) -> None:
+    """If a caller and its nsbox-init are killed at once, their cgroup is removed when the next one is made."""
     namespace, number, start = places._maker().split("-")
     gone = [f"{namespace}-{number}-1-0", f"{namespace}-{in_child(os.getpid)}-{start}-0"]
     living = [f"{namespace}-{number}-{start}-9", f"1-{number}-1-0", "other"]
@@ -301,7 +301,7 @@ def test_stale_ones_are_swept(ground: Path) -> None:
 
 
 def test_files_are_written(ground: Path) -> None:
-    """Before anything runs; a file that may be missing is passed over, another one is an error, and nothing stays."""
+    """Limits are written before anything runs. A missing optional file is skipped; any other failure leaves nothing."""
     files = [("cgroup.max.descendants", "3", False), ("memory.nonexistent", "0", True)]
     made = _core.Cgroup(ground / "made", files)
     made.make()
@@ -317,7 +317,7 @@ def test_files_are_written(ground: Path) -> None:
 
 
 def test_it_cannot_be_made(ground: Path) -> None:
-    """The cgroup above allows no more."""
+    """The cgroup above allows no more children."""
     (ground / "cgroup.max.descendants").write_text("1")
 
     def check() -> nsbox.SpawnError:
@@ -331,7 +331,7 @@ def test_it_cannot_be_made(ground: Path) -> None:
 
 
 def test_it_cannot_be_entered(ground: Path) -> None:
-    """Somebody has removed it."""
+    """The cgroup has been removed before the program enters it."""
 
     def check() -> tuple[str, str, int | None]:
         cgroup = _core.Cgroup(ground / "made", [])
@@ -352,7 +352,7 @@ def _launch() -> Any:
 
 
 def test_not_delegated(who: Who) -> None:
-    """What is missing is said, and nothing is started."""
+    """Without delegation nothing is started, and the error says what is missing."""
     needed = frozenset({"memory", "pids", "cpu"})
 
     def check() -> str:
@@ -392,7 +392,7 @@ def test_pids() -> None:
 
 
 def test_memory() -> None:
-    """Beyond the limit the kernel kills, and not nsbox-init."""
+    """Beyond the limit the kernel kills a process of the program, and not nsbox-init."""
     command = ["sh", "-c", "head -c 100000000 /dev/zero | tail > /dev/null"]
     if not _hands_on("memory"):
         with pytest.raises(nsbox.UnsupportedError, match="memory"):

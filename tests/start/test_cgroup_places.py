@@ -15,7 +15,7 @@ V1 = "5:memory:/a\n3:cpu,cpuacct:/a\n"
 
 
 def process(place: Path, cgroup: str, *mounts: str) -> str:
-    """Make a directory of /proc with these files."""
+    """Make a fabricated /proc/PID with these files."""
     (place / "proc").mkdir()
     (place / "proc" / "cgroup").write_text(cgroup)
     lines = [
@@ -27,7 +27,7 @@ def process(place: Path, cgroup: str, *mounts: str) -> str:
 
 
 def cgroup(path: Path, controllers: str = "", handed_on: str = "", *, writable: bool = True) -> Path:
-    """Make a directory like that of a cgroup."""
+    """Make a fabricated directory of a cgroup."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "cgroup.controllers").write_text(controllers)
     (path / "cgroup.subtree_control").write_text(handed_on)
@@ -38,13 +38,13 @@ def cgroup(path: Path, controllers: str = "", handed_on: str = "", *, writable: 
 
 @pytest.fixture(autouse=True)
 def _rights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tell what may be written from the mode: the tests may run as root, who may do everything."""
+    """Decide by the mode whether a file is writable: the tests may run as root, who may write everything."""
     monkeypatch.setattr(
         "nsbox.start.cgroup._writable", lambda path: bool(os.stat(f"{path}/cgroup.procs").st_mode & 0o200)
     )
 
 
-def test_above_the_own_one(tmp_path: Path) -> None:
+def test_above_the_callers_own(tmp_path: Path) -> None:
     """The caller's own cgroup has processes in it, so it enables nothing for children; the one above it does."""
     top = cgroup(tmp_path / "fs", "cpu memory pids", "cpu memory pids", writable=False)
     slice_ = cgroup(top / "user.slice" / "app.slice", "memory pids", "memory pids")
@@ -59,14 +59,14 @@ def test_above_the_own_one(tmp_path: Path) -> None:
 
 
 def test_not_enabled_for_children(tmp_path: Path) -> None:
-    """It has the controller, which is not enabled for children. nsbox does not enable it."""
+    """The cgroup has the controller, but does not enable it for children. nsbox does not enable it either."""
     top = cgroup(tmp_path / "fs", "memory", "")
     with pytest.raises(nsbox.UnsupportedError, match=r"^limits: .* does not enable memory for its children"):
         Hierarchy.read(process(tmp_path, "0::/\n", f"/ {top}")).place(frozenset({"memory"}))
 
 
 def test_bound_part_of_the_hierarchy(tmp_path: Path) -> None:
-    """A container sees a part of it (cgroup_namespaces(7)); nothing above is looked at."""
+    """A container sees a part of the hierarchy (cgroup_namespaces(7)); nothing above it is used."""
     top = cgroup(tmp_path / "fs", "pids", "pids")
     hierarchy = Hierarchy.read(process(tmp_path, "0::/docker/abc/inner\n", f"/other {top}", f"/docker/abc {top}"))
     assert hierarchy.directory == f"{top}/inner"
@@ -75,8 +75,8 @@ def test_bound_part_of_the_hierarchy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own", ["0::/../elsewhere\n", "", "0::/\n"])
-def test_no_second_version(tmp_path: Path, own: str) -> None:
-    """Nothing of it is mounted, or the own one cannot be seen."""
+def test_no_version_2(tmp_path: Path, own: str) -> None:
+    """No cgroup2 is mounted, or the caller's own cgroup is not in what is mounted."""
     mounts = [f"/ {tmp_path}"] if ".." in own else []
     hierarchy = Hierarchy.read(process(tmp_path, V1 + own, *mounts))
     assert hierarchy.directory is None
@@ -85,13 +85,13 @@ def test_no_second_version(tmp_path: Path, own: str) -> None:
 
 
 def test_no_proc(tmp_path: Path) -> None:
-    """There is nothing to find out from."""
+    """Without /proc the caller's cgroup is unknown."""
     with pytest.raises(nsbox.UnsupportedError, match="cannot be read"):
         Hierarchy.read(str(tmp_path / "nothing"))
 
 
 def test_settings() -> None:
-    """The files, and what the kernel wants in them (cgroups(7))."""
+    """The files, and the values that the kernel expects in them (cgroups(7))."""
     limits = nsbox.Limits(memory=5000, pids=3, cpu=0.25)
     assert settings(limits) == [
         ("memory.max", "5000", False), ("memory.swap.max", "0", True), ("pids.max", "3", False),

@@ -1,4 +1,4 @@
-"""Joining namespaces that exist: compared with what the kernel says of the process, and with the real nsenter(1)."""
+"""Joining existing namespaces: compared with what the kernel shows of the process, and with the real nsenter(1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nsbox import raw
 from nsbox.spec.kinds import KINDS, namespace_names
 
 from tests.support import seccomp
-from tests.support.callers import alive, caller, nobody_left
+from tests.support.callers import alive, caller, survivors
 from tests.support.census import descendants, wait_until
 from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.inside import LINKS, own_links, status
@@ -30,7 +30,7 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {"init": {}, "no init": {"init": False
 
 @contextmanager
 def box(unshare: str = "mipunC", **options: Any) -> Iterator[nsbox.Popen]:
-    """Something to join: a program that waits, in new namespaces."""
+    """Start a program that waits, in new namespaces, as a target to join."""
     with nsbox.Popen(["sleep", "1000"], unshare=unshare, **{"mount_proc": "m" in unshare, **options}) as running:
         try:
             yield running
@@ -52,10 +52,10 @@ def entered(target: Any, kinds: Any, **options: Any) -> dict[str, str]:
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("kinds", [None, "ipc", "pid", "ipc net", "mnt,pid", "muinC", "p"])
 def test_namespaces(who: Who, kinds: str | None, arrangement: str) -> None:
-    """What was asked for is joined, the user namespace where it is needed, and nothing else."""
+    """Exactly the namespaces asked for are joined, and the user namespace where it is needed."""
 
     def check() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-        # With the old proc, in which a process is found even if it is not in the joined PID namespace.
+        # With the caller's proc, in which a process is found even if it is not in the joined PID namespace.
         with box(mount_proc=False) as target:
             return entered(target, kinds, **ARRANGEMENTS[arrangement]), links_of(target.pid), own_links()
 
@@ -77,7 +77,7 @@ REPORT = (
 
 @pytest.mark.parametrize("flags", ["mipunC", "p", "m", "in", "mp"])
 def test_as_nsenter_does(who: Who, flags: str) -> None:
-    """The same program, started by nsenter(1) and by us, finds the same world."""
+    """A program started by nsenter(1) and by nsbox sees the same."""
 
     def check() -> tuple[str, str]:
         letters = [f"-{letter}" for letter in flags]
@@ -93,14 +93,14 @@ def test_as_nsenter_does(who: Who, flags: str) -> None:
 
 
 def without_numbers(report: str) -> list[str]:
-    """The report without the PIDs, which differ: nsbox-init is the parent in here, nobody is for nsenter."""
+    """The report without the PIDs, which differ: inside, the parent is nsbox-init; with nsenter there is none."""
     lines = report.splitlines()[1:]
     return [f"NSpid {len(line.split())}" if line.startswith("NSpid") else line for line in lines]
 
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_numbers(who: Who, arrangement: str) -> None:
-    """The handle knows the program's numbers, outside and inside."""
+    """The handle has the program's PIDs, outside and inside."""
 
     def check() -> tuple[tuple[int, int], list[int], str]:
         with (
@@ -119,7 +119,7 @@ def test_numbers(who: Who, arrangement: str) -> None:
 
 
 def test_orphans_do_not_escape(who: Who) -> None:
-    """A descendant that has a session and a parent of its own ends with the rest, in a PID namespace that goes on."""
+    """A descendant with another session and parent ends with the program, while the PID namespace stays alive."""
 
     def check() -> tuple[str, int, list[str]]:
         with box() as target:
@@ -136,7 +136,7 @@ def test_orphans_do_not_escape(who: Who) -> None:
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_kill(who: Who, stop: bool) -> None:
-    """kill() ends all that was entered, even if somebody has stopped our processes in there, and nothing else."""
+    """kill() ends all that was entered, even if our processes have been stopped from inside, and nothing else."""
 
     def check() -> tuple[int, bool]:
         with box() as target:
@@ -154,7 +154,7 @@ def test_kill(who: Who, stop: bool) -> None:
 
 
 def test_signals_and_status(who: Who) -> None:
-    """Signals and exit statuses pass through both inits."""
+    """Signals and exit statuses pass through both nsbox-inits."""
 
     def check() -> tuple[int, int, int]:
         with box() as target:
@@ -171,14 +171,14 @@ def test_signals_and_status(who: Who) -> None:
 
 @pytest.mark.parametrize("victim", ["init_pid", "inner"])
 def test_an_init_is_killed(victim: str) -> None:
-    """Whichever of our own processes is killed, the program goes with it."""
+    """If one of our own processes is killed, the program ends with it."""
     with box() as target, nsbox.Popen(["sleep", "1000"], unshare="", join=target) as process:
         inner = next(pid for pid in descendants(process.init_pid) if pid != process.pid)
         os.kill(inner if victim == "inner" else process.init_pid, signal.SIGKILL)
         assert process.wait(100) == -signal.SIGKILL
         assert wait_until(lambda: not alive(process.pid))
         if victim == "init_pid":
-            # An orphan of ours now. As long as nobody reaps it, its PID namespace cannot end (pid_namespaces(7)).
+            # It may be our orphan now. Until it is reaped, its PID namespace cannot end (pid_namespaces(7)).
             os.waitpid(inner, 0)
         assert target.poll() is None
 
@@ -188,33 +188,33 @@ def test_an_init_is_killed(victim: str) -> None:
     [("init", ""), ("init", "mp"), ("no init", ""), ("no init", "mp"), ("no fork", "")],
 )
 def test_caller_dies(arrangement: str, unshare: str) -> None:
-    """A caller that is killed takes along what it has entered."""
+    """If the caller is killed, all that it has entered ends."""
     with box() as target:
 
-        def start(tell: Callable[[object], None]) -> nsbox.Popen:
+        def start(send: Callable[[object], None]) -> nsbox.Popen:
             command = ["sh", "-c", "sleep 1000 & echo; sleep 1000"]
             options = ARRANGEMENTS[arrangement]
             process = nsbox.Popen(command, unshare=unshare, join=target, stdout=subprocess.PIPE, **options)
             assert process.stdout
             process.stdout.readline()
-            tell(f"{process.pid} {process.init_pid}")
+            send(f"{process.pid} {process.init_pid}")
             return process
 
         with caller(start) as victim:
-            ours = set(map(int, victim.tells().split()))
+            ours = set(map(int, victim.receive().split()))
             victim.kill()
             kept = {target.pid, target.init_pid}
             if arrangement == "init":
                 assert wait_until(lambda: not set(filter(alive, descendants())) - kept)
             else:
-                # An nsbox-init outside of the PID namespace has no hold on orphans inside (architecture.md).
+                # An nsbox-init outside of the PID namespace cannot end orphans inside (architecture.md).
                 assert wait_until(lambda: not any(map(alive, ours)))
             assert target.poll() is None
 
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_new_namespaces_inside_joined_ones(who: Who, arrangement: str) -> None:
-    """What is new is made inside of what is joined: a PID namespace one further in, own mounts, the joined network."""
+    """New namespaces are made inside the joined ones: a nested PID namespace, new mounts, the joined network."""
 
     def check() -> tuple[str, dict[str, str], dict[str, str]]:
         with box() as target:
@@ -258,18 +258,18 @@ def test_new_user_namespace_beside_joined_ones() -> None:
 
 @needs_root
 def test_root_becomes_root_of_a_users_namespace() -> None:
-    """Whoever joins a user namespace is its root, or stays the unmapped stranger it is."""
+    """A process that joins a user namespace becomes its root; with preserve_credentials its ids are unmapped there."""
 
-    def start(tell: Callable[[object], None]) -> nsbox.Popen:
+    def start(send: Callable[[object], None]) -> nsbox.Popen:
         os.setgroups([])
         os.setresgid(USER, USER, USER)
         os.setresuid(USER, USER, USER)
         process = nsbox.Popen(["sleep", "1000"], unshare="mip")
-        tell(process.pid)
+        send(process.pid)
         return process
 
     with caller(start) as owner:
-        pid = int(owner.tells())
+        pid = int(owner.receive())
         command = ["sh", "-c", "id -u; id -g; grep CapEff /proc/self/status"]
         root = nsbox.enter(pid, None, command, capture_output=True, text=True, check=True).stdout.split()
         stranger = nsbox.enter(
@@ -280,11 +280,11 @@ def test_root_becomes_root_of_a_users_namespace() -> None:
         assert stranger[:2] == ["65534", "65534"]
         assert int(stranger[-1], 16) == 0
         owner.kill()
-        assert nobody_left() == []
+        assert survivors() == []
 
 
 def test_root_and_working_directory(who: Who, place: Path) -> None:
-    """As --root and --wd do it: the target's own, or directories of the caller's."""
+    """As with --root and --wd: the target's own directories, or others of the caller."""
     (place / "work").mkdir()
     (place / "marker").touch()
     (place / "work").chmod(0o777)
@@ -311,13 +311,13 @@ def test_root_and_working_directory(who: Who, place: Path) -> None:
 
 
 def test_another_root(place: Path) -> None:
-    """A directory becomes the root: the program is looked for in there, and is not found."""
+    """If a directory becomes the root, the program is looked up in it, and is not found."""
     with box() as target, pytest.raises(FileNotFoundError):
         nsbox.enter(target, "ipc", ["/bin/true"], root=place)
 
 
 def test_time() -> None:
-    """The clocks of a time namespace are those of whoever joins it; a process that shares its memory could not."""
+    """A process that joins a time namespace gets its clocks; one that shares the caller's memory could not join it."""
     with box("T", boottime=10**6) as target:
         for options in ARRANGEMENTS.values():
             output = nsbox.enter(
@@ -327,7 +327,7 @@ def test_time() -> None:
 
 
 def test_forms_of_a_target(who: Who) -> None:
-    """A number, a pidfd, a path, an open file, a handle, an object with a pid; several at once."""
+    """A PID, a pidfd, a path, an open file, a handle, an object with a pid; and several at once."""
 
     def check() -> list[bool]:
         with box() as target:
@@ -376,7 +376,7 @@ def test_a_namespace_without_processes(who: Who) -> None:
 
 
 def test_a_dead_pid_namespace(who: Who) -> None:
-    """Nothing can be started in one whose PID 1 has ended: said before anything is started."""
+    """A PID namespace whose PID 1 has ended is refused before anything is started."""
 
     def check() -> tuple[str, int | None, str]:
         with box() as target:
@@ -402,7 +402,7 @@ def failing(target: Any, kinds: Any = None, **options: Any) -> tuple[str, str, i
 
 
 def test_targets_that_cannot_be_opened(place: Path) -> None:
-    """Nobody there; nothing there; not a namespace; a process of somebody else."""
+    """No such process; no such file; not a namespace; a process of another user."""
     gone = subprocess.Popen(["true"])
     gone.wait()
     step, actor, number, hint = failing(gone.pid)
@@ -417,8 +417,8 @@ def test_targets_that_cannot_be_opened(place: Path) -> None:
 
 
 @needs_root
-def test_a_stranger_is_refused(place: Path) -> None:
-    """Who has an open descriptor of root's namespace has no rights over it."""
+def test_a_user_without_rights_is_refused(place: Path) -> None:
+    """A user with an open descriptor of root's namespace still has no rights over it."""
     with box() as target, nsbox.Namespace.of(target, "ipc") as ipc, nsbox.Namespace.of(target, "pid") as pid:
         for namespace in (ipc, pid):
 
@@ -433,7 +433,7 @@ def test_a_stranger_is_refused(place: Path) -> None:
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("kind", ["mount", "pid", "ipc", "uts", "net", "cgroup"])
 def test_each_step_can_fail(who: Who, kind: str, arrangement: str) -> None:
-    """The error names the step, and nothing is left."""
+    """The error names the step that failed, and nothing is left."""
 
     def check() -> tuple[str, str, int | None, str]:
         with box() as target:
@@ -447,7 +447,7 @@ def test_each_step_can_fail(who: Who, kind: str, arrangement: str) -> None:
 
 @pytest.mark.parametrize("unshare", ["", "mp"])
 def test_descending_can_fail(who: Who, unshare: str) -> None:
-    """The second nsbox-init cannot be made: said as a step, by whoever it was."""
+    """If the second nsbox-init cannot be made, the error names the step and the process that failed."""
 
     def check() -> tuple[str, str, int | None, str]:
         with box() as target:
@@ -475,8 +475,8 @@ def test_impossible(join: Any, reason: str) -> None:
         nsbox.run(["true"], unshare="", join=join)
 
 
-def test_nothing_but_the_program_gets_the_descriptors(who: Who) -> None:
-    """A program that inherits everything inherits no namespace."""
+def test_the_program_inherits_no_namespaces(who: Who) -> None:
+    """A program that inherits all descriptors inherits none of a namespace."""
 
     def check() -> str:
         with box() as target:
@@ -493,7 +493,7 @@ def test_nothing_but_the_program_gets_the_descriptors(who: Who) -> None:
 
 
 def test_from_a_process_with_threads(who: Who, busy_threads: None) -> None:
-    """Threads do not matter: it is another process that joins."""
+    """The caller's threads do not matter: another process joins."""
 
     def check() -> int:
         with box() as target:
@@ -503,7 +503,7 @@ def test_from_a_process_with_threads(who: Who, busy_threads: None) -> None:
 
 
 def test_a_caller_that_ignores_its_children(who: Who) -> None:
-    """SIGCHLD ignored is inherited over exec; the status is known all the same, and the program finds it ignored."""
+    """If the caller ignores SIGCHLD, the program inherits that, and the status is still known."""
 
     def check() -> tuple[int, str]:
         with box() as target:
@@ -522,7 +522,7 @@ def test_a_caller_that_ignores_its_children(who: Who) -> None:
 
 
 def test_few_descriptors() -> None:
-    """The limit of open descriptors, wherever it is reached, is an error, and nothing is left open."""
+    """Wherever the limit of open descriptors is reached, an error is raised, and nothing is left open."""
 
     def check() -> list[str]:
         found = []
@@ -547,7 +547,7 @@ def test_few_descriptors() -> None:
 
 
 def test_interrupted(who: Who) -> None:
-    """A signal handler that raises during set-up: nothing is left."""
+    """If a signal handler raises during set-up, nothing is left."""
 
     def check() -> int:
         caught = 0
@@ -574,7 +574,7 @@ def test_interrupted(who: Who) -> None:
 
 @needs_root
 def test_raw_setns_by_pidfd_agrees() -> None:
-    """One setns(2) with a pidfd and a mask arrives where our single steps do."""
+    """One setns(2) with a pidfd and a mask has the same effect as our single steps."""
     with box() as target:
         mask = raw.CLONE_NEWIPC | raw.CLONE_NEWUTS | raw.CLONE_NEWNET
 
@@ -586,7 +586,7 @@ def test_raw_setns_by_pidfd_agrees() -> None:
 
 
 def test_a_box(who: Who) -> None:
-    """A box gives its namespaces itself: an ordinary user may not look into its nsbox-init."""
+    """A box provides its namespaces itself, as an ordinary user may not open those of its nsbox-init."""
 
     def check() -> tuple[dict[str, str], dict[str, str], bool, int]:
         with nsbox.Box("mipunC") as target:
@@ -608,7 +608,7 @@ def test_a_box(who: Who) -> None:
 
 
 def test_a_shell(who: Who) -> None:
-    """A shell is a process like others, and can be what is joined, and what joins."""
+    """A shell can be a target, and can be started in joined namespaces."""
 
     def check() -> tuple[str, str, str]:
         with nsbox.Shell("mip") as target:
@@ -621,7 +621,7 @@ def test_a_shell(who: Who) -> None:
 
 
 def test_settings_of_new_namespaces_inside_joined_ones(who: Who) -> None:
-    """What is written to files of /proc/sys is written by whoever has the rights in there."""
+    """Files of /proc/sys are written by the process that has the rights inside."""
 
     def check() -> str:
         with box("mipU", mount_proc=False) as target:
@@ -635,7 +635,7 @@ def test_settings_of_new_namespaces_inside_joined_ones(who: Who) -> None:
 
 
 def test_clocks_inside_a_joined_user_namespace(who: Who) -> None:
-    """Root may set them; for others nsbox-init would have to show itself to those inside, and the error says so."""
+    """Root may set them. For a user's box nsbox-init would have to be traceable from inside, which is refused."""
 
     def check() -> tuple[str, str]:
         with box("mipU") as target:
@@ -652,8 +652,8 @@ def test_clocks_inside_a_joined_user_namespace(who: Who) -> None:
     assert who.is_root or "nsbox-init cannot be traced from inside" in evidence
 
 
-def test_nobody_inside_traces_us() -> None:
-    """Root of the joined user namespace finds our second nsbox-init, and may not look into it (ptrace(2))."""
+def test_processes_inside_cannot_trace_init() -> None:
+    """Root of the joined user namespace sees our second nsbox-init, but may not inspect it (ptrace(2))."""
 
     def check() -> tuple[str, str]:
         with box("mipU", mount_proc=True) as target, nsbox.Popen(["sleep", "1000"], unshare="", join=target) as process:

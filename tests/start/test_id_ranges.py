@@ -1,4 +1,4 @@
-"""Ranges of ids, and the programs that map them for whoever may not: compared with unshare(1)."""
+"""Ranges of ids, and the programs that map them for unprivileged callers: compared with unshare(1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import nsbox
 import pytest
 
 from tests.support import libc
-from tests.support.callers import nobody_left
+from tests.support.callers import survivors
 from tests.support.census import descendants, reap_adopted
 from tests.support.forked import USER, Who, as_user
 from tests.support.inside import by_unshare, cat, status
@@ -28,7 +28,7 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {"init": {}, "no init": {"init": False
 
 
 def maps(text: str) -> list[list[str]]:
-    """Return the lines, without the columns' padding."""
+    """Return the lines without the padding of columns."""
     return [line.split() for line in text.splitlines()]
 
 
@@ -45,7 +45,7 @@ SINGLES: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize(("single", "arguments"), SINGLES, ids=lambda value: " ".join(map(str, value)))
 def test_auto_as_unshare(who: Who, single: dict[str, Any], arguments: list[str], arrangement: str) -> None:
-    """The whole granted range, around the id that is mapped by itself: line by line what unshare(1) writes."""
+    """The whole granted range, around the single id that is mapped: line by line what unshare(1) writes."""
 
     def both() -> tuple[str, str]:
         words: dict[str, Any] = {"map_users": "auto", "map_groups": "auto"}
@@ -58,13 +58,13 @@ def test_auto_as_unshare(who: Who, single: dict[str, Any], arguments: list[str],
 
 
 def test_ranges_as_unshare(who: Who) -> None:
-    """Parts of what is granted, with and without an id of one's own."""
+    """Parts of the granted range, with and without a single id."""
     chosen = random.Random(5)
     cases = []
     for _ in range(10):
         inside, start, count = chosen.randrange(100), chosen.randrange(100), chosen.randrange(1, 100)
         single, arguments = chosen.choice(SINGLES[:4])
-        # Where the id borders on the range, unshare(1) of util-linux 2.38 leaves out one more than it must.
+        # If the single id is next to the range, unshare(1) of util-linux 2.38 omits one id more than necessary.
         if inside + count not in (0, 5, 7):
             cases.append(((inside, FIRST + start, count), single, arguments))
 
@@ -83,8 +83,8 @@ def test_ranges_as_unshare(who: Who) -> None:
         assert sorted(maps(ours)) == sorted(maps(theirs))
 
 
-def test_words_that_newer_versions_of_unshare_have() -> None:
-    """The granted ids as they are, and every id as it is."""
+def test_options_of_newer_versions_of_unshare() -> None:
+    """Granted ids mapped to themselves, and every id mapped to itself."""
     options: dict[str, Any] = {"map_users": "subids", "map_groups": "subids", "unshare": "U"}
     line = [str(FIRST), str(FIRST), str(COUNT)]
     assert maps(granted(lambda: as_user(lambda: cat(*FILES, **options)))) == [line, line, ["allow"]]
@@ -92,8 +92,8 @@ def test_words_that_newer_versions_of_unshare_have() -> None:
     assert maps(everything)[0] == maps(Path("/proc/self/uid_map").read_text())[0]
 
 
-def test_becoming_somebody_in_the_range(who: Who) -> None:
-    """An ordinary user's box has all the users and groups of a machine."""
+def test_becoming_a_user_in_the_range(who: Who) -> None:
+    """The box of an ordinary user has all the users and groups of a machine."""
     options: dict[str, Any] = {"unshare": "U", "map_root_user": True, "map_users": "auto", "map_groups": "auto"}
     run = lambda: cat("/proc/self/status", **options, user=1000, group=1000, extra_groups=[4, 20])  # noqa: E731
     seen = status(granted(lambda: who(run)))
@@ -102,7 +102,7 @@ def test_becoming_somebody_in_the_range(who: Who) -> None:
 
 @pytest.mark.parametrize("lines", ["", f"{NAME}\n{NAME}:x:1\nother:1:2\n"], ids=["empty", "nonsense"])
 def test_nothing_granted(lines: str) -> None:
-    """Nothing is started, and the file and its remedy are named."""
+    """Nothing is started, and the error names the file and the remedy."""
 
     def check() -> str:
         with pytest.raises(nsbox.UnsupportedError, match=f"^map_users: .*/etc/subuid.* for {NAME}") as caught:
@@ -113,13 +113,13 @@ def test_nothing_granted(lines: str) -> None:
 
 
 def test_granted_by_number() -> None:
-    """The owner of a line can be a uid (subuid(5))."""
+    """A line of subuid(5) can name its owner by uid."""
     seen = granted(lambda: as_user(lambda: cat(FILES[0], unshare="U", map_users="auto")), lines=f"{USER}:400000:9\n")
     assert maps(seen) == [["0", "400000", "9"]]
 
 
 def test_not_granted() -> None:
-    """newuidmap's own words, the file, and what to do."""
+    """The error has newuidmap's own message, the file, and the remedy."""
     error = granted(lambda: as_user(lambda: failure(unshare="U", map_users=[(0, FIRST + COUNT, 1), (1, FIRST, 1)])))
     assert (error.step, error.actor, error.errno) == ("uid_map", "caller", errno.EPERM)
     assert error.call == f"newuidmap PID 0 {FIRST + COUNT} 1 1 {FIRST} 1"
@@ -131,7 +131,7 @@ def test_not_granted() -> None:
 
 
 def test_not_installed(place: Path) -> None:
-    """Without the programs it can only be said what would help."""
+    """Without the programs the error names the package that has them."""
 
     def check() -> nsbox.SpawnError:
         os.environ["PATH"] = str(place)
@@ -143,7 +143,7 @@ def test_not_installed(place: Path) -> None:
 
 
 def test_powerless_without_new_privileges() -> None:
-    """What is setuid gives nothing to a process that has given it up."""
+    """With no_new_privs a setuid program gives no privileges, and the error says so."""
 
     def check() -> nsbox.SpawnError:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
@@ -154,8 +154,8 @@ def test_powerless_without_new_privileges() -> None:
     assert "no_new_privs" in error.evidence
 
 
-def test_where_children_are_not_waited_for() -> None:
-    """The kernel reaps the children of a caller that ignores SIGCHLD."""
+def test_caller_ignores_sigchld() -> None:
+    """The kernel reaps the children of a caller that ignores SIGCHLD, and the maps are written all the same."""
 
     def check() -> str:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -167,7 +167,7 @@ def test_where_children_are_not_waited_for() -> None:
 
 
 def test_interrupted_while_the_program_runs(place: Path) -> None:
-    """A handler that raises ends the program, and everything else; the census sees that nothing is left."""
+    """If a signal handler raises, the program and everything else ends; the census checks that nothing is left."""
     for name in ("newuidmap", "newgidmap"):
         (place / name).write_text("#!/bin/sh\nexec sleep 40\n")
         (place / name).chmod(0o755)
@@ -177,7 +177,7 @@ def test_interrupted_while_the_program_runs(place: Path) -> None:
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         begin = time.monotonic()
-        # nsbox-init and the program.
+        # nsbox-init and newuidmap.
         with pytest.raises(KeyboardInterrupt), interrupted(lambda: len(descendants()) == 2):
             nsbox.run(["true"], unshare="U", map_users=[(0, FIRST, 10)])
         with pytest.raises(ChildProcessError):
@@ -188,7 +188,7 @@ def test_interrupted_while_the_program_runs(place: Path) -> None:
 
 
 def test_the_caller_dies_while_the_program_runs(place: Path) -> None:
-    """nsbox-init, which waits for its maps, ends with the caller."""
+    """If the caller dies, nsbox-init, which waits for its maps, ends too."""
     (place / "newuidmap").write_text("#!/bin/sh\nkill -KILL $PPID\n")
     (place / "newuidmap").chmod(0o755)
 
@@ -198,5 +198,5 @@ def test_the_caller_dies_while_the_program_runs(place: Path) -> None:
 
     with pytest.raises(RuntimeError, match="-9"):
         as_user(check)
-    assert not nobody_left()
+    assert not survivors()
     reap_adopted()

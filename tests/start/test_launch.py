@@ -1,4 +1,4 @@
-"""The payload's surroundings are those `subprocess` gives: each is compared with the real thing."""
+"""The payload gets the same environment, descriptors, signals and ids as from `subprocess`: each is compared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IN_STATUS = (
 
 @pytest.fixture(params=ARRANGEMENTS)
 def box(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """One arrangement of processes after the other."""
+    """Each arrangement of processes."""
     return ARRANGEMENTS[request.param]
 
 
@@ -55,21 +55,21 @@ def _both_status(box: dict[str, Any], **keywords: Any) -> tuple[dict[str, str], 
 
 @needs_root
 def test_status(box: dict[str, Any]) -> None:
-    """Credentials, masks, signals: as with `subprocess`, when nothing is asked for."""
+    """Without options, credentials, masks and signals are as with `subprocess`."""
     ours, theirs = _both_status(box)
     assert ours == theirs
 
 
 @pytest.mark.parametrize("file", ["environ", "limits", "cmdline", "oom_score_adj", "personality"])
-def test_files_of_the_process(box: dict[str, Any], file: str) -> None:
-    """What else /proc tells of the process is as with `subprocess`."""
+def test_proc_files(box: dict[str, Any], file: str) -> None:
+    """Other files in /proc/PID have the same contents as with `subprocess`."""
     ours, theirs = _both(["cat", f"/proc/self/{file}"], box)
     assert ours == theirs
 
 
 @needs_root
 def test_signals(box: dict[str, Any]) -> None:
-    """Blocked and ignored signals are those of the caller; handlers are not kept."""
+    """Blocked and ignored signals are those of the caller; handlers are not inherited."""
 
     def check() -> None:
         for number in (signal.SIGUSR1, signal.SIGCHLD, signal.SIGQUIT):
@@ -78,14 +78,14 @@ def test_signals(box: dict[str, Any]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGRTMIN + 3})
         for restore in (True, False):
             ours, theirs = _both_status(box, restore_signals=restore)
-            # Nobody tells the caller how a program ended whose children the kernel reaps by itself: only ours does.
+            # If the kernel reaps the caller's children by itself, `subprocess` cannot know a status; nsbox does.
             assert ours == theirs
 
     in_child(check)
 
 
 def test_blocked_signals_of_the_caller_stay(box: dict[str, Any]) -> None:
-    """The caller's own mask is the same afterwards, after a failure as well."""
+    """The caller's own mask is unchanged afterwards, after a failure as well."""
     wanted = {signal.SIGUSR2}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
@@ -114,7 +114,7 @@ def _open_descriptors(box: dict[str, Any], **keywords: Any) -> tuple[list[str], 
 
 
 def test_descriptors(box: dict[str, Any]) -> None:
-    """Standard input, output and error, and nothing else: not ours, and not the caller's."""
+    """The program has standard input, output and error, and no descriptor of nsbox or of the caller."""
     with tempfile.TemporaryFile() as file:
         os.set_inheritable(file.fileno(), True)
         ours, theirs = _open_descriptors(box)
@@ -123,7 +123,7 @@ def test_descriptors(box: dict[str, Any]) -> None:
 
 
 def test_descriptors_passed_on(box: dict[str, Any]) -> None:
-    """Those named in `pass_fds` keep their numbers, inheritable or not."""
+    """Descriptors in `pass_fds` keep their numbers, inheritable or not."""
     with tempfile.TemporaryFile() as one, tempfile.TemporaryFile() as other, tempfile.TemporaryFile() as third:
         high = os.dup2(other.fileno(), 700)
         try:
@@ -136,7 +136,7 @@ def test_descriptors_passed_on(box: dict[str, Any]) -> None:
 
 
 def test_descriptors_not_closed(box: dict[str, Any]) -> None:
-    """With `close_fds=False` the inheritable ones are there, and none of nsbox's own."""
+    """With `close_fds=False` the program has the inheritable ones, and none of nsbox's own."""
     with tempfile.TemporaryFile() as inheritable, tempfile.TemporaryFile():
         os.set_inheritable(inheritable.fileno(), True)
         ours, theirs = _open_descriptors(box, close_fds=False)
@@ -144,7 +144,7 @@ def test_descriptors_not_closed(box: dict[str, Any]) -> None:
 
 
 def _rewired(command: list[str], start: Callable[..., Any], **keywords: Any) -> str:
-    """Start a program whose descriptors 0, 1 and 2 trade places, and return what arrives where."""
+    """Start a program whose descriptors 0, 1 and 2 are exchanged, and return what arrives in each."""
     with tempfile.TemporaryFile() as one, tempfile.TemporaryFile() as two:
         os.dup2(one.fileno(), 0)
         os.dup2(two.fileno(), 1)
@@ -157,8 +157,8 @@ def _content(fd: int) -> str:
     return os.pread(fd, 100, 0).decode()
 
 
-def test_descriptors_trade_places(box: dict[str, Any]) -> None:
-    """A source below 3 that is also a target arrives where it belongs."""
+def test_descriptors_are_exchanged(box: dict[str, Any]) -> None:
+    """A source below 3 that is also a target arrives at the right number."""
     command = ["sh", "-c", "echo out; echo err >&2"]
     ours = in_child(lambda: _rewired(command, nsbox.run, **box))
     assert ours == in_child(lambda: _rewired(command, subprocess.run)) == "out\n|err\n"
@@ -166,7 +166,7 @@ def test_descriptors_trade_places(box: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("missing", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_caller_without_standard_descriptors(box: dict[str, Any], missing: tuple[int, ...]) -> None:
-    """A daemon's caller has closed some of 0, 1, 2, whose numbers then belong to something of ours."""
+    """If the caller has closed some of 0, 1, 2, as a daemon does, nsbox's own descriptors may get these numbers."""
 
     def start(run: Callable[..., Any], **keywords: Any) -> str:
         for fd in missing:
@@ -183,7 +183,7 @@ def test_directory(box: dict[str, Any], place: Path) -> None:
 
 
 def test_environment(box: dict[str, Any]) -> None:
-    """The environment is the one asked for, byte for byte; and also the one for finding the program."""
+    """The environment is the one asked for, byte for byte, and its PATH finds the program."""
     strange = {"A": "", "B": "x=y\n\udcff", "C": "ü" * 5000}
     keywords = {"text": False, "env": strange | {"PATH": "/nonexistent:/usr/bin:/bin"}}
     ours, theirs = _both(["cat", "/proc/self/environ"], box, **keywords)
@@ -192,8 +192,8 @@ def test_environment(box: dict[str, Any]) -> None:
         nsbox.run(["cat"], env={"PATH": "/nonexistent"}, **box)
 
 
-def test_putenv_is_seen(box: dict[str, Any]) -> None:
-    """A variable that Python does not know of is passed on, as execv(3) does."""
+def test_putenv_is_passed_on(box: dict[str, Any]) -> None:
+    """A variable that Python does not know of is passed on, as with execv(3)."""
 
     def both() -> tuple[str, str]:
         os.putenv("NSBOX_TEST_PUTENV", "seen")
@@ -224,18 +224,18 @@ def test_many_arguments(box: dict[str, Any]) -> None:
         {"extra_groups": []},
         {"user": "nobody"},
     ],
-    # Workers of xdist have users of their own, and must agree on the name of the test.
+    # Workers of xdist have different users, but must agree on the name of the test.
     ids=lambda keywords: str(keywords).replace(str(USER), "USER"),
 )
 def test_credentials(box: dict[str, Any], keywords: dict[str, Any]) -> None:
-    """Mask, user and groups asked for."""
+    """Umask, user and groups are those asked for."""
     ours, theirs = _both_status(box, **keywords)
     assert ours == theirs
 
 
 @pytest.mark.parametrize("keywords", [{"start_new_session": True}, {"process_group": 0}, {}], ids=str)
 def test_sessions_and_groups(box: dict[str, Any], keywords: dict[str, Any]) -> None:
-    """Session and process group, as seen from outside: the payload's own, or the caller's."""
+    """Session and process group, as seen from outside, are new or the caller's."""
     for start in (nsbox.Popen, subprocess.Popen):
         options = box if start is nsbox.Popen else {}
         with start(["cat"], stdin=subprocess.PIPE, **options, **keywords) as process:
@@ -247,7 +247,7 @@ def test_sessions_and_groups(box: dict[str, Any], keywords: dict[str, Any]) -> N
 
 
 def test_controlling_terminal() -> None:
-    """With `controlling_terminal` standard input, a pseudo-terminal, becomes that of the new session."""
+    """With `controlling_terminal` standard input, a pseudo-terminal, becomes the terminal of the new session."""
     master, slave = os.openpty()
     try:
         launch = Launch(
@@ -267,7 +267,7 @@ def test_controlling_terminal() -> None:
 
 
 def test_as_user(who: Who) -> None:
-    """For an ordinary user, in a user namespace of its own, descriptors and signals are the same, too."""
+    """For an ordinary user, in a new user namespace, descriptors and signals are the same, too."""
 
     def check() -> tuple[list[str], dict[str, str], dict[str, str]]:
         ours, _ = _open_descriptors({"unshare": "mip"})

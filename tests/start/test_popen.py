@@ -1,4 +1,4 @@
-"""Signals, timeouts and interrupts: who gets them, and that they end all they should."""
+"""Signals, timeouts and interrupts: which process gets them, and that they end all that they should."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import nsbox
 import pytest
 
-from tests.support.callers import alive, nobody_left
+from tests.support.callers import alive, survivors
 from tests.support.census import descendants, reap_adopted, wait_until
 from tests.support.forked import Who, in_child
 from tests.support.interrupt import interrupted
@@ -28,36 +28,36 @@ ARRANGEMENTS: dict[str, dict[str, Any]] = {
     "no fork": {"unshare": "mip", "fork": False},
 }
 BROOD = "setsid sh -c 'trap \"\" HUP TERM INT; setsid sleep 1000 & sleep 1001' & sleep 1002 & echo ready; wait"
-"""A payload with daemons in sessions of their own that ignore what can be ignored."""
+"""A payload with daemons in sessions of their own that ignore all signals that can be ignored."""
 
 
 def first_line(process: nsbox.Popen) -> bytes:
-    """Wait until the program has said something."""
+    """Wait until the program has printed a line."""
     assert process.stdout is not None
     return bytes(process.stdout.readline())
 
 
 @pytest.fixture(params=ARRANGEMENTS)
 def box(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """One arrangement of processes after the other."""
+    """Each arrangement of processes."""
     return ARRANGEMENTS[request.param]
 
 
 @pytest.fixture(params=[name for name in ARRANGEMENTS if name != "no fork"])
 def forking_box(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Those in which a payload can have more than one child."""
+    """The arrangements in which a payload can have more than one child."""
     return ARRANGEMENTS[request.param]
 
 
 def test_timeout(who: Who, forking_box: dict[str, Any]) -> None:
-    """Everything is killed, daemons included, and the output so far is there."""
+    """At a timeout everything is killed, daemons included, and the exception has the output so far."""
 
     def check() -> tuple[bytes | None, list[int]]:
-        # On a busy machine the program may not get that far in the first of these times.
+        # On a busy machine the program may need longer than the first timeouts.
         for seconds in (0.3, 3, 30):
             with pytest.raises(subprocess.TimeoutExpired) as caught:
                 nsbox.run(["sh", "-c", BROOD], stdout=subprocess.PIPE, timeout=seconds, **forking_box)
-            left = nobody_left(0, root=os.getpid())
+            left = survivors(0, root=os.getpid())
             if caught.value.output or left:
                 break
         return caught.value.output, left
@@ -66,25 +66,25 @@ def test_timeout(who: Who, forking_box: dict[str, Any]) -> None:
 
 
 def test_kill(who: Who, forking_box: dict[str, Any]) -> None:
-    """`kill()` then `wait()`: nothing is alive when it returns."""
+    """After `kill()` and `wait()` no process is alive."""
 
     def check() -> tuple[int, list[int]]:
         with nsbox.Popen(["sh", "-c", BROOD], stdout=subprocess.PIPE, **forking_box) as process:
             first_line(process)
             wait_until(lambda: len(descendants(process.pid)) >= 4)
             process.kill()
-            return process.wait(), nobody_left(0, root=os.getpid())
+            return process.wait(), survivors(0, root=os.getpid())
 
     assert who(check) == (-9, [])
 
 
-def test_the_end_of_the_payload_is_the_end_of_all(who: Who, forking_box: dict[str, Any]) -> None:
-    """Whatever a payload leaves running ends with it."""
+def test_the_payloads_exit_ends_everything(who: Who, forking_box: dict[str, Any]) -> None:
+    """When the payload exits, all processes that it has left running end."""
     script = BROOD.replace("wait", "sleep 0.1; exit 4")
 
     def check() -> tuple[int, list[int]]:
         status = nsbox.run(["sh", "-c", script], stdout=subprocess.DEVNULL, **forking_box).returncode
-        return status, nobody_left(0, root=os.getpid())
+        return status, survivors(0, root=os.getpid())
 
     assert who(check) == (4, [])
 
@@ -97,11 +97,11 @@ def test_exit_codes(box: dict[str, Any], code: int) -> None:
 
 @pytest.mark.parametrize("name", ["KILL", "SEGV", "ABRT", "USR1"])
 def test_ends_by_signal(forking_box: dict[str, Any], name: str) -> None:
-    """A signal that ends the payload is a negative return code, as in `subprocess`."""
+    """A signal that ends the payload gives a negative return code, as in `subprocess`."""
     number = getattr(signal, f"SIG{name}")
     command = ["sleep", "1000"]
     with nsbox.Popen(command, **forking_box) as process:
-        # A PID 1 is spared what it has no handler for (pid_namespaces(7)).
+        # PID 1 does not receive signals without a handler (pid_namespaces(7)).
         if process.pid_inside == 1 and name != "KILL":
             process.send_signal(number)
             time.sleep(0.05)
@@ -113,7 +113,7 @@ def test_ends_by_signal(forking_box: dict[str, Any], name: str) -> None:
 
 
 def test_signal_goes_to_the_payload(box: dict[str, Any]) -> None:
-    """`send_signal()` reaches the payload, and only it."""
+    """`send_signal()` reaches the payload, and no other process."""
     script = "trap 'exit 9' USR1; echo ready; while :; do read line; done"
     with nsbox.Popen(["sh", "-c", script], stdin=-1, stdout=-1, **box) as process:
         assert first_line(process) == b"ready\n"
@@ -123,7 +123,7 @@ def test_signal_goes_to_the_payload(box: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGRTMIN + 5])
 def test_signals_to_init_are_forwarded(box: dict[str, Any], number: int) -> None:
-    """What nsbox-init gets, the payload gets: whoever knows only the direct child can still talk to it."""
+    """nsbox-init forwards signals to the payload, for callers that know only the direct child."""
     script = f"trap 'exit 11' {int(number)}; echo ready; while :; do read line; done"
     with nsbox.Popen(["sh", "-c", script], stdin=-1, stdout=-1, **box) as process:
         assert first_line(process) == b"ready\n"
@@ -131,27 +131,27 @@ def test_signals_to_init_are_forwarded(box: dict[str, Any], number: int) -> None
         assert process.wait() == 11
 
 
-def test_payload_killed_by_somebody(box: dict[str, Any]) -> None:
-    """A payload killed from outside ends everything, and is reported as such."""
+def test_payload_killed_from_outside(box: dict[str, Any]) -> None:
+    """If the payload is killed from outside, everything ends, and the status is reported."""
     with nsbox.Popen(["sleep", "1000"], **box) as process:
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -9
 
 
-def test_init_killed_by_somebody(box: dict[str, Any]) -> None:
-    """An nsbox-init killed from outside does not leave its payload behind once somebody waits."""
+def test_init_killed_from_outside(box: dict[str, Any]) -> None:
+    """If init is killed from outside, the payload is killed as soon as the caller waits."""
     with nsbox.Popen(["sleep", "1000"], **box) as process:
         os.kill(process.init_pid, signal.SIGKILL)
         assert process.wait() == -9
         assert not alive(process.pid)
-    # A payload whose parent is dead came to us.
+    # The payload's parent is dead, so this process has adopted it.
     if alive(process.pid) or process.pid in descendants():
         os.waitpid(process.pid, 0)
 
 
 @pytest.mark.xfail(reason="a killed nsbox-init that is not PID 1 cannot end its descendants", strict=True)
-def test_init_killed_with_a_brood() -> None:
-    """An nsbox-init killed from outside, without a PID namespace, whose payload has children."""
+def test_init_killed_with_children() -> None:
+    """If init is killed from outside, without a PID namespace, the payload's children end, too."""
     assert _left_by_killed_init() == []
 
 
@@ -161,16 +161,16 @@ def _left_by_killed_init() -> list[int]:
         wait_until(lambda: len(descendants(process.pid)) >= 4)
         os.kill(process.init_pid, signal.SIGKILL)
         process.wait()
-    left = nobody_left(0.2)
+    left = survivors(0.2)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
-    nobody_left()
+    survivors()
     reap_adopted()
     return left
 
 
 def test_stopped_init_can_be_killed(who: Who, box: dict[str, Any]) -> None:
-    """SIGSTOP to nsbox-init does not save the box."""
+    """SIGSTOP to nsbox-init does not prevent kill()."""
 
     def check() -> int:
         with nsbox.Popen(["sleep", "1000"], **box) as process:
@@ -183,7 +183,7 @@ def test_stopped_init_can_be_killed(who: Who, box: dict[str, Any]) -> None:
 
 
 def test_stopped_payload_can_be_killed(box: dict[str, Any]) -> None:
-    """Nor does SIGSTOP to the payload."""
+    """SIGSTOP to the payload does not prevent kill()."""
     with nsbox.Popen(["sleep", "1000"], **box) as process:
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.02)
@@ -193,7 +193,7 @@ def test_stopped_payload_can_be_killed(box: dict[str, Any]) -> None:
 
 
 def test_orphans_are_reaped(who: Who) -> None:
-    """PID 1 reaps what becomes its child: there are no zombies while the box lives."""
+    """PID 1 reaps its adopted children: there are no zombies while the box lives."""
     script = (
         "for i in $(seq 30); do (setsid sh -c 'exec sleep 0.02' &); done;"
         "until set -- /proc/[0-9]*; [ $# = 2 ]; do sleep 0.01; done; echo $*"
@@ -203,7 +203,7 @@ def test_orphans_are_reaped(who: Who) -> None:
 
 
 def test_orphans_are_reaped_without_a_pid_namespace() -> None:
-    """The same by the subreaper."""
+    """Without a PID namespace init reaps them as a subreaper."""
     script = "for i in $(seq 30); do (setsid sh -c 'exec sleep 0.02' &); done; echo; read line"
     with nsbox.Popen(["sh", "-c", script], unshare="mi", stdin=-1, stdout=-1) as process:
         first_line(process)
@@ -213,23 +213,23 @@ def test_orphans_are_reaped_without_a_pid_namespace() -> None:
 
 @pytest.mark.parametrize("captured", [True, False], ids=["with pipes", "without pipes"])
 def test_keyboard_interrupt(forking_box: dict[str, Any], captured: bool) -> None:
-    """Ctrl-C in `run` kills everything before KeyboardInterrupt comes out of it."""
+    """Ctrl-C in `run` kills everything before KeyboardInterrupt is raised."""
 
     def check() -> list[int]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # nsbox-init, and the five of the brood.
+        # nsbox-init, and the five processes of the payload.
         with pytest.raises(KeyboardInterrupt), interrupted(lambda: len(descendants()) >= 6):
             nsbox.run(["sh", "-c", BROOD], capture_output=captured, **forking_box)
-        return nobody_left(0, root=os.getpid())
+        return survivors(0, root=os.getpid())
 
     assert in_child(check) == []
 
 
 @pytest.mark.parametrize("captured", [True, False], ids=["with pipes", "without pipes"])
 def test_interrupts_at_any_moment(captured: bool) -> None:
-    """A signal handler that raises, at any moment of a run that would last for ever: nothing is left or stuck."""
+    """If a signal handler raises at any moment of an endless run, nothing is left and nothing hangs."""
 
-    class Interrupted(Exception):  # noqa: N818 - it is no error
+    class Interrupted(Exception):  # noqa: N818 - it is not an error
         pass
 
     def check() -> tuple[int, list[int]]:
@@ -243,7 +243,7 @@ def test_interrupts_at_any_moment(captured: bool) -> None:
                 raise Interrupted
 
         def interrupt(delay: float) -> None:
-            # Again and again: a handler waits for the end of a poll(2) that was entered just after its signal came.
+            # Repeatedly: a handler of a signal that arrives just before poll(2) runs only when poll returns.
             while not over.wait(delay):
                 os.kill(os.getpid(), signal.SIGUSR1)
                 delay = 0.02
@@ -262,13 +262,13 @@ def test_interrupts_at_any_moment(captured: bool) -> None:
             over.set()
             thread.join()
         gc.collect()
-        return interrupted, nobody_left(2, root=os.getpid())
+        return interrupted, survivors(2, root=os.getpid())
 
     assert in_child(check) == (300, [])
 
 
 def test_handlers_run_during_a_wait() -> None:
-    """A signal with a handler that returns does not end a wait: as after PEP 475."""
+    """A signal whose handler returns does not end a wait (PEP 475)."""
 
     def check() -> tuple[int, bool]:
         calls: list[object] = []
@@ -288,8 +288,8 @@ def test_handlers_run_during_a_wait() -> None:
     assert in_child(check) == (3, True)
 
 
-def test_waiting_from_many_threads(box: dict[str, Any]) -> None:
-    """All who wait learn the same."""
+def test_waiting_in_many_threads(box: dict[str, Any]) -> None:
+    """All threads that wait get the same status."""
     with nsbox.Popen(["sh", "-c", "sleep 0.1; exit 6"], **box) as process:
         ends: list[int] = []
         threads = [threading.Thread(target=lambda: ends.append(process.wait())) for _ in range(8)]
@@ -301,7 +301,7 @@ def test_waiting_from_many_threads(box: dict[str, Any]) -> None:
 
 
 def test_caller_that_ignores_sigchld(box: dict[str, Any]) -> None:
-    """The kernel reaps its children by itself (sigaction(2), SA_NOCLDWAIT); the status is known all the same."""
+    """The kernel reaps the caller's children by itself (sigaction(2), SA_NOCLDWAIT); the status is still known."""
 
     def check() -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -311,7 +311,7 @@ def test_caller_that_ignores_sigchld(box: dict[str, Any]) -> None:
 
 
 def test_caller_that_reaps_everything(box: dict[str, Any]) -> None:
-    """A SIGCHLD handler that reaps all children, as some programs have, takes no status away."""
+    """A SIGCHLD handler that reaps all children, as some programs have one, does not lose the status."""
 
     def check() -> int:
         def reap(*_: object) -> None:
@@ -326,9 +326,9 @@ def test_caller_that_reaps_everything(box: dict[str, Any]) -> None:
 
 
 def test_pid_of_the_payload_is_the_callers_view(box: dict[str, Any]) -> None:
-    """`pid` names the payload's process, whatever the namespaces."""
+    """`pid` is the payload's PID as the caller sees it, whatever the namespaces."""
     with nsbox.Popen(["sleep", "1000"], **box) as process:
-        # An exec lets go of its parent's memory, and so of its parent, a moment before it changes the name.
+        # vfork(2) returns in the parent a moment before the exec changes the name.
         assert wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
         assert Path(f"/proc/{process.init_pid}/comm").read_text() == "nsbox-init\n"
         assert process.init_pid == int(Path(f"/proc/{process.pid}/stat").read_text().split()[3])

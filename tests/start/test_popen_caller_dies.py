@@ -1,4 +1,4 @@
-"""Whatever happens to the calling process, nothing it started survives it."""
+"""If the calling process dies, nothing that it has started survives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import nsbox
 import pytest
 
-from tests.support.callers import alive, caller, nobody_left
+from tests.support.callers import alive, caller, survivors
 from tests.support.census import descendants, reap_adopted, wait_until
 from tests.support.forked import Who, become_user, fork
 
@@ -32,7 +32,7 @@ PAYLOADS = {
 }
 MOMENTS = 6
 
-Tell = Callable[[object], None]
+Send = Callable[[object], None]
 
 
 def _become(who: Who) -> None:
@@ -43,12 +43,12 @@ def _become(who: Who) -> None:
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_killed_at_random_moments(who: Who, arrangement: str, payload: str) -> None:
-    """A caller that starts boxes all the time is killed at any moment: in the clone, in the set-up, in the wait."""
+    """A caller that starts boxes all the time is killed at a random moment: in the clone, the set-up, the wait."""
     command = ["sh", "-c", PAYLOADS[payload]]
 
-    def run(tell: Tell) -> None:
+    def run(send: Send) -> None:
         _become(who)
-        tell("ready")
+        send("ready")
         running = []
         while True:
             running.append(nsbox.Popen(command, stdin=-3, stdout=-3, stderr=-3, **ARRANGEMENTS[arrangement]))
@@ -59,73 +59,73 @@ def test_killed_at_random_moments(who: Who, arrangement: str, payload: str) -> N
 
     for moment in range(MOMENTS):
         with caller(run) as started:
-            assert started.tells() == "ready"
-            # The first few milliseconds hold the most different moments.
+            assert started.receive() == "ready"
+            # Most of the different states are in the first few milliseconds.
             time.sleep(random.uniform(0, 0.01 if moment % 2 else 0.06))
             started.kill()
-            assert nobody_left() == []
+            assert survivors() == []
             reap_adopted()
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_killed_while_the_payload_runs(who: Who, arrangement: str) -> None:
-    """The same in the steady state, with daemons that ignore every signal that can be ignored."""
+    """The caller is killed while daemons run that ignore all signals that can be ignored."""
     command = ["sh", "-c", PAYLOADS["becomes a daemon"]]
 
-    def run(tell: Tell) -> object:
+    def run(send: Send) -> object:
         _become(who)
         process = nsbox.Popen(command, **ARRANGEMENTS[arrangement])
-        tell(process.pid)
+        send(process.pid)
         return process
 
     with caller(run) as started:
-        pid = int(started.tells())
+        pid = int(started.receive())
         wait_until(lambda: len(descendants(pid)) >= 3)
         assert alive(pid)
         started.kill()
-        assert nobody_left() == []
+        assert survivors() == []
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_a_forked_sibling_does_not_keep_it_alive(arrangement: str) -> None:
-    """A child of the caller inherits all its descriptors and lives on; the box ends all the same."""
+    """If a child of the caller inherits all its descriptors and lives on, the box still ends."""
 
-    def run(tell: Tell) -> object:
+    def run(send: Send) -> object:
         process = nsbox.Popen(["sleep", "1000"], **ARRANGEMENTS[arrangement])
         sibling = fork()
         if sibling == 0:
             time.sleep(60)
             os._exit(0)
-        tell(f"{sibling} {process.pid}")
+        send(f"{sibling} {process.pid}")
         return process
 
     with caller(run) as started:
-        sibling, payload = map(int, started.tells().split())
+        sibling, payload = map(int, started.receive().split())
         assert alive(payload)
         started.kill()
         assert wait_until(lambda: not alive(payload))
         assert alive(sibling)
-        assert wait_until(lambda: nobody_left(0) == [sibling])
+        assert wait_until(lambda: survivors(0) == [sibling])
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_exits_without_waiting(arrangement: str) -> None:
-    """A caller that just exits leaves nothing, either."""
+    """If the caller exits without waiting, nothing is left."""
 
-    def run(tell: Tell) -> object:
+    def run(send: Send) -> object:
         nsbox.Popen(["sleep", "1000"], **ARRANGEMENTS[arrangement])
-        tell("started")
+        send("started")
         return NotImplemented
 
     with caller(run) as started:
-        assert started.tells() == "started"
+        assert started.receive() == "started"
         os.waitpid(started.pid, 0)
-        assert nobody_left() == []
+        assert survivors() == []
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
-def test_the_end_of_a_thread_is_not_the_end_of_the_caller(arrangement: str) -> None:
-    """A box started by a thread outlives it (PR_SET_PDEATHSIG would have ended it, prctl(2))."""
+def test_the_exit_of_a_thread_ends_nothing(arrangement: str) -> None:
+    """A box started by a thread outlives the thread (PR_SET_PDEATHSIG would have ended it, prctl(2))."""
     started: list[nsbox.Popen] = []
     start = lambda: started.append(nsbox.Popen(["sleep", "1000"], **ARRANGEMENTS[arrangement]))  # noqa: E731
     thread = threading.Thread(target=start)
@@ -138,26 +138,26 @@ def test_the_end_of_a_thread_is_not_the_end_of_the_caller(arrangement: str) -> N
     assert process.returncode == -9
 
 
-def test_the_end_of_the_first_thread_is_not_the_end_of_the_caller() -> None:
-    """Even when it is the main thread that ends and others go on (pthread_exit(3))."""
+def test_the_exit_of_the_main_thread_ends_nothing() -> None:
+    """If the main thread ends and others continue, the box lives on (pthread_exit(3))."""
     import ctypes
 
-    def run(tell: Tell) -> None:
+    def run(send: Send) -> None:
         def start() -> None:
             time.sleep(0.1)
             with nsbox.Popen(["sleep", "1000"], unshare="mip") as process:
                 time.sleep(0.2)
-                tell("runs" if process.poll() is None else f"ended with {process.returncode}")
+                send("runs" if process.poll() is None else f"ended with {process.returncode}")
                 time.sleep(60)
 
         threading.Thread(target=start, daemon=True).start()
         ctypes.CDLL(None).syscall(ctypes.c_long(_EXIT), 0)
 
     with caller(run) as started:
-        assert started.tells() == "runs"
+        assert started.receive() == "runs"
         started.kill()
-        assert nobody_left() == []
+        assert survivors() == []
 
 
 _EXIT = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
-"""The exit(2) of one thread."""
+"""exit(2), which ends one thread."""

@@ -1,4 +1,4 @@
-"""The process group of the caller and that of the program, as the terminal and the kernel see them (setpgid(2))."""
+"""The process groups of the caller and of the program, as the terminal and the kernel see them (setpgid(2))."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def _in_box(use: Callable[[nsbox.Box], Any]) -> Any:
 
 
 def state_of(pid: int) -> str:
-    """Return the letter of proc_pid_stat(5)."""
+    """Return the state letter in /proc/PID/stat (proc_pid_stat(5))."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_caller_alone_in_its_session(who: Who, start: Callable[[], Any]) -> None:
-    """Something of the caller's group is stopped while a program ends: the kernel does not hang up on the group.
+    """If a process of the caller's group is stopped while a program ends, the kernel sends the group no SIGHUP.
 
-    It does where a group becomes orphaned, and it would with the last parent in the session but outside of the group.
+    It does so when a group becomes orphaned: when the last parent ends that is in the session but outside of the group.
     """
 
     def use() -> tuple[list[int], str]:
         os.setsid()
-        heard: list[int] = []
+        received: list[int] = []
         for number in (signal.SIGHUP, signal.SIGCONT):
-            signal.signal(number, lambda number, _frame: heard.append(number))
+            signal.signal(number, lambda number, _frame: received.append(number))
         stopped = fork()
         if stopped == 0:
             signal.pause()
@@ -69,7 +69,7 @@ def test_caller_alone_in_its_session(who: Who, start: Callable[[], Any]) -> None
         state = state_of(stopped)
         os.kill(stopped, signal.SIGKILL)
         os.waitpid(stopped, 0)
-        return heard, state
+        return received, state
 
     assert in_child(lambda: who(use)) == ([], "T")
 
@@ -77,7 +77,7 @@ def test_caller_alone_in_its_session(who: Who, start: Callable[[], Any]) -> None
 @pytest.mark.parametrize("module", [nsbox, subprocess], ids=["nsbox", "subprocess"])
 @pytest.mark.parametrize("delay", [0, 0.1])
 def test_terminal_can_stop_a_group_of_its_own(who: Who, module: Any, delay: float) -> None:
-    """What SIGTSTP does by default it does not do to an orphaned group; that of the program is none."""
+    """SIGTSTP does not stop an orphaned group; the program's group is not orphaned, and is stopped."""
 
     def use() -> str:
         with module.Popen(["sleep", "1000"], process_group=0) as process:
@@ -94,7 +94,7 @@ def test_terminal_can_stop_a_group_of_its_own(who: Who, module: Any, delay: floa
 @pytest.mark.parametrize("options", [{}, {"process_group": 0}], ids=["caller's group", "own group"])
 @pytest.mark.parametrize("delay", [0.02, 0.2])
 def test_signal_to_the_group_arrives_once(who: Who, unshare: str, options: dict[str, Any], delay: float) -> None:
-    """The program is in the caller's group, where it gets what the group gets, and nsbox-init does not add to that."""
+    """The program, in the caller's group, gets the group's signals once, as nsbox-init does not forward them."""
     count = "import signal; got = []; signal.signal(10, lambda *_: got.append(0)); print(flush=True); input()"
     program = ["python3", "-S", "-c", f"{count}; print(len(got))"]
 
@@ -106,7 +106,7 @@ def test_signal_to_the_group_arrives_once(who: Who, unshare: str, options: dict[
             process.stdout.readline()
             time.sleep(delay)
             os.killpg(0, signal.SIGUSR1)
-            # A second one would come by way of nsbox-init.
+            # A second signal would be forwarded by nsbox-init.
             time.sleep(0.2)
             return int(process.communicate(b"\n")[0])
 
@@ -114,37 +114,37 @@ def test_signal_to_the_group_arrives_once(who: Who, unshare: str, options: dict[
 
 
 COUNTING = "n=0; trap 'n=$((n+1))' USR1; echo; while [ $n = 0 ]; do :; done; sleep 0.05; echo $n"
-"""A program that is ready to hear signals after a millisecond, and says how many it has heard."""
+"""A program that handles signals after a millisecond, and prints how many it has received."""
 
 
 @pytest.mark.parametrize("options", [{}, {"init": False}, {"unshare": "m"}], ids=str)
 def test_signal_to_the_group_right_after_the_start_arrives_once(who: Who, options: dict[str, Any]) -> None:
-    """By then nsbox-init has left the group."""
+    """nsbox-init has left the group when the start returns."""
 
     def use() -> list[int]:
         os.setpgid(0, 0)
         signal.signal(signal.SIGUSR1, lambda *_: None)
-        heard = []
+        received = []
         for _ in range(10):
             with nsbox.Popen(["sh", "-c", COUNTING], stdout=-1, **options) as process:
                 assert process.stdout is not None
                 process.stdout.readline()
                 os.killpg(0, signal.SIGUSR1)
-                heard.append(int(process.stdout.read()))
-        return heard
+                received.append(int(process.stdout.read()))
+        return received
 
     assert in_child(lambda: who(use)) == [1] * 10
 
 
-def test_signal_to_the_group_arrives_once_where_nobody_hears_of_the_start(who: Who) -> None:
-    """By then nsbox-init may still be in the group, but does not pass on what all of it was sent."""
+def test_signal_to_the_group_before_the_start_returns_arrives_once(who: Who) -> None:
+    """nsbox-init may still be in the group then, but does not forward signals that were sent to the group."""
 
     def use() -> list[int]:
         os.setpgid(0, 0)
         signal.signal(signal.SIGUSR1, lambda *_: None)
         reader, writer = os.pipe()
         os.dup2(writer, 1)
-        heard = []
+        received = []
         with open(reader) as stream:
 
             def signal_when_ready() -> None:
@@ -156,7 +156,7 @@ def test_signal_to_the_group_arrives_once_where_nobody_hears_of_the_start(who: W
                 thread.start()
                 nsbox.run(["sh", "-c", COUNTING])
                 thread.join()
-                heard.append(int(stream.readline()))
-        return heard
+                received.append(int(stream.readline()))
+        return received
 
     assert in_child(lambda: who(use)) == [1] * 10

@@ -1,4 +1,4 @@
-"""nsbox in the place of `subprocess`: each result is compared with that of the plain module."""
+"""nsbox as a replacement of `subprocess`: each result is compared with that of the plain module."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import nsbox
 import pytest
 
-from tests.support.callers import nobody_left
+from tests.support.callers import survivors
 from tests.support.census import Census, reap_adopted
 from tests.support.forked import Who, in_child
 from tests.support.interrupt import interrupted
@@ -26,20 +26,20 @@ from tests.support.needs import needs_root
 from tests.support.threads import busy
 
 for name in ("utf-16", "latin-1", "ascii"):
-    codecs.lookup(name)  # a user who cannot read Python's directories cannot import them either
+    codecs.lookup(name)  # a user who cannot read Python's directories cannot import them later
 
 Module = types.ModuleType
 Outcome = tuple[object, ...]
 
 
 def outcome(function: Callable[..., Any], *args: Any, **keywords: Any) -> Outcome:
-    """Return what comes of a call: the result, or the exception with all it says."""
+    """Return the result of a call, or its exception with all attributes."""
     try:
         result = function(*args, **keywords)
     except OSError as error:
         return _kind(error), error.errno, error.filename
     except subprocess.TimeoutExpired as error:
-        # Its timeout is what remained when there was nothing to do but to wait, and so never the same twice.
+        # Its timeout is the time that remained when the wait began, and so it varies.
         return type(error), error.cmd, error.timeout > 0, error.output, error.stderr
     except subprocess.CalledProcessError as error:
         return type(error), error.cmd, error.returncode, error.output, error.stderr
@@ -49,12 +49,12 @@ def outcome(function: Callable[..., Any], *args: Any, **keywords: Any) -> Outcom
 
 
 def _kind(error: Exception) -> type:
-    """Return the class; for one of nsbox, that of Python which it is."""
+    """Return the class; for a class of nsbox, the class of Python that it derives from."""
     return next(kind for kind in type(error).__mro__ if kind.__module__ != "nsbox.errors")
 
 
 def both(function: Callable[[Module], Any]) -> tuple[Any, Any]:
-    """Return what a function makes of nsbox, and what it makes of `subprocess`."""
+    """Return the result of a function with nsbox, and with `subprocess`."""
     return function(nsbox), function(subprocess)
 
 
@@ -146,15 +146,15 @@ AS_ROOT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_run(who: Who, case: str) -> None:
-    """Every keyword of `subprocess.run`, in every form: the same result, or the same exception."""
+    """Every keyword of `subprocess.run` has the same result, or the same exception."""
     ours, theirs = who(lambda: both(lambda module: outcome(module.run, **CASES[case])))
     assert ours == theirs
 
 
 @needs_root
 @pytest.mark.parametrize("case", AS_ROOT)
-def test_run_as_somebody_else(case: str) -> None:
-    """Those that need privilege."""
+def test_run_as_another_user(case: str) -> None:
+    """Keywords that need privileges have the same result."""
     ours, theirs = both(lambda module: outcome(module.run, **AS_ROOT[case]))
     assert ours == theirs
     assert ours[1]["returncode"] == 0
@@ -187,13 +187,13 @@ def test_run_as_somebody_else(case: str) -> None:
     ],
 )
 def test_functions(who: Who, function: str, args: list[Any], keywords: dict[str, Any]) -> None:
-    """The other functions."""
+    """The other functions of `subprocess` have the same results."""
     ours, theirs = who(lambda: both(lambda module: outcome(getattr(module, function), *args, **keywords)))
     assert ours == theirs
 
 
 def test_names() -> None:
-    """Changing the import is enough: every public name is there, and what is only data is the very same."""
+    """Changing the import is enough: every public name exists, and constants are the same objects."""
     assert set(subprocess.__all__) <= set(nsbox.__all__)
     for name in set(subprocess.__all__) - {"Popen"}:
         ours, theirs = getattr(nsbox, name), getattr(subprocess, name)
@@ -202,7 +202,7 @@ def test_names() -> None:
 
 
 def test_redirections(who: Who, place: Path) -> None:
-    """Files and descriptors, for input, output and errors."""
+    """Files and descriptors for input, output and errors work as in `subprocess`."""
 
     def redirect(module: Module) -> list[bytes]:
         source, target, other = (place / f"{name} {module.__name__} {who.name}" for name in ("in", "out", "err"))
@@ -217,8 +217,8 @@ def test_redirections(who: Who, place: Path) -> None:
     assert ours == theirs == [b"in\nout\nin\nout\nerr\n", b"err\n"]
 
 
-def test_conversation(who: Who) -> None:
-    """A Popen with three pipes in text mode, spoken to line by line."""
+def test_line_by_line(who: Who) -> None:
+    """A Popen with three pipes in text mode exchanges lines with its program."""
 
     def speak(module: Module) -> list[object]:
         with module.Popen(["sh", "-c", "while read a; do echo got $a; done; echo bye >&2; exit 7"],
@@ -235,8 +235,8 @@ def test_conversation(who: Who) -> None:
     assert ours[0] == "got one\n"
 
 
-def test_partial_output_and_going_on(who: Who) -> None:
-    """A `communicate` that ran out of time can be called again, and nothing is lost."""
+def test_communicate_again_after_a_timeout(who: Who) -> None:
+    """A `communicate` that timed out can be called again, and no output is lost."""
 
     def twice(module: Module) -> list[object]:
         with module.Popen(["sh", "-c", "cat; sleep 2; echo late"], stdin=-1, stdout=-1) as process:
@@ -249,8 +249,8 @@ def test_partial_output_and_going_on(who: Who) -> None:
     assert ours[0] == b"early\n"
 
 
-def test_what_is_said_of_the_forgotten() -> None:
-    """The same ResourceWarning; without one there is nothing to say about a process that is over."""
+def test_warning_about_a_forgotten_process() -> None:
+    """The ResourceWarning is the same as in `subprocess`, and there is none for a program that has ended."""
 
     def forget(module: Module) -> list[str]:
         with warnings.catch_warnings(record=True) as caught:
@@ -261,7 +261,7 @@ def test_what_is_said_of_the_forgotten() -> None:
             over.wait()
             del over
             gc.collect()
-        nobody_left(2, root=os.getpid())
+        survivors(2, root=os.getpid())
         subprocess._cleanup()  # type: ignore[attr-defined]
         return [f"{one.category.__name__}: {one.message}".replace(number, "PID") for one in caught]
 
@@ -275,7 +275,7 @@ LOOP = "echo ready >&3; while :; do sleep 0.01; done"
 @pytest.mark.parametrize("captured", [True, False], ids=["with pipes", "without pipes"])
 @pytest.mark.parametrize("trap", ["trap 'sleep 0.05; echo cleaned up >&3; exit' INT", "trap '' INT"])
 def test_ctrl_c(captured: bool, trap: str) -> None:
-    """The program, which gets it as well, has a moment for its own end; then everything is killed."""
+    """At Ctrl-C the program, which gets SIGINT as well, has a moment to exit; then everything is killed."""
 
     def pressed(module: Module) -> tuple[bool, bytes, list[int]]:
         os.setpgid(0, 0)
@@ -295,12 +295,12 @@ def test_ctrl_c(captured: bool, trap: str) -> None:
             raised = True
         os.close(3)
         os.close(writer)
-        return raised, os.read(reader, 100), nobody_left(2, root=os.getpid())
+        return raised, os.read(reader, 100), survivors(2, root=os.getpid())
 
     for _ in range(10):
         ours, theirs = in_child(lambda: pressed(nsbox)), in_child(lambda: pressed(subprocess))
-        reap_adopted()  # what the plain module has killed, but not waited for
-        # The moment is a quarter of a second in either module, in which a busy machine may not get to the program.
+        reap_adopted()  # processes that the plain module has killed, but not waited for
+        # The moment is 0.25 s in both modules; on a busy machine the program may not run in that time.
         if ours == theirs and bool(ours[1]) == ("cleaned" in trap):
             break
     assert ours == theirs
@@ -308,7 +308,7 @@ def test_ctrl_c(captured: bool, trap: str) -> None:
 
 
 def test_preexec_fn_is_refused(census: Census) -> None:
-    """With the reason, and with what to use instead, before anything is started."""
+    """preexec_fn is refused, with the reason and the alternative, before anything is started."""
     for start in (nsbox.run, nsbox.Popen, nsbox.call):
         with pytest.raises(nsbox.SpecError, match=r"^preexec_fn: no Python code can run between .* start_new_session"):
             start(["true"], preexec_fn=os.setsid)
@@ -316,7 +316,7 @@ def test_preexec_fn_is_refused(census: Census) -> None:
 
 
 def test_a_process_group_of_the_caller(census: Census) -> None:
-    """Cannot be named in a new PID namespace; without one it is joined."""
+    """In a new PID namespace process_group cannot name a group of the caller; without one the program joins it."""
     with pytest.raises(nsbox.SpecError, match=r"^process_group: .* \(setpgid\(2\)\)\. 0 makes a new group"):
         nsbox.run(["true"], process_group=os.getpgrp())
     assert not census.left_behind()
@@ -328,7 +328,7 @@ def test_a_process_group_of_the_caller(census: Census) -> None:
 
 
 def test_pid_1_ignores_signals() -> None:
-    """With init=False a program ignores what it has no handler for, and its repr says so; SIGKILL ends it."""
+    """With init=False a program ignores signals without a handler, and its repr says so; SIGKILL ends it."""
     with nsbox.Popen(["sleep", "60"], init=False) as process:
         assert "as PID 1, which ignores signals without a handler, except SIGKILL and SIGSTOP" in repr(process)
         process.terminate()
@@ -344,7 +344,7 @@ def test_pid_1_ignores_signals() -> None:
 
 
 def test_threads_that_end_before_their_processes(who: Who) -> None:
-    """Eight busy threads, and eight more whose pool is gone while what they started goes on."""
+    """Processes outlive the threads that started them: eight busy threads, and eight of a pool that is shut down."""
 
     def check() -> list[Any]:
         with busy(8):
@@ -362,8 +362,8 @@ def test_threads_that_end_before_their_processes(who: Who) -> None:
 
 
 @pytest.mark.parametrize("given", [[-1], [0, -7], [2**31], ["no number"], [None], [998]])
-def test_what_cannot_be_passed_on(given: list[Any]) -> None:
-    """It is refused by the exception that `subprocess` raises, or one derived from it, in a box as well."""
+def test_descriptors_that_cannot_be_passed_on(given: list[Any]) -> None:
+    """The exception is that of `subprocess`, or one derived from it, in a box as well."""
     with nsbox.Box("p") as box:
         ours, theirs, in_box = (
             outcome(run, ["true"], pass_fds=given) for run in (nsbox.run, subprocess.run, box.run)
@@ -371,8 +371,8 @@ def test_what_cannot_be_passed_on(given: list[Any]) -> None:
     assert ours == in_box == theirs
 
 
-def test_numbers_that_say_the_same() -> None:
-    """As in `subprocess`, they may come twice, out of order, and as anything that int() takes."""
+def test_equal_numbers_in_pass_fds() -> None:
+    """As in `subprocess`, pass_fds may have duplicates, any order, and anything that int() takes."""
     reader, writer = os.pipe()
     command = ["sh", "-c", f"echo {writer} > /proc/self/fd/{writer}"]
     nsbox.run(command, unshare="m", pass_fds=[str(writer), writer, reader], check=True)

@@ -1,4 +1,4 @@
-"""Thousands of runs leave nothing, and a big or busy caller is no obstacle."""
+"""Thousands of runs leave nothing, also in a caller that is large or busy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNS = 2000
 
 
 def test_two_thousand_runs_from_four_threads(census: Census) -> None:
-    """No process, zombie, descriptor, mount or namespace is there afterwards that was not there before."""
+    """No process, zombie, descriptor, mount or namespace is left."""
     with ThreadPoolExecutor(4) as pool:
         ends = pool.map(lambda _: nsbox.run(["true"], unshare="mip", mount_proc=True).returncode, range(RUNS))
         assert set(ends) == {0}
@@ -35,7 +35,7 @@ def test_two_thousand_runs_from_four_threads(census: Census) -> None:
     ids=str,
 )
 def test_two_hundred_runs(who: Who, options: dict[str, Any]) -> None:
-    """The same for the other arrangements; within the process that ran them, too."""
+    """Other arrangements leave nothing either, also within the process that starts them."""
 
     def check() -> list[str]:
         nsbox.run(["true"], **options)
@@ -48,7 +48,7 @@ def test_two_hundred_runs(who: Who, options: dict[str, Any]) -> None:
 
 
 def test_failures_leave_nothing(who: Who) -> None:
-    """Nor do failures: at the exec, half-way, and before anything was started."""
+    """Failures at the exec, in the set-up and before the start leave nothing."""
 
     def check() -> list[str]:
         before = Census.take()
@@ -60,7 +60,7 @@ def test_failures_leave_nothing(who: Who) -> None:
                 (["true"], {"mounts": [nsbox.Tmpfs("/tmp"), nsbox.Bind("/nonexistent", "/tmp")]}),
                 (["true"], {"root": "/", "rlimits": {"nofile": 1 << 40}}),
             ):
-                with pytest.raises(OSError):  # noqa: PT011 - which one is not the question
+                with pytest.raises(OSError):  # noqa: PT011 - any error will do
                     nsbox.run(command, capture_output=True, **options)
         gc.collect()
         return before.left_behind()
@@ -69,7 +69,7 @@ def test_failures_leave_nothing(who: Who) -> None:
 
 
 def test_forgotten_handles_leave_nothing(census: Census) -> None:
-    """A Popen that is forgotten is complained about, kept until its program ends, and reaped, as in `subprocess`."""
+    """A forgotten Popen gives a ResourceWarning, is kept until its program ends, and is reaped, as in `subprocess`."""
 
     def forget() -> None:
         for _ in range(20):
@@ -82,8 +82,8 @@ def test_forgotten_handles_leave_nothing(census: Census) -> None:
     assert not census.left_behind()
 
 
-def test_a_bare_handle_that_is_forgotten_ends() -> None:
-    """Nobody could end it any more."""
+def test_a_forgotten_core_handle_kills_its_process() -> None:
+    """When the core's handle is dropped, its process is killed, as it could not be ended later."""
     handle = nsbox.fork_exec(["sleep", "60"], unshare="mip")
     pid = handle.init_pid
     del handle
@@ -91,8 +91,8 @@ def test_a_bare_handle_that_is_forgotten_ends() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_handle_that_is_over_can_be_asked_for_ever() -> None:
-    """After the end every question has the same answer, and no signal reaches a stranger."""
+def test_a_handle_of_an_ended_process_can_be_used() -> None:
+    """After the end every call returns the same status, and no signal is sent to a process that reuses the PID."""
     process = nsbox.Popen(["sh", "-c", "exit 5"], unshare="mip")
     assert [process.wait(), process.wait(1), process.poll(), process.returncode] == [5] * 4
     process.kill()
@@ -102,8 +102,8 @@ def test_a_handle_that_is_over_can_be_asked_for_ever() -> None:
     assert process.rusage is not None
 
 
-def test_a_handle_that_is_over_holds_nothing(census: Census) -> None:
-    """A list of a thousand finished programs costs no descriptors, as with `subprocess`."""
+def test_a_handle_of_an_ended_process_holds_nothing(census: Census) -> None:
+    """A list of a thousand ended programs holds no descriptors, as with `subprocess`."""
 
     def held() -> int:
         finished = [nsbox.Popen(["true"], unshare="mip") for _ in range(3)]
@@ -114,8 +114,8 @@ def test_a_handle_that_is_over_holds_nothing(census: Census) -> None:
     assert held() == 0
 
 
-def test_from_a_big_heap() -> None:
-    """A caller with a gigabyte in use spawns as any other."""
+def test_with_a_large_heap() -> None:
+    """A caller that uses a gigabyte can start programs."""
 
     def check() -> int:
         heap = bytearray(1 << 30)
@@ -126,7 +126,7 @@ def test_from_a_big_heap() -> None:
 
 
 def test_from_busy_threads(busy_threads: None) -> None:
-    """Several threads that spawn among others that allocate all the time."""
+    """Several threads start programs while others allocate all the time."""
     del busy_threads
     with ThreadPoolExecutor(4) as pool:
         run = lambda n: nsbox.run(["sh", "-c", f"exit {n}"], unshare="mip").returncode  # noqa: E731
@@ -135,7 +135,7 @@ def test_from_busy_threads(busy_threads: None) -> None:
 
 def free_descriptors_needed(start: Callable[[], object]) -> int:
     """Return the lowest number of free descriptors with which a start succeeds (RLIMIT_NOFILE)."""
-    start()  # what is kept for later starts is open from now on
+    start()  # descriptors that are kept for later starts are open from now on
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     highest = max(map(int, os.listdir("/proc/self/fd")))
     filled = [os.open(os.devnull, os.O_RDONLY)]

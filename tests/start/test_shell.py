@@ -1,4 +1,4 @@
-"""A shell that is PID 1, typed into from Python."""
+"""A shell that is PID 1, controlled from Python through a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHELLS = [path for path in (shutil.which("bash"), shutil.which("dash")) if path]
 
 @pytest.fixture(params=SHELLS, ids=lambda path: Path(path).name)
 def program(request: pytest.FixtureRequest) -> str:
-    """Each shell that is there; one of them always is, as sh."""
+    """Each installed shell; at least one exists, as sh."""
     return str(request.param)
 
 
@@ -35,13 +35,13 @@ def typed(program: str, *commands: str, **options: Any) -> list[nsbox.ShellResul
 
 
 def test_is_pid_1(who: Who, program: str) -> None:
-    """As after unshare -mipf."""
+    """The shell is PID 1, as after unshare -mipf."""
     (result,) = who(lambda: typed(program, "echo $$"))
     assert (result.stdout, result.returncode, result.pid) == ("1\n", 0, 1)
 
 
 def test_mount_proc(who: Who, program: str) -> None:
-    """/proc shows the host until a proc of the new PID namespace is mounted, and nobody outside sees that."""
+    """/proc shows the host until a proc of the new PID namespace is mounted, which is not visible outside."""
     before = Path("/proc/self/mountinfo").read_text()
     listing = "echo /proc/[0-9]*"
     outer, mount, inner = who(lambda: typed(program, listing, "mount -t proc none /proc", listing))
@@ -68,19 +68,19 @@ def test_mount_proc(who: Who, program: str) -> None:
     ],
 )
 def test_output_is_exact(program: str, command: str, stdout: str, returncode: int) -> None:
-    """Whatever a command prints, with or without a last newline, is its output, and nothing else."""
+    """The output of a command is exact, with or without a final newline, and contains nothing else."""
     (result,) = typed(program, command)
     assert (result.stdout, result.returncode) == (stdout, returncode)
 
 
 def test_state_lasts(program: str) -> None:
-    """It is one shell, not one for each command."""
+    """All commands run in one shell."""
     results = typed(program, "x=5; cd /", "echo $x $PWD")
     assert results[1].stdout == "5 /\n"
 
 
 def test_nested_shell_is_followed(program: str) -> None:
-    """The PID behind each command tells which shell answered."""
+    """The PID with each result shows which shell has executed the command."""
     outer, nested, back = typed(
         program, "mount -t proc none /proc", "sh -c 'exec sh -i'\necho $$", "exit 3", unshare="mip"
     )
@@ -90,7 +90,7 @@ def test_nested_shell_is_followed(program: str) -> None:
 
 
 def test_two_pids(who: Who) -> None:
-    """The same process has a number inside and another outside."""
+    """The shell has one PID inside and another outside."""
 
     def act() -> tuple[int, int, str]:
         with nsbox.Shell("mip") as shell:
@@ -102,7 +102,7 @@ def test_two_pids(who: Who) -> None:
 
 
 def test_without_fork_it_is_broken(who: Who, program: str) -> None:
-    """The second command cannot be started, and the result says that it is not memory that is short."""
+    """Without fork the second command cannot be started, and the result says that memory is not the reason."""
     own, first, second = who(lambda: typed(program, "echo $$", "uname", "uname", fork=False))
     assert own.stdout.strip() != "1"
     assert (first.returncode, first.explanation) == (0, None)
@@ -125,7 +125,7 @@ def test_exit(program: str) -> None:
 
 
 def test_exit_typed(program: str) -> None:
-    """A command that ends the shell says with what."""
+    """If a command ends the shell, the error has the exit status."""
     with nsbox.Shell(shell=program) as shell:
         result = shell.run("exit 4")
         assert (result.returncode, result.pid, shell.returncode) == (4, None, 4)
@@ -133,9 +133,9 @@ def test_exit_typed(program: str) -> None:
 
 @pytest.mark.parametrize("command", ["echo begun; sleep 600", "cat", "if true"])
 def test_timeout_interrupts(program: str, command: str) -> None:
-    """As Ctrl-C does: the shell lives on."""
+    """A timeout interrupts the command, as Ctrl-C does, and the shell lives on."""
     with nsbox.Shell(shell=program) as shell:
-        # On a busy machine the command may not begin in the first of these times.
+        # On a busy machine the command may not start within the first timeouts.
         for seconds in (0.3, 3, 30):
             with pytest.raises(subprocess.TimeoutExpired) as caught:
                 shell.run(command, timeout=seconds)
@@ -146,7 +146,7 @@ def test_timeout_interrupts(program: str, command: str) -> None:
 
 
 def test_timeout_kills_what_cannot_be_interrupted() -> None:
-    """A shell that ignores Ctrl-C is killed with all it started."""
+    """A shell that ignores Ctrl-C is killed with all that it has started."""
     with nsbox.Shell() as shell:
         with pytest.raises(subprocess.TimeoutExpired):
             shell.run("trap '' INT; while :; do :; done", timeout=0.3)
@@ -154,12 +154,12 @@ def test_timeout_kills_what_cannot_be_interrupted() -> None:
 
 
 def test_interrupt_keeps_the_shell() -> None:
-    """KeyboardInterrupt stops the command and reaches the caller."""
+    """KeyboardInterrupt interrupts the command and is raised in the caller."""
 
     def act() -> str:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with nsbox.Shell() as shell:
-            # Before the command runs the shell has no child.
+            # The shell has a child only while the command runs.
             with pytest.raises(KeyboardInterrupt), interrupted(lambda: len(descendants(shell.pid)) == 1):
                 shell.run("sleep 600")
             return shell.run("echo on").stdout
@@ -168,15 +168,15 @@ def test_interrupt_keeps_the_shell() -> None:
 
 
 def test_check() -> None:
-    """A failing command can be an error."""
+    """With check=True a failing command raises an error."""
     with nsbox.Shell() as shell, pytest.raises(subprocess.CalledProcessError) as caught:
         shell.run("echo said; exit_with() { return 9; }; exit_with", check=True)
     assert (caught.value.returncode, caught.value.output) == (9, "said\n")
 
 
 @pytest.mark.parametrize("command", ["a\0b", "x" * 4096])
-def test_what_cannot_be_typed(command: str) -> None:
-    """A terminal has limits; they are checked before anything is typed."""
+def test_commands_beyond_the_terminals_limits(command: str) -> None:
+    """Commands that exceed a terminal's limits are refused before anything is typed."""
     with nsbox.Shell() as shell:
         with pytest.raises(nsbox.SpecError, match="command"):
             shell.run(command)
@@ -184,20 +184,20 @@ def test_what_cannot_be_typed(command: str) -> None:
 
 
 def test_init_makes_no_sense() -> None:
-    """The shell is PID 1 itself."""
+    """init= is refused, as the shell itself is PID 1."""
     with pytest.raises(nsbox.SpecError, match="init"):
         nsbox.Shell(init=True)
 
 
 def test_missing_program() -> None:
-    """As subprocess says it, and without leaving a terminal."""
+    """A missing program raises the error of subprocess, and no terminal is left."""
     with pytest.raises(FileNotFoundError, match="no-such-shell"):
         nsbox.Shell(shell="/no-such-shell")
 
 
 @pytest.mark.parametrize("end", [lambda shell: shell.__del__(), lambda shell: os.kill(shell.pid, signal.SIGKILL)])
 def test_forgotten_or_killed(end: Callable[[nsbox.Shell], object]) -> None:
-    """It ends with its object, and its object notices its end."""
+    """The shell ends with its object, and the object notices that the shell has ended."""
     shell = nsbox.Shell()
     pid = shell.pid
     if end.__code__.co_names == ("__del__",):
@@ -213,7 +213,7 @@ def test_forgotten_or_killed(end: Callable[[nsbox.Shell], object]) -> None:
 
 
 def test_output_is_passed_on_while_it_runs(who: Who, program: str) -> None:
-    """Before the command is over; whole characters, and nothing of the marks."""
+    """Output is passed on before the command ends, in whole characters, without the marks."""
 
     def watched() -> tuple[list[str], str, bool]:
         pieces: list[str] = []
@@ -222,7 +222,7 @@ def test_output_is_passed_on_while_it_runs(who: Who, program: str) -> None:
             def note(piece: str) -> None:
                 pieces.append(piece)
                 if "".join(pieces) == "first\n":
-                    # Only the one who listens can end it now.
+                    # Only this callback can end the command now.
                     Path(fifo).write_text("go\n")
 
             fifo = f"/tmp/nsbox-test-{os.getpid()}-fifo"
@@ -241,8 +241,8 @@ def test_output_is_passed_on_while_it_runs(who: Who, program: str) -> None:
     assert goes_on
 
 
-def test_an_interrupt_kills_what_does_not_heed_it(who: Who, program: str) -> None:
-    """And the shell goes on, in the same directory; no late mark is taken for one of the next command."""
+def test_an_interrupt_kills_a_command_that_ignores_it(who: Who, program: str) -> None:
+    """The shell keeps its directory, and a late mark is not taken for one of the next command."""
 
     def interrupted() -> tuple[list[str], list[str]]:
         with nsbox.Shell(shell=program) as shell:
@@ -256,8 +256,8 @@ def test_an_interrupt_kills_what_does_not_heed_it(who: Who, program: str) -> Non
     assert who(interrupted) == ([], ["/usr\n", "a\n", "b\n"])
 
 
-def test_more_than_a_terminal_takes(who: Who) -> None:
-    """A long script is typed while its output is read; neither side waits for the other."""
+def test_more_input_than_the_terminal_buffers(who: Who) -> None:
+    """A long script is typed while its output is read, so that neither side blocks the other."""
 
     def use() -> list[str]:
         with nsbox.Shell("mip") as shell:
@@ -267,7 +267,7 @@ def test_more_than_a_terminal_takes(who: Who) -> None:
 
 
 def test_timeout_before_everything_is_typed(who: Who) -> None:
-    """What the terminal has taken already is forgotten, and the shell goes on."""
+    """Input that the terminal has buffered is discarded, and the shell can be used."""
 
     def use() -> str:
         with nsbox.Shell("mip") as shell:
@@ -280,7 +280,7 @@ def test_timeout_before_everything_is_typed(who: Who) -> None:
 
 
 def test_with_many_descriptors() -> None:
-    """There is no limit of 1023 (select(2))."""
+    """More than 1023 descriptors work, unlike with select(2)."""
 
     def use() -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1100, 1100))

@@ -1,4 +1,4 @@
-"""The marks between the outputs of commands, and what is passed on while it arrives."""
+"""The marks between the outputs of commands, and the output that is passed on as it arrives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECES = st.lists(
 
 
 def echoed(marks: Marks, status: int = 0, pid: int = 7) -> bytes:
-    """Return what a shell writes that is told to echo the next mark, to a terminal that ends lines in this way."""
+    """Return the output of a shell that echoes the next mark, on a terminal that ends lines in this way."""
     command = marks.next().decode()
     word = re.fullmatch(r'echo "(\w+):\$\?:\$\$:"\n', command)
     assert word is not None
@@ -26,8 +26,8 @@ def echoed(marks: Marks, status: int = 0, pid: int = 7) -> bytes:
 
 
 @given(PIECES, PIECES, st.lists(st.integers(0, 200), max_size=8))
-def test_nothing_but_the_marks_is_missing(before: list[bytes], after: list[bytes], cuts: list[int]) -> None:
-    """However it arrives: what is passed on is what the whole is as a text."""
+def test_all_but_the_marks_is_passed_on(before: list[bytes], after: list[bytes], cuts: list[int]) -> None:
+    """However the output is split, all but the marks is passed on, as the text of the whole."""
     marks = Marks()
     late = echoed(marks)
     whole = b"".join(before) + late + b"".join(after) + echoed(marks)
@@ -42,7 +42,7 @@ def test_nothing_but_the_marks_is_missing(before: list[bytes], after: list[bytes
 
 
 def test_the_newest_mark_counts() -> None:
-    """One that comes late is none of the next command, and no part of its output."""
+    """A late mark of an earlier command does not end the next one, and is not part of its output."""
     marks = Marks()
     late = echoed(marks, 1, 2)
     newest = echoed(marks, 130, 9)
@@ -53,8 +53,8 @@ def test_the_newest_mark_counts() -> None:
     assert marks.text((late + b"out" + newest)[: found.start()]) == "out"
 
 
-def test_what_may_become_a_mark_is_held_back() -> None:
-    """Until it is one, or is not."""
+def test_a_possible_mark_is_held_back() -> None:
+    """Bytes that may become a mark are held back until they are one, or are not."""
     marks = Marks()
     mark = echoed(marks)
     pieces: list[str] = []
@@ -70,6 +70,6 @@ def test_what_may_become_a_mark_is_held_back() -> None:
 
 
 def test_a_program_that_shows_the_line_for_the_shell() -> None:
-    """As cat does, which reads the terminal in the shell's place."""
+    """cat, which reads the terminal in the shell's place, shows the line for the shell."""
     marks = Marks()
     assert marks.text(b"a\r\n" + marks.next().replace(b"\n", b"\r\n")) == "a\n"

@@ -1,4 +1,4 @@
-"""What nsbox needs of the standard library's private parts is checked when it is imported."""
+"""The private parts of the standard library that nsbox needs are checked when it is imported."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.pure
 
 
 def test_this_python() -> None:
-    """Is known: both lists describe what is there."""
+    """This Python has all of them."""
     stdlib_hooks.check(subprocess.Popen, stdlib_hooks.SUBPROCESS)
     stdlib_hooks.check(BaseSubprocessTransport, stdlib_hooks.ASYNCIO)
 
 
 class Known:
-    """What the checks below are about."""
+    """A class for the checks below."""
 
     declared = None
 
@@ -35,8 +35,8 @@ class Known:
 @pytest.mark.parametrize(
     "expected", [("self", "first", "second"), ("self", "first", "second", "third")], ids=["the least", "all"]
 )
-def test_what_is_there(expected: tuple[str, ...]) -> None:
-    """What has a default need not be named."""
+def test_existing_parameters(expected: tuple[str, ...]) -> None:
+    """Parameters with a default need not be listed."""
     stdlib_hooks.check(Known, stdlib_hooks.Hooks({"method": expected}, ("declared", "assigned")))
 
 
@@ -52,8 +52,8 @@ def test_what_is_there(expected: tuple[str, ...]) -> None:
     ],
     ids=["no method", "not a method", "wants more", "other order", "takes less", "no attribute"],
 )
-def test_what_differs(hooks: stdlib_hooks.Hooks, message: str) -> None:
-    """Is said, with the version of Python and what to do."""
+def test_differences(hooks: stdlib_hooks.Hooks, message: str) -> None:
+    """The error names the difference, the version of Python, and the remedy."""
     with pytest.raises(ImportError, match=message) as caught:
         stdlib_hooks.check(Known, hooks)
     assert f"Python {sys.version.split()[0]}" in str(caught.value)
@@ -72,7 +72,7 @@ def test_what_differs(hooks: stdlib_hooks.Hooks, message: str) -> None:
     ],
 )
 def test_a_python_of_the_future(change: str, use: str) -> None:
-    """Importing fails with that sentence, and nothing else happens."""
+    """On an unknown Python the import fails with that message."""
     program = f"import subprocess; {change}; {use}"
     result: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 1
@@ -80,6 +80,6 @@ def test_a_python_of_the_future(change: str, use: str) -> None:
 
 
 def test_asyncio_is_not_imported_for_nothing() -> None:
-    """It takes longer than all the rest."""
+    """asyncio is imported only when it is used: its import takes longer than all the rest."""
     program = "import sys, nsbox; nsbox.run; assert 'asyncio' not in sys.modules; nsbox.create_subprocess_exec"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,1 +1,1 @@
-"""What several tests share; each module is named after the one thing it brings."""
+"""Helpers that several tests share. Each module is named after what it provides."""

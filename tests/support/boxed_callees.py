@@ -1,4 +1,4 @@
-"""Functions with a box for each call, as a library of somebody's would have them."""
+"""Functions with a box for each call, as a user's library would have them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def where(number: int) -> tuple[int, str, int, int]:
 
 @nsbox.boxed(unshare="mip")
 def linger(place: str) -> str:
-    """Leave things behind and never return; but when it is tried again, return at once."""
+    """Start a daemon and never return. On a second call, return at once."""
     if Path(place, "begun").exists():
         return "the second time"
     return callees.leave_behind_and_sleep(place)

@@ -1,4 +1,4 @@
-"""Functions that the tests have called inside. Nothing else is imported with them, and they are found by name."""
+"""Functions that tests call inside a box. The module imports nothing else, and its functions are pickled by name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 __all__ = [
     "OddError",
+    "announce_and_wait",
     "chatter",
     "confuse",
     "crowd",
@@ -24,7 +25,6 @@ __all__ = [
     "identity",
     "leave_behind",
     "links",
-    "listen",
     "locked",
     "numbers",
     "raise_it",
@@ -50,17 +50,17 @@ def identity(*args: Any, **kwargs: Any) -> Any:
 
 
 def numbers() -> tuple[int, int]:
-    """Return the PID and that of the parent."""
+    """Return the PID and the parent PID."""
     return os.getpid(), os.getppid()
 
 
 def links(kinds: list[str]) -> dict[str, str]:
-    """Return the namespaces."""
+    """Return the namespaces of this process."""
     return {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
 
 
 def links_together(kinds: list[str], place: str, count: int) -> dict[str, str]:
-    """Return the namespaces once so many are there at the same time: later ones may get the numbers of earlier ones."""
+    """Return the namespaces once `count` processes exist together: later ones may reuse inodes of ended ones."""
     found = links(kinds)
     Path(place, f"here-{found['pid'][5:-1]}").touch()
     while sum(name.startswith("here-") for name in os.listdir(place)) < count:
@@ -69,17 +69,17 @@ def links_together(kinds: list[str], place: str, count: int) -> dict[str, str]:
 
 
 def read(*paths: str) -> tuple[str, ...]:
-    """Return what is in files."""
+    """Return the contents of files."""
     return tuple(Path(path).read_text() for path in paths)
 
 
 def status() -> str:
-    """Return what the kernel says of the process."""
+    """Return this process's /proc/self/status."""
     return Path("/proc/self/status").read_text()
 
 
 def state(number: int) -> list[int]:
-    """Remember something."""
+    """Append to a global list and return it."""
     KEPT.append(number)
     return KEPT
 
@@ -95,14 +95,14 @@ def say(text: str) -> None:
     print(text, "ünïcödé \U0001f40d")
 
 
-def listen(path: str) -> str:
-    """Print something, and wait until somebody has heard it."""
-    print("can you hear me?")
+def announce_and_wait(path: str) -> str:
+    """Print something, and wait until the reader has created the file."""
+    print("waiting for the reader")
     return wait_for(path)
 
 
 def wait_for(path: str) -> str:
-    """Wait until a file is there."""
+    """Wait until a file exists."""
     while not os.path.exists(path):
         time.sleep(0.01)
     return "it is there"
@@ -115,7 +115,7 @@ def chatter() -> NoReturn:
 
 
 def raise_it(error: BaseException) -> NoReturn:
-    """Raise."""
+    """Raise the given error."""
     raise error
 
 
@@ -128,7 +128,7 @@ def die(how: int) -> None:
 
 
 def confuse() -> None:
-    """Do to the standard streams and the directory what one should not."""
+    """Redirect and close the standard streams and change the directory, as a function should not."""
     print("before")
     os.chdir("/proc")
     null = os.open("/dev/null", os.O_RDWR)
@@ -137,18 +137,18 @@ def confuse() -> None:
     print("into the void")
     sys.stdout.close()
     sys.stdout = sys.stderr = io.StringIO()
-    print("nobody will read this")
+    print("into a stream that is discarded")
     for number in range(3):
         os.close(number)
 
 
 def fork_twice() -> str:
-    """Come back twice."""
+    """Fork, so that the call returns twice."""
     return "child" if os.fork() == 0 else "parent"
 
 
 def leave_behind(signal_number: int = 0) -> list[int]:
-    """Leave a program in a session of its own and a forked child with all descriptors, and perhaps die."""
+    """Start a program in a new session and a forked child that keeps all descriptors; then perhaps die."""
     program = subprocess.Popen(["setsid", "sleep", "1000"])
     forked = os.fork()
     if forked == 0:
@@ -156,25 +156,25 @@ def leave_behind(signal_number: int = 0) -> list[int]:
         os._exit(0)
     if signal_number:
         os.kill(os.getpid(), signal_number)
-    program.returncode = 0  # lest it be complained about
+    program.returncode = 0  # this prevents the ResourceWarning
     return [program.pid, forked]
 
 
 def crowd() -> NoReturn:
-    """Start processes until there can be no more."""
+    """Start processes until the limit is reached."""
     while True:
         program = subprocess.Popen(["sleep", "1000"])
         program.returncode = 0
 
 
 def threads() -> NoReturn:
-    """Start threads until there can be no more."""
+    """Start threads until the limit is reached."""
     while True:
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 
 
 def locked() -> str:
-    """Do not let SIGTERM and SIGINT end us, and sleep."""
+    """Ignore SIGTERM and SIGINT, and sleep."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt):
@@ -183,13 +183,13 @@ def locked() -> str:
 
 
 def eat(megabytes: int) -> int:
-    """Use so much memory, and be the first to be killed for it: not a caller that shares much with many others."""
+    """Use this much memory, and be the first process that the kernel kills for it, rather than the caller."""
     Path("/proc/self/oom_score_adj").write_text("1000")
     return len([bytearray(b"x" * (1 << 20)) for _ in range(megabytes)])
 
 
 def leave_behind_and_sleep(place: str) -> str:
-    """Leave things behind, say in a file that this is done, and ignore what can be ignored."""
+    """Start daemons, create a file when this is done, and ignore all signals that can be ignored."""
     leave_behind()
     Path(place, "begun").touch()
     return locked()
@@ -201,7 +201,7 @@ def call(function: Any) -> Any:
 
 
 def greet() -> str:
-    """Print a little."""
+    """Print a line."""
     print("hello")
     print("error", file=sys.stderr)
     return "greeted"
@@ -213,7 +213,7 @@ def divide() -> float:
 
 
 def exit_with_3() -> NoReturn:
-    """End the process."""
+    """End the process with status 3."""
     os._exit(3)
 
 
@@ -223,20 +223,20 @@ def kill_itself() -> None:
 
 
 def too_much() -> bytearray:
-    """Ask for more memory than there can be."""
+    """Ask for more memory than the machine has."""
     return bytearray(1 << 60)
 
 
 def would_block() -> NoReturn:
-    """Raise the error of a descriptor that would block: the number is that of too many processes."""
+    """Raise EAGAIN, as a read that would block does. Too many processes give the same error number."""
     raise BlockingIOError(errno.EAGAIN, "nothing there")
 
 
 def time_out_itself() -> NoReturn:
-    """Raise what looks as if the time was over."""
+    """Raise an error that looks like a timeout."""
     raise TimeoutError("mine")
 
 
 def unpicklable() -> Any:
-    """Return what cannot travel."""
+    """Return an object that cannot be pickled."""
     return (number for number in range(3))

@@ -1,4 +1,4 @@
-"""A process that starts boxes and is killed without a warning, as an out-of-memory kill does it."""
+"""A process that starts boxes and is killed without a warning, as the out-of-memory killer does it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from tests.support.census import PATIENCE, descendants, reap_adopted
+from tests.support.census import GONE_TIMEOUT_SECONDS, descendants, reap_adopted
 from tests.support.forked import fork
 
-__all__ = ["Caller", "alive", "caller", "nobody_left"]
+__all__ = ["Caller", "alive", "caller", "survivors"]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A forked child that runs a function, and the pipe through which it tells us things."""
+    """A forked child that runs a function, and the pipe through which it sends text to the test."""
 
     pid: int
     reader: int
 
-    def tells(self) -> str:
-        """Return the next thing it says."""
+    def receive(self) -> str:
+        """Return the next text that the child has sent."""
         return os.read(self.reader, 1000).decode()
 
     def kill(self) -> None:
-        """End it as nothing can be caught or cleaned up, and reap it."""
+        """Kill the child with SIGKILL, so that it can neither catch the signal nor clean up, and reap it."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
 
 @contextmanager
 def caller(function: Callable[[Callable[[object], None]], object]) -> Iterator[Caller]:
-    """Run `function(tell)` in a child, which waits for its end by somebody else's hand once that has returned."""
+    """Run `function(send)` in a child. When the function has returned, the child waits until it is killed."""
     reader, writer = os.pipe()
     pid = fork()
     if pid == 0:
@@ -45,12 +45,12 @@ def caller(function: Callable[[Callable[[object], None]], object]) -> Iterator[C
         yield Caller(pid, reader)
     finally:
         os.close(reader)
-        # Whatever a test did not get to end.
+        # Kill all that the test has not ended itself.
         for survivor in descendants():
-            # It may end by itself in between.
+            # The process may end by itself in between.
             with suppress(ProcessLookupError):
                 os.kill(survivor, signal.SIGKILL)
-        nobody_left()
+        survivors()
         reap_adopted()
 
 
@@ -59,10 +59,10 @@ def _run(function: Callable[[Callable[[object], None]], object], writer: int) ->
     signal.alarm(600)
     try:
 
-        def tell(what: object) -> None:
+        def send(what: object) -> None:
             os.write(writer, str(what).encode())
 
-        kept = function(tell)
+        kept = function(send)
         while kept is not NotImplemented:
             time.sleep(60)
     finally:
@@ -70,7 +70,7 @@ def _run(function: Callable[[Callable[[object], None]], object], writer: int) ->
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and is no zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] not in "ZX"
@@ -78,9 +78,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def nobody_left(patience: float = PATIENCE, *, root: int | None = None) -> list[int]:
-    """Return the descendants that are still alive after a while."""
-    deadline = time.monotonic() + patience
+def survivors(timeout: float = GONE_TIMEOUT_SECONDS, *, root: int | None = None) -> list[int]:
+    """Return the descendants that are still alive after the timeout, in seconds."""
+    deadline = time.monotonic() + timeout
     while (left := list(filter(alive, descendants(root)))) and time.monotonic() < deadline:
         time.sleep(0.005)
     return left

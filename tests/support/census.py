@@ -18,16 +18,16 @@ from tests.support import libc
 
 __all__ = ["Census", "adopt_orphans", "descendants", "reap_adopted", "reaped_all", "wait_until"]
 
-PATIENCE = 30.0
-"""Seconds after which what is still there counts as left behind: the kernel takes namespaces down in its own time.
+GONE_TIMEOUT_SECONDS = 30.0
+"""Seconds after which what still exists counts as left behind. The kernel removes namespaces with a delay.
 
-It takes that long only where a test fails, on a busy machine too.
+Only a test that fails takes that long, even on a busy machine.
 """
 
 
 @dataclass(frozen=True)
 class Census:
-    """What exists at one moment, each thing as a readable line."""
+    """All that exists at one moment, each thing as a readable line."""
 
     processes: frozenset[str]
     descriptors: frozenset[str]
@@ -36,7 +36,7 @@ class Census:
 
     @classmethod
     def take(cls) -> Census:
-        """Look around."""
+        """Take a census now."""
         family = [os.getpid(), *descendants()]
         return cls(
             processes=frozenset(filter(None, map(_describe, family[1:]))),
@@ -46,18 +46,18 @@ class Census:
         )
 
     def extra(self, before: Census) -> list[str]:
-        """Return what is there now and was not there before."""
+        """Return what exists now and did not exist before."""
         return [
             f"{field.name}: {line}"
             for field in fields(self)
             for line in sorted(getattr(self, field.name) - getattr(before, field.name))
         ]
 
-    def left_behind(self, patience: float = PATIENCE) -> list[str]:
-        """Return what is still there after a while, compared with this census."""
+    def left_behind(self, timeout: float = GONE_TIMEOUT_SECONDS) -> list[str]:
+        """Return what still exists after the timeout and is not in this census."""
         # The traceback of an expected exception keeps handles alive, in a cycle.
         gc.collect()
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while (extra := Census.take().extra(self)) and time.monotonic() < deadline:
             time.sleep(0.01)
         return extra
@@ -80,7 +80,7 @@ def reap_adopted() -> None:
 
 
 def reaped_all() -> bool:
-    """Reap what was adopted; tell whether no child is left. For `wait_until`, as what was killed takes its time."""
+    """Reap adopted children, and return whether no child is left. For `wait_until`, as a kill takes time."""
     reap_adopted()
     return not descendants()
 
@@ -99,10 +99,10 @@ def descendants(root: int | None = None) -> list[int]:
     return found
 
 
-def wait_until(condition: object, patience: float = PATIENCE) -> bool:
-    """Poll until `condition()` is true; false when it is not within `patience` seconds."""
+def wait_until(condition: object, timeout: float = GONE_TIMEOUT_SECONDS) -> bool:
+    """Poll until `condition()` is true; return false if it is not within `timeout` seconds."""
     assert callable(condition)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -126,7 +126,7 @@ def _describe(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     command, fields_ = stat.rpartition(")")[0], stat.rpartition(")")[2].split()
-    # The start time tells apart two processes with the same number.
+    # The start time distinguishes two processes with the same PID.
     return f"{command}) state {fields_[0]}, started at {fields_[19]}"
 
 
@@ -143,4 +143,4 @@ def _namespaces(pid: int) -> Iterator[str]:
         names = os.listdir(f"/proc/{pid}/ns")
         yield from (os.readlink(f"/proc/{pid}/ns/{name}") for name in names)
     except OSError:
-        return  # a zombie, or gone
+        return  # a zombie, or a process that has ended

@@ -43,7 +43,7 @@ class FakeProc:
     """A directory like /proc. The links in `ns` lead to real files, for programs that follow them."""
 
     def __init__(self, place: Path) -> None:
-        """Make it below an empty directory."""
+        """Create it in an empty directory."""
         self.path = place / "proc"
         self._pool = place / "namespaces"
         self.path.mkdir()

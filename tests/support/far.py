@@ -1,4 +1,4 @@
-"""Run something as somebody who can reach Python and the project: for what starts another Python."""
+"""Run a function, or another Python, as a user who can reach Python and the project."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 @contextmanager
 def open_place() -> Iterator[Path]:
-    """Provide a directory in which everybody may do everything; its path is short enough for that of a socket."""
+    """Provide a directory in which every user may do everything; its path is short enough for a socket's."""
     path = Path(tempfile.mkdtemp(prefix="nsbox-test-"))
     path.chmod(0o777)
     try:
         yield path
     finally:
-        # An overlay leaves a directory behind that nobody but root may open (mount(8)).
+        # An overlay leaves a directory behind that only root may open (mount(8)).
         for directory, names, _ in os.walk(path):
             for name in names:
                 if not Path(directory, name).is_symlink():
@@ -35,12 +35,12 @@ def open_place() -> Iterator[Path]:
 
 
 def run_as(who: Who, workplace: Path, function: Callable[[], T]) -> T:
-    """Return what `function` returns, or raise what it raises, when run by this one."""
+    """Return what `function` returns, or raise what it raises, when run as `who`."""
     return function() if who.is_root else apart(who, workplace, function)
 
 
 def apart(who: Who, workplace: Path, function: Callable[[], T]) -> T:
-    """The same, but also for root in a child, where what it leaves open is nobody's business."""
+    """The same, but for root also in a child, so that descriptors that it leaves open do not matter."""
     if who.is_root:
         return in_child(function)
 
@@ -52,7 +52,7 @@ def apart(who: Who, workplace: Path, function: Callable[[], T]) -> T:
 
 
 def become(who: Who, workplace: Path) -> Callable[[], None] | None:
-    """Return what makes a child this one, before it executes another Python (`preexec_fn` of `subprocess`)."""
+    """Return the function that makes a child become `who` before it executes another Python (`preexec_fn`)."""
 
     def change() -> None:
         become_reachable(workplace)

@@ -1,4 +1,4 @@
-"""Run a function in a forked child and have its result here: for everything that cannot be undone."""
+"""Run a function in a forked child and return its result: for everything that cannot be undone."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ T = TypeVar("T")
 USER = os.geteuid() or 65533 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """The id of the ordinary user, and of its group: that of the tests themselves unless they run as root.
 
-Root takes one that nothing else uses, in each worker of xdist another one, as the kernel has limits for each user.
+Root uses one that nothing else uses, and another in each worker of xdist, as the kernel has limits for each user.
 (65534 is what the kernel shows for unmapped ids.)
 """
 
-_LIMIT = 600
-"""Seconds after which a child is ended by a signal, lest it outlive a run that was killed."""
+_LIMIT_SECONDS = 600
+"""Seconds after which a child is killed by SIGALRM, so that it does not outlive a test run that was killed."""
 
 
 def fork() -> int:
-    """Call fork(2), without Python's warning about threads: the children here know what they do."""
+    """Call fork(2) without Python's warning about threads: the children in the tests do not use them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
@@ -42,7 +42,7 @@ def in_child(function: Callable[[], T]) -> T:
     """Return what `function` returns, or raise what it raises, in a forked child.
 
     Raises:
-        RuntimeError: when the child ended without an answer, or by KeyboardInterrupt or SystemExit, which would end
+        RuntimeError: when the child ended without a result, or by KeyboardInterrupt or SystemExit, which would end
             pytest instead of failing the test.
     """
     reader, writer = os.pipe()
@@ -66,15 +66,15 @@ def in_child(function: Callable[[], T]) -> T:
 
 def _child(function: Callable[[], object], writer: int) -> NoReturn:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(_LIMIT)
-    # What the parent left unreferenced is not this process's business.
+    signal.alarm(_LIMIT_SECONDS)
+    # Objects that the parent has left unreferenced must not be finalized in this process.
     gc.freeze()
     try:
         answer = False, function()
     except (KeyboardInterrupt, SystemExit):
         answer = True, RuntimeError(f"the child ended by\n{traceback.format_exc()}")
     except BaseException as error:
-        # Through nested children it passes several times; a note of a note of a note doubles each time.
+        # With nested children it is passed on several times; a note in a note in a note doubles each time.
         if not hasattr(error, "__notes__"):
             error.add_note(traceback.format_exc())
         answer = True, error
@@ -90,7 +90,7 @@ def _child(function: Callable[[], object], writer: int) -> NoReturn:
 def as_user(function: Callable[[], T], user: int = USER) -> T:
     """Return what `function` returns, or raise what it raises, in a child without any privilege.
 
-    The interpreter may live where that user cannot read, so `function` must import nothing. The child stays as a
+    The interpreter may be where that user cannot read, so `function` must import nothing. The child stays as a
     process is that gave up its rights without an exec: not dumpable (prctl(2)), the harder case.
     """
 
@@ -102,7 +102,7 @@ def as_user(function: Callable[[], T], user: int = USER) -> T:
 
 
 def become_user(user: int = USER, *, directory: str = "/") -> None:
-    """Give up all privileges, for ever. Who has none only becomes as little dumpable as those who had."""
+    """Give up all privileges for good. Without any, only become not dumpable, as a process that had some does."""
     os.chdir(directory)
     if os.geteuid() != 0:
         if user != USER:
@@ -116,9 +116,9 @@ def become_user(user: int = USER, *, directory: str = "/") -> None:
 
 @dataclass(frozen=True)
 class Who:
-    """Somebody who runs functions: `root`, in the test process itself, or an ordinary `user`, in a child.
+    """The user who runs a function: `root`, in the test process itself, or an ordinary `user`, in a child.
 
-    Only root can be both; an ordinary user is `user` alone.
+    Only root can run as both; an ordinary user runs as `user` alone.
     """
 
     name: str
@@ -129,5 +129,5 @@ class Who:
         return self.name == "root"
 
     def __call__(self, function: Callable[[], T]) -> T:
-        """Return what `function` returns when run by this one."""
+        """Return what `function` returns when run as this user."""
         return function() if self.is_root else as_user(function)

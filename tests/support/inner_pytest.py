@@ -1,4 +1,4 @@
-"""pytest, run by a test: as root through pytester, or as an ordinary user in a directory that everybody may enter."""
+"""pytest, run by a test: as root through pytester, or as an ordinary user in a directory that every user may enter."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.support.forked import USER, Who
 
 __all__ = ["Inner"]
 
-_LIMIT = 250
+_LIMIT_SECONDS = 250
 
 
 class Inner:
-    """A directory with tests, and what runs them in a pytest of their own."""
+    """A directory with tests, which are run by a pytest of their own."""
 
     def __init__(self, path: Path, who: Who) -> None:
         self.path = path
         self.who = who
         self.command = [sys.executable, "-m", "pytest"]
         self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PY_COLORS": "0", "COLUMNS": "100"}
-        # Whether the inner run was started by us, or by a CI, must make no difference.
+        # It must make no difference whether the inner run is started by these tests or by a CI.
         for name in [name for name in self.environment if name.startswith("PYTEST_") or name in ("CI", "BUILD_NUMBER")]:
             del self.environment[name]
 
@@ -37,13 +37,13 @@ class Inner:
             path.write_text(textwrap.dedent(text))
             path.chmod(0o644)
 
-    def run(self, *arguments: str, limit: float = _LIMIT) -> pytest.RunResult:
-        """Run the tests and return what came of it."""
+    def run(self, *arguments: str, limit: float = _LIMIT_SECONDS) -> pytest.RunResult:
+        """Run the tests and return the result."""
         command = [*self.command, "-p", "no:cacheprovider", f"--basetemp={self.path / 'tmp'}", *arguments]
         if not self.who.is_root:
             command = [*self.privileges(), *command]
         out = self.path / "output"
-        # Into a file: a process that is left behind and holds a pipe would hold up this test.
+        # Write to a file: a process that is left behind and holds a pipe open would block this test.
         with out.open("w") as file:
             result = subprocess.run(
                 command, cwd=self.path, env=self.environment, stdin=subprocess.DEVNULL, stdout=file,
@@ -51,11 +51,11 @@ class Inner:
             )  # fmt: skip
         shutil.rmtree(self.path / "tmp", ignore_errors=True)
         output = out.read_text()
-        print(output)  # for whoever reads why a test has failed
+        print(output)  # shown when a test fails
         return pytest.RunResult(result.returncode, output.splitlines(), [], 0)
 
     def starts_pythons(self) -> bool:
-        """Whether this Python can start another one, as xdist does: not so where it belongs to somebody else."""
+        """Whether this Python can start another one, as xdist does. It cannot when it belongs to another user."""
         command = [
             sys.executable,
             "-c",
@@ -67,7 +67,7 @@ class Inner:
 
     @staticmethod
     def privileges() -> list[str]:
-        """Return how a command is run as an ordinary user, if that one can execute this Python at all."""
+        """Return the command prefix that runs a program as an ordinary user, if that user can execute this Python."""
         if os.geteuid() != 0:
             return []
         drop = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]

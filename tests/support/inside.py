@@ -1,4 +1,4 @@
-"""What a program sees of its own process: through programs that fork nothing, so that any process can be asked."""
+"""What a program sees of its own process: by programs that do not fork, so that any process can run them."""
 
 from __future__ import annotations
 

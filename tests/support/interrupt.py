@@ -1,4 +1,4 @@
-"""Signals that arrive when a process waits: for a condition, and never after a time."""
+"""Signals that arrive while a process waits: sent on a condition, never after a time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.support.census import wait_until
 __all__ = ["blocked", "interrupted"]
 
 _FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine)
-"""The call in which a thread waits for a lock, that of the interpreter among them."""
+"""The system call with which a thread waits for a lock, including the interpreter's."""
 
 
 def blocked(thread: int) -> bool:
-    """Whether a thread of this process waits in the kernel for something other than a lock (proc_pid_syscall(5))."""
+    """Whether a thread of this process waits in the kernel for anything but a lock (proc_pid_syscall(5))."""
     try:
         call = Path(f"/proc/self/task/{thread}/syscall").read_text().split()[0]
     except PermissionError:
-        return True  # not dumpable (prctl(2)): it cannot be known
+        return True  # not dumpable (prctl(2)), so it cannot be read
     return call not in ("running", "-1", _FUTEX)
 
 
@@ -32,7 +32,7 @@ def interrupted(
 ) -> Iterator[None]:
     """Send this process a signal, by default SIGINT, once `when()` is true and the calling thread waits in the block.
 
-    Only for a child (`in_child`): what becomes of the signal must not reach pytest.
+    Only for a child (`in_child`): the signal's effect must not reach pytest.
     """
     caller = threading.get_native_id()
 

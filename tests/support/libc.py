@@ -1,4 +1,4 @@
-"""The few system calls the tests need and Python 3.11 lacks, with exceptions instead of -1."""
+"""The system calls that the tests need and Python 3.11 does not have, with exceptions instead of -1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A script for sh that prints all of a program's surroundings that unshare(1) and nsenter(1) can change."""
+"""A script for sh that prints everything about a process that unshare(1) and nsenter(1) can change."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ echo "directories:"; pwd; readlink /proc/self/root /proc/self/cwd; echo /*
 hostname
 cat /proc/net/dev | cut -d: -f1
 """
-"""It starts as few programs as possible, for it is run a thousand times.
+"""It starts as few programs as possible, because it is run a thousand times.
 
-It is told whose namespaces are known by the variables OUTER and TARGET, each a list of links as of `links_of`.
+The variables OUTER and TARGET list the namespaces that are known, each as links from `links_of`.
 """
 
 

@@ -1,4 +1,4 @@
-"""Recorded evidence: machines that are not this one, as `nsbox.diagnosis.evidence` would describe them."""
+"""Recorded evidence of other machines, as `nsbox.diagnosis.evidence` would describe them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ROOT = Evidence(
     newuidmap=IdMapProgram("/usr/bin/newuidmap", True),
     newgidmap=IdMapProgram("/usr/bin/newgidmap", True),
 )
-"""Root of an ordinary machine."""
+"""Root on an ordinary machine."""
 
 USER = replace(
     ROOT, uid=1000, gid=1000, effective=0, subuid="user:100000:65536", subgid="user:100000:65536",
     task_limits=(("RLIMIT_NPROC", 5000, 30), ("kernel.pid_max", 32768, 100)),
 )  # fmt: skip
-"""An ordinary user there."""
+"""An ordinary user on the same machine."""
 
 UBUNTU = replace(USER, places=("ubuntu",), apparmor_restrict="1")
 GITHUB = replace(UBUNTU, places=("github", "ubuntu"))
@@ -51,7 +51,7 @@ DOCKER = replace(
     setns=1, clone3=38, clone_refused=tuple(kind for kind in KINDS if kind != "time"), mount=1,
     label="docker-default (enforce)", procs=(ProcMount("/proc", _MASKS),), propagation="",
 )  # fmt: skip
-"""Root of a container as Docker starts it on a host with AppArmor."""
+"""Root in a container as Docker starts it on a host with AppArmor."""
 
 KUBERNETES = replace(DOCKER, places=("kubernetes", "debian"), uid=1000, effective=0, no_new_privs=True)
 RHEL_CONTAINER = replace(

@@ -1,4 +1,4 @@
-"""Whether this machine allows what a test is about, found out by trying it."""
+"""Whether this machine allows what a test needs, found out by trying it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.forked import Who
 __all__ = ["needs", "needs_root"]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the tests do not run as root")
-"""For tests that do as root what nobody else may."""
+"""For tests that only root can run."""
 
 
 def needs(who: Who, unshare: str) -> None:
-    """Skip, with the reason, when `who` cannot make these namespaces; under CI that is a failure instead."""
+    """Skip, with the reason, if `who` cannot create these namespaces; under CI fail instead."""
     if who.is_root and os.geteuid() != 0:
         pytest.skip("the tests do not run as root")
     reason = _refusal(who, unshare)

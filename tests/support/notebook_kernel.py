@@ -1,4 +1,4 @@
-"""A real kernel, of root or of an ordinary user, and what is shown below the cells that it executes."""
+"""A real kernel, of root or of an ordinary user, and the outputs of the cells that it executes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from jupyter_client.manager import KernelManager
 
 __all__ = ["Kernel", "Shown", "kernel"]
 
-_LIMIT = 120
+_LIMIT_SECONDS = 120
 
 
 @dataclass
 class Shown:
-    """What is below a cell.
+    """The output of a cell.
 
     Attributes:
-        stdout: What was printed.
-        stderr: The same for the other stream.
-        data: What was displayed, and the result, as MIME bundles.
-        error: The name of the error that ended it; empty for none.
-        lines: What stands for its traceback.
+        stdout: Text printed to standard output.
+        stderr: Text printed to standard error.
+        data: Displayed objects and the result, as MIME bundles.
+        error: The name of the error that ended the cell; empty for none.
+        lines: The lines of its traceback as shown.
     """
 
     stdout: str = ""
@@ -53,12 +53,12 @@ class Kernel:
         self._client = client
 
     def run(self, source: str, seen: Callable[[Shown], object] | None = None) -> Shown:
-        """Execute a cell, and return what is below it; `seen` is called whenever that becomes more."""
+        """Execute a cell and return its output; `seen` is called each time that the output grows."""
         shown = Shown()
         number = self._client.execute(source)
         while True:
             try:
-                message = self._client.get_iopub_msg(timeout=_LIMIT)
+                message = self._client.get_iopub_msg(timeout=_LIMIT_SECONDS)
             except Empty:
                 raise TimeoutError(f"nothing more came from {source!r} after {shown}") from None
             if message["parent_header"].get("msg_id") != number:
@@ -77,24 +77,24 @@ class Kernel:
                     continue
             if seen is not None:
                 seen(shown)
-        while self._client.get_shell_msg(timeout=_LIMIT)["parent_header"].get("msg_id") != number:
+        while self._client.get_shell_msg(timeout=_LIMIT_SECONDS)["parent_header"].get("msg_id") != number:
             pass
         return shown
 
     @property
     def pid(self) -> int:
-        """Its PID."""
+        """The kernel's PID."""
         return int(self.manager.provisioner.pid)  # type: ignore[union-attr]
 
     def restart(self) -> None:
-        """Have it killed, and start another one."""
+        """Kill the kernel, and start another one."""
         self.manager.restart_kernel(now=True)
-        self._client.wait_for_ready(timeout=_LIMIT)
+        self._client.wait_for_ready(timeout=_LIMIT_SECONDS)
 
 
 @contextmanager
 def kernel(place: Path) -> Iterator[Kernel]:
-    """Run a kernel of the calling user, with all its files below a directory."""
+    """Run a kernel of the calling user, with all its files in a directory."""
     variables = {
         "HOME": str(place), "IPYTHONDIR": str(place / "ipython"), "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -115,7 +115,7 @@ def kernel(place: Path) -> Iterator[Kernel]:
         client: Any = manager.client()
         try:
             client.start_channels()
-            client.wait_for_ready(timeout=_LIMIT)
+            client.wait_for_ready(timeout=_LIMIT_SECONDS)
             yield Kernel(manager, client)
         finally:
             client.stop_channels()

@@ -20,7 +20,7 @@ from tests.support.rootfs import Rootfs
 __all__ = ["KINDS", "running"]
 
 _WAIT = "echo ready; exec sleep 1000"
-# Only for those with a UTS namespace of their own: it would be the machine's name.
+# Only for those with a UTS namespace of their own: otherwise it would change the machine's host name.
 _NAMED = f"hostname lab 2> /dev/null; {_WAIT}"
 
 KINDS = {
@@ -69,7 +69,7 @@ def running(kind: str) -> Iterator[int]:
             pid = started.pid
             if options is not None and any("f" in option for option in options if not option.startswith("--")):
                 pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
-            # A census knows processes by their names, too: this one has its last.
+            # A census contains the names of processes: this process has its final name now.
             wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
             yield pid
         finally:
@@ -77,6 +77,6 @@ def running(kind: str) -> Iterator[int]:
                 os.kill(pid, 9)
             started.kill()
             started.wait()
-            # Where the test process adopts orphans, the child of unshare is left to us.
+            # Where the test process adopts orphans, it becomes the parent of unshare's child.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)

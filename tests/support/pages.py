@@ -1,4 +1,4 @@
-"""What a sanitizer lets through, and where things are in a picture."""
+"""Checks that a page passes a sanitizer, and the positions of things in a picture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rect(NamedTuple):
     bottom: float
 
     def holds(self, other: Rect) -> bool:
-        """Whether another one is in it."""
+        """Whether another rectangle is inside this one."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -35,14 +35,14 @@ class Rect(NamedTuple):
         )
 
     def misses(self, other: Rect) -> bool:
-        """Whether another one has nothing in common with it."""
+        """Whether another rectangle does not overlap this one."""
         return (
             self.right <= other.left or self.left >= other.right or self.bottom <= other.top or self.top >= other.bottom
         )
 
 
 def drawing(document: str) -> ET.Element:
-    """Parse an SVG document; there must be nothing in it that a sanitizer takes away, and nothing off the sheet."""
+    """Parse an SVG document; it must have nothing that a sanitizer removes, and nothing outside of the sheet."""
     root = ET.fromstring(document)
     sheet = Rect(0, 0, float(root.attrib["width"]), float(root.attrib["height"]))
     for element in root.iter():

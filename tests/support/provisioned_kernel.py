@@ -1,6 +1,6 @@
-"""Run notebooks in kernels that `nsbox jupyter install` has installed, as a program of its own: PLACE SCENARIO.
+"""A program: run notebooks in kernels that `nsbox jupyter install` has installed. Arguments: PLACE SCENARIO.
 
-Prints what came of it as JSON, on its last line. Not a test by itself; test_provisioner is.
+Prints the result as JSON on its last line. Not a test by itself; test_kernel_provisioner is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 PLACE = Path(sys.argv[1]) if __name__ == "__main__" else Path()
 KERNEL = "python3-nsbox"
-WAIT = f"sleep {1000 + os.getpid()}"  # no other test has the same
+WAIT = f"sleep {1000 + os.getpid()}"  # no other test has the same command
 DAEMON = "import subprocess; subprocess.Popen(['setsid', 'sleep', '1000']).pid"
 LOOK = (
     "import os, subprocess\n"
@@ -27,11 +27,11 @@ LOOK = (
 
 
 def settle() -> None:
-    """Let everything that Jupyter reads and writes be below one directory."""
+    """Keep everything that Jupyter reads and writes in one directory."""
     for name in ("data", "config", "runtime"):
         os.environ[f"JUPYTER_{name.upper()}_DIR"] = str(PLACE / name)
     os.environ |= {"HOME": str(PLACE), "IPYTHONDIR": str(PLACE / "ipython"), "TMPDIR": str(PLACE)}
-    # Otherwise a kernel of that name in the virtual environment would come before ours.
+    # Otherwise a kernel of that name in the virtual environment would be used instead of ours.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "0"
     os.chdir(PLACE)
     warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ def install(*arguments: str) -> None:
 
 
 def shown(cell: Any) -> dict[str, str]:
-    """Return the result, the name of the error, and what is printed below a cell."""
+    """Return the result, the name of the error, and what a cell has printed."""
     found: dict[str, str] = {}
     for output in cell.outputs:
         match output.output_type:
@@ -61,7 +61,7 @@ def shown(cell: Any) -> dict[str, str]:
 async def notebook(
     body: Callable[[Any, Callable[[str], Awaitable[dict[str, str]]]], Awaitable[Any]], **options: Any
 ) -> Any:
-    """Call `body` with a client of nbclient whose kernel runs, and with what executes a cell there."""
+    """Call `body` with a client of nbclient whose kernel runs, and with a function that executes a cell in it."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -77,14 +77,14 @@ async def notebook(
 
 
 async def interrupted(client: Any, cell: Awaitable[dict[str, str]]) -> dict[str, str]:
-    """Interrupt the kernel while it executes a cell, which says in a file when it is about to wait."""
+    """Interrupt the kernel while it executes a cell that creates a file just before it waits."""
     import nsbox
     from nbclient.util import ensure_async
 
     task = asyncio.ensure_future(cell)
     while not Path("waiting").exists():
         await asyncio.sleep(0.02)
-    # The program that the cell waits for may be about to be started.
+    # The program that the cell waits for may not have been started yet.
     while not any(process.command == WAIT for process in nsbox.ps()):
         await asyncio.sleep(0.02)
     Path("waiting").unlink()
@@ -93,7 +93,7 @@ async def interrupted(client: Any, cell: Awaitable[dict[str, str]]) -> dict[str,
 
 
 async def lesson() -> Any:
-    """Look around, leave daemons behind, be interrupted, start again."""
+    """Inspect the kernel, leave daemons behind, interrupt, restart."""
     from nbclient.util import ensure_async
 
     install()
@@ -115,7 +115,7 @@ async def lesson() -> Any:
 
 
 async def late() -> Any:
-    """Be late in a cell, with a daemon in the background: nbclient's own end of such a kernel."""
+    """Exceed nbclient's timeout in a cell, with a daemon in the background: nbclient ends such a kernel itself."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError
@@ -131,7 +131,7 @@ async def late() -> Any:
 
 
 async def network() -> Any:
-    """Talk to a kernel that has no network, and to none where somebody insists on ports."""
+    """Use a kernel that has no network. With TCP ports demanded, no kernel may start."""
     import nsbox
     from jupyter_client.manager import AsyncKernelManager
 
@@ -153,7 +153,7 @@ async def network() -> Any:
 
 
 async def served() -> Any:
-    """Be a server with several kernels, which starts one again that has ended by itself."""
+    """Run a server with several kernels that restarts one that has ended by itself."""
     from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 
     install("--unshare", "mipn")

@@ -1,4 +1,4 @@
-"""Let an ordinary user reach Python and this project, wherever in root's own directories they lie."""
+"""Let an ordinary user reach Python and this project, wherever in root's own directories they are."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CLONE_NEWNS = 0x20000
 
 
 def become_reachable(workplace: Path) -> None:
-    """Move this process into a mount namespace where everybody can enter Python's directories and the project's.
+    """Move this process into a mount namespace where every user can enter Python's directories and the project's.
 
-    They keep their paths: whatever closed directory they are in is covered by an empty one, into which they are bound.
-    Only for a child, as it needs privilege and cannot be undone. What it makes in `workplace` is left there.
+    Their paths stay: each closed directory above them is covered by an empty one, into which they are bound.
+    Only for a child, as it needs privileges and cannot be undone. What it creates in `workplace` stays there.
     """
     workplace = Path(tempfile.mkdtemp(prefix="bound-", dir=workplace))
     libc.unshare(CLONE_NEWNS)

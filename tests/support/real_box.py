@@ -24,14 +24,14 @@ def box() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def plain_box() -> Iterator[int]:
-    """Build the tree without what some versions of lsns fail at or do not see."""
+    """Build the tree without the names and namespaces that some versions of lsns cannot handle or do not see."""
     with _running() as pid:
         yield pid
 
 
 @pytest.fixture(scope="module")
 def ancestor_box() -> Iterator[int]:
-    """Build the tree with a namespace that is kept by a descendant, but otherwise as for `plain_box`."""
+    """Build the tree of `plain_box` with a namespace that is kept alive by a descendant."""
     with _running("ancestor") as pid:
         yield pid
 
@@ -52,6 +52,6 @@ def _running(*arguments: str) -> Iterator[int]:
         finally:
             running.kill()
             running.wait()
-            # Its child dies with it. Where the test process adopts orphans, that one is left to us.
+            # Its child dies with it. Where the test process adopts orphans, it must reap that child.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(init.pid, 0)

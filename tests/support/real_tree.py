@@ -1,6 +1,6 @@
-"""A program: become the root of a tree of real processes with everything that is hard to draw, and stay.
+"""A program: build a tree of real processes with everything that is hard to draw, become its root, and stay.
 
-It is run as PID 1 of new PID and mount namespaces, as root, and prints ``ready`` when nothing moves any more.
+It is run as PID 1 of new PID and mount namespaces, as root, and prints ``ready`` when the tree is complete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PR_SET_NAME = 15
 SYS_EXIT = {"x86_64": 60}.get(os.uname().machine, 93)
 
 HARD_NAMES = (b"a) R 1 (b", b"new\nline")
-"""At which lsns before util-linux 2.39 gives up. Nor does it see namespaces without processes, but for ancestors."""
+"""lsns before util-linux 2.39 stops at these. Nor does it see namespaces without processes, but for ancestors."""
 
 done_fd = -1
 
@@ -40,13 +40,13 @@ def unshare(*kinds: str) -> None:
 
 
 def child(name: bytes, *acts: Callable[[], object]) -> int:
-    """Start a process that does this and stays; return when it has done it, or is at its end."""
+    """Start a process that does this and stays; return when it has done it, or has ended."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         call_myself(name)
-        global done_fd  # noqa: PLW0603 - of this process, which has just been made
+        global done_fd  # noqa: PLW0603 - of this process, which has just been forked
         done_fd = writing
         for act in acts:
             act()
@@ -54,7 +54,7 @@ def child(name: bytes, *acts: Callable[[], object]) -> int:
         while True:
             signal.pause()
     os.close(writing)
-    # Nothing comes from one that ends or becomes another program: the other end is closed then.
+    # A child that ends or executes another program sends nothing, but closes its end.
     os.read(reading, 1)
     os.close(reading)
     return pid
@@ -76,7 +76,7 @@ def thread(name: bytes, *acts: Callable[[], object]) -> None:
 
 
 def child_until(contents: str, file: str, name: bytes, *acts: Callable[[], object]) -> None:
-    """Start a process that ends or becomes another program; return when its file in /proc says so."""
+    """Start a process that ends or executes another program; return when its file in /proc shows that."""
     path = f"/proc/{child(name, *acts)}/{file}"
     while True:
         with open(path, errors="replace") as opened:
@@ -86,18 +86,18 @@ def child_until(contents: str, file: str, name: bytes, *acts: Callable[[], objec
 
 
 def end_first_thread() -> None:
-    """End the thread that the process began with, and nothing else (_exit(2), C library/kernel differences)."""
+    """End the thread that the process began with, and no other (_exit(2), C library/kernel differences)."""
     os.write(done_fd, b".")
     LIBC.syscall(SYS_EXIT, 0)
 
 
 def innermost() -> None:
-    """Be the parent of a PID namespace's first process, which has a child."""
+    """Become the parent of the first process of a PID namespace, which has a child."""
     child(b"init", lambda: child(b"innermost"))
 
 
 def leave_an_ancestor() -> None:
-    """Move into a user namespace of which then only a descendant is in use, and unshare a PID namespace there."""
+    """Enter a user namespace, then a user namespace in it that alone is in use, and unshare a PID namespace there."""
     unshare("user")
     for file, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
         with open(f"/proc/self/{file}", "w") as opened:
@@ -107,7 +107,7 @@ def leave_an_ancestor() -> None:
 
 def main() -> None:
     """Build the tree."""
-    # In a group of its own: pstree prints the number of one outside, 0, as nothing.
+    # In a process group of its own: pstree prints the number of a group outside, 0, as an empty text.
     os.setsid()
     call_myself(b"root")
     for _ in range(3):

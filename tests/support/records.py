@@ -1,4 +1,4 @@
-"""Made-up records, and strategies for records that nobody would make up."""
+"""Made-up records, and strategies for records with unusual values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST = NamespaceIds(1, 2, 3, 4, 5, 6, 7, 8)
 
 
 def process(pid: int, ppid: int, name: bytes | str = "name", **others: Any) -> Process:
-    """Return a process, as all sources that are read by default tell of it."""
+    """Return a process with the fields that are read by default."""
     comm = name.encode() if isinstance(name, str) else name
     values: dict[str, Any] = {
         "pid": pid, "ppid": ppid, "pgid": pid, "sid": 1, "tty_nr": 0, "tpgid": -1, "state": "S", "nice": 0, "owner": 0,
@@ -36,10 +36,10 @@ names = st.one_of(
         [b"]]>", b"<!--", b"&amp;", b"</text><script>", b"\x00\x0b\xff\xfe", "\u202ereversed".encode(), b" "]
     ),
 )
-"""Names of processes: any bytes, also what means something in XML, or nothing anywhere."""
+"""Names of processes: any bytes, including those with a meaning in XML and unassigned ones."""
 
 paths = names.map(lambda name: "/" + name.decode("utf-8", "surrogateescape"))
-"""Paths as Python has them: bytes that are no UTF-8 are surrogates."""
+"""Paths as Python has them: bytes that are not UTF-8 are surrogates."""
 
 _ids = st.one_of(st.none(), st.integers(1, 12))
 

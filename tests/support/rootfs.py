@@ -16,14 +16,14 @@ _OWN = ("data", "etc", "proc", "tmp")
 
 @dataclass(frozen=True)
 class Rootfs:
-    """A directory, and what has to be mounted in it so that programs run."""
+    """A directory, and the mounts that it needs so that programs run."""
 
     path: Path
     mounts: tuple[nsbox.Bind, ...]
 
     @classmethod
     def make(cls, place: Path) -> Rootfs:
-        """Make it below `place`, for everybody."""
+        """Create it in `place`, readable by every user."""
         root = place / "root"
         root.mkdir()
         mounts = []
@@ -41,7 +41,7 @@ class Rootfs:
         return cls(root, tuple(mounts))
 
     def names(self) -> list[str]:
-        """Return what is in the root."""
+        """Return the names in the root directory."""
         return sorted(path.name for path in self.path.iterdir())
 
     def options(self, *mounts: Any, **more: Any) -> dict[str, Any]:

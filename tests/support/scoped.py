@@ -1,4 +1,4 @@
-"""Where the threads of this process are, to see which of them a scope moves."""
+"""The namespaces of the threads of this process, to see which of them a scope moves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCOPED = ("mount", "pid", "ipc", "uts", "net", "cgroup")
 
 
 def place_of(tid: int | str = "thread-self") -> dict[str, str]:
-    """The namespaces of a thread, and those its children are born into."""
+    """The namespaces of a thread, and those that its children are created in."""
     base = "/proc/thread-self" if tid == "thread-self" else f"/proc/self/task/{tid}"
     found = {}
     for name in (*LINKS.values(), *CHILDREN.values()):
@@ -48,7 +48,7 @@ def names_of(kinds: Any) -> set[str]:
 
 
 def threaded(function: Callable[[], T]) -> T:
-    """Run it in a child with busy threads."""
+    """Run the function in a child with busy threads."""
 
     def check() -> T:
         with busy(3):
@@ -59,7 +59,7 @@ def threaded(function: Callable[[], T]) -> T:
 
 @contextmanager
 def nothing_moves() -> Iterator[None]:
-    """Everything is afterwards as it was before: all threads, their directories, the descriptors."""
+    """Check that the block changes nothing for good: threads' namespaces, directories, descriptors."""
 
     def look() -> Any:
         directories = os.getcwd(), os.stat("/").st_ino, os.umask(0o22)

@@ -1,4 +1,4 @@
-"""Seccomp filters that make chosen system calls fail, as a container's do. Installed in a child: they stay for good."""
+"""Seccomp filters that make chosen system calls fail, as a container's do. Only for a child: they cannot be removed."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _NUMBERS = {
     },
 }[platform.machine()]  # fmt: skip
 
-# Instructions of classic BPF (linux/bpf_common.h) and answers of a filter (seccomp(2)).
+# Instructions of classic BPF (linux/bpf_common.h) and return values of a filter (seccomp(2)).
 _LOAD, _JUMP_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _MODE_FILTER = 2
 _ARGUMENTS = 16
-"""Where the arguments begin in struct seccomp_data, eight bytes each, the low half first on both machines."""
+"""Offset of the arguments in struct seccomp_data, eight bytes each, the low half first on both machines."""
 
 
 @dataclass(frozen=True)
 class Deny:
-    """Make a system call fail: always, or when an argument has a value, or one of some bits.
+    """Make a system call fail: always, or when an argument has a value, or any of some bits.
 
     Attributes:
         name: The system call.
-        errno: What it fails with.
-        argument: The number of the argument that decides, if one does.
-        equals: The value it must have.
-        bits: The bits of which it must have one.
+        errno: The error number it fails with.
+        argument: The index of the argument that is compared, if any.
+        equals: The value that it must have.
+        bits: The bits of which at least one must be set.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Deny:
     bits: int | None = None
 
     def instructions(self) -> list[tuple[int, int, int, int]]:
-        """Return (code, jump if true, jump if false, operand) each."""
+        """Return (code, jump if true, jump if false, operand) of each instruction."""
         verdict = (_RETURN, 0, 0, _ERRNO | self.errno)
         number = (_LOAD, 0, 0, 0)
         if self.argument is None:
@@ -72,7 +72,7 @@ class _Program(ctypes.Structure):
 
 
 def install(*rules: Deny) -> None:
-    """Install the rules for this thread and all it will start."""
+    """Install the rules for this thread and all that it will start."""
     instructions = [line for rule in rules for line in rule.instructions()] + [(_RETURN, 0, 0, _ALLOW)]
     code = b"".join(struct.pack("HBBI", *line) for line in instructions)
     program = _Program(len(instructions), code)

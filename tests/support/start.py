@@ -1,4 +1,4 @@
-"""Start a plan without the wrapping of `run`, to see the very error of the core."""
+"""Start a plan without `run` around it, to see the core's own error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plan_for(launch: dict[str, Any] | None = None, **options: Any) -> _core.Plan
 
 
 def start(launch: dict[str, Any] | None = None, **options: Any) -> _core.Child:
-    """Start it and return the handle, whose program has ended."""
+    """Start the plan and return the handle, whose program has ended."""
     child = _core.spawn(plan_for(launch, **options))
     end = child.wait(20)
     assert end is not None
@@ -29,7 +29,7 @@ def start(launch: dict[str, Any] | None = None, **options: Any) -> _core.Child:
 
 
 def failure(launch: dict[str, Any] | None = None, **options: Any) -> nsbox.SpawnError:
-    """Return the error with which it cannot be started."""
+    """Return the error with which the start fails."""
     plan = plan_for(launch, **options)
     with pytest.raises(nsbox.SpawnError) as caught:
         _core.spawn(plan).kill()
@@ -37,5 +37,5 @@ def failure(launch: dict[str, Any] | None = None, **options: Any) -> nsbox.Spawn
     steps = [(step.name, step.actor, step.call) for step in plan.steps]
     assert (error.step, error.actor, error.call) in steps
     assert error.step in str(error)
-    # Nothing but the error itself is wanted, least of all the frames that hold the plan.
+    # Return the error alone, without the frames that keep the plan alive.
     return error.with_traceback(None)

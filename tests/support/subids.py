@@ -26,11 +26,11 @@ _CLONE_NEWNS = 0x20000
 
 
 def granted(function: Callable[[], T], *, lines: str | None = None) -> T:
-    """Return what `function` returns in a child for which /etc says that root and the test user have these ids.
+    """Return what `function` returns in a child for which /etc grants these ids to root and to the test user.
 
     Args:
-        function: What is called.
-        lines: What subuid(5) and subgid(5) have instead.
+        function: The function to call.
+        lines: The contents of subuid(5) and subgid(5) instead of the grants.
     """
     if os.geteuid() != 0:
         pytest.skip("the tests do not run as root")

@@ -1,4 +1,4 @@
-"""The time limit of tests: whatever hangs fails alone, and the run goes on."""
+"""The time limit of tests: a test that hangs fails alone, and the run continues."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ HANGING = """
 """
 
 
-def test_what_hangs_fails_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the test it is an exception; in fixtures what they wait for is killed, and nothing else happens to them."""
+def test_a_test_that_hangs_fails_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hanging test gets an exception. For a hanging fixture, only the processes that it waits for are killed."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(HANGING)
     result = pytester.runpytest_subprocess("-p", "tests.support.watchdog", "-p", "no:xdist", "--tb=line")

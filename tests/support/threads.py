@@ -1,4 +1,4 @@
-"""Threads that do nothing but get in the way."""
+"""Busy threads that compete with the test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["busy"]
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Keep `count` threads spinning meanwhile, allocating all the time.
+    """Keep `count` threads spinning during the block, allocating all the time.
 
-    They pass the interpreter on fifty times as often as usual: otherwise each step of the others would take 5 ms for
-    every one of them, and the same would happen, but slowly.
+    The interpreter's switch interval is a fiftieth of the default: otherwise each step of another thread would take
+    5 ms per busy thread, and the test would check the same, but slowly.
     """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(interval / 50)

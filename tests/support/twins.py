@@ -1,4 +1,4 @@
-"""Run a real command and nsbox's own of the same name in the same surroundings, and say what became of each."""
+"""Run a real command and nsbox's command of the same name under the same conditions, and return the results."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Ended:
 
 
 def theirs(who: Who, *arguments: str, command: str = "unshare") -> Ended:
-    """Return what became of the real one."""
+    """Return how the real command ended."""
 
     def run() -> NoReturn:
-        # As the other one does before its exec.
+        # nsbox's command does this before its exec, too.
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         os.execvp(command, [command, *arguments])
@@ -46,7 +46,7 @@ def theirs(who: Who, *arguments: str, command: str = "unshare") -> Ended:
 
 
 def ours(who: Who, *arguments: str, command: str = "unshare") -> Ended:
-    """Return what became of ours, in this interpreter: another user could not start it."""
+    """Return how nsbox's command ended, in this interpreter: another user could not start it."""
     return _ended(who, lambda: main([command, *arguments]))
 
 
@@ -70,7 +70,7 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(writer, 1)
     os.dup2(error_writer, 2)
-    # Not where pytest would have it, nor together with what waits in the buffers of this process.
+    # Separate from pytest's capture, and from what is in the buffers of this process.
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     # Python puts it into its own environment in the C locale (PEP 538); no shell has it.
     os.environ.pop("LC_CTYPE", None)
@@ -92,7 +92,7 @@ def _child(who: Who, run: Callable[[], int], writer: int, error_writer: int) -> 
 
 
 def _steady(text: str, pid: int) -> str:
-    """Replace numbers that differ every time by what they are, in the lines that have such numbers."""
+    """Replace numbers that differ every time by names, in the lines that have such numbers."""
 
     def name(found: re.Match[str]) -> str:
         line = re.sub(rf"\b{pid}\b", "COMMAND", found[0])

@@ -1,7 +1,7 @@
 """A plugin of pytest: a time limit for each test, which can fail the test, but can never end the run.
 
-At the limit everything that the test has started is killed, so that what waits for it goes on. If the test function
-itself is running, it fails with an exception as well; fixtures and pytest are never interrupted by one.
+At the limit everything that the test has started is killed, so that a wait for it returns. If the test function
+itself is running, an exception is raised in it as well. Fixtures and pytest are never interrupted by an exception.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.support.census import descendants
 __all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_pyfunc_call", "pytest_runtest_protocol"]
 
 LIMIT = 300
-"""Seconds after which a test counts as hanging. It takes only as long where there is a fault, so it is generous."""
+"""Seconds after which a test counts as hanging. It is generous, as only a faulty test takes as long."""
 
 _AGAIN = 3
-"""Seconds until the next attempt, for what was started or was waited for only after the first one."""
+"""Seconds between attempts, for processes that are started, or waited for, only after the first one."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Watchdog:
-    """The limit of one test after the other. It owns SIGALRM and the timer ITIMER_REAL of the test process."""
+    """The time limit of one test after another. It owns SIGALRM and the timer ITIMER_REAL of the test process."""
 
     def __init__(self) -> None:
         self._began = 0
@@ -37,7 +37,7 @@ class Watchdog:
 
     @contextmanager
     def limit(self, seconds: int) -> Iterator[None]:
-        """Kill what was started meanwhile when this takes longer."""
+        """Kill what was started in the block when it takes longer than the limit."""
         self._began = _ticks_since_boot()
         self._limit = seconds
         before = signal.signal(signal.SIGALRM, self._late)
@@ -50,10 +50,10 @@ class Watchdog:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Raise in this block, too. To be used around the test function alone.
+        """Let the limit also raise an exception in this block. To be used around the test function alone.
 
-        An exception that comes an instant too late, in pluggy's code around this, is still part of the test's call: it
-        becomes its result.
+        An exception that is raised an instant too late, in pluggy's code around this, is still part of the test's call:
+        pytest reports it as the test's result.
         """
         self._interruptible = True
         try:
@@ -69,7 +69,7 @@ class Watchdog:
                 except ProcessLookupError:
                     continue
         if self._interruptible:
-            # Not an Exception: a test that expects an error, or suppresses one, is not meant to have this.
+            # Not an Exception: a test that expects or suppresses errors must not catch it.
             pytest.fail(f"the test hangs: not done after {self._limit} s")
 
 
@@ -77,13 +77,13 @@ _watchdog = Watchdog()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker."""
+    """Register the marker."""
     config.addinivalue_line("markers", "limit(seconds): how long a test may take before it counts as hanging")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that may take the longest, so that no process waits for another at the end."""
+    """Run the tests that may take longest first, so that no worker waits for another at the end."""
     items.sort(key=_limit, reverse=True)
 
 
@@ -94,7 +94,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
 
 
-# The last of the wrappers is the one directly around the test function.
+# This must be the innermost wrapper, directly around the test function.
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_pyfunc_call() -> Iterator[None]:
     """Let the limit raise in the test function."""
@@ -112,7 +112,7 @@ def _ticks_since_boot() -> int:
 
 
 def _started(pid: int) -> int:
-    """Return when a process was started, in ticks since boot; before everything if it is gone (proc_pid_stat(5))."""
+    """Return when a process was started, in ticks since boot; -1 if it has ended (proc_pid_stat(5))."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):

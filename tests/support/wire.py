@@ -1,4 +1,4 @@
-"""The wire format of plans, written down a second time, to make plans that nsbox itself would never make."""
+"""The wire format of plans, written down a second time, to make plans that nsbox itself never makes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["HEADER", "Operation", "headed", "pack", "unpack"]
 
 HEADER = 8
-"""Length of the whole, count of operations."""
+"""Bytes of the header: length of the whole, count of operations."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Operation:
 
 
 def headed(body: bytes, count: int) -> bytes:
-    """Return a plan with a right header around whatever the body is."""
+    """Return a plan with a correct header for any body."""
     return struct.pack("=II", HEADER + len(body), count) + body
 
 

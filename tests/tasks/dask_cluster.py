@@ -1,4 +1,4 @@
-"""Boxed functions under Dask distributed, on a cluster of this machine. Prints what was seen, as JSON.
+"""Boxed functions under Dask distributed, on a cluster of this machine. Prints the results as JSON.
 
 python -m tests.tasks.dask_cluster DIRECTORY
 """
@@ -28,7 +28,7 @@ def spread(client: Client) -> list[Any]:
 
 
 def kill_a_worker(client: Client, place: Path) -> dict[str, Any]:
-    """Kill the worker process that has a call under way."""
+    """Kill the worker process that is running a call."""
     pids = client.run(os.getpid)
     future = client.submit(boxed_callees.linger, str(place))
     if not wait_until((place / "begun").exists, 60):
@@ -42,7 +42,7 @@ def kill_a_worker(client: Client, place: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Do both."""
+    """Run both."""
     place = Path(sys.argv[1])
     with (
         LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None) as cluster,

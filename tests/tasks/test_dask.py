@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.callers import nobody_left
+from tests.support.callers import survivors
 from tests.support.census import Census, adopt_orphans, reap_adopted
 from tests.support.forked import Who
 from tests.support.needs import needs
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.limit(600)
 def test_boxed_functions_on_a_cluster(tmp_path: Path) -> None:
-    """Every call has its own namespaces; of those of a killed worker nothing survives, and Dask tries again."""
+    """Every call has its own namespaces. If a worker is killed, no process of its call survives, and Dask retries."""
     needs(Who("root"), "mip")
     adopt_orphans()
     before = Census.take()
@@ -28,14 +28,14 @@ def test_boxed_functions_on_a_cluster(tmp_path: Path) -> None:
     result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
-    # Each is the first in its namespace, with nsbox-init before it.
+    # Each is PID 2 in its namespace: nsbox-init is PID 1.
     assert [(number, pid, parent) for number, _, pid, parent in found["spread"]] == [(at, 2, 1) for at in range(8)]
     assert os.readlink("/proc/self/ns/pid") not in {namespace for _, namespace, _, _ in found["spread"]}
     killed = found["killed"]
-    # nsbox-init, the Python inside, and the two that the function has started.
+    # nsbox-init, the Python inside, and the two processes that the function has started.
     assert killed["family"] >= 4
     assert (killed["gone"], killed["result"], killed["same"]) == (True, "the second time", False)
-    # Some of Dask's own processes end after it, and so become ours.
-    assert nobody_left() == []
+    # Some of Dask's own processes outlive it, and this process adopts them.
+    assert survivors() == []
     reap_adopted()
     assert before.left_behind() == []

@@ -1,4 +1,4 @@
-"""The executor: one of `concurrent.futures`, whose tasks have namespaces of their own and leave nothing behind."""
+"""The executor of `concurrent.futures` whose tasks have namespaces of their own and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nsbox import Verdict
 from nsbox.tasks.executor import Executor, Future
 
 from tests.support import callees
-from tests.support.callers import caller, nobody_left
+from tests.support.callers import caller, survivors
 from tests.support.census import wait_until
 from tests.support.far import run_as
 from tests.support.forked import Who, in_child
@@ -38,7 +38,7 @@ ALL = list(LINKS)
 
 
 def test_every_task_is_in_fresh_namespaces(who: Who, place: Path) -> None:
-    """Of all kinds; none is shared with another task, with the caller, or with the Python that forks."""
+    """A task shares no namespace of any kind with another task, the caller, or the Python that forks."""
     needs(who, " ".join(ALL))
 
     def tasks() -> list[dict[str, str]]:
@@ -57,7 +57,7 @@ def test_every_task_is_in_fresh_namespaces(who: Who, place: Path) -> None:
 
 
 def _links_of(executor: Executor) -> dict[str, str]:
-    """Return the namespaces of the Python that forks, as it sees them itself or as its init does."""
+    """Return the namespaces of the Python that forks, read by that Python or by its init."""
     box = executor._server.box
     links = str(box.run(["readlink", *(f"/proc/self/ns/{kind}" for kind in LINKS.values())], capture_output=True,
                         text=True).stdout).split()  # fmt: skip
@@ -78,7 +78,7 @@ FIELDS = ("Uid", "Gid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNew
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_task_has_the_rights_of_a_program(who: Who, place: Path, name: str) -> None:
-    """What the kernel says of it is what it says of a program that `run` starts with the same options."""
+    """The kernel shows the same rights for a task as for a program that `run` starts with the same options."""
     options = OPTIONS[name]
 
     def both() -> tuple[str, str]:
@@ -89,12 +89,12 @@ def test_a_task_has_the_rights_of_a_program(who: Who, place: Path, name: str) ->
 
     task, program = map(status, run_as(who, place, both))
     different = {field for field in FIELDS if task[field] != program[field]}
-    # Python ignores SIGPIPE and SIGXFSZ in every process of its own.
+    # Python ignores SIGPIPE and SIGXFSZ in its own process.
     assert different == {"SigIgn"}
 
 
 def test_limits_and_mounts_hold(who: Who, place: Path) -> None:
-    """As for a program: limits of resources, and what is mounted for it."""
+    """Resource limits and mounts apply to a task as to a program."""
     (place / "there").mkdir()
     options: dict[str, Any] = {
         "rlimits": {"nofile": (60, 70), "as": 1 << 33, "core": 0},
@@ -114,7 +114,7 @@ def test_limits_and_mounts_hold(who: Who, place: Path) -> None:
 
 
 def test_options_hold(who: Who, place: Path) -> None:
-    """The host name, the proc, and a directory that is the caller's."""
+    """The host name, the new proc and the working directory are as asked for."""
 
     def task() -> tuple[str, int, str, tuple[int, int]]:
         os.chdir("/usr")
@@ -133,8 +133,8 @@ def _look_around() -> tuple[str, int, str, tuple[int, int]]:
     return os.uname().nodename, sum(map(str.isdigit, os.listdir("/proc"))), os.getcwd(), callees.numbers()
 
 
-def test_a_task_has_no_power_over_others_nor_over_the_server(place: Path) -> None:
-    """An ordinary user's tasks are root in a user namespace of their own, not in that of the server."""
+def test_a_task_cannot_access_others_nor_the_server(place: Path) -> None:
+    """An ordinary user's task is root in a user namespace of its own, not in the server's."""
 
     def attempt() -> str:
         with Executor(1) as executor:
@@ -151,11 +151,11 @@ def test_a_task_has_no_power_over_others_nor_over_the_server(place: Path) -> Non
     assert run_as(Who("user"), place, attempt) == "refused"
 
 
-# That it is an executor
+# The interface of an executor.
 
 
 def test_map_and_submit() -> None:
-    """Results in order, exceptions as they are, with the traceback from inside."""
+    """Results are in order, exceptions are the original ones, with the traceback from inside."""
     with nsbox.Executor(3) as executor:
         assert list(executor.map(pow, range(5), range(5))) == [1, 1, 4, 27, 256]
         with pytest.raises(ZeroDivisionError) as caught:
@@ -170,7 +170,7 @@ def test_map_and_submit() -> None:
 
 
 def test_waiting_and_callbacks(place: Path) -> None:
-    """`wait`, `as_completed` and callbacks, for ends of every kind."""
+    """`wait`, `as_completed` and callbacks work for tasks that end in any way."""
     called: list[concurrent.futures.Future[Any]] = []
     with Executor(4) as executor:
         futures: list[Future[Any]] = [
@@ -190,8 +190,8 @@ def test_waiting_and_callbacks(place: Path) -> None:
     assert [future.verdict for future in futures] == [Verdict.OK, Verdict.ERROR, Verdict.KILLED]
 
 
-def test_cancelled_before_it_begins(place: Path) -> None:
-    """It is never carried out, as in any executor."""
+def test_cancelled_before_it_starts(place: Path) -> None:
+    """A task that is cancelled in the queue is never run, as in any executor."""
     with Executor(1) as executor:
         first = executor.submit(callees.wait_for, str(place / "go"))
         second = executor.submit((place / "evidence").touch)
@@ -207,7 +207,7 @@ def test_cancelled_before_it_begins(place: Path) -> None:
 
 @pytest.mark.parametrize("wait", [True, False])
 def test_shutdown_with_tasks_in_the_queue(place: Path, wait: bool) -> None:
-    """Those that have not begun are cancelled, the others end; then nothing is left, also if nobody waits for it."""
+    """Tasks in the queue are cancelled, running ones end; then nothing is left, also with wait=False."""
     executor = Executor(1)
     first = executor.submit(callees.wait_for, str(place / "go"))
     wait_until(first.running)
@@ -223,16 +223,16 @@ def test_shutdown_with_tasks_in_the_queue(place: Path, wait: bool) -> None:
 
 
 def test_forgotten() -> None:
-    """An executor that nobody has shut down ends when nobody has it any more."""
+    """An executor that was not shut down ends when it is garbage-collected."""
     executor = Executor(2)
     assert executor.submit(math.sqrt, 4).result() == 2
     del executor
     gc.collect()
-    assert nobody_left() == []
+    assert survivors() == []
 
 
 def test_with_asyncio(place: Path) -> None:
-    """It serves an event loop; cancelling there cancels here."""
+    """It works with an event loop; if the loop's future is cancelled, the task is cancelled."""
 
     async def use() -> tuple[float, bool]:
         loop = asyncio.get_running_loop()
@@ -244,23 +244,23 @@ def test_with_asyncio(place: Path) -> None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            await asyncio.sleep(0)  # the loop passes it on when it gets to it
-            return value, nobody_but_the_server(executor)
+            await asyncio.sleep(0)  # the loop passes the cancellation on in its next iteration
+            return value, only_the_server_is_left(executor)
 
     assert asyncio.run(use()) == (2, True)
 
 
-def nobody_but_the_server(executor: Executor) -> bool:
-    """Whether of all tasks nothing is left."""
+def only_the_server_is_left(executor: Executor) -> bool:
+    """Whether no process of any task is left."""
     server = executor._server
-    return wait_until(lambda: set(nobody_left(0)) <= {server.box.pid, server._child.pid})
+    return wait_until(lambda: set(survivors(0)) <= {server.box.pid, server._child.pid})
 
 
-# How tasks end
+# How tasks end.
 
 
 def test_verdicts_do_not_end_the_batch(place: Path) -> None:
-    """Each task has its own end, in order; what it printed is kept."""
+    """Each task has its own outcome, in order; its output is kept."""
     cases: list[tuple[Callable[[], object], Verdict, type | None]] = [
         (callees.greet, Verdict.OK, None),
         (callees.divide, Verdict.ERROR, ZeroDivisionError),
@@ -276,7 +276,7 @@ def test_verdicts_do_not_end_the_batch(place: Path) -> None:
     ]
     with Executor(2, pid_max=400, timeout=200, capture_output=True) as executor:
         outcomes = list(executor.outcomes(callees.call, [case[0] for case in cases]))
-        assert nobody_but_the_server(executor)
+        assert only_the_server_is_left(executor)
     assert [(outcome.verdict, type(outcome.error)) for outcome in outcomes] == [
         (verdict, type(None) if kind is None else kind) for _, verdict, kind in cases
     ]
@@ -288,16 +288,16 @@ def test_verdicts_do_not_end_the_batch(place: Path) -> None:
 
 
 def test_timeouts_do_not_end_the_batch() -> None:
-    """Those before and after it have all the time they need."""
+    """A task that times out takes no time from those before and after it."""
     with Executor(2, timeout=3) as executor:
         outcomes = list(executor.outcomes(callees.call, [callees.greet, callees.locked, callees.greet]))
-        assert nobody_but_the_server(executor)
+        assert only_the_server_is_left(executor)
     assert [outcome.verdict for outcome in outcomes] == [Verdict.OK, Verdict.TIMEOUT, Verdict.OK]
     assert isinstance(outcomes[1].error, nsbox.CallTimeoutError)
 
 
-def test_killed_for_want_of_memory() -> None:
-    """By the kernel, in a memory cgroup that a task cannot stay within."""
+def test_killed_for_lack_of_memory() -> None:
+    """The kernel kills a task that exceeds its memory cgroup, and the outcome says so."""
     with memory_cgroup(150 << 20) as procs:
 
         def check() -> tuple[Verdict, str, float]:
@@ -313,7 +313,7 @@ def test_killed_for_want_of_memory() -> None:
 
 @contextlib.contextmanager
 def memory_cgroup(limit: int) -> Iterator[Path]:
-    """Make a cgroup below the one of this process, as far as it may; give the file that takes its processes."""
+    """Make a cgroup below that of this process if possible; return the file to which processes are written."""
     lines = (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines())
     parents = {controllers: path for _, controllers, path in lines}
     if "memory" in parents:
@@ -337,21 +337,21 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
 
 
 def test_cancel_kills_the_whole_tree(who: Who, place: Path) -> None:
-    """Also what has a session of its own and ignores signals; when cancel returns, nothing of it is alive."""
+    """When cancel returns, all processes are dead, including those in another session that ignore signals."""
 
     def cancel() -> list[Any]:
         with Executor(1, mount_proc=True) as executor:
             future = executor.submit(callees.leave_behind_and_sleep, str(place))
             assert wait_until((place / "begun").exists)
             seen = [future.running(), future.cancel(), future.cancelled(), future.verdict, future.cancel()]
-            left = set(nobody_left(0)) - {executor._server.box.pid, executor._server._child.pid}
+            left = set(survivors(0)) - {executor._server.box.pid, executor._server._child.pid}
             return [*seen, left, executor.submit(math.sqrt, 4).result()]
 
     assert run_as(who, place, cancel) == [True, True, True, Verdict.KILLED, True, set(), 2]
 
 
-def test_cancel_while_it_is_being_made() -> None:
-    """At any moment, from another thread."""
+def test_cancel_while_it_is_started() -> None:
+    """A task can be cancelled from another thread at any moment of its start."""
     with Executor(2) as executor:
         for number in range(40):
             future = executor.submit(time.sleep, 1000)
@@ -361,11 +361,11 @@ def test_cancel_while_it_is_being_made() -> None:
         done = executor.submit(math.sqrt, 4)
         assert done.result() == 2
         assert not done.cancel()
-        assert nobody_but_the_server(executor)
+        assert only_the_server_is_left(executor)
 
 
-def test_leaving_in_a_hurry() -> None:
-    """KeyboardInterrupt in the block kills what runs, and what waits is never begun."""
+def test_interrupted_block() -> None:
+    """KeyboardInterrupt in the block kills running tasks, and tasks in the queue are never started."""
 
     def check() -> list[bool]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -385,15 +385,15 @@ def _hurry(futures: list[Future[Any]]) -> None:
         futures[0].result()
 
 
-def test_what_a_task_leaves_behind_ends_with_it() -> None:
-    """Also when it has returned properly."""
+def test_leftovers_of_a_task_end_with_it() -> None:
+    """Processes that a task leaves behind end with it, also if it has returned normally."""
     with Executor(1) as executor:
         assert len(executor.submit(callees.leave_behind).result()) == 2
-        assert nobody_but_the_server(executor)
+        assert only_the_server_is_left(executor)
 
 
 def test_the_server_is_killed(place: Path) -> None:
-    """What runs then is lost, what comes then is not."""
+    """Running tasks fail, later ones succeed."""
     with Executor(2) as executor:
         running = executor.submit(callees.leave_behind_and_sleep, str(place))
         assert wait_until((place / "begun").exists)
@@ -406,24 +406,24 @@ def test_the_server_is_killed(place: Path) -> None:
 
 
 def test_the_caller_is_killed(place: Path) -> None:
-    """SIGKILL of the caller while tasks run: nothing survives."""
+    """If the caller is killed while tasks run, no process survives."""
 
-    def function(tell: Callable[[object], None]) -> object:
+    def function(send: Callable[[object], None]) -> object:
         executor = Executor(2)
         futures = [executor.submit(callees.leave_behind_and_sleep, str(place)) for _ in range(4)]
         while not (place / "begun").exists():
             time.sleep(0.01)
-        tell("ready")
+        send("ready")
         return futures
 
     with caller(function) as dying:
-        assert dying.tells() == "ready"
+        assert dying.receive() == "ready"
         dying.kill()
-        assert nobody_left() == []
+        assert survivors() == []
 
 
 def test_a_child_of_fork_cannot_use_it() -> None:
-    """And does not end it."""
+    """A child of fork cannot use the executor, and does not end it."""
     with Executor(1) as executor:
 
         def child() -> None:
@@ -434,11 +434,11 @@ def test_a_child_of_fork_cannot_use_it() -> None:
         assert executor.submit(math.sqrt, 4).result() == 2
 
 
-# What is there before the tasks
+# Modules that are imported before the tasks.
 
 
 def test_preload(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Modules are imported once, what they print is printed once, and tasks do not see each other's changes."""
+    """Modules are imported once, their output is printed once, and tasks do not see each other's changes."""
     (place / "preloaded_here.py").write_text(
         "import os\nPLACE = os.readlink('/proc/self/ns/pid')\nVALUES = []\nprint('imported')\n"
     )
@@ -459,7 +459,7 @@ def _look_at_preloaded(number: int) -> tuple[bool, list[int], bool]:
 
 
 def test_preload_that_fails(place: Path) -> None:
-    """Says so before any task."""
+    """If the import fails, the error is raised before any task."""
     (place / "with_a_thread.py").write_text(
         "import threading, time; threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
     )
@@ -474,8 +474,8 @@ def test_preload_that_fails(place: Path) -> None:
             Executor(1, preload=["that_dies"])
 
 
-def test_what_makes_no_sense_is_refused() -> None:
-    """Before anything is started."""
+def test_wrong_arguments_are_refused() -> None:
+    """They are refused before anything is started."""
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("max_workers", {"max_workers": 0}),
         ("max_workers", {"max_workers": 1.5}),
@@ -495,8 +495,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         assert isinstance(not_callable.exception(), nsbox.SpecError)
 
 
-def test_options_that_would_not_hold_are_refused() -> None:
-    """What a later `Spec` adds is refused until a task has it as well."""
+def test_unsupported_options_are_refused() -> None:
+    """An option that a later `Spec` adds is refused until tasks support it."""
 
     @dataclass(frozen=True, kw_only=True)
     class LaterSpec(nsbox.Spec):
@@ -508,8 +508,8 @@ def test_options_that_would_not_hold_are_refused() -> None:
         Executor(1, spec=LaterSpec(later=1))
 
 
-def test_namespaces_that_cannot_be_had() -> None:
-    """Are the error of the task, with its step; the executor goes on."""
+def test_namespaces_that_cannot_be_created() -> None:
+    """The task fails with the error of the step; the executor can still be used."""
     with Executor(1, "mp", mount_proc="/does/not/exist") as executor:
         outcomes = list(executor.outcomes(math.sqrt, [4, 9]))
     for outcome in outcomes:
@@ -519,15 +519,15 @@ def test_namespaces_that_cannot_be_had() -> None:
 
 
 def test_outcomes_can_be_left_early() -> None:
-    """The tasks that nobody asks for are cancelled."""
+    """If the caller stops reading outcomes, the other tasks are cancelled."""
     with Executor(1) as executor:
         outcomes = executor.outcomes(time.sleep, [0, 1000, 1000])
         assert next(outcomes).verdict is Verdict.OK
         outcomes.close()  # type: ignore[attr-defined]
-        assert nobody_but_the_server(executor)
+        assert only_the_server_is_left(executor)
 
 
 def test_busy_threads(busy_threads: None) -> None:
-    """From a process whose other threads never rest, and from several of its threads at once."""
+    """It works in a process with busy threads, and from several threads at once."""
     with Executor(3) as executor:
         assert list(executor.map(abs, range(-20, 0))) == list(range(20, 0, -1))

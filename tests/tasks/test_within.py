@@ -1,4 +1,4 @@
-"""A function called in a forked child inside a box. (What tests see of it is in tests/integration.)"""
+"""A function called in a forked child inside a box. (Its use in tests is in tests/plugin/test_unshare.py.)"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def call(function: Callable[[], object], *kinds: str, **options: object) -> int:
 
 @pytest.mark.parametrize("kind", [*KINDS, "all"])
 def test_is_inside(who: Who, kind: str) -> None:
-    """Of one kind or all, as the box is."""
+    """The child is in all namespaces of the box, of one kind or all."""
     kinds = KINDS if kind == "all" else (kind,)
 
     def check() -> int:
@@ -42,7 +42,7 @@ def test_is_inside(who: Who, kind: str) -> None:
 
 
 def test_status() -> None:
-    """As of any child: its exit status, a signal, 1 for an exception."""
+    """The status is that of any child: its exit status, a signal, 1 for an exception."""
 
     def fails() -> None:
         raise OSError(9, "on purpose")
@@ -54,7 +54,7 @@ def test_status() -> None:
 
 @pytest.mark.parametrize("kind", ["pid", "uts"])
 def test_nothing_is_left(who: Who, kind: str) -> None:
-    """Not the child, and not its daemons: neither when it has ended nor when it is given up."""
+    """After the end and after an abort, neither the child nor its daemons are left."""
 
     def daemon() -> None:
         subprocess.Popen(["sleep", "4713"], start_new_session=True)
@@ -74,14 +74,14 @@ def test_nothing_is_left(who: Who, kind: str) -> None:
 
 
 def test_busy_threads(busy_threads: None) -> None:
-    """The other threads of the caller are no obstacle."""
+    """It works in a caller with busy threads."""
     del busy_threads
     for _ in range(10):
         assert call(lambda: os._exit(os.getpid()), "pid") == 2
 
 
 def test_keeper_is_killed() -> None:
-    """It takes the child along, and the caller is told."""
+    """If the keeper is killed, the child ends, and the caller gets an error."""
 
     def hangs() -> None:
         time.sleep(4714)

@@ -1,4 +1,4 @@
-"""Files with terminal sessions, read into steps."""
+"""Parsing of files with terminal sessions."""
 
 from __future__ import annotations
 
@@ -150,19 +150,19 @@ CRAM = """
 
 
 def steps(tmp_path: Path, name: str, text: str) -> tuple[Step, ...]:
-    """Read a text as a file."""
+    """Parse a text as a file."""
     path = tmp_path / name
     path.write_text(textwrap.dedent(text))
     return read(path).steps
 
 
 def seen(found: tuple[Step, ...]) -> list[tuple[str, tuple[str, ...] | None, int]]:
-    """What matters most."""
+    """Return the most important fields of each step."""
     return [(step.command, step.expected, step.status) for step in found]
 
 
 def test_markdown(tmp_path: Path) -> None:
-    """Blocks with prompts, and blocks of commands with a block of output behind them."""
+    """Blocks with prompts, and blocks of commands followed by a block of output."""
     found = steps(tmp_path, "page.md", MARKDOWN)
     assert seen(found) == [
         ("echo $$", ("7128",), 0),
@@ -186,7 +186,7 @@ def test_markdown(tmp_path: Path) -> None:
 
 
 def test_asciidoc(tmp_path: Path) -> None:
-    """As the workshop writes it."""
+    """The form in which the workshop is written."""
     assert seen(steps(tmp_path, "page.adoc", ASCIIDOC)) == [
         ("pstree -S", ("systemd", " +-sshd"), 0),
         ("alone", None, 0),
@@ -204,7 +204,7 @@ def test_prompts(tmp_path: Path) -> None:
 
 
 def test_bare(tmp_path: Path) -> None:
-    """Paragraphs that begin with a command: one there is, and no sentence."""
+    """Paragraphs that begin with the name of an installed command and are no sentence."""
     assert seen(steps(tmp_path, "page.txt", BARE)) == [
         ("echo $$", ("7128",), 0),
         ("unshare -mipf", None, 0),
@@ -213,7 +213,7 @@ def test_bare(tmp_path: Path) -> None:
 
 
 def test_cram(tmp_path: Path) -> None:
-    """Indented by two."""
+    """Lines indented by two."""
     found = steps(tmp_path, "page.t", CRAM)
     assert seen(found) == [
         ("for n in 1 2\ndo echo $n; done", ("1", "2"), 0),
@@ -234,14 +234,14 @@ def test_cram(tmp_path: Path) -> None:
         ("status", "invalid literal"),
     ],
 )
-def test_wrong_notes(tmp_path: Path, note: str, problem: str) -> None:
-    """A misspelt line for nsbox is an error with its place, not prose."""
+def test_wrong_directives(tmp_path: Path, note: str, problem: str) -> None:
+    """A misspelt directive for nsbox is an error with its line, not text."""
     with pytest.raises(SpecError, match=problem):
         steps(tmp_path, "page.md", f"\n<!-- nsbox: {note} -->\n")
 
 
 def test_unknown_form(tmp_path: Path) -> None:
-    """The forms have names."""
+    """An unknown form is an error that lists the known ones."""
     (tmp_path / "page").write_text("$ true\n")
     assert [step.command for step in read(tmp_path / "page", "prompts").steps] == ["true"]
     message = "form: 'html' is unknown; the forms are markdown, asciidoc, prompts, bare, cram"
@@ -260,7 +260,7 @@ PIECES = st.lists(
 
 @given(lines=PIECES, form=st.sampled_from(["markdown", "asciidoc", "prompts", "bare", "cram"]))
 def test_any_lines(tmp_path_factory: pytest.TempPathFactory, lines: list[str], form: str) -> None:
-    """Whatever is in a file: steps are in order, and their outputs are lines of the file that no other step has."""
+    """For any file, steps are in order, and each line of output belongs to one step only."""
     path = tmp_path_factory.mktemp("form") / "page"
     path.write_text("\n".join(lines), encoding="utf-8")
     found = read(path, form).steps

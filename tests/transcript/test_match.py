@@ -1,4 +1,4 @@
-"""Outputs against what is written: masks, ellipses, patterns, diffs."""
+"""Comparison of outputs with the expected text: masks, ellipses, patterns, diffs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.pure
     ],
 )
 def test_masks(mask: str, line: str, result: str) -> None:
-    """Each takes away what it names, and leaves what it does not."""
+    """Each mask replaces what it is named after, and nothing else."""
     assert masked(line, [mask]) == result
 
 
@@ -49,7 +49,7 @@ def test_masks(mask: str, line: str, result: str) -> None:
     ],
 )
 def test_lines(expected: str, actual: str, fits: bool) -> None:
-    """As it stands there, or by a pattern."""
+    """A line matches literally or by a pattern."""
     assert line_matches(expected, actual) is fits
 
 
@@ -69,13 +69,13 @@ def test_lines(expected: str, actual: str, fits: bool) -> None:
     ],
 )
 def test_ellipses(expected: str, actual: str, fits: bool) -> None:
-    """A line of three dots is any number of lines."""
+    """A line of three dots matches any number of lines."""
     assert matches(expected.split(), actual.split()) is fits
 
 
 @given(st.lists(st.sampled_from(["a", "b", "..."]), max_size=8), st.lists(st.sampled_from(["a", "b"]), max_size=8))
 def test_ellipses_like_a_pattern(expected: list[str], actual: list[str]) -> None:
-    """The same as a regular expression over the lines."""
+    """They match the same as a regular expression over the lines."""
     import re
 
     pattern = "".join(".*" if line == "..." else line for line in expected)
@@ -83,13 +83,13 @@ def test_ellipses_like_a_pattern(expected: list[str], actual: list[str]) -> None
 
 
 @given(st.lists(st.text(max_size=8).filter(lambda line: "..." not in line and "…" not in line and "(" not in line)))
-def test_diff_is_empty_for_the_same(lines: list[str]) -> None:
-    """And what is the same is kept as it is."""
+def test_diff_of_equal_outputs(lines: list[str]) -> None:
+    """The diff is empty, and the expected lines are kept."""
     assert diff(lines, lines) == ""
     assert as_expected(lines, lines, ()) == lines
 
 
 def test_diff_shows_what_differs() -> None:
-    """Masked, with lines that matched by a pattern as they are written."""
+    """The diff is masked; lines that matched by a pattern appear as expected."""
     text = diff(["a ... z", "7128", "same", "old"], ["a to z", "4711", "same", "new"], ["pid"])
     assert text.splitlines() == ["--- expected", "+++ actual", " <pid>", " same", "-old", "+new"]

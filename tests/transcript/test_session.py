@@ -1,4 +1,4 @@
-"""Transcripts, typed into real shells."""
+"""Transcripts, run in real shells."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NESTED = """
 
 @pytest.fixture
 def written(place: Path) -> Callable[..., Path]:
-    """Write a text as a file that everybody can read."""
+    """Write a text as a file that every user can read."""
 
     def write(text: str, name: str = "page.md") -> Path:
         path = place / name
@@ -59,21 +59,21 @@ def written(place: Path) -> Callable[..., Path]:
 
 
 def checked(who: Who, path: Path, unshare: str = "mount", **options: object) -> Checked:
-    """Check a file as somebody."""
+    """Check a file as this user."""
     transcript = read(path)
     return who(lambda: check(transcript, unshare, **options))  # type: ignore[arg-type]
 
 
 def outcomes(result: Checked) -> list[str]:
-    """How each step ended."""
+    """Return the verdict of each step."""
     return [step.outcome for step in result.results]
 
 
 @pytest.mark.parametrize("unshare", ["mount", "pid", "user mount pid ipc net uts"])
 def test_nested_shells(who: Who, written: Callable[..., Path], unshare: str) -> None:
-    """They are followed inwards and outwards."""
+    """Commands that start and end nested shells are followed."""
     result = checked(who, written(NESTED), unshare, mount_proc="pid" in unshare)
-    # In a PID namespace of its own the outermost shell has a small number, which is no mask's business.
+    # In a PID namespace the outermost shell has a small PID, which masks do not replace.
     wrong = [step for step in result.results if step.outcome != "passed" and step.step.expected != ("7128",)]
     assert not wrong, str(result)
     pids = [step.pid for step in result.results]
@@ -82,7 +82,7 @@ def test_nested_shells(who: Who, written: Callable[..., Path], unshare: str) -> 
 
 
 def test_the_handout(who: Who) -> None:
-    """What is printed in it is what comes out, on this machine as on any."""
+    """The outputs in the handout are those of this machine."""
     result = checked(who, HANDOUT)
     assert result.passed, str(result)
     assert len(result.results) == 19
@@ -90,7 +90,7 @@ def test_the_handout(who: Who) -> None:
 
 @pytest.mark.skipif(not EXERCISE.exists(), reason="the workshop's own text is not part of this project")
 def test_the_exercise(who: Who) -> None:
-    """Every command of the workshop works, and the numbers of shells are what it says."""
+    """Every command of the workshop works, and the PIDs of shells are those in the text."""
     if not who.is_root and not os.access(EXERCISE, os.R_OK):
         pytest.skip("the workshop's text cannot be read by everybody")
     transcript = read(EXERCISE)
@@ -106,7 +106,7 @@ def test_the_exercise(who: Who) -> None:
 
 
 def test_differences(who: Who, written: Callable[..., Path]) -> None:
-    """Each step passes or fails by itself, with what differs."""
+    """Each step passes or fails by itself, with the difference."""
     result = checked(who, written("""
         ```console
         $ printf 'a\\nb\\n'
@@ -134,7 +134,7 @@ def test_differences(who: Who, written: Callable[..., Path]) -> None:
 
 
 def test_a_step_that_hangs(who: Who, written: Callable[..., Path]) -> None:
-    """It fails with what it has printed, and the next one is typed; a shell that cannot be used any more says so."""
+    """A step that hangs fails with its output so far, and the next one is run; an unusable shell is reported."""
     result = checked(who, written("""
         <!-- nsbox: timeout 0.5 -->
         ```console
@@ -153,7 +153,7 @@ def test_a_step_that_hangs(who: Who, written: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("unshare", ["mount", "pid"])
 def test_nothing_is_left(who: Who, written: Callable[..., Path], unshare: str) -> None:
-    """No daemon, no mount, no file: the census of every test here looks for the first two."""
+    """No daemon, mount or file is left: the census of every test checks the first two."""
     path = written("""
         ```console
         $ (setsid sleep 4722 &)
@@ -173,7 +173,7 @@ def test_nothing_is_left(who: Who, written: Callable[..., Path], unshare: str) -
 
 
 def test_mounts_stay_inside(who: Who, written: Callable[..., Path]) -> None:
-    """A mount typed in the wrong order, before any unshare, does not reach the machine."""
+    """A mount typed before any unshare does not reach the machine."""
     before = Path("/proc/self/mountinfo").read_text()
     result = checked(who, written("```console\n$ mount -t tmpfs none /mnt\n$ touch /mnt/here\n```\n"))
     assert result.passed, str(result)
@@ -204,7 +204,7 @@ def test_mounts_stay_inside(who: Who, written: Callable[..., Path]) -> None:
     ],
 )  # fmt: skip
 def test_update(written: Callable[..., Path], name: str, before: str, after: str | None) -> None:
-    """What differed is written anew, and nothing else; afterwards it is as written."""
+    """Only outputs that differed are rewritten; afterwards the transcript passes."""
     path = written("", name)
     path.write_text(before)
     result = check(path)
@@ -217,7 +217,7 @@ def test_update(written: Callable[..., Path], name: str, before: str, after: str
 
 
 def test_command(written: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """``nsbox check``: a line for each step, and a status."""
+    """``nsbox check`` prints a line for each step, and its status is the result."""
     good, bad = written("$ true\n", "good.txt"), written("$ echo a\nb\n", "bad.txt")
     assert main(["check", str(good)]) == 0
     assert capsys.readouterr().out == f"{good}: 1 of 1 steps passed\nok      1  true\n"
@@ -238,7 +238,7 @@ def test_command(written: Callable[..., Path], capsys: pytest.CaptureFixture[str
 
 
 def test_killed(written: Callable[..., Path]) -> None:
-    """SIGKILL of the command leaves an empty directory, which nobody is there to remove, and nothing else."""
+    """If the command is killed by SIGKILL, it leaves an empty directory, which it cannot remove, and nothing else."""
     path = written("```console\n$ touch file; (setsid sleep 4724 &) ; sleep 4725\n```\n")
     command = [sys.executable, "-m", "nsbox", "check", str(path)]
     environment = {**os.environ, "TMPDIR": str(path.parent)}

@@ -1,4 +1,4 @@
-"""Expressions that choose rows: the grammar and the comparisons of scols-filter(5)."""
+"""Expressions that select rows: the grammar and the comparisons of scols-filter(5)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBERS = {"NS", "NPROCS", "PID", "ZERO"}
 
 
 def matches(expression: str) -> bool:
-    """Whether it is true of the one row."""
+    """Whether the expression is true for the row."""
     return Filter(expression, CELLS, NUMBERS).matches(CELLS)
 
 
@@ -40,7 +40,7 @@ def matches(expression: str) -> bool:
     ],
 )  # fmt: skip
 def test_true(expression: str) -> None:
-    """These are."""
+    """These expressions are true."""
     assert matches(expression)
 
 
@@ -53,7 +53,7 @@ def test_true(expression: str) -> None:
     ],
 )  # fmt: skip
 def test_false(expression: str) -> None:
-    """These are not; nothing compares with a number that is not there."""
+    """These are false; a comparison with a missing number is false."""
     assert not matches(expression)
 
 
@@ -69,7 +69,7 @@ def test_false(expression: str) -> None:
     ],
 )  # fmt: skip
 def test_wrong(expression: str, words: str) -> None:
-    """It is said what, and where."""
+    """The error says what is wrong, and where."""
     with pytest.raises(nsbox.SpecError) as caught:
         matches(expression)
     assert words in str(caught.value).replace('"', "'")
@@ -77,7 +77,7 @@ def test_wrong(expression: str, words: str) -> None:
 
 @given(st.text("NPROCS &|=!<>~()'\"1.K\n", max_size=20))
 def test_anything(expression: str) -> None:
-    """Whatever is typed is understood or refused."""
+    """Any text is parsed or refused."""
     try:
         found = Filter(expression, CELLS, NUMBERS)
     except nsbox.SpecError:

@@ -1,4 +1,4 @@
-"""Tables as HTML, from made-up records: the same cells as in text, and no name breaks them."""
+"""Tables as HTML, from made-up records: the cells are those of the text, for any name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def table(processes: list[Process]) -> ProcessTable:
 
 
 def test_processes() -> None:
-    """The columns of ps, the user under the name that was recorded."""
+    """The columns of ps, with the recorded name of the user."""
     one = records.process(7, 1, "sh", cmdline=(b"sh", b"-c", b"a  <b>\t&"), pids=(7, 2), rss=1 << 20, vsize=2 << 20)
     head, row = cells(table([one]).html())
     assert " ".join(head) == "USER PID INSIDE PPID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"
@@ -67,7 +67,7 @@ def test_namespaces() -> None:
 
 
 def test_panel() -> None:
-    """Nothing is cut, nothing breaks it; in a terminal the labels are aligned."""
+    """Nothing is cut or broken; in a terminal the labels are aligned."""
     panel = Panel("problem", "<b> failed", (("why", "a & b " * 60), ("", "two\nlines")))
     (title,), (label, text), (_, lines) = cells(panel.html())
     assert title == "\N{BLACK SQUARE}\N{NO-BREAK SPACE}<b> failed"
@@ -78,7 +78,7 @@ def test_panel() -> None:
 
 
 def test_diagnosis() -> None:
-    """The verdict, what can be had, and every answer in full, with what to do."""
+    """The verdict, the kinds that are available, and every answer in full with its remedy."""
     no = Allowed(Trial(False, "clone", "seccomp", "EPERM", "ask"), Trial(False))
     answers = (Answer(1, "Is it?", "problem", "no " * 80, "do <this>"), Answer(2, "And that?", "fine", "yes"))
     evidence: Any = None
@@ -93,15 +93,15 @@ def test_diagnosis() -> None:
 
 
 def test_lessons() -> None:
-    """A paragraph with its lines."""
-    told = Adoption(7, 5, 1)
-    bundle = told._repr_mimebundle_()
-    assert bundle["text/plain"] == str(told)
-    assert "".join(page(bundle["text/html"]).itertext()) == str(told).replace("\n", "")
+    """A lesson is a paragraph with its lines."""
+    lesson = Adoption(7, 5, 1)
+    bundle = lesson._repr_mimebundle_()
+    assert bundle["text/plain"] == str(lesson)
+    assert "".join(page(bundle["text/html"]).itertext()) == str(lesson).replace("\n", "")
 
 
 def test_steps() -> None:
-    """What was done, with the failure in words."""
+    """Each step, and the reason of the one that failed."""
     steps = Steps([
         StepResult("mount proc", "init", 'mount("proc")', "mount(2)", "for ps", 0, 12.3),
         StepResult("hostname", "init", "sethostname()", "sethostname(2)", "to have one", 1),
@@ -115,7 +115,7 @@ def test_steps() -> None:
 
 @given(st.lists(records.names, max_size=5))
 def test_any_name(names: list[bytes]) -> None:
-    """Rows and cells stay what they are."""
+    """Any name keeps the rows and cells."""
     processes = [records.process(number, 0, name) for number, name in enumerate(names, 1)]
     assert [len(row) for row in cells(table(processes).html())] == [12] * (1 + len(names))
 
@@ -123,8 +123,8 @@ def test_any_name(names: list[bytes]) -> None:
 @given(st.lists(records.mounts, max_size=3), st.lists(records.namespaces, max_size=3),
        st.lists(records.ipc_objects, max_size=3))  # fmt: skip
 def test_any_record(mounts: list[Mount], namespaces: list[NamespaceRecord], objects: list[IpcObject]) -> None:
-    """In text, every row of a table is as long as its head says; in HTML it is a row."""
-    users = dict.fromkeys(range(13), "somebody")
+    """In text, every row has the width of the head; in HTML it is a row."""
+    users = dict.fromkeys(range(13), "user")
     for shown, count in (
         (MountTable(mounts), len(mounts)),
         (NamespaceTable(namespaces, users=users), len(namespaces)),
@@ -137,7 +137,7 @@ def test_any_record(mounts: list[Mount], namespaces: list[NamespaceRecord], obje
 
 
 def test_notes_and_too_many_rows() -> None:
-    """A page stays small, and says what is left out."""
+    """A page is limited in size, and states what is left out."""
     rows = [grid.Row([str(number)]) for number in range(html.MAX_ROWS + 7)]
     found = cells(html.table([grid.Column("N")], rows, notes=["<note>"]))
     assert found[-3:] == [[str(html.MAX_ROWS - 1)], ["… and 7 more"], ["<note>"]]
@@ -145,7 +145,7 @@ def test_notes_and_too_many_rows() -> None:
 
 
 def test_several_lines_and_long_ones() -> None:
-    """A column that says so has lines; elsewhere a newline is escaped."""
+    """A column declared as multi-line has lines; elsewhere a newline is escaped."""
     columns = [grid.Column("A", wrap=True), grid.Column("B")]
     root = page(html.table(columns, [grid.Row(["x\ny", "x\ny"]), grid.Row(["z" * 200, None])]))
     first, second = list(root.iter("tr"))[1:]
@@ -156,7 +156,7 @@ def test_several_lines_and_long_ones() -> None:
 
 
 def test_long_words_can_be_broken() -> None:
-    """The flags of a system call are no reason for a table that is wider than the page."""
+    """Long flags of a system call can be wrapped, so that the table is not wider than the page."""
     (cell,) = page(html.table([grid.Column("CALL")], [grid.Row(["f(A|B|C)"])])).iter("td")
     assert "".join(cell.itertext()) == "f(A|B|C)"
     assert len(list(cell.iter("wbr"))) == 2
@@ -164,13 +164,13 @@ def test_long_words_can_be_broken() -> None:
 
 @pytest.mark.parametrize("shown", [table([]), NamespaceTable([]), MountTable([]), IpcTable([], ["mqueue"]), Steps()],
                          ids=lambda shown: type(shown).__name__)  # fmt: skip
-def test_nothing(shown: ProcessTable | NamespaceTable | MountTable | IpcTable | Steps) -> None:
-    """A head is left."""
+def test_empty_tables(shown: ProcessTable | NamespaceTable | MountTable | IpcTable | Steps) -> None:
+    """An empty table has only a head."""
     assert len(cells(shown.html())) == 1 + isinstance(shown, IpcTable)
 
 
 def test_an_explanation() -> None:
-    """Its steps, and what comes closest as a command."""
+    """Its steps, and the closest command."""
     steps = (ExplainedStep(0, "init", "mount proc", "mount(<...>)", "mount -t proc", "mount(2)", "for ps", 13),)
     shown = Explanation("run <it>", steps, command="unshare -m", notes=("mind & think",))._repr_mimebundle_()
     assert page(shown["text/html"])[0][0].text == "run <it>"

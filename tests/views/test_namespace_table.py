@@ -62,7 +62,7 @@ def test_json() -> None:
     assert json.loads(NamespaceTable([]).json()) == {"namespaces": []}
 
 
-def test_what_it_says_of_itself() -> None:
+def test_repr_and_summary() -> None:
     table = NamespaceTable(RECORDS)
     assert [record.kept_by for record in table] == [
         ("processes",), ("processes",), ("ancestry",), ("processes",), ("descriptors", "mounts"),
@@ -84,7 +84,7 @@ CELLS = st.none() | st.text(max_size=12)
                     lambda below: st.tuples(st.lists(CELLS, min_size=2, max_size=2), st.lists(below, max_size=3)).map(
                         lambda pair: grid.Row(*pair)), max_leaves=12))  # fmt: skip
 def test_any_cells(row: grid.Row) -> None:
-    """Every line of the table is one line, JSON is JSON, and raw cells have no blanks."""
+    """Every line of the table is one line, the JSON is valid, and raw cells have no blanks."""
     columns = [grid.Column("A", tree=True), grid.Column("B", cut=True)]
 
     def as_data(row: grid.Row) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_any_cells(row: grid.Row) -> None:
 
 
 def test_a_deep_tree() -> None:
-    """Deeper than Python may recurse."""
+    """Deeper than Python's recursion limit."""
     row = grid.Row(["x"])
     for _ in range(3000):
         row = grid.Row(["x"], [row])

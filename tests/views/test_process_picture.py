@@ -1,4 +1,4 @@
-"""The pictures, from made-up records: what is in them, where it is, and that no name breaks them."""
+"""The pictures, from made-up records: what is in them, where it is, for any name."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def picture(processes: list[Process], root: int | None = None, **options: Any) -
     return drawing(ProcessTree(processes, root=root).svg(**options))
 
 
-def test_those_in_the_docs() -> None:
+def test_pictures_of_the_docs() -> None:
     subprocess.run([sys.executable, str(ROOT / "tools" / "pictures.py"), "--check"], check=True, timeout=60)
 
 
 @given(trees(), st.sampled_from([None, True, False]), st.integers(100, 2000))
-def test_whatever_there_is(processes: list[Process], compact: bool | None, width: int) -> None:
-    """It stays a picture; boxes are in each other or apart; and it is the same the next time."""
+def test_any_processes(processes: list[Process], compact: bool | None, width: int) -> None:
+    """The picture is valid; boxes are nested or apart; and it is the same the next time."""
     tree = ProcessTree(processes)
     marks = dict(zip((one.identity for one in processes), itertools.cycle(MARKS), strict=False))
     document = tree.svg(compact=compact, marks=marks, width=width)
@@ -54,7 +54,7 @@ def test_whatever_there_is(processes: list[Process], compact: bool | None, width
 
 @given(names)
 def test_any_name(name: bytes) -> None:
-    """It is in the picture, where XML can have it."""
+    """The name is in the picture, as far as XML allows its characters."""
     shown = name.decode("utf-8", "surrogateescape")
     found = texts(picture([process(1, 0, name)]))
     if shown.isprintable() and shown.strip() == shown and "  " not in shown:
@@ -65,7 +65,7 @@ def test_any_name(name: bytes) -> None:
 
 @given(trees())
 def test_every_process_is_counted(processes: list[Process]) -> None:
-    """Alone, in a group, or among those that are left out."""
+    """Each is drawn alone, in a group, or counted among those left out."""
     root = picture(processes, compact=True)
     drawn = [element.text or "" for element in root.iter(SVG + "text") if element.get("font-size") == "12"]
     groups = sum(int(text[:-1]) for text in drawn if re.fullmatch(r"\d+\N{MULTIPLICATION SIGN}", text))
@@ -109,7 +109,7 @@ def test_a_zombie_is_hollow() -> None:
 
 
 def test_joined_is_not_new() -> None:
-    """The second box with the same namespace says that it is not another one."""
+    """A second box in the same namespace is marked as joined."""
     own = HOST._replace(net=66)
     processes = [process(1, 0, "init"), process(2, 1, "made", namespaces=own), process(3, 1, "joined", namespaces=own)]
     chips = [
@@ -165,7 +165,7 @@ def test_too_many_are_counted(count: int) -> None:
 
 @given(st.text(max_size=40), st.floats(8, 20))
 def test_no_text_is_longer_than_measured(text: str, size: float) -> None:
-    """Wide characters are twice as wide (Unicode Standard Annex #11)."""
+    """Wide characters count as two columns (Unicode Standard Annex #11)."""
     assert measure(text, size, MONO) >= len(text) * size * 0.6
     assert measure("\N{HIRAGANA LETTER A}" * 3, size) == 2 * measure("aaa", size)
 
@@ -173,7 +173,7 @@ def test_no_text_is_longer_than_measured(text: str, size: float) -> None:
 @pytest.mark.parametrize("colour", [*(kind.colour for kind in KIND_STYLES.values()), SLATE, GREY, INK,
                                     *(sign.colour for sign in MARKS.values())])  # fmt: skip
 def test_contrast(colour: str) -> None:
-    """Text has at least 4.5 to 1 (WCAG 2.1, 1.4.3): the colours on white, and white on them."""
+    """Text has a contrast of at least 4.5 to 1 (WCAG 2.1, 1.4.3): the colours on white, and white on them."""
 
     def luminance(code: str) -> float:
         parts = [int(code[start : start + 2], 16) / 255 for start in (1, 3, 5)]
@@ -185,7 +185,7 @@ def test_contrast(colour: str) -> None:
 
 @given(trees(most=30), st.data())
 def test_inside_and_outside(processes: list[Process], data: st.DataObject) -> None:
-    """Whoever is in the box, each on one line with both PIDs."""
+    """Every process in the box has one line with both PIDs."""
     inside = data.draw(st.sets(st.sampled_from(processes)))
     renumbered = {one.pid: number for number, one in enumerate(sorted(inside, key=lambda one: one.pid), 501)}
 

@@ -132,9 +132,9 @@ def test_unreadable_namespaces() -> None:
         process(4, 3, "c", namespaces=HOST),
         process(5, 1, "z", state="Z", namespaces=NamespaceIds()),
     ])  # fmt: skip
-    # As for pstree, unknown is not marked...
+    # As with pstree, unknown is not marked...
     assert str(tree) == "init─┬─a───b───c\n     └─z"
-    # ... but it is said, and can be marked. A zombie has none left: nothing is missing there.
+    # ... but it is reported, and can be marked. A zombie has no namespaces, so for it nothing is missing.
     (note,) = tree.notes
     assert note.startswith("the namespaces of 2 of 5 processes could not be read (1 init, 3 b)")
     assert tree.text(mark_unknown=True) == "init(?)─┬─a───b(?)───c\n        └─z"
@@ -149,14 +149,14 @@ def test_unknown_parents_and_parents_outside() -> None:
 
 
 def test_parents_in_a_circle() -> None:
-    """PIDs that were given out anew during the pass must not make a circle of the tree."""
+    """PIDs that were reused during the pass must not make a circle of the tree."""
     tree = ProcessTree([process(1, 7, "init"), process(5, 6, "a"), process(6, 5, "b"), process(8, 8, "self")])
     assert sorted(node.pid for node in tree.walk()) == [1, 5, 6, 8]
     assert len(str(tree).splitlines()) == 2
 
 
 def test_a_long_chain() -> None:
-    """Deeper than Python may recurse, with two equal ends."""
+    """Deeper than Python's recursion limit, with two equal ends."""
     chain = [process(1, 0, "a")] + [process(pid, pid - 1, "a") for pid in range(2, 5000)]
     tree = ProcessTree([*chain, process(5000, 4998, "a")])
     assert str(tree) == "───".join(["a"] * 4998) + "───2*[a]"
@@ -217,7 +217,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("utc")
 def test_the_table() -> None:
-    nobody = 4294967294
+    overflow_id = 4294967294
     rows = [
         process(1, 0, "systemd", sid=1, cmdline=(b"/usr/lib/systemd/systemd", b"--switched-root"), utime=20.5, stime=1,
                 rss=13 << 20, vsize=170 << 20, locked=4096),
@@ -225,7 +225,7 @@ def test_the_table() -> None:
         process(7128, 1, "bash", cmdline=(b"-bash",), tty_nr=136 << 8, tpgid=7130, start_seconds=86400, sid=7128),
         process(7130, 7128, "evil", pids=(7130, 1), cmdline=(b"evil\x1b[2J", b"caf\xc3\xa9\xff"), start_seconds=86459,
                 pgid=7130, tpgid=7130, tty_nr=136 << 8, state="R", thread_count=2, nice=5, utime=35.5,
-                uids=(0, nobody, 0, 0)),
+                uids=(0, overflow_id, 0, 0)),
         process(7131, 7130, "gone", pids=(7131, 2, 1), cmdline=(), state="Z", start_seconds=86460, utime=4000),
     ]  # fmt: skip
     table = ProcessTable(rows, boot=1_000_000_000, read_at=1_000_090_000, memory=1_000 << 20)

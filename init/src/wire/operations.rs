@@ -35,7 +35,7 @@ macro_rules! operations {
 operations! {
     /// unshare(2), for what clone could not or should not do.
     1 Unshare { /** CLONE_NEW* */ flags: u64 }
-    /// Tell the caller that the user namespace exists, and wait until it has written the maps.
+    /// Report to the caller that the user namespace exists, and wait until it has written the maps.
     2 AwaitMaps {}
     /// Write `data` to the file at `path` in a single write(2).
     3 Write { /** where */ path: Text<S>, /** what */ data: Blob<S> }
@@ -130,7 +130,7 @@ operations! {
     33 Descend { /** CLONE_NEW* for the child */ flags: u64 }
     /// Wait for requests, as the init of a box. The last operation of a box's plan.
     34 Serve {}
-    /// As `Fork`, but init goes on serving. The first operation of such a request.
+    /// As `Fork`, but init continues to serve. The first operation of such a request.
     35 Start {
         /** CLONE_NEW* for the child */ flags: u64,
         /** the number by which `Abort` names it */ token: u32,

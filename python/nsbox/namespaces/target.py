@@ -173,7 +173,8 @@ def pid_in_proc(pidfd: int, target: JoinTarget) -> int:
     except (OSError, KeyError, ValueError) as error:
         raise SpecError(f"target: {target!r} is no process that /proc shows") from error
     if pid <= 0:
-        _refuse(ProcessLookupError(errno.ESRCH, ""), _core.Call("read", path=f"/proc/thread-self/fdinfo/{pidfd}"), target)
+        call = _core.Call("read", path=f"/proc/thread-self/fdinfo/{pidfd}")
+        _refuse(ProcessLookupError(errno.ESRCH, ""), call, target)
     return pid
 
 

@@ -46,11 +46,11 @@ class Watch:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
         """Keep which processes are new after the test."""
-        before = {process.identity for process in leftovers([os.getpid()], patience=0)}
+        before = {process.identity for process in leftovers([os.getpid()], timeout=0)}
         try:
             return (yield)
         finally:
-            after = {process.identity for process in leftovers([os.getpid()], is_helper, patience=0)}
+            after = {process.identity for process in leftovers([os.getpid()], is_helper, timeout=0)}
             item.stash[_STARTED] = after - before
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

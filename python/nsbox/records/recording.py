@@ -1,7 +1,7 @@
 """Records as plain data, and back: what was read on one machine can be shown on another, also without Linux.
 
-The data fit into JSON: dictionaries, lists, texts, numbers and None. The types of the attributes tell which texts are
-read back as bytes, so there are no tags. Bytes that are not UTF-8 are ``{"hex": ...}``.
+The data fit into JSON: dictionaries, lists, texts, numbers and None. The types of the attributes determine which texts
+are read back as bytes, so there are no tags. Bytes that are not UTF-8 are ``{"hex": ...}``.
 """
 
 from __future__ import annotations

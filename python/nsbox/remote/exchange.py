@@ -229,7 +229,7 @@ def _decoded(sink: Sink) -> Callable[..., None]:
 
 
 def deadline_after(timeout: float | None) -> float | None:
-    """Return the time at which so many seconds will have passed, on the clock of `time.monotonic`."""
+    """Return the time at which `timeout` seconds will have passed, on the clock of `time.monotonic`."""
     return None if timeout is None else time.monotonic() + timeout
 
 

@@ -17,7 +17,7 @@ _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
 
 def leftovers(
-    roots: Iterable[int], known: Callable[[Process], bool] = lambda _: False, patience: float = _GRACE_SECONDS
+    roots: Iterable[int], known: Callable[[Process], bool] = lambda _: False, timeout: float = _GRACE_SECONDS
 ) -> list[Process]:
     """Return the living descendants of some processes, without these processes themselves.
 
@@ -26,9 +26,9 @@ def leftovers(
     Args:
         roots: Their PIDs, as the caller sees them.
         known: Returns whether a descendant is no leftover.
-        patience: Seconds during which they may still end.
+        timeout: Seconds during which they may still end.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while (found := _descendants(set(roots), known)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found

@@ -32,7 +32,7 @@ def table(
         now: The time at which the processes were read, in seconds since the epoch.
         memory: The bytes of memory of the machine.
         users: The names of users.
-        width: Cut the lines after so many characters.
+        width: The length in characters at which lines are cut.
     """
     rows = _rows(processes, boot, now, memory, users)
     left = {column for column, name in enumerate(rows[0]) if name in _LEFT}

@@ -11,7 +11,7 @@ use crate::seeing::proc::status::{Status, status};
 /// Namespace ids (inode numbers) in the order of the table of kinds; nothing where a link could not be read.
 pub type Ids = [Option<u64>; KINDS.len()];
 
-/// The links to the namespaces that children are born into, where they can differ from the own ones.
+/// The links to the namespaces in which children are created, where these can differ from the process's own.
 const FOR_CHILDREN: [&CStr; 2] = [c"pid_for_children", c"time_for_children"];
 
 /// What is read besides /proc/PID/stat: a file, a link or a directory each.

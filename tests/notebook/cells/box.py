@@ -1,4 +1,4 @@
-"""A box: look, mount, look again; settings; its end."""
+"""A box: processes before and after the mount of proc; settings; its end."""
 
 # %%
 import signal

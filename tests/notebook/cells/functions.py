@@ -1,4 +1,4 @@
-"""Functions of the notebook, carried out in boxes; an executor of tasks."""
+"""Functions of the notebook, called in boxes; an executor of tasks."""
 
 # %%
 import os
@@ -10,14 +10,14 @@ import nsbox
 
 
 def look(name: str) -> tuple[int, int]:
-    """Print, also from a program, and tell who carries this out."""
+    """Print, also from a program, and return the PIDs of this process and its parent."""
     print("hello", name)
     subprocess.run(["echo", "from a program"], check=True)
     return os.getpid(), os.getppid()
 
 
 def raised(error: type[BaseException], function: Any, *args: Any, **kwargs: Any) -> bool:
-    """Tell whether a call raises this error."""
+    """Whether a call raises this error."""
     try:
         function(*args, **kwargs)
     except error:

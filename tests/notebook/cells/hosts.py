@@ -1,4 +1,4 @@
-"""Two hosts: a cable between two boxes, and sockets in them for the kernel itself."""
+"""Two hosts: two connected boxes, and sockets in them for the kernel itself."""
 
 # %%
 import socket

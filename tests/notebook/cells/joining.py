@@ -14,7 +14,7 @@ assert nsbox.run(["sh", "-c", "ps -e | wc -l"], unshare="", join=box, stdout=sub
 assert os.uname().nodename == host
 
 # %%
-# There is no way back from these, and others would stay behind; who they are is told.
+# These cannot be left again, and the other threads would stay outside; the error names them.
 threading.Thread(target=threading.Event().wait, name="the one that waits", daemon=True).start()
 for kind in ("user", "time"):
     try:
@@ -37,7 +37,7 @@ for scope in (nsbox.unshare("uts"), nsbox.setns(plain, "uts")):
     assert os.uname().nodename == host
 
 # %%
-# The poison of a notebook: the first child is PID 1, and after it no other can be made. Undone at the end.
+# A scope of a PID namespace: the first child is PID 1, and after it no other can be created. Undone at the end.
 if root:
     with nsbox.unshare("pid"):
         assert subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout == "1\n"

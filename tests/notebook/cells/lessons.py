@@ -1,4 +1,4 @@
-"""The lessons, and what is in IPC namespaces."""
+"""The lessons, and objects in IPC namespaces."""
 
 # %%
 import errno
@@ -7,8 +7,8 @@ import nsbox
 from nsbox import lessons
 
 with nsbox.Box("mip", pid_max=330) as box:
-    told = lessons.exhaust_pids(box)
-    assert (told.errno, told.freed) == (errno.EAGAIN, told.next)
+    result = lessons.exhaust_pids(box)
+    assert (result.errno, result.freed) == (errno.EAGAIN, result.next)
     assert lessons.reuse_a_pid(box).by_pidfd == "ESRCH"
     assert lessons.signal_init(box).survived
     assert lessons.adopt(box).after == 1

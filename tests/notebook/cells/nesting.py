@@ -1,4 +1,4 @@
-"""Boxes in boxes: one process with a number in each."""
+"""Nested boxes: one process with a PID in each."""
 
 # %%
 import nsbox

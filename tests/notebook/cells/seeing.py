@@ -1,4 +1,4 @@
-"""Seeing: both sides of a box, as a notebook shows them."""
+"""Both views of a box, as a notebook shows them."""
 
 # %%
 import os

@@ -1,4 +1,4 @@
-"""Programs started by a thread of a process whose main thread has ended: such a process has no /proc/self/fd any more."""
+"""Programs started by a thread after the main thread of the process has ended: then there is no /proc/self/fd."""
 
 from __future__ import annotations
 

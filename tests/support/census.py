@@ -126,8 +126,9 @@ def _describe(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     command, fields_ = stat.rpartition(")")[0], stat.rpartition(")")[2].split()
-    # The start time distinguishes two processes with the same PID.
-    return f"{command}) state {fields_[0]}, started at {fields_[19]}"
+    # Whether a process runs or sleeps changes at any time. The start time distinguishes two processes with the same PID.
+    zombie = "zombie" if fields_[0] in "ZX" else "alive"
+    return f"{command}) {zombie}, started at {fields_[19]}"
 
 
 def _descriptors() -> Iterator[str]:

@@ -154,18 +154,19 @@ def test_a_step_that_hangs(who: Who, written: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("unshare", ["mount", "pid"])
 def test_nothing_is_left(who: Who, written: Callable[..., Path], unshare: str) -> None:
     """No daemon, mount or file is left: the census of every test checks the first two."""
-    path = written("""
+    # A name of this test's own: tests run at the same time, as different users.
+    note = Path(f"/dev/shm/nsbox-test-pwd-{os.getpid()}-{who.name}")
+    path = written(f"""
         ```console
         $ (setsid sleep 4722 &)
         $ unshare -mipf
         $ (setsid sleep 4723 &)
         $ mkdir mounted; mount -t tmpfs none mounted; touch mounted/file file
-        $ pwd > /dev/shm/nsbox-test-pwd
+        $ pwd > {note}
         ```
     """)
     result = checked(who, path, unshare)
     assert result.passed, str(result)
-    note = Path("/dev/shm/nsbox-test-pwd")
     assert not Path(note.read_text().strip()).exists()
     note.unlink()
     assert wait_until(lambda: not {"sleep 4722", "sleep 4723"} & {process.command for process in nsbox.ps()})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nsbox
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nsbox import _core
 from nsbox.start.launch import Launch
@@ -90,6 +90,8 @@ def test_one_bit_is_wrong(plan: _core.Plan, marker: Path, data: st.DataObject) -
 
 
 @given(st.binary(max_size=300))
+@example(b"f")  # announces that the plan comes in a file
+@example(b"x")  # ends a box
 @settings(max_examples=100)
 def test_noise(plan: _core.Plan, marker: Path, noise: bytes) -> None:
     """Bytes that are no plan are refused."""

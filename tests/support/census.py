@@ -126,7 +126,7 @@ def _describe(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     command, fields_ = stat.rpartition(")")[0], stat.rpartition(")")[2].split()
-    # Whether a process runs or sleeps changes at any time. The start time distinguishes two processes with the same PID.
+    # Between running and sleeping a process changes at any time. The start time tells apart two with the same PID.
     zombie = "zombie" if fields_[0] in "ZX" else "alive"
     return f"{command}) {zombie}, started at {fields_[19]}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import signal
@@ -11,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -74,29 +72,6 @@ def test_interrupted_in_a_box(who: Who, start: Callable[[nsbox.Box], Any]) -> No
         # Handles that are dropped meanwhile give ResourceWarnings.
         warnings.simplefilter("ignore", ResourceWarning)
         assert in_child(lambda: who(use)) == ([1], 0)
-
-
-@pytest.mark.parametrize("options", [{}, {"init": False}], ids=["plain", "no init"])
-def test_a_passed_descriptor_is_closed_by_another_thread(who: Who, place: Path, options: dict[str, Any]) -> None:
-    """Under its number the program gets what the caller had there, or is not started."""
-
-    def check() -> set[object]:
-        found: set[object] = set()
-        for _ in range(150):
-            passed = os.open("/dev/full", os.O_RDONLY)
-            command = ["sh", "-c", f"readlink /proc/self/fd/{passed} > {place}/found"]
-            close = threading.Timer(random.uniform(0, 5e-4), os.close, (passed,))
-            close.start()
-            try:
-                # No pipes, as one of them could have the number before nsbox sees it.
-                nsbox.run(command, unshare="mi", pass_fds=[passed], **options)
-                found.add((place / "found").read_text())
-            except nsbox.SpawnError as error:
-                found.add((error.step, error.errno))
-            close.join()
-        return found
-
-    assert in_child(lambda: who(check)) <= {"/dev/full\n", ("descriptors", errno.EBADF)}
 
 
 @contextmanager

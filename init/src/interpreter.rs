@@ -126,7 +126,9 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     };
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
     let received = &[];
-    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1 };
+    let [proc, cgroup] = supervisor.directories();
+    let own = [proc, cgroup, setup.proc, -1];
+    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1, own };
     match launcher.launch(&supervisor, &mut order) {
         Ok(Born { pid, pidfd, .. }) => {
             sys::set_dumpable(false);

@@ -37,6 +37,9 @@ pub struct Order<'a> {
     pub received: &'a [i32],
     /// The directory to start in; -1 to stay.
     pub directory: i32,
+    /// Init's own directories; -1 for none. The child closes its copies before it looks up any path: a path that a
+    /// program has changed may lead through /proc/self/fd.
+    pub own: [i32; 4],
 }
 
 impl Order<'_> {
@@ -45,13 +48,17 @@ impl Order<'_> {
         self.plan.ops().any(|(_, op)| matches!(op, Op::Setpgid { .. } | Op::Setsid {}))
     }
 
-    /// Send the caller the PID of this process, if it is to be sent, and change to the directory to start in.
+    /// Send the caller the PID of this process, if it is to be sent, change to the directory to start in, and close
+    /// init's own directories.
     pub fn announce(&self) {
         if self.announce {
             let _ = self.channel.send(Report::Forked { pid: sys::getpid() }, None);
         }
         if self.directory >= 0 {
             let _ = sys::fchdir(self.directory);
+        }
+        for directory in [self.directory].into_iter().chain(self.own).filter(|&fd| fd >= 0) {
+            sys::close(directory);
         }
     }
 }

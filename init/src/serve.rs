@@ -177,7 +177,10 @@ impl Server {
         let quiet = quiet != 0;
         let announce = !quiet && (!self.supervisor.is_pid_1() || !sys::is_mapped());
         let directory = self.directory;
-        let mut order = Order { step, flags, plan, ops, channel: reply, announce, quiet: false, received, directory };
+        let ([proc, cgroup], [root, sys]) = (self.supervisor.directories(), self.proc.descriptors());
+        let own = [proc, cgroup, root, sys];
+        let mut order =
+            Order { step, flags, plan, ops, channel: reply, announce, quiet: false, received, directory, own };
         let socket = match sys::duplicate_above(reply.socket, 3) {
             Ok(socket) => socket,
             Err(errno) => return reply.failed(Failure { step: u32::from(step), errno, value: 0 }),

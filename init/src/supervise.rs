@@ -72,6 +72,11 @@ impl Supervisor {
         self.pid_1
     }
 
+    /// The directories that init keeps: /proc, and the one above the cgroup; -1 for none.
+    pub fn directories(&self) -> [i32; 2] {
+        [self.proc, self.cgroup.map_or(-1, |cgroup| cgroup.descriptors()[0])]
+    }
+
     /// Run until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
         self.close_others(&[payload.pidfd]);

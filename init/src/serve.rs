@@ -39,13 +39,13 @@ impl Server {
         let launcher = Launcher::new(supervisor.is_pid_1(), time_namespace)?;
         let directory = sys::open(c".".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1);
         let (proc, processes) = (Proc::find(setup.proc), Processes::new()?);
+        let [root, sys] = proc.descriptors();
+        supervisor.close_others(&[launcher.parent(), directory, root, sys])?;
         Ok(Server { supervisor, launcher, begin, directory, proc, processes, reaping: true, events: 0 })
     }
 
     /// Run until the caller is dead, or ends the box.
     pub fn serve(mut self) -> ! {
-        let [root, sys] = self.proc.descriptors();
-        self.supervisor.close_others(&[self.launcher.parent(), self.directory, root, sys]);
         let _ = sys::chdir(c"/".as_ptr().cast());
         let _ = self.channel().send(Report::Done, None);
         let mut socket = self.channel().socket;

@@ -42,7 +42,7 @@ LAYERS = {
         report
         sys
         lib mem
-        wire vfork capabilities
+        wire vfork capabilities hardening
     """,
 }  # fmt: skip
 

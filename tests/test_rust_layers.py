@@ -42,7 +42,7 @@ LAYERS = {
         report
         sys
         lib mem
-        wire vfork close_range capabilities
+        wire vfork close_range capabilities hardening
     """,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ use crate::sys::{self, Errno};
 type Result<T> = core::result::Result<T, (Errno, i64)>;
 
 const EMPTY: *const u8 = c"".as_ptr().cast();
+const TMPFS: &[u8] = c"tmpfs".to_bytes_with_nul();
 const FSOPEN_CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;
 
@@ -58,10 +59,15 @@ pub fn pivot() -> Result<()> {
 pub fn bind(source: &[u8], target: &[u8], inside: bool, recursive: bool, attributes: u64) -> Result<()> {
     let depth = if recursive { k::AT_RECURSIVE } else { 0 };
     let tree = copy(k::AT_FDCWD, source.as_ptr(), depth)?;
+    set_attributes(&tree, attributes, depth)?;
+    attach(&tree, &resolve(target, inside)?)
+}
+
+/// Add MOUNT_ATTR_* to a mount that is visible nowhere yet (mount_setattr(2)).
+fn set_attributes(tree: &Fd, attributes: u64, depth: u32) -> Result<()> {
     let wanted = k::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = k::AT_EMPTY_PATH | depth;
-    call!(Attributes, mount_setattr, tree.0, EMPTY, flags, &raw const wanted, size_of::<k::mount_attr>())?;
-    attach(&tree, &resolve(target, inside)?)
+    call!(Attributes, mount_setattr, tree.0, EMPTY, flags, &raw const wanted, size_of::<k::mount_attr>()).map(drop)
 }
 
 /// Make a file system and mount it on `target`. The options are names and values in turn; no value makes it a flag.
@@ -72,6 +78,11 @@ pub fn mount(
     target: &[u8],
     inside: bool,
 ) -> Result<()> {
+    attach(&made(fstype, options, attributes)?, &resolve(target, inside)?)
+}
+
+/// A file system that is mounted nowhere yet.
+fn made(fstype: &[u8], options: &Texts<&'static [u8]>, attributes: u64) -> Result<Fd> {
     let context = Fd(call!(FileSystem, fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC)? as i32);
     let mut texts = options.iter();
     while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
@@ -82,8 +93,44 @@ pub fn mount(
         call!(Options, fsconfig, context.0, command as usize, name.as_ptr(), value, 0)?;
     }
     call!(FileSystem, fsconfig, context.0, k::fsconfig_command::FSCONFIG_CMD_CREATE as usize, 0, 0, 0)?;
-    let made = Fd(call!(FileSystem, fsmount, context.0, FSMOUNT_CLOEXEC, attributes)? as i32);
-    attach(&made, &resolve(target, inside)?)
+    call!(FileSystem, fsmount, context.0, FSMOUNT_CLOEXEC, attributes).map(|fd| Fd(fd as i32))
+}
+
+/// Mount a tmpfs on `target`, if there is such a directory.
+pub fn private_tmp(options: &Texts<&'static [u8]>, attributes: u64, target: &[u8], inside: bool) -> Result<()> {
+    unless_missing(mount(TMPFS, options, attributes, target, inside))
+}
+
+/// Cover the `hidden` paths, and make the `read_only` ones read-only with all mounts below. Those that do not exist are
+/// left out. The mounts below a covered directory are covered with it.
+pub fn mask(hidden: &Texts<&'static [u8]>, read_only: &Texts<&'static [u8]>, inside: bool) -> Result<()> {
+    hidden.iter().try_for_each(|path| unless_missing(cover(path, inside)))?;
+    read_only.iter().try_for_each(|path| unless_missing(protect(path, inside)))
+}
+
+fn cover(path: &[u8], inside: bool) -> Result<()> {
+    let target = resolve(path, inside)?;
+    // On a directory only a directory can be mounted: EINVAL (move_mount(2)).
+    match attach(&copy(k::AT_FDCWD, c"/dev/null".as_ptr().cast(), 0)?, &target) {
+        Err((sys::EINVAL, _)) => {}
+        attached => return attached,
+    }
+    let none = Texts { count: 0, joined: &[][..] };
+    let attributes = u64::from(k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV);
+    attach(&made(TMPFS, &none, attributes)?, &target)
+}
+
+fn protect(path: &[u8], inside: bool) -> Result<()> {
+    let target = resolve(path, inside)?;
+    let tree = copy(target.0, EMPTY, k::AT_EMPTY_PATH | k::AT_RECURSIVE)?;
+    set_attributes(&tree, u64::from(k::MOUNT_ATTR_RDONLY), k::AT_RECURSIVE)?;
+    attach(&tree, &target)
+}
+
+/// Nothing to do where the target does not exist.
+fn unless_missing(result: Result<()>) -> Result<()> {
+    const TARGET: i64 = MountPart::Target as i64;
+    if matches!(result, Err((sys::ENOENT | sys::ENOTDIR, TARGET))) { Ok(()) } else { result }
 }
 
 /// A copy of the mounts at a path, mounted nowhere yet (open_tree(2)).

@@ -10,6 +10,7 @@ use crate::plan::facts::Facts;
 use crate::plan::flags::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSUID,
 };
+use crate::plan::harden;
 use crate::plan::spec::{Mount, Spec};
 use crate::plan::step::Actor;
 use crate::step_name::StepName;
@@ -46,6 +47,10 @@ impl Place<'_> {
             self.check("root")?;
             let op = Op::NewRoot { path: Text(c_bytes(root)) };
             plan.op(self.actor, StepName::Root, op, "pivot_root(2)", "only a mount point can become the root");
+        }
+        if spec.hardened.private_tmp {
+            self.check("private_tmp")?;
+            harden::private_tmp(plan, self.actor, self.inside);
         }
         for mount in &spec.mounts {
             self.check("mounts")?;
@@ -99,9 +104,10 @@ impl Place<'_> {
                 let why = if *read_only { "the same files, read-only" } else { "the same files at another path" };
                 plan.op(self.actor, StepName::Bind, op, "open_tree(2)", why);
             }
-            Mount::Tmpfs { target, size, mode } => {
+            Mount::Tmpfs { target, size, mode, inodes } => {
                 let mut options = vec![("mode", format!("{mode:o}").into())];
                 options.extend(size.map(|size| ("size", size.to_string().into())));
+                options.extend(inodes.map(|inodes| ("nr_inodes", inodes.to_string().into())));
                 let op = self.made("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
                 plan.op(self.actor, StepName::Tmpfs, op, "tmpfs(5)", "empty, and gone with the namespace");
             }

@@ -11,7 +11,8 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["MOUNTS"]
 
-_NEW = frozenset({"tmpfs", "overlay", "proc", "mount proc"})
+_HARDENED = frozenset({"private tmp", "mask proc", "read-only sys"})
+_NEW = frozenset({"tmpfs", "overlay", "proc", "mount proc"}) | _HARDENED
 _BY_DESCRIPTOR = _NEW | {"bind"}
 _REQUESTS = frozenset({"mount", "mount shm"})
 _SOURCE, _TARGET, _ATTACH = "looking up the source", "looking up the target", "mounting it there"

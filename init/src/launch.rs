@@ -128,7 +128,7 @@ impl Launcher {
         let [socket, lifeline] = *order.received else { sys::exit(NOT_STARTED) };
         let channel = Channel { socket, lifeline };
         for (step, op) in order.ops.by_ref() {
-            if let Err((errno, value)) = operation(&channel, &op) {
+            if let Err((errno, value)) = operation(&channel, &mut order.mounting, &op) {
                 channel.fail(step, errno, value);
             }
         }

@@ -8,6 +8,7 @@ use nsbox_init::wire::{Failure, Op, Ops, Plan, Report};
 
 use crate::descriptors;
 use crate::memory::{Exec, Notes};
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::report::Channel;
 use crate::sys::{self, Errno};
@@ -37,6 +38,8 @@ pub struct Order<'a> {
     pub received: &'a [i32],
     /// The directory to start in; -1 to stay.
     pub directory: i32,
+    /// What its mounts keep from one operation to the next.
+    pub mounting: Mounting,
 }
 
 impl Order<'_> {
@@ -107,7 +110,7 @@ impl Child<'_, '_> {
             }
             Op::Received { stdio, pass } => descriptors::install(self.order.received, *stdio, pass, &mut self.parent),
             Op::Setuid { .. } => {
-                let result = operation(self.order.channel, op);
+                let result = operation(self.order.channel, &mut self.order.mounting, op);
                 // The kernel has set the flag of the memory, which init shares, to fs.suid_dumpable (proc_sys_fs(5)).
                 sys::set_dumpable(false);
                 result
@@ -117,7 +120,7 @@ impl Child<'_, '_> {
                 die_with_init(self.parent);
                 Err((self.exec.run(), 0))
             }
-            _ => operation(self.order.channel, op),
+            _ => operation(self.order.channel, &mut self.order.mounting, op),
         }
     }
 }

@@ -44,7 +44,12 @@ pub fn chroot(path: *const u8) -> Result<()> {
 }
 
 pub fn umask(mask: u32) {
-    let _ = call!(umask, mask);
+    let _ = replace_umask(mask);
+}
+
+/// The same; returns the mask that was set before.
+pub fn replace_umask(mask: u32) -> u32 {
+    call!(umask, mask).unwrap_or(0) as u32
 }
 
 pub fn getpid() -> i32 {

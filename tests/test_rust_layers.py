@@ -43,7 +43,7 @@ LAYERS = {
         report
         sys
         lib mem
-        wire vfork capabilities
+        wire vfork capabilities hardening
     """,
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ pub fn make(
     memory: &Texts<&'static [u8]>,
 ) -> Result<Option<Fd>> {
     if memory.count == 0 {
-        mounting.keep(file_system(b"overlay\0", options, attributes)?)?;
+        mounting.overlays.keep(file_system(b"overlay\0", options, attributes)?)?;
         return Ok(None);
     }
     let back = sys::open(c".".as_ptr().cast(), k::O_PATH | k::O_DIRECTORY).map(Fd).map_err(target)?;
@@ -44,7 +44,7 @@ pub fn make(
     call!(Attach, fchdir, back.0)?;
     let made = made?;
     mounting.made.add(&made);
-    mounting.keep(made)?;
+    mounting.overlays.keep(made)?;
     Ok(Some(upper))
 }
 

@@ -5,5 +5,6 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod capabilities;
+pub mod hardening;
 pub mod vfork;
 pub mod wire;

@@ -11,19 +11,18 @@ use nsbox_init::wire::{MAX_KEPT, MountPart, Texts};
 use syscalls::{Sysno, syscall};
 
 use crate::sys;
-use crate::targets::{Fd, Made, Result, call};
+use crate::targets::{Fd, Made, Result, call, find};
 
 const EMPTY: *const u8 = c"".as_ptr().cast();
+const TMPFS: &[u8] = c"tmpfs".to_bytes_with_nul();
 const FSOPEN_CLOEXEC: usize = 1;
 const FSMOUNT_CLOEXEC: usize = 1;
 
 /// What one plan keeps from one of its operations to the next.
 pub struct Mounting {
-    /// The mounts that are not mounted yet, in the order in which they will be.
-    kept: [i32; MAX_KEPT],
-    /// The numbers of those that are mounted, and of all.
-    next: usize,
-    count: usize,
+    trees: Kept,
+    /// Overlays that are not mounted yet.
+    pub overlays: Kept,
     /// The file systems that were made.
     pub made: Made,
 }
@@ -31,19 +30,32 @@ pub struct Mounting {
 impl Mounting {
     /// Nothing.
     pub const fn new() -> Self {
-        Mounting { kept: [-1; MAX_KEPT], next: 0, count: 0, made: Made::new() }
+        Mounting { trees: Kept::new(), overlays: Kept::new(), made: Made::new() }
+    }
+}
+
+/// Mounts that are not mounted yet, in the order in which they will be.
+pub struct Kept {
+    fds: [i32; MAX_KEPT],
+    next: usize,
+    count: usize,
+}
+
+impl Kept {
+    const fn new() -> Self {
+        Kept { fds: [-1; MAX_KEPT], next: 0, count: 0 }
     }
 
-    /// Keep a mount for [`Mounting::next`].
+    /// Keep one more.
     pub fn keep(&mut self, tree: Fd) -> Result<()> {
-        *self.kept.get_mut(self.count).ok_or((sys::EMFILE, MountPart::Source as i64))? = tree.into_raw();
+        *self.fds.get_mut(self.count).ok_or((sys::EMFILE, MountPart::Source as i64))? = tree.into_raw();
         self.count += 1;
         Ok(())
     }
 
-    /// The next of the mounts that are kept.
+    /// Take the next one.
     fn next(&mut self) -> Result<Fd> {
-        let kept = self.kept[..self.count].get(self.next).ok_or((sys::EINVAL, MountPart::Source as i64))?;
+        let kept = self.fds[..self.count].get(self.next).ok_or((sys::EINVAL, MountPart::Source as i64))?;
         self.next += 1;
         Ok(Fd(*kept))
     }
@@ -64,7 +76,7 @@ pub fn root(path: &[u8], attributes: u64) -> Result<()> {
 
 /// Mount what was made for it over the root, and go there.
 pub fn attach_root(mounting: &mut Mounting) -> Result<()> {
-    let tree = mounting.next()?;
+    let tree = mounting.overlays.next()?;
     over_root(&tree)?;
     call!(Attach, fchdir, tree.0).map(drop)
 }
@@ -88,19 +100,19 @@ pub fn pivot() -> Result<()> {
 
 /// Copy what is mounted at `source`, and keep it for [`bind`].
 pub fn copy_tree(mounting: &mut Mounting, source: &[u8], recursive: bool) -> Result<()> {
-    mounting.keep(copy(k::AT_FDCWD, source.as_ptr(), if recursive { k::AT_RECURSIVE } else { 0 })?)
+    mounting.trees.keep(copy(k::AT_FDCWD, source.as_ptr(), if recursive { k::AT_RECURSIVE } else { 0 })?)
 }
 
 /// Mount the next tree on `target`. Attributes are set before the mount is visible (mount_setattr(2)).
 pub fn bind(mounting: &mut Mounting, target: &[u8], inside: bool, recursive: bool, attributes: u64) -> Result<()> {
-    let tree = mounting.next()?;
+    let tree = mounting.trees.next()?;
     set_attributes(&tree, recursive, attributes)?;
     attach(&tree, &mounting.made.place(target, inside, &tree)?)
 }
 
 /// Mount on `target` the next of what was made before.
 pub fn attach_next(mounting: &mut Mounting, target: &[u8], inside: bool) -> Result<()> {
-    let made = mounting.next()?;
+    let made = mounting.overlays.next()?;
     attach(&made, &mounting.made.place(target, inside, &made)?)
 }
 
@@ -132,6 +144,49 @@ pub fn file_system(fstype: &[u8], options: &Texts<&'static [u8]>, attributes: u6
     }
     call!(FileSystem, fsconfig, context.0, k::fsconfig_command::FSCONFIG_CMD_CREATE as usize, 0, 0, 0)?;
     call!(FileSystem, fsmount, context.0, FSMOUNT_CLOEXEC, attributes).map(|fd| Fd(fd as i32))
+}
+
+/// Mount a tmpfs on `target`, if there is such a directory.
+pub fn private_tmp(
+    mounting: &mut Mounting,
+    options: &Texts<&'static [u8]>,
+    attributes: u64,
+    target: &[u8],
+    inside: bool,
+) -> Result<()> {
+    unless_missing(mount(mounting, TMPFS, options, attributes, target, inside))
+}
+
+/// Cover the `hidden` paths, and make the `read_only` ones read-only with all mounts below. Those that do not exist are
+/// left out. The mounts below a covered directory are covered with it.
+pub fn mask(hidden: &Texts<&'static [u8]>, read_only: &Texts<&'static [u8]>, inside: bool) -> Result<()> {
+    hidden.iter().try_for_each(|path| unless_missing(cover(path, inside)))?;
+    read_only.iter().try_for_each(|path| unless_missing(protect(path, inside)))
+}
+
+fn cover(path: &[u8], inside: bool) -> Result<()> {
+    let target = find(path, inside)?;
+    // On a directory only a directory can be mounted: EINVAL (move_mount(2)).
+    match attach(&copy(k::AT_FDCWD, c"/dev/null".as_ptr().cast(), 0)?, &target) {
+        Err((sys::EINVAL, _)) => {}
+        attached => return attached,
+    }
+    let none = Texts { count: 0, joined: &[][..] };
+    let attributes = u64::from(k::MOUNT_ATTR_RDONLY | k::MOUNT_ATTR_NOSUID | k::MOUNT_ATTR_NODEV);
+    attach(&file_system(TMPFS, &none, attributes)?, &target)
+}
+
+fn protect(path: &[u8], inside: bool) -> Result<()> {
+    let target = find(path, inside)?;
+    let tree = copy(target.0, EMPTY, k::AT_EMPTY_PATH | k::AT_RECURSIVE)?;
+    set_attributes(&tree, true, u64::from(k::MOUNT_ATTR_RDONLY))?;
+    attach(&tree, &target)
+}
+
+/// Nothing to do where the target does not exist.
+fn unless_missing(result: Result<()>) -> Result<()> {
+    const TARGET: i64 = MountPart::Target as i64;
+    if matches!(result, Err((sys::ENOENT | sys::ENOTDIR, TARGET))) { Ok(()) } else { result }
 }
 
 /// A copy of the mounts at a path, mounted nowhere yet (open_tree(2)).

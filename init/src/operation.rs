@@ -1,6 +1,7 @@
 //! The operations that any process can carry out: init itself, and the payload's process before its exec.
 
 use linux_raw_sys::general::O_WRONLY;
+use nsbox_init::hardening;
 use nsbox_init::wire::{Op, Report};
 
 use crate::cgroup;
@@ -46,7 +47,17 @@ pub fn operation(
         Op::Setgid { id } => plain(sys::setgid(*id)),
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
-        Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
+        Op::NoNewPrivs {} => plain(hardening::no_new_privs()),
+        Op::SessionKeyring {} => plain(hardening::session_keyring()),
+        Op::LimitCapabilities { keep } => plain(hardening::limit_capabilities(*keep)),
+        Op::Seccomp { denied, missing } => {
+            plain(hardening::seccomp(missing.0).and_then(|()| hardening::seccomp(denied.0)))
+        }
+        Op::Landlock { writable, scopes } => plain(hardening::landlock(writable.iter(), *scopes)),
+        Op::Mask { hidden, read_only, inside } => mounts::mask(hidden, read_only, *inside != 0),
+        Op::PrivateTmp { options, attributes, target, inside } => {
+            mounts::private_tmp(mounting, options, *attributes, target.0, *inside != 0)
+        }
         Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
         Op::CopyTree { source, recursive } => mounts::copy_tree(mounting, source.0, *recursive != 0),
         Op::Layers { options, attributes, memory } => {

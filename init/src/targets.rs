@@ -60,10 +60,10 @@ impl Made {
         }
     }
 
-    /// What `path` means to a process whose root is the working directory, or else our own root. If it is missing and
-    /// may be made, it is made: a directory for a directory, an empty file for anything else.
+    /// The file at `path`, as [`find`] finds it. If it is missing and may be made, it is made: a directory for a
+    /// directory, an empty file for anything else.
     pub fn place(&self, path: &[u8], inside: bool, mounted: &Fd) -> Result<Fd> {
-        match resolve(root(inside)?.0, path, 0) {
+        match find(path, inside) {
             Err((sys::ENOENT, part)) if self.0[0] != 0 => {
                 let is_directory = u32::from(status(mounted)?.stx_mode) & k::S_IFMT == k::S_IFDIR;
                 // The umask is the caller's, for files of the program.
@@ -126,6 +126,11 @@ fn text<'a>(bytes: &[u8], buffer: &'a mut [u8; PATH_MAX]) -> Result<&'a [u8]> {
     place[..bytes.len()].copy_from_slice(bytes);
     place[bytes.len()] = 0;
     Ok(place)
+}
+
+/// What `path` means to a process whose root is the working directory, or else our own root.
+pub fn find(path: &[u8], inside: bool) -> Result<Fd> {
+    resolve(root(inside)?.0, path, 0)
 }
 
 /// The root in which targets are looked up.

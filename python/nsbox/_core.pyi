@@ -578,6 +578,11 @@ class Plan:
         The names of the namespaces that are joined.
         """
     @property
+    def left_out(self, /) -> list[tuple[str, str]]:
+        """
+        The parts of `harden="best"` that are left out, with the reason why.
+        """
+    @property
     def namespaces(self, /) -> list[str]:
         """
         The names of the new namespaces.

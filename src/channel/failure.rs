@@ -26,6 +26,9 @@ pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
             | StepName::Overlay
             | StepName::Proc
             | StepName::MountProc
+            | StepName::PrivateTmp
+            | StepName::MaskProc
+            | StepName::ReadOnlySys
             | StepName::PivotRoot,
         ) => part.map(|(_, words)| words.to_string()).unwrap_or_default(),
         Some(StepName::Source) => (if below_a_target(plan, step) { SOURCE_BELOW_TARGET } else { SOURCE }).into(),
@@ -34,7 +37,9 @@ pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
             "a process in the box has mounted something over it, so its contents would not come from the kernel"
                 .to_string()
         }
-        Some(StepName::ClockOffsets | StepName::PidMax) => if value == 0 { "open" } else { "write" }.to_string(),
+        Some(StepName::ClockOffsets | StepName::PidMax | StepName::Sysctl) => {
+            if value == 0 { "open" } else { "write" }.to_string()
+        }
         _ => String::new(),
     };
     failure(plan, step as u16, errno, detail)

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::plan::builder::{Builder, packed};
 use crate::plan::directory;
 use crate::plan::facts::Facts;
+use crate::plan::harden;
 use crate::plan::join;
 use crate::plan::launch::Launch;
 use crate::plan::payload::{layout, payload};
@@ -76,7 +77,8 @@ pub fn compile(
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let close_fds = launch.close_fds;
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
+    let left_out = spec.hardened.left_out.clone();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup, left_out })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is
@@ -103,7 +105,18 @@ pub fn compile_box(
         "nsbox-init reaps, and waits for requests",
     );
     let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
+    let left_out = spec.hardened.left_out.clone();
+    Ok(Plan {
+        steps: plan.steps,
+        namespaces: flags,
+        joined: 0,
+        added,
+        arrangement,
+        keep,
+        close_fds: true,
+        cgroup,
+        left_out,
+    })
 }
 
 /// Make the plan for another process in a box, which was made by the plan `made_by`. A request to end it names its
@@ -139,7 +152,8 @@ pub fn compile_process(
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
     let (added, steps) = (Vec::new(), plan.steps);
-    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
+    let left_out = spec.hardened.left_out.clone();
+    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None, left_out })
 }
 
 /// What all plans begin with, before the payload's process is made.
@@ -207,6 +221,12 @@ fn beginning(
     }
     if spec.keep_caps && flags & kinds::USER == 0 {
         return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
+    }
+    for (kind, why) in harden::namespaces(spec, facts)? {
+        if flags & kind.flag == 0 {
+            flags |= kind.flag;
+            added.push((kind.name, why));
+        }
     }
     let arrangement = match (spec.fork, spec.init) {
         (false, _) => Arrangement::Unforked,

@@ -10,6 +10,7 @@ use crate::plan::facts::Facts;
 use crate::plan::flags::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSUID,
 };
+use crate::plan::harden;
 use crate::plan::spec::{Mount, Root, Spec};
 use crate::plan::step::Actor;
 use crate::step_name::StepName;
@@ -39,8 +40,8 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The steps that look up all sources, make the new root a mount point, then the mounts in their order, then a new
-    /// proc.
+    /// The steps that look up all sources and make the new root a mount point, then the mounts in their order, then a
+    /// new proc.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a kernel that does not mount by descriptor.
@@ -51,9 +52,20 @@ impl Place<'_> {
         if !spec.mounts.is_empty() {
             self.check("mounts")?;
         }
-        self.sources(plan, spec)?;
+        self.sources(plan, spec);
         if let Some(root) = &spec.root {
             self.root(plan, root);
+        }
+        // Files in the new file systems get ids that exist inside.
+        harden::become_root(plan, self.actor, spec, self.facts);
+        self.overlays(plan, spec)?;
+        if matches!(spec.root, Some(Root::Overlay { .. })) {
+            let why = "its layers become the root";
+            plan.op(self.actor, StepName::Root, Op::AttachRoot {}, "pivot_root(2)", why);
+        }
+        if spec.hardened.private_tmp {
+            self.check("private_tmp")?;
+            harden::private_tmp(plan, self.actor, self.inside);
         }
         for mount in &spec.mounts {
             self.mount(plan, mount);
@@ -72,8 +84,18 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// The steps that copy or make what has a source, in the order in which it is mounted later.
-    fn sources(&self, plan: &mut Builder, spec: &Spec) -> Result<()> {
+    /// The steps that copy the sources of binds, in the order in which they are mounted later.
+    fn sources(&self, plan: &mut Builder, spec: &Spec) {
+        for mount in &spec.mounts {
+            if let Mount::Bind { source, recursive, .. } = mount {
+                let op = Op::CopyTree { source: text(source), recursive: (*recursive).into() };
+                plan.op(self.actor, StepName::Source, op, "open_tree(2)", WHY_FIRST);
+            }
+        }
+    }
+
+    /// The steps that make overlays, whose layers are looked up then, in the order in which they are mounted later.
+    fn overlays(&self, plan: &mut Builder, spec: &Spec) -> Result<()> {
         if spec.mounts.len() >= MAX_KEPT {
             return Err(Error::Spec(format!(
                 "mounts: {} are too many; {} are possible",
@@ -94,22 +116,15 @@ impl Place<'_> {
             self.made_overlay(plan, options, memory);
         }
         for mount in &spec.mounts {
-            match mount {
-                Mount::Bind { source, recursive, .. } => {
-                    let op = Op::CopyTree { source: text(source), recursive: (*recursive).into() };
-                    plan.op(self.actor, StepName::Source, op, "open_tree(2)", WHY_FIRST);
-                }
-                Mount::Overlay { lower, upper, work, .. } => {
-                    let options = self.layers("mounts", lower, upper.as_deref().zip(work.as_deref()))?;
-                    self.made_overlay(plan, options, Vec::new());
-                }
-                Mount::Tmpfs { .. } | Mount::Proc { .. } => {}
+            if let Mount::Overlay { lower, upper, work, .. } = mount {
+                let options = self.layers("mounts", lower, upper.as_deref().zip(work.as_deref()))?;
+                self.made_overlay(plan, options, Vec::new());
             }
         }
         Ok(())
     }
 
-    /// The step that makes an overlay, whose layers are looked up then.
+    /// The step that makes an overlay.
     fn made_overlay(&self, plan: &mut Builder, options: Vec<(&str, OsString)>, memory: Vec<(&str, OsString)>) {
         let options = std::iter::once(("source", "overlay".into())).chain(options).collect();
         let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
@@ -125,10 +140,7 @@ impl Place<'_> {
             Root::Bind { source, read_only, dev } => {
                 (source.as_os_str().as_bytes().to_vec(), bind_attributes(*read_only, *dev))
             }
-            Root::Overlay { .. } => {
-                let why = "its layers become the root";
-                return plan.op(self.actor, StepName::Root, Op::AttachRoot {}, "pivot_root(2)", why);
-            }
+            Root::Overlay { .. } => return,
         };
         let why =
             if attributes & MOUNT_ATTR_RDONLY == 0 { WHY } else { "the whole tree, with all mounts, is read-only" };
@@ -164,9 +176,10 @@ impl Place<'_> {
                 let why = if *read_only { "the same files, read-only" } else { "the same files at another path" };
                 plan.op(self.actor, StepName::Bind, op, "move_mount(2)", why);
             }
-            Mount::Tmpfs { target, size, mode } => {
+            Mount::Tmpfs { target, size, mode, inodes } => {
                 let mut options = vec![("mode", format!("{mode:o}").into())];
                 options.extend(size.map(|size| ("size", size.to_string().into())));
+                options.extend(inodes.map(|inodes| ("nr_inodes", inodes.to_string().into())));
                 let op = self.made("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
                 plan.op(self.actor, StepName::Tmpfs, op, "tmpfs(5)", "empty, and gone with the namespace");
             }

@@ -46,8 +46,44 @@ pub struct Spec {
     pub keep_caps: bool,
     /// Names of resources with the soft and the hard limit; -1 is unlimited.
     pub rlimits: Vec<(String, (i64, i64))>,
+    /// Names of sysctls of the new namespaces, with their values.
+    pub sysctl: Vec<(String, String)>,
+    /// The parts of `harden` that are on.
+    pub hardened: Hardened,
+}
+
+/// The parts of `harden` that are on (`nsbox.spec.harden.Hardened`).
+#[derive(Debug, FromPyObject)]
+#[expect(clippy::struct_excessive_bools, reason = "each part is on or off by itself")]
+pub struct Hardened {
+    /// The kinds of namespaces that are added.
+    pub namespaces: Vec<String>,
+    /// Whether the ids inside are none of the caller's, where the caller is root.
+    pub private_ids: bool,
+    /// Whether the payload has no capabilities, and can get none.
+    pub drop_capabilities: bool,
     /// Whether exec can no longer grant privileges.
     pub no_new_privs: bool,
+    /// Whether system calls are filtered.
+    pub seccomp: bool,
+    /// Whether the payload is in a Landlock domain.
+    pub landlock: bool,
+    /// Whether the payload has a session keyring of its own.
+    pub keyring: bool,
+    /// Whether the payload cannot change the mounts.
+    pub lock_mounts: bool,
+    /// Whether parts of the new proc are hidden or read-only.
+    pub mask_proc: bool,
+    /// Whether /tmp, /var/tmp and /dev/shm are new.
+    pub private_tmp: bool,
+    /// Whether /sys is read-only.
+    pub private_sys: bool,
+    /// Whether the payload leads a session of its own.
+    pub new_session: bool,
+    /// Whether a change of user drops the groups too.
+    pub drop_groups: bool,
+    /// The parts that this machine lacks, and why, with `harden="best"`.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// A `Spec` in our form. Python keeps it with its own, so that each is read once, however often it is carried out.
@@ -141,6 +177,8 @@ pub enum Mount {
         size: Option<u64>,
         /// Permissions of its root.
         mode: u32,
+        /// Files and directories it may hold.
+        inodes: Option<u64>,
     },
     /// Directories on top of each other.
     Overlay {

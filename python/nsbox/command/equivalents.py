@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from nsbox.records.steps import SystemCall
+from nsbox.spec.harden import PARTS
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.mounts import Bind
 from nsbox.spec.spec import Spec
@@ -138,6 +139,17 @@ def _mount(calls: _Calls) -> str:
     return shlex.join([*words, mount["target"]])
 
 
+def _mask(calls: _Calls) -> str:
+    lines = []
+    for call in calls:
+        path = shlex.quote(call["arguments"].get("to_path") or call["arguments"]["path"])
+        if call["name"] == "move_mount":
+            lines.append(f"[ -d {path} ] && mount -t tmpfs -o ro none {path} || mount --bind /dev/null {path}")
+        else:
+            lines.append(f"mount --rbind {path} {path}; mount -o remount,bind,ro {path}")
+    return "; ".join(lines)
+
+
 def _unmount(calls: _Calls) -> str:
     lazy = ["--lazy"] if "MNT_DETACH" in _argument(calls, "flags") else []
     return shlex.join(["umount", *lazy, _argument(calls, "target")])
@@ -225,10 +237,11 @@ def _with(command: str, argument: str) -> Callable[[_Calls], str]:
 
 _COMMANDS: dict[str, Callable[[_Calls], str]] = {
     **dict.fromkeys(("clone", "fork", "unshare", "unshare time"), _namespaces),
-    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max"), _write),
+    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max", "sysctl"), _write),
     **dict.fromkeys(("propagation", "private proc"), _propagation),
     **dict.fromkeys(("mount proc", "mount shm", "mount"), _mount),
-    **dict.fromkeys(("tmpfs", "proc"), _new_mount),
+    **dict.fromkeys(("tmpfs", "proc", "private tmp"), _new_mount),
+    **dict.fromkeys(("mask proc", "read-only sys"), _mask),
     "layers": _layers,
     "overlay": _attach,
     **dict.fromkeys((f"join {kind}" for kind in KINDS), _join),
@@ -257,6 +270,12 @@ _COMMANDS: dict[str, Callable[[_Calls], str]] = {
     "setuid": _id("reuid"),
     "keep capabilities": _always("setpriv --inh-caps +all --ambient-caps +all PROGRAM"),
     "drop capabilities": _drop_capabilities,
+    "session keyring": _always("keyctl session - PROGRAM"),
+    "lock capabilities": _always(
+        "setpriv --bounding-set -all --inh-caps -all --securebits "
+        "+noroot,+noroot_locked,+no_setuid_fixup,+no_setuid_fixup_locked,+keep_caps_locked PROGRAM"
+    ),
+    "lock mounts": _always("setpriv --bounding-set -sys_admin --inh-caps -sys_admin PROGRAM"),
     "no_new_privs": _always("setpriv --no-new-privs PROGRAM"),
     "parent death signal": _death_signal,
     "exec": _exec,
@@ -291,7 +310,7 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         if isinstance(offset := getattr(spec, clock), tuple):
             words.append(f"--{clock}={offset[0]}")
     words += ["--keep-caps"] if spec.keep_caps else []
-    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "mounts", "rlimits", "limits", "join"]
+    missing = ["hostname", "domainname", "pid_max", "mounts", "rlimits", "limits", "sysctl", "join", "harden", *PARTS]
     return shlex.join(["unshare", *words, *program]), [
         name for name in missing if getattr(spec, name) not in (None, (), False)
     ]

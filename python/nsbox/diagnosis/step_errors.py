@@ -24,6 +24,7 @@ from errno import (
     EBADMSG,
     EBUSY,
     ECONNRESET,
+    EDQUOT,
     EEXIST,
     EFBIG,
     EINVAL,
@@ -151,6 +152,12 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "overlay": _errors("openat2(2), mkdir(2), move_mount(2)", _ATTACH),
     "proc": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mount proc": _errors("mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "private tmp": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "mask proc": _errors("open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "read-only sys": _errors(
+        "open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}
+    ),
+    "sysctl": _errors("open(2), proc(5)", _OPEN_TO_WRITE, {EINVAL, EPERM}),
     "unmount proc": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
     "pivot root": _errors("pivot_root(2), umount(2), chdir(2)", {EBUSY, EINVAL, ENOMEM, EPERM}),
     "chroot": _errors("chroot(2)", _PATH, {EPERM}),
@@ -172,6 +179,11 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "setuid": _errors("setresuid(2)", {EAGAIN, EINVAL, ENOMEM, EPERM}),
     "keep capabilities": _errors("capset(2), PR_CAP_AMBIENT(2const)", {EPERM}),
     "drop capabilities": _errors("capset(2), PR_CAP_AMBIENT(2const)"),
+    "session keyring": _errors("keyctl(2)", {EDQUOT, ENOMEM}),
+    "lock capabilities": _errors("capset(2), PR_CAPBSET_DROP(2const), PR_SET_SECUREBITS(2const)"),
+    "lock mounts": _errors("capset(2), PR_CAPBSET_DROP(2const)"),
+    "landlock": _errors("landlock_create_ruleset(2), landlock_restrict_self(2)", _NEW_DESCRIPTOR, {E2BIG, EOPNOTSUPP}),
+    "seccomp": _errors("seccomp(2)", {EINVAL, ENOMEM}),
     "no_new_privs": _errors("PR_SET_NO_NEW_PRIVS(2const)"),
     "signals": _NOTHING,
     "exec": _errors(

@@ -75,6 +75,7 @@ class Tmpfs:
         target: An absolute path to a directory.
         size: How many bytes it may hold; by default half of the machine's memory.
         mode: The permissions of its root.
+        inodes: How many files and directories it may hold; by default one for each page of half of the memory.
 
     Raises:
         SpecError: for a value that makes no sense.
@@ -83,12 +84,15 @@ class Tmpfs:
     target: StrOrBytesPath
     size: int | None = None
     mode: int = 0o1777
+    inodes: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values, and bring each into one form."""
         _put(self, target=_target(self.target))
         if self.size is not None:
             _check_size(self.size)
+        if self.inodes is not None and not (_is_number(self.inodes) and 0 < self.inodes <= _MAX_SIZE):
+            raise SpecError(f"inodes: expected a positive number of files, got {self.inodes!r}")
         if not (_is_number(self.mode) and 0 <= self.mode <= _PERMISSIONS):
             raise SpecError(f"mode: expected permissions such as 0o755, got {self.mode!r}")
 

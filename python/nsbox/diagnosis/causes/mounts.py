@@ -11,9 +11,9 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["MOUNTS"]
 
-_NEW = frozenset({"tmpfs", "layers", "proc", "mount proc"})
+_HARDENED = frozenset({"private tmp", "mask proc", "read-only sys"})
+_NEW = frozenset({"tmpfs", "layers", "proc", "mount proc"}) | _HARDENED
 _BY_DESCRIPTOR = _NEW | {"overlay", "bind"}
-_SOURCES = frozenset({"source", "layers"})
 _REQUESTS = frozenset({"mount", "mount shm"})
 _SOURCE_BELOW_TARGET = "looking up the source, which is below a target of the same list"
 _SOURCE, _TARGET, _ATTACH = "looking up the source", "looking up the target", "mounting it there"

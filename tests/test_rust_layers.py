@@ -37,8 +37,9 @@ LAYERS = {
         supervise payload processes
         operation setup
         join cgroup
+        layers
         proc mounts
-        descriptors group memory
+        descriptors group memory targets
         report
         sys
         lib mem

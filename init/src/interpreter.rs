@@ -8,6 +8,7 @@ use nsbox_init::wire::{FILED, Op, Ops, Plan, Shape};
 use crate::cgroup::Cgroup;
 use crate::join::{descend, used};
 use crate::launch::Launcher;
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::payload::Order;
 use crate::report::{Channel, FAILED};
@@ -61,6 +62,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
     // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
+    let mut mounting = Mounting::new();
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
@@ -106,7 +108,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             _ => {}
         }
-        if let Err((errno, value)) = operation(channel, &op) {
+        if let Err((errno, value)) = operation(channel, &mut mounting, &op) {
             channel.fail(step, errno, value);
         }
         if plan.shape == Shape::Box {
@@ -135,10 +137,10 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
         Err(errno) => channel.fail(step, errno, 0),
     };
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
-    let received = &[];
+    let (received, directory, mounting) = (&[], -1, Mounting::new());
     let [proc, cgroup] = supervisor.directories();
     let own = [proc, cgroup, setup.proc, -1];
-    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1, own };
+    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory, own, mounting };
     match launcher.launch(&supervisor, &mut order) {
         Ok(Born { pid, pidfd, .. }) => {
             if sys::set_dumpable(false).is_err() {

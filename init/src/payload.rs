@@ -8,6 +8,7 @@ use nsbox_init::wire::{Failure, Op, Ops, Plan, Report};
 
 use crate::descriptors;
 use crate::memory::{Exec, Notes};
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::report::Channel;
 use crate::sys::{self, Errno, Result};
@@ -40,6 +41,8 @@ pub struct Order<'a> {
     /// Init's own directories; -1 for none. The child closes its copies before it looks up any path: a path that a
     /// program has changed may lead through /proc/self/fd.
     pub own: [i32; 4],
+    /// What its mounts keep from one operation to the next.
+    pub mounting: Mounting,
 }
 
 impl Order<'_> {
@@ -117,7 +120,7 @@ impl Child<'_, '_> {
             }
             Op::Received { stdio, pass } => descriptors::install(self.order.received, *stdio, pass, &mut self.parent),
             Op::Setuid { .. } => {
-                operation(self.order.channel, op)?;
+                operation(self.order.channel, &mut self.order.mounting, op)?;
                 // The kernel has set the flag of the memory, which init shares, to fs.suid_dumpable (proc_sys_fs(5)).
                 sys::set_dumpable(false).map_err(|errno| (errno, 0))
             }
@@ -125,7 +128,7 @@ impl Child<'_, '_> {
                 // A change of user or capabilities has cleared it (PR_SET_PDEATHSIG(2const)).
                 Err((die_with_init(self.parent).err().unwrap_or_else(|| self.exec.run()), 0))
             }
-            _ => operation(self.order.channel, op),
+            _ => operation(self.order.channel, &mut self.order.mounting, op),
         }
     }
 }

@@ -43,8 +43,9 @@ pub fn chroot(path: *const u8) -> Result<()> {
     call!(chroot, path).map(drop)
 }
 
-pub fn umask(mask: u32) -> Result<()> {
-    call!(umask, mask).map(drop)
+/// Set the mask; return the one that was set before.
+pub fn umask(mask: u32) -> Result<u32> {
+    call!(umask, mask).map(|before| before as u32)
 }
 
 pub fn getpid() -> i32 {

@@ -19,6 +19,7 @@ from nsbox.box.steps import Steps
 from nsbox.errors import ClosedError, SpecError, WorkerDiedError
 from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import Namespaces
+from nsbox.spec.mounts import Bind, Overlay
 from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.id_ranges import resolve
@@ -93,6 +94,7 @@ class Box(BoxRequests):
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)
         self._trust = trust
+        self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)
@@ -330,4 +332,20 @@ class Box(BoxRequests):
             permitted=int(fields[b"CapPrm"], 16),
             sigmask=ours.sigmask,
             kernel=ours.kernel,
+            directory=None if self._directory is None else os.fsdecode(self._directory),
         )
+
+
+def _path_inside(spec: Spec, current: os.PathLike[str] | str | None, asked: bytes | None) -> bytes | None:
+    """Return the path of a box's working directory as its programs see it; None if it has none.
+
+    Args:
+        spec: The namespaces of the box.
+        current: The working directory of the process that makes it.
+        asked: The directory that the caller named.
+    """
+    is_new_root = isinstance(spec.root, bytes | Overlay) or (isinstance(spec.root, Bind) and spec.root.source != "/")
+    before = "/" if is_new_root else current
+    if before is None:
+        return asked if asked is not None and asked.startswith(b"/") else None
+    return os.path.join(os.fsencode(before), asked or b"")

@@ -21,6 +21,7 @@ import pytest
 
 from nsbox import Box, Process, SpecError
 from nsbox.plugin import leaks
+from nsbox.plugin.connections import Connections, connections, disconnect
 from nsbox.plugin.report import ReportError, packed, read_report, report_from, warning_from, warning_to
 from nsbox.seeing.leftovers import leftovers
 from nsbox.tasks.within import Within
@@ -53,12 +54,18 @@ _child = _Child()
 
 
 @contextlib.contextmanager
-def replaced(item: pytest.Item, marker: pytest.Mark) -> Iterator[None]:
-    """Replace the test function by one that runs the test inside, during the ``with`` block."""
+def replaced(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> Iterator[None]:
+    """Replace the test function by one that runs the test inside, during the ``with`` block.
+
+    Args:
+        item: The test.
+        marker: Its marker.
+        inherited: The connections that the child must not have.
+    """
     if _child.item is not None:
         yield
         return
-    item.runtest = functools.partial(_run, item, marker)  # type: ignore[method-assign]
+    item.runtest = functools.partial(_run, item, marker, inherited)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -73,14 +80,14 @@ def report_of(item: pytest.Item) -> pytest.TestReport | None:
     return report
 
 
-def _run(item: pytest.Item, marker: pytest.Mark) -> None:
+def _run(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> None:
     __tracebackhide__ = True
     for option, reason in _NO_OPTIONS.items():
         if option in marker.kwargs:
             raise SpecError(f"{option}: {reason}")
     fd = os.memfd_create("nsbox-report")
     try:
-        status, leaked = _run_inside(item, marker, fd)
+        status, leaked = _run_inside(item, marker, inherited, fd)
         with _refused_reports():
             result = read_report(fd)
     finally:
@@ -92,13 +99,16 @@ def _run(item: pytest.Item, marker: pytest.Mark) -> None:
     _accept(item, result, leaked)
 
 
-def _run_inside(item: pytest.Item, marker: pytest.Mark, fd: int) -> tuple[int, list[Process]]:
+def _run_inside(item: pytest.Item, marker: pytest.Mark, inherited: Connections, fd: int) -> tuple[int, list[Process]]:
     """Run the test in a child, which writes its report to a file; return its status, and the processes it has left."""
     __tracebackhide__ = True
     within = None
+    before = connections()
     try:
         with Box(marker.args or "mip", **marker.kwargs) as box:
-            within = Within(box, lambda: _report_to(fd, item))
+            # The box has a connection to its init, which does what it is asked for.
+            of_box = {number: status for number, status in connections().items() if number not in before}
+            within = Within(box, lambda: _report_to(fd, item, {**inherited, **of_box}))
             with within:
                 status = within.wait()
                 return status, leftovers([box.pid, within.keeper])
@@ -150,8 +160,9 @@ def _accept(item: pytest.Item, result: dict[str, Any], leaked: list[Any]) -> Non
 # In the child
 
 
-def _report_to(fd: int, item: pytest.Item) -> None:
+def _report_to(fd: int, item: pytest.Item, ended: Connections) -> None:
     """Run the test, and write the report."""
+    disconnect(ended)
     result: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as caught:
         try:

@@ -62,6 +62,9 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    // After the exec in a new user namespace this is so only if a program has made the file of nsbox-init readable.
+    let joins = plan.ops().any(|(_, op)| matches!(op, Op::Setns { .. }));
+    let traceable = sys::is_dumpable() && !joins;
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
     // user.
@@ -82,6 +85,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
                     Err(errno) => channel.fail(step, errno, 0),
                 }
             }
+            Op::AwaitMaps {} if traceable => channel.fail(step, sys::ETXTBSY, 0),
             Op::AwaitMaps {} => maps_ahead = false,
             Op::Cgroup { parent, procs, ref name } => setup.cgroup = Some(Cgroup::new(parent, procs, name.0)),
             // Outside a PID namespace init looks for descendants in a proc, and the new root may have none.

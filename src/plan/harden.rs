@@ -11,9 +11,9 @@ use crate::kinds::{self, Kind};
 use crate::plan::builder::{Builder, c_bytes, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID};
-use crate::plan::seccomp;
 use crate::plan::spec::{Hardened, Mount, Spec};
 use crate::plan::step::Actor;
+use crate::seccomp;
 use crate::step_name::StepName;
 
 /// Where programs put files for a while: the bytes and the files that each may hold.

@@ -37,12 +37,13 @@ LAYERS = {
         supervise payload processes
         operation setup
         join cgroup
+        layers
         proc mounts
-        descriptors group memory
+        descriptors group memory targets
         report
         sys
         lib mem
-        wire vfork capabilities hardening
+        wire vfork close_range capabilities hardening
     """,
 }  # fmt: skip
 

@@ -89,6 +89,12 @@ class Box:
         End everything in the box.
         """
     @property
+    def layer(self, /) -> int:
+        """
+        The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+        when the box has ended.
+        """
+    @property
     def method(self, /) -> str:
         """
         The system call that made it.
@@ -227,6 +233,12 @@ class Child:
         which nsbox-init ends the rest. In a box, to the payload alone.
         """
     @property
+    def layer(self, /) -> int:
+        """
+        The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+        when everything has ended.
+        """
+    @property
     def method(self, /) -> str:
         """
         The system call that made it: `clone3`, or `clone` where clone3 is missing.
@@ -328,11 +340,17 @@ class Facts:
         ambient: SupportsIndex = 0,
         sigmask: SupportsIndex = 0,
         kernel: tuple[SupportsIndex, SupportsIndex] = ...,
+        directory: str | PathLike[str] | None = ...,
     ) -> Facts: ...
     @property
     def ambient(self, /) -> int:
         """
         Ambient capabilities.
+        """
+    @property
+    def directory(self, /) -> Path | None:
+        """
+        The path of the working directory (getcwd(2)); `None` if it has none, as when it was removed.
         """
     @property
     def effective(self, /) -> int:
@@ -882,7 +900,13 @@ def compile_box(
     """
 
 def compile_process(
-    spec: Incomplete, launch: Launch, facts: Facts, made_by: Plan, token: SupportsIndex = 0, quiet: bool = False
+    spec: Incomplete,
+    launch: Launch,
+    facts: Facts,
+    made_by: Plan,
+    token: SupportsIndex = 0,
+    quiet: bool = False,
+    directory: bytes | None = None,
 ) -> Plan:
     """
     Make a plan for another process in a box, which was made by the plan `made_by`.

@@ -120,7 +120,7 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
         }
         Op::Landlock { writable, scopes } => return landlock(writable.iter(), *scopes),
         Op::Mask { hidden, read_only, inside } => {
-            let cover = hidden.iter().map(|path| move_mount(path, *inside != 0));
+            let cover = hidden.iter().map(|path| move_mount(Value::File("empty".into()), path, *inside != 0));
             let protect = read_only.iter().map(|path| {
                 let (path, flags) = (("path", Value::text(path)), ("flags", Value::constant("AT_RECURSIVE")));
                 call("mount_setattr", [path, flags, ("attr_set", Value::constant("MOUNT_ATTR_RDONLY"))])
@@ -139,22 +139,38 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             }
             return calls;
         }
-        Op::NewRoot { path } => {
-            return vec![
-                open_tree(&path.0, true),
-                call("move_mount", [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))]),
-                call("fchdir", [("fd", Value::File("new root".into()))]),
-            ];
+        Op::NewRoot { path, attributes } => {
+            let root = || Value::File("new root".into());
+            let set = (*attributes != 0).then(|| set_attributes(root(), true, *attributes));
+            let to = [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))];
+            let others = [call("move_mount", to), call("fchdir", [("fd", root())])];
+            return std::iter::once(open_tree(&path.0, true)).chain(set).chain(others).collect();
         }
+        Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
         Op::Bind { source, target, inside, recursive, attributes } => {
+            let tree = || Value::File(name_of(&source.0));
             return vec![
-                open_tree(&source.0, *recursive != 0),
-                call("mount_setattr", [("attr_set", Value::Flags(names(*attributes, &MOUNT_ATTR)))]),
-                move_mount(&target.0, *inside != 0),
+                set_attributes(tree(), *recursive != 0, *attributes),
+                move_mount(tree(), &target.0, *inside != 0),
             ];
         }
         Op::NewMount { fstype, options, attributes, target, inside } => {
             return new_mount(&fstype.0, options, *attributes, &target.0, *inside != 0);
+        }
+        Op::Layers { options, attributes, memory } => {
+            if memory.count == 0 {
+                return new_file_system(b"overlay\0", options, *attributes);
+            }
+            let directories = ["upper", "work"].map(|name| call("mkdirat", [("pathname", Value::text(name))]));
+            let mut calls = new_file_system(b"tmpfs\0", memory, *attributes);
+            calls.extend(directories);
+            calls.extend(new_file_system(b"overlay\0", options, *attributes));
+            return calls;
+        }
+        Op::Attach { target, inside } => move_mount(Value::File("overlay".into()), &target.0, *inside != 0),
+        Op::AttachRoot {} => {
+            let overlay = || Value::File("overlay".into());
+            return vec![move_mount(overlay(), b"/\0", false), call("fchdir", [("fd", overlay())])];
         }
         Op::Cgroup { name, .. } => call(
             "unlinkat",
@@ -196,16 +212,11 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
     vec![one]
 }
 
+/// A file system that is mounted at once.
 fn new_mount(fstype: &[u8], options: &Texts<Vec<u8>>, attributes: u64, target: &[u8], in_new_root: bool) -> Vec<Call> {
-    let texts: Vec<&[u8]> = options.iter().collect();
-    let options = texts.chunks(2).map(|pair| {
-        let value = if pair[1] == b"\0" { Value::Null } else { Value::text(pair[1]) };
-        call("fsconfig", [("key", Value::text(pair[0])), ("value", value)])
-    });
-    std::iter::once(call("fsopen", [("fsname", Value::text(fstype))]))
-        .chain(options)
-        .chain([fsmount(attributes), move_mount(target, in_new_root)])
-        .collect()
+    let mut calls = new_file_system(fstype, options, attributes);
+    calls.push(move_mount(Value::File(name_of(fstype)), target, in_new_root));
+    calls
 }
 
 /// What `hardening::limit_capabilities` does.
@@ -357,10 +368,34 @@ fn fsmount(attributes: u64) -> Call {
     call("fsmount", [("attr_flags", Value::Flags(names(attributes, &MOUNT_ATTR)))])
 }
 
+/// mount_setattr(2).
+fn set_attributes(tree: Value, recursive: bool, attributes: u64) -> Call {
+    let flags: &[&str] = if recursive { &["AT_EMPTY_PATH", "AT_RECURSIVE"] } else { &["AT_EMPTY_PATH"] };
+    let flags = Value::Flags(flags.iter().map(|&flag| flag.into()).collect());
+    let set = Value::Flags(names(attributes, &MOUNT_ATTR));
+    call("mount_setattr", [("dirfd", tree), ("flags", flags), ("attr_set", set)])
+}
+
+/// A file system that is mounted nowhere yet (fsopen(2)).
+fn new_file_system(fstype: &[u8], options: &Texts<Vec<u8>>, attributes: u64) -> Vec<Call> {
+    let texts: Vec<&[u8]> = options.iter().collect();
+    let options = texts.chunks(2).map(|pair| {
+        let value = if pair[1] == b"\0" { Value::Null } else { Value::text(pair[1]) };
+        call("fsconfig", [("key", Value::text(pair[0])), ("value", value)])
+    });
+    let open = call("fsopen", [("fsname", Value::text(fstype))]);
+    std::iter::once(open).chain(options).chain([fsmount(attributes)]).collect()
+}
+
 /// The target is looked up in the new root, if there is one (openat2(2), RESOLVE_IN_ROOT).
-fn move_mount(target: &[u8], in_new_root: bool) -> Call {
+fn move_mount(from: Value, target: &[u8], in_new_root: bool) -> Call {
     let directory = if in_new_root { Value::File("new root".into()) } else { Value::constant("AT_FDCWD") };
-    call("move_mount", [("to_dirfd", directory), ("to_path", Value::text(target))])
+    call("move_mount", [("from_dirfd", from), ("to_dirfd", directory), ("to_path", Value::text(target))])
+}
+
+/// The name of a file in a text.
+fn name_of(text: &[u8]) -> Name {
+    String::from_utf8_lossy(text.strip_suffix(b"\0").unwrap_or(text)).into_owned().into()
 }
 
 /// A path from the root of a proc.

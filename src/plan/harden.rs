@@ -1,7 +1,6 @@
 //! The steps of `harden`: what is arranged in the new namespaces, and what the payload's process gives up for good.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
 
 use nsbox_init::wire::{Blob, Op, Text, Texts};
 
@@ -11,7 +10,7 @@ use crate::kinds::{self, Kind};
 use crate::plan::builder::{Builder, c_bytes, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID};
-use crate::plan::spec::{Hardened, Mount, Spec};
+use crate::plan::spec::{Hardened, Mount, Root, Spec};
 use crate::plan::step::Actor;
 use crate::seccomp;
 use crate::step_name::StepName;
@@ -114,7 +113,8 @@ pub fn masks(plan: &mut Builder, actor: Actor, spec: &Spec) {
     }
 }
 
-/// After the mounts, whose sources the caller's own ids may be needed for, take root's ids inside, if the caller has none there.
+/// Take root's ids inside, if the caller has none there: after the sources of mounts were looked up, which may take the
+/// caller's own ids.
 pub fn become_root(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let maps = |(_, outside, count): &(Option<u32>, Option<u32>, u32)| match outside {
         None => true,
@@ -167,11 +167,9 @@ pub fn filter(plan: &mut Builder, spec: &Spec) {
     }
 }
 
-/// The paths below which files can be changed: all, unless a mount makes the whole tree read-only.
+/// The paths below which files can be changed: all, unless the whole tree is read-only.
 fn writable(spec: &Spec) -> Vec<Vec<u8>> {
-    let is_root = |path: &Path| path.components().all(|part| matches!(part, Component::RootDir | Component::CurDir));
-    let whole = |mount: &Mount| matches!(mount, Mount::Bind { target, read_only: true, .. } if is_root(target));
-    if !spec.mounts.iter().any(whole) {
+    if !matches!(spec.root, Some(Root::Bind { read_only: true, .. })) {
         return vec![b"/".to_vec()];
     }
     let mounted = spec.mounts.iter().filter_map(|mount| match mount {

@@ -3,6 +3,7 @@
 pub mod builder;
 pub mod calls;
 pub mod compile;
+pub mod directory;
 pub mod encode;
 pub mod facts;
 pub mod flags;

@@ -1,10 +1,11 @@
 //! The steps of the payload's process, up to its exec.
 
-use nsbox_init::wire::{Numbers, Op, Text};
+use nsbox_init::wire::{Numbers, Op};
 
 use crate::error::{Error, Result};
 use crate::kinds;
-use crate::plan::builder::{Builder, c_bytes, joined, own_environment, packed};
+use crate::plan::builder::{Builder, joined, own_environment, packed};
+use crate::plan::directory;
 use crate::plan::facts::Facts;
 use crate::plan::harden;
 use crate::plan::launch::Launch;
@@ -23,24 +24,18 @@ pub fn payload(
     carry: bool,
     descriptors: Op<Vec<u8>>,
 ) -> Result<()> {
-    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
-    op(
+    plan.op(
+        Actor::Payload,
         StepName::Descriptors,
         descriptors,
         "dup(2)",
         "standard input, output and error, and what was passed on; nothing else",
     );
-    if let Some(directory) = &launch.cwd {
-        if directory.contains(&0) {
-            return Err(Error::Spec("cwd: embedded null byte".into()));
-        }
-        op(
-            StepName::Chdir,
-            Op::Chdir { path: Text(c_bytes(directory)) },
-            "chdir(2)",
-            "the working directory asked for",
-        );
+    if launch.cwd.as_ref().is_some_and(|directory| directory.contains(&0)) {
+        return Err(Error::Spec("cwd: embedded null byte".into()));
     }
+    directory::step(plan, Actor::Payload, launch.cwd.as_deref(), "the working directory asked for");
+    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
     if let Some(mask) = launch.umask {
         op(StepName::Umask, Op::Umask { mask: mask as u32 }, "umask(2)", "the mask asked for");
     }

@@ -20,8 +20,8 @@ pub struct Spec {
     pub init: bool,
     /// Where a new proc is mounted.
     pub mount_proc: Option<PyBackedBytes>,
-    /// The directory that becomes the root.
-    pub root: Option<PyBackedBytes>,
+    /// What becomes the root.
+    pub root: Option<Root>,
     /// What is mounted, in order.
     pub mounts: Vec<Mount>,
     /// `private`, `shared`, `slave` or `unchanged`.
@@ -120,6 +120,34 @@ pub struct Maps {
     pub users: Vec<Wanted>,
     /// gid_map.
     pub groups: Vec<Wanted>,
+}
+
+/// What becomes the root. The variants differ by their attributes.
+#[derive(Debug, FromPyObject)]
+pub enum Root {
+    /// A directory.
+    #[pyo3(transparent)]
+    Path(PyBackedBytes),
+    /// A directory, with attributes for it and all mounts below.
+    Bind {
+        /// Where it is.
+        source: PathBuf,
+        /// Whether it cannot be written to.
+        read_only: bool,
+        /// Whether device nodes work.
+        dev: bool,
+    },
+    /// Directories on top of each other. Without an upper one, that is in memory.
+    Overlay {
+        /// The layers that are only read, the topmost first.
+        lower: Vec<PathBuf>,
+        /// The layer that is written to.
+        upper: Option<PathBuf>,
+        /// An empty directory next to it.
+        work: Option<PathBuf>,
+        /// Bytes that an upper layer in memory may hold.
+        size: Option<u64>,
+    },
 }
 
 /// What is mounted (`nsbox.spec.mounts`). The variants differ by their attributes, so the one without

@@ -69,6 +69,7 @@ BIND = (
 UNSHARE_TIME = (Call("unshare", flags=("CLONE_NEWTIME",)),)
 PIDNS = (Call("fsconfig", cmd=("FSCONFIG_SET_FD",), key="pidns"),)
 SOURCE, TARGET = "looking up the source", "looking up the target"
+SOURCE_BELOW_TARGET = "looking up the source, which is below a target of the same list"
 
 
 def uid_map(*rows: tuple[int, int, int]) -> FailedStep:
@@ -215,19 +216,21 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("ids-not-granted", FailedStep(EPERM, "gid_map", NEWGIDMAP, "gid range [0-1) -> [5-6) not allowed"), USER),
     ("helper-refuses", FailedStep(EPERM, "uid_map", NEWUIDMAP, "Cannot determine your user name."), USER),
     ("unknown-call", FailedStep(ENOSYS, "bind", BIND, SOURCE), ROOT),
-    ("no-source", FailedStep(ENOENT, "bind", BIND, SOURCE), ROOT),
-    ("locked-below", FailedStep(EINVAL, "bind", BIND, SOURCE), USER),
+    ("no-source", FailedStep(ENOENT, "source", BIND, SOURCE), ROOT),
+    ("source-in-new-mount", FailedStep(ENOENT, "source", BIND, SOURCE_BELOW_TARGET), ROOT),
+    ("locked-below", FailedStep(EINVAL, "source", BIND, SOURCE), USER),
+    ("hidden-directory", FailedStep(ENOENT, "directory", (Call("chdir", path="/hidden"),)), ROOT),
     ("no-root", FailedStep(ENOENT, "root", (), TARGET), ROOT),
     ("no-target", FailedStep(ENOENT, "bind", BIND, TARGET), ROOT),
     ("no-target", FailedStep(ENOENT, "mount proc", (), TARGET), ROOT),
-    ("unreachable", FailedStep(EACCES, "bind", BIND, SOURCE), USER),
+    ("unreachable", FailedStep(EACCES, "source", BIND, SOURCE), USER),
     ("unreachable", FailedStep(EACCES, "tmpfs", (), TARGET), USER),
     ("no-path", FailedStep(ELOOP, "tmpfs", (), TARGET), ROOT),
     ("moving-target", FailedStep(EAGAIN, "tmpfs", (), TARGET), ROOT),
     ("unlike", FailedStep(EINVAL, "bind", BIND, "mounting it there"), ROOT),
-    ("no-file-system", FailedStep(ENODEV, "overlay", OVERLAY, "making the file system"), ROOT),
-    ("no-layer", FailedStep(ENOENT, "overlay", (), "an option"), ROOT),
-    ("unfit-layers", FailedStep(EINVAL, "overlay", (), "making the file system"), ROOT),
+    ("no-file-system", FailedStep(ENODEV, "layers", OVERLAY, "making the file system"), ROOT),
+    ("no-layer", FailedStep(ENOENT, "layers", (), "an option"), ROOT),
+    ("unfit-layers", FailedStep(EINVAL, "layers", (), "making the file system"), ROOT),
     ("root-stays", FailedStep(EINVAL, "pivot root", (), "mounting it there"), ROOT),
     ("foreign-pid-namespace", FailedStep(EPERM, "proc", (), "making the file system"), USER),
     ("limit-too-high", FailedStep(EPERM, "rlimit", (Call("prlimit", pid=0, resource=("RLIMIT_NOFILE",)),)), USER),

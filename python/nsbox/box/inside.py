@@ -21,6 +21,7 @@ from nsbox.start.launch import Argument
 if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812 - `socket` is the method here
 
+    from nsbox.box.popen import BoxConnection
     from nsbox.namespaces.handle import Namespace
     from nsbox.records.ipc import IpcKind
     from nsbox.seeing.ipc import IpcTable
@@ -48,6 +49,9 @@ class BoxRequests:
     """How nsbox-init ended; None while it lives, as far as is known."""
     _later_steps: list[StepResult]
     """What was done since the box was made."""
+    _connection: BoxConnection
+    _directory: bytes | None
+    """The path of the working directory of its programs; None if it has none."""
 
     @property
     def pid(self) -> int:
@@ -106,7 +110,9 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         self._needs("mount_proc", "mount")
-        return self._step(_core.Request.mount_proc(path_of("target", target)))
+        path = path_of("target", target)
+        is_elsewhere = path == b"/proc" and not (self._directory or b"").startswith(b"/proc")
+        return (self._step if is_elsewhere else self._mounted)(_core.Request.mount_proc(path))
 
     def mount_shm(self, target: Argument = "/dev/shm") -> StepResult:
         """Mount an empty file system for POSIX shared memory and semaphores (shm_overview(7), tmpfs(5)).
@@ -121,7 +127,7 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         self._needs("mount_shm", "mount")
-        return self._step(_core.Request.mount_shm(path_of("target", target)))
+        return self._mounted(_core.Request.mount_shm(path_of("target", target)))
 
     def mount(
         self,
@@ -152,7 +158,7 @@ class BoxRequests:
                 raise SpecError(f"flags: {word!r} is none of {', '.join(_MOUNT_FLAGS)}")
             number |= _MOUNT_FLAGS[word]
         kind = None if fstype is None else path_of("fstype", fstype)
-        return self._step(
+        return self._mounted(
             _core.Request.mount(
                 None if source is None else path_of("source", source), path_of("target", target), kind, number
             )
@@ -171,7 +177,7 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         self._needs("unmount", "mount")
-        return self._step(_core.Request.unmount(path_of("target", target), 2 if detach else 0))
+        return self._mounted(_core.Request.unmount(path_of("target", target), 2 if detach else 0))
 
     @property
     def hostname(self) -> str:
@@ -401,6 +407,12 @@ class BoxRequests:
         if kind not in self.namespaces:
             letter = KINDS[kind].letter
             raise SpecError(f"{argument}: the box has no {kind} namespace of its own; make it by Box({letter!r})")
+
+    def _mounted(self, plan: _core.Plan) -> StepResult:
+        """Do the same for a plan that mounts or unmounts: from then on the working directory is looked up anew."""
+        result = self._step(plan)
+        self._connection.directory = self._directory
+        return result
 
     def _step(self, plan: _core.Plan) -> StepResult:
         """Have nsbox-init carry out a plan of one step, and add that to the steps of the box, also if it fails."""

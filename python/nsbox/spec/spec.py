@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
     fork: bool
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
-    root: str | bytes | os.PathLike[str] | None
+    root: str | bytes | os.PathLike[str] | Bind | Overlay | None
     mounts: Sequence[NewMount]
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
@@ -85,9 +85,10 @@ class Spec:
             a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
         mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
         root: The directory that becomes the root (pivot_root(2)); adds a mount namespace. Programs, ``cwd`` and targets
-            are looked up in it, and the working directory is its root unless ``cwd`` says otherwise.
+            are looked up in it, and the working directory is its root unless ``cwd`` says otherwise. As a `Bind` it can
+            be read-only, as an `Overlay` written to without a change of the directory.
         mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
-            mount namespace.
+            mount namespace. After them the working directory is looked up anew, by its path.
         propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
             ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
@@ -143,7 +144,7 @@ class Spec:
     fork: bool = True
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
-    root: str | bytes | os.PathLike[str] | None = None
+    root: str | bytes | os.PathLike[str] | Bind | Overlay | None = None
     mounts: Sequence[NewMount] = ()
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
@@ -187,8 +188,9 @@ class Spec:
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
         put(self, "mount_proc", _directory("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
-        put(self, "root", _directory("root", self.root))
-        put(self, "mounts", _mounts(self.mounts))
+        root, mounts = _root_and_mounts(self.root, self.mounts)
+        put(self, "root", root)
+        put(self, "mounts", mounts)
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
@@ -268,6 +270,8 @@ class Spec:
                     f"{option}: with propagation={self.propagation!r} what is mounted could also appear outside, over "
                     "what the host has there; use 'private' or 'slave'"
                 )
+        if (self.root is not None or self.mounts) and any(join.wd is not False for join in self.join or ()):
+            raise SpecError("wd: is opened before the mounts are made, which could hide it; name the directory by cwd")
         if not self.fork:
             self._check_unforked(new)
 
@@ -322,6 +326,25 @@ def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
 
 def _directory(argument: str, value: object) -> bytes | None:
     return None if value is None or value is False else path_of(argument, value, "a path, True or False")
+
+
+def _root_and_mounts(root: object, value: object) -> tuple[bytes | Bind | Overlay | None, tuple[NewMount, ...]]:
+    """Return what becomes the root, which can be the first of the mounts, and the other mounts."""
+    mounts = _mounts(value)
+    if mounts and isinstance(first := mounts[0], Bind) and (first.source, first.target) == ("/", "/"):
+        if root is not None:
+            raise SpecError("mounts: Bind('/', '/') and root exclude each other; for a read-only root: "
+                            "root=Bind(DIRECTORY, '/', read_only=True)")  # fmt: skip
+        root, mounts = first, mounts[1:]
+    for mount in mounts:
+        if mount.target == "/":
+            raise SpecError("mounts: the target is the root itself. Bind('/', '/') comes first, as it covers what is "
+                            "before it; for another root use the option root")  # fmt: skip
+    if isinstance(root, Bind | Overlay):
+        if root.target != "/":
+            raise SpecError(f"root: expected the target '/', got {root.target!r}")
+        return root, mounts
+    return _directory("root", root), mounts
 
 
 def _mounts(value: object) -> tuple[NewMount, ...]:

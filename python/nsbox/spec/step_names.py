@@ -23,11 +23,11 @@ StepName: TypeAlias = Literal[
     "bystander", "unshare", "unshare time", "clock offsets", "pin", "unpin", "propagation", "private proc",
     "hostname", "domainname", "loopback", "pid_max",
     # A root and mounts.
-    "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc", "read-only sys",
-    "sysctl", "unmount proc", "pivot root", "chroot",
+    "source", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
+    "read-only sys", "sysctl", "unmount proc", "pivot root", "chroot",
     # The payload's process.
     "fork", "start", "own cgroup", "parent death signal", "descriptors", "setsid", "setpgid",
-    "controlling terminal", "chdir", "cwd", "umask", "rlimit", "set groups", "setgid", "setuid",
+    "controlling terminal", "chdir", "directory", "cwd", "umask", "rlimit", "set groups", "setgid", "setuid",
     "keep capabilities", "drop capabilities", "session keyring", "lock capabilities", "lock mounts", "no_new_privs",
     "landlock", "seccomp", "signals", "exec",
     # A box.

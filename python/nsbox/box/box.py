@@ -25,6 +25,7 @@ from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.id_ranges import resolve
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
+from nsbox.start.world import arranged
 
 __all__ = ["Box", "Event", "StepResult", "Steps"]
 
@@ -85,9 +86,9 @@ class Box(BoxRequests):
         self._open(None, box_spec(unshare, spec, options), cwd, reap)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
-        spec = self.spec = resolve(spec, nested=outer is not None)
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
+        spec = self.spec = arranged(resolve(spec, nested=outer is not None), directory, facts.directory)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)

@@ -43,7 +43,7 @@ LAYERS = {
         report
         sys
         lib mem
-        wire vfork capabilities hardening
+        wire vfork close_range capabilities hardening
     """,
 }  # fmt: skip
 

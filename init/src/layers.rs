@@ -31,10 +31,10 @@ pub fn make(
     }
     let back = sys::open(c".".as_ptr().cast(), k::O_PATH | k::O_DIRECTORY).map(Fd).map_err(target)?;
     let tmpfs = file_system(b"tmpfs\0", memory, attributes)?;
-    let mask = sys::replace_umask(0);
+    let mask = sys::umask(0).map_err(|errno| (errno, MountPart::Options as i64))?;
     let made = call!(Options, mkdirat, tmpfs.0, UPPER.as_ptr(), UPPER_MODE)
         .and_then(|_| call!(Options, mkdirat, tmpfs.0, WORK.as_ptr(), WORK_MODE));
-    sys::umask(mask);
+    let _ = sys::umask(mask);
     made?;
     let upper = sys::open_at(tmpfs.0, UPPER.as_ptr(), k::O_RDONLY | k::O_DIRECTORY).map(Fd).map_err(target)?;
     over_root(&tmpfs)?;

@@ -39,10 +39,7 @@ pub fn operation(
         Op::ControllingTerminal {} => plain(sys::take_terminal()),
         Op::Descriptors { stdio, pass, close } => descriptors::arrange(*stdio, pass.iter(), *close != 0),
         Op::Chdir { path } => plain(sys::chdir(path.0.as_ptr())),
-        Op::Umask { mask } => {
-            sys::umask(*mask);
-            Ok(())
-        }
+        Op::Umask { mask } => plain(sys::umask(*mask).map(drop)),
         Op::Setgroups { groups } => plain(sys::setgroups(groups.0)),
         Op::Setgid { id } => plain(sys::setgid(*id)),
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),

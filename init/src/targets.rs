@@ -67,9 +67,9 @@ impl Made {
             Err((sys::ENOENT, part)) if self.0[0] != 0 => {
                 let is_directory = u32::from(status(mounted)?.stx_mode) & k::S_IFMT == k::S_IFDIR;
                 // The umask is the caller's, for files of the program.
-                let mask = sys::replace_umask(0);
+                let mask = sys::umask(0).map_err(|errno| (errno, part))?;
                 let made = self.make(path, inside, is_directory);
-                sys::umask(mask);
+                let _ = sys::umask(mask);
                 made.map_err(|(errno, _)| (errno, part))
             }
             found => found,

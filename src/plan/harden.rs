@@ -113,7 +113,7 @@ pub fn masks(plan: &mut Builder, actor: Actor, spec: &Spec) {
     }
 }
 
-/// After the mounts, for which the caller's own ids were needed, take root's ids inside, if the caller has none there.
+/// After the mounts, whose sources the caller's own ids may be needed for, take root's ids inside, if the caller has none there.
 pub fn become_root(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let maps = |(_, outside, count): &(Option<u32>, Option<u32>, u32)| match outside {
         None => true,

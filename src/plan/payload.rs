@@ -53,13 +53,12 @@ pub fn payload(
     if launch.controlling_terminal {
         op(StepName::ControllingTerminal, Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
     }
-    let dropped = hardened.drop_groups && launch.uid.is_some();
-    if let Some(groups) = launch.groups.as_deref().or(dropped.then_some(&[])) {
+    if let Some(groups) = &launch.groups {
         op(
             StepName::SetGroups,
             Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
             "setgroups(2)",
-            if launch.groups.is_some() { "the supplementary groups asked for" } else { "another user has others" },
+            "the supplementary groups asked for",
         );
     }
     for (name, (soft, hard)) in &spec.rlimits {

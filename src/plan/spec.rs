@@ -80,8 +80,6 @@ pub struct Hardened {
     pub private_sys: bool,
     /// Whether the payload leads a session of its own.
     pub new_session: bool,
-    /// Whether a change of user drops the groups too.
-    pub drop_groups: bool,
     /// The parts that this machine lacks, and why, with `harden="best"`.
     pub left_out: Vec<(String, String)>,
 }

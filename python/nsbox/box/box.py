@@ -65,6 +65,7 @@ class Box(BoxRequests):
         *,
         cwd: Argument | None = None,
         reap: bool = True,
+        trust: bool = False,
         spec: Spec | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -75,6 +76,7 @@ class Box(BoxRequests):
             cwd: The working directory of programs that are started without one; by default the current one of the
                 caller.
             reap: Whether orphans are reaped as soon as they end. With False they stay zombies until `reap` is called.
+            trust: Whether only your own functions and programs run in it, so that results of `call` may be unpickled.
             spec: The namespaces, instead of separate options.
             **options: Further options of `nsbox.Spec`, except ``fork=False`` and ``init=False``.
 
@@ -83,15 +85,19 @@ class Box(BoxRequests):
             SpawnError: when a step failed.
             UnsupportedError: when this kernel lacks a feature.
         """
-        self._open(None, box_spec(unshare, spec, options), cwd, reap)
+        self._open(None, box_spec(unshare, spec, options), cwd, reap, trust)
 
-    def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
+    def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool, trust: bool) -> None:
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
+        if outer is not None and outer._connection.directory is not None:
+            # Something was mounted there since, so its init does not start the new one in the directory that it has open.
+            directory = os.path.join(outer._connection.directory, directory or b"")
         spec = self.spec = arranged(resolve(spec, nested=outer is not None), directory, facts.directory)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)
+        self._trust = trust
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
@@ -195,9 +201,11 @@ class Box(BoxRequests):
         modules stay imported. Calls from several threads use one worker each. The output of the function and of its
         programs is printed here while it runs. Processes that it leaves behind stay in the box.
 
-        The function, its arguments and the result are sent by pickle. Lambdas and functions that are defined in a
-        notebook need cloudpickle. So trust the result only if you trust the function: unpickling can run any code
-        (pickle, "Warning").
+        The function and its arguments are sent by pickle. Lambdas and functions that are defined in a notebook need
+        cloudpickle. The result is sent as data: numbers, texts, containers, dates, paths, records of nsbox, standard
+        exceptions and arrays of numpy; docs/functions.md lists the types. Any program in the box can trace the worker
+        and send a result of its own. Unpickling that would run its code here (pickle, "Warning"), so a result of
+        another type is refused, unless the box was made with ``trust=True``.
 
         Args:
             function: The function to call.
@@ -209,14 +217,15 @@ class Box(BoxRequests):
 
         Raises:
             Exception: what the function raises, with the traceback from inside as its cause.
+            RemoteError: when the function raises an exception that is not a standard one.
             SpecError: for arguments that make no sense.
-            TransferError: when the function, an argument or the result does not pickle or unpickle.
+            TransferError: when the function or an argument does not pickle, when the result is no plain data, or when
+                what arrives is no reply to this call; then the worker is ended.
             CallTimeoutError: when `timeout` has passed.
             WorkerDiedError: when the worker ends before the function returns.
             ClosedError: when the box has ended.
         """
         # Imported only here, as most boxes call no function.
-        from nsbox.remote.exchange import result_of  # noqa: PLC0415
         from nsbox.remote.pool import Workers  # noqa: PLC0415
         from nsbox.remote.protocol import check_call  # noqa: PLC0415
 
@@ -224,12 +233,12 @@ class Box(BoxRequests):
         workers: Workers = self.__dict__.setdefault("_workers", Workers())
         with self._in_use():
             try:
-                reply = workers.call(self, function, args, kwargs, fresh, timeout)
+                reply = workers.call(self, function, args, kwargs, fresh, timeout, self._trust)
             except WorkerDiedError as error:
                 if error.returncode == -signal.SIGKILL and self._is_ending():
                     raise ClosedError(f"{self!r} ended meanwhile") from None
                 raise
-        result: T = result_of(function, reply)
+        result: T = reply.result()
         return result
 
     def Box(  # noqa: N802 - the name of the class
@@ -238,6 +247,7 @@ class Box(BoxRequests):
         *,
         cwd: Argument | None = None,
         reap: bool = True,
+        trust: bool = False,
         spec: Spec | None = None,
         **options: Unpack[Options],
     ) -> AnyBox:
@@ -251,7 +261,7 @@ class Box(BoxRequests):
         """
         inner = Box.__new__(Box)
         with self._in_use():
-            inner._open(self, box_spec(unshare, spec, options), cwd, reap)
+            inner._open(self, box_spec(unshare, spec, options), cwd, reap, trust)
         return inner
 
     def reap(self) -> StepResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import operator
 import os
+import pwd
 import resource
 import signal
 import subprocess
@@ -127,6 +128,9 @@ class Popen(subprocess.Popen[Any]):
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         if min(p2cread, c2pwrite, errwrite) < -1:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if uid is not None and self.spec.hardened.drop_groups:
+            gid = _group_of(uid) if gid is None else gid
+            gids = () if gids is None else gids
         stdio, passed = self._descriptors((p2cread, c2pwrite, errwrite), pass_fds if close_fds else None)
         launch = Launch(
             paths=candidates(executable, env),
@@ -234,6 +238,14 @@ class Popen(subprocess.Popen[Any]):
         else:
             state = "running"
         return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}>"
+
+
+def _group_of(uid: int) -> int:
+    """Return the group of a user (passwd(5)); for a user without an entry the number of the user."""
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except (KeyError, OverflowError):
+        return uid
 
 
 def _kernel_id(argument: str, value: int, error: type[Exception] = OverflowError) -> int:

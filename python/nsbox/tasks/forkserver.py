@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.remote.protocol import pack_failure, pack_value, receive, send
+from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
 from nsbox.remote.worker import Streams, run_call
 from nsbox.spec.kinds import KINDS
 
@@ -135,17 +135,18 @@ class _Server:
                 os.close(fd)
             streams = Streams()
             own_pid = os.getpid()
+            token, request = receive(call)
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
                 _core.shed_privileges(*privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
-                reply = run_call(receive(call)[1])
+                reply = run_call(request)
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
             if os.getpid() == own_pid:
-                send(call, *reply)
+                send(call, token, *reply)
             status = 0
         finally:
             os._exit(status)
@@ -171,7 +172,7 @@ def serve(control: int, modules: str) -> None:
                 raise SpecError(f"preload: {name} has started a thread, which a fork does not copy")
         server = _Server(control)
     except BaseException as error:
-        send(control, *pack_failure(error))
+        send(control, FIRST_TOKEN, *pack_failure(error))
         return
     # Each task would write a copy of what is left in a buffer.
     sys.stdout.flush()
@@ -179,5 +180,5 @@ def serve(control: int, modules: str) -> None:
     # The garbage collector skips all present objects from now on, so that their memory stays shared with the tasks.
     gc.collect()
     gc.freeze()
-    send(control, *pack_value(serve, None))
+    send(control, FIRST_TOKEN, *pack_value(serve, None))
     server.serve()

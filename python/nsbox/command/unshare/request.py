@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nsbox.command.options import Option, UsageError, parse, whole
@@ -332,8 +332,17 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
 }
 
 
+_NOT_FOR_RUN = ("fork", "kill-child", "forward-signals", "owner", "mount-binfmt", "load-interp")
+
 RUN_OPTIONS = (
-    *(option for option in OPTIONS if option.name not in ("fork", "kill-child", "forward-signals")),
+    *(
+        # Its namespaces end with the program, so no file can keep them.
+        replace(option, value="", optional=False, meaning=f"new {option.name} namespace")
+        if option.name in _NAMESPACES
+        else option
+        for option in OPTIONS
+        if option.name not in _NOT_FOR_RUN
+    ),
     Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
 )
 

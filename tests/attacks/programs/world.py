@@ -5,11 +5,12 @@ Arguments: a directory that is read-only, a file that is hidden, and a directory
 
 import os
 import sys
+from collections.abc import Callable
 
 protected, secret, allowed = sys.argv[1:]
 
 
-def attempt(what, function, *arguments):
+def attempt(what: str, function: Callable[..., object], *arguments: object) -> None:
     """Print what succeeds."""
     try:
         found = function(*arguments)
@@ -19,13 +20,13 @@ def attempt(what, function, *arguments):
         print("OUT", what, found)
 
 
-def write(path):
+def write(path: str) -> str:
     with open(path, "a") as file:
         file.write("out\n")
     return path
 
 
-def read(path):
+def read(path: str) -> str:
     with open(path) as file:
         return file.read()
 

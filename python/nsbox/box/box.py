@@ -91,7 +91,7 @@ class Box(BoxRequests):
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and outer._connection.directory is not None:
-            # Something was mounted there since, so its init does not start the new one in the directory that it has open.
+            # Something was mounted there since: the directory that its init has open may be hidden.
             directory = os.path.join(outer._connection.directory, directory or b"")
         spec = self.spec = arranged(resolve(spec, nested=outer is not None), directory, facts.directory)
         if outer is not None and spec.limits is not None:

@@ -163,12 +163,12 @@ def layer_of(spec: Spec, descriptor: int) -> Layer:
         raise SpecError("changes: the root is no overlay; see root=Overlay([DIRECTORY])")
     targets = [str(mount.target) for mount in spec.mounts]
     targets += [os.fsdecode(spec.mount_proc)] if isinstance(spec.mount_proc, bytes) else []
-    upper = spec.root.upper if spec.root.upper is not None else descriptor
-    if upper == -1:
+    lower = [str(path) for path in spec.root.lower]
+    if spec.root.upper is not None:
+        return Layer(str(spec.root.upper), lower, targets)
+    if descriptor < 0:
         raise NsboxError("nsbox-init sent no descriptor of the upper layer: too many may be open in this process")
-    return Layer(
-        upper if isinstance(upper, int) else os.fspath(upper), [str(path) for path in spec.root.lower], targets
-    )
+    return Layer(descriptor, lower, targets)
 
 
 class _Below(NamedTuple):

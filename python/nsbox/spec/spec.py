@@ -94,11 +94,11 @@ class Spec:
         mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
             mount namespace. After them the working directory is looked up anew, by its path.
         writable: Directories and files of this machine that the program can write to; all others are read-only, and
-            what belongs to users and services is hidden (`HIDDEN`). /tmp, /var/tmp and /dev/shm are new. Relative paths
-            are relative to the working directory. ``"/"`` leaves the machine as it is, also with `harden`.
+            what belongs to users and services is hidden (`HIDDEN_PLACES`). /tmp, /var/tmp and /dev/shm are new. A path
+            can be relative to the working directory. ``"/"`` leaves the machine as it is, also with `harden`.
         readable: What stays visible of what is hidden, read-only. This Python, with its packages, and the working
             directory always do, unless that is a home.
-        hidden: The directories that are empty, in memory, in place of `HIDDEN`. The deeper of two paths decides.
+        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES`. The deeper of two paths decides.
         propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
             ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user

@@ -12,9 +12,9 @@ from nsbox.spec.paths import StrOrBytesPath, path_of
 if TYPE_CHECKING:
     from nsbox.spec.spec import Spec
 
-__all__ = ["HIDDEN", "Paths", "has_world", "paths_of"]
+__all__ = ["HIDDEN_PLACES", "Paths", "has_world", "paths_of"]
 
-HIDDEN = (
+HIDDEN_PLACES = (
     "/home", "/root", "/run", "/var/lib", "/var/log", "/var/mail", "/var/spool", "/mnt", "/media", "/srv",
 )  # fmt: skip
 """Where a machine has what belongs to its users and services: hidden by default with `writable`, `readable` or

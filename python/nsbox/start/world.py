@@ -16,7 +16,7 @@ from typing import cast
 
 from nsbox.spec.mounts import Bind, Tmpfs
 from nsbox.spec.spec import Spec
-from nsbox.spec.world import HIDDEN, has_world
+from nsbox.spec.world import HIDDEN_PLACES, has_world
 
 __all__ = ["arranged"]
 
@@ -42,7 +42,7 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
     writable, readable, asked = (
         cast("tuple[str, ...] | None", one) for one in (spec.writable, spec.readable, spec.hidden)
     )
-    hidden = [os.path.normpath(path) for path in (HIDDEN if asked is None else asked)]
+    hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
     hidden = [path for path in hidden if os.path.isdir(path)]
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(_TMP if has_private_tmp else ())]

@@ -67,6 +67,13 @@ pub fn reap_interruptibly(pidfd: &OwnedFd) -> Result<Option<Status>> {
     }
 }
 
+/// Whether the process is stopped (SIGSTOP).
+pub fn is_stopped(pidfd: &OwnedFd) -> bool {
+    let Ok(pid) = number_in_proc(pidfd) else { return false };
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Option<Status>, i32> {
     // SAFETY: plain numbers, for which zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };

@@ -17,12 +17,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "src": """
         lib
-        boxes
+        boxes seeing
         start
         channel
         thread
         plan
-        seeing
         image cgroup probe
         pidfd signals
         poll descriptors
@@ -32,13 +31,14 @@ LAYERS = {
     "init/src": """
         main
         interpreter
-        serve
+        serve look
         launch
         supervise payload processes
-        operation setup
+        holder
+        operation setup open
         join cgroup
         proc mounts
-        descriptors group memory
+        descriptors group memory lifetime
         report
         sys
         lib mem

@@ -10,12 +10,16 @@
 mod cgroup;
 mod descriptors;
 mod group;
+mod holder;
 mod interpreter;
 mod join;
 mod launch;
+mod lifetime;
+mod look;
 mod mem;
 mod memory;
 mod mounts;
+mod open;
 mod operation;
 mod payload;
 mod proc;

@@ -66,12 +66,16 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         | Op::Start { .. }
         | Op::Received { .. }
         | Op::CopyInit {}
+        | Op::NewUser {}
+        | Op::NewTime {}
+        | Op::ClockOffsets { .. }
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
+        | Op::DetachedProc { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),

@@ -30,3 +30,5 @@ pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 pub const EXDEV: Errno = errno::EXDEV as Errno;
 
 pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
+
+pub const ESRCH: Errno = errno::ESRCH as Errno;

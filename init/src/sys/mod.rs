@@ -11,6 +11,7 @@ macro_rules! call {
 
 mod errno;
 mod files;
+mod filter;
 mod ids;
 mod memory;
 mod mounts;
@@ -22,6 +23,7 @@ mod socket;
 
 pub use errno::*;
 pub use files::*;
+pub use filter::*;
 pub use ids::*;
 pub use memory::*;
 pub use mounts::*;

@@ -22,7 +22,7 @@ LAYERS = {
         channel
         thread
         plan
-        image cgroup probe
+        image cgroup probe seccomp
         pidfd signals
         poll descriptors
         error
@@ -37,12 +37,13 @@ LAYERS = {
         holder
         operation setup open
         join cgroup
+        layers
         proc mounts
-        descriptors group memory lifetime
+        descriptors group memory lifetime targets confine
         report
         sys
         lib mem
-        wire vfork capabilities
+        wire vfork close_range capabilities hardening
     """,
 }  # fmt: skip
 

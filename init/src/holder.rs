@@ -8,11 +8,12 @@
 
 use linux_raw_sys::general::{CLONE_NEWTIME, CLONE_NEWUSER, O_WRONLY, SIGCONT, SIGKILL};
 
+use crate::confine::confine;
 use crate::descriptors::close_others;
 use crate::lifetime::die_with_init;
 use crate::proc::Proc;
 use crate::report::FAILED;
-use crate::sys::{self, Attached, EIO, EMFILE, ESRCH, ETIMEDOUT, Result};
+use crate::sys::{self, Attached, EIO, EMFILE, ESRCH, ETIMEDOUT, Errno, Result};
 
 /// Interval between looks at a process that init waits for, in milliseconds.
 const INTERVAL: u32 = 100;
@@ -45,8 +46,10 @@ impl Holder {
         let flags = if held == Held::User { u64::from(CLONE_NEWUSER) } else { 0 };
         let forked = sys::fork(flags);
         if forked == Ok(None) {
-            die_with_init(init);
-            hold(held, proc, theirs)
+            match die_with_init(init) {
+                Ok(()) => hold(held, proc, theirs),
+                Err(errno) => refuse(theirs, errno),
+            }
         }
         sys::close(theirs);
         let (pid, pidfd) = match forked {
@@ -140,6 +143,12 @@ impl Waited {
     }
 }
 
+/// Report why there is no namespace, and end.
+fn refuse(socket: i32, errno: Errno) -> ! {
+    let _ = sys::write(socket, &[errno as u8]);
+    sys::exit(FAILED)
+}
+
 /// What the holder does.
 fn hold(held: Held, proc: Proc, socket: i32) -> ! {
     sys::set_name(c"nsbox-holder");
@@ -147,19 +156,15 @@ fn hold(held: Held, proc: Proc, socket: i32) -> ! {
     let made = if held == Held::Time { sys::unshare(u64::from(CLONE_NEWTIME)) } else { Ok(()) };
     let namespace = match made.and_then(|()| proc.open_link(path.to_bytes_with_nul())) {
         Ok(namespace) => namespace,
-        Err(errno) => {
-            let _ = sys::write(socket, &[errno as u8]);
-            sys::exit(FAILED)
-        }
+        Err(errno) => refuse(socket, errno),
     };
     let sent = sys::send(socket, &[0], Some(Attached { fd: namespace, sender: None }));
-    close_others(&mut [socket]);
-    if sent.is_err() {
+    if sent.and_then(|()| close_others(&mut [socket])).is_err() {
         sys::exit(FAILED);
     }
     // Where the kernel has no filters, or refuses them, no program here is confined by one either.
-    let _ = sys::confine();
-    sys::set_dumpable(true);
+    let _ = confine();
+    let _ = sys::set_dumpable(true);
     let _ = sys::write(socket, &[0]);
     // The end of the connection: init is ready, or gone.
     let _ = sys::read(socket, &mut [0]);

@@ -204,17 +204,17 @@ impl Launcher {
         // SAFETY: zeroed, aligned, and shared with the child; an atomic number, until it is unmapped.
         let result: &AtomicI32 = unsafe { &*memory.as_ptr().cast() };
         let Some((pid, pidfd)) = sys::fork(0)? else {
-            die_with_init(self.parent);
-            let entered = sys::setns(namespace, u64::from(CLONE_NEWUSER));
-            // The kernel has set the flag to fs.suid_dumpable, if the ids have changed (proc_sys_fs(5)).
-            sys::set_dumpable(false);
+            let entered = die_with_init(self.parent)
+                .and_then(|()| sys::setns(namespace, u64::from(CLONE_NEWUSER)))
+                // The kernel has set the flag to fs.suid_dumpable, if the ids have changed (proc_sys_fs(5)).
+                .and_then(|()| sys::set_dumpable(false));
             match entered.and_then(|()| sys::fork(order.flags | u64::from(CLONE_PARENT))) {
                 Ok(None) => self.be_the_copy(order, begin),
                 Ok(Some((pid, _))) => result.store(pid, Ordering::Release),
                 Err(errno) => result.store(-errno, Ordering::Release),
             }
             // While a process exits, some kernels let its descriptors be taken although it was not dumpable.
-            close_others(&mut []);
+            let _ = close_others(&mut []);
             sys::exit(0)
         };
         Waited { pid, pidfd }.reap(meanwhile);
@@ -230,16 +230,20 @@ impl Launcher {
 
     /// In the copy: carry out what the request says of it, and begin.
     fn be_the_copy(&self, order: &mut Order<'_>, begin: Begin) -> ! {
-        die_with_init(self.parent);
-        order.announce();
         let [socket, lifeline] = *order.received else { sys::exit(NOT_STARTED) };
         let channel = Channel { socket, lifeline };
+        if let Err(errno) = die_with_init(self.parent) {
+            channel.fail(order.step, errno, 0);
+        }
+        order.announce();
         for (step, op) in order.ops.by_ref() {
-            if let Err((errno, value)) = operation(&channel, &op) {
+            if let Err((errno, value)) = operation(&channel, &mut order.mounting, &op) {
                 channel.fail(step, errno, value);
             }
         }
-        close_others(&mut [socket, lifeline]);
+        if let Err(errno) = close_others(&mut [socket, lifeline]) {
+            channel.fail(order.step, errno, 0);
+        }
         begin(&channel)
     }
 }

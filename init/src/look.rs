@@ -7,10 +7,11 @@
 use nsbox_init::wire::{Data, Failure, Op, Plan, Report};
 
 use crate::descriptors::close_others;
+use crate::mounts::Mounting;
 use crate::open::opened;
 use crate::operation::operation;
 use crate::proc::Proc;
-use crate::report::{Channel, FAILED, performed};
+use crate::report::{Channel, performed};
 use crate::sys::{self, Attached};
 
 /// Number of descriptors that a look may need besides its own.
@@ -18,18 +19,20 @@ const MAX_NEEDED: usize = 16;
 
 /// Carry out a look. What cannot be opened is reported, and the rest is opened all the same.
 pub fn look(channel: &Channel, plan: Plan<'static>) -> ! {
-    sys::set_dumpable(false);
     // Before any namespace is entered: this is the caller's proc.
     let proc = Proc::find(-1);
-    close_unneeded(channel, proc, plan);
+    if let Err(errno) = sys::set_dumpable(false).and_then(|()| close_unneeded(channel, proc, plan)) {
+        channel.fail(0, errno, 0);
+    }
+    let mut mounting = Mounting::new();
     for (step, op) in plan.ops() {
         if let Op::Setns { .. } = op {
-            if let Err((errno, value)) = operation(channel, &op) {
-                channel.fail(step, errno, value);
-            }
             // Where root enters the user namespace of another user, the kernel sets the flag to fs.suid_dumpable
             // (proc_sys_fs(5)).
-            sys::set_dumpable(false);
+            let entered = operation(channel, &mut mounting, &op);
+            if let Err((errno, value)) = entered.and_then(|()| sys::set_dumpable(false).map_err(|errno| (errno, 0))) {
+                channel.fail(step, errno, value);
+            }
             continue;
         }
         let before = sys::nanoseconds();
@@ -44,12 +47,12 @@ pub fn look(channel: &Channel, plan: Plan<'static>) -> ! {
     }
     let _ = channel.send(Report::Done, None);
     // While a process exits, some kernels let its descriptors be taken although it was not dumpable.
-    close_others(&mut []);
+    let _ = close_others(&mut []);
     sys::exit(0)
 }
 
 /// Close all descriptors but those that the look needs.
-fn close_unneeded(channel: &Channel, proc: Proc, plan: Plan<'static>) {
+fn close_unneeded(channel: &Channel, proc: Proc, plan: Plan<'static>) -> sys::Result<()> {
     let mut needed = [-1; MAX_NEEDED];
     let own = [channel.socket, channel.lifeline].into_iter().chain(proc.descriptors());
     let given = plan.ops().filter_map(|(_, op)| match op {
@@ -60,8 +63,8 @@ fn close_unneeded(channel: &Channel, proc: Proc, plan: Plan<'static>) {
     for fd in own.chain(given) {
         match slots.next() {
             Some(slot) => *slot = fd,
-            None => sys::exit(FAILED),
+            None => return Err(sys::EMFILE),
         }
     }
-    close_others(&mut needed);
+    close_others(&mut needed)
 }

@@ -8,12 +8,14 @@
 #![no_main]
 
 mod cgroup;
+mod confine;
 mod descriptors;
 mod group;
 mod holder;
 mod interpreter;
 mod join;
 mod launch;
+mod layers;
 mod lifetime;
 mod look;
 mod mem;
@@ -29,6 +31,7 @@ mod serve;
 mod setup;
 mod supervise;
 mod sys;
+mod targets;
 
 use report::FAILED;
 
@@ -60,7 +63,6 @@ core::arch::global_asm!(
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and argc pointers to C strings there.
     let socket = unsafe { argument(stack, 1) };
-    sys::set_cloexec(socket, true);
     sys::set_name(c"nsbox-init");
     interpreter::begin(socket)
 }

@@ -25,7 +25,7 @@ pub enum Wanted<'a> {
 
 /// Make the plan. The last steps are those that open `wanted`, one each.
 pub fn compile_look(enter: &[(Kind, RawFd)], wanted: &[Wanted<'_>], facts: &Facts) -> Plan {
-    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller };
+    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller, directory: None };
     let why = "still in the caller's namespaces";
     plan.outside(StepName::Clone, CallerAction::Clone(0), "clone(2)", why);
     let why = "with memory and descriptors of its own, before it enters anything";
@@ -60,5 +60,6 @@ pub fn compile_look(enter: &[(Kind, RawFd)], wanted: &[Wanted<'_>], facts: &Fact
         keep: enter.iter().map(|(_, fd)| *fd).chain(pid_namespaces).collect(),
         close_fds: true,
         cgroup: None,
+        left_out: Vec::new(),
     }
 }

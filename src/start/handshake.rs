@@ -48,6 +48,8 @@ pub struct Handshake<'a> {
     helper: Option<(u16, MapHelper)>,
     /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
+    /// The directory in memory to which a new root is written.
+    pub layer: Option<OwnedFd>,
     ending: Ending,
     /// How often it was found stopped.
     stops: u32,
@@ -78,7 +80,8 @@ impl<'a> Handshake<'a> {
     pub fn new(plan: &'a Plan, pid: i32, pidfd: OwnedFd, socket: OwnedFd, method: Method) -> Self {
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
-        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, times, ending, stops: 0 }
+        let (layer, stops) = (None, 0);
+        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, times, layer, ending, stops }
     }
 
     /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
@@ -111,10 +114,10 @@ impl<'a> Handshake<'a> {
             return Ok(None);
         }
         let [readable, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
-        let Some(message) = receive(&self.socket)? else {
+        let Some(mut message) = receive(&self.socket)? else {
             return if readable || ended { Err(self.gone()) } else { Ok(None) };
         };
-        self.handle(&message)?;
+        self.handle(&mut message)?;
         Ok(Some(message))
     }
 
@@ -132,7 +135,7 @@ impl<'a> Handshake<'a> {
         Ok(true)
     }
 
-    fn handle(&mut self, message: &Message) -> Result<()> {
+    fn handle(&mut self, message: &mut Message) -> Result<()> {
         match message.report {
             Report::Forked { pid } => self.forked(message.sender, pid),
             Report::MapsWanted => {
@@ -143,6 +146,7 @@ impl<'a> Handshake<'a> {
             Report::Failed(failed) => return Err(step_failed(self.plan, failed)),
             Report::Refused(malformed) => return Err(refused(malformed)),
             Report::Performed { step, nanoseconds, .. } => self.times.push((step as u16, nanoseconds)),
+            Report::Layer => self.layer = message.attached.take(),
             Report::Started { .. } | Report::Exited { .. } | Report::Done | Report::Happened { .. } => {}
         }
         Ok(())
@@ -159,8 +163,8 @@ impl<'a> Handshake<'a> {
             // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
             let ended = !readable && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
             match receive(&self.socket)? {
-                Some(message) => {
-                    self.handle(&message)?;
+                Some(mut message) => {
+                    self.handle(&mut message)?;
                     match (message.report, message.attached) {
                         (Report::Exited { status, usage }, _) => {
                             self.ending = Ending::Reported(Exit::reported(status, &usage));

@@ -11,7 +11,6 @@ macro_rules! call {
 
 mod errno;
 mod files;
-mod filter;
 mod ids;
 mod memory;
 mod mounts;
@@ -23,7 +22,6 @@ mod socket;
 
 pub use errno::*;
 pub use files::*;
-pub use filter::*;
 pub use ids::*;
 pub use memory::*;
 pub use mounts::*;

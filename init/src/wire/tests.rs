@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(45) {
+        match self.below(55) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -99,7 +99,7 @@ impl Random {
             27 => Op::BecomeRoot {},
             28 => Op::Chroot { fd: self.next() as i32 },
             29 => Op::Fchdir { fd: self.next() as i32 },
-            30 => Op::NewRoot { path: Text(self.text()) },
+            30 => Op::NewRoot { path: Text(self.text()), attributes: self.next() },
             31 => Op::Bind {
                 source: Text(self.text()),
                 target: Text(self.text()),
@@ -123,6 +123,21 @@ impl Random {
             41 => Op::NewUser {},
             42 => Op::NewTime {},
             43 => Op::ClockOffsets { data: Blob(self.bytes()) },
+            44 => Op::SessionKeyring {},
+            45 => Op::LimitCapabilities { keep: self.next() },
+            46 => Op::Seccomp { denied: Blob(self.bytes()), missing: Blob(self.bytes()) },
+            47 => Op::Landlock { writable: self.texts(), scopes: self.next() },
+            48 => Op::Mask { hidden: self.texts(), read_only: self.texts(), inside: self.next() as u32 },
+            49 => Op::PrivateTmp {
+                options: self.texts(),
+                attributes: self.next(),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+            },
+            50 => Op::CopyTree { source: Text(self.text()), recursive: self.next() as u32 },
+            51 => Op::Layers { options: self.texts(), attributes: self.next(), memory: self.texts() },
+            52 => Op::Attach { target: Text(self.text()), inside: self.next() as u32 },
+            53 => Op::AttachRoot {},
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -167,11 +182,11 @@ fn every_plan_is_read_as_it_was_written() {
 
 #[test]
 fn every_operation_is_among_them() {
-    let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
+    let mut tags: Vec<u16> = (1..400).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36]).chain(38..=47).chain(60..=63);
+    let others = (1..=33).chain([36]).chain(38..=47).chain(60..=63).chain(80..=85).chain(100..=103);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

@@ -1,9 +1,10 @@
-//! A seccomp filter (seccomp(2)).
+//! A filter for system calls (seccomp(2)) that leaves a process nothing but waiting.
 
-use linux_raw_sys::prctl;
-use syscalls::{Sysno, syscall};
+use linux_raw_sys::prctl::PR_SET_DUMPABLE;
+use nsbox_init::hardening::{no_new_privs, seccomp};
+use syscalls::Sysno;
 
-use super::errno::Result;
+use crate::sys::Result;
 
 /// `struct sock_filter` of linux/filter.h: the code, how many instructions to skip if a comparison is true or false, and
 /// a number.
@@ -26,7 +27,6 @@ const KILL_PROCESS: u32 = 0x8000_0000;
 
 /// From now on this process can only read and write with the descriptors that it has, become dumpable, and exit.
 pub fn confine() -> Result<()> {
-    const SECCOMP_MODE_FILTER: usize = 2;
     let call = |number: Sysno| number.id() as u32;
     let filter = [
         Instruction(LOAD, 0, 0, ARCHITECTURE),
@@ -37,14 +37,12 @@ pub fn confine() -> Result<()> {
         Instruction(EQUAL, 4, 0, call(Sysno::exit_group)),
         Instruction(EQUAL, 0, 2, call(Sysno::prctl)),
         Instruction(LOAD, 0, 0, FIRST_ARGUMENT),
-        Instruction(EQUAL, 1, 0, prctl::PR_SET_DUMPABLE),
+        Instruction(EQUAL, 1, 0, PR_SET_DUMPABLE),
         Instruction(RETURN, 0, 0, KILL_PROCESS),
         Instruction(RETURN, 0, 0, ALLOW),
     ];
-    /// `struct sock_fprog`.
-    #[repr(C)]
-    struct Program(u16, *const Instruction);
-    let program = Program(filter.len() as u16, filter.as_ptr());
-    call!(prctl, prctl::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
-    call!(prctl, prctl::PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const program, 0, 0).map(drop)
+    // SAFETY: plain numbers without padding.
+    let bytes = unsafe { core::slice::from_raw_parts(filter.as_ptr().cast(), size_of_val(&filter)) };
+    no_new_privs()?;
+    seccomp(bytes)
 }

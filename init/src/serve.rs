@@ -47,7 +47,9 @@ impl Server {
         let [root, sys] = self.proc.descriptors();
         self.supervisor.close_others(&[self.launcher.parent(), self.directory, root, sys]);
         let _ = sys::chdir(c"/".as_ptr().cast());
-        let _ = self.channel().send(Report::Done, None);
+        if self.channel().send(Report::Done, None).is_err() {
+            self.supervisor.end_all();
+        }
         let mut socket = self.channel().socket;
         loop {
             // The same three descriptors as in `Supervisor::supervise`, which says when this call fails.

@@ -81,7 +81,8 @@ impl Supervisor {
 
     /// Run until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
-        self.close_others(&[payload.pidfd]);
+        // The payload runs already. Where this is refused, its pipes stay open here, until init ends with it.
+        let _ = self.close_others(&[payload.pidfd]);
         let _ = sys::chdir(c"/".as_ptr().cast());
         let mut in_group = payload.notes.is_some();
         if !in_group {
@@ -222,14 +223,14 @@ impl Supervisor {
 
     /// Close all descriptors but init's own and these, of which there are few. An inherited end of a pipe that stayed
     /// open here would keep its reader waiting.
-    pub fn close_others(&self, also: &[i32]) {
+    pub fn close_others(&self, also: &[i32]) -> Result<()> {
         let Supervisor { channel, signals, proc, children, .. } = self;
         let [parent, procs] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
         let own = [channel.socket, channel.lifeline, *signals, *proc, *children, parent, procs];
         let mut all = [-1; 16];
         all[..own.len()].copy_from_slice(&own);
         all[own.len()..][..also.len()].copy_from_slice(also);
-        close_others(&mut all);
+        close_others(&mut all)
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. Descendants that

@@ -32,3 +32,7 @@ pub const ETXTBSY: Errno = errno::ETXTBSY as Errno;
 pub const EXDEV: Errno = errno::EXDEV as Errno;
 
 pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
+
+pub const EEXIST: Errno = errno::EEXIST as Errno;
+
+pub const ENAMETOOLONG: Errno = errno::ENAMETOOLONG as Errno;

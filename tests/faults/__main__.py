@@ -1,19 +1,25 @@
-"""`make faults`: every system call of every way to start something fails once. Prints a table, and what is wrong.
+"""`make faults`: every system call of every way to start something fails once; then processes are killed.
+
+Prints a table, and what is wrong.
 
 Arguments: the names of scenarios, by default all.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 from tests.faults.cases import faults
 from tests.faults.scenarios import ONLY_ROOT, SCENARIOS
 from tests.support.census import adopt_orphans
 from tests.support.far import open_place
-from tests.support.faults import attempt
+from tests.support.faults import Victim, attempt, disturb
+
+MOMENTS = 50
 
 
 def main(place: Path) -> int:
@@ -39,7 +45,24 @@ def main(place: Path) -> int:
             wrong += counts["wrong"]
             columns = ("cases", "worked", "error", "missed", "wrong")
             print(f"{title:18}" + "".join(f"{counts[column]:8}" for column in columns), flush=True)
-    return wrong > 0
+    return kills() + wrong > 0
+
+
+def kills() -> int:
+    """Kill processes at random moments, and send signals whose handlers raise; return how often something was wrong."""
+    wrong = 0
+    for name in sys.argv[1:] or SCENARIOS:
+        for victim in get_args(Victim):
+            problems = 0
+            for _ in range(MOMENTS):
+                seconds = random.uniform(0, 0.3)
+                report = disturb(SCENARIOS[name], victim, seconds)
+                problems += bool(report.problems)
+                for problem in report.problems:
+                    print(f"{name}: {victim} after {seconds:.6f} s: {report.result}: {problem}", flush=True)
+            print(f"{name + ' ' + victim:26}{MOMENTS:8} moments{problems:8} wrong", flush=True)
+            wrong += problems
+    return wrong
 
 
 if __name__ == "__main__":

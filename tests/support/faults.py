@@ -28,9 +28,11 @@ from tests.support.census import descendants
 from tests.support.forked import become_user, fork
 from tests.support.reachable import become_reachable
 
-__all__ = ["Fault", "Report", "attempt"]
+__all__ = ["Fault", "Report", "Victim", "attempt", "disturb"]
 
 Role = Literal["caller", "birth", "init"]
+Victim = Literal["caller", "init", "worker", "signal"]
+"""Who is killed; or `signal`: the caller gets one whose handler raises."""
 
 # fmt: off
 _X86_64 = {
@@ -121,15 +123,64 @@ def attempt(function: Callable[[], object], fault: Fault | None, workplace: Path
         fault: The call that fails.
         workplace: A directory, to run it as an ordinary user, who then can reach Python and the project.
     """
+    return _watched(function, workplace, True, lambda child, reader, report: _answer(child, reader, fault, report))
+
+
+def disturb(function: Callable[[], object], victim: Victim, seconds: float, workplace: Path | None = None) -> Report:
+    """Run `function` in a child, and after that many seconds kill a process, or send a signal."""
+    if victim == "signal":
+        return _watched(_alarmed(function, seconds), workplace, False, _result)
+
+    def kill(child: int, reader: int, report: Report) -> None:
+        time.sleep(seconds)
+        names = {"init": "nsbox-init", "worker": "python"}
+        for pid in [child] if victim == "caller" else descendants(child):
+            if victim == "caller" or dict(_status(pid)).get("Name", "").startswith(names[victim]):
+                report.reached = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                break
+        if not (victim == "caller" and report.reached):
+            _result(child, reader, report)
+
+    return _watched(function, workplace, False, kill)
+
+
+class _AlarmError(OSError):
+    """What the handler of the signal raises."""
+
+
+def _alarmed(function: Callable[[], object], seconds: float) -> Callable[[], object]:
+    def ring(*_: object) -> None:
+        raise _AlarmError("a signal")
+
+    def use() -> object:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+        try:
+            return function()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    return use
+
+
+def _watched(
+    function: Callable[[], object],
+    workplace: Path | None,
+    filtered: bool,
+    watch: Callable[[int, int, Report], None],
+) -> Report:
     report = Report()
     reader, writer = os.pipe()
-    os.set_inheritable(writer, False)
     child = fork()
     if child == 0:
-        _child(function, writer, workplace)
+        _child(function, writer, workplace, filtered)
     os.close(writer)
     try:
-        _answer(child, reader, fault, report)
+        watch(child, reader, report)
     finally:
         os.close(reader)
         for pid in [child, *descendants(child)]:
@@ -148,7 +199,23 @@ def attempt(function: Callable[[], object], fault: Fault | None, workplace: Path
     return report
 
 
-def _child(function: Callable[[], object], writer: int, workplace: Path | None) -> None:
+def _result(child: int, reader: int, report: Report) -> None:
+    """Take the result of a child without a filter."""
+    data = b""
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    while True:
+        if not select.select([reader], [], [], max(0, deadline - time.monotonic()))[0]:
+            report.problems.append(f"hangs: {_waiting(child)}")
+            return
+        more = os.read(reader, 1 << 16)
+        data += more
+        if not more:
+            break
+    report.result, problems = pickle.loads(data) if data else ("", ["the process has ended without a result"])
+    report.problems += problems
+
+
+def _child(function: Callable[[], object], writer: int, workplace: Path | None, filtered: bool) -> None:
     try:
         gc.freeze()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -156,7 +223,8 @@ def _child(function: Callable[[], object], writer: int, workplace: Path | None) 
         if workplace:
             become_reachable(workplace)
             become_user()
-        _install(writer)
+        if filtered:
+            _install(writer)
         answer = _outcome(function)
         os.write(writer, pickle.dumps(answer))
     finally:

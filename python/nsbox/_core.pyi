@@ -482,6 +482,11 @@ class Launch:
         Whether all others are closed.
         """
     @property
+    def cwd(self, /) -> bytes | None:
+        """
+        The working directory; None for the caller's.
+        """
+    @property
     def pass_fds(self, /) -> list[int]:
         """
         Descriptors kept under their own number.

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from nsbox.namespaces.handle import Namespace
     from nsbox.records.ipc import IpcKind
     from nsbox.seeing.ipc import IpcTable
+    from nsbox.seeing.layer import WrittenFiles
     from nsbox.seeing.mounts import MountTable
     from nsbox.seeing.namespaces import NamespaceTable
     from nsbox.seeing.proc import View
     from nsbox.seeing.processes import ProcessTable
     from nsbox.seeing.tree import ProcessTree
+    from nsbox.spec.spec import Spec
 
 __all__ = ["BoxRequests"]
 
@@ -44,6 +46,7 @@ _MOUNT_FLAGS["rbind"] = _MOUNT_FLAGS["bind"] | _MOUNT_FLAGS["rec"]
 class BoxRequests:
     """The base of `nsbox.Box`: what nsbox-init does and reads in its namespaces at the caller's request."""
 
+    spec: Spec
     _handle: _core.Box
     _returncode: int | None
     """How nsbox-init ended; None while it lives, as far as is known."""
@@ -303,6 +306,22 @@ class BoxRequests:
             with contextlib.suppress(SpawnError), self._open_own(f"self/ns/{kind.link}", link=True) as file:
                 found[kind.name] = os.fstat(file.fileno()).st_ino
         return NamespaceIds(**found)
+
+    def changes(self, max_files: int | None = None) -> WrittenFiles:
+        """Return the files that its programs have created, changed and deleted in a root that is an `Overlay`.
+
+        They stay readable when the box has ended: ``box.changes().keep(DIRECTORY)`` copies them.
+
+        Args:
+            max_files: The number of files to read at most; by default 100,000.
+
+        Raises:
+            SpecError: when the root is no overlay.
+            NsboxError: when there are more files.
+        """
+        from nsbox.seeing.layer import MAX_FILES, layer_of  # noqa: PLC0415 - few boxes have such a root
+
+        return layer_of(self.spec, self._handle.layer).files(MAX_FILES if max_files is None else max_files)
 
     def ps(self, *, view: View = "namespace", fields: str | Iterable[str] | None = None) -> ProcessTable:
         """Return the processes of its PID namespace, with their PIDs inside; see `nsbox.ps`.

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
@@ -113,6 +113,9 @@ class BoxPopen(Popen):
             return sent_stdio(stdio), descriptor_numbers(pass_fds)
         opened = sorted(map(int, os.listdir("/proc/thread-self/fd")))
         return sent_stdio(stdio), tuple(fd for fd in opened if fd > 2 and _is_inheritable(fd))
+
+    def _layer(self) -> NoReturn:
+        raise SpecError("changes: a process in a box shares its root; see the method changes of the box")
 
     def _start(
         self, launch: Launch, program: Argument, cwd: Argument | None, close_pipes: Callable[[], None]

@@ -310,7 +310,8 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         if isinstance(offset := getattr(spec, clock), tuple):
             words.append(f"--{clock}={offset[0]}")
     words += ["--keep-caps"] if spec.keep_caps else []
-    missing = ["hostname", "domainname", "pid_max", "mounts", "rlimits", "limits", "sysctl", "join", "harden", *PARTS]
+    missing = ["hostname", "domainname", "pid_max", "mounts", "writable", "readable", "hidden", "rlimits", "limits"]
+    missing += ["sysctl", "join", "harden", *PARTS]
     return shlex.join(["unshare", *words, *program]), [
         name for name in missing if getattr(spec, name) not in (None, (), False)
     ]

@@ -118,11 +118,33 @@ def _is_exhausted(error: BaseException) -> bool:
     return False
 
 
+class _StartDirectory:
+    """The working directory of a worker, looked up anew for each call: something may have been mounted on it since."""
+
+    def __init__(self) -> None:
+        try:
+            self._path = os.getcwd()
+        except FileNotFoundError:
+            # It has been removed, and has no path.
+            self._path = ""
+            self._open = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Change to it; to the root if it is hidden."""
+        if not self._path:
+            os.fchdir(self._open)
+            return
+        try:
+            os.chdir(self._path)
+        except OSError:
+            os.chdir("/")
+
+
 def work(fd: int, _argument: str) -> NoReturn:
     """Run one call after the other, until the caller closes the socket."""
     sys.argv[:] = [""]
     os.set_inheritable(fd, False)
-    start_directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    start_directory = _StartDirectory()
     streams = Streams()
     own_pid = os.getpid()
     while True:
@@ -130,11 +152,11 @@ def work(fd: int, _argument: str) -> NoReturn:
             token, data = receive(fd)
         except EOFError:
             sys.exit(0)
+        start_directory.enter()
         reply = run_call(data)
         if os.getpid() != own_pid:
             # The function has forked, and has returned in the child as well. Only the parent replies.
             streams.restore()
             os._exit(0)
-        os.fchdir(start_directory)
         streams.restore()
         send(fd, token, *reply)

@@ -20,6 +20,7 @@ from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import Limits, Rlimits, limits_of, rlimits_of
 from nsbox.spec.mounts import Bind, NewMount, Overlay, Proc, Tmpfs
 from nsbox.spec.paths import path_of
+from nsbox.spec.world import Paths, has_world, paths_of
 
 __all__ = ["Options", "Spec", "box_spec", "spec_of"]
 
@@ -36,6 +37,9 @@ class Options(TypedDict, total=False):
     mount_proc: bool | str | bytes | os.PathLike[str] | None
     root: str | bytes | os.PathLike[str] | Bind | Overlay | None
     mounts: Sequence[NewMount]
+    writable: Paths | None
+    readable: Paths | None
+    hidden: Paths | None
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
     map_current_user: bool
@@ -89,6 +93,12 @@ class Spec:
             be read-only, as an `Overlay` written to without a change of the directory.
         mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
             mount namespace. After them the working directory is looked up anew, by its path.
+        writable: Directories and files of this machine that the program can write to; all others are read-only, and
+            what belongs to users and services is hidden (`HIDDEN_PLACES`). /tmp, /var/tmp and /dev/shm are new. A path
+            can be relative to the working directory. ``"/"`` leaves the machine as it is, also with `harden`.
+        readable: What stays visible of what is hidden, read-only. This Python, with its packages, and the working
+            directory always do, unless that is a home.
+        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES`. The deeper of two paths decides.
         propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
             ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
@@ -146,6 +156,9 @@ class Spec:
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
     root: str | bytes | os.PathLike[str] | Bind | Overlay | None = None
     mounts: Sequence[NewMount] = ()
+    writable: Paths | None = None
+    readable: Paths | None = None
+    hidden: Paths | None = None
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
     map_current_user: bool = False
@@ -191,6 +204,8 @@ class Spec:
         root, mounts = _root_and_mounts(self.root, self.mounts)
         put(self, "root", root)
         put(self, "mounts", mounts)
+        for option in ("writable", "readable", "hidden"):
+            put(self, option, paths_of(option, getattr(self, option)))
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
@@ -277,6 +292,7 @@ class Spec:
                 )
         if (self.root is not None or self.mounts) and any(join.wd is not False for join in self.join or ()):
             raise SpecError("wd: is opened before the mounts are made, which could hide it; name the directory by cwd")
+        has_world(self)
         if not self.fork:
             self._check_unforked(new)
 

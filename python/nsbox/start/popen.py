@@ -11,13 +11,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.spec import Options, Spec, spec_of
 from nsbox.start import stdlib_hooks
 from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
+
+if TYPE_CHECKING:
+    from nsbox.seeing.layer import Layer, WrittenFiles
 
 __all__ = ["OPTIONS", "Popen"]
 
@@ -100,6 +103,25 @@ class Popen(subprocess.Popen[Any]):
         if self._nsbox_child is None:
             raise SpecError("nothing has been started")
         return self._nsbox_child
+
+    def changes(self, max_files: int | None = None) -> WrittenFiles:
+        """Return the files that its processes have created, changed and deleted in a root that is an `Overlay`.
+
+        Args:
+            max_files: The number of files to read at most; by default 100,000.
+
+        Raises:
+            SpecError: when the root is no overlay.
+            NsboxError: when there are more files.
+        """
+        from nsbox.seeing.layer import MAX_FILES  # noqa: PLC0415 - few programs have such a root
+
+        return self._layer().files(MAX_FILES if max_files is None else max_files)
+
+    def _layer(self) -> Layer:
+        from nsbox.seeing.layer import layer_of  # noqa: PLC0415
+
+        return layer_of(self.spec, self._child.layer)
 
     # The private methods of subprocess.Popen that start a process and wait for it; see stdlib_hooks.py. Their arguments
     # are those of CPython, which gives no types.

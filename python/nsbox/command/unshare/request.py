@@ -85,6 +85,7 @@ class Request:
         clear_env: Whether the environment is empty, except for `keep_env`.
         keep_env: The names of variables that are kept.
         harden: As for `Spec`.
+        places: Paths of this machine, by the options of `Spec` for which they are: writable, readable and hidden.
         show: ``"help"``, ``"version"`` or empty.
         program: The program and its arguments; empty for a shell.
     """
@@ -111,6 +112,7 @@ class Request:
     clear_env: bool = False
     keep_env: frozenset[str] = frozenset()
     harden: bool | Literal["best"] = False
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     show: str = ""
     program: tuple[str, ...] = ()
 
@@ -277,6 +279,10 @@ def _text(attribute: str) -> Callable[[Request, Option, str], None]:
     return lambda request, _, value: setattr(request, attribute, value)
 
 
+def _place(request: Request, option: Option, value: str) -> None:
+    request.places[option.name] = (*request.places.get(option.name, ()), value)
+
+
 def _number(attribute: str, what: str, allowed: range | None = None) -> Callable[[Request, Option, str], None]:
     def read(request: Request, _: Option, value: str) -> None:
         setattr(request, attribute, whole(value, what, allowed))
@@ -335,6 +341,7 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "harden": _harden,
     "root": _text("root"),
     "wd": _text("wd"),
+    **dict.fromkeys(("writable", "readable", "hidden"), _place),
     "setuid": _number("uid", "uid", IDS),
     "setgid": _number("gid", "gid", IDS),
     "monotonic": _number("monotonic", "monotonic offset"),
@@ -359,6 +366,9 @@ RUN_OPTIONS = (
         if option.name not in _NOT_FOR_RUN
     ),
     HARDEN,
+    Option("writable", "", "PATH", meaning="make this machine read-only except PATH, and hide homes and the like"),
+    Option("readable", "", "PATH", meaning="show PATH, read-only, of what is hidden"),
+    Option("hidden", "", "DIR", meaning="hide DIR, in place of homes and the like"),
     Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
 )
 
@@ -378,4 +388,4 @@ def popen_options(request: Request) -> dict[str, Any]:
         options["root"] = request.root
     if (environment := request.environment) is not None:
         options["env"] = environment
-    return options | request.program_options()
+    return options | request.places | request.program_options()

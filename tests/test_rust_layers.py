@@ -23,7 +23,7 @@ LAYERS = {
         thread
         plan
         seeing
-        image cgroup probe seccomp
+        image cgroup probe seccomp idmap
         pidfd signals
         poll descriptors
         error

@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(47) {
+        match self.below(48) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -130,6 +130,7 @@ impl Random {
                 target: Text(self.text()),
                 inside: self.next() as u32,
             },
+            46 => Op::KeepTree { fd: self.next() as i32, source: Text(self.text()) },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -178,7 +179,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36]).chain(38..=47).chain(80..=85);
+    let others = (1..=33).chain([36]).chain(38..=47).chain(80..=86);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

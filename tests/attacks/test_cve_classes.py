@@ -20,7 +20,7 @@ import nsbox
 import pytest
 
 from tests.support.attack import PYTHON, Arrangement, achieved
-from tests.support.forked import USER, Who, in_child
+from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.needs import needs, needs_root
 from tests.support.rootfs import Rootfs
 
@@ -353,6 +353,47 @@ def test_nothing_with_a_set_user_id_bit_is_installed() -> None:
     """nsbox has no helper that runs with more rights than its caller."""
     package = Path(nsbox.__file__).parent
     assert not [path for path in package.rglob("*") if path.is_file() and path.stat().st_mode & 0o6000]
+
+
+@needs_root
+@pytest.mark.parametrize("harden", [False, True], ids=["user-namespace", "harden"])
+def test_set_user_id_programs(place: Path, harden: bool) -> None:
+    """For an ordinary user, root outside is nobody in a user namespace, and a program of root gives no rights."""
+    needs(Who("user"), "mip")
+    program = place / "id"
+    program.write_bytes(Path("/usr/bin/id").read_bytes())
+    program.chmod(0o4755)
+    options: dict[str, Any] = {"harden": True, "private_tmp": False} if harden else {"unshare": "mip"}
+
+    command = ["sh", "-c", f"{program} -u; cat /proc/self/uid_map"]
+    shown = as_user(lambda: nsbox.run(command, stdout=subprocess.PIPE, text=True, **options).stdout)
+    # 0 is root of the box, which is the user outside.
+    assert shown.split() == ["0", "0", str(USER), "1"]
+
+
+MOUNTS = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+hidden = sys.argv[1].encode()
+for what, act in [
+    ("unmounted", lambda: libc.umount2(hidden, 2)),
+    ("mounted", lambda: libc.mount(b"tmpfs", b"/mnt", b"tmpfs", 0, None)),
+    ("remounted", lambda: libc.mount(None, hidden, None, 0x20 | 0x1000, None)),
+]:
+    if act() == 0:
+        print("OUT", what)
+print("OUT sees", os.listdir(hidden)) if os.listdir(hidden) else None
+"""
+
+
+def test_mounts_with_a_dropped_uid(place: Path) -> None:
+    """A program with a dropped uid has no capability, so it cannot undo what hides a file."""
+    needs(Who("root"), "mip")
+    (place / "secret").write_text("secret")
+    dropped: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
+    options: dict[str, Any] = {"unshare": "mip", "mount_proc": True, "mounts": [nsbox.Tmpfs(place)]}
+    arrangement = Arrangement("dropped", Who("root"), options, dropped)
+    assert arrangement.attack(MOUNTS, str(place)) == []
 
 
 @needs_root

@@ -23,7 +23,7 @@ LAYERS = {
         thread
         plan
         seeing
-        image cgroup probe
+        image cgroup probe seccomp
         pidfd signals
         poll descriptors
         error

@@ -35,6 +35,7 @@ __all__ = [
     "die_with_parent",
     "facts",
     "forget_scopes",
+    "give_up_rights",
     "id_map_lines",
     "keep_capabilities",
     "kinds",
@@ -929,6 +930,21 @@ def facts() -> Facts:
 def forget_scopes() -> None:
     """
     In a child of os.fork: its scopes were those of the parent.
+    """
+
+def give_up_rights(
+    *,
+    keyring: bool,
+    drop_capabilities: bool,
+    lock_mounts: bool,
+    no_new_privs: bool,
+    landlock: bool,
+    seccomp: bool,
+    scopes: SupportsIndex = 0,
+) -> None:
+    """
+    Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
+    `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
     """
 
 def id_map_lines(

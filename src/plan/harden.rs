@@ -10,9 +10,9 @@ use crate::kinds::{self, Kind};
 use crate::plan::builder::{Builder, c_bytes, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID};
-use crate::plan::seccomp;
 use crate::plan::spec::{Hardened, Mount, Root, Spec};
 use crate::plan::step::Actor;
+use crate::seccomp;
 use crate::step_name::StepName;
 
 /// Where programs put files for a while: the bytes and the files that each may hold.
@@ -113,7 +113,8 @@ pub fn masks(plan: &mut Builder, actor: Actor, spec: &Spec) {
     }
 }
 
-/// After the mounts, whose sources the caller's own ids may be needed for, take root's ids inside, if the caller has none there.
+/// Take root's ids inside, if the caller has none there: after the sources of mounts were looked up, which may take the
+/// caller's own ids.
 pub fn become_root(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let maps = |(_, outside, count): &(Option<u32>, Option<u32>, u32)| match outside {
         None => true,

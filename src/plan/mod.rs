@@ -17,7 +17,6 @@ pub mod payload;
 pub mod plan;
 pub mod request;
 pub mod rlimit;
-pub mod seccomp;
 pub mod setup;
 pub mod spec;
 pub mod step;

@@ -86,8 +86,6 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
     place.root_and_mounts(plan, spec)?;
-    // The kernel lets root of the namespaces write their settings, not the caller.
-    harden::become_root(plan, actor, spec, facts);
     harden::sysctls(plan, actor, spec);
     if let Some(limit) = spec.pid_max {
         plan.op(

@@ -156,8 +156,6 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("sysctl-value", FailedStep(EINVAL, "sysctl"), ROOT),
     ("sysctl-missing", FailedStep(ENOENT, "sysctl"), ROOT),
     ("read-only-sysctl", FailedStep(EROFS, "sysctl"), ROOT),
-    ("no-setpcap", FailedStep(EPERM, "lock capabilities"), USER),
-    ("no-setpcap", FailedStep(EPERM, "lock mounts"), USER),
     ("part-missing", FailedStep(EPERM, "lock capabilities"), ROOT),
     ("part-missing", FailedStep(EOPNOTSUPP, "landlock"), ROOT),
     ("part-missing", FailedStep(ENOSYS, "session keyring"), ROOT),

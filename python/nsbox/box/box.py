@@ -22,6 +22,7 @@ from nsbox.spec.kinds import Namespaces
 from nsbox.spec.mounts import Bind, Overlay
 from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.hardening import inherited
 from nsbox.start.id_ranges import resolve
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
@@ -88,15 +89,19 @@ class Box(BoxRequests):
         self._open(None, box_spec(unshare, spec, options), cwd, reap, trust)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool, trust: bool) -> None:
+        if outer is not None:
+            spec = inherited(spec, outer.spec)
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and outer._connection.directory is not None:
             # Something was mounted there since: the directory that its init has open may be hidden.
             directory = os.path.join(outer._connection.directory, directory or b"")
-        spec = self.spec = arranged(resolve(spec, nested=outer is not None), directory, facts.directory)
+        resolved = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
+        spec = self.spec = arranged(resolved, directory, facts.directory)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)
+        self._outer = outer
         self._trust = trust
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
@@ -323,6 +328,10 @@ class Box(BoxRequests):
         with contextlib.suppress(TimeoutError):
             self.wait(_KILLED_BOX_SECONDS)
         return not self.alive
+
+    def _has_own_ids(self) -> bool:
+        """Return whether the ids inside are others than the caller's: it, or a box around it, has a user namespace."""
+        return "user" in self.namespaces or (self._outer is not None and self._outer._has_own_ids())
 
     def _facts(self) -> _core.Facts:
         """Return the ids and capabilities of nsbox-init, on which the plan of an inner box depends."""

@@ -30,7 +30,7 @@ __all__ = ["replaced", "report_of"]
 _REPORT = pytest.StashKey[pytest.TestReport]()
 _PYTEST_FRAMES = re.compile(r"^  File .*/_pytest/python\.py(.*\n)*?(?=\n|Thread|Current|\Z)", re.MULTILINE)
 """The frames of pytest, and below them those of this module."""
-_PROGRAM_OPTIONS = ("keep_caps", "no_new_privs")
+_PROGRAM_OPTIONS = ("keep_caps", "no_new_privs", "drop_groups", "new_session")
 
 
 class FailedInside(bdb.BdbQuit):

@@ -12,7 +12,17 @@ from nsbox.spec.kinds import namespace_names
 if TYPE_CHECKING:
     from nsbox.spec.spec import Spec
 
-__all__ = ["NEED_NO_NEW_PRIVS", "PARTS", "SYSCTLS", "Hardened", "Sysctls", "hardened_of", "sysctls_of"]
+__all__ = [
+    "INHERITED",
+    "NEED_NO_NEW_PRIVS",
+    "PARTS",
+    "RIGHTS",
+    "SYSCTLS",
+    "Hardened",
+    "Sysctls",
+    "hardened_of",
+    "sysctls_of",
+]
 
 PARTS = (
     "private_ids", "drop_capabilities", "no_new_privs", "seccomp", "landlock", "keyring", "lock_mounts", "mask_proc",
@@ -22,6 +32,12 @@ PARTS = (
 
 _NAMESPACES = ("user", "mount", "pid", "ipc", "cgroup")
 """The kinds of namespaces that `harden` adds; a network namespace as well, unless ``network=True``."""
+
+RIGHTS = ("keyring", "drop_capabilities", "lock_mounts", "no_new_privs", "landlock", "seccomp")
+"""The parts that a process gives up by itself; all others are of the namespaces or of the start of a program."""
+
+INHERITED = (*RIGHTS, "new_session", "drop_groups")
+"""The parts that hold in a box inside another box as well."""
 
 NEED_NO_NEW_PRIVS = ("seccomp", "landlock", "lock_mounts")
 """These hold only if no exec grants privileges; the first two take no_new_privs or CAP_SYS_ADMIN (seccomp(2))."""
@@ -52,6 +68,10 @@ class Hardened:
     new_session: bool = False
     drop_groups: bool = False
     left_out: tuple[tuple[str, str], ...] = ()
+
+    def rights(self) -> dict[str, bool]:
+        """Return what a process gives up, by the names of the parts: the arguments of the core's `give_up_rights`."""
+        return {name: getattr(self, name) for name in RIGHTS}
 
     def without(self, left_out: Mapping[str, str]) -> Hardened:
         """Return the same without some parts, with the reasons."""

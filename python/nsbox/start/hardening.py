@@ -13,23 +13,23 @@ from typing import Any
 from nsbox import _core
 from nsbox.errors import SpecError, UnsupportedError
 from nsbox.spec.capabilities import has_capability
-from nsbox.spec.harden import NEED_NO_NEW_PRIVS
-from nsbox.spec.limits import RLIMITS
+from nsbox.spec.harden import INHERITED, NEED_NO_NEW_PRIVS
+from nsbox.spec.limits import RLIMITS, rlimits_of
 from nsbox.spec.spec import Spec
 from nsbox.start.private_ids import COUNT, private_range
 
-__all__ = ["resolve_hardening"]
+__all__ = ["default_rlimits", "inherited", "resolve_hardening"]
 
 _RLIMITS = {"core": 0, "nofile": 1024, "nproc": 1024}
 """Limits of each process of a hardened program, unless the caller gives others (getrlimit(2))."""
 
 
-def resolve_hardening(spec: Spec, *, nested: bool = False) -> Spec:
+def resolve_hardening(spec: Spec, *, mapped: bool = False) -> Spec:
     """Return the spec with what `harden` means for this caller on this machine.
 
     Args:
         spec: The namespaces as the caller asked for them.
-        nested: Whether it is for a box in a box. Its ids are private if those of the outer box are.
+        mapped: Whether it is for a box in a user namespace, whose ids are others than the caller's already.
 
     Raises:
         SpecError: when root would be root outside.
@@ -38,15 +38,38 @@ def resolve_hardening(spec: Spec, *, nested: bool = False) -> Spec:
     if not (spec.harden or spec.hardened.private_ids):
         return spec
     changes: dict[str, Any] = {}
-    if not nested and os.geteuid() == 0:
+    if not mapped and os.geteuid() == 0:
         changes |= _private_ids(spec)
-    if spec.harden:
-        given = dict(spec.rlimits)
-        defaults = {name: _lowered(name, limit) for name, limit in _RLIMITS.items() if name not in given}
-        changes["rlimits"] = (*spec.rlimits, *defaults.items())
+    changes["rlimits"] = (*rlimits_of(spec.rlimits), *default_rlimits(spec))
     left_out = _lacking(spec) if spec.harden == "best" else {}
     changes |= dict.fromkeys(left_out, False)
     return replace(spec, **changes).leave_out(left_out)
+
+
+def default_rlimits(spec: Spec) -> tuple[tuple[str, tuple[int, int]], ...]:
+    """Return the limits of `harden` for the resources for which the spec has none."""
+    given = dict(rlimits_of(spec.rlimits))
+    return tuple((name, _lowered(name, limit)) for name, limit in _RLIMITS.items() if spec.harden and name not in given)
+
+
+def inherited(spec: Spec, outer: Spec) -> Spec:
+    """Return the spec of a box inside another one, with what holds in the outer one: nothing there runs without it.
+
+    Raises:
+        SpecError: when the inner box switches a part off.
+    """
+    parts = [part for part in INHERITED if getattr(outer.hardened, part)]
+    if "drop_capabilities" in parts and "lock_mounts" in parts:
+        # Without any capability nothing more is needed for it, such as a user namespace.
+        parts.remove("lock_mounts")
+    if off := [part for part in parts if getattr(spec, part) is False]:
+        raise SpecError(f"{off[0]}: the outer box has it, and what runs inside of that box cannot do without")
+    if not parts:
+        return spec
+    own = rlimits_of(spec.rlimits)
+    rlimits = (*own, *(limit for limit in rlimits_of(outer.rlimits) if limit[0] not in dict(own)))
+    changes: Any = dict.fromkeys(parts, True)
+    return replace(spec, rlimits=rlimits, **changes)
 
 
 def _lacking(spec: Spec) -> dict[str, str]:

@@ -22,12 +22,13 @@ _GRANTS = {"map_users": "/etc/subuid", "map_groups": "/etc/subgid"}
 _OWN_MAPS = {"map_users": "/proc/self/uid_map", "map_groups": "/proc/self/gid_map"}
 
 
-def resolve(spec: Spec, *, nested: bool = False) -> Spec:
+def resolve(spec: Spec, *, nested: bool = False, mapped: bool = False) -> Spec:
     """Return the spec with what it means for this caller: ranges in place of words, and what `harden` stands for.
 
     Args:
         spec: The namespaces as the caller asked for them.
         nested: Whether it is for a box in a box: its outer ids are those inside the other box.
+        mapped: Whether these ids are already others than the caller's.
 
     Raises:
         SpecError: for a word in a nested box, or when root would be root outside in spite of `harden`.
@@ -38,7 +39,7 @@ def resolve(spec: Spec, *, nested: bool = False) -> Spec:
         option, word = next(iter(words.items()))
         raise SpecError(f"{option}: {word!r} stands for ids of the caller, not of a box; give ranges")
     changes: Any = {option: resolved_ranges(option, [word]) for option, word in words.items()}
-    return resolve_hardening(replace(spec, **changes) if changes else spec, nested=nested)
+    return resolve_hardening(replace(spec, **changes) if changes else spec, mapped=mapped)
 
 
 def resolved_ranges(option: str, wanted: Iterable[IdRange | str]) -> tuple[IdRange, ...]:

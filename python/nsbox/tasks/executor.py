@@ -17,9 +17,11 @@ from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError
 from nsbox.remote.exchange import deadline_after, to_stderr, to_stdout
 from nsbox.remote.pool import search_path
 from nsbox.remote.protocol import Failure, check_call, pack_call, title
+from nsbox.spec.harden import PARTS
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.hardening import default_rlimits
 from nsbox.tasks.outcome import Outcome, Verdict
 from nsbox.tasks.task import ForkServer, Task
 
@@ -35,7 +37,8 @@ _TASK_OPTIONS = {
     "unshare", "fork", "init", "mount_proc", "mounts", "propagation", "map_root_user", "map_current_user", "map_user",
     "map_group", "map_users", "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime",
     "monotonic",  # applied by nsbox-init
-    "keep_caps", "no_new_privs", "rlimits",  # applied by the task itself
+    "keep_caps", "rlimits",  # applied by the task itself
+    "harden", "network", "sysctl", *PARTS,
 }  # fmt: skip
 """The fields of `nsbox.Spec` that have an effect on tasks."""
 
@@ -215,7 +218,7 @@ class Executor(concurrent.futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown") from None
             future._end(Outcome(Verdict.ERROR, error=error))
             return future
-        settings = search_path(), os.getcwd(), rlimits_of(self._spec.rlimits)
+        settings = search_path(), os.getcwd(), (*rlimits_of(self._spec.rlimits), *default_rlimits(self._spec))
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")

@@ -25,6 +25,7 @@ from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
 from nsbox.remote.worker import Streams, run_call
+from nsbox.spec.harden import RIGHTS
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["END", "ORDER", "serve"]
@@ -32,9 +33,10 @@ __all__ = ["END", "ORDER", "serve"]
 END = struct.Struct("=ii")
 """How a task has ended: its return code, and the errno for which it could not be started, or 0."""
 
-ORDER = struct.Struct("=Q??")
+ORDER = struct.Struct("=Q???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds, and ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`."""
+order of the table of kinds; whether the task becomes root inside; ``keep_caps`` and ``no_new_privs`` as in
+`nsbox.Spec`; and the parts of `harden` that a process gives up by itself."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -138,7 +140,7 @@ class _Server:
             token, request = receive(call)
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
-                _core.shed_privileges(*privileges)
+                _take_privileges(privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
                 reply = run_call(request)
@@ -150,6 +152,19 @@ class _Server:
             status = 0
         finally:
             os._exit(status)
+
+
+def _take_privileges(privileges: list[bool]) -> None:
+    becomes_root, keep_caps, no_new_privs, *rights = privileges
+    if becomes_root:
+        # The caller's own ids have no numbers inside.
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    if any(rights):
+        _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)))
+    else:
+        _core.shed_privileges(keep_caps, no_new_privs)
 
 
 def _enter(namespaces: list[tuple[int, int]]) -> None:

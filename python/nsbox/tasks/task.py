@@ -142,7 +142,11 @@ class Task:
                 link = "time_for_children" if kind.name == "time" else kind.link
                 with self.box.open(f"/proc/self/ns/{link}") as file:
                     namespaces.append(os.dup(file.fileno()))
-            order = ORDER.pack(sum(kind.flag for kind in kinds), spec.keep_caps, spec.no_new_privs)
+            spec = self.box.spec
+            rights = spec.hardened.rights()
+            becomes_root = spec.hardened.private_ids and os.geteuid() == 0 and "user" in self.box.namespaces
+            flags = sum(kind.flag for kind in kinds)
+            order = ORDER.pack(flags, becomes_root, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
             server.fork(order, [*ends.theirs, status_writer, *namespaces])
         except BaseException:
             self.close()

@@ -24,8 +24,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from nsbox import raw
+from nsbox import _core, raw
 from nsbox.errors import NsboxError
+from nsbox.spec.harden import Hardened
 from nsbox.spec.kinds import KINDS
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
@@ -95,7 +96,15 @@ class Within:
             try:
                 self.keeper = _fork()
                 if self.keeper == 0:
-                    keeper = _Keeper(links, self._function, result_writer, lifeline_reader, caller, self._stack_file)
+                    keeper = _Keeper(
+                        links,
+                        self._function,
+                        result_writer,
+                        lifeline_reader,
+                        caller,
+                        self._stack_file,
+                        self._box.spec.hardened,
+                    )
                     keeper.run((self._result, lifeline_writer), mask)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -157,8 +166,11 @@ class _Keeper:
         lifeline: int,
         caller: int,
         stack_file: int,
+        hardened: Hardened,
     ) -> None:
         self.links = links
+        self.rights = hardened.rights()
+        self.becomes_root = hardened.private_ids and os.geteuid() == 0 and "user" in links
         self.function = function
         self.result = result
         self.lifeline = lifeline
@@ -203,6 +215,13 @@ class _Keeper:
             self.enter(*list(self.links))
             with contextlib.suppress(OSError):
                 os.chdir(directory)
+            if self.becomes_root:
+                # The caller's own ids have no numbers inside.
+                os.setgroups([])
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+            if any(self.rights.values()):
+                _core.give_up_rights(**self.rights)
             # Both are lost when capabilities are gained (prctl(2)), as by entering a user namespace.
             prctl(PR_SET_DUMPABLE, 1)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -69,13 +69,13 @@ TIOCSTI, TIOCLINUX, UPPER = 0x5412, 0x541C, 1 << 32
 CLONE, UNSHARE, IOCTL, PERSONALITY, PTRACE = (56, 272, 16, 135, 101) if X86 else (220, 97, 29, 92, 117)
 
 
-def call(number, *arguments):
+def call(number: int, *arguments: int) -> int:
     ctypes.set_errno(0)
     result = LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
     return 0 if result >= 0 else ctypes.get_errno()
 
 
-def refused(number):
+def refused(number: int) -> bool:
     return number in (errno.EPERM, errno.ENOSYS)
 
 

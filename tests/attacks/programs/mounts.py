@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 hidden, read_only = sys.argv[1:3]
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -11,19 +12,19 @@ MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MNT_DETACH = 1, 32, 4096, 8192,
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 
 
-def path(text):
+def path(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
 
 
-def mount(source, target, kind, flags):
-    return LIBC.mount(path(source), path(target), path(kind), ctypes.c_ulong(flags), None) == 0
+def mount(source: str | None, target: str, kind: str | None, flags: int) -> bool:
+    return bool(LIBC.mount(path(source), path(target), path(kind), ctypes.c_ulong(flags), None) == 0)
 
 
-def unmount(target, flags=0):
-    return LIBC.umount2(path(target), flags) == 0
+def unmount(target: str, flags: int = 0) -> bool:
+    return bool(LIBC.umount2(path(target), flags) == 0)
 
 
-def seen():
+def seen() -> str:
     """Whether something is visible or writable that must not be."""
     if os.path.exists(f"{hidden}/secret"):
         return "read"
@@ -34,7 +35,7 @@ def seen():
         return ""
 
 
-def attempt(name, function):
+def attempt(name: str, function: Callable[[], object]) -> None:
     """Each in a child, so that none changes what the next one finds."""
     child = os.fork()
     if child == 0:
@@ -46,11 +47,11 @@ def attempt(name, function):
     os.waitpid(child, 0)
 
 
-def move():
+def move() -> None:
     mount(hidden, "/mnt", None, MS_MOVE)
 
 
-def inside_again():
+def inside_again() -> None:
     """In a new mount namespace of a new user namespace, of which this process is root."""
     if LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0:
         unmount(hidden)
@@ -61,7 +62,7 @@ def inside_again():
             print("OUT non-recursive bind", flush=True)
 
 
-def init_namespace():
+def init_namespace() -> None:
     for pid in (1, os.getppid()):
         fd = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
         if LIBC.setns(fd, CLONE_NEWNS) == 0:
@@ -70,7 +71,7 @@ def init_namespace():
             mount(None, read_only, None, MS_REMOUNT | MS_BIND)
 
 
-def through_links():
+def through_links() -> None:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if os.path.exists(f"/proc/{pid}/root{hidden}/secret"):

@@ -6,14 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from nsbox.command.options import Option, UsageError, parse, whole
 from nsbox.spec.id_maps import IDS, IdRange, parse_id_range
 from nsbox.spec.kinds import KINDS
 from nsbox.start.id_ranges import resolved_ranges
 
-__all__ = ["OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
+__all__ = ["HARDEN", "OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
 
 _NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time")
 
@@ -84,6 +84,7 @@ class Request:
         boottime: The offset of CLOCK_BOOTTIME in seconds.
         clear_env: Whether the environment is empty, except for `keep_env`.
         keep_env: The names of variables that are kept.
+        harden: As for `Spec`.
         places: Paths of this machine, by the options of `Spec` for which they are: writable, readable and hidden.
         show: ``"help"``, ``"version"`` or empty.
         program: The program and its arguments; empty for a shell.
@@ -110,6 +111,7 @@ class Request:
     boottime: int | None = None
     clear_env: bool = False
     keep_env: frozenset[str] = frozenset()
+    harden: bool | Literal["best"] = False
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     show: str = ""
     program: tuple[str, ...] = ()
@@ -129,6 +131,7 @@ class Request:
             "boottime": self.boottime,
             "monotonic": self.monotonic,
             "keep_caps": self.keep_caps,
+            "harden": self.harden,
         }
         if not options["map_root_user"]:
             options |= {"map_user": self.map_user, "map_group": self.map_group}
@@ -305,6 +308,12 @@ def _group(name: str) -> int:
         return whole(name, "gid", IDS)
 
 
+def _harden(request: Request, _: Option, value: str) -> None:
+    if value not in ("", "best"):
+        raise UsageError(f"--harden: expected no value, or best, got '{value}'")
+    request.harden = "best" if value else True
+
+
 _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "fork": _fork,
     "map-user": lambda request, _, value: _map(request, _user(value), None),
@@ -329,6 +338,7 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "propagation": _propagation,
     "setgroups": _setgroups,
     "keep-caps": _keep_caps,
+    "harden": _harden,
     "root": _text("root"),
     "wd": _text("wd"),
     **dict.fromkeys(("writable", "readable", "hidden"), _place),
@@ -338,6 +348,11 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "boottime": _number("boottime", "boottime offset"),
 }
 
+
+HARDEN = Option(
+    "harden", "", "best", optional=True, meaning="hold the program: see docs/harden.md; best: as far as possible here"
+)
+"""Only for what starts a child by a plan: nsbox unshare replaces unshare(1), which has no such option."""
 
 _NOT_FOR_RUN = ("fork", "kill-child", "forward-signals", "owner", "mount-binfmt", "load-interp")
 
@@ -350,6 +365,7 @@ RUN_OPTIONS = (
         for option in OPTIONS
         if option.name not in _NOT_FOR_RUN
     ),
+    HARDEN,
     Option("writable", "", "PATH", meaning="make this machine read-only except PATH, and hide homes and the like"),
     Option("readable", "", "PATH", meaning="show PATH, read-only, of what is hidden"),
     Option("hidden", "", "DIR", meaning="hide DIR, in place of homes and the like"),

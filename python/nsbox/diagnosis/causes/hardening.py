@@ -21,26 +21,7 @@ def _part(failed: FailedStep, _: Evidence) -> Found | None:
     return {"part": _PARTS[failed.step]}
 
 
-def _no_setpcap(failed: FailedStep, evidence: Evidence) -> Found | None:
-    alone = failed.step in ("lock capabilities", "lock mounts") and not evidence.has("CAP_SETPCAP")
-    return {"part": _PARTS[failed.step]} if alone else None
-
-
 HARDENING = (
-    Cause(
-        name="no-setpcap",
-        title="The bounding set can only be changed with CAP_SETPCAP",
-        steps=frozenset({"lock capabilities", "lock mounts"}),
-        errnos=frozenset({EPERM}),
-        find=_no_setpcap,
-        why="to take capabilities from the bounding set takes CAP_SETPCAP, which the caller does not have and which "
-        "a new user namespace would give",
-        remedy='add a user namespace: unshare="U...", or {part}=False',
-        meaning="The bounding set limits what any later exec can gain. A process of a new user namespace has all "
-        "capabilities in it, CAP_SETPCAP included.",
-        manual="capabilities(7)",
-        example={"part": "drop_capabilities"},
-    ),
     Cause(
         name="part-missing",
         title="The kernel lacks a part of harden, or a filter refuses it",

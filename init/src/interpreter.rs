@@ -64,6 +64,9 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
     let mut mounting = Mounting::new();
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    // After the exec in a new user namespace this is so only if a program has made the file of nsbox-init readable.
+    let joins = plan.ops().any(|(_, op)| matches!(op, Op::Setns { .. }));
+    let traceable = sys::is_dumpable() && !joins;
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
     // user.
@@ -87,6 +90,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
                     Err(errno) => channel.fail(step, errno, 0),
                 }
             }
+            Op::AwaitMaps {} if traceable => channel.fail(step, sys::ETXTBSY, 0),
             Op::AwaitMaps {} => maps_ahead = false,
             Op::Cgroup { parent, procs, ref name } => match Cgroup::new(parent, procs, name.0) {
                 Ok(cgroup) => setup.cgroup = Some(cgroup),

@@ -188,6 +188,12 @@ fn beginning(
         flags |= kinds::MOUNT;
         added.push(("mount", why));
     }
+    for (kind, why) in harden::namespaces(spec, facts)? {
+        if flags & kind.flag == 0 {
+            flags |= kind.flag;
+            added.push((kind.name, why));
+        }
+    }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
         added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
@@ -221,12 +227,6 @@ fn beginning(
     }
     if spec.keep_caps && flags & kinds::USER == 0 {
         return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
-    }
-    for (kind, why) in harden::namespaces(spec, facts)? {
-        if flags & kind.flag == 0 {
-            flags |= kind.flag;
-            added.push((kind.name, why));
-        }
     }
     let arrangement = match (spec.fork, spec.init) {
         (false, _) => Arrangement::Unforked,

@@ -38,6 +38,7 @@ from errno import (
     EROFS,
     ESRCH,
     ETIMEDOUT,
+    ETXTBSY,
     EUSERS,
     EXDEV,
 )  # fmt: skip
@@ -127,6 +128,7 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("moved-pid-namespace", FailedStep(EINVAL, "clone", CLONE), replace(ROOT, children_born_into="unborn")),
     ("task-limit", FailedStep(EAGAIN, "fork", CLONE), replace(USER, task_limits=(("RLIMIT_NPROC", 30, 30),))),
     ("no-exec-from-memory", FailedStep(EACCES, "exec init", EXEC_INIT), replace(ROOT, memfd_noexec="2")),
+    ("init-changed", FailedStep(ETXTBSY, "await maps"), USER),
     ("map-of-somebody-else", uid_map((0, 100000, 65536)), USER),
     ("map-of-somebody-else", uid_map((0, 100000, 65536)), UBUNTU),
     ("no-capability", FailedStep(EPERM, "clone", CLONE), UBUNTU),

@@ -22,6 +22,11 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0).map(drop)
 }
 
+/// Whether every process of our user may trace us (PR_GET_DUMPABLE(2const)).
+pub fn is_dumpable() -> bool {
+    call!(prctl, prctl::PR_GET_DUMPABLE, 0, 0, 0, 0) == Ok(1)
+}
+
 pub fn become_subreaper() -> Result<()> {
     call!(prctl, prctl::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).map(drop)
 }

@@ -89,15 +89,15 @@ class Box(BoxRequests):
         self._open(None, box_spec(unshare, spec, options), cwd, reap, trust)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool, trust: bool) -> None:
-        if outer is not None:
-            spec = inherited(spec, outer.spec)
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and outer._connection.directory is not None:
             # Something was mounted there since: the directory that its init has open may be hidden.
             directory = os.path.join(outer._connection.directory, directory or b"")
-        resolved = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
-        spec = self.spec = arranged(resolved, directory, facts.directory)
+        if outer is not None:
+            spec = inherited(spec, outer.spec)
+        spec = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
+        spec = self.spec = arranged(spec, directory, facts.directory)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)

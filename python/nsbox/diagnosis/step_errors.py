@@ -106,7 +106,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "copy init": _NOTHING,
     "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
     "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET})),
-    "await maps": _NOTHING,
+    "await maps": StepErrors("PR_GET_DUMPABLE(2const)", frozenset({ETXTBSY})),
     "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
     "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
     "uid_map": _errors("open(2), user_namespaces(7), newuidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),

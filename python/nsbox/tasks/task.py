@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from nsbox import _core
 from nsbox.box.box import Box
 from nsbox.diagnosis.failure import spawn_error
-from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
+from nsbox.errors import CallTimeoutError, SpawnError, SpecError, WorkerDiedError
 from nsbox.remote.encoding import MAX_BYTES
 from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, to_stderr, to_stdout
 from nsbox.remote.pool import start_python
@@ -118,12 +118,17 @@ class Task:
         """Make the box and the process.
 
         Raises:
+            SpecError: when the task would be in the user namespace of the server.
             SpawnError: when a step failed.
             ClosedError: when the server has ended.
         """
         # If the server is root in a user namespace, each task gets one of its own. Otherwise it would have capabilities
         # over the server and over other tasks.
-        if spec.map_root_user is not False and "user" in server.box.namespaces:
+        if "user" in server.box.namespaces:
+            if spec.map_root_user is False and "user" not in namespace_names(spec.unshare):
+                raise SpecError(
+                    "map_root_user: each task of an ordinary user needs a user namespace; name it in unshare="
+                )
             spec = replace(spec, unshare={*namespace_names(spec.unshare), "user"})
             if spec.map_current_user:
                 # In the box of the server the current user is root already.

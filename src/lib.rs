@@ -86,6 +86,8 @@ mod _core {
     #[pymodule_export]
     use crate::start::spawn::{run, spawn};
     #[pymodule_export]
+    use crate::start::tree::idmapped_tree;
+    #[pymodule_export]
     use crate::step_name::step_names;
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;

@@ -11,6 +11,7 @@ use crate::layers;
 use crate::mounts::{self, Mounting};
 use crate::report::Channel;
 use crate::sys::{self, Attached, Errno, Result};
+use crate::targets::Fd;
 
 /// Carry out one operation. The second number of an error says more where one number can (a descriptor, or which part).
 pub fn operation(
@@ -57,6 +58,7 @@ pub fn operation(
         }
         Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
         Op::CopyTree { source, recursive } => mounts::copy_tree(mounting, source.0, *recursive != 0),
+        Op::AdoptTree { fd, .. } => mounting.trees.keep(Fd(*fd)),
         Op::Layers { options, attributes, memory } => {
             if let Some(upper) = layers::make(mounting, options, *attributes, memory)? {
                 // A caller that does not receive it has ended the start.

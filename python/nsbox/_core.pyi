@@ -37,6 +37,7 @@ __all__ = [
     "forget_scopes",
     "give_up_rights",
     "id_map_lines",
+    "idmapped_tree",
     "keep_capabilities",
     "kinds",
     "landlock_layers",
@@ -955,6 +956,12 @@ def id_map_lines(
     """
     The lines of a map (inside, outside, count) for a caller with the id `own`: at most one `single` id (inside, the
     caller's own outside), and `ranges`, which make room for it.
+    """
+
+def idmapped_tree(path: bytes | bytearray, user_namespace: SupportsIndex) -> int:
+    """
+    Copy the mounts at `path`, so that an id of a file is what a process in the user namespace with that id has: a file
+    of root outside belongs to root there. Returns a descriptor, which belongs to the caller.
     """
 
 def keep_capabilities() -> None:

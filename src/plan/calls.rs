@@ -147,6 +147,11 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             return std::iter::once(open_tree(&path.0, true)).chain(set).chain(others).collect();
         }
         Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
+        Op::AdoptTree { source, .. } => {
+            let (tree, flag) = (Value::File(name_of(&source.0)), Value::constant("MOUNT_ATTR_IDMAP"));
+            let set = call("mount_setattr", [("dirfd", tree), ("attr_set", flag)]);
+            return vec![open_tree(&source.0, true), set];
+        }
         Op::Bind { source, target, inside, recursive, attributes } => {
             let tree = || Value::File(name_of(&source.0));
             return vec![

@@ -13,6 +13,7 @@ use crate::plan::facts::Facts;
 use crate::plan::harden;
 use crate::plan::join;
 use crate::plan::launch::Launch;
+use crate::plan::mounts;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::setup::world;
@@ -75,6 +76,7 @@ pub fn compile(
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let others = others.chain(mounts::descriptors(spec));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let close_fds = launch.close_fds;
     let left_out = spec.hardened.left_out.clone();
@@ -104,7 +106,7 @@ pub fn compile_box(
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for requests",
     );
-    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(mounts::descriptors(spec)).collect();
     let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps: plan.steps,

@@ -166,6 +166,8 @@ pub enum Mount {
         recursive: bool,
         /// Whether device nodes work.
         dev: bool,
+        /// A descriptor of it, if the caller has copied it already.
+        tree: Option<i32>,
     },
     /// An empty file system in memory.
     Tmpfs {

@@ -5,3 +5,4 @@ pub mod exit;
 pub mod handshake;
 pub mod map_helper;
 pub mod spawn;
+pub mod tree;

@@ -18,7 +18,8 @@ import pytest
 from nsbox import Bind, Tmpfs
 
 from tests.support.attack import PYTHON, Arrangement, program
-from tests.support.forked import Who
+from tests.support.forked import USER, Who
+from tests.support.needs import needs_root
 
 PLANT = """
 import os
@@ -324,3 +325,91 @@ def test_passed_descriptors_stay(open_directory: Path) -> None:
     finally:
         os.close(fd)
     assert [path.name for path in open_directory.iterdir()] == ["asked"]
+
+
+# Root's private ids.
+
+
+@needs_root
+def test_a_directory_of_root_is_writable(place: Path) -> None:
+    """Root inside has private ids, and writes files that belong to root outside; root's other files are closed."""
+    for name in ("work", "closed"):
+        (place / name).mkdir()
+    (place / "work" / "old").touch(mode=0o600)
+    (place / "closed" / "secret").touch(mode=0o600)
+    script = "cat work/old; echo new > work/new; rm work/old; cat closed/secret; id -u"
+    options: dict[str, Any] = {"harden": True, "writable": "work", "private_tmp": False, "text": True}
+    with within(place):
+        done = nsbox.run(["sh", "-c", script], stdout=-1, stderr=-2, **options)
+        with nsbox.Box("mip", harden=True, writable="work", private_tmp=False) as box:
+            box.run(["touch", "work/boxed"], check=True)
+            assert sorted(box.call(os.listdir, "work")) == ["boxed", "new"]
+    assert "closed/secret: Permission denied" in done.stdout
+    assert done.stdout.endswith("0\n")
+    assert sorted(path.name for path in (place / "work").iterdir()) == ["boxed", "new"]
+    assert {path.stat().st_uid for path in (place / "work").iterdir()} == {0}
+
+
+@needs_root
+def test_a_directory_of_another_user(place: Path) -> None:
+    """A file has inside the id that it has outside: a program that becomes that user writes as that user."""
+    (place / "work").mkdir()
+    os.chown(place / "work", USER, USER)
+    options: dict[str, Any] = {"harden": True, "writable": "work", "private_tmp": False, "stderr": -3}
+    with within(place):
+        assert nsbox.run(["touch", "work/x"], **options).returncode == 1
+        assert nsbox.run(["touch", "work/x"], user=USER, group=USER, extra_groups=[], **options).returncode == 0
+    assert (place / "work" / "x").stat().st_uid == USER
+
+
+SET_ID = """
+import os, shutil, sys
+path = sys.argv[1] + "/program"
+shutil.copy("/bin/true", path)
+
+def attempt(what, function):
+    try:
+        function()
+        print("OUT", what)
+    except OSError as error:
+        print(what, error)
+
+attempt("chmod", lambda: os.chmod(path, 0o4755))
+attempt("chmod of a group", lambda: os.chmod(path, 0o2755))
+attempt("fchmod", lambda: os.chmod(os.open(path, os.O_RDONLY), 0o4755))
+attempt("fchmodat", lambda: os.chmod("program", 0o4755, dir_fd=os.open(sys.argv[1], os.O_RDONLY)))
+attempt("open", lambda: os.open(path + "1", os.O_CREAT | os.O_WRONLY, 0o4755))
+attempt("mknod", lambda: os.mknod(path + "2", 0o104755))
+attempt("temporary", lambda: os.open(sys.argv[1], os.O_TMPFILE | os.O_RDWR, 0o4755))
+os.chmod(path, 0o1755)
+os.open(path, os.O_RDONLY, 0o7777)
+"""
+
+
+def test_no_set_id_program_is_left_behind(with_user_namespace: Arrangement, place: Path) -> None:
+    """A file in a writable directory belongs to the caller: who executes it outside would get the caller's rights."""
+    work = place / "work"
+    work.mkdir()
+    work.chmod(0o777)
+    options: dict[str, Any] = {"writable": [str(work)], "private_tmp": False, "cwd": "/"}
+    made = with_user_namespace(lambda: with_user_namespace.attack(SET_ID, str(work), **options))
+    assert "chmod" in made
+    for path in work.iterdir():
+        path.unlink()
+    assert with_user_namespace(lambda: with_user_namespace.attack(SET_ID, str(work), harden=True, **options)) == []
+    assert [path.stat().st_mode & 0o6000 for path in work.iterdir()] == [0]
+
+
+def test_idmap_needs_maps(place: Path) -> None:
+    """The error says what is missing."""
+    with pytest.raises(nsbox.SpecError, match=r"^idmap: needs map_users"):
+        nsbox.run(["true"], mounts=[Bind(place, "/mnt", idmap=True)])
+
+
+@needs_root
+def test_idmap_of_a_file_system_that_cannot(place: Path) -> None:
+    """A proc has the ids of processes."""
+    with pytest.raises(nsbox.UnsupportedError, match=r"^idmap: the ids of files in /proc/sys cannot be changed"):
+        nsbox.run(["true"], harden=True, writable="/proc/sys")
+    with pytest.raises(FileNotFoundError, match="nonexistent"):
+        nsbox.run(["true"], harden=True, writable=place / "nonexistent")

@@ -205,6 +205,8 @@ operations! {
         /** MOUNT_ATTR_* */ attributes: u64,
         /** the options of the tmpfs that has its upper layer, in turn; none if that is a directory */ memory: Texts<S>,
     }
+    /// As `CopyTree`, with a tree that the caller has copied.
+    104 AdoptTree { /** where it was, for texts */ source: Text<S>, /** its descriptor */ fd: i32 }
     /// Mount on `target` the next of the overlays that [`Op::Layers`] has made.
     102 Attach { /** where */ target: Text<S>, /** whether that is looked up in the new root */ inside: u32 }
     /// The same for the new root, which becomes the working directory, for [`Op::PivotRoot`].

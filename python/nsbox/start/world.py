@@ -44,6 +44,8 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
     )
     hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
     hidden = [path for path in hidden if os.path.isdir(path)]
+    # To private ids of root, all files of the machine are those of others.
+    idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users)
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
@@ -53,7 +55,7 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
     for paths, read_only in ((readable, True), (writable, False)):
         for path in paths or ():
             absolute = os.path.join(here, os.path.expanduser(path))
-            mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only)
+            mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only, idmap=idmap)
     ordered = [mounts[path] for path in sorted(mounts, key=lambda path: len(PurePath(path).parts))]
     found = replace(
         spec,

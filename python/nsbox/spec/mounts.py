@@ -47,7 +47,8 @@ class Bind:
         recursive: Whether the mounts below `source` appear as well. In a user namespace this must be True.
         dev: Whether device nodes work there, as for a bind of ``/dev``; by default only with the target ``/``.
         idmap: Whether a file belongs inside to the id that it has outside, also where id maps make that another id
-            outside, as the private ids of `harden` do. It takes root outside (mount_setattr(2), MOUNT_ATTR_IDMAP).
+            outside, as the private ids of `harden` do. It takes root outside, and a file system that can do it
+            (mount_setattr(2), MOUNT_ATTR_IDMAP); a read-only bind of one that cannot is made without it.
 
     Raises:
         SpecError: for a value that is no path.

@@ -61,6 +61,9 @@ def _with_tree(mount: Bind, namespace: int, stack: contextlib.ExitStack) -> Bind
     try:
         tree = _core.idmapped_tree(os.fsencode(source), namespace)
     except OSError as error:
+        if mount.read_only and error.errno in (errno.EINVAL, errno.EPERM):
+            # What everybody may read can be read all the same.
+            return mount
         if error.errno in (errno.EINVAL, errno.EPERM):
             raise UnsupportedError(
                 f"idmap: the ids of files in {source} cannot be changed ({error.strerror}): it takes "

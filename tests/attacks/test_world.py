@@ -417,3 +417,73 @@ def test_idmap_of_a_file_system_that_cannot(place: Path) -> None:
         nsbox.run(["true"], harden=True, writable="/proc/sys")
     with pytest.raises(FileNotFoundError, match="nonexistent"):
         nsbox.run(["true"], harden=True, writable=place / "nonexistent")
+
+
+# Everything that starts something.
+
+
+def _writes() -> tuple[list[str], str]:
+    Path("work/written").touch()
+    try:
+        Path("planted").touch()
+    except OSError as error:
+        return sorted(os.listdir("/srv")), error.strerror or ""
+    return [], "written"
+
+
+@pytest.mark.parametrize("harden", [False, True], ids=["arranged", "hardened"])
+def test_executor_shell_and_box(machine: tuple[Path, Path, Path], harden: bool) -> None:
+    """Tasks, shells and functions in a box see the same."""
+    _, project, work = machine
+    options: dict[str, Any] = {"writable": ["work"], "private_tmp": False, "harden": harden}
+    refused: tuple[list[str], str] = [], "Read-only file system"
+    with within(project):
+        with nsbox.Executor(**options) as executor:
+            assert executor.submit(_writes).result() == refused
+        (work / "written").unlink()
+        with nsbox.Box("mip", **options) as box:
+            assert box.call(_writes) == refused
+        (work / "written").unlink()
+        with nsbox.Shell("mip", shell="/bin/sh", **options) as shell:
+            assert "Read-only" in shell.run("touch planted; touch work/written").stdout
+    assert [path.name for path in work.iterdir()] == ["written"]
+    assert sorted(path.name for path in project.iterdir()) == ["given", "work"]
+
+
+def test_command_line(machine: tuple[Path, Path, Path]) -> None:
+    """`nsbox run` has the options, each as often as needed."""
+    hidden, project, work = machine
+    command = [sys.executable, "-m", "nsbox", "run", f"--writable={work}", f"--hidden={hidden}", "--readable=/etc"]
+    script = f"ls {hidden}; touch work/written; touch planted"
+    done = subprocess.run([*command, "sh", "-c", script], cwd=project, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "planted': Read-only file system" in done.stderr
+    assert [path.name for path in work.iterdir()] == ["written"]
+
+
+def test_wd_of_a_join_is_no_way_around(open_directory: Path) -> None:
+    """It is opened before the mounts, so it is refused together with them; `cwd` is looked up after them."""
+    with nsbox.Box("mip") as box:
+        options: dict[str, Any] = {"unshare": "m", "mounts": [Tmpfs(open_directory)], "stdout": -1, "text": True}
+        with pytest.raises(nsbox.SpecError, match=r"^wd: is opened before the mounts"):
+            nsbox.enter(box, "mount", ["pwd"], wd=str(open_directory), **options)
+        (open_directory / "secret").touch()
+        assert nsbox.enter(box, "mount", ["ls"], cwd=str(open_directory), **options).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"writable": ["work"], "root": "/srv"}, "writable"),
+        ({"readable": ["work"], "fork": False, "unshare": "m"}, "readable"),
+        ({"hidden": ["relative"]}, "hidden"),
+        ({"hidden": ["/"]}, "hidden"),
+        ({"writable": ["/"], "hidden": ["/srv"]}, "writable"),
+        ({"writable": 5}, "writable"),
+        ({"writable": [""]}, "writable"),
+    ],
+)
+def test_contradictions(options: dict[str, Any], argument: str) -> None:
+    """Each is an error that names the option."""
+    with pytest.raises(nsbox.SpecError, match=f"^{argument}: "):
+        nsbox.Spec(**options)

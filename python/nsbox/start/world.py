@@ -28,13 +28,14 @@ _TMP = ("/tmp", "/var/tmp", "/dev/shm")
 _PACKAGES = ("site-packages", "dist-packages")
 
 
-def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) -> Spec:
+def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None, *, nested: bool = False) -> Spec:
     """Return the spec with the mounts that its options for this machine stand for.
 
     Args:
         spec: The namespaces.
         cwd: The working directory that the program is to have; None for that of the caller.
         directory: The working directory of the caller; None if it has no path.
+        nested: Whether it is for a box in a box, which gets no descriptors of the caller for mounts.
     """
     if not has_world(spec):
         return spec
@@ -45,7 +46,7 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
     hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
     hidden = [path for path in hidden if os.path.isdir(path)]
     # To private ids of root, all files of the machine are those of others.
-    idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users)
+    idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users) and not nested
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}

@@ -11,7 +11,6 @@ use crate::layers;
 use crate::mounts::{self, Mounting};
 use crate::report::Channel;
 use crate::sys::{self, Attached, Errno, Result};
-use crate::targets::Fd;
 
 /// Carry out one operation. The second number of an error says more where one number can (a descriptor, or which part).
 pub fn operation(
@@ -57,8 +56,8 @@ pub fn operation(
             mounts::private_tmp(mounting, options, *attributes, target.0, *inside != 0)
         }
         Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
+        Op::KeepTree { fd, .. } => mounting.keep(*fd),
         Op::CopyTree { source, recursive } => mounts::copy_tree(mounting, source.0, *recursive != 0),
-        Op::AdoptTree { fd, .. } => mounting.trees.keep(Fd(*fd)),
         Op::Layers { options, attributes, memory } => {
             if let Some(upper) = layers::make(mounting, options, *attributes, memory)? {
                 // A caller that does not receive it has ended the start.
@@ -91,12 +90,16 @@ pub fn operation(
         | Op::Start { .. }
         | Op::Received { .. }
         | Op::CopyInit {}
+        | Op::NewUser {}
+        | Op::NewTime {}
+        | Op::ClockOffsets { .. }
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
+        | Op::DetachedProc { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),

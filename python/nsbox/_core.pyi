@@ -958,10 +958,13 @@ def id_map_lines(
     caller's own outside), and `ranges`, which make room for it.
     """
 
-def idmapped_tree(path: bytes | bytearray, user_namespace: SupportsIndex) -> int:
+def idmapped_tree(path: str | PathLike[str], recursive: bool, user_namespace: SupportsIndex) -> int:
     """
-    Copy the mounts at `path`, so that an id of a file is what a process in the user namespace with that id has: a file
-    of root outside belongs to root there. Returns a descriptor, which belongs to the caller.
+    Copy what is mounted at `path`, and return its descriptor: the owners of files there are what `user_namespace` maps
+    them to. No mount that is made in the copy appears elsewhere.
+
+    # Errors
+    OSError.
     """
 
 def keep_capabilities() -> None:

@@ -13,11 +13,10 @@ use crate::plan::facts::Facts;
 use crate::plan::harden;
 use crate::plan::join;
 use crate::plan::launch::Launch;
-use crate::plan::mounts;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
-use crate::plan::setup::world;
-use crate::plan::spec::{Join, KnownSpec, Spec};
+use crate::plan::setup::{id_maps, world};
+use crate::plan::spec::{Join, KnownSpec, Mount, Spec};
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
 use crate::{capabilities, kinds};
@@ -76,7 +75,7 @@ pub fn compile(
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
-    let others = others.chain(mounts::descriptors(spec));
+    let others = others.chain(trees(spec));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let close_fds = launch.close_fds;
     let left_out = spec.hardened.left_out.clone();
@@ -106,7 +105,7 @@ pub fn compile_box(
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for requests",
     );
-    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(mounts::descriptors(spec)).collect();
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(trees(spec)).collect();
     let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps: plan.steps,
@@ -156,6 +155,14 @@ pub fn compile_process(
     let (added, steps) = (Vec::new(), plan.steps);
     let left_out = spec.hardened.left_out.clone();
     Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None, left_out })
+}
+
+/// The descriptors of sources with other owners.
+fn trees(spec: &Spec) -> impl Iterator<Item = i32> {
+    spec.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind { tree, .. } if *tree >= 0 => Some(*tree),
+        _ => None,
+    })
 }
 
 /// What all plans begin with, before the payload's process is made.
@@ -268,9 +275,21 @@ fn beginning(
         );
     }
     let nested = outside == Actor::OuterInit;
+    // Programs run already where a box in a box is made, so its init must never be dumpable: the maps are written before
+    // it enters the user namespace.
+    let (outer, holds_user) = if nested { (outer & !kinds::USER, outer & kinds::USER != 0) } else { (outer, false) };
+    if holds_user {
+        plan.outside(
+            StepName::NewUser,
+            CallerAction::NewUser,
+            "user_namespaces(7)",
+            "held by a process that can do nothing, until its maps are written",
+        );
+        id_maps(&mut plan, Actor::OuterInit, spec, facts);
+    }
     plan.outside(
         StepName::Clone,
-        if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
+        if nested { CallerAction::Copy(outer, holds_user) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
             "a new process, which carries out the rest"

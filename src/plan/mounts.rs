@@ -87,13 +87,14 @@ impl Place<'_> {
     /// The steps that copy the sources of binds, in the order in which they are mounted later.
     fn sources(&self, plan: &mut Builder, spec: &Spec) {
         for mount in &spec.mounts {
-            let Mount::Bind { source, recursive, tree, .. } = mount else { continue };
-            let (source, recursive) = (text(source), (*recursive).into());
-            let (op, why) = match *tree {
-                None => (Op::CopyTree { source, recursive }, WHY_FIRST),
-                Some(fd) => (Op::AdoptTree { source, fd }, "its files belong inside to the same ids as outside"),
-            };
-            plan.op(self.actor, StepName::Source, op, "open_tree(2)", why);
+            if let Mount::Bind { source, idmap: true, tree, .. } = mount {
+                let op = Op::KeepTree { fd: *tree, source: text(source) };
+                let why = "copied by the caller, who may change its owners: files of root belong to root inside";
+                plan.op(self.actor, StepName::Idmap, op, "mount_setattr(2)", why);
+            } else if let Mount::Bind { source, recursive, .. } = mount {
+                let op = Op::CopyTree { source: text(source), recursive: (*recursive).into() };
+                plan.op(self.actor, StepName::Source, op, "open_tree(2)", WHY_FIRST);
+            }
         }
     }
 
@@ -251,11 +252,6 @@ impl Place<'_> {
 
 fn text(path: &Path) -> Text<Vec<u8>> {
     Text(c_bytes(path.as_os_str().as_bytes()))
-}
-
-/// The descriptors that nsbox-init gets from the caller for mounts.
-pub fn descriptors(spec: &Spec) -> impl Iterator<Item = i32> {
-    spec.mounts.iter().filter_map(|mount| if let Mount::Bind { tree, .. } = mount { *tree } else { None })
 }
 
 fn bind_attributes(read_only: bool, dev: bool) -> u64 {

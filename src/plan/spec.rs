@@ -166,8 +166,10 @@ pub enum Mount {
         recursive: bool,
         /// Whether device nodes work.
         dev: bool,
-        /// A descriptor of it, if the caller has copied it already.
-        tree: Option<i32>,
+        /// Whether files have other owners there.
+        idmap: bool,
+        /// A descriptor of the copy in which they have.
+        tree: i32,
     },
     /// An empty file system in memory.
     Tmpfs {

@@ -24,7 +24,7 @@ from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.hardening import inherited
 from nsbox.start.id_ranges import resolve
-from nsbox.start.idmaps import idmapped
+from nsbox.start.idmapped import idmapped
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
 from nsbox.start.world import arranged
@@ -106,7 +106,7 @@ class Box(BoxRequests):
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
-        with idmapped(spec) as prepared:
+        with idmapped(spec, nested=outer is not None) as prepared:
             plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None)
             self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._connection = BoxConnection(self._handle, spec)

@@ -46,9 +46,10 @@ class Bind:
         read_only: Whether it is read-only; with `recursive`, all mounts below it as well (mount_setattr(2)).
         recursive: Whether the mounts below `source` appear as well. In a user namespace this must be True.
         dev: Whether device nodes work there, as for a bind of ``/dev``; by default only with the target ``/``.
-        idmap: Whether a file belongs inside to the id that it has outside, also where id maps make that another id
-            outside, as the private ids of `harden` do. It takes root outside, and a file system that can do it
-            (mount_setattr(2), MOUNT_ATTR_IDMAP); a read-only bind of one that cannot is made without it.
+        idmap: Whether files belong to the ids inside that have the numbers of their owners: files of root to root
+            inside. It takes ranges of ids (`map_users`, `private_ids`), CAP_SYS_ADMIN outside, and Linux 5.12. A
+            read-only bind of a file system that does not support it is made without.
+        tree: For nsbox itself: a descriptor of the copy in which files have these owners.
 
     Raises:
         SpecError: for a value that is no path.
@@ -60,7 +61,7 @@ class Bind:
     recursive: bool = True
     dev: bool | None = None
     idmap: bool = False
-    tree: int | None = field(default=None, init=False, repr=False, compare=False)
+    tree: int = field(default=-1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the values, and bring each into one form."""
@@ -68,6 +69,8 @@ class Bind:
         if self.dev is None:
             _put(self, dev=self.target == "/")
         _check_flags(self, "read_only", "recursive", "dev", "idmap")
+        if self.target == "/" and self.idmap:
+            raise SpecError("idmap: is not for the root; give binds of the directories whose owners matter")
         if self.target == "/" and not self.recursive:
             raise SpecError("recursive: a root comes with all that is mounted below it")
 

@@ -19,6 +19,7 @@ mod descriptors;
 mod error;
 mod image;
 mod kinds;
+mod owner;
 mod pidfd;
 mod plan;
 mod poll;
@@ -49,7 +50,11 @@ mod _core {
     #[pymodule_export]
     use crate::channel::outcome::Outcome;
     #[pymodule_export]
+    use crate::descriptors::Descriptor;
+    #[pymodule_export]
     use crate::kinds::{Kind, kinds};
+    #[pymodule_export]
+    use crate::owner::this_process;
     #[pymodule_export]
     use crate::plan::compile::{compile_box_plan, compile_plan, compile_process_plan};
     #[pymodule_export]
@@ -69,7 +74,7 @@ mod _core {
     #[pymodule_export]
     use crate::plan::view::StepView;
     #[pymodule_export]
-    use crate::probe::{Probe, landlock_layers, probe};
+    use crate::probe::{Probe, probe};
     #[pymodule_export]
     use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]

@@ -82,9 +82,11 @@ pub unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     if let Some(leaving) = &mut child.leaving {
         leaving.register(&child.notes.present);
     }
+    child.notes.begin(child.order.step);
     die_with_init(child.parent);
     child.order.announce();
     while let Some((step, op)) = child.order.ops.next() {
+        child.notes.begin(step);
         if let Err((errno, value)) = child.operation(&op) {
             child.notes.fail(Failure { step: u32::from(step), errno, value });
             sys::exit(NOT_STARTED);
@@ -115,6 +117,7 @@ impl Child<'_, '_> {
             Op::Exec { .. } => {
                 // A change of user or capabilities has cleared it (PR_SET_PDEATHSIG(2const)).
                 die_with_init(self.parent);
+                self.notes.begin_exec();
                 Err((self.exec.run(), 0))
             }
             _ => operation(self.order.channel, op),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         CallError,
         CallTimeoutError,
         ClosedError,
+        NotEndedError,
         NsboxError,
         RemoteError,
         ScopeError,
@@ -69,15 +70,16 @@ if TYPE_CHECKING:
     from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
     from nsbox.spec.spec import Spec
     from nsbox.start.aio import create_subprocess_exec, create_subprocess_shell
+    from nsbox.start.completed import CompletedProcess
     from nsbox.start.enter import enter
     from nsbox.start.fork_exec import fork_exec
+    from nsbox.start.output import OutputLimit, OutputLimitError
     from nsbox.start.popen import Popen
     from nsbox.start.run import (
         DEVNULL,
         PIPE,
         STDOUT,
         CalledProcessError,
-        CompletedProcess,
         SubprocessError,
         TimeoutExpired,
         call,
@@ -88,9 +90,10 @@ if TYPE_CHECKING:
         run,
     )
     from nsbox.start.shell import Shell, ShellResult
+    from nsbox.start.verdict import Verdict
     from nsbox.tasks.boxed import boxed
     from nsbox.tasks.executor import Executor
-    from nsbox.tasks.outcome import Outcome, Verdict
+    from nsbox.tasks.outcome import Outcome
 
 # No public name may also be the name of a folder or module here: importing that would put it in the name's place.
 _NAMES = {
@@ -100,8 +103,8 @@ _NAMES = {
     "command.explain": ("Explanation", "explain"),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
-        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
-        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NotEndedError", "NsboxError", "RemoteError", "ScopeError",
+        "SpawnError", "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
     "namespaces.handle": ("Namespace",),
     "namespaces.pid_numbers": ("translate_pid",),
@@ -125,17 +128,20 @@ _NAMES = {
     "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "spec.spec": ("Spec",),
     "start.aio": ("create_subprocess_exec", "create_subprocess_shell"),
+    "start.completed": ("CompletedProcess",),
     "start.enter": ("enter",),
     "start.fork_exec": ("fork_exec",),
+    "start.output": ("OutputLimit", "OutputLimitError"),
     "start.popen": ("Popen",),
     "start.run": (
-        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
+        "CalledProcessError", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "start.shell": ("Shell", "ShellResult"),
+    "start.verdict": ("Verdict",),
     "tasks.boxed": ("boxed",),
     "tasks.executor": ("Executor",),
-    "tasks.outcome": ("Outcome", "Verdict"),
+    "tasks.outcome": ("Outcome",),
 }  # fmt: skip
 # Modules that are public as such.
 _MODULES = ("lessons", "quiz", "raw")
@@ -168,9 +174,12 @@ __all__ = [
     "Namespace",
     "NamespaceRecord",
     "NamespaceTable",
+    "NotEndedError",
     "NsboxError",
     "Observation",
     "Outcome",
+    "OutputLimit",
+    "OutputLimitError",
     "Overlay",
     "Pidfd",
     "Popen",

@@ -104,7 +104,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "exec init": _errors("execveat(2), capset(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
     "copy init": _NOTHING,
     "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
-    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET})),
+    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET, EPERM})),
     "await maps": _NOTHING,
     "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
     "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
@@ -207,7 +207,7 @@ _OF_THE_MAP = "the error is reported as one of the step setgroups, gid_map or ui
 _NOT_INIT = "nsbox-init is built for the machine of the extension, which runs"
 
 WITHOUT_CAUSE: Mapping[tuple[StepName, int], str] = {
-    **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM}, _PAYLOAD),
+    **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM, EPERM}, _PAYLOAD),
     **_each("unmount proc", STEP_ERRORS["unmount proc"].errnos, _SCOPE),
     **_each("cwd", STEP_ERRORS["cwd"].errnos, _SCOPE),
     **_each("write map", STEP_ERRORS["write map"].errnos, _OF_THE_MAP),

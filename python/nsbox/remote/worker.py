@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 
+from nsbox import _core
 from nsbox.errors import TransferError
 from nsbox.remote.protocol import REQUEST, pack_failure, pack_value, receive, send
 
@@ -123,7 +124,7 @@ def work(fd: int, _argument: str) -> NoReturn:
     os.set_inheritable(fd, False)
     start_directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     streams = Streams()
-    own_pid = os.getpid()
+    own = _core.this_process()
     while True:
         try:
             letter, data = receive(fd)
@@ -132,7 +133,7 @@ def work(fd: int, _argument: str) -> NoReturn:
         if letter != REQUEST:
             sys.exit(f"a request begins with {REQUEST!r}, not with {letter!r}")
         reply = run_call(data)
-        if os.getpid() != own_pid:
+        if _core.this_process() != own:
             # The function has forked, and has returned in the child as well. Only the parent replies.
             streams.restore()
             os._exit(0)

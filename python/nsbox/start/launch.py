@@ -207,7 +207,8 @@ def subprocess_errors(program: Argument, cwd: Argument | None = None) -> Iterato
     try:
         yield
     except SpawnError as error:
-        if error.actor == "payload" and error.step in ("exec", "chdir"):
+        killed = error.cause == "seccomp-kill"
+        if error.actor == "payload" and error.step in ("exec", "chdir") and not killed:
             raise OSError(error.errno, error.strerror, program if error.step == "exec" else cwd) from None
         raise
 

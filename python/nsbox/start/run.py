@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from subprocess import (
     DEVNULL,
     PIPE,
     STDOUT,
     CalledProcessError,
-    CompletedProcess,
     SubprocessError,
     TimeoutExpired,
 )
@@ -23,6 +24,7 @@ from typing import Any, Unpack
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, spec_of
+from nsbox.start.completed import CompletedProcess
 from nsbox.start.launch import Launch, candidates, run_and_wait
 from nsbox.start.popen import OPTIONS, Popen
 
@@ -60,20 +62,23 @@ def run(
         capture_output: Whether standard output and error are captured.
         timeout: Seconds after which all its processes are killed.
         check: Whether a return code other than 0 is an error.
-        **keywords: As for `subprocess.run`, and the options of `Spec`.
+        **keywords: As for `subprocess.run`, and the options of `Spec`. ``max_output``: how many bytes of each captured
+            stream are read; more of them kill all its processes. ``OutputLimit(bytes, "truncate")`` drops the rest
+            instead, and the result is `truncated`.
 
     Raises:
         subprocess.TimeoutExpired: with the output so far.
+        OutputLimitError: for more output than `max_output`, with the output up to there.
         subprocess.CalledProcessError: with `check`, for a return code other than 0.
         SpecError: for arguments that make no sense.
         OSError: as `subprocess.run`.
         SpawnError: when setting up the namespaces failed.
     """
     if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS:
-        returncode = _run_unattended(args[0], **keywords)
-        if check and returncode:
-            raise CalledProcessError(returncode, args[0])
-        return CompletedProcess(args[0], returncode)
+        result = _run_unattended(args[0], **keywords)
+        if check and result.returncode:
+            raise CalledProcessError(result.returncode, args[0])
+        return result
     return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
 
 
@@ -95,11 +100,18 @@ def complete(
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output: cannot be combined with stdout or stderr")
         keywords["stdout"] = keywords["stderr"] = PIPE
+    begin = time.monotonic()
     with ended(kind, *args, **keywords) as process:
         stdout, stderr = process.communicate(input, timeout=timeout)
+    seconds = time.monotonic() - begin
+    if process.returncode == -signal.SIGSYS:
+        process._child.check_executed()
     if check and process.returncode:
         raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
-    return CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return CompletedProcess._of(
+        (process.args, process.returncode, stdout, stderr),
+        spec=process.spec, used=process._used, seconds=seconds, truncated=process.truncated,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -115,6 +127,7 @@ def ended(kind: type[Popen], *args: Any, **keywords: Any) -> Iterator[Popen]:
             try:
                 yield process
             except BaseException:
+                # A wait for what was killed has a limit.
                 process.kill()
                 raise
     finally:
@@ -207,10 +220,14 @@ def getoutput(cmd: str | bytes, *, encoding: str | None = None, errors: str | No
     return getstatusoutput(cmd, encoding=encoding, errors=errors, **options)[1]
 
 
-def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
+def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> CompletedProcess[Any]:
     """Run a program without pipes or a timeout. A `Popen` would take twice the time in Python."""
     argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
     program = argv[0]
     sys.audit("subprocess.Popen", program, argv, None, None)
     launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
-    return run_and_wait(spec_of(unshare, options), launch, program=program).returncode
+    spec = spec_of(unshare, options)
+    begin = time.monotonic()
+    end = run_and_wait(spec, launch, program=program)
+    seconds = time.monotonic() - begin
+    return CompletedProcess._of((args, end.returncode, None, None), spec=spec, used=end.rusage, seconds=seconds)

@@ -134,7 +134,7 @@ class _Server:
                 os.dup2(fd, number)
                 os.close(fd)
             streams = Streams()
-            own_pid = os.getpid()
+            own = _core.this_process()
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
                 _core.shed_privileges(*privileges)
@@ -144,7 +144,7 @@ class _Server:
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
-            if os.getpid() == own_pid:
+            if _core.this_process() == own:
                 send(call, *reply)
             status = 0
         finally:

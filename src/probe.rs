@@ -1,15 +1,12 @@
 //! System calls without side effects, whose results distinguish a seccomp filter or a Landlock domain from the kernel's
 //! own rules. They are made in a child: a filter may kill a process for the call.
 
-use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use libc::c_long;
-use nsbox_init::vfork::{Born, vfork_unwatched};
 use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
@@ -159,21 +156,13 @@ fn landlock_layers() -> i32 {
     in_child(&count).and_then(|(done, _)| done.first().copied()).unwrap_or(0)
 }
 
-/// What a child does, and where it leaves the results: in memory that it shares with its parent.
-struct Task<'a> {
-    /// Returns the next result; `None` after the last one.
-    next: &'a dyn Fn(usize) -> Option<i32>,
-    shared: &'a Shared,
-}
-
+/// Where a child leaves the results: in memory that it shares with its parent.
+///
 /// All zero is a valid value: nothing has been done.
 struct Shared {
     count: AtomicI32,
     results: [AtomicI32; 64],
 }
-
-/// Size of the child's stack, in bytes.
-const STACK: usize = 64 << 10;
 
 /// Call `next` in a child with a copy of this process's memory, until it returns `None`. Returns the results, and
 /// whether SIGSYS ended the child before. `next` may only make system calls: another thread may hold a lock, also that
@@ -185,16 +174,13 @@ fn in_child(next: &dyn Fn(usize) -> Option<i32>) -> Option<(Vec<i32>, bool)> {
     let memory = NonNull::new(memory).filter(|memory| memory.as_ptr() != libc::MAP_FAILED)?;
     // SAFETY: zeroed memory of that size, which is unmapped below, after the last use.
     let shared = unsafe { memory.cast::<Shared>().as_ref() };
-    let mut task = Task { next, shared };
-    let mut stack = vec![MaybeUninit::uninit(); STACK];
-    let blocked = BlockedSignals::all();
-    // SAFETY: all signals are blocked; `carry_out` makes only system calls, and does not return. The child has a copy of
-    // the memory, so that what it leaves there, and a core dump that ends it, do not concern this process.
-    let born = unsafe { vfork_unwatched(0, false, &mut stack, carry_out, (&raw mut task).cast()) };
-    drop(blocked);
-    let status = born.ok().map(|Born { pidfd, .. }| {
-        // SAFETY: a new descriptor, which nothing else owns.
-        let child = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let child = {
+        let _blocked = BlockedSignals::all();
+        // SAFETY: all signals are blocked, and the child only makes system calls until it exits. It has a copy of the
+        // memory and of this stack, so what it leaves there, and a core dump that ends it, do not concern this process.
+        unsafe { fork(|| carry_out(next, shared)) }
+    };
+    let status = child.map(|child| {
         if !wait_bounded(&child, CALL_TIMEOUT) {
             let _ = pidfd::send_signal(&child, libc::SIGKILL);
         }
@@ -207,9 +193,28 @@ fn in_child(next: &dyn Fn(usize) -> Option<i32>) -> Option<(Vec<i32>, bool)> {
     status.map(|status| (results, matches!(status, Some(Status::Killed(libc::SIGSYS)))))
 }
 
-unsafe extern "C" fn carry_out(task: *mut c_void) -> ! {
-    // SAFETY: `in_child` passes a live `Task`.
-    let Task { next, shared } = unsafe { &*task.cast::<Task<'_>>() };
+/// Call `child` in a copy of this process, made by clone(2): a filter may know clone3(2) only as one that kills. Returns a
+/// pidfd of it.
+///
+/// # Safety
+/// All signals must be blocked, and `child` may only make system calls.
+unsafe fn fork(child: impl FnOnce()) -> Option<OwnedFd> {
+    let mut pidfd = -1_i32;
+    let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: as the caller demands. Without a stack of its own the child continues on its copy of this one. The first
+    // three arguments are the same on every machine.
+    match unsafe { libc::syscall(libc::SYS_clone, flags as c_long, 0_usize, &raw mut pidfd, 0_usize, 0_usize) } {
+        0 => {
+            child();
+            None
+        }
+        // SAFETY: a new descriptor, which nothing else owns.
+        1.. => Some(unsafe { OwnedFd::from_raw_fd(pidfd) }),
+        _ => None,
+    }
+}
+
+fn carry_out(next: &dyn Fn(usize) -> Option<i32>, shared: &Shared) {
     for (index, slot) in shared.results.iter().enumerate() {
         let Some(result) = next(index) else { break };
         slot.store(result, Ordering::Relaxed);

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
     from nsbox.spec.spec import Spec
     from nsbox.start.aio import create_subprocess_exec, create_subprocess_shell
-    from nsbox.start.completed import CompletedProcess
+    from nsbox.start.completed import Completed
     from nsbox.start.enter import enter
     from nsbox.start.fork_exec import fork_exec
     from nsbox.start.output import OutputLimit, OutputLimitError
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         PIPE,
         STDOUT,
         CalledProcessError,
+        CompletedProcess,
         SubprocessError,
         TimeoutExpired,
         call,
@@ -128,13 +129,13 @@ _NAMES = {
     "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "spec.spec": ("Spec",),
     "start.aio": ("create_subprocess_exec", "create_subprocess_shell"),
-    "start.completed": ("CompletedProcess",),
+    "start.completed": ("Completed",),
     "start.enter": ("enter",),
     "start.fork_exec": ("fork_exec",),
     "start.output": ("OutputLimit", "OutputLimitError"),
     "start.popen": ("Popen",),
     "start.run": (
-        "CalledProcessError", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
+        "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "start.shell": ("Shell", "ShellResult"),
@@ -160,6 +161,7 @@ __all__ = [
     "Changes",
     "ClosedError",
     "Comparison",
+    "Completed",
     "CompletedProcess",
     "Diagnosis",
     "Diff",

@@ -146,11 +146,15 @@ class WorkerDiedError(CallError):
         returncode: Its exit status, negative for a signal.
         out_of_memory: Whether the kernel has killed processes for lack of memory meanwhile, which then is the likely
             reason.
+        cpu_seconds: The CPU time that it used; None if that is not known.
     """
 
-    def __init__(self, name: str, returncode: int, out_of_memory: bool = False) -> None:
+    def __init__(
+        self, name: str, returncode: int, out_of_memory: bool = False, cpu_seconds: float | None = None
+    ) -> None:
         """Keep the facts; `str()` makes the words."""
-        super().__init__(name, returncode, out_of_memory)
+        super().__init__(name, returncode, out_of_memory, cpu_seconds)
+        self.cpu_seconds = cpu_seconds
         self.name = name
         self.returncode = returncode
         self.out_of_memory = out_of_memory

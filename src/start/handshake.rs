@@ -15,7 +15,7 @@ use crate::channel::failure::{failure, forbidden, init_forbidden, refused, step_
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets::ask_to_end;
 use crate::error::{Error, Result, StepFailure, os};
-use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
+use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly, remembered};
 use crate::plan::plan::Plan;
 use crate::plan::step::{Actor, CallerAction};
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
@@ -268,7 +268,8 @@ impl<'a> Handshake<'a> {
     fn gone(&self) -> Error {
         // Its descriptors are closed a moment before its end can be seen.
         wait_bounded(&self.pidfd, EXIT_TIMEOUT);
-        self.gone_with(reap(&self.pidfd, false))
+        // That of a box in a box is not a child of this process.
+        self.gone_with(reap(&self.pidfd, false).or_else(|| remembered(&self.pidfd)))
     }
 
     fn gone_with(&self, status: Option<Status>) -> Error {

@@ -20,7 +20,7 @@ from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
-from nsbox.start.completed import CompletedProcess
+from nsbox.start.completed import Completed
 from nsbox.start.id_ranges import resolve
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
@@ -131,7 +131,7 @@ class Box(BoxRequests):
 
     # Running things
 
-    def run(self, *args: Any, **keywords: Any) -> CompletedProcess[Any]:
+    def run(self, *args: Any, **keywords: Any) -> Completed[Any]:
         """Run a program in the box and wait until it has ended; arguments and exceptions are those of `subprocess.run`.
 
         Processes that the program leaves behind stay in the box.

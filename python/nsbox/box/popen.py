@@ -14,7 +14,7 @@ from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
 from nsbox.spec.spec import Options, Spec
-from nsbox.start.completed import CompletedProcess
+from nsbox.start.completed import Completed
 from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, subprocess_errors
 from nsbox.start.popen import Popen
 from nsbox.start.run import complete
@@ -128,7 +128,7 @@ def _refuse_options(keywords: dict[str, Any]) -> None:
         raise SpecError(f"{wrong[0]}: belongs to the box; programs in it share the box's namespaces")
 
 
-def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) -> CompletedProcess[Any]:
+def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) -> Completed[Any]:
     """Run a program in the box: `subprocess.run`."""
     if len(args) != 1 or keywords:
         _refuse_options(keywords)
@@ -141,4 +141,4 @@ def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) ->
     seconds = time.monotonic() - begin
     if check and end.returncode:
         raise subprocess.CalledProcessError(end.returncode, args[0])
-    return CompletedProcess._of((args[0], end.returncode, None, None), spec=box.spec, used=end.rusage, seconds=seconds)
+    return Completed._of((args[0], end.returncode, None, None), spec=box.spec, used=end.rusage, seconds=seconds)

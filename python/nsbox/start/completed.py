@@ -10,12 +10,12 @@ from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Spec
 from nsbox.start.verdict import Verdict, judge
 
-__all__ = ["CompletedProcess", "rusage_of"]
+__all__ = ["Completed", "cpu_limits", "rusage_of"]
 
 T = TypeVar("T")
 
 
-class CompletedProcess(subprocess.CompletedProcess[T]):
+class Completed(subprocess.CompletedProcess[T]):
     """`subprocess.CompletedProcess` of a program in namespaces.
 
     Attributes:
@@ -27,27 +27,39 @@ class CompletedProcess(subprocess.CompletedProcess[T]):
         truncated: Whether a part of its output is missing, as it has written more than `max_output`.
     """
 
-    seconds: float = 0.0
-    truncated: bool = False
-    _used: tuple[float, float, list[int]] | None = None
-    _cpu_limits: tuple[int, int] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    # Slots, so that vars() is that of the base class.
+    __slots__ = ("_cpu_limits", "_used", "seconds", "truncated")
+
+    seconds: float
+    truncated: bool
+    _used: tuple[float, float, list[int]] | None
+    _cpu_limits: tuple[int, int]
+
+    def __init__(self, args: Any, returncode: int, stdout: T | None = None, stderr: T | None = None) -> None:
+        """Make one as in `subprocess`, with nothing known besides."""
+        super().__init__(args, returncode, stdout, stderr)
+        self.seconds, self.truncated, self._used = 0.0, False, None
+        self._cpu_limits = resource.RLIM_INFINITY, resource.RLIM_INFINITY
 
     @classmethod
     def _of(
         cls,
         subject: tuple[Any, int, Any, Any],
         *,
-        spec: Spec | None,
+        spec: Spec,
         used: tuple[float, float, list[int]] | None,
         seconds: float,
         truncated: bool = False,
-    ) -> CompletedProcess[Any]:
+    ) -> Completed[Any]:
         """Make one from the arguments of the base class, and what is known besides."""
-        result: CompletedProcess[Any] = CompletedProcess(*subject)
+        result: Completed[Any] = Completed(*subject)
         result._used, result.seconds, result.truncated = used, seconds, truncated
-        limits = dict(rlimits_of(spec.rlimits)) if spec is not None and spec.rlimits else {}
-        result._cpu_limits = limits.get("cpu") or resource.getrlimit(resource.RLIMIT_CPU)
+        result._cpu_limits = cpu_limits(spec)
         return result
+
+    def __repr__(self) -> str:
+        """Return the same text as the base class."""
+        return super().__repr__().replace(type(self).__name__, "CompletedProcess", 1)
 
     @property
     def rusage(self) -> resource.struct_rusage | None:
@@ -68,6 +80,12 @@ class CompletedProcess(subprocess.CompletedProcess[T]):
     def _judged(self) -> tuple[Verdict, str]:
         seconds = None if self._used is None else self._used[0] + self._used[1]
         return judge(self.returncode, seconds, self._cpu_limits)
+
+
+def cpu_limits(spec: Spec) -> tuple[int, int]:
+    """Return the soft and the hard limit of CPU time in seconds: those that were asked for, or the caller's own."""
+    asked = dict(rlimits_of(spec.rlimits)) if spec.rlimits else {}
+    return asked.get("cpu") or resource.getrlimit(resource.RLIMIT_CPU)
 
 
 def rusage_of(used: tuple[float, float, list[int]] | None) -> resource.struct_rusage | None:

@@ -16,6 +16,7 @@ from subprocess import (
     PIPE,
     STDOUT,
     CalledProcessError,
+    CompletedProcess,
     SubprocessError,
     TimeoutExpired,
 )
@@ -24,7 +25,7 @@ from typing import Any, Unpack
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options, spec_of
-from nsbox.start.completed import CompletedProcess
+from nsbox.start.completed import Completed
 from nsbox.start.launch import Launch, candidates, run_and_wait
 from nsbox.start.popen import OPTIONS, Popen
 
@@ -53,7 +54,7 @@ def run(
     timeout: float | None = None,
     check: bool = False,
     **keywords: Any,
-) -> CompletedProcess[Any]:
+) -> Completed[Any]:
     """Run a program in new namespaces and return when all its processes have ended: `subprocess.run` with namespaces.
 
     Args:
@@ -90,7 +91,7 @@ def complete(
     timeout: float | None = None,
     check: bool = False,
     **keywords: Any,
-) -> CompletedProcess[Any]:
+) -> Completed[Any]:
     """Do what `run` does, by a `Popen` of this kind, which takes all other arguments."""
     if input is not None:
         if keywords.get("stdin") is not None:
@@ -108,7 +109,7 @@ def complete(
         process._child.check_executed()
     if check and process.returncode:
         raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
-    return CompletedProcess._of(
+    return Completed._of(
         (process.args, process.returncode, stdout, stderr),
         spec=process.spec, used=process._used, seconds=seconds, truncated=process.truncated,
     )  # fmt: skip
@@ -220,7 +221,7 @@ def getoutput(cmd: str | bytes, *, encoding: str | None = None, errors: str | No
     return getstatusoutput(cmd, encoding=encoding, errors=errors, **options)[1]
 
 
-def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> CompletedProcess[Any]:
+def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> Completed[Any]:
     """Run a program without pipes or a timeout. A `Popen` would take twice the time in Python."""
     argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
     program = argv[0]
@@ -230,4 +231,4 @@ def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Op
     begin = time.monotonic()
     end = run_and_wait(spec, launch, program=program)
     seconds = time.monotonic() - begin
-    return CompletedProcess._of((args, end.returncode, None, None), spec=spec, used=end.rusage, seconds=seconds)
+    return Completed._of((args, end.returncode, None, None), spec=spec, used=end.rusage, seconds=seconds)

@@ -8,6 +8,9 @@ import signal
 
 __all__ = ["Verdict", "judge"]
 
+_COUNTED = 0.5
+"""The part of the limit that has to be used. For a limit the kernel counts whole ticks in which a process runs at some
+moment, so on a busy machine it reaches the limit before its CPU time does, which is counted exactly (getrusage(2))."""
 _SHELL = 128
 """A shell exits with this and the number of the signal that has ended its program."""
 
@@ -52,8 +55,7 @@ def judge(returncode: int, cpu_seconds: float | None, limits: tuple[int, int]) -
     number = -returncode if returncode < 0 else returncode - _SHELL
     if number in (signal.SIGXCPU, signal.SIGKILL) and cpu_seconds is not None:
         limit = limits[number == signal.SIGKILL]
-        # The kernel counts each process alone, and may be late by a tick.
-        if limit != resource.RLIM_INFINITY and cpu_seconds >= limit - 0.05:
+        if limit != resource.RLIM_INFINITY and cpu_seconds >= limit * _COUNTED:
             name = signal.Signals(number).name
             used = f"after {cpu_seconds:.2f} seconds of CPU time, with a limit of {limit}"
             if returncode > 0:

@@ -21,8 +21,9 @@ from nsbox.remote.protocol import FAILED, check_call, pack_call, pack_request, t
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.completed import cpu_limits
 from nsbox.start.output import MaxOutput, OutputLimit, OutputLimitError, output_limit
-from nsbox.start.verdict import Verdict
+from nsbox.start.verdict import Verdict, judge
 from nsbox.tasks.outcome import Outcome
 from nsbox.tasks.task import ForkServer, Task
 
@@ -300,7 +301,7 @@ class Executor(concurrent.futures.Executor):
             value = result_of(name, reply)
         except BaseException as raised:
             error = raised.with_traceback(None)
-            verdict = _verdict_of_error(raised, verdict)
+            verdict = _verdict_of_error(raised, verdict, cpu_limits(self._spec))
         seconds = time.monotonic() - start
         stdout, stderr = ("".join(one.texts) if self._capture else None for one in printed)
         truncated = any(one.truncated for one in printed)
@@ -373,7 +374,7 @@ def _verdict_of_reply(reply: Frame) -> Verdict:
     return Verdict.PIDS if failure_in(reply).exhausted else Verdict.ERROR
 
 
-def _verdict_of_error(error: BaseException, so_far: Verdict) -> Verdict:
+def _verdict_of_error(error: BaseException, so_far: Verdict, limits: tuple[int, int]) -> Verdict:
     match so_far, error:
         case Verdict.ERROR, MemoryError():
             return Verdict.OOM
@@ -381,12 +382,10 @@ def _verdict_of_error(error: BaseException, so_far: Verdict) -> Verdict:
             return Verdict.TIMEOUT
         case Verdict.OK, OutputLimitError():
             return Verdict.OUTPUT
-        case Verdict.OK, WorkerDiedError(returncode=-24):  # SIGXCPU, which the kernel sends at the limit of rlimits
-            return Verdict.CPU
         case Verdict.OK, WorkerDiedError(out_of_memory=True):
             return Verdict.OOM
-        case Verdict.OK, WorkerDiedError(returncode=returncode) if returncode < 0:
-            return Verdict.KILLED
+        case Verdict.OK, WorkerDiedError(returncode=returncode, cpu_seconds=used) if returncode < 0:
+            return judge(returncode, used, limits)[0]
         case Verdict.PIDS, _:
             return Verdict.PIDS
     return Verdict.ERROR

@@ -176,12 +176,12 @@ class Task:
         status = os.read(self._status.fileno(), END.size) if poll.poll(_END_SECONDS * 1000) else b""
         if len(status) < END.size:
             # The server, its parent, has ended before it, so its status is lost.
-            returncode = -9
+            returncode, cpu_seconds = -9, None
         else:
-            returncode, errno = END.unpack(status)
+            returncode, errno, cpu_seconds = END.unpack(status)
             if errno:
                 return spawn_error(errno, "fork", "caller", [_core.Call("fork")], "in the fork server of the executor")
-        return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills)
+        return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills, cpu_seconds)
 
     def kill(self) -> None:
         """Kill all its processes. An `ask` in another thread then raises WorkerDiedError."""

@@ -1,13 +1,14 @@
 //! The interpreter: carries out one operation after another, up to the fork (the payload continues in `payload.rs`), or
 //! up to the point where init begins to serve a box (`serve.rs`).
 
-use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH};
+use linux_raw_sys::general::{CLONE_NEWTIME, O_DIRECTORY, O_PATH, SIGKILL};
 use nsbox_init::vfork::Born;
 use nsbox_init::wire::{FILED, Op, Ops, Plan, Shape};
 
 use crate::cgroup::Cgroup;
 use crate::join::{descend, used};
 use crate::launch::Launcher;
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::payload::Order;
 use crate::report::{Channel, FAILED};
@@ -19,7 +20,7 @@ use crate::sys;
 /// Receive the lifeline and the plan, and carry the plan out. Both were sent before this process was made.
 pub fn begin(socket: i32) -> ! {
     let mut rights = sys::Rights::new();
-    let received = sys::receive(socket, &mut rights);
+    let received = sys::close_on_exec(socket).and_then(|()| sys::receive(socket, &mut rights));
     match (received, rights.fds()) {
         (Ok([FILED]), &[lifeline]) => receive_plan(&Channel { socket, lifeline }),
         (Ok(plan), &[lifeline]) => parse(&Channel { socket, lifeline }, plan),
@@ -61,34 +62,49 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
     // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
+    let mut mounting = Mounting::new();
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    // After the exec in a new user namespace this is so only if a program has made the file of nsbox-init readable.
+    let joins = plan.ops().any(|(_, op)| matches!(op, Op::Setns { .. }));
+    let traceable = sys::is_dumpable() && !joins;
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
     // user.
-    sys::set_dumpable(true);
+    let _ = sys::set_dumpable(true);
     while let Some((step, op)) = ops.next() {
         let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
         match op {
             Op::Fork { flags, quiet } => {
                 // From here on no other process may read init's memory, which the payload shares until its exec. But
                 // until the maps are written, the caller has to open init's files in /proc.
-                sys::set_dumpable(maps_ahead);
+                if let Err(errno) = sys::set_dumpable(maps_ahead) {
+                    channel.fail(step, errno, 0);
+                }
                 fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace, setup }, plan, ops)
             }
             Op::Serve {} => {
-                sys::set_dumpable(false);
-                match Server::new(channel, time_namespace, setup, receive_plan) {
+                let server =
+                    sys::set_dumpable(false).and_then(|()| Server::new(channel, time_namespace, setup, receive_plan));
+                match server {
                     Ok(server) => server.serve(),
                     Err(errno) => channel.fail(step, errno, 0),
                 }
             }
+            Op::AwaitMaps {} if traceable => channel.fail(step, sys::ETXTBSY, 0),
             Op::AwaitMaps {} => maps_ahead = false,
-            Op::Cgroup { parent, procs, ref name } => setup.cgroup = Some(Cgroup::new(parent, procs, name.0)),
+            Op::Cgroup { parent, procs, ref name } => match Cgroup::new(parent, procs, name.0) {
+                Ok(cgroup) => setup.cgroup = Some(cgroup),
+                Err(errno) => channel.fail(step, errno, 0),
+            },
             // Outside a PID namespace init looks for descendants in a proc, and the new root may have none.
             Op::PivotRoot {} => setup.proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1),
             Op::Unshare { flags } => time_namespace |= flags & u64::from(CLONE_NEWTIME) != 0,
             // The processes in that namespace must not be able to trace init.
-            Op::Setns { .. } => sys::set_dumpable(maps_ahead),
+            Op::Setns { .. } => {
+                if let Err(errno) = sys::set_dumpable(maps_ahead) {
+                    channel.fail(step, errno, 0);
+                }
+            }
             Op::Descend { flags } => {
                 if let Err(errno) = descend(channel, flags) {
                     channel.fail(step, errno, 0);
@@ -96,7 +112,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             _ => {}
         }
-        if let Err((errno, value)) = operation(channel, &op) {
+        if let Err((errno, value)) = operation(channel, &mut mounting, &op) {
             channel.fail(step, errno, value);
         }
         if plan.shape == Shape::Box {
@@ -125,11 +141,15 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
         Err(errno) => channel.fail(step, errno, 0),
     };
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
-    let received = &[];
-    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1 };
+    let (received, directory, mounting) = (&[], -1, Mounting::new());
+    let [proc, cgroup] = supervisor.directories();
+    let own = [proc, cgroup, setup.proc, -1];
+    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory, own, mounting };
     match launcher.launch(&supervisor, &mut order) {
         Ok(Born { pid, pidfd, .. }) => {
-            sys::set_dumpable(false);
+            if sys::set_dumpable(false).is_err() {
+                sys::kill(pid, SIGKILL);
+            }
             let has_group = order.has_group();
             supervisor.supervise(&Payload { pid, pidfd, announced: announce, has_group, notes: None })
         }

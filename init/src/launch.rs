@@ -124,16 +124,20 @@ impl Launcher {
         if let Some((pid, pidfd)) = sys::fork(order.flags).map_err(failed)? {
             return Ok(Born { pid, pidfd, method: Method::Clone });
         }
-        die_with_init(self.parent);
-        order.announce();
         let [socket, lifeline] = *order.received else { sys::exit(NOT_STARTED) };
         let channel = Channel { socket, lifeline };
+        if let Err(errno) = die_with_init(self.parent) {
+            channel.fail(order.step, errno, 0);
+        }
+        order.announce();
         for (step, op) in order.ops.by_ref() {
-            if let Err((errno, value)) = operation(&channel, &op) {
+            if let Err((errno, value)) = operation(&channel, &mut order.mounting, &op) {
                 channel.fail(step, errno, value);
             }
         }
-        close_others(&mut [socket, lifeline]);
+        if let Err(errno) = close_others(&mut [socket, lifeline]) {
+            channel.fail(order.step, errno, 0);
+        }
         begin(&channel)
     }
 }

@@ -13,6 +13,7 @@ mod group;
 mod interpreter;
 mod join;
 mod launch;
+mod layers;
 mod mem;
 mod memory;
 mod mounts;
@@ -25,6 +26,7 @@ mod serve;
 mod setup;
 mod supervise;
 mod sys;
+mod targets;
 
 use report::FAILED;
 
@@ -56,7 +58,6 @@ core::arch::global_asm!(
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and argc pointers to C strings there.
     let socket = unsafe { argument(stack, 1) };
-    sys::set_cloexec(socket, true);
     sys::set_name(c"nsbox-init");
     interpreter::begin(socket)
 }

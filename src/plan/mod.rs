@@ -3,9 +3,11 @@
 pub mod builder;
 pub mod calls;
 pub mod compile;
+pub mod directory;
 pub mod encode;
 pub mod facts;
 pub mod flags;
+pub mod harden;
 pub mod id_maps;
 pub mod join;
 pub mod launch;

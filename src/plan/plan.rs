@@ -46,6 +46,8 @@ pub struct Plan {
     pub close_fds: bool,
     /// The cgroup of what is started.
     pub cgroup: Option<Arc<Directory>>,
+    /// The parts of `harden="best"` that this machine lacks, and why.
+    pub left_out: Vec<(String, String)>,
 }
 
 impl Plan {

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::plan::builder::{Builder, mount_op, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::plan::harden;
 use crate::plan::id_maps;
 use crate::plan::mounts::Place;
 use crate::plan::spec::{Maps, Spec};
@@ -85,6 +86,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
     place.root_and_mounts(plan, spec)?;
+    harden::sysctls(plan, actor, spec);
     if let Some(limit) = spec.pid_max {
         plan.op(
             actor,
@@ -94,6 +96,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             "the limit of this PID namespace alone",
         );
     }
+    harden::masks(plan, actor, spec);
     place.pivot_root(plan);
     Ok(())
 }

@@ -116,6 +116,8 @@ pub struct Child {
     plan: Py<Plan>,
     /// The process that started it.
     owner: u64,
+    /// The directory in memory to which its new root is written.
+    layer: Option<OwnedFd>,
     state: Mutex<State>,
     /// What has to live as long as this handle.
     kept: Mutex<Option<Py<PyAny>>>,
@@ -123,9 +125,9 @@ pub struct Child {
 
 impl Child {
     /// Wrap a payload that was just started.
-    pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>) -> Self {
+    pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>, layer: Option<OwnedFd>) -> Self {
         let (state, kept) = (Mutex::new(State::Running(Arc::new(fds))), Mutex::new(None));
-        Child { identity, plan, owner: this_process(), state, kept }
+        Child { identity, plan, owner: this_process(), layer, state, kept }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -232,6 +234,13 @@ impl Child {
     #[getter]
     fn end_fd(&self) -> RawFd {
         self.fds().map_or(-1, |fds| fds.end())
+    }
+
+    /// The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+    /// when everything has ended.
+    #[getter]
+    fn layer(&self) -> RawFd {
+        self.layer.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// The plan by which it was started.

@@ -42,6 +42,12 @@ print("end")
 """
 
 
+def nothing_is_left() -> bool:
+    """Reap what has ended, and return whether that is all."""
+    reap_adopted()
+    return not descendants()
+
+
 @pytest.mark.parametrize("use", ["run", "pipes", "wait", "error", "box", "open", "ps", "scope"])
 def test_the_interpreter_ends(use: str) -> None:
     """The process exits with 0, several times in a row: the abort depended on where the threads were."""
@@ -51,4 +57,4 @@ def test_the_interpreter_ends(use: str) -> None:
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
     # What the threads had started ends after its caller.
-    assert wait_until(lambda: reap_adopted() or not descendants())
+    assert wait_until(nothing_is_left)

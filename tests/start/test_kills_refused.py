@@ -207,7 +207,7 @@ def test_what_does_not_end(who: Who, monkeypatch: pytest.MonkeyPatch) -> None:
     """If init is stopped and signals are refused, the wait has a limit. The error names the process and its state."""
     monkeypatch.setattr(ending, "END_SECONDS", 0.1)
 
-    def use() -> tuple[list[bool], list[str], str]:
+    def use() -> tuple[bool, list[str], str]:
         box = nsbox.Box("mip")
         program = nsbox.Popen(SLEEP)
         for pid in (box.pid, program.init_pid):
@@ -223,9 +223,9 @@ def test_what_does_not_end(who: Who, monkeypatch: pytest.MonkeyPatch) -> None:
             os.kill(pid, signal.SIGCONT)
         # What was asked for before happens now.
         assert wait_until(lambda: program.poll() is not None and not box.alive)
-        named = [error.processes[0][0] == pid for error, pid in zip(errors, (box.pid, box.pid, program.init_pid))]
+        named = [error.processes[0][0] for error in errors] == [box.pid, box.pid, program.init_pid]
         return named, [error.processes[0][1][0] for error in errors], str(errors[0])
 
     named, states, text = who(lambda: in_child(use))
-    assert (named, states) == ([True] * 3, ["T"] * 3)
+    assert (named, states) == (True, ["T"] * 3)
     assert "is stopped" in text

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
@@ -30,14 +30,17 @@ class BoxConnection:
     Attributes:
         core: The handle of the box.
         spec: The `Spec` by which the box was made.
+        directory: The path at which the working directory of a program is looked up; None as long as nothing was
+            mounted since the box was made. Until then nsbox-init has the directory open.
     """
 
-    __slots__ = ("core", "spec")
+    __slots__ = ("core", "directory", "spec")
 
     def __init__(self, core: _core.Box, spec: Spec) -> None:
         """Keep both."""
         self.core = core
         self.spec = spec
+        self.directory: bytes | None = None
 
     def start(self, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
         """Start a program in the box and return when it runs. `launch.stdio` comes from `sent_stdio`.
@@ -62,7 +65,7 @@ class BoxConnection:
                 raise spawn_error(
                     errno.EBADF, "descriptors", "caller", [_core.Call("sendmsg", fd=fd)], f"descriptor {fd}"
                 )
-        return _core.compile_process(self.spec, launch, _core.facts(), self.core.plan, token, quiet)
+        return _core.compile_process(self.spec, launch, _core.facts(), self.core.plan, token, quiet, self.directory)
 
 
 def _descriptors(launch: Launch) -> list[int]:
@@ -113,6 +116,9 @@ class BoxPopen(Popen):
         opened = sorted(map(int, os.listdir("/proc/thread-self/fd")))
         return sent_stdio(stdio), tuple(fd for fd in opened if fd > 2 and _is_inheritable(fd))
 
+    def _layer(self) -> NoReturn:
+        raise SpecError("changes: a process in a box shares its root; see the method changes of the box")
+
     def _start(
         self, launch: Launch, program: Argument, cwd: Argument | None, close_pipes: Callable[[], None]
     ) -> _core.Child:
@@ -141,4 +147,4 @@ def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) ->
     seconds = time.monotonic() - begin
     if check and end.returncode:
         raise subprocess.CalledProcessError(end.returncode, args[0])
-    return Completed._of((args[0], end.returncode, None, None), spec=box.spec, used=end.rusage, seconds=seconds)
+    return Completed[Any](args[0], end.returncode)._known(box.spec, end.rusage, seconds)

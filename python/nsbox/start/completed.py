@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import subprocess
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Spec
@@ -41,21 +41,13 @@ class Completed(subprocess.CompletedProcess[T]):
         self.seconds, self.truncated, self._used = 0.0, False, None
         self._cpu_limits = resource.RLIM_INFINITY, resource.RLIM_INFINITY
 
-    @classmethod
-    def _of(
-        cls,
-        subject: tuple[Any, int, Any, Any],
-        *,
-        spec: Spec,
-        used: tuple[float, float, list[int]] | None,
-        seconds: float,
-        truncated: bool = False,
-    ) -> Completed[Any]:
-        """Make one from the arguments of the base class, and what is known besides."""
-        result: Completed[Any] = Completed(*subject)
-        result._used, result.seconds, result.truncated = used, seconds, truncated
-        result._cpu_limits = cpu_limits(spec)
-        return result
+    def _known(
+        self, spec: Spec, used: tuple[float, float, list[int]] | None, seconds: float, truncated: bool = False
+    ) -> Self:
+        """Add what is known besides, and return the object itself."""
+        self._used, self.seconds, self.truncated = used, seconds, truncated
+        self._cpu_limits = cpu_limits(spec)
+        return self
 
     def __repr__(self) -> str:
         """Return the same text as the base class."""

@@ -24,6 +24,7 @@ from typing import Any, Unpack
 
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces
+from nsbox.spec.mounts import Overlay
 from nsbox.spec.spec import Options, spec_of
 from nsbox.start.completed import Completed
 from nsbox.start.launch import Launch, candidates, run_and_wait
@@ -67,6 +68,9 @@ def run(
             stream are read; more of them kill all its processes. ``OutputLimit(bytes, "truncate")`` drops the rest
             instead, and the result is `truncated`.
 
+    Returns:
+        The result. If the root is an `Overlay`, it has the method ``changes``, as `Popen` has it.
+
     Raises:
         subprocess.TimeoutExpired: with the output so far.
         OutputLimitError: for more output than `max_output`, with the output up to there.
@@ -75,7 +79,8 @@ def run(
         OSError: as `subprocess.run`.
         SpawnError: when setting up the namespaces failed.
     """
-    if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS:
+    plain = len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS
+    if plain and not isinstance(keywords.get("root"), Overlay):
         result = _run_unattended(args[0], **keywords)
         if check and result.returncode:
             raise CalledProcessError(result.returncode, args[0])
@@ -109,10 +114,15 @@ def complete(
         process._child.check_executed()
     if check and process.returncode:
         raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
-    return Completed._of(
-        (process.args, process.returncode, stdout, stderr),
-        spec=process.spec, used=process._used, seconds=seconds, truncated=process.truncated,
-    )  # fmt: skip
+    subject = process.args, process.returncode, stdout, stderr
+    if isinstance(process.spec.root, Overlay) and kind is Popen:
+        # Imported only here, as few programs have such a root.
+        from nsbox.start.layered import LayeredProcess  # noqa: PLC0415
+
+        result: Completed[Any] = LayeredProcess(*subject, process._layer())
+    else:
+        result = Completed(*subject)
+    return result._known(process.spec, process._used, seconds, process.truncated)
 
 
 @contextlib.contextmanager
@@ -231,4 +241,4 @@ def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Op
     begin = time.monotonic()
     end = run_and_wait(spec, launch, program=program)
     seconds = time.monotonic() - begin
-    return Completed._of((args, end.returncode, None, None), spec=spec, used=end.rusage, seconds=seconds)
+    return Completed[Any](args, end.returncode)._known(spec, end.rusage, seconds)

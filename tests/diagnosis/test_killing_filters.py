@@ -57,7 +57,8 @@ def test_init_is_killed(who: Who, use: str, call: str, step: str) -> None:
 def test_the_payload_is_killed_in_its_set_up(who: Who, use: str, call: str, step: str) -> None:
     """The same for a step of the payload's process, and for its exec."""
     found = failure(who, call, lambda: USES[use](start_new_session=True))
-    assert found == (step, "payload", "seccomp-kill")
+    # For a program that cannot be executed no cause is looked for, as subprocess has errors for that.
+    assert found == (step, "payload", "" if step == "exec" else "seccomp-kill")
 
 
 def test_a_request_kills_init(who: Who) -> None:

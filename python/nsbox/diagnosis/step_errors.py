@@ -224,7 +224,7 @@ _OF_THE_MAP = "the error is reported as one of the step setgroups, gid_map or ui
 _NOT_INIT = "nsbox-init is built for the machine of the extension, which runs"
 
 WITHOUT_CAUSE: Mapping[tuple[StepName, int], str] = {
-    **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM, EPERM}, _PAYLOAD),
+    **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM}, _PAYLOAD),
     **_each("unmount proc", STEP_ERRORS["unmount proc"].errnos, _SCOPE),
     **_each("cwd", STEP_ERRORS["cwd"].errnos, _SCOPE),
     **_each("write map", STEP_ERRORS["write map"].errnos, _OF_THE_MAP),

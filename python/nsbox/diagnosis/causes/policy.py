@@ -124,7 +124,7 @@ POLICY = (
     Cause(
         name="seccomp-kill",
         title="A seccomp filter kills the process for the system call",
-        steps=ALL_STEPS - {"unmount proc", "cwd", "write map"},
+        steps=ALL_STEPS - {"unmount proc", "cwd", "write map", "exec"},
         errnos=frozenset({EPERM}),
         find=_kills,
         why="a filter for system calls (seccomp) kills a process for this one, whatever the arguments are: {calls}",

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use nsbox_init::wire::Report;
 
-use crate::call::{Value, call};
 use crate::channel::event::Event;
-use crate::channel::failure::{forbidden, refused, step_failed};
+use crate::channel::failure::{forbidden, no_reply, refused, step_failed, stopped};
 use crate::channel::outcome::Outcome;
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets::{self, ask_to_end};
-use crate::error::{Error, Result, StepFailure};
-use crate::pidfd::{self, Status, number_in_proc};
+use crate::error::{Error, Result};
+use crate::pidfd::{self, Status, is_stopped};
 use crate::plan::plan::Plan;
 use crate::plan::request::Request;
 use crate::plan::step::Actor;
@@ -126,7 +125,7 @@ impl Connection {
             Some(Message { report: Report::Failed(failed), .. }) => Err(step_failed(plan, failed)),
             Some(Message { report: Report::Refused(malformed), .. }) => Err(refused(malformed)),
             None if readable || ended => Err(self.ended_in(plan)),
-            None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(self.stopped()),
+            None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(stopped()),
             message => Ok(message),
         }
     }
@@ -139,13 +138,7 @@ impl Connection {
 
     /// Whether nsbox-init is stopped (SIGSTOP). Only a process outside the box can do that.
     pub fn is_stopped(&self) -> bool {
-        let Some(Ok(pid)) = self.ends().map(|ends| number_in_proc(&ends.pidfd)) else { return false };
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
-    }
-
-    fn stopped(&self) -> Error {
-        self.no_reply(libc::ETIMEDOUT, "nsbox-init is stopped")
+        self.ends().is_some_and(|ends| is_stopped(&ends.pidfd))
     }
 
     /// The error for an nsbox-init that has ended while it carried out a request.
@@ -163,13 +156,7 @@ impl Connection {
     }
 
     fn ended(&self) -> Error {
-        self.no_reply(libc::ECONNRESET, "nsbox-init has ended")
-    }
-
-    fn no_reply(&self, errno: i32, detail: &str) -> Error {
-        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
-        let detail = detail.to_string();
-        Error::Step(Box::new(StepFailure { errno, step: StepName::Request, actor: "init", calls, detail }))
+        no_reply(libc::ECONNRESET, "nsbox-init has ended")
     }
 
     /// End a process whose start was requested, and for which the caller will not wait because of `error`. Closing the
@@ -243,11 +230,6 @@ impl Connection {
                 _ => {}
             }
         }
-    }
-
-    /// Write an id map of a box inside this one.
-    pub fn write_map(&self, child: u32, file: &str, text: &str) -> Result<()> {
-        self.carry_out(&Request::write_map(child, file, text), || Ok(())).map(drop)
     }
 
     /// Send SIGKILL to PID 1, which ends everything. nsbox-init is asked to end everything by itself if that is not

@@ -106,6 +106,7 @@ def sent(kind: str, **arguments: str) -> tuple[Call]:
 RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("not-linux", FailedStep(EINVAL, "clone", CLONE), GVISOR),
     ("not-linux", FailedStep(EINVAL, "clone", CLONE_USER), WSL1),
+    ("seccomp-kill", FailedStep(EPERM, "propagation", PRIVATE), replace(ROOT, mount=EPERM, killed=("mount",))),
     ("seccomp-filter", FailedStep(EPERM, "clone", CLONE), DOCKER),
     ("seccomp-filter", FailedStep(EPERM, "clone", CLONE_USER), KUBERNETES),
     ("seccomp-filter", FailedStep(EPERM, "propagation", PRIVATE), replace(ROOT, mount=EPERM)),

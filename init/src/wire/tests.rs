@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(48) {
+        match self.below(52) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -99,7 +99,7 @@ impl Random {
             27 => Op::BecomeRoot {},
             28 => Op::Chroot { fd: self.next() as i32 },
             29 => Op::Fchdir { fd: self.next() as i32 },
-            30 => Op::NewRoot { path: Text(self.text()) },
+            30 => Op::NewRoot { path: Text(self.text()), attributes: self.next() },
             31 => Op::Bind {
                 source: Text(self.text()),
                 target: Text(self.text()),
@@ -124,13 +124,18 @@ impl Random {
             42 => Op::Seccomp { denied: Blob(self.bytes()), missing: Blob(self.bytes()) },
             43 => Op::Landlock { writable: self.texts(), scopes: self.next() },
             44 => Op::Mask { hidden: self.texts(), read_only: self.texts(), inside: self.next() as u32 },
-            45 => Op::PrivateTmp {
+            45 => Op::PrivateMount {
+                fstype: Text(self.text()),
                 options: self.texts(),
                 attributes: self.next(),
                 target: Text(self.text()),
                 inside: self.next() as u32,
             },
-            46 => Op::KeepTree { fd: self.next() as i32, source: Text(self.text()) },
+            46 => Op::CopyTree { source: Text(self.text()), recursive: self.next() as u32 },
+            47 => Op::Layers { options: self.texts(), attributes: self.next(), memory: self.texts() },
+            48 => Op::Attach { target: Text(self.text()), inside: self.next() as u32 },
+            49 => Op::AttachRoot {},
+            50 => Op::KeepTree { fd: self.next() as i32, source: Text(self.text()) },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -179,7 +184,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36]).chain(38..=47).chain(80..=86);
+    let others = (1..=33).chain([36]).chain(38..=47).chain(80..=86).chain(100..=103);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

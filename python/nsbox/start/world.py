@@ -57,7 +57,7 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
             absolute = os.path.join(here, os.path.expanduser(path))
             mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only, idmap=idmap)
     ordered = [mounts[path] for path in sorted(mounts, key=lambda path: len(PurePath(path).parts))]
-    return replace(
+    found = replace(
         spec,
         root=Bind("/", "/", read_only=True),
         mounts=(*ordered, *spec.mounts),
@@ -66,6 +66,7 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
         readable=None,
         hidden=None,
     )
+    return found.leave_out(dict(spec.hardened.left_out))
 
 
 def _empty(path: str) -> Tmpfs:

@@ -29,7 +29,7 @@ step_names! {
     Plan = "plan", Init = "init",
     // User namespaces.
     AwaitMaps = "await maps", Setgroups = "setgroups", GidMap = "gid_map", UidMap = "uid_map",
-    WriteMap = "write map",
+    NewUser = "new user",
     // Namespaces that exist.
     OpenTarget = "open target", OpenOwn = "open own", JoinUser = "join user", JoinMount = "join mount",
     JoinPid = "join pid", JoinIpc = "join ipc", JoinUts = "join uts", JoinNet = "join net",

@@ -90,12 +90,16 @@ pub fn operation(
         | Op::Start { .. }
         | Op::Received { .. }
         | Op::CopyInit {}
+        | Op::NewUser {}
+        | Op::NewTime {}
+        | Op::ClockOffsets { .. }
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
+        | Op::DetachedProc { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),

@@ -15,7 +15,7 @@ use crate::plan::join;
 use crate::plan::launch::Launch;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
-use crate::plan::setup::world;
+use crate::plan::setup::{id_maps, world};
 use crate::plan::spec::{Join, KnownSpec, Mount, Spec};
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
@@ -275,9 +275,21 @@ fn beginning(
         );
     }
     let nested = outside == Actor::OuterInit;
+    // Programs run already where a box in a box is made, so its init must never be dumpable: the maps are written before
+    // it enters the user namespace.
+    let (outer, holds_user) = if nested { (outer & !kinds::USER, outer & kinds::USER != 0) } else { (outer, false) };
+    if holds_user {
+        plan.outside(
+            StepName::NewUser,
+            CallerAction::NewUser,
+            "user_namespaces(7)",
+            "held by a process that can do nothing, until its maps are written",
+        );
+        id_maps(&mut plan, Actor::OuterInit, spec, facts);
+    }
     plan.outside(
         StepName::Clone,
-        if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
+        if nested { CallerAction::Copy(outer, holds_user) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
             "a new process, which carries out the rest"

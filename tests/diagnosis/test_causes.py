@@ -248,6 +248,8 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("file-size-limit", FailedStep(EFBIG, "prepare", (Call("write"),)), ROOT),
     ("init-ended", FailedStep(ECONNRESET, "init", (), "nsbox-init was killed by signal 9"), ROOT),
     ("stopped-in-setup", FailedStep(ETIMEDOUT, "start", CLONE), ROOT),
+    ("ended-in-setup", FailedStep(ESRCH, "new user", (Call("clone", flags=("CLONE_NEWUSER", "SIGCHLD")),)), ROOT),
+    ("ended-in-setup", FailedStep(ETIMEDOUT, "unshare time", (Call("unshare", flags=("CLONE_NEWTIME",)),)), ROOT),
     ("init-stopped", FailedStep(ETIMEDOUT, "request", (), "nsbox-init is stopped"), ROOT),
     ("long-host-name", FailedStep(EINVAL, "hostname", (Call("sethostname", name="a" * 65, len=65),)), ROOT),
     ("no-ipv4", FailedStep(EAFNOSUPPORT, "loopback"), ROOT),

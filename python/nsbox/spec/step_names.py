@@ -14,7 +14,7 @@ StepName: TypeAlias = Literal[
     # Before nsbox-init runs.
     "prepare", "cgroup", "clone", "exec init", "copy init", "plan", "init",
     # User namespaces.
-    "await maps", "setgroups", "gid_map", "uid_map", "write map",
+    "await maps", "setgroups", "gid_map", "uid_map", "new user",
     # Namespaces that exist.
     "open target", "open own", "join user", "join mount", "join pid", "join ipc", "join uts", "join net",
     "join cgroup", "join time", "become root", "drop groups", "target root", "target wd", "remember wd", "descend",

@@ -11,7 +11,7 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["MOUNTS"]
 
-_HARDENED = frozenset({"private tmp", "mask proc", "read-only sys"})
+_HARDENED = frozenset({"private tmp", "private pts", "mask proc", "read-only sys"})
 _NEW = frozenset({"tmpfs", "layers", "proc", "mount proc"}) | _HARDENED
 _BY_DESCRIPTOR = _NEW | {"overlay", "bind"}
 _REQUESTS = frozenset({"mount", "mount shm"})

@@ -251,6 +251,10 @@ class _Files:
         self._opened["cgroup.procs"] = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
     def join(self, kind: str) -> None:
+        if kind == "user":
+            # Root of that user namespace could otherwise trace this process: what waits for the program, and what
+            # becomes it up to the exec (ptrace(2)).
+            _core.become_untraceable()
         _core.setns(self._opened[kind], KINDS[kind].flag)
         os.close(self._opened.pop(kind))
 

@@ -17,6 +17,7 @@ mod cgroup;
 mod channel;
 mod descriptors;
 mod error;
+mod idmap;
 mod image;
 mod kinds;
 mod pidfd;
@@ -49,6 +50,8 @@ mod _core {
     use crate::channel::event::Event;
     #[pymodule_export]
     use crate::channel::outcome::Outcome;
+    #[pymodule_export]
+    use crate::idmap::idmapped_tree;
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]

@@ -22,7 +22,7 @@ LAYERS = {
         channel
         thread
         plan
-        image cgroup probe seccomp
+        image cgroup probe seccomp idmap
         pidfd signals
         poll descriptors
         error

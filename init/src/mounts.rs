@@ -20,7 +20,8 @@ const FSMOUNT_CLOEXEC: usize = 1;
 
 /// What one plan keeps from one of its operations to the next.
 pub struct Mounting {
-    trees: Kept,
+    /// Copies of mounts that are not mounted yet.
+    pub trees: Kept,
     /// Overlays that are not mounted yet.
     pub overlays: Kept,
     /// The file systems that were made.
@@ -31,6 +32,11 @@ impl Mounting {
     /// Nothing.
     pub const fn new() -> Self {
         Mounting { trees: Kept::new(), overlays: Kept::new(), made: Made::new() }
+    }
+
+    /// Keep a tree that was copied outside, for [`bind`].
+    pub fn keep(&mut self, tree: i32) -> Result<()> {
+        self.trees.keep(Fd(tree))
     }
 }
 

@@ -56,6 +56,7 @@ pub fn operation(
             mounts::private_tmp(mounting, options, *attributes, target.0, *inside != 0)
         }
         Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
+        Op::KeepTree { fd, .. } => mounting.keep(*fd),
         Op::CopyTree { source, recursive } => mounts::copy_tree(mounting, source.0, *recursive != 0),
         Op::Layers { options, attributes, memory } => {
             if let Some(upper) = layers::make(mounting, options, *attributes, memory)? {

@@ -49,7 +49,9 @@ impl Server {
     /// Run until the caller is dead, or ends the box.
     pub fn serve(mut self) -> ! {
         let _ = sys::chdir(c"/".as_ptr().cast());
-        let _ = self.channel().send(Report::Done, None);
+        if self.channel().send(Report::Done, None).is_err() {
+            self.supervisor.end_all();
+        }
         let mut socket = self.channel().socket;
         loop {
             // The same three descriptors as in `Supervisor::supervise`, which says when this call fails.

@@ -3,7 +3,7 @@
 use crate::call::{Call, Name, Value, call, program, write};
 use crate::capabilities::CAPABILITIES;
 use crate::kinds::{self, kinds_of};
-use crate::plan::flags::{MOUNT_ATTR, MS, UMOUNT, names};
+use crate::plan::flags::{MOUNT_ATTR, MOUNT_ATTR_IDMAP, MS, UMOUNT, names};
 use crate::plan::rlimit;
 use crate::plan::step::{Action, CallerAction, Step};
 use crate::signals;
@@ -163,6 +163,10 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let to = [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))];
             let others = [call("move_mount", to), call("fchdir", [("fd", root())])];
             return std::iter::once(open_tree(&path.0, true)).chain(set).chain(others).collect();
+        }
+        Op::KeepTree { source, .. } => {
+            let set = Value::Flags(names(MOUNT_ATTR_IDMAP, &MOUNT_ATTR));
+            return vec![open_tree(&source.0, true), call("mount_setattr", [("attr_set", set)])];
         }
         Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
         Op::Bind { source, target, inside, recursive, attributes } => {

@@ -16,7 +16,7 @@ use crate::plan::launch::Launch;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::setup::{id_maps, world};
-use crate::plan::spec::{Join, KnownSpec, Spec};
+use crate::plan::spec::{Join, KnownSpec, Mount, Spec};
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
 use crate::{capabilities, kinds};
@@ -75,6 +75,7 @@ pub fn compile(
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let others = others.chain(trees(spec));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let close_fds = launch.close_fds;
     let left_out = spec.hardened.left_out.clone();
@@ -104,7 +105,7 @@ pub fn compile_box(
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for requests",
     );
-    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(trees(spec)).collect();
     let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps: plan.steps,
@@ -156,6 +157,14 @@ pub fn compile_process(
     Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None, left_out })
 }
 
+/// The descriptors of sources with other owners.
+fn trees(spec: &Spec) -> impl Iterator<Item = i32> {
+    spec.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind { tree, .. } if *tree >= 0 => Some(*tree),
+        _ => None,
+    })
+}
+
 /// What all plans begin with, before the payload's process is made.
 struct Beginning {
     plan: Builder,
@@ -187,6 +196,12 @@ fn beginning(
     if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & kinds::MOUNT == 0) {
         flags |= kinds::MOUNT;
         added.push(("mount", why));
+    }
+    for (kind, why) in harden::namespaces(spec, facts)? {
+        if flags & kind.flag == 0 {
+            flags |= kind.flag;
+            added.push((kind.name, why));
+        }
     }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
@@ -221,12 +236,6 @@ fn beginning(
     }
     if spec.keep_caps && flags & kinds::USER == 0 {
         return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
-    }
-    for (kind, why) in harden::namespaces(spec, facts)? {
-        if flags & kind.flag == 0 {
-            flags |= kind.flag;
-            added.push((kind.name, why));
-        }
     }
     let arrangement = match (spec.fork, spec.init) {
         (false, _) => Arrangement::Unforked,

@@ -159,6 +159,8 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("sysctl-missing", FailedStep(ENOENT, "sysctl"), ROOT),
     ("read-only-sysctl", FailedStep(EROFS, "sysctl"), ROOT),
     ("part-missing", FailedStep(EPERM, "lock capabilities"), ROOT),
+    ("no-idmap", FailedStep(EINVAL, "idmap", (Call("mount_setattr", path="/proc"),)), ROOT),
+    ("no-idmap-source", FailedStep(ENOENT, "idmap", (Call("mount_setattr", path="/x"),)), ROOT),
     ("part-missing", FailedStep(EOPNOTSUPP, "landlock"), ROOT),
     ("part-missing", FailedStep(ENOSYS, "session keyring"), ROOT),
     ("part-missing", FailedStep(EINVAL, "seccomp"), USER),

@@ -54,6 +54,13 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "overlay-in-one": (OLD, {"mounts": [Overlay("/mnt", ["/a:b", "/c\\d"], "/u", "/w")]}, {}),
     "limits": (ROOT, {"limits": nsbox.Limits(memory=1 << 20, pids=9, cpu=1.5)}, {}),
     "limits-no-fork": (USER, {"limits": nsbox.Limits(), "fork": False}, {}),
+    "harden": (
+        ROOT, {"harden": True, "map_users": [(0, 2**20, 65536)], "map_groups": [(0, 2**20, 65536)]},
+        {"uid": 1000, "gid": 1000, "groups": ()},
+    ),
+    "harden-rootless": (USER, {"harden": True, "network": True, "sysctl": {"kernel.shmall": 9}, "pid_max": 400}, {}),
+    "lock-mounts": (ROOT, {"unshare": "", "lock_mounts": True, "landlock": True, "keep_caps": True}, {}),
+    "drop-capabilities": (USER, {"unshare": "", "drop_capabilities": True}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
     "join": (ROOT, {"unshare": ""}, {"join": Opened(ALL)}),

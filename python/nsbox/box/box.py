@@ -24,6 +24,7 @@ from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.hardening import inherited
 from nsbox.start.id_ranges import resolve
+from nsbox.start.idmapped import idmapped
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
 from nsbox.start.world import arranged
@@ -97,16 +98,17 @@ class Box(BoxRequests):
         if outer is not None:
             spec = inherited(spec, outer.spec)
         spec = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
-        spec = self.spec = arranged(spec, directory, facts.directory)
+        spec = self.spec = arranged(spec, directory, facts.directory, nested=outer is not None)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
-        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)
         self._outer = outer
         self._trust = trust
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
-        self._handle = _core.open_box(plan, None if outer is None else outer._handle)
+        with idmapped(spec, nested=outer is not None) as prepared:
+            plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None)
+            self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._connection = BoxConnection(self._handle, spec)
         if not reap:
             try:

@@ -145,6 +145,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "root": _errors(
         "open(2), open_tree(2), mount_setattr(2), move_mount(2)", _PATH, _NEW_DESCRIPTOR, {EBUSY, EINVAL, ENOSPC, EPERM}
     ),
+    "idmap": _errors("open_tree(2), mount_setattr(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, EPERM}),
     "source": _errors("open_tree(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENOSPC, EPERM}),
     "layers": _errors("fsopen(2), fsconfig(2), fsmount(2), mkdir(2), move_mount(2), umount(2)", _ATTACH, {ENODEV}),
     "bind": _errors("mount_setattr(2), openat2(2), mkdir(2), mknod(2), move_mount(2)", _ATTACH),

@@ -23,7 +23,7 @@ StepName: TypeAlias = Literal[
     "bystander", "unshare", "unshare time", "clock offsets", "pin", "unpin", "propagation", "private proc",
     "hostname", "domainname", "loopback", "pid_max",
     # A root and mounts.
-    "source", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
+    "source", "idmap", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
     "read-only sys", "sysctl", "unmount proc", "pivot root", "chroot",
     # The payload's process.
     "fork", "start", "own cgroup", "parent death signal", "descriptors", "setsid", "setpgid",

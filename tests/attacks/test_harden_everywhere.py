@@ -166,7 +166,7 @@ import pytest
 @pytest.mark.unshare(harden=True)
 def test_held():
     with open("/proc/self/status") as file:
-        lines = dict(line.rstrip().split(":\\t", 1) for line in file if ":\\t" in line)
+        lines = dict(line.rstrip("\\n").split(":\\t", 1) for line in file if ":\\t" in line)
     assert int(lines["CapBnd"], 16) == 0
     assert (lines["NoNewPrivs"], lines["Seccomp"]) == ("1", "2")
 """

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -144,6 +147,39 @@ def test_executor(who: Who, place: Path) -> None:
             return executor.submit(_status).result(), executor.submit(_limits).result()
 
     assert reachable(who, place, work) == (HELD[0], (1024, 1024))
+
+
+def test_command_line(who: Who, place: Path) -> None:
+    """`nsbox run --harden` holds the program, too."""
+    needs(who, "mipUnC")
+    command = [sys.executable, "-m", "nsbox", "run", "--harden", PYTHON, "-c", STATUS]
+
+    def work() -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout
+
+    assert reachable(who, place, work).strip() == HELD[0]
+
+
+MARKED = """
+import pytest
+
+@pytest.mark.unshare(harden=True)
+def test_held():
+    with open("/proc/self/status") as file:
+        lines = dict(line.rstrip("\\n").split(":\\t", 1) for line in file if ":\\t" in line)
+    assert int(lines["CapBnd"], 16) == 0
+    assert (lines["NoNewPrivs"], lines["Seccomp"]) == ("1", "2")
+"""
+
+
+def test_marked_test() -> None:
+    """A test with the marker runs hardened, too."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="nsbox-test-") as directory:
+        Path(directory).chmod(0o755)
+        Path(directory, "test_marked.py").write_text(MARKED)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=directory)
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_join_is_refused() -> None:

@@ -98,7 +98,7 @@ mod _core {
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]
-    use crate::thread::privileges::{give_up_rights, shed_privileges};
+    use crate::thread::privileges::{become_untraceable, give_up_rights, shed_privileges};
     #[pymodule_export]
     use crate::thread::raw::{
         clone3, die_with_parent, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare,

@@ -28,6 +28,7 @@ __all__ = [
     "SpecRead",
     "Step",
     "ThreadScope",
+    "become_untraceable",
     "capabilities",
     "clone3",
     "compile",
@@ -938,6 +939,12 @@ class ThreadScope:
         """
         Whether a thread has entered it, or has tried to.
         """
+
+def become_untraceable() -> None:
+    """
+    Let no other process trace this one before its next exec, if it has no more rights in our user namespace
+    (PR_SET_DUMPABLE(2const)).
+    """
 
 def capabilities() -> list[tuple[str, int]]:
     """

@@ -63,6 +63,7 @@ pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
             | StepName::Proc
             | StepName::MountProc
             | StepName::PrivateTmp
+            | StepName::PrivatePts
             | StepName::MaskProc
             | StepName::ReadOnlySys
             | StepName::PivotRoot,

@@ -59,7 +59,7 @@ impl Outcome {
 
     /// Add what one operation reports.
     pub fn add(&mut self, nanoseconds: i64, data: &Data, attached: Option<OwnedFd>) {
-        self.nanoseconds += nanoseconds;
+        self.nanoseconds = self.nanoseconds.saturating_add(nanoseconds);
         self.data = Some(data.bytes().to_vec());
         self.held = Mutex::new(attached);
     }

@@ -154,6 +154,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "proc": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mount proc": _errors("mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "private tmp": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "private pts": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mask proc": _errors("open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "read-only sys": _errors(
         "open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}

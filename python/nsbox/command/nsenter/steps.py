@@ -253,6 +253,10 @@ class _Files:
         )
 
     def join(self, kind: str) -> None:
+        if kind == "user":
+            # Root of that user namespace could otherwise trace this process: what waits for the program, and what
+            # becomes it up to the exec (ptrace(2)).
+            _core.become_untraceable()
         _core.setns(self._opened[kind].fileno(), KINDS[kind].flag)
         self._opened.pop(kind).close()
 

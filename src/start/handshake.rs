@@ -25,6 +25,12 @@ use crate::step_name::StepName;
 /// How long an nsbox-init whose start is ended may take to exit by itself.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often it is checked whether an nsbox-init that has ended was reaped by that of an outer box.
+const MAX_REAP_CHECKS: u32 = 20;
+
+/// Interval between these checks.
+const REAP_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
 /// How often an nsbox-init may be found stopped during its set-up.
 const MAX_STOPS: u32 = 30;
 
@@ -265,9 +271,17 @@ impl<'a> Handshake<'a> {
     /// The error for an nsbox-init that ended without a report: most likely it was killed from outside.
     fn gone(&self) -> Error {
         // Its descriptors are closed a moment before its end can be seen.
-        wait_bounded(&self.pidfd, EXIT_TIMEOUT);
-        // That of a box in a box is not a child of this process.
-        self.gone_with(reap(&self.pidfd, false).or_else(|| remembered(&self.pidfd)))
+        let ended = wait_bounded(&self.pidfd, EXIT_TIMEOUT);
+        let mut status = reap(&self.pidfd, false).or_else(|| remembered(&self.pidfd));
+        // That of a box in a box is not a child of this process: its end is remembered once it has been reaped.
+        for _ in 0..MAX_REAP_CHECKS {
+            if status.is_some() || !ended {
+                break;
+            }
+            std::thread::sleep(REAP_CHECK_INTERVAL);
+            status = remembered(&self.pidfd);
+        }
+        self.gone_with(status)
     }
 
     fn gone_with(&self, status: Option<Status>) -> Error {

@@ -34,6 +34,7 @@ LAYERS = {
         interpreter
         serve
         launch
+        helper
         supervise payload processes
         operation setup
         join cgroup

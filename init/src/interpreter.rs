@@ -127,7 +127,7 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
     let received = &[];
     let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1 };
-    match launcher.launch(&supervisor, &mut order) {
+    match launcher.launch(&supervisor, &mut order, None) {
         Ok(Born { pid, pidfd, .. }) => {
             sys::set_dumpable(false);
             let has_group = order.has_group();

@@ -10,6 +10,7 @@
 mod cgroup;
 mod descriptors;
 mod group;
+mod helper;
 mod interpreter;
 mod join;
 mod launch;

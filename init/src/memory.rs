@@ -12,7 +12,7 @@ use crate::sys::{self, Errno, Result};
 /// which keeps its data elsewhere.
 const STACK: usize = 16 << 10;
 
-/// What the child reports to init: which step failed, and whether the child still uses init's memory.
+/// What the child reports to init: which step it carries out, whether that failed, and whether the child still uses init's memory.
 ///
 /// All zero is a valid value: nothing has failed.
 pub struct Notes {
@@ -24,6 +24,16 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// Note which step is carried out next.
+    pub fn reach(&self, step: u16) {
+        self.step.store(u32::from(step), Ordering::Relaxed);
+    }
+
+    /// The step that was carried out last.
+    pub fn reached(&self) -> u32 {
+        self.step.load(Ordering::Relaxed)
+    }
+
     /// Note that a step failed.
     pub fn fail(&self, failure: Failure) {
         self.step.store(failure.step, Ordering::Relaxed);

@@ -97,24 +97,10 @@ fn attach(made: &Fd, target: &Fd) -> Result<()> {
     call!(Attach, move_mount, made.0, EMPTY, target.0, EMPTY, flags).map(drop)
 }
 
-/// What `path` means to a process whose root is the working directory, or else our own root: no symbolic link and no
-/// `..` leads out of it, and none of the links of /proc that are no paths leads anywhere.
+/// What `path` means to a process whose root is the working directory, or else our own root.
 fn resolve(path: &[u8], inside: bool) -> Result<Fd> {
+    let part = |errno| (errno, MountPart::Target as i64);
     let start = if inside { c"." } else { c"/" };
-    let start = sys::open(start.as_ptr().cast(), k::O_PATH | k::O_DIRECTORY)
-        .map(Fd)
-        .map_err(|errno| (errno, MountPart::Target as i64))?;
-    let how = k::open_how {
-        flags: u64::from(k::O_PATH | k::O_CLOEXEC),
-        mode: 0,
-        resolve: u64::from(k::RESOLVE_IN_ROOT | k::RESOLVE_NO_MAGICLINKS),
-    };
-    let mut found = Err((sys::EAGAIN, MountPart::Target as i64));
-    for _ in 0..sys::MAX_ATTEMPTS {
-        found = call!(Target, openat2, start.0, path.as_ptr(), &raw const how, size_of::<k::open_how>());
-        if !matches!(found, Err((sys::EAGAIN, _))) {
-            break;
-        }
-    }
-    found.map(|fd| Fd(fd as i32))
+    let start = sys::open(start.as_ptr().cast(), k::O_PATH | k::O_DIRECTORY).map(Fd).map_err(part)?;
+    sys::open_in_root(start.0, path, k::O_PATH).map(Fd).map_err(part)
 }

@@ -85,6 +85,7 @@ pub unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     die_with_init(child.parent);
     child.order.announce();
     while let Some((step, op)) = child.order.ops.next() {
+        child.notes.reach(step);
         if let Err((errno, value)) = child.operation(&op) {
             child.notes.fail(Failure { step: u32::from(step), errno, value });
             sys::exit(NOT_STARTED);

@@ -7,7 +7,6 @@ use nsbox_init::wire::Data;
 use pyo3::prelude::*;
 
 use crate::python;
-use crate::seeing::proc::dir::is_proc;
 
 /// The result of a request that nsbox-init carried out by itself.
 #[pyclass(frozen, module = "nsbox._core")]
@@ -15,7 +14,7 @@ pub struct Outcome {
     /// How long it took, in nanoseconds.
     #[pyo3(get)]
     nanoseconds: i64,
-    /// The contents of a file.
+    /// The contents of a short file, or what was found about the descriptor.
     #[pyo3(get)]
     data: Option<Vec<u8>>,
     /// A descriptor. It is owned by this object, so that a signal handler that raises cannot lose it.
@@ -43,11 +42,6 @@ impl Outcome {
         let file = open.call1((fd, "rb"))?;
         let _ = self.take();
         Ok(file)
-    }
-
-    /// Whether the descriptor is of a proc.
-    fn is_proc(&self) -> bool {
-        self.held().as_ref().is_some_and(|fd| is_proc(fd).unwrap_or(false))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading processes, their namespaces, and what is in those.
 
 pub mod ipc;
+pub mod lookup;
 pub mod proc;
 pub mod relations;
 pub mod visit;

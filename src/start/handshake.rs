@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
@@ -25,6 +25,10 @@ use crate::step_name::StepName;
 
 /// How long an nsbox-init whose start is ended may take to exit by itself.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an nsbox-init may take for its plan where programs run already: they may serve the file system to which a
+/// path in the plan leads (fuse(4)).
+const SET_UP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// An nsbox-init that carries out its plan.
 pub struct Handshake<'a> {
@@ -50,6 +54,7 @@ pub struct Handshake<'a> {
     /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
     ending: Ending,
+    since: Instant,
 }
 
 /// What is known of a payload's end.
@@ -84,7 +89,21 @@ impl<'a> Handshake<'a> {
     ) -> Self {
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
-        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, outer, times, ending }
+        Handshake {
+            plan,
+            pid,
+            pidfd,
+            socket,
+            method,
+            payload,
+            member,
+            maps,
+            helper,
+            outer,
+            times,
+            ending,
+            since: Instant::now(),
+        }
     }
 
     /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
@@ -93,13 +112,36 @@ impl<'a> Handshake<'a> {
             Some(Message { report: Report::Started { pid }, sender, attached }) => {
                 self.started(pid, sender, attached).map(Some)
             }
-            _ => Ok(None),
+            Some(_) => Ok(None),
+            None => self.check_time(),
         }
     }
 
     /// Handle one report. When a box waits for requests, returns the times that its steps took.
     pub fn until_serving(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
-        Ok(self.receive()?.filter(|message| message.report == Report::Done).map(|_| std::mem::take(&mut self.times)))
+        match self.receive()? {
+            Some(Message { report: Report::Done, .. }) => Ok(Some(std::mem::take(&mut self.times))),
+            Some(_) => Ok(None),
+            None => self.check_time(),
+        }
+    }
+
+    /// An error if nsbox-init takes too long where programs run already. It may wait in the kernel, where not even
+    /// SIGKILL ends it before the box around it ends.
+    fn check_time<T>(&self) -> Result<Option<T>> {
+        let alone = self.outer.is_none() && self.plan.joined == 0;
+        if alone || self.since.elapsed() < SET_UP_TIMEOUT {
+            return Ok(None);
+        }
+        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+        let detail = "nsbox-init does not reply".to_string();
+        Err(Error::Step(Box::new(StepFailure {
+            errno: libc::ETIMEDOUT,
+            step: StepName::Init,
+            actor: "init",
+            calls,
+            detail,
+        })))
     }
 
     fn receive(&mut self) -> Result<Option<Message>> {

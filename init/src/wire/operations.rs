@@ -143,8 +143,6 @@ operations! {
     37 CopyInit {}
     /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
     38 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
-    /// Open a file, and attach it to the report.
-    39 Open { /** where */ path: Text<S> }
     /// Read a short file of init's own proc, and put its contents into the report.
     40 Read { /** where, from the root of the proc */ path: Text<S> }
     /// Open a file of init's own proc, and attach it to the report.
@@ -164,4 +162,13 @@ operations! {
     46 Reap { /** from now on */ always: u32, /** once */ now: u32 }
     /// Make a socket, and attach it to the report.
     47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
+    /// Copy a file that programs may have changed into memory, and attach the copy to the report.
+    70 Copy {
+        /** where, from our root */ path: Text<S>,
+        /** the largest size in bytes; a larger file is refused */ max_bytes: u64,
+        /** whether it may be something else than a regular file */ any_type: u32,
+    }
+    /// Open what is mounted on a directory if it is a proc, attach it to the report, and put the PIDs of init in that
+    /// proc and inwards into the report (NSpid, proc_pid_fdinfo(5)).
+    71 OpenProc { /** where, from our root */ path: Text<S> }
 }

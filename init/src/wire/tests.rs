@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(41) {
+        match self.below(42) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -87,7 +87,8 @@ impl Random {
             17 => Op::NoNewPrivs {},
             18 => Op::Received { stdio: [1, 0, self.next() as i32], pass: self.numbers() },
             19 => Op::WriteMap { pid: self.next() as u32, file: Text(self.text()), data: Blob(self.bytes()) },
-            20 => Op::Open { path: Text(self.text()) },
+            20 => Op::Copy { path: Text(self.text()), max_bytes: self.next(), any_type: self.next() as u32 },
+            40 => Op::OpenProc { path: Text(self.text()) },
             21 => Op::Read { path: Text(self.text()) },
             38 => Op::OpenOwn { path: Text(self.text()), link: self.next() as u32 },
             39 => Op::WriteOwn { path: Text(self.text()), data: Blob(self.bytes()) },

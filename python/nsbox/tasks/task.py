@@ -138,7 +138,7 @@ class Task:
             for kind in kinds:
                 # nsbox-init cannot enter a time namespace itself; its children do (time_namespaces(7)).
                 link = "time_for_children" if kind.name == "time" else kind.link
-                with self.box.open(f"/proc/self/ns/{link}") as file:
+                with self.box._open_own(f"self/ns/{link}", link=True) as file:
                     namespaces.append(os.dup(file.fileno()))
             order = ORDER.pack(sum(kind.flag for kind in kinds), spec.keep_caps, spec.no_new_privs)
             server.fork(order, [*ends.theirs, status_writer, *namespaces])

@@ -103,7 +103,7 @@ BOX_REQUESTS = (
     Cause(
         name="no-reply-in-time",
         title="The file system of the path does not reply",
-        steps=_LOOKUPS | {"exec", "chdir", "init"},
+        steps=_LOOKUPS | {"chdir", "init"},
         errnos=frozenset({ETIMEDOUT}),
         find=_path,
         why="the lookup of {path} took more than 15 seconds: a file system on its way does not reply, such as one that "
@@ -128,8 +128,8 @@ BOX_REQUESTS = (
         example={"path": "PATH"},
     ),
     Cause(
-        name="too-many-processes-in-box",
-        title="The limit of processes is reached in the box",
+        name="no-lookup-now",
+        title="There are too many processes in the box, or one has a lease on the file",
         steps=_LOOKUPS,
         errnos=frozenset({EAGAIN}),
         find=_path,

@@ -17,13 +17,12 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "src": """
         lib
-        boxes
+        boxes seeing
         start
         channel
         thread
         plan
-        seeing
-        image cgroup probe
+        image cgroup probe seccomp idmap
         pidfd signals
         poll descriptors
         error
@@ -32,18 +31,20 @@ LAYERS = {
     "init/src": """
         main
         interpreter
-        serve
+        serve look
         launch
         helper
         supervise payload processes
-        operation setup
+        holder
+        operation setup open
         join cgroup
+        layers
         proc mounts
-        descriptors group memory
+        descriptors group memory lifetime targets confine
         report
         sys
         lib mem
-        wire vfork capabilities
+        wire vfork close_range capabilities hardening
     """,
 }  # fmt: skip
 

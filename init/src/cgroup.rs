@@ -21,10 +21,10 @@ const ATTEMPT_INTERVAL: u32 = 5;
 
 impl Cgroup {
     /// Take the descriptors, which no other program may inherit.
-    pub fn new(parent: i32, procs: i32, name: &'static [u8]) -> Self {
-        sys::set_cloexec(parent, true);
-        sys::set_cloexec(procs, true);
-        Cgroup { parent, procs, name }
+    pub fn new(parent: i32, procs: i32, name: &'static [u8]) -> Result<Self> {
+        sys::close_on_exec(parent)?;
+        sys::close_on_exec(procs)?;
+        Ok(Cgroup { parent, procs, name })
     }
 
     /// What has to stay open.

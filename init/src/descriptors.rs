@@ -1,6 +1,7 @@
 //! Laying out the payload's file descriptors.
 
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Result};
+use nsbox_init::close_range::{Action, close_range};
 use nsbox_init::wire::{MAX_DESCRIPTORS, Numbers};
 
 /// Lay out the caller's own descriptors, which init has inherited: standard input, output and error, and those that are
@@ -16,7 +17,7 @@ pub fn arrange(
         if (0..3).contains(source) && *source != target as i32 {
             *source = sys::duplicate_above(*source, 3).map_err(|errno| (errno, i64::from(*source)))?;
         } else if *source > 2 {
-            sys::set_cloexec(*source, true);
+            sys::close_on_exec(*source).map_err(|errno| (errno, i64::from(*source)))?;
         }
     }
     for (target, &source) in sources.iter().enumerate() {
@@ -31,7 +32,7 @@ pub fn arrange(
         .map_err(|errno| (errno, i64::from(stdio[target as usize])))?;
     }
     if close {
-        sys::cloexec_from(3).map_err(|errno| (errno, -1))?;
+        close_range(3, i32::MAX, Action::CloseOnExec).map_err(|errno| (errno, -1))?;
     }
     for fd in pass {
         sys::keep_over_exec(fd as i32).map_err(|errno| (errno, i64::from(fd)))?;
@@ -67,14 +68,14 @@ pub fn install(
 }
 
 /// Close all descriptors but these; negative ones are ignored.
-pub fn close_others(kept: &mut [i32]) {
+pub fn close_others(kept: &mut [i32]) -> Result<()> {
     kept.sort_unstable();
     let mut next = 0;
     for &fd in kept.iter().filter(|fd| **fd >= 0) {
         if next < fd {
-            sys::close_range(next, fd - 1);
+            close_range(next, fd - 1, Action::Close)?;
         }
         next = fd + 1;
     }
-    sys::close_range(next, i32::MAX);
+    close_range(next, i32::MAX, Action::Close)
 }

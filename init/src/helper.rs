@@ -6,11 +6,12 @@
 //! serves the file system ends the wait, too.
 
 use linux_raw_sys::general as k;
-use nsbox_init::wire::{Data, Op, Plan};
+use nsbox_init::wire::{Data, Failure, Op, Plan};
 
 use crate::descriptors::close_others;
+use crate::lifetime::die_with_init;
+use crate::mounts::Mounting;
 use crate::operation::operation;
-use crate::payload::die_with_init;
 use crate::proc::pids_in;
 use crate::report::{Channel, performed};
 use crate::sys::{self, EFBIG, EISDIR, ENOENT, ENXIO, Errno, Result};
@@ -32,6 +33,7 @@ pub fn is_for_init(op: &Op<&'static [u8]>) -> bool {
             | Op::Read { .. }
             | Op::WriteMap { .. }
             | Op::Detached { .. }
+            | Op::DetachedProc { .. }
             | Op::Socket { .. }
             | Op::Abort { .. }
             | Op::Reap { .. }
@@ -52,9 +54,12 @@ pub struct Helper {
 impl Helper {
     /// Carry out the operations of a request and report each of them. The child of init does this, and exits.
     pub fn carry_out(&self, reply: &Channel, plan: Plan<'static>) -> ! {
-        die_with_init(self.parent);
+        if let Err(errno) = die_with_init(self.parent) {
+            reply.failed(Failure { step: 0, errno, value: 0 });
+            sys::exit(FAILED)
+        }
         // A reader must not wait for the end of a socket or pipe that stays open here.
-        close_others(&mut [reply.socket]);
+        let _ = close_others(&mut [reply.socket]);
         for (step, op) in plan.ops() {
             let before = sys::nanoseconds();
             match self.operation(reply, &op) {
@@ -63,7 +68,7 @@ impl Helper {
                     let _ = reply.send(performed(step, before, data), attached);
                 }
                 Err((errno, value)) => {
-                    reply.failed(nsbox_init::wire::Failure { step: u32::from(step), errno, value });
+                    reply.failed(Failure { step: u32::from(step), errno, value });
                     sys::exit(FAILED)
                 }
             }
@@ -89,7 +94,7 @@ impl Helper {
                 }
                 Ok((pids_in(found, self.init).unwrap_or(Data::NONE), Some(found)))
             }
-            op => operation(reply, op).map(|()| (Data::NONE, None)),
+            op => operation(reply, &mut Mounting::new(), op).map(|()| (Data::NONE, None)),
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn descend(channel: &Channel, flags: u64) -> Result<()> {
             sys::sigaction(SIGCHLD, &sigchld);
             sys::close(signals);
             // The parent has a single thread, so this follows the right one. It may have been killed before this call.
-            sys::die_with_parent();
+            sys::die_with_parent()?;
             if sys::poll([ourselves], Some(0)) != Ok([false]) {
                 sys::exit(FAILED);
             }
@@ -59,8 +59,10 @@ pub fn descend(channel: &Channel, flags: u64) -> Result<()> {
 /// Wait for the end of the child that carries on, forward signals to it, and exit with its status.
 fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
     // Neither the socket nor any pipe stays open here: they close when the child closes them.
-    close_others(&mut [lifeline, signals, pidfd]);
-    sys::set_dumpable(false);
+    let closed = close_others(&mut [lifeline, signals, pidfd]);
+    if closed.and_then(|()| sys::set_dumpable(false)).is_err() {
+        sys::pidfd_send_signal(pidfd, SIGKILL);
+    }
     leave_group(false);
     let _ = sys::chdir(c"/".as_ptr().cast());
     let (mut stopped, mut stops, mut checks_after_death) = (false, 0, 0);

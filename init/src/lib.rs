@@ -5,5 +5,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod capabilities;
+pub mod close_range;
+pub mod hardening;
 pub mod vfork;
 pub mod wire;

@@ -8,15 +8,21 @@
 #![no_main]
 
 mod cgroup;
+mod confine;
 mod descriptors;
 mod group;
 mod helper;
+mod holder;
 mod interpreter;
 mod join;
 mod launch;
+mod layers;
+mod lifetime;
+mod look;
 mod mem;
 mod memory;
 mod mounts;
+mod open;
 mod operation;
 mod payload;
 mod proc;
@@ -26,6 +32,7 @@ mod serve;
 mod setup;
 mod supervise;
 mod sys;
+mod targets;
 
 use report::FAILED;
 
@@ -57,7 +64,6 @@ core::arch::global_asm!(
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc and argc pointers to C strings there.
     let socket = unsafe { argument(stack, 1) };
-    sys::set_cloexec(socket, true);
     sys::set_name(c"nsbox-init");
     interpreter::begin(socket)
 }

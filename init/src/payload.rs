@@ -7,13 +7,12 @@ use nsbox_init::vfork::Leaving;
 use nsbox_init::wire::{Failure, Op, Ops, Plan, Report};
 
 use crate::descriptors;
+use crate::lifetime::{NOT_STARTED, die_with_init};
 use crate::memory::{Exec, Notes};
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::report::Channel;
 use crate::sys::{self, Errno};
-
-/// Exit status of a payload whose set-up failed. The caller never gets it: it gets the failure.
-pub const NOT_STARTED: i32 = 127;
 
 /// What one process needs. All of it is made before the fork.
 pub struct Order<'a> {
@@ -37,6 +36,11 @@ pub struct Order<'a> {
     pub received: &'a [i32],
     /// The directory to start in; -1 to stay.
     pub directory: i32,
+    /// Init's own directories; -1 for none. The child closes its copies before it looks up any path: a path that a
+    /// program has changed may lead through /proc/self/fd.
+    pub own: [i32; 4],
+    /// What its mounts keep from one operation to the next.
+    pub mounting: Mounting,
 }
 
 impl Order<'_> {
@@ -45,13 +49,17 @@ impl Order<'_> {
         self.plan.ops().any(|(_, op)| matches!(op, Op::Setpgid { .. } | Op::Setsid {}))
     }
 
-    /// Send the caller the PID of this process, if it is to be sent, and change to the directory to start in.
+    /// Send the caller the PID of this process, if it is to be sent, change to the directory to start in, and close
+    /// init's own directories.
     pub fn announce(&self) {
         if self.announce {
             let _ = self.channel.send(Report::Forked { pid: sys::getpid() }, None);
         }
         if self.directory >= 0 {
             let _ = sys::fchdir(self.directory);
+        }
+        for directory in [self.directory].into_iter().chain(self.own).filter(|&fd| fd >= 0) {
+            sys::close(directory);
         }
     }
 }
@@ -82,7 +90,10 @@ pub unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     if let Some(leaving) = &mut child.leaving {
         leaving.register(&child.notes.present);
     }
-    die_with_init(child.parent);
+    if let Err(errno) = die_with_init(child.parent) {
+        child.notes.fail(Failure { step: u32::from(child.order.step), errno, value: 0 });
+        sys::exit(NOT_STARTED);
+    }
     child.order.announce();
     while let Some((step, op)) = child.order.ops.next() {
         child.notes.reach(step);
@@ -108,31 +119,15 @@ impl Child<'_, '_> {
             }
             Op::Received { stdio, pass } => descriptors::install(self.order.received, *stdio, pass, &mut self.parent),
             Op::Setuid { .. } => {
-                let result = operation(self.order.channel, op);
+                operation(self.order.channel, &mut self.order.mounting, op)?;
                 // The kernel has set the flag of the memory, which init shares, to fs.suid_dumpable (proc_sys_fs(5)).
-                sys::set_dumpable(false);
-                result
+                sys::set_dumpable(false).map_err(|errno| (errno, 0))
             }
             Op::Exec { .. } => {
                 // A change of user or capabilities has cleared it (PR_SET_PDEATHSIG(2const)).
-                die_with_init(self.parent);
-                Err((self.exec.run(), 0))
+                Err((die_with_init(self.parent).err().unwrap_or_else(|| self.exec.run()), 0))
             }
-            _ => operation(self.order.channel, op),
+            _ => operation(self.order.channel, &mut self.order.mounting, op),
         }
-    }
-}
-
-/// Have the kernel send SIGKILL at the end of init. nsbox-init has a single thread, so this follows the right one. Init
-/// may have been killed before the call, so it is polled afterwards: getppid(2) would be 0 in a new PID namespace.
-/// `init` is -1 where init is PID 1, whose end needs no signal.
-pub fn die_with_init(init: i32) {
-    if init < 0 {
-        return;
-    }
-    sys::die_with_parent();
-    // A payload whose limit of descriptors is 0 cannot poll either.
-    if sys::poll([init], Some(0)) == Ok([true]) {
-        sys::exit(NOT_STARTED);
     }
 }

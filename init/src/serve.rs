@@ -8,6 +8,8 @@ use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape
 
 use crate::helper::{self, Helper, LOOKUP_SECONDS};
 use crate::launch::{Begin, Launcher};
+use crate::mounts::Mounting;
+use crate::open::opened;
 use crate::operation::{operation, write_and_close};
 use crate::payload::Order;
 use crate::proc::Proc;
@@ -41,16 +43,18 @@ impl Server {
         let launcher = Launcher::new(supervisor.is_pid_1(), time_namespace)?;
         let directory = sys::open(c".".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1);
         let (proc, processes) = (Proc::find(setup.proc), Processes::new()?);
+        let [root, sys] = proc.descriptors();
+        supervisor.close_others(&[launcher.parent(), directory, root, sys])?;
         Ok(Server { supervisor, launcher, begin, directory, proc, processes })
     }
 
     /// Run until the caller is dead, or ends the box.
     pub fn serve(self) -> ! {
         let Server { supervisor, launcher, begin, directory, proc, processes } = self;
-        let [root, sys] = proc.descriptors();
-        supervisor.close_others(&[launcher.parent(), directory, root, sys]);
         let _ = sys::chdir(c"/".as_ptr().cast());
-        let _ = supervisor.channel.send(Report::Done, None);
+        if supervisor.channel.send(Report::Done, None).is_err() {
+            supervisor.end_all();
+        }
         let socket = supervisor.channel.socket;
         let (supervisor, launcher) = (&supervisor, &launcher);
         let mut serving = Serving {
@@ -257,7 +261,7 @@ impl<'a> Serving<'a> {
 
     fn request(&mut self, reply: i32, bytes: &'static [u8], received: &[i32]) {
         let reply = self.reply_to(reply);
-        match Plan::parse_as(bytes, [Shape::Process, Shape::Operations]) {
+        match Plan::parse_as(bytes, &[Shape::Process, Shape::Operations]) {
             Ok(plan) if plan.shape == Shape::Process => self.start(&reply, plan, received),
             Ok(plan) => self.carry_out(&reply, plan),
             Err(malformed) => reply.refuse(malformed),
@@ -271,7 +275,21 @@ impl<'a> Serving<'a> {
         let quiet = quiet != 0;
         let announce = !quiet && (!self.supervisor.is_pid_1() || !sys::is_mapped());
         let directory = self.directory;
-        let mut order = Order { step, flags, plan, ops, channel: reply, announce, quiet: false, received, directory };
+        let ([proc, cgroup], [root, sys]) = (self.supervisor.directories(), self.proc.descriptors());
+        let (own, mounting) = ([proc, cgroup, root, sys], Mounting::new());
+        let mut order = Order {
+            step,
+            flags,
+            plan,
+            ops,
+            channel: reply,
+            announce,
+            quiet: false,
+            received,
+            directory,
+            own,
+            mounting,
+        };
         let socket = match sys::duplicate_above(reply.socket, 3) {
             Ok(socket) => socket,
             Err(errno) => return reply.failed(Failure { step: u32::from(step), errno, value: 0 }),
@@ -279,7 +297,7 @@ impl<'a> Serving<'a> {
         let copies = plan.ops().any(|(_, op)| matches!(op, Op::CopyInit {}));
         let (launcher, supervisor) = (self.launcher, self.supervisor);
         let launched = if copies {
-            launcher.copy(&mut order, self.begin)
+            launcher.copy(supervisor, self.proc, &mut order, self.begin)
         } else {
             self.starting += 1;
             let launched = launcher.launch(supervisor, &mut order, Some(&mut || self.serve_meanwhile()));
@@ -384,27 +402,18 @@ impl<'a> Serving<'a> {
         let plain = |errno| (errno, 0);
         let mut attached = None;
         match op {
-            Op::OpenOwn { path, link: 0 } => attached = Some(self.proc.open(path.0, O_RDONLY).map_err(plain)?),
-            Op::OpenOwn { path, .. } => attached = Some(self.proc.open_link(path.0).map_err(plain)?),
+            Op::OpenOwn { .. } | Op::Detached { .. } | Op::DetachedProc { .. } | Op::Socket { .. } => {
+                attached = Some(opened(self.proc, op).map_err(plain)?);
+            }
             Op::WriteOwn { path, data } => {
                 let fd = self.proc.open(path.0, O_WRONLY).map_err(plain)?;
                 write_and_close(fd, data.0).map_err(|errno| (errno, 1))?;
-            }
-            Op::Detached { fstype } => attached = Some(sys::detached(fstype.0).map_err(plain)?),
-            Op::Socket { family, kind, protocol } => {
-                attached = Some(sys::socket(*family, *kind, *protocol).map_err(plain)?);
             }
             Op::Read { path } => {
                 let fd = self.proc.open(path.0, O_RDONLY).map_err(plain)?;
                 let read = Data::read(|room| sys::read(fd, room));
                 sys::close(fd);
                 data = read.map_err(plain)?;
-            }
-            Op::WriteMap { pid, file, data } => {
-                let directory = self.proc.open_process(*pid as i32).map_err(plain)?;
-                let fd = sys::open_at(directory, file.0.as_ptr(), O_WRONLY);
-                sys::close(directory);
-                write_and_close(fd.map_err(plain)?, data.0).map_err(plain)?;
             }
             Op::Abort { token } => {
                 if let Some(process) = self.processes.find(|process| process.token == *token) {
@@ -416,7 +425,7 @@ impl<'a> Serving<'a> {
                 self.reaping = *always != 0;
                 self.reap(*now != 0);
             }
-            op => operation(reply, op)?,
+            op => operation(reply, &mut Mounting::new(), op)?,
         }
         Ok((data, attached))
     }

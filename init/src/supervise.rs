@@ -52,6 +52,8 @@ pub struct Supervisor {
 const LEAVE_GROUP_AFTER: u32 = 10;
 /// Interval between looks for descendants that are left, in milliseconds.
 const SWEEP_INTERVAL: u32 = 5;
+/// Number of sweeps that a payload has to become a child that can be reaped, after its end.
+const MAX_SWEEPS: u32 = 200;
 
 impl Supervisor {
     /// Prepare.
@@ -72,9 +74,15 @@ impl Supervisor {
         self.pid_1
     }
 
+    /// The directories that init keeps: /proc, and the one above the cgroup; -1 for none.
+    pub fn directories(&self) -> [i32; 2] {
+        [self.proc, self.cgroup.map_or(-1, |cgroup| cgroup.descriptors()[0])]
+    }
+
     /// Run until the payload, or the caller, is dead.
     pub fn supervise(&self, payload: &Payload) -> ! {
-        self.close_others(&[payload.pidfd]);
+        // The payload runs already. Where this is refused, its pipes stay open here, until init ends with it.
+        let _ = self.close_others(&[payload.pidfd]);
         let _ = sys::chdir(c"/".as_ptr().cast());
         let mut in_group = payload.notes.is_some();
         if !in_group {
@@ -90,6 +98,7 @@ impl Supervisor {
         }
         let mut socket = self.channel.socket;
         let mut pidfd = payload.pidfd;
+        let mut sweeps = 0;
         loop {
             // All signals are blocked, so none interrupts this call. It fails if a payload of the same user has lowered
             // our limit of descriptors (prlimit(2)): then init could neither reap nor notice the caller's death.
@@ -128,6 +137,10 @@ impl Supervisor {
                 self.reap(payload);
                 self.kill_others();
                 pidfd = -1;
+                sweeps += 1;
+                if !self.pid_1 && sweeps > MAX_SWEEPS {
+                    self.give_up();
+                }
             }
         }
     }
@@ -140,10 +153,13 @@ impl Supervisor {
         }
     }
 
-    /// End everything if the caller is dead, while a process is not yet at its exec.
-    pub fn watch_for_the_caller(&self, born: &Born) {
+    /// End everything if the caller is dead, while init waits for a process: with that process, if it is one that is
+    /// not yet at its exec.
+    pub fn watch_for_the_caller(&self, born: Option<&Born>) {
         if sys::poll([self.channel.lifeline], Some(0)) != Ok([false]) {
-            sys::pidfd_send_signal(born.pidfd, SIGKILL);
+            if let Some(born) = born {
+                sys::pidfd_send_signal(born.pidfd, SIGKILL);
+            }
             self.end_all();
         }
     }
@@ -177,6 +193,13 @@ impl Supervisor {
         }
     }
 
+    /// Report the end of a payload that cannot be reaped, as if by SIGKILL: in a PID namespace that was joined it is
+    /// traced by a process that is no descendant of ours (ptrace(2)). Its exit status is not known.
+    fn give_up(&self) -> ! {
+        let _ = self.channel.send(Report::Exited { status: SIGKILL as i32, usage: [0; 18] }, None);
+        self.leave(128 + SIGKILL as i32)
+    }
+
     /// End everything and init, as if by SIGKILL.
     fn end(&self, payload: &Payload) -> ! {
         if !self.pid_1 {
@@ -203,14 +226,14 @@ impl Supervisor {
 
     /// Close all descriptors but init's own and these, of which there are few. An inherited end of a pipe that stayed
     /// open here would keep its reader waiting.
-    pub fn close_others(&self, also: &[i32]) {
+    pub fn close_others(&self, also: &[i32]) -> Result<()> {
         let Supervisor { channel, signals, proc, children, .. } = self;
         let [parent, procs] = self.cgroup.map_or([-1; 2], |cgroup| cgroup.descriptors());
         let own = [channel.socket, channel.lifeline, *signals, *proc, *children, parent, procs];
         let mut all = [-1; 16];
         all[..own.len()].copy_from_slice(&own);
         all[own.len()..][..also.len()].copy_from_slice(also);
-        close_others(&mut all);
+        close_others(&mut all)
     }
 
     /// Kill and reap descendants until none is left. Each generation's orphans become our children. Descendants that

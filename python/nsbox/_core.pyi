@@ -35,7 +35,9 @@ __all__ = [
     "die_with_parent",
     "facts",
     "forget_scopes",
+    "give_up_rights",
     "id_map_lines",
+    "idmapped_tree",
     "keep_capabilities",
     "kinds",
     "landlock_layers",
@@ -86,6 +88,12 @@ class Box:
     def kill(self, /) -> None:
         """
         End everything in the box.
+        """
+    @property
+    def layer(self, /) -> int:
+        """
+        The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+        when the box has ended.
         """
     @property
     def method(self, /) -> str:
@@ -226,6 +234,12 @@ class Child:
         which nsbox-init ends the rest. In a box, to the payload alone.
         """
     @property
+    def layer(self, /) -> int:
+        """
+        The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+        when everything has ended.
+        """
+    @property
     def method(self, /) -> str:
         """
         The system call that made it: `clone3`, or `clone` where clone3 is missing.
@@ -327,11 +341,17 @@ class Facts:
         ambient: SupportsIndex = 0,
         sigmask: SupportsIndex = 0,
         kernel: tuple[SupportsIndex, SupportsIndex] = ...,
+        directory: str | PathLike[str] | None = ...,
     ) -> Facts: ...
     @property
     def ambient(self, /) -> int:
         """
         Ambient capabilities.
+        """
+    @property
+    def directory(self, /) -> Path | None:
+        """
+        The path of the working directory (getcwd(2)); `None` if it has none, as when it was removed.
         """
     @property
     def effective(self, /) -> int:
@@ -463,6 +483,11 @@ class Launch:
         Whether all others are closed.
         """
     @property
+    def cwd(self, /) -> bytes | None:
+        """
+        The working directory; None for the caller's.
+        """
+    @property
     def pass_fds(self, /) -> list[int]:
         """
         Descriptors kept under their own number.
@@ -554,6 +579,11 @@ class Plan:
     def joined(self, /) -> list[str]:
         """
         The names of the namespaces that are joined.
+        """
+    @property
+    def left_out(self, /) -> list[tuple[str, str]]:
+        """
+        The parts of `harden="best"` that are left out, with the reason why.
         """
     @property
     def namespaces(self, /) -> list[str]:
@@ -881,7 +911,13 @@ def compile_box(
     """
 
 def compile_process(
-    spec: Incomplete, launch: Launch, facts: Facts, made_by: Plan, token: SupportsIndex = 0, quiet: bool = False
+    spec: Incomplete,
+    launch: Launch,
+    facts: Facts,
+    made_by: Plan,
+    token: SupportsIndex = 0,
+    quiet: bool = False,
+    directory: bytes | None = None,
 ) -> Plan:
     """
     Make a plan for another process in a box, which was made by the plan `made_by`.
@@ -902,6 +938,21 @@ def forget_scopes() -> None:
     In a child of os.fork: its scopes were those of the parent.
     """
 
+def give_up_rights(
+    *,
+    keyring: bool,
+    drop_capabilities: bool,
+    lock_mounts: bool,
+    no_new_privs: bool,
+    landlock: bool,
+    seccomp: bool,
+    scopes: SupportsIndex = 0,
+) -> None:
+    """
+    Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
+    `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
+    """
+
 def id_map_lines(
     single: SupportsIndex | None,
     ranges: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex]],
@@ -910,6 +961,15 @@ def id_map_lines(
     """
     The lines of a map (inside, outside, count) for a caller with the id `own`: at most one `single` id (inside, the
     caller's own outside), and `ranges`, which make room for it.
+    """
+
+def idmapped_tree(path: str | PathLike[str], recursive: bool, user_namespace: SupportsIndex) -> int:
+    """
+    Copy what is mounted at `path`, and return its descriptor: the owners of files there are what `user_namespace` maps
+    them to. No mount that is made in the copy appears elsewhere.
+
+    # Errors
+    OSError.
     """
 
 def keep_capabilities() -> None:

@@ -13,6 +13,8 @@ pytest loads this module in every run, so nothing of nsbox is imported before a 
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +37,14 @@ _MARKERS = (
 )
 _FIXTURES = {"box", "box_factory", "shell", "netns"}
 _MARKS = ("unshare", "box", "shell", "needs_namespaces")
+
+
+_AT_START: dict[int, os.stat_result] = {}
+"""The descriptors that pytest has when it loads plugins: later it captures the standard streams, and fixtures run."""
+with contextlib.suppress(OSError):  # without /proc no namespaces can be made either
+    for _fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the directory itself
+            _AT_START[_fd] = os.fstat(_fd)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -124,7 +134,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     from nsbox.plugin.unshare import replaced
 
-    with replaced(item, marker):
+    with replaced(item, marker, _AT_START):
         return (yield)
 
 

@@ -7,18 +7,20 @@ use pyo3::prelude::*;
 
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
-use crate::plan::builder::{Builder, c_bytes, packed};
+use crate::plan::builder::{Builder, packed};
+use crate::plan::directory;
 use crate::plan::facts::Facts;
+use crate::plan::harden;
 use crate::plan::join;
 use crate::plan::launch::Launch;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
-use crate::plan::setup::world;
-use crate::plan::spec::{Join, KnownSpec, Spec};
+use crate::plan::setup::{id_maps, world};
+use crate::plan::spec::{Join, KnownSpec, Mount, Spec};
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
 use crate::{capabilities, kinds};
-use nsbox_init::wire::{Numbers, Op, Text};
+use nsbox_init::wire::{Numbers, Op};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
 const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
@@ -73,9 +75,11 @@ pub fn compile(
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let others = others.chain(trees(spec));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let close_fds = launch.close_fds;
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
+    let left_out = spec.hardened.left_out.clone();
+    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup, left_out })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is
@@ -93,10 +97,7 @@ pub fn compile_box(
     let outside = if nested { Actor::OuterInit } else { Actor::Caller };
     let Beginning { mut plan, flags, added, arrangement, .. } =
         beginning(spec, None, facts, cgroup.as_deref(), outside)?;
-    if let Some(directory) = directory {
-        let op = Op::Chdir { path: Text(c_bytes(directory)) };
-        plan.op(Actor::Init, StepName::Chdir, op, "chdir(2)", "where processes start by default");
-    }
+    directory::step(&mut plan, Actor::Init, directory, "where processes start by default");
     plan.op(
         Actor::Init,
         StepName::Serve,
@@ -104,12 +105,23 @@ pub fn compile_box(
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for requests",
     );
-    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(trees(spec)).collect();
+    let left_out = spec.hardened.left_out.clone();
+    Ok(Plan {
+        steps: plan.steps,
+        namespaces: flags,
+        joined: 0,
+        added,
+        arrangement,
+        keep,
+        close_fds: true,
+        cgroup,
+        left_out,
+    })
 }
 
 /// Make the plan for another process in a box, which was made by the plan `made_by`. A request to end it names its
-/// `token`. `quiet` says that only its end is reported.
+/// `token`. `quiet` says that only its end is reported. `directory` is where it starts, if that is looked up anew.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed.
@@ -120,8 +132,10 @@ pub fn compile_process(
     made_by: &Plan,
     token: u32,
     quiet: bool,
+    directory: Option<&[u8]>,
 ) -> Result<Plan> {
-    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller };
+    let directory = directory.map(<[u8]>::to_vec);
+    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller, directory };
     let flags = made_by.namespaces;
     plan.op(
         Actor::Init,
@@ -139,7 +153,16 @@ pub fn compile_process(
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
     let (added, steps) = (Vec::new(), plan.steps);
-    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
+    let left_out = spec.hardened.left_out.clone();
+    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None, left_out })
+}
+
+/// The descriptors of sources with other owners.
+fn trees(spec: &Spec) -> impl Iterator<Item = i32> {
+    spec.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind { tree, .. } if *tree >= 0 => Some(*tree),
+        _ => None,
+    })
 }
 
 /// What all plans begin with, before the payload's process is made.
@@ -173,6 +196,12 @@ fn beginning(
     if let Some((_, why)) = mounting.into_iter().find(|(wanted, _)| *wanted && flags & kinds::MOUNT == 0) {
         flags |= kinds::MOUNT;
         added.push(("mount", why));
+    }
+    for (kind, why) in harden::namespaces(spec, facts)? {
+        if flags & kind.flag == 0 {
+            flags |= kind.flag;
+            added.push((kind.name, why));
+        }
     }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
@@ -227,7 +256,8 @@ fn beginning(
         )));
     }
 
-    let mut plan = Builder { steps: Vec::with_capacity(16), outside };
+    let directory = directory::anew(spec, joined, facts)?;
+    let mut plan = Builder { steps: Vec::with_capacity(16), outside, directory };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
     // Joins come first, so that new namespaces are made by an nsbox-init inside the joined ones.
     let joins = join.is_some();
@@ -245,9 +275,21 @@ fn beginning(
         );
     }
     let nested = outside == Actor::OuterInit;
+    // Programs run already where a box in a box is made, so its init must never be dumpable: the maps are written before
+    // it enters the user namespace.
+    let (outer, holds_user) = if nested { (outer & !kinds::USER, outer & kinds::USER != 0) } else { (outer, false) };
+    if holds_user {
+        plan.outside(
+            StepName::NewUser,
+            CallerAction::NewUser,
+            "user_namespaces(7)",
+            "held by a process that can do nothing, until its maps are written",
+        );
+        id_maps(&mut plan, Actor::OuterInit, spec, facts);
+    }
     plan.outside(
         StepName::Clone,
-        if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
+        if nested { CallerAction::Copy(outer, holds_user) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
             "a new process, which carries out the rest"
@@ -315,7 +357,7 @@ pub fn compile_box_plan(
 
 /// Make a plan for another process in a box, which was made by the plan `made_by`.
 #[pyfunction(name = "compile_process")]
-#[pyo3(signature = (spec, launch, facts, made_by, token=0, quiet=false))]
+#[pyo3(signature = (spec, launch, facts, made_by, token=0, quiet=false, directory=None))]
 pub fn compile_process_plan(
     spec: KnownSpec,
     launch: &Launch,
@@ -323,8 +365,9 @@ pub fn compile_process_plan(
     made_by: &Plan,
     token: u32,
     quiet: bool,
+    directory: Option<&[u8]>,
 ) -> Result<Plan> {
-    compile_process(&spec, launch, facts, made_by, token, quiet)
+    compile_process(&spec, launch, facts, made_by, token, quiet, directory)
 }
 
 /// Make a plan.

@@ -1,11 +1,13 @@
 //! The steps of the payload's process, up to its exec.
 
-use nsbox_init::wire::{Numbers, Op, Text};
+use nsbox_init::wire::{Numbers, Op};
 
 use crate::error::{Error, Result};
 use crate::kinds;
-use crate::plan::builder::{Builder, c_bytes, joined, own_environment, packed};
+use crate::plan::builder::{Builder, joined, own_environment, packed};
+use crate::plan::directory;
 use crate::plan::facts::Facts;
+use crate::plan::harden;
 use crate::plan::launch::Launch;
 use crate::plan::rlimit;
 use crate::plan::spec::Spec;
@@ -22,31 +24,30 @@ pub fn payload(
     carry: bool,
     descriptors: Op<Vec<u8>>,
 ) -> Result<()> {
-    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
-    op(
+    plan.op(
+        Actor::Payload,
         StepName::Descriptors,
         descriptors,
         "dup(2)",
         "standard input, output and error, and what was passed on; nothing else",
     );
-    if let Some(directory) = &launch.cwd {
-        if directory.contains(&0) {
-            return Err(Error::Spec("cwd: embedded null byte".into()));
-        }
-        op(
-            StepName::Chdir,
-            Op::Chdir { path: Text(c_bytes(directory)) },
-            "chdir(2)",
-            "the working directory asked for",
-        );
+    if launch.cwd.as_ref().is_some_and(|directory| directory.contains(&0)) {
+        return Err(Error::Spec("cwd: embedded null byte".into()));
     }
+    directory::step(plan, Actor::Payload, launch.cwd.as_deref(), "the working directory asked for");
+    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
     if let Some(mask) = launch.umask {
         op(StepName::Umask, Op::Umask { mask: mask as u32 }, "umask(2)", "the mask asked for");
     }
-    if launch.start_new_session {
-        op(StepName::Setsid, Op::Setsid {}, "setsid(2)", "a session of its own");
+    let hardened = &spec.hardened;
+    let new_session = launch.start_new_session || hardened.new_session;
+    if new_session {
+        let why = "a session of its own, without the terminal of the caller";
+        op(StepName::Setsid, Op::Setsid {}, "setsid(2)", why);
     }
-    if let Some(group) = launch.process_group {
+    // The leader of a session has a group of its own already, and cannot change it (setpgid(2)).
+    let led = hardened.new_session && !launch.start_new_session && launch.process_group == Some(0);
+    if let Some(group) = launch.process_group.filter(|_| !led) {
         op(StepName::Setpgid, Op::Setpgid { group }, "setpgid(2)", "the process group asked for");
     }
     if launch.controlling_terminal {
@@ -73,7 +74,7 @@ pub fn payload(
     if let Some(id) = launch.uid {
         op(
             StepName::Setuid,
-            Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) },
+            Op::Setuid { id, keep_caps: u32::from(spec.keep_caps || hardened.limits_capabilities()) },
             "setresuid(2)",
             "the user asked for",
         );
@@ -85,7 +86,7 @@ pub fn payload(
             "capabilities(7)",
             "as asked: ambient, so that they survive the exec",
         );
-    } else if carry {
+    } else if carry && !hardened.drop_capabilities {
         let (inheritable, ambient) = if flags & kinds::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
         op(
             StepName::DropCapabilities,
@@ -94,14 +95,8 @@ pub fn payload(
             "nsbox-init kept them over its exec; the payload must not have them",
         );
     }
-    if spec.no_new_privs {
-        op(
-            StepName::NoNewPrivs,
-            Op::NoNewPrivs {},
-            "PR_SET_NO_NEW_PRIVS(2const)",
-            "no exec grants privileges from here on",
-        );
-    }
+    harden::rights(plan, spec, flags);
+    let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
     let mut reset = if launch.restore_signals { bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) } else { 0 };
     let mut why = "blocked and ignored as in the caller";
     if launch.controlling_terminal {
@@ -110,13 +105,14 @@ pub fn payload(
         why = "those of the terminal have their default action; all others as in the caller";
     }
     op(StepName::Signals, Op::Signals { mask: facts.sigmask, reset }, "sigprocmask(2)", why);
+    harden::filter(plan, spec);
     let env = match &launch.env {
         Some(env) => joined("env", env.iter())?,
         None => own_environment(),
     };
     let exec =
         Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
-    op(StepName::Exec, exec, "execve(2)", "the program asked for");
+    plan.op(Actor::Payload, StepName::Exec, exec, "execve(2)", "the program asked for");
     Ok(())
 }
 

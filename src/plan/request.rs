@@ -24,6 +24,7 @@ fn plan(name: StepName, op: Op<Vec<u8>>, manual: &'static str, why: &'static str
         keep: Vec::new(),
         close_fds: true,
         cgroup: None,
+        left_out: Vec::new(),
     }
 }
 
@@ -167,14 +168,5 @@ impl Request {
     #[staticmethod]
     pub fn abort(token: u32) -> Plan {
         plan(StepName::Abort, Op::Abort { token }, "kill(2)", "the caller does not wait for it any more")
-    }
-}
-
-impl Request {
-    /// Write a file of the user namespace of a child.
-    pub fn write_map(pid: u32, file: &str, data: &str) -> Plan {
-        let (file, data) = (text(file.as_bytes()), Blob(data.as_bytes().to_vec()));
-        let why = "only a member of the parent namespace may";
-        plan(StepName::WriteMap, Op::WriteMap { pid, file, data }, "user_namespaces(7)", why)
     }
 }

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::plan::builder::{Builder, mount_op, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
+use crate::plan::harden;
 use crate::plan::id_maps;
 use crate::plan::mounts::Place;
 use crate::plan::spec::{Maps, Spec};
@@ -15,11 +16,28 @@ use crate::{capabilities, kinds};
 
 /// What makes the new namespaces usable.
 pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
-    if flags & kinds::USER != 0 {
+    let nested = plan.outside == Actor::OuterInit;
+    if flags & kinds::USER != 0 && !nested {
         id_maps(plan, actor, spec, facts);
     }
     if flags & kinds::TIME != 0 {
-        if spec.fork {
+        let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
+        let lines: String = offsets
+            .iter()
+            .filter_map(|(clock, offset)| {
+                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
+            })
+            .collect();
+        let held = nested && !lines.is_empty();
+        if held {
+            plan.op(
+                actor,
+                StepName::UnshareTime,
+                Op::NewTime {},
+                "time_namespaces(7)",
+                "held by a process that can do nothing, until its clocks are set",
+            );
+        } else if spec.fork {
             plan.op(
                 actor,
                 StepName::UnshareTime,
@@ -28,14 +46,15 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
                 "children enter it; its clocks can still be set",
             );
         }
-        let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
-        let lines: String = offsets
-            .iter()
-            .filter_map(|(clock, offset)| {
-                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
-            })
-            .collect();
-        if !lines.is_empty() {
+        if held {
+            plan.op(
+                actor,
+                StepName::ClockOffsets,
+                Op::ClockOffsets { data: Blob(lines.into_bytes()) },
+                "time_namespaces(7)",
+                "before nsbox-init enters the namespace",
+            );
+        } else if !lines.is_empty() {
             plan.op(
                 actor,
                 StepName::ClockOffsets,
@@ -85,6 +104,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     }
     let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
     place.root_and_mounts(plan, spec)?;
+    harden::sysctls(plan, actor, spec);
     if let Some(limit) = spec.pid_max {
         plan.op(
             actor,
@@ -94,12 +114,14 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             "the limit of this PID namespace alone",
         );
     }
+    harden::masks(plan, actor, spec);
     place.pivot_root(plan);
     Ok(())
 }
 
-/// The files of a user namespace, written by the caller while `actor` waits.
-fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
+/// The files of a user namespace, written while `actor` waits: by the caller, or for a box in a box by the outer
+/// nsbox-init.
+pub fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let Maps { auto, users, groups } = &spec.maps;
     let root = vec![(Some(0), None, 1)];
     let given = !users.is_empty() || !groups.is_empty();
@@ -117,13 +139,15 @@ fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;
     }
-    plan.op(
-        actor,
-        StepName::AwaitMaps,
-        Op::AwaitMaps {},
-        "user_namespaces(7)",
-        "the ids are unmapped until the caller has written the maps",
-    );
+    if plan.outside == Actor::Caller {
+        plan.op(
+            actor,
+            StepName::AwaitMaps,
+            Op::AwaitMaps {},
+            "user_namespaces(7)",
+            "the ids are unmapped until the caller has written the maps",
+        );
+    }
     if let Some(word) = setgroups {
         plan.outside(
             StepName::Setgroups,

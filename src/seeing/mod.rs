@@ -1,7 +1,7 @@
 //! Reading processes, their namespaces, and what is in those.
 
 pub mod ipc;
+pub mod look;
 pub mod lookup;
 pub mod proc;
 pub mod relations;
-pub mod visit;

@@ -2,7 +2,6 @@
 //! failed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, send};
@@ -10,11 +9,10 @@ use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, GO, Report};
 
 use crate::call::{Value, call};
-use crate::channel::connection::Connection;
-use crate::channel::failure::{failure, refused, step_failed};
+use crate::channel::failure::{failure, refused, step_failed, stopped};
 use crate::channel::report::{Message, receive};
 use crate::error::{Error, Result, StepFailure, os};
-use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
+use crate::pidfd::{self, Status, is_stopped, number_in_proc, reap, reap_interruptibly};
 use crate::plan::plan::Plan;
 use crate::plan::step::CallerAction;
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
@@ -29,6 +27,9 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an nsbox-init may take for its plan where programs run already: they may serve the file system to which a
 /// path in the plan leads (fuse(4)).
 const SET_UP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often an nsbox-init may be found stopped during its set-up.
+const MAX_STOPS: u32 = 30;
 
 /// An nsbox-init that carries out its plan.
 pub struct Handshake<'a> {
@@ -49,12 +50,16 @@ pub struct Handshake<'a> {
     maps: usize,
     /// The program that writes the next map, and the step that it carries out, while it runs.
     helper: Option<(u16, MapHelper)>,
-    /// The box in which nsbox-init is, and its PID there: then it is that box's child, not ours.
-    outer: Option<(Arc<Connection>, u32)>,
     /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
+    /// The directory in memory to which a new root is written.
+    pub layer: Option<OwnedFd>,
     ending: Ending,
+    /// How often it was found stopped.
+    stops: u32,
     since: Instant,
+    /// Whether programs run already where it is.
+    pub with_programs: bool,
 }
 
 /// What is known of a payload's end.
@@ -78,17 +83,12 @@ struct Announced {
 }
 
 impl<'a> Handshake<'a> {
-    /// Begin, with an nsbox-init that has its plan. `outer` is the box in which it is, and its PID there.
-    pub fn new(
-        plan: &'a Plan,
-        pid: i32,
-        pidfd: OwnedFd,
-        socket: OwnedFd,
-        method: Method,
-        outer: Option<(Arc<Connection>, u32)>,
-    ) -> Self {
+    /// Begin, with an nsbox-init that has its plan.
+    pub fn new(plan: &'a Plan, pid: i32, pidfd: OwnedFd, socket: OwnedFd, method: Method) -> Self {
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
+        let (layer, stops, since) = (None, 0, Instant::now());
+        let with_programs = plan.joined != 0;
         Handshake {
             plan,
             pid,
@@ -99,10 +99,12 @@ impl<'a> Handshake<'a> {
             member,
             maps,
             helper,
-            outer,
             times,
+            layer,
             ending,
-            since: Instant::now(),
+            stops,
+            since,
+            with_programs,
         }
     }
 
@@ -117,6 +119,16 @@ impl<'a> Handshake<'a> {
         }
     }
 
+    /// Continue an nsbox-init that programs in the outer box stop while it sets up a box in a box; an error if they do
+    /// so again and again.
+    pub fn continue_if_stopped(&mut self) -> Result<()> {
+        if is_stopped(&self.pidfd) {
+            self.stops += 1;
+            let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
+        }
+        if self.stops > MAX_STOPS { Err(stopped()) } else { Ok(()) }
+    }
+
     /// Handle one report. When a box waits for requests, returns the times that its steps took.
     pub fn until_serving(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
         match self.receive()? {
@@ -129,8 +141,7 @@ impl<'a> Handshake<'a> {
     /// An error if nsbox-init takes too long where programs run already. It may wait in the kernel, where not even
     /// SIGKILL ends it before the box around it ends.
     fn check_time<T>(&self) -> Result<Option<T>> {
-        let alone = self.outer.is_none() && self.plan.joined == 0;
-        if alone || self.since.elapsed() < SET_UP_TIMEOUT {
+        if !self.with_programs || self.since.elapsed() < SET_UP_TIMEOUT {
             return Ok(None);
         }
         let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
@@ -149,10 +160,10 @@ impl<'a> Handshake<'a> {
             return Ok(None);
         }
         let [readable, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
-        let Some(message) = receive(&self.socket)? else {
+        let Some(mut message) = receive(&self.socket)? else {
             return if readable || ended { Err(self.gone()) } else { Ok(None) };
         };
-        self.handle(&message)?;
+        self.handle(&mut message)?;
         Ok(Some(message))
     }
 
@@ -170,7 +181,7 @@ impl<'a> Handshake<'a> {
         Ok(true)
     }
 
-    fn handle(&mut self, message: &Message) -> Result<()> {
+    fn handle(&mut self, message: &mut Message) -> Result<()> {
         match message.report {
             Report::Forked { pid } => self.forked(message.sender, pid),
             Report::MapsWanted => {
@@ -181,6 +192,7 @@ impl<'a> Handshake<'a> {
             Report::Failed(failed) => return Err(step_failed(self.plan, failed)),
             Report::Refused(malformed) => return Err(refused(malformed)),
             Report::Performed { step, nanoseconds, .. } => self.times.push((step as u16, nanoseconds)),
+            Report::Layer => self.layer = message.attached.take(),
             Report::Started { .. } | Report::Exited { .. } | Report::Done | Report::Happened { .. } => {}
         }
         Ok(())
@@ -197,8 +209,8 @@ impl<'a> Handshake<'a> {
             // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
             let ended = !readable && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
             match receive(&self.socket)? {
-                Some(message) => {
-                    self.handle(&message)?;
+                Some(mut message) => {
+                    self.handle(&mut message)?;
                     match (message.report, message.attached) {
                         (Report::Exited { status, usage }, _) => {
                             self.ending = Ending::Reported(Exit::reported(status, &usage));
@@ -273,24 +285,14 @@ impl<'a> Handshake<'a> {
         let Some(member) = &self.member else { return Err(self.gone()) };
         for (index, action) in self.plan.maps().skip(self.maps) {
             let failed = |errno| failure(self.plan, index, errno, String::new());
-            match (action, &self.outer) {
-                // Only a member of the parent namespace may write it, and the caller is none.
-                (CallerAction::Setgroups(_) | CallerAction::Map(..), Some((connection, pid))) => {
-                    let (file, text) = action.map_file();
-                    connection.write_map(*pid, file, &text).map_err(|error| match error {
-                        Error::Step(other) if other.step == StepName::WriteMap => failed(other.errno),
-                        error => error,
-                    })?;
-                }
-                (CallerAction::Setgroups(_) | CallerAction::Map(..), None) => {
+            match action {
+                CallerAction::Setgroups(_) | CallerAction::Map(..) => {
                     let (file, text) = action.map_file();
                     number_in_proc(member)
                         .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
                         .map_err(failed)?;
                 }
-                // The program would run outside, where the new namespace is not a child of its own.
-                (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
-                (CallerAction::MapBy(program, rows), None) => {
+                CallerAction::MapBy(program, rows) => {
                     let helper = number_in_proc(member).and_then(|pid| MapHelper::start(program, pid, rows));
                     self.helper = Some((index, helper.map_err(failed)?));
                     return Ok(());

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nsbox_init::capabilities;
+use nsbox_init::close_range::{Action, close_range};
 use nsbox_init::vfork::{Born, vfork};
 use nsbox_init::wire::FILED;
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -64,8 +65,8 @@ pub fn spawn(
     // A signal handler that raises must do so here: after the return it would run before the caller has the child.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
         Ok((identity, pidfd)) => {
-            let fds = Fds { pidfd, socket: handshake.socket, init: InitRef::Own(handshake.pidfd) };
-            Ok(Child::new(identity, fds, handle))
+            let Handshake { pidfd: init, socket, layer, .. } = handshake;
+            Ok(Child::new(identity, Fds { pidfd, socket, init: InitRef::Own(init) }, handle, layer))
         }
         Err(error) => {
             py.detach(|| handshake.abandon());
@@ -123,6 +124,8 @@ enum NoExec {
     DescriptorClosed(RawFd),
     /// The socket could not be received.
     Receive(i32),
+    /// The descriptors that are not kept could not be marked.
+    NotClosed(i32),
     /// The exec itself failed.
     Exec(i32),
 }
@@ -179,16 +182,21 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
             born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
         // SAFETY: a new descriptor, which nothing else owns.
         let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
-        let Some(failed) = request.failed else { return Ok(Handshake::new(plan, pid, pidfd, ours, method, None)) };
+        let Some(failed) = request.failed else { return Ok(Handshake::new(plan, pid, pidfd, ours, method)) };
         reap(&pidfd, true);
         match failed {
             NoExec::ImageClosed => {}
             NoExec::DescriptorClosed(fd) => return Err(closed(plan, fd)),
             NoExec::Receive(errno) => return Err(Error::Os("recvmsg(SCM_RIGHTS)", errno)),
+            NoExec::NotClosed(errno) => return Err(failure(plan, plan.init_step(), errno, NOT_CLOSED.into())),
             NoExec::Exec(errno) => return Err(failure(plan, plan.init_step(), errno, String::new())),
         }
     }
 }
+
+/// Why there is no exec of nsbox-init if other calls than the exec are refused.
+const NOT_CLOSED: &str =
+    "close_range(2) is refused, and /proc/self/fd cannot be read: the caller's descriptors would be passed on";
 
 /// Send nsbox-init the lifeline and the plan: together, or if the plan is too large, first the lifeline.
 fn send_plan(socket: &OwnedFd, encoded: &[u8]) -> Result<()> {
@@ -231,8 +239,10 @@ unsafe fn try_exec_init(request: &ExecInit<'_>) -> NoExec {
     // SAFETY: this function's own contract.
     unsafe {
         if request.close_fds {
-            // CLOSE_RANGE_CLOEXEC. Descriptors of the caller that are not kept must not even reach nsbox-init.
-            raw_syscall!(Sysno::close_range, 3, u32::MAX, 4);
+            // Descriptors of the caller that are not kept must not even reach nsbox-init.
+            if let Err(errno) = close_range(3, i32::MAX, Action::CloseOnExec) {
+                return NoExec::NotClosed(errno);
+            }
         }
         for &fd in request.keep {
             if fd == request.socket || syscall!(Sysno::fcntl, fd, libc::F_SETFD, 0).is_err() {

@@ -1,0 +1,1 @@
+"""Ways out, and what undoes a protection: each was possible once."""

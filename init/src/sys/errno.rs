@@ -27,6 +27,8 @@ pub const EMFILE: Errno = errno::EMFILE as Errno;
 
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
+pub const ETXTBSY: Errno = errno::ETXTBSY as Errno;
+
 pub const EXDEV: Errno = errno::EXDEV as Errno;
 
 pub const EISDIR: Errno = errno::EISDIR as Errno;
@@ -38,3 +40,9 @@ pub const ENXIO: Errno = errno::ENXIO as Errno;
 pub const ECANCELED: Errno = errno::ECANCELED as Errno;
 
 pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
+
+pub const ESRCH: Errno = errno::ESRCH as Errno;
+
+pub const EEXIST: Errno = errno::EEXIST as Errno;
+
+pub const ENAMETOOLONG: Errno = errno::ENAMETOOLONG as Errno;

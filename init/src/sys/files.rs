@@ -7,18 +7,14 @@ use linux_raw_sys::general as k;
 
 use super::errno::{EAGAIN, Result};
 
-/// CLOSE_RANGE_CLOEXEC (close_range(2)).
-const CLOSE_RANGE_CLOEXEC: usize = 4;
-
 pub fn close(fd: i32) {
     let _ = call!(close, fd);
 }
 
-pub fn set_cloexec(fd: i32, on: bool) {
-    let _ = call!(fcntl, fd, k::F_SETFD, if on { k::FD_CLOEXEC } else { 0 });
+pub fn close_on_exec(fd: i32) -> Result<()> {
+    call!(fcntl, fd, k::F_SETFD, k::FD_CLOEXEC).map(drop)
 }
 
-/// Unlike [`set_cloexec`], an error if the descriptor does not exist.
 pub fn keep_over_exec(fd: i32) -> Result<()> {
     call!(fcntl, fd, k::F_SETFD, 0).map(drop)
 }
@@ -30,14 +26,6 @@ pub fn duplicate_above(fd: i32, least: i32) -> Result<i32> {
 
 pub fn duplicate_to(fd: i32, to: i32, cloexec: bool) -> Result<()> {
     call!(dup3, fd, to, if cloexec { k::O_CLOEXEC } else { 0 }).map(drop)
-}
-
-pub fn close_range(first: i32, last: i32) {
-    let _ = call!(close_range, first, last, 0);
-}
-
-pub fn cloexec_from(least: i32) -> Result<()> {
-    call!(close_range, least, u32::MAX, CLOSE_RANGE_CLOEXEC).map(drop)
 }
 
 pub fn open(path: *const u8, flags: u32) -> Result<i32> {

@@ -4,7 +4,10 @@ use linux_raw_sys::general as k;
 use linux_raw_sys::prctl;
 use syscalls::{Sysno, syscall};
 
-use super::errno::Result;
+use super::errno::{EINVAL, Result};
+
+/// CAP_CHECKPOINT_RESTORE, the last one of Linux 5.11. Later kernels may have more.
+const LAST_CAPABILITY: u64 = 40;
 
 /// Whether our user has a number in our user namespace; if not, it is shown as the overflow uid (user_namespaces(7)).
 pub fn is_mapped() -> bool {
@@ -30,25 +33,29 @@ pub fn keep_permitted(keep: bool) -> Result<()> {
     call!(prctl, prctl::PR_SET_KEEPCAPS, usize::from(keep), 0, 0, 0).map(drop)
 }
 
-pub fn set_no_new_privs() -> Result<()> {
-    call!(prctl, prctl::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
-}
-
 /// Make the inheritable and ambient capability sets these, as far as the permitted set allows (capabilities(7)).
 pub fn set_capabilities(inheritable: u64, ambient: u64) -> Result<()> {
     let header = k::__user_cap_header_struct { version: k::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
     let none = k::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
     let mut data = [none; 2];
     call!(capget, &raw const header, data.as_mut_ptr())?;
+    let mut possible = 0;
     for (index, half) in data.iter_mut().enumerate() {
         half.inheritable = (inheritable >> (32 * index)) as u32 & (half.inheritable | half.permitted);
+        possible |= u64::from(half.inheritable & half.permitted) << (32 * index);
     }
     call!(capset, &raw const header, data.as_ptr())?;
+    let change = |how, capability: u64| call!(prctl, prctl::PR_CAP_AMBIENT, how, capability, 0, 0);
     for capability in 0..64_u64 {
-        let how =
-            if ambient & (1 << capability) != 0 { prctl::PR_CAP_AMBIENT_RAISE } else { prctl::PR_CAP_AMBIENT_LOWER };
-        // Refused for numbers beyond the last capability, and for what is not permitted: both are right.
-        let _ = call!(prctl, prctl::PR_CAP_AMBIENT, how, capability, 0, 0);
+        let wanted = ambient & possible & (1 << capability) != 0;
+        match change(prctl::PR_CAP_AMBIENT_IS_SET, capability) {
+            Ok(set) if (set == 1) == wanted => continue,
+            Ok(_) if wanted => change(prctl::PR_CAP_AMBIENT_RAISE, capability)?,
+            Ok(_) => change(prctl::PR_CAP_AMBIENT_LOWER, capability)?,
+            // Beyond the last capability of this kernel.
+            Err(EINVAL) if capability > LAST_CAPABILITY => break,
+            Err(errno) => return Err(errno),
+        };
     }
     Ok(())
 }

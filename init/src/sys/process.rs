@@ -18,8 +18,13 @@ pub fn set_name(name: &CStr) {
     let _ = call!(prctl, prctl::PR_SET_NAME, name.as_ptr());
 }
 
-pub fn set_dumpable(dumpable: bool) {
-    let _ = call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0);
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0).map(drop)
+}
+
+/// Whether every process of our user may trace us (PR_GET_DUMPABLE(2const)).
+pub fn is_dumpable() -> bool {
+    call!(prctl, prctl::PR_GET_DUMPABLE, 0, 0, 0, 0) == Ok(1)
 }
 
 pub fn become_subreaper() -> Result<()> {
@@ -27,8 +32,8 @@ pub fn become_subreaper() -> Result<()> {
 }
 
 /// SIGKILL when the parent's thread ends (PR_SET_PDEATHSIG(2const)): for children of nsbox-init, which has only one.
-pub fn die_with_parent() {
-    let _ = call!(prctl, prctl::PR_SET_PDEATHSIG, k::SIGKILL, 0, 0, 0);
+pub fn die_with_parent() -> Result<()> {
+    call!(prctl, prctl::PR_SET_PDEATHSIG, k::SIGKILL, 0, 0, 0).map(drop)
 }
 
 pub fn chdir(path: *const u8) -> Result<()> {
@@ -43,8 +48,9 @@ pub fn chroot(path: *const u8) -> Result<()> {
     call!(chroot, path).map(drop)
 }
 
-pub fn umask(mask: u32) {
-    let _ = call!(umask, mask);
+/// Set the mask; return the one that was set before.
+pub fn umask(mask: u32) -> Result<u32> {
+    call!(umask, mask).map(|before| before as u32)
 }
 
 pub fn getpid() -> i32 {

@@ -2,6 +2,9 @@
 
 use crate::wire::fields::{Blob, Fault, Malformed, MaybeText, Numbers, Put, Reader, Sink, Take, Text, Texts};
 
+/// How many trees and overlays one plan can have copied and made before they are mounted.
+pub const MAX_KEPT: usize = 256;
+
 /// Declares the operations once: the enum, its encoder and its decoder all come from this table.
 macro_rules! operations {
     ($($(#[$doc:meta])* $tag:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* $(,)? })*) => {
@@ -88,10 +91,13 @@ operations! {
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
     /// Make a directory a mount of its own and the working directory, for [`Op::PivotRoot`].
-    22 NewRoot { /** the directory */ path: Text<S> }
-    /// Mount on `target` what is at `source` (open_tree(2), move_mount(2)).
+    22 NewRoot {
+        /** the directory */ path: Text<S>,
+        /** MOUNT_ATTR_*, set on it and on all mounts below */ attributes: u64,
+    }
+    /// Mount on `target` the next of the trees that [`Op::CopyTree`] has copied (move_mount(2)).
     23 Bind {
-        /** what is mounted */ source: Text<S>,
+        /** what is mounted, for texts */ source: Text<S>,
         /** where */ target: Text<S>,
         /** whether that is looked up in the new root */ inside: u32,
         /** whether the mounts below come along */ recursive: u32,
@@ -141,8 +147,8 @@ operations! {
     36 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
     /// Go on as another nsbox-init: its socket and its lifeline came with the request.
     37 CopyInit {}
-    /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
-    38 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
+    /// Write a file of the user namespace that `NewUser` has made: `uid_map`, `gid_map` or `setgroups`.
+    38 WriteMap { /** which */ file: Text<S>, /** what */ data: Blob<S> }
     /// Read a short file of init's own proc, and put its contents into the report.
     40 Read { /** where, from the root of the proc */ path: Text<S> }
     /// Open a file of init's own proc, and attach it to the report.
@@ -162,6 +168,15 @@ operations! {
     46 Reap { /** from now on */ always: u32, /** once */ now: u32 }
     /// Make a socket, and attach it to the report.
     47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
+    /// Make a proc of a PID namespace that is mounted nowhere, and attach it to the report (Linux 6.17).
+    60 DetachedProc { /** the PID namespace */ namespace: i32 }
+    /// Make a user namespace for the box that `CopyInit` makes. A process that can do nothing holds it until its maps are
+    /// written.
+    61 NewUser {}
+    /// Make a time namespace. A process that can do nothing holds it until its offsets are written.
+    62 NewTime {}
+    /// Write the offsets of that time namespace, as `timens_offsets` takes them, and enter it.
+    63 ClockOffsets { /** the lines */ data: Blob<S> }
     /// Copy a file that programs may have changed into memory, and attach the copy to the report.
     70 Copy {
         /** where, from our root */ path: Text<S>,
@@ -171,4 +186,45 @@ operations! {
     /// Open what is mounted on a directory if it is a proc, attach it to the report, and put the PIDs of init in that
     /// proc and inwards into the report (NSpid, proc_pid_fdinfo(5)).
     71 OpenProc { /** where, from our root */ path: Text<S> }
+    /// Join a new session keyring (keyctl(2)).
+    80 SessionKeyring {}
+    /// Keep these capabilities at most, in every set and in the bounding set; with none the securebits are locked.
+    81 LimitCapabilities { /** which may be kept */ keep: u64 }
+    /// Apply filters for system calls (seccomp(2)).
+    82 Seccomp {
+        /** what fails with EPERM; instructions of BPF */ denied: Blob<S>,
+        /** what fails with ENOSYS */ missing: Blob<S>,
+    }
+    /// Enter a Landlock domain (landlock(7)).
+    83 Landlock {
+        /** where files can be changed */ writable: Texts<S>,
+        /** LANDLOCK_SCOPE_*, where the kernel has them */ scopes: u64,
+    }
+    /// Cover paths, and make others read-only, with the mounts below them. Those that do not exist are left out.
+    84 Mask {
+        /** covered: a file by /dev/null, a directory by an empty one */ hidden: Texts<S>,
+        /** made read-only */ read_only: Texts<S>,
+        /** whether they are looked up in the new root */ inside: u32,
+    }
+    /// As `NewMount`, for a tmpfs; nothing is done where there is no directory.
+    85 PrivateTmp {
+        /** names and values of its options */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+    }
+    /// Keep a tree that the caller has copied, as [`Op::CopyTree`] does.
+    86 KeepTree { /** a descriptor of it */ fd: i32, /** where it was */ source: Text<S> }
+    /// Copy the mounts at `source` (open_tree(2)), and keep them for the operation that mounts them.
+    100 CopyTree { /** where they are */ source: Text<S>, /** whether the mounts below come along */ recursive: u32 }
+    /// Make an overlay (fsopen(2)), and keep it for the operation that mounts it.
+    101 Layers {
+        /** names and values of its options, in turn; no value makes a flag */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** the options of the tmpfs that has its upper layer, in turn; none if that is a directory */ memory: Texts<S>,
+    }
+    /// Mount on `target` the next of the overlays that [`Op::Layers`] has made.
+    102 Attach { /** where */ target: Text<S>, /** whether that is looked up in the new root */ inside: u32 }
+    /// The same for the new root, which becomes the working directory, for [`Op::PivotRoot`].
+    103 AttachRoot {}
 }

@@ -25,6 +25,7 @@ from errno import (
     EBUSY,
     ECANCELED,
     ECONNRESET,
+    EDQUOT,
     EEXIST,
     EFBIG,
     EINVAL,
@@ -104,15 +105,15 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "prepare": _errors("socketpair(2), memfd_create(2), write(2), pidfd_open(2)", _NEW_DESCRIPTOR, {EFBIG}),
     "cgroup": _errors("mkdir(2), open(2), cgroups(7)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, ENODEV, EPERM}),
     "clone": _errors("clone(2)", _CLONE),
-    "exec init": _errors("execveat(2), capset(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
+    "exec init": _errors("close_range(2), capset(2), execveat(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
     "copy init": _NOTHING,
     "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
     "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET, ETIMEDOUT})),
-    "await maps": _NOTHING,
+    "await maps": StepErrors("PR_GET_DUMPABLE(2const)", frozenset({ETXTBSY})),
     "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
     "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
     "uid_map": _errors("open(2), user_namespaces(7), newuidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
-    "write map": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EINVAL, EPERM, ESRCH}),
+    "new user": _errors("clone(2), socketpair(2)", _CLONE, {ESRCH, ETIMEDOUT}),
     "open target": _errors(
         "pidfd_open(2), open(2), ioctl_pidfd(2), ioctl_nsfs(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENXIO, EPERM, ESRCH}
     ),
@@ -134,7 +135,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "clone init": _errors("clone(2)", _CLONE),
     "bystander": _errors("pipe(2), fork(2)", _NEW_DESCRIPTOR, {EAGAIN}),
     "unshare": _errors("unshare(2)", _UNSHARE),
-    "unshare time": _errors("unshare(2)", _UNSHARE),
+    "unshare time": _errors("unshare(2), clone(2), socketpair(2)", _CLONE, {ESRCH, ETIMEDOUT}),
     "clock offsets": _errors("open(2), time_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ERANGE}),
     "pin": _errors("open(2), mount(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENOSPC, EPERM}),
     "unpin": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
@@ -144,19 +145,30 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "domainname": _errors("setdomainname(2)", {EINVAL, EPERM}),
     "loopback": _errors("socket(2), netdevice(7)", _NEW_DESCRIPTOR, {EAFNOSUPPORT, ENOBUFS, EPERM}),
     "pid_max": _errors("open(2), proc_sys_kernel(5)", _OPEN_TO_WRITE, {EINVAL, EPERM}),
-    "root": _errors("open(2), open_tree(2), move_mount(2)", _PATH, _NEW_DESCRIPTOR, {EBUSY, EINVAL, ENOSPC, EPERM}),
-    "bind": _errors("open_tree(2), mount_setattr(2), openat2(2), move_mount(2)", _ATTACH),
+    "root": _errors(
+        "open(2), open_tree(2), mount_setattr(2), move_mount(2)", _PATH, _NEW_DESCRIPTOR, {EBUSY, EINVAL, ENOSPC, EPERM}
+    ),
+    "idmap": _errors("open_tree(2), mount_setattr(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, EPERM}),
+    "source": _errors("open_tree(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENOSPC, EPERM}),
+    "layers": _errors("fsopen(2), fsconfig(2), fsmount(2), mkdir(2), move_mount(2), umount(2)", _ATTACH, {ENODEV}),
+    "bind": _errors("mount_setattr(2), openat2(2), mkdir(2), mknod(2), move_mount(2)", _ATTACH),
     "tmpfs": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
-    "overlay": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "overlay": _errors("openat2(2), mkdir(2), move_mount(2)", _ATTACH),
     "proc": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mount proc": _errors(
         "mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, _HELPER, {ENODEV}
     ),
+    "private tmp": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "mask proc": _errors("open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "read-only sys": _errors(
+        "open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}
+    ),
+    "sysctl": _errors("open(2), proc(5)", _OPEN_TO_WRITE, {EINVAL, EPERM}),
     "unmount proc": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
     "pivot root": _errors("pivot_root(2), umount(2), chdir(2)", {EBUSY, EINVAL, ENOMEM, EPERM}),
     "chroot": _errors("chroot(2)", _PATH, {EPERM}),
-    "fork": _errors("clone(2), signalfd(2), pidfd_open(2)", _CLONE, {ETIMEDOUT}),
-    "start": _errors("clone(2)", _CLONE, {ETIMEDOUT}),
+    "fork": _errors("clone(2), signalfd(2), pidfd_open(2), prctl(2)", _CLONE, {ETIMEDOUT}),
+    "start": _errors("clone(2), prctl(2)", _CLONE, {ETIMEDOUT}),
     "own cgroup": _NOTHING,
     "parent death signal": _errors("PR_SET_PDEATHSIG(2const)"),
     "descriptors": _errors("dup(2), close_range(2), F_DUPFD(2const)", {EBADF, EINVAL, EMFILE, ENOMEM}),
@@ -164,14 +176,20 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "setpgid": _errors("setpgid(2)", {EACCES, EPERM}),
     "controlling terminal": _errors("TIOCSCTTY(2const)", {EIO, ENOTTY, EPERM}),
     "chdir": _errors("chdir(2)", _PATH, {ETIMEDOUT}),
+    "directory": _errors("chdir(2)", _PATH),
     "cwd": _errors("fchdir(2)", {EACCES}),
-    "umask": _NOTHING,
+    "umask": _errors("umask(2)"),
     "rlimit": _errors("prlimit(2)", {EPERM}),
     "set groups": _errors("setgroups(2)", {EINVAL, ENOMEM, EPERM}),
     "setgid": _errors("setresgid(2)", {EINVAL, EPERM}),
     "setuid": _errors("setresuid(2)", {EAGAIN, EINVAL, ENOMEM, EPERM}),
     "keep capabilities": _errors("capset(2), PR_CAP_AMBIENT(2const)", {EPERM}),
     "drop capabilities": _errors("capset(2), PR_CAP_AMBIENT(2const)"),
+    "session keyring": _errors("keyctl(2)", {EDQUOT, ENOMEM}),
+    "lock capabilities": _errors("capset(2), PR_CAPBSET_DROP(2const), PR_SET_SECUREBITS(2const)"),
+    "lock mounts": _errors("capset(2), PR_CAPBSET_DROP(2const)"),
+    "landlock": _errors("landlock_create_ruleset(2), landlock_restrict_self(2)", _NEW_DESCRIPTOR, {E2BIG, EOPNOTSUPP}),
+    "seccomp": _errors("seccomp(2)", {EINVAL, ENOMEM}),
     "no_new_privs": _errors("PR_SET_NO_NEW_PRIVS(2const)"),
     "signals": _NOTHING,
     "exec": _errors(
@@ -180,7 +198,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
         _NEW_DESCRIPTOR,
         {E2BIG, EAGAIN, EINVAL, EIO, EISDIR, ELIBBAD, ENOEXEC, EPERM, ETIMEDOUT, ETXTBSY},
     ),
-    "serve": _errors("signalfd(2), pidfd_open(2), mmap(2)", _NEW_DESCRIPTOR),
+    "serve": _errors("signalfd(2), pidfd_open(2), mmap(2), prctl(2), close_range(2)", _NEW_DESCRIPTOR),
     "request": StepErrors("recvmsg(2)", frozenset({ECONNRESET, ETIMEDOUT})),
     "mount": _errors("clone(2), mount(2)", _MOUNT, _HELPER, {ENOTBLK, ENXIO, EROFS}),
     "mount shm": _errors("clone(2), mount(2)", _MOUNT, _HELPER),
@@ -216,14 +234,12 @@ def _each(step: StepName, errnos: Iterable[int], reason: str) -> dict[tuple[Step
 
 _PAYLOAD = "the exception is that of `subprocess`: FileNotFoundError, PermissionError and their relatives"
 _SCOPE = "ScopeError names the call with its error number, when a scope of a thread cannot be left"
-_OF_THE_MAP = "the error is reported as one of the step setgroups, gid_map or uid_map"
 _NOT_INIT = "nsbox-init is built for the machine of the extension, which runs"
 
 WITHOUT_CAUSE: Mapping[tuple[StepName, int], str] = {
     **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM}, _PAYLOAD),
     **_each("unmount proc", STEP_ERRORS["unmount proc"].errnos, _SCOPE),
     **_each("cwd", STEP_ERRORS["cwd"].errnos, _SCOPE),
-    **_each("write map", STEP_ERRORS["write map"].errnos, _OF_THE_MAP),
     ("exec init", ENOEXEC): _NOT_INIT,
     ("veth", EOPNOTSUPP): "UnsupportedError names the module that the kernel does not have",
 }

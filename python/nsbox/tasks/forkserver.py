@@ -23,8 +23,9 @@ from typing import NoReturn
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.remote.protocol import pack_failure, pack_value, receive, send
+from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
 from nsbox.remote.worker import Streams, run_call
+from nsbox.spec.harden import RIGHTS
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["END", "ORDER", "serve"]
@@ -32,9 +33,10 @@ __all__ = ["END", "ORDER", "serve"]
 END = struct.Struct("=ii")
 """How a task has ended: its return code, and the errno for which it could not be started, or 0."""
 
-ORDER = struct.Struct("=Q??")
+ORDER = struct.Struct("=Q???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds, and ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`."""
+order of the table of kinds; whether the task becomes root inside; ``keep_caps`` and ``no_new_privs`` as in
+`nsbox.Spec`; and the parts of `harden` that a process gives up by itself."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -135,20 +137,34 @@ class _Server:
                 os.close(fd)
             streams = Streams()
             own_pid = os.getpid()
+            token, request = receive(call)
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
-                _core.shed_privileges(*privileges)
+                _take_privileges(privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
-                reply = run_call(receive(call)[1])
+                reply = run_call(request)
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
             if os.getpid() == own_pid:
-                send(call, *reply)
+                send(call, token, *reply)
             status = 0
         finally:
             os._exit(status)
+
+
+def _take_privileges(privileges: list[bool]) -> None:
+    becomes_root, keep_caps, no_new_privs, *rights = privileges
+    if becomes_root:
+        # The caller's own ids have no numbers inside.
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    if any(rights):
+        _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)))
+    else:
+        _core.shed_privileges(keep_caps, no_new_privs)
 
 
 def _enter(namespaces: list[tuple[int, int]]) -> None:
@@ -171,7 +187,7 @@ def serve(control: int, modules: str) -> None:
                 raise SpecError(f"preload: {name} has started a thread, which a fork does not copy")
         server = _Server(control)
     except BaseException as error:
-        send(control, *pack_failure(error))
+        send(control, FIRST_TOKEN, *pack_failure(error))
         return
     # Each task would write a copy of what is left in a buffer.
     sys.stdout.flush()
@@ -179,5 +195,5 @@ def serve(control: int, modules: str) -> None:
     # The garbage collector skips all present objects from now on, so that their memory stays shared with the tasks.
     gc.collect()
     gc.freeze()
-    send(control, *pack_value(serve, None))
+    send(control, FIRST_TOKEN, *pack_value(serve, None))
     server.serve()

@@ -100,14 +100,17 @@ impl Dir {
         }
     }
 
-    /// All names in it.
-    pub fn names(&self) -> Result<Vec<Vec<u8>>, Errno> {
-        let mut found = Vec::new();
+    /// All names in it; EFBIG if there are more than `most`.
+    pub fn names(&self, most: usize) -> Result<Vec<Vec<u8>>, Errno> {
+        let mut found: Vec<Vec<u8>> = Vec::new();
         let mut buffer = vec![0; 32 * 1024];
         loop {
             let some = self.entries(&mut buffer)?;
             if some.is_empty() {
                 return Ok(found);
+            }
+            if found.len() > most {
+                return Err(libc::EFBIG);
             }
             found.extend(entries(some).filter(|name| !matches!(*name, b"." | b"..")).map(<[u8]>::to_vec));
         }

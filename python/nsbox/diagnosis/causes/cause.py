@@ -35,15 +35,17 @@ ANY = frozenset[int]()
 
 # Which steps do the same kind of thing.
 ALL_STEPS = frozenset(STEP_NAMES)
-MAKING = frozenset({"clone", "fork", "start", "bystander", "unshare", "unshare time", "descend", "clone init"})
+MAKING = frozenset(
+    {"clone", "new user", "fork", "start", "bystander", "unshare", "unshare time", "descend", "clone init"}
+)
 MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
 MOUNTING = frozenset(
     {
-        "propagation", "private proc", "mount proc", "root", "bind", "tmpfs", "overlay", "proc", "pivot root",
-        "mount", "mount shm", "detached mount",
+        "propagation", "private proc", "mount proc", "source", "layers", "root", "bind", "tmpfs", "overlay", "proc",
+        "pivot root", "mount", "mount shm", "detached mount", "private tmp", "mask proc", "read-only sys",
     }
 )  # fmt: skip
-SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets"})
+SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets", "sysctl"})
 
 
 class FailedStep(NamedTuple):

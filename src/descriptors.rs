@@ -43,14 +43,6 @@ pub fn found(fd: &OwnedFd) -> std::result::Result<Found, i32> {
     Ok(Found { file_system: system.f_type as i64, mode: file.st_mode })
 }
 
-/// Whether a descriptor is of a proc.
-///
-/// # Errors
-/// An errno.
-pub fn is_proc(fd: &OwnedFd) -> std::result::Result<bool, i32> {
-    found(fd).map(|found| found.file_system == PROC)
-}
-
 /// The same descriptor, or a duplicate if it has the number of a standard stream. A program that has closed a standard
 /// stream may open it again, and would then close or write into a descriptor of ours with that number.
 pub fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {

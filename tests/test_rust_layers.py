@@ -33,6 +33,7 @@ LAYERS = {
         interpreter
         serve look
         launch
+        helper
         supervise payload processes
         holder
         operation setup open

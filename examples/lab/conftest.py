@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from sandbox import Sandbox
 
 HERE = Path(__file__).parent
+MAX_SUBMISSION_BYTES = 64 << 10
+MAX_LINES = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,10 +42,27 @@ def sandbox(submission: Path, request: pytest.FixtureRequest) -> Iterator[Sandbo
     # A submission must not see the other submissions, nor the tests.
     sandbox = Sandbox([HERE, submission.parent, Path(os.getcwd()), request.config.rootpath])
     try:
-        sandbox.type(submission.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+        sandbox.type(_lines_of(submission))
         yield sandbox
     finally:
         sandbox.close()
+
+
+def _lines_of(submission: Path) -> list[str]:
+    """Read a submission. A student could hand in a link to a device, a FIFO, or a file without end.
+
+    Raises:
+        ValueError: when it is no regular file, or too long.
+    """
+    fd = os.open(submission, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError(f"{submission.name} is no regular file")
+        text = file.read(MAX_SUBMISSION_BYTES + 1)
+    lines = text.decode("utf-8", errors="surrogateescape").splitlines()
+    if len(text) > MAX_SUBMISSION_BYTES or len(lines) > MAX_LINES:
+        raise ValueError(f"{submission.name} has more than {MAX_SUBMISSION_BYTES} bytes, or {MAX_LINES} lines")
+    return lines
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ __all__ = ["Sandbox"]
 
 STEP_SECONDS = 3.0
 """The timeout of a line of a submission."""
+SUBMISSION_SECONDS = 60.0
+"""The time for all lines of a submission. Then its box is closed, whatever its shell does."""
 PID_MAX = 400
 """The pid_max of a sandbox; it stops fork bombs (since Linux 6.14; on older kernels they are stopped later)."""
 FEW_PROCESSES, MAX_PROCESSES = 5, 60
@@ -78,21 +81,38 @@ class Sandbox:
 
     def type(self, lines: Iterable[str]) -> None:
         """Type the lines of a submission; stop when its shell has exited."""
-        for line in lines:
-            try:
-                self.shell.run(line)
-            except subprocess.TimeoutExpired:
-                self.problem = self.problem or f"timeout of {line!r} after {STEP_SECONDS:g} seconds"
-            except nsbox.ClosedError:
-                self.problem = self.problem or f"the shell had exited before {line!r}"
-            self._stop_fork_bomb()
-            if not self.shell.alive or not self.box.alive:
-                self.problem = self.problem or f"the shell exited after {line!r}"
-                return
+        with self._time_limit():
+            for line in lines:
+                try:
+                    self.shell.run(line)
+                except subprocess.TimeoutExpired:
+                    self.problem = self.problem or f"timeout of {line!r} after {STEP_SECONDS:g} seconds"
+                except nsbox.ClosedError:
+                    self.problem = self.problem or f"the shell had exited before {line!r}"
+                self._stop_fork_bomb()
+                if not self.shell.alive or not self.box.alive:
+                    self.problem = self.problem or f"the shell exited after {line!r}"
+                    return
         # A fork bomb in the last line may have only started to grow.
         if len(self.processes()) > FEW_PROCESSES:
             time.sleep(0.5)
             self._stop_fork_bomb()
+
+    @contextlib.contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Kill everything in the box when the time for the submission is over."""
+
+        def end() -> None:
+            self.problem = f"timeout of the submission after {SUBMISSION_SECONDS:g} seconds"
+            self.box.kill()
+
+        timer = threading.Timer(SUBMISSION_SECONDS, end)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
     def _stop_fork_bomb(self) -> None:
         if self._has_too_many_processes():

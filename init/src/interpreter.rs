@@ -176,7 +176,7 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     let [proc, cgroup] = supervisor.directories();
     let own = [proc, cgroup, setup.proc, -1];
     let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory, own, mounting };
-    match launcher.launch(&supervisor, &mut order) {
+    match launcher.launch(&supervisor, &mut order, None) {
         Ok(Born { pid, pidfd, .. }) => {
             if sys::set_dumpable(false).is_err() {
                 sys::kill(pid, SIGKILL);

@@ -7,6 +7,7 @@ use nsbox_init::vfork::{Born, Leaving, Method, vfork_unwatched, vfork_watched};
 use nsbox_init::wire::{Failure, Op, Plan};
 
 use crate::descriptors::close_others;
+use crate::helper::LOOKUP_SECONDS;
 use crate::holder::{Held, Holder, Waited};
 use crate::lifetime::{NOT_STARTED, die_with_init};
 use crate::memory::Memory;
@@ -58,15 +59,20 @@ impl Launcher {
 
     /// Start a process and return when it has exec'd. One whose set-up failed is reaped. A quiet one is supervised at
     /// once, to its end, and this does not return.
-    pub fn launch(&self, supervisor: &Supervisor, order: &mut Order<'_>) -> core::result::Result<Born, Failure> {
+    ///
+    /// With `others` to serve meanwhile, the process is given up after [`LOOKUP_SECONDS`].
+    pub fn launch(
+        &self,
+        supervisor: &Supervisor,
+        order: &mut Order<'_>,
+        others: Option<&mut dyn FnMut()>,
+    ) -> core::result::Result<Born, Failure> {
         let step = u32::from(order.step);
         let memory = Memory::prepare(order.plan, self.copied).map_err(|errno| Failure { step, errno, value: 0 })?;
         if order.quiet {
             Err(self.launch_quiet(supervisor, order, &memory))
         } else {
-            let result = self.launch_watched(supervisor, order, &memory);
-            memory.free();
-            result
+            self.launch_watched(supervisor, order, memory, others)
         }
     }
 
@@ -93,19 +99,26 @@ impl Launcher {
         &self,
         supervisor: &Supervisor,
         order: &mut Order<'_>,
-        memory: &Memory,
+        memory: Memory,
+        mut others: Option<&mut dyn FnMut()>,
     ) -> core::result::Result<Born, Failure> {
         let (step, flags, notes) = (u32::from(order.step), order.flags, memory.notes());
         let failed = |errno| Failure { step, errno, value: 0 };
-        let mut child = self.child(order, memory, self.copied.then(Leaving::default));
-        let mut stops = 0;
+        notes.begin(order.step);
+        let mut child = self.child(order, &memory, self.copied.then(Leaving::default));
+        let deadline = sys::nanoseconds() + LOOKUP_SECONDS * 1_000_000_000;
+        let (mut stops, mut given_up) = (0, false);
         let mut meanwhile = |born: &Born| {
             supervisor.watch_for_the_caller(Some(born));
             if sys::has_stopped(born.pidfd) {
                 stops += 1;
                 sys::kill(born.pid, if stops < MAX_SIGCONT { SIGCONT } else { SIGKILL });
             }
-            sys::poll([born.pidfd], Some(0)) == Ok([true])
+            if let Some(serve) = &mut others {
+                serve();
+                given_up = sys::nanoseconds() > deadline;
+            }
+            given_up || sys::poll([born.pidfd], Some(0)) == Ok([true])
         };
         let data = (&raw mut child).cast();
         // SAFETY: every signal is blocked since before this program started; `payload` only makes system calls on
@@ -113,10 +126,25 @@ impl Launcher {
         let born = unsafe {
             vfork_watched(flags, !self.copied, &notes.present, memory.stack(), payload, data, &mut meanwhile)
         };
-        let born = born.map_err(failed)?;
+        let born = match born {
+            Ok(born) => born,
+            Err(errno) => {
+                memory.free();
+                return Err(failed(errno));
+            }
+        };
+        if given_up {
+            // With SIGKILL it carries out nothing more, but may stay in the kernel, which clears the futex at its end.
+            // So the memory is kept. The process is reaped like an orphan.
+            sys::kill(born.pid, SIGKILL);
+            sys::close(born.pidfd);
+            return Err(Failure { step: notes.reached(), errno: ETIMEDOUT, value: 0 });
+        }
         let failure = if stops >= MAX_SIGCONT { Some(failed(ETIMEDOUT)) } else { notes.failure() };
         let killed = || notes.is_in_set_up().then(|| notes.forbidden(sys::end_of(born.pidfd))).flatten();
-        let Some(failure) = failure.or_else(killed) else { return Ok(born) };
+        let failure = failure.or_else(killed);
+        memory.free();
+        let Some(failure) = failure else { return Ok(born) };
         let _ = sys::wait(born.pid, &mut [0; 18], true);
         sys::close(born.pidfd);
         Err(failure)

@@ -11,6 +11,7 @@ mod cgroup;
 mod confine;
 mod descriptors;
 mod group;
+mod helper;
 mod holder;
 mod interpreter;
 mod join;

@@ -13,7 +13,8 @@ use crate::sys::{self, Errno, Result};
 /// which keeps its data elsewhere.
 const STACK: usize = 16 << 10;
 
-/// What the child reports to init: which step failed, and whether the child still uses init's memory.
+/// What the child reports to init: which step it carries out, whether that failed, and whether the child still uses
+/// init's memory.
 ///
 /// All zero is a valid value: nothing has failed.
 pub struct Notes {
@@ -22,11 +23,16 @@ pub struct Notes {
     value: AtomicI64,
     /// Not 0 while the child is in init's memory, or in its copy of it.
     pub present: AtomicI32,
-    /// One more than the step that the child has begun; 0 before the first one, and at the exec.
+    /// One more than the step that the child has begun; 0 before the clone, and at the exec.
     begun: AtomicU32,
 }
 
 impl Notes {
+    /// The step that was carried out last.
+    pub fn reached(&self) -> u32 {
+        self.step.load(Ordering::Relaxed)
+    }
+
     /// Note that a step failed.
     pub fn fail(&self, failure: Failure) {
         self.step.store(failure.step, Ordering::Relaxed);
@@ -36,6 +42,7 @@ impl Notes {
 
     /// Note that a step is begun.
     pub fn begin(&self, step: u16) {
+        self.step.store(u32::from(step), Ordering::Relaxed);
         self.begun.store(u32::from(step) + 1, Ordering::Relaxed);
     }
 

@@ -9,11 +9,6 @@ use crate::sys::{self, EINVAL, Result};
 /// Carry out one of them; `proc` is init's own.
 pub fn opened(proc: Proc, op: &Op<&'static [u8]>) -> Result<i32> {
     match op {
-        Op::Open { path } => {
-            let fd = sys::open_at_once(path.0.as_ptr(), O_RDONLY)?;
-            sys::let_wait(fd);
-            Ok(fd)
-        }
         Op::OpenOwn { path, link: 0 } => proc.open(path.0, O_RDONLY),
         Op::OpenOwn { path, .. } => proc.open_link(path.0),
         Op::Detached { fstype } => sys::detached(fstype.0, None),

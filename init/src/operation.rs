@@ -80,7 +80,7 @@ pub fn operation(
         Op::BecomeRoot {} => plain(become_root()),
         Op::Chroot { fd } => plain(used(*fd, sys::fchdir(*fd).and_then(|()| sys::chroot(c".".as_ptr().cast())))),
         Op::Fchdir { fd } => plain(used(*fd, sys::fchdir(*fd))),
-        // Carried out elsewhere: in interpreter.rs, payload.rs, launch.rs or, for a box, serve.rs.
+        // Carried out elsewhere: in interpreter.rs, payload.rs, launch.rs or, for a box, serve.rs and helper.rs.
         Op::Fork { .. }
         | Op::Cgroup { .. }
         | Op::Signals { .. }
@@ -94,7 +94,8 @@ pub fn operation(
         | Op::NewTime {}
         | Op::ClockOffsets { .. }
         | Op::WriteMap { .. }
-        | Op::Open { .. }
+        | Op::Copy { .. }
+        | Op::OpenProc { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }

@@ -2,6 +2,7 @@
 //! on /proc, or on any file in it; what is read through this one comes from the kernel.
 
 use linux_raw_sys::general as k;
+use nsbox_init::wire::Data;
 
 use crate::sys::{self, ENOENT, EXDEV, Result};
 
@@ -63,24 +64,11 @@ impl Proc {
 
     /// The PID in this proc of the process of a pidfd, as a C string.
     fn number_of(self, pidfd: i32) -> Result<[u8; 12]> {
-        const BEFORE: &[u8] = b"\nPid:\t";
-        let mut text = [0; 12];
-        // SAFETY: `digits` returns a C string.
-        let digits = unsafe { core::ffi::CStr::from_ptr(sys::digits(pidfd, &mut text).cast()) }.to_bytes_with_nul();
-        let mut path = [0; 32];
-        let directory = b"self/fdinfo/";
-        path[..directory.len()].copy_from_slice(directory);
-        path[directory.len()..][..digits.len()].copy_from_slice(digits);
-        let info = self.open(&path, k::O_RDONLY)?;
-        let mut lines = [0; 256];
-        let length = sys::read(info, &mut lines);
-        sys::close(info);
-        let lines = &lines[..length?];
-        let at = lines.windows(BEFORE.len()).position(|window| window == BEFORE).ok_or(ENOENT)?;
-        let rest = &lines[at + BEFORE.len()..];
-        let end = rest.iter().position(|byte| !byte.is_ascii_digit()).ok_or(ENOENT)?;
+        let info = self.open(&fdinfo(pidfd), k::O_RDONLY)?;
+        let mut lines = [0; FDINFO];
+        let line = field(info, b"\nPid:\t", &mut lines)?;
         let mut number = [0; 12];
-        number.get_mut(..end).ok_or(ENOENT)?.copy_from_slice(&rest[..end]);
+        number.get_mut(..line.len()).ok_or(ENOENT)?.copy_from_slice(line);
         // Neither 0 nor -1, which mean that the process has no PID in this proc.
         if matches!(number[0], b'1'..=b'9') { Ok(number) } else { Err(ENOENT) }
     }
@@ -96,6 +84,45 @@ impl Proc {
         sys::close(directory);
         result
     }
+}
+
+/// The PIDs of a process, in the PID namespace of a proc and inwards, as text. ENOENT if it has none there, and EXDEV if
+/// something is mounted over the file that says so.
+pub fn pids_in(proc: i32, pid: i32) -> Result<Data> {
+    let pidfd = sys::pidfd_open(pid)?;
+    let info = sys::open_here(proc, &fdinfo(pidfd), k::O_RDONLY)?;
+    let mut lines = [0; FDINFO];
+    let line = field(info, b"\nNSpid:\t", &mut lines)?;
+    Data::read(|room| {
+        room.get_mut(..line.len()).ok_or(ENOENT)?.copy_from_slice(line);
+        Ok(line.len())
+    })
+}
+
+/// Enough for the fdinfo of a pidfd, in bytes.
+const FDINFO: usize = 1024;
+
+/// The path of the fdinfo of one of our descriptors, as a C string.
+fn fdinfo(fd: i32) -> [u8; 32] {
+    let mut text = [0; 12];
+    // SAFETY: `digits` returns a C string.
+    let digits = unsafe { core::ffi::CStr::from_ptr(sys::digits(fd, &mut text).cast()) }.to_bytes_with_nul();
+    let mut path = [0; 32];
+    let directory = b"self/fdinfo/";
+    path[..directory.len()].copy_from_slice(directory);
+    path[directory.len()..][..digits.len()].copy_from_slice(digits);
+    path
+}
+
+/// Read a file, close it, and return the rest of the line that begins with `name`.
+fn field<'a>(file: i32, name: &[u8], lines: &'a mut [u8; FDINFO]) -> Result<&'a [u8]> {
+    let length = sys::read(file, lines);
+    sys::close(file);
+    let lines = &lines[..length?];
+    let at = lines.windows(name.len()).position(|window| window == name).ok_or(ENOENT)?;
+    let rest = &lines[at + name.len()..];
+    let end = rest.iter().position(|&byte| byte == b'\n').ok_or(ENOENT)?;
+    Ok(&rest[..end])
 }
 
 /// A proc, and the list of our children in it (proc(5), /proc/PID/task/TID/children). The one on /proc is used,

@@ -1,4 +1,4 @@
-//! The processes of a box that were started on request.
+//! The processes of a box that were started on request, and the helpers of init.
 
 use crate::sys::{self, Result};
 
@@ -9,8 +9,19 @@ pub struct Process {
     pub pid: i32,
     /// The socket on which its end is reported.
     pub socket: i32,
-    /// By which a request to end it names it.
+    /// By which a request to end it names it; 0 for a helper, which a request cannot name.
     pub token: u32,
+    /// For a helper.
+    pub task: Option<Task>,
+}
+
+/// What a helper does (`helper.rs`).
+#[derive(Clone, Copy)]
+pub struct Task {
+    /// The step of its request.
+    pub step: u32,
+    /// When it is given up: CLOCK_MONOTONIC, in nanoseconds. Later than any time if that has been done.
+    pub deadline: u64,
 }
 
 /// Size of the first mapping, in bytes.
@@ -46,6 +57,20 @@ impl Processes {
     /// The first process that is wanted.
     pub fn find(&self, wanted: impl Fn(&Process) -> bool) -> Option<Process> {
         self.slots().iter().copied().find(wanted)
+    }
+
+    /// The helper that is given up next, and when.
+    pub fn next_deadline(&self) -> Option<(usize, u64)> {
+        let tasks =
+            self.slots().iter().enumerate().filter_map(|(index, process)| Some((index, process.task?.deadline)));
+        tasks.min_by_key(|(_, deadline)| *deadline).filter(|(_, deadline)| *deadline < u64::MAX)
+    }
+
+    /// Replace one.
+    pub fn set(&mut self, index: usize, process: Process) {
+        if index < self.count {
+            self.put(index, process);
+        }
     }
 
     /// Append one.

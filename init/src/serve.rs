@@ -6,19 +6,25 @@
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL};
 use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape, Usage};
 
+use crate::helper::{self, Helper, LOOKUP_SECONDS};
 use crate::launch::{Begin, Launcher};
 use crate::mounts::Mounting;
 use crate::open::opened;
 use crate::operation::{operation, write_and_close};
 use crate::payload::Order;
 use crate::proc::Proc;
-use crate::processes::{Process, Processes};
+use crate::processes::{Process, Processes, Task};
 use crate::report::{Channel, performed};
 use crate::setup::Setup;
 use crate::supervise::Supervisor;
-use crate::sys::{self, Attached, Errno, Result};
+use crate::sys::{self, Attached, ECANCELED, ETIMEDOUT, Errno, Result};
 
-/// The state of a box.
+/// Number of processes that may be on their way to their exec while init goes on serving.
+const MAX_STARTING: u32 = 8;
+/// Number of requests that init carries out in a row while a process is on its way to its exec.
+const MAX_MEANWHILE: usize = 16;
+
+/// What a box needs, made before it serves.
 pub struct Server {
     supervisor: Supervisor,
     launcher: Launcher,
@@ -28,10 +34,6 @@ pub struct Server {
     directory: i32,
     proc: Proc,
     processes: Processes,
-    /// Whether orphans are reaped as soon as they end.
-    reaping: bool,
-    /// Number of events so far.
-    events: i64,
 }
 
 impl Server {
@@ -43,30 +45,98 @@ impl Server {
         let (proc, processes) = (Proc::find(setup.proc), Processes::new()?);
         let [root, sys] = proc.descriptors();
         supervisor.close_others(&[launcher.parent(), directory, root, sys])?;
-        Ok(Server { supervisor, launcher, begin, directory, proc, processes, reaping: true, events: 0 })
+        Ok(Server { supervisor, launcher, begin, directory, proc, processes })
     }
 
     /// Run until the caller is dead, or ends the box.
-    pub fn serve(mut self) -> ! {
+    pub fn serve(self) -> ! {
+        let Server { supervisor, launcher, begin, directory, proc, processes } = self;
         let _ = sys::chdir(c"/".as_ptr().cast());
-        if self.channel().send(Report::Done, None).is_err() {
+        if supervisor.channel.send(Report::Done, None).is_err() {
+            supervisor.end_all();
+        }
+        let socket = supervisor.channel.socket;
+        let (supervisor, launcher) = (&supervisor, &launcher);
+        let mut serving = Serving {
+            supervisor,
+            launcher,
+            begin,
+            directory,
+            proc,
+            processes,
+            socket,
+            reaping: true,
+            events: 0,
+            starting: 0,
+            owed: None,
+        };
+        loop {
+            serving.turn(None);
+        }
+    }
+}
+
+/// The state of a box that serves.
+struct Serving<'a> {
+    supervisor: &'a Supervisor,
+    launcher: &'a Launcher,
+    begin: Begin,
+    directory: i32,
+    proc: Proc,
+    processes: Processes,
+    /// From which requests are received; -1 after its end.
+    socket: i32,
+    /// Whether orphans are reaped as soon as they end.
+    reaping: bool,
+    /// Number of events so far.
+    events: i64,
+    /// Number of processes that are on their way to their exec.
+    starting: u32,
+    /// Whether children have ended that were not reaped for this reason; true for orphans, too.
+    owed: Option<bool>,
+}
+
+impl<'a> Serving<'a> {
+    /// Wait at most this many milliseconds for something to do, and do it; false if there was nothing.
+    fn turn(&mut self, milliseconds: Option<u32>) -> bool {
+        // The same three descriptors as in `Supervisor::supervise`, which says when this call fails.
+        let fds = [self.socket, self.channel().lifeline, self.supervisor.signals];
+        let timeout = milliseconds.or_else(|| self.until_next_deadline());
+        let Ok([requested, orphaned, signalled]) = sys::poll(fds, timeout) else { self.supervisor.end_all() };
+        if orphaned {
             self.supervisor.end_all();
         }
-        let mut socket = self.channel().socket;
-        loop {
-            // The same three descriptors as in `Supervisor::supervise`, which says when this call fails.
-            let fds = [socket, self.channel().lifeline, self.supervisor.signals];
-            let Ok([requested, orphaned, signalled]) = sys::poll(fds, None) else { self.supervisor.end_all() };
-            if orphaned {
-                self.supervisor.end_all();
-            }
-            if signalled {
-                self.handle_signal();
-            }
-            if requested && !self.handle_request() {
-                // The caller lost the handle but lives on: init continues until the lifeline becomes readable.
-                socket = -1;
-            }
+        if signalled {
+            self.handle_signal();
+        }
+        if requested && !self.handle_request() {
+            // The caller lost the handle but lives on: init continues until the lifeline becomes readable.
+            self.socket = -1;
+        }
+        self.reap_what_is_owed();
+        self.give_up_helpers();
+        requested || signalled
+    }
+
+    /// The time until a helper is given up, in milliseconds.
+    fn until_next_deadline(&self) -> Option<u32> {
+        let (_, deadline) = self.processes.next_deadline()?;
+        Some((deadline.saturating_sub(sys::nanoseconds()) / 1_000_000) as u32 + 1)
+    }
+
+    /// Report those requests as failed whose helpers have taken too long. A helper that waits in the kernel remains
+    /// until the box ends, or until the file system replies.
+    fn give_up_helpers(&mut self) {
+        while let Some((index, deadline)) = self.processes.next_deadline()
+            && deadline <= sys::nanoseconds()
+            && let Some(process) = self.processes.get(index)
+            && let Some(Task { step, .. }) = process.task
+        {
+            // Not reaped yet, so no other process has its PID.
+            sys::kill(process.pid, SIGKILL);
+            self.reply_to(process.socket).failed(Failure { step, errno: ETIMEDOUT, value: 0 });
+            sys::close(process.socket);
+            self.processes.set(index, Process { socket: -1, task: Some(Task { step, deadline: u64::MAX }), ..process });
         }
     }
 
@@ -96,7 +166,10 @@ impl Server {
     /// reaped.
     fn reap(&mut self, orphans: bool) {
         let mut usage = [0; 18];
-        if self.reaping || orphans {
+        if self.starting > 0 {
+            // A process on its way to its exec is not in the list yet, and must not be taken for an orphan.
+            self.owed = Some(orphans || self.owed == Some(true));
+        } else if self.reaping || orphans {
             while let Ok(Some((pid, status))) = sys::wait(-1, &mut usage, false) {
                 self.handle_end(pid, status, usage);
             }
@@ -116,10 +189,31 @@ impl Server {
         let Some(process) = self.processes.remove(|process| process.pid == pid) else {
             return self.report_event(Event::Reaped, pid, status);
         };
+        if let Some(task) = process.task {
+            return self.handle_end_of_helper(process.socket, task, status);
+        }
         let report = Report::Exited { status, usage };
         let _ = self.reply_to(process.socket).send(report, None);
         sys::close(process.socket);
         self.report_event(Event::Exited, pid, status);
+    }
+
+    /// The helper has reported what it did or could not do.
+    fn handle_end_of_helper(&self, socket: i32, task: Task, status: i32) {
+        if socket < 0 {
+            return;
+        }
+        let reply = self.reply_to(socket);
+        match (status & 0x7f, status >> 8) {
+            // Not sent by the helper: the caller must not see it among the processes of the box.
+            (0, helper::DONE) => {
+                let _ = reply.send(Report::Done, None);
+            }
+            (0, helper::FAILED) => {}
+            // Root of the box may kill it.
+            _ => reply.failed(Failure { step: task.step, errno: ECANCELED, value: 0 }),
+        }
+        sys::close(socket);
     }
 
     fn reply_to(&self, socket: i32) -> Channel {
@@ -201,10 +295,14 @@ impl Server {
             Err(errno) => return reply.failed(Failure { step: u32::from(step), errno, value: 0 }),
         };
         let copies = plan.ops().any(|(_, op)| matches!(op, Op::CopyInit {}));
+        let (launcher, supervisor) = (self.launcher, self.supervisor);
         let launched = if copies {
-            self.launcher.copy(&self.supervisor, self.proc, &mut order, self.begin)
+            launcher.copy(supervisor, self.proc, &mut order, self.begin)
         } else {
-            self.launcher.launch(&self.supervisor, &mut order)
+            self.starting += 1;
+            let launched = launcher.launch(supervisor, &mut order, Some(&mut || self.serve_meanwhile()));
+            self.starting -= 1;
+            launched
         };
         let born = match launched {
             Ok(born) => born,
@@ -213,7 +311,7 @@ impl Server {
                 return reply.failed(failure);
             }
         };
-        let added = self.processes.add(Process { pid: born.pid, socket, token });
+        let added = self.processes.add(Process { pid: born.pid, socket, token, task: None });
         let started = Report::Started { pid: born.pid };
         // In another PID namespace our PID of the process means nothing to the caller: the kernel translates it.
         let sender = (self.supervisor.is_pid_1() && !announce).then_some(born.pid);
@@ -226,8 +324,60 @@ impl Server {
         self.report_event(Event::Started, born.pid, 0);
     }
 
-    /// Carry out operations in init itself.
+    /// Reap what has ended while processes were on their way to their exec.
+    fn reap_what_is_owed(&mut self) {
+        if self.starting == 0
+            && let Some(orphans) = self.owed.take()
+        {
+            self.reap(orphans);
+        }
+    }
+
+    /// Go on while a process is on its way to its exec: its program, or its directory, may be on a file system that
+    /// does not reply.
+    fn serve_meanwhile(&mut self) {
+        if self.starting <= MAX_STARTING {
+            for _ in 0..MAX_MEANWHILE {
+                if !self.turn(Some(0)) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Have a helper carry out the operations and report them.
+    fn delegate(&mut self, reply: &Channel, plan: Plan<'static>) {
+        let step = plan.ops().next().map_or(0, |(step, _)| u32::from(step));
+        let failed = |errno| reply.failed(Failure { step, errno, value: 0 });
+        let helper = Helper { parent: self.launcher.parent(), init: sys::getpid() };
+        let socket = match sys::duplicate_above(reply.socket, 3) {
+            Ok(socket) => socket,
+            Err(errno) => return failed(errno),
+        };
+        let pid = match sys::fork(0) {
+            Ok(None) => helper.carry_out(reply, plan),
+            Ok(Some((pid, pidfd))) => {
+                sys::close(pidfd);
+                pid
+            }
+            Err(errno) => {
+                sys::close(socket);
+                return failed(errno);
+            }
+        };
+        let deadline = sys::nanoseconds() + LOOKUP_SECONDS * 1_000_000_000;
+        if let Err(errno) = self.processes.add(Process { pid, socket, token: 0, task: Some(Task { step, deadline }) }) {
+            sys::kill(pid, SIGKILL);
+            sys::close(socket);
+            failed(errno);
+        }
+    }
+
+    /// Carry out operations, in init itself or in a helper.
     fn carry_out(&mut self, reply: &Channel, plan: Plan<'static>) {
+        if !plan.ops().all(|(_, op)| helper::is_for_init(&op)) {
+            return self.delegate(reply, plan);
+        }
         for (step, op) in plan.ops() {
             let before = sys::nanoseconds();
             match self.operation(reply, &op) {
@@ -252,11 +402,7 @@ impl Server {
         let plain = |errno| (errno, 0);
         let mut attached = None;
         match op {
-            Op::Open { .. }
-            | Op::OpenOwn { .. }
-            | Op::Detached { .. }
-            | Op::DetachedProc { .. }
-            | Op::Socket { .. } => {
+            Op::OpenOwn { .. } | Op::Detached { .. } | Op::DetachedProc { .. } | Op::Socket { .. } => {
                 attached = Some(opened(self.proc, op).map_err(plain)?);
             }
             Op::WriteOwn { path, data } => {

@@ -586,7 +586,7 @@ class Outcome:
     @property
     def data(self, /) -> bytes | None:
         """
-        The contents of a file.
+        The contents of a short file, or what was found about the descriptor.
         """
     @property
     def fd(self, /) -> int | None:
@@ -596,10 +596,6 @@ class Outcome:
     def file(self, /) -> Any:
         """
         The same, as a file to read bytes from.
-        """
-    def is_proc(self, /) -> bool:
-        """
-        Whether the descriptor is of a proc.
         """
     @property
     def nanoseconds(self, /) -> int:
@@ -704,6 +700,10 @@ class Proc:
     A proc, to be read; mounted somewhere or nowhere.
     """
     def __repr__(self, /) -> str: ...
+    def exists_for(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> bool:
+        """
+        Whether there is a file at `path` for its process `pid`; a symbolic link counts, wherever it leads.
+        """
     def file(self, /, path: SupportsGetItem[int, SupportsIndex]) -> bytes:
         """
         The contents of a file in it.
@@ -778,6 +778,11 @@ class Request:
         Kill the process that was started with this token.
         """
     @staticmethod
+    def copy(path: bytes, max_bytes: SupportsIndex, any_type: bool) -> Plan:
+        """
+        Copy a file, at most so many bytes. `any_type` allows other files than regular ones.
+        """
+    @staticmethod
     def detached(fstype: bytes) -> Plan:
         """
         A file system that is mounted nowhere.
@@ -813,14 +818,14 @@ class Request:
         A new tmpfs for POSIX shared memory.
         """
     @staticmethod
-    def open(path: bytes) -> Plan:
-        """
-        Open a file for reading.
-        """
-    @staticmethod
     def open_own(path: bytes, link: bool) -> Plan:
         """
         Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
+        """
+    @staticmethod
+    def open_proc(path: bytes) -> Plan:
+        """
+        Open the proc that is mounted on a directory.
         """
     @staticmethod
     def read(path: bytes) -> Plan:

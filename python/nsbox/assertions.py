@@ -9,7 +9,8 @@ AssertionError: a /proc that shows the PID namespace of process 28207 (bash)
     seen:     /proc belongs to an outer PID namespace, where its number is 28207
     likely:   no proc was mounted after the PID namespace was made: mount -t proc proc /proc
 
-Nothing is run inside. The state is read from the caller's /proc, and for a box by its nsbox-init.
+Nothing is run inside, and nothing is believed that a program could have written or mounted: the state is read from the
+caller's /proc, and for a box from the proc that its nsbox-init keeps from before any program ran.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import os
 from collections.abc import Iterable
 
 from nsbox.diagnosis import pid_namespace
-from nsbox.records.mountinfo import parse
+from nsbox.records.mountinfo import parse, visible_at
 from nsbox.seeing.leftovers import describe, leftovers
 from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles
@@ -120,6 +121,8 @@ def assert_init(target: Target, comm: str | None = None) -> None:
 def assert_proc_matches(target: Target) -> None:
     """Assert that the /proc of a process shows its own PID namespace (proc(5)).
 
+    Only a proc of the kernel counts, whatever a program has mounted there.
+
     Raises:
         AssertionError: when it does not, with the likely cause.
         SpecError: for a target that is no process.
@@ -130,19 +133,24 @@ def assert_proc_matches(target: Target) -> None:
     if len(seen) == 1:
         return
     numbers = view.numbers()
-    outer = seen[0] if seen else numbers[0]
     own_mounts = view.namespace("mount") != ProcFiles(os.getpid()).namespace("mount")
     remedy = "mount -t proc proc /proc" if own_mounts else "make a mount namespace of its own (-m), then mount a proc"
     _fail(
         f"a /proc that shows the PID namespace of {view}",
         f"/proc lists it under its own number, {numbers[-1]}",
-        f"/proc belongs to an outer PID namespace, where its number is {outer}",
-        f"no proc was mounted after the PID namespace was made: {remedy}.",
+        f"/proc belongs to an outer PID namespace, where its number is {seen[0]}"
+        if seen
+        else "what is mounted on /proc is no proc, or one that does not show it",
+        f"no proc was mounted after the PID namespace was made: {remedy}."
+        if seen
+        else f"another file system was mounted there, or the proc of another PID namespace: {remedy}.",
     )
 
 
 def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | None = None) -> None:
     """Assert that a path is a mount point in the mount namespace of a process (proc_pid_mountinfo(5)).
+
+    A mount that another mount hides does not count.
 
     Args:
         target: The process.
@@ -156,14 +164,13 @@ def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | N
     __tracebackhide__ = True
     view = ProcFiles(target)
     wanted = os.fspath(path)
-    types = [mount.fstype for mount in parse(view.read("mountinfo")) if mount.point == wanted]
-    # The last mount covers the others.
-    if not types or (fstype is not None and types[-1] != fstype):
+    mount = visible_at(parse(view.read("mountinfo")), wanted)
+    if mount is None or (fstype is not None and mount.fstype != fstype):
         _fail(
             f"{fstype or 'something'} on {wanted} for {view}",
             f"a mount of {fstype or 'any type'}",
-            f"{types[-1]} is mounted there" if types else "nothing is mounted there",
-            "the mount was made in another mount namespace, or not at all.",
+            f"{mount.fstype} is mounted there" if mount else "nothing is mounted there",
+            "the mount was made in another mount namespace, or not at all, or another mount hides it.",
         )
 
 

@@ -192,14 +192,21 @@ def mounted(target: Target, path: str) -> Fact:
 
     Empty if the path is no mount point.
     """
-    types = [mount.fstype for mount in mounts(target) if mount.point == path]
-    return Fact(types[-1] if types else "", f"/proc/{ProcFiles(target).pid}/mountinfo")
+    found = mounts(target).at(path)
+    return Fact(found.fstype if found else "", f"/proc/{ProcFiles(target).pid}/mountinfo")
 
 
 def sees(target: Target, path: str) -> Fact:
-    """Whether a path exists for a process."""
-    place = f"/proc/{ProcFiles(target).pid}/root{path}"
-    return Fact(os.path.lexists(place), place)
+    """Whether a path exists for a process. Symbolic links lead where they lead for that process.
+
+    Raises:
+        OSError: when the caller may not look, or the file system does not reply.
+    """
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
+
+    pid = ProcFiles(target).pid
+    found = _core.open_proc(b"/proc").exists_for(pid, os.fsencode(path))
+    return Fact(found, f"/proc/{pid}/root{path}")
 
 
 def owner_of_file(path: str) -> Fact:

@@ -74,5 +74,7 @@ fn nested<'a>(
     let bytes = plan.nested_start(outer, token);
     let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);
     let Started { identity, pidfd, .. } = start(py, connection, plan, &bytes, &fds, token)?;
-    Ok(Handshake::new(plan, identity.pid, pidfd, ours, identity.method))
+    let mut handshake = Handshake::new(plan, identity.pid, pidfd, ours, identity.method);
+    handshake.with_programs = true;
+    Ok(handshake)
 }

@@ -70,6 +70,7 @@ pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
         ) => part.map(|(_, words)| words.to_string()).unwrap_or_default(),
         Some(StepName::Source) => (if below_a_target(plan, step) { SOURCE_BELOW_TARGET } else { SOURCE }).into(),
         Some(StepName::Descriptors) if value >= 0 => format!("descriptor {}", value),
+        Some(StepName::Open) if errno == libc::ENOENT && value == 1 => "no proc is mounted there".to_string(),
         Some(StepName::Open | StepName::Read | StepName::Write) if errno == libc::EXDEV => {
             "a process in the box has mounted something over it, so its contents would not come from the kernel"
                 .to_string()

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nsbox_init::wire::Data;
 use pyo3::prelude::*;
 
-use crate::descriptors::{Descriptor, is_proc};
+use crate::descriptors::Descriptor;
 use crate::python;
 
 /// The result of a request that nsbox-init carried out by itself.
@@ -15,7 +15,7 @@ pub struct Outcome {
     /// How long it took, in nanoseconds.
     #[pyo3(get)]
     nanoseconds: i64,
-    /// The contents of a file.
+    /// The contents of a short file, or what was found about the descriptor.
     #[pyo3(get)]
     data: Option<Vec<u8>>,
     /// A descriptor. It is owned by this object, so that a signal handler that raises cannot lose it.
@@ -43,11 +43,6 @@ impl Outcome {
         let file = python::call(&open, (fd, "rb"))?;
         let _ = self.held().take().map(IntoRawFd::into_raw_fd);
         Ok(file)
-    }
-
-    /// Whether the descriptor is of a proc.
-    fn is_proc(&self) -> bool {
-        self.held().as_ref().is_some_and(|fd| is_proc(fd).unwrap_or(false))
     }
 }
 

@@ -104,7 +104,10 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let written = write("/proc/PID/timens_offsets", Value::text(&data.0));
             return vec![written, setns_held(kinds::TIME)];
         }
-        Op::Open { path } => open(&path.0),
+        Op::Copy { path, .. } => {
+            return vec![in_root(&path.0, "O_RDONLY"), call("read", [("fd", Value::File("that file".into()))])];
+        }
+        Op::OpenProc { path } => in_root(&path.0, "O_DIRECTORY"),
         Op::Read { path } => call("read", [("path", Value::text(in_proc(&path.0)))]),
         Op::OpenOwn { path, .. } => open(&in_proc(&path.0)),
         Op::WriteOwn { path, data } => write(in_proc(&path.0), Value::text(&data.0)),
@@ -348,6 +351,19 @@ fn capability_sets(inheritable: u64, ambient: u64) -> Vec<Call> {
 
 fn open(path: &[u8]) -> Call {
     call("open", [("path", Value::text(path)), ("flags", Value::constant("O_RDONLY"))])
+}
+
+/// A file that is looked up below the root of the box (openat2(2), RESOLVE_IN_ROOT).
+fn in_root(path: &[u8], flag: &'static str) -> Call {
+    let resolve = ["RESOLVE_IN_ROOT", "RESOLVE_NO_MAGICLINKS"].map(|name| name.into());
+    call(
+        "openat2",
+        [
+            ("path", Value::text(path)),
+            ("flags", Value::Flags(vec![flag.into(), "O_NONBLOCK".into()])),
+            ("resolve", Value::Flags(resolve.into())),
+        ],
+    )
 }
 
 fn set_name(which: &'static str, name: &[u8]) -> Call {

@@ -121,10 +121,17 @@ impl Request {
         plan(StepName::Open, op, "open(2)", "by a process in these namespaces")
     }
 
-    /// Open a file for reading.
+    /// Copy a file, at most so many bytes. `any_type` allows other files than regular ones.
     #[staticmethod]
-    fn open(path: &[u8]) -> Plan {
-        plan(StepName::Open, Op::Open { path: text(path) }, "open(2)", "by a process in these namespaces")
+    fn copy(path: &[u8], max_bytes: u64, any_type: bool) -> Plan {
+        let op = Op::Copy { path: text(path), max_bytes, any_type: u32::from(any_type) };
+        plan(StepName::Open, op, "openat2(2)", "by a process in these namespaces; the caller gets a copy")
+    }
+
+    /// Open the proc that is mounted on a directory.
+    #[staticmethod]
+    fn open_proc(path: &[u8]) -> Plan {
+        plan(StepName::Open, Op::OpenProc { path: text(path) }, "openat2(2)", "by a process in these namespaces")
     }
 
     /// A file system that is mounted nowhere.

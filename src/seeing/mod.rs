@@ -2,5 +2,6 @@
 
 pub mod ipc;
 pub mod look;
+pub mod lookup;
 pub mod proc;
 pub mod relations;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use pyo3::prelude::*;
 
 use crate::kinds::KINDS;
+use crate::seeing::lookup::open_in_root_of;
 use crate::seeing::proc::dir::{Dir, Errno};
 use crate::seeing::proc::handle::Proc;
 
@@ -80,10 +81,10 @@ fn relations(proc: &Dir, handles: &[Handle]) -> Vec<Relation> {
 
 /// Another file may have taken the place of the namespace, even one whose open blocks. So its type is checked first.
 fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
-    const NSFS_MAGIC: libc::__fsword_t = 0x6e73_6673;
+    const NSFS_MAGIC: i64 = 0x6e73_6673;
     let name = CString::new(path).map_err(|_| libc::EINVAL)?;
     let place = if path.starts_with(b"/") {
-        proc.open_in_root_of(pid, &name, libc::O_PATH)?
+        open_in_root_of(proc, pid, &name, libc::O_PATH, Some(NSFS_MAGIC))?
     } else {
         let process = CString::new(pid.to_string()).map_err(|_| libc::EINVAL)?;
         proc.enter(&process)?.open_at(&name, libc::O_PATH)?

@@ -2,7 +2,7 @@
 //! failed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
@@ -30,6 +30,10 @@ const MAX_REAP_CHECKS: u32 = 20;
 
 /// Interval between these checks.
 const REAP_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long an nsbox-init may take for its plan where programs run already: they may serve the file system to which a
+/// path in the plan leads (fuse(4)).
+const SET_UP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often an nsbox-init may be found stopped during its set-up.
 const MAX_STOPS: u32 = 30;
@@ -60,6 +64,9 @@ pub struct Handshake<'a> {
     ending: Ending,
     /// How often it was found stopped.
     stops: u32,
+    since: Instant,
+    /// Whether programs run already where it is.
+    pub with_programs: bool,
 }
 
 /// What is known of a payload's end.
@@ -87,8 +94,25 @@ impl<'a> Handshake<'a> {
     pub fn new(plan: &'a Plan, pid: i32, pidfd: OwnedFd, socket: OwnedFd, method: Method) -> Self {
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
-        let (layer, stops) = (None, 0);
-        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, times, layer, ending, stops }
+        let (layer, stops, since) = (None, 0, Instant::now());
+        let with_programs = plan.joined != 0;
+        Handshake {
+            plan,
+            pid,
+            pidfd,
+            socket,
+            method,
+            payload,
+            member,
+            maps,
+            helper,
+            times,
+            layer,
+            ending,
+            stops,
+            since,
+            with_programs,
+        }
     }
 
     /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
@@ -97,7 +121,8 @@ impl<'a> Handshake<'a> {
             Some(Message { report: Report::Started { pid }, sender, attached }) => {
                 self.started(pid, sender, attached).map(Some)
             }
-            _ => Ok(None),
+            Some(_) => Ok(None),
+            None => self.check_time(),
         }
     }
 
@@ -113,7 +138,28 @@ impl<'a> Handshake<'a> {
 
     /// Handle one report. When a box waits for requests, returns the times that its steps took.
     pub fn until_serving(&mut self) -> Result<Option<Vec<(u16, i64)>>> {
-        Ok(self.receive()?.filter(|message| message.report == Report::Done).map(|_| std::mem::take(&mut self.times)))
+        match self.receive()? {
+            Some(Message { report: Report::Done, .. }) => Ok(Some(std::mem::take(&mut self.times))),
+            Some(_) => Ok(None),
+            None => self.check_time(),
+        }
+    }
+
+    /// An error if nsbox-init takes too long where programs run already. It may wait in the kernel, where not even
+    /// SIGKILL ends it before the box around it ends.
+    fn check_time<T>(&self) -> Result<Option<T>> {
+        if !self.with_programs || self.since.elapsed() < SET_UP_TIMEOUT {
+            return Ok(None);
+        }
+        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+        let detail = "nsbox-init does not reply".to_string();
+        Err(Error::Step(Box::new(StepFailure {
+            errno: libc::ETIMEDOUT,
+            step: StepName::Init,
+            actor: "init",
+            calls,
+            detail,
+        })))
     }
 
     fn receive(&mut self) -> Result<Option<Message>> {

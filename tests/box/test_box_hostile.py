@@ -281,7 +281,10 @@ def test_a_fifo_is_opened_at_once(who: Who) -> None:
     def use() -> None:
         with nsbox.Box("mip") as box:
             box.run(["sh", "-c", "mount -t tmpfs none /tmp; mkfifo /tmp/x"], check=True)
-            box.open("/tmp/x").close()
+            with box.open("/tmp/x", any_type=True) as file:
+                assert file.read() == b""
+            with pytest.raises(nsbox.SpawnError, match="is a FIFO"):
+                box.open("/tmp/x")
 
     who(use)
 

@@ -33,6 +33,14 @@ pub const ETXTBSY: Errno = errno::ETXTBSY as Errno;
 
 pub const EXDEV: Errno = errno::EXDEV as Errno;
 
+pub const EISDIR: Errno = errno::EISDIR as Errno;
+
+pub const EFBIG: Errno = errno::EFBIG as Errno;
+
+pub const ENXIO: Errno = errno::ENXIO as Errno;
+
+pub const ECANCELED: Errno = errno::ECANCELED as Errno;
+
 pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
 
 pub const ESRCH: Errno = errno::ESRCH as Errno;

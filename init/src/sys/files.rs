@@ -41,11 +41,17 @@ pub const MAX_ATTEMPTS: usize = 1000;
 
 /// A file below `directory`, on the very mount that is: EXDEV if the path crosses another one (openat2(2)).
 pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
-    let how = k::open_how {
-        flags: u64::from(flags | k::O_CLOEXEC),
-        mode: 0,
-        resolve: u64::from(k::RESOLVE_BENEATH | k::RESOLVE_NO_XDEV),
-    };
+    open_resolved(directory, path, flags, k::RESOLVE_BENEATH | k::RESOLVE_NO_XDEV)
+}
+
+/// What `path` means to a process whose root is `directory`: no symbolic link and no `..` leads out of it, and none of
+/// the links of /proc that are no paths leads anywhere (ELOOP).
+pub fn open_in_root(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
+    open_resolved(directory, path, flags, k::RESOLVE_IN_ROOT | k::RESOLVE_NO_MAGICLINKS)
+}
+
+fn open_resolved(directory: i32, path: &[u8], flags: u32, resolve: u32) -> Result<i32> {
+    let how = k::open_how { flags: u64::from(flags | k::O_CLOEXEC), mode: 0, resolve: u64::from(resolve) };
     let mut found = Err(EAGAIN);
     for _ in 0..MAX_ATTEMPTS {
         found = call!(openat2, directory, path.as_ptr(), &raw const how, size_of::<k::open_how>());
@@ -56,14 +62,31 @@ pub fn open_here(directory: i32, path: &[u8], flags: u32) -> Result<i32> {
     found.map(|fd| fd as i32)
 }
 
+/// The type (S_IF*) and the size in bytes of an open file (fstat(2)).
+pub fn type_and_size(fd: i32) -> Result<(u32, u64)> {
+    let mut status = core::mem::MaybeUninit::<k::stat>::zeroed();
+    call!(fstat, fd, status.as_mut_ptr())?;
+    // SAFETY: plain numbers, for which zero is valid, and which the kernel has filled in.
+    let status = unsafe { status.assume_init() };
+    Ok((status.st_mode & k::S_IFMT, status.st_size as u64))
+}
+
+/// An empty file in memory (memfd_create(2)).
+pub fn memory_file(name: &core::ffi::CStr) -> Result<i32> {
+    /// Needed where the administrator allows no other ones (vm.memfd_noexec); unknown before Linux 6.3.
+    const MFD_NOEXEC_SEAL: u32 = 8;
+    let make = |flags: u32| call!(memfd_create, name.as_ptr(), k::MFD_CLOEXEC | flags).map(|fd| fd as i32);
+    make(MFD_NOEXEC_SEAL).or_else(|_| make(0))
+}
+
+/// Set where the next read or write begins, in bytes from the start (lseek(2)).
+pub fn rewind(fd: i32) -> Result<()> {
+    call!(lseek, fd, 0, k::SEEK_SET).map(drop)
+}
+
 /// Open a file without blocking: it may be a FIFO whose other end is not open (fifo(7)), or a terminal.
 pub fn open_at_once(path: *const u8, flags: u32) -> Result<i32> {
     open(path, flags | k::O_NONBLOCK | k::O_NOCTTY)
-}
-
-/// Let reads and writes block, as is the default.
-pub fn let_wait(fd: i32) {
-    let _ = call!(fcntl, fd, k::F_SETFL, 0);
 }
 
 pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {

@@ -149,8 +149,6 @@ operations! {
     37 CopyInit {}
     /// Write a file of the user namespace that `NewUser` has made: `uid_map`, `gid_map` or `setgroups`.
     38 WriteMap { /** which */ file: Text<S>, /** what */ data: Blob<S> }
-    /// Open a file, and attach it to the report.
-    39 Open { /** where */ path: Text<S> }
     /// Read a short file of init's own proc, and put its contents into the report.
     40 Read { /** where, from the root of the proc */ path: Text<S> }
     /// Open a file of init's own proc, and attach it to the report.
@@ -179,6 +177,15 @@ operations! {
     62 NewTime {}
     /// Write the offsets of that time namespace, as `timens_offsets` takes them, and enter it.
     63 ClockOffsets { /** the lines */ data: Blob<S> }
+    /// Copy a file that programs may have changed into memory, and attach the copy to the report.
+    70 Copy {
+        /** where, from our root */ path: Text<S>,
+        /** the largest size in bytes; a larger file is refused */ max_bytes: u64,
+        /** whether it may be something else than a regular file */ any_type: u32,
+    }
+    /// Open what is mounted on a directory if it is a proc, attach it to the report, and put the PIDs of init in that
+    /// proc and inwards into the report (NSpid, proc_pid_fdinfo(5)).
+    71 OpenProc { /** where, from our root */ path: Text<S> }
     /// Join a new session keyring (keyctl(2)).
     80 SessionKeyring {}
     /// Keep these capabilities at most, in every set and in the bounding set; with none the securebits are locked.

@@ -43,13 +43,13 @@ pub enum Report {
         /// Its PID in its own namespace.
         pid: i32,
     },
-    /// An operation of a box was carried out. `Open`, `OpenOwn`, `Detached` and `Socket` attach a descriptor.
+    /// An operation of a box was carried out. `Copy`, `OpenProc`, `OpenOwn`, `Detached` and `Socket` attach a descriptor.
     Performed {
         /// The step.
         step: u32,
         /// How long it took.
         nanoseconds: i64,
-        /// What `Read` has read.
+        /// What `Read` has read, or `OpenProc` has found.
         data: Data,
     },
     /// All operations of a request, or of a box's plan, were carried out.

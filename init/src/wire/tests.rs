@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(56) {
+        match self.below(57) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -87,7 +87,8 @@ impl Random {
             17 => Op::NoNewPrivs {},
             18 => Op::Received { stdio: [1, 0, self.next() as i32], pass: self.numbers() },
             19 => Op::WriteMap { file: Text(self.text()), data: Blob(self.bytes()) },
-            20 => Op::Open { path: Text(self.text()) },
+            20 => Op::Copy { path: Text(self.text()), max_bytes: self.next(), any_type: self.next() as u32 },
+            56 => Op::OpenProc { path: Text(self.text()) },
             21 => Op::Read { path: Text(self.text()) },
             38 => Op::OpenOwn { path: Text(self.text()), link: self.next() as u32 },
             39 => Op::WriteOwn { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -188,7 +189,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36]).chain(38..=47).chain(60..=63).chain(80..=86).chain(100..=103);
+    let others = (1..=33).chain([36, 38]).chain(40..=47).chain(60..=63).chain(70..=71).chain(80..=86).chain(100..=103);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

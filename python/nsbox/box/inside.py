@@ -6,11 +6,9 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from errno import ENOENT
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nsbox import _core
-from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import ClosedError, NsboxError, SpawnError, SpawnPermissionError, SpecError, UnsupportedError
 from nsbox.records.processes import NamespaceIds
 from nsbox.records.steps import StepResult, data_of
@@ -37,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["BoxRequests"]
 
 T = TypeVar("T")
+
+MAX_BYTES = 16 << 20
+"""The size in bytes of the largest file that is read without being asked for it by `max_bytes`."""
 
 _PID_MAX_PER_NAMESPACE = (6, 14)
 """The version of Linux."""
@@ -237,14 +238,30 @@ class BoxRequests:
             raise SpecError("loopback: the only value is True, which brings the interface up")
         self._step(_core.Request.loopback())
 
-    def open(self, path: Argument) -> Any:
-        """Open a file for reading, as a binary file. nsbox-init opens it, so in /proc it shows what the box sees.
+    def open(self, path: Argument, *, max_bytes: int = MAX_BYTES, any_type: bool = False) -> Any:
+        """Open a copy of a file of the box for reading, as a binary file.
+
+        A child of nsbox-init looks the path up and reads the file, so in ``/proc`` it shows what the box sees, and
+        ``/proc/self`` is that child. No symbolic link leads out of the root of the box, and the links of ``/proc`` that
+        are no paths, such as ``/proc/1/root``, are not followed (openat2(2)). The copy is in the memory of the caller's
+        cgroup. The caller never has the file itself: a program in the box may serve it (fuse(4)), and then reading it,
+        or closing it, may never end.
+
+        Args:
+            path: The file.
+            max_bytes: The largest size in bytes; a larger file is refused.
+            any_type: Whether it may be something else than a regular file, such as a FIFO or a device. A FIFO without
+                a writer reads as empty.
 
         Raises:
-            SpawnError: when it cannot be opened.
+            SpecError: when `max_bytes` is no number of bytes.
+            SpawnError: when it cannot be read: with ``errno.EFBIG`` if it is larger, with ``errno.ETIMEDOUT`` if the
+                file system does not reply for 15 seconds.
             ClosedError: when the box has ended.
         """
-        return self._fetch(_core.Request.open(path_of("path", path))).file()
+        if type(max_bytes) is not int or not 0 <= max_bytes < 1 << 63:
+            raise SpecError(f"max_bytes: expected a number of bytes, got {max_bytes!r}")
+        return self._fetch(_core.Request.copy(path_of("path", path), max_bytes, any_type)).file()
 
     def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> Socket:
         """Make a socket in the network namespace of the box, for use by the caller.
@@ -329,7 +346,8 @@ class BoxRequests:
 
         Args:
             view: ``"namespace"`` for all of them, also before a proc is mounted in the box; ``"proc"`` for what its
-                ``/proc`` shows, and so a ``ps`` inside.
+                ``/proc`` shows, and so a ``ps`` inside. Programs in the box choose what is mounted there, so this is no
+                evidence.
             fields: The attributes to read.
 
         Raises:
@@ -409,12 +427,18 @@ class BoxRequests:
         """Give the path of a proc, valid in the ``with`` block: nsbox-init opens its /proc, or makes a detached one."""
         if view not in ("namespace", "proc"):
             raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
-        plan = _core.Request.open(b"/proc") if view == "proc" else _core.Request.detached(b"proc")
+        # Only files of the kernel are safe to read: another file may be endless, or a pipe without a writer.
+        plan = _core.Request.open_proc(b"/proc") if view == "proc" else _core.Request.detached(b"proc")
         found = self._fetch(plan)
-        if not found.is_proc():
-            # Only files of the kernel are safe to read: another file may be endless, or a pipe without a writer.
-            raise spawn_error(ENOENT, "open", "init", plan.steps[0].calls, "no proc is mounted there")
         yield f"/proc/thread-self/fd/{_fd_of(found)}"
+
+    def _pids_in_its_proc(self) -> list[int]:
+        """Return the PIDs of nsbox-init as the proc on /proc shows them; none if that shows it not, or is no proc."""
+        try:
+            found = self._perform(_core.Request.open_proc(b"/proc"))
+        except SpawnError:
+            return []
+        return [int(pid) for pid in bytes(found.data or b"").split() if pid not in (b"0", b"-1")]
 
     def _open_proc(self, view: View) -> _core.Proc:
         """Open a proc for a reader of `nsbox.seeing` that may not open the one of nsbox-init by itself."""

@@ -23,6 +23,7 @@ from errno import (
     EBADF,
     EBADMSG,
     EBUSY,
+    ECANCELED,
     ECONNRESET,
     EDQUOT,
     EEXIST,
@@ -87,6 +88,8 @@ _CLONE = _NEW_DESCRIPTOR | {EAGAIN, EINVAL, ENOSPC, EPERM}
 _UNSHARE = frozenset({EINVAL, ENOMEM, ENOSPC, EPERM})
 _OPEN_TO_WRITE = _NEW_DESCRIPTOR | {EACCES, ENOENT, EROFS}
 """A file of /proc."""
+_HELPER = _NEW_DESCRIPTOR | {EAGAIN, ECANCELED, ETIMEDOUT}
+"""A child of nsbox-init that may be killed, or given up."""
 _ATTACH = _PATH | _NEW_DESCRIPTOR | {EAGAIN, EBUSY, EINVAL, ENOSPC, EPERM}
 """A mount that is made detached, and attached to what openat2(2) has found."""
 _MOUNT = _PATH | {EBUSY, EINVAL, ENODEV, ENOSPC, EPERM}
@@ -105,7 +108,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "exec init": _errors("close_range(2), capset(2), execveat(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
     "copy init": _NOTHING,
     "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
-    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET, EPERM})),
+    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET, EPERM, ETIMEDOUT})),
     "await maps": StepErrors("PR_GET_DUMPABLE(2const)", frozenset({ETXTBSY})),
     "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
     "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
@@ -152,7 +155,9 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "tmpfs": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "overlay": _errors("openat2(2), mkdir(2), move_mount(2)", _ATTACH),
     "proc": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
-    "mount proc": _errors("mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "mount proc": _errors(
+        "mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, _HELPER, {ENODEV}
+    ),
     "private tmp": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "private pts": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mask proc": _errors("open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
@@ -171,7 +176,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "setsid": _errors("setsid(2)"),
     "setpgid": _errors("setpgid(2)", {EACCES, EPERM}),
     "controlling terminal": _errors("TIOCSCTTY(2const)", {EIO, ENOTTY, EPERM}),
-    "chdir": _errors("chdir(2)", _PATH),
+    "chdir": _errors("chdir(2)", _PATH, {ETIMEDOUT}),
     "directory": _errors("chdir(2)", _PATH),
     "cwd": _errors("fchdir(2)", {EACCES}),
     "umask": _errors("umask(2)"),
@@ -189,15 +194,23 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "no_new_privs": _errors("PR_SET_NO_NEW_PRIVS(2const)"),
     "signals": _NOTHING,
     "exec": _errors(
-        "execve(2)", _PATH, _NEW_DESCRIPTOR, {E2BIG, EAGAIN, EINVAL, EIO, EISDIR, ELIBBAD, ENOEXEC, EPERM, ETXTBSY}
+        "execve(2)",
+        _PATH,
+        _NEW_DESCRIPTOR,
+        {E2BIG, EAGAIN, EINVAL, EIO, EISDIR, ELIBBAD, ENOEXEC, EPERM, ETIMEDOUT, ETXTBSY},
     ),
     "serve": _errors("signalfd(2), pidfd_open(2), mmap(2), prctl(2), close_range(2)", _NEW_DESCRIPTOR),
     "request": StepErrors("recvmsg(2)", frozenset({ECONNRESET, ETIMEDOUT})),
-    "mount": _errors("mount(2)", _MOUNT, {ENOTBLK, ENXIO, EROFS}),
-    "mount shm": _errors("mount(2)", _MOUNT),
-    "unmount": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
+    "mount": _errors("clone(2), mount(2)", _MOUNT, _HELPER, {ENOTBLK, ENXIO, EROFS}),
+    "mount shm": _errors("clone(2), mount(2)", _MOUNT, _HELPER),
+    "unmount": _errors("clone(2), umount(2)", _PATH, _HELPER, {EBUSY, EINVAL, EPERM}),
     "detached mount": _errors("fsopen(2), fsconfig(2), fsmount(2)", _NEW_DESCRIPTOR, {ENODEV, ENOSPC, EPERM}),
-    "open": _errors("open(2), openat2(2)", _PATH, _NEW_DESCRIPTOR, {EBADF, ENODEV, ENXIO, EPERM, EXDEV}),
+    "open": _errors(
+        "clone(2), openat2(2), memfd_create(2), read(2)",
+        _PATH,
+        _HELPER,
+        {EBADF, EFBIG, EISDIR, ENODEV, ENXIO, EPERM, EXDEV},
+    ),
     "read": _errors("openat2(2), read(2)", _NEW_DESCRIPTOR, {EACCES, EBADF, ENOENT, EXDEV}),
     "write": _errors("openat2(2), write(2)", _OPEN_TO_WRITE, {EBADF, EINVAL, EPERM, EXDEV}),
     "socket": _errors(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Mount", "nsfs_mounts", "parse"]
+__all__ = ["Mount", "nsfs_mounts", "parse", "visible_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,30 @@ def _parse_line(line: str) -> Mount | None:
         )
     except ValueError:
         return None
+
+
+def visible_at(mounts: Iterable[Mount], point: str) -> Mount | None:
+    """Return the mount that a process finds at a path, from its mountinfo.
+
+    A later mount on the same path covers an earlier one, and a mount on a directory above hides what is mounted below.
+    Both stay in the list.
+
+    Returns:
+        The mount; None if the path is no mount point, or if its mounts are hidden.
+    """
+    mounts = list(mounts)
+    ids = {mount.id for mount in mounts}
+    # A mount has a single child at each of its directories: another mount there is made on that child.
+    children = {(mount.parent, mount.point): mount for mount in mounts if mount.parent != mount.id}
+    found = next((mount for mount in mounts if mount.parent not in ids - {mount.id}), None)
+    if found is None:
+        return None
+    names = point.rstrip("/").split("/")
+    for depth in range(1, len(names) + 1):
+        prefix = "/".join(names[:depth]) or "/"
+        while (child := children.get((found.id, prefix))) is not None:
+            found = child
+    return found if found.point == point else None
 
 
 _NAMESPACE = re.compile(r"(\w+):\[([0-9]+)\]")

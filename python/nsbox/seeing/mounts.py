@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from nsbox.records.mountinfo import Mount, parse
+from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import Target, pid_of
 from nsbox.views import mime
@@ -39,9 +39,8 @@ class MountTable(mime.Table, Sequence[Mount]):
         return len(self._mounts)
 
     def at(self, point: str | os.PathLike[str]) -> Mount | None:
-        """Return the visible mount at a mount point: the last one."""
-        wanted = os.fspath(point)
-        return next((mount for mount in reversed(self._mounts) if mount.point == wanted), None)
+        """Return the visible mount at a mount point: the last one; None if a mount on a directory above hides it."""
+        return visible_at(self._mounts, os.fspath(point))
 
     def html(self) -> str:
         """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""

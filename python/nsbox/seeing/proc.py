@@ -29,8 +29,8 @@ class BoxFiles(Protocol):
         """The namespaces of its nsbox-init."""
         ...
 
-    def open(self, path: str) -> Any:
-        """Open a file for reading, as a binary file."""
+    def open(self, path: str, *, max_bytes: int = ..., any_type: bool = ...) -> Any:
+        """Open a copy of a file for reading, as a binary file."""
         ...
 
     def ipcs(self) -> IpcTable:
@@ -39,6 +39,14 @@ class BoxFiles(Protocol):
 
     def _open_proc(self, view: View) -> _core.Proc:
         """Open the proc that shows its processes."""
+        ...
+
+    def _open_own(self, path: str, *, link: bool = ...) -> Any:
+        """Open a file of the proc that nsbox-init keeps from before any program ran."""
+        ...
+
+    def _pids_in_its_proc(self) -> list[int]:
+        """Return the PIDs of nsbox-init as the proc on /proc shows them; none if that does not show it."""
         ...
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from nsbox.records.status import fields_of, pids_of
-from nsbox.seeing.proc import Target, as_box, pid_of
+from nsbox.seeing.proc import Target, as_box, pid_of, read_from
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["ProcFiles"]
@@ -31,10 +31,10 @@ class ProcFiles:
         self.is_box = self._box is not None
 
     def read(self, name: str) -> bytes:
-        """Return the contents of a file of the process, from the caller's /proc; for a box, from its own /proc."""
+        """Return the contents of a file of the process, from the caller's /proc; for a box, from nsbox-init's own."""
         if self._box is not None:
             # An ordinary user may not trace nsbox-init, and so cannot read these files from outside (ptrace(2)).
-            with self._box.open(f"/proc/self/{name}") as file:
+            with self._box._open_own(f"self/{name}") as file:
                 return bytes(file.read())
         try:
             return Path(f"/proc/{self.pid}/{name}").read_bytes()
@@ -45,7 +45,7 @@ class ProcFiles:
         """Return the inode number of a namespace (namespaces(7))."""
         link = f"ns/{KINDS[kind].link}"
         if self._box is not None:
-            with self._box.open(f"/proc/self/{link}") as file:
+            with self._box._open_own(f"self/{link}", link=True) as file:
                 return os.fstat(file.fileno()).st_ino
         try:
             return os.stat(f"/proc/{self.pid}/{link}").st_ino
@@ -70,15 +70,21 @@ class ProcFiles:
         return "the box" if self._box is not None else f"process {self.pid} ({self.comm})"
 
     def seen_by_its_own_proc(self) -> list[int]:
-        """Return its PIDs as its own /proc shows them; none if that does not show the process."""
+        """Return its PIDs as the proc on its /proc shows them; none if no proc is there, or one that does not show it.
+
+        Programs choose what is mounted there. So only a proc of the kernel counts, and in it no file that is mounted
+        over another one.
+        """
         if self._box is not None:
-            return self.numbers()
-        there = Path(f"/proc/{self.pid}/root/proc/{self.numbers()[-1]}")
+            return self._box._pids_in_its_proc()
+        from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
+
+        numbers, namespace = self.numbers(), self.namespace("pid")
         try:
-            status = fields_of((there / "status").read_bytes())
-            # Another process may have this number there.
-            if os.stat(there / "ns/pid").st_ino != self.namespace("pid"):
-                return []
-        except (FileNotFoundError, ProcessLookupError, NotADirectoryError, PermissionError):
+            proc = _core.open_proc(b"/proc").seen_by(self.pid, b"/proc")
+            found, _ = read_from(proc, ["status", "namespaces"], sorted(set(numbers)))
+        except OSError:
             return []
-        return pids_of(status)
+        # Other processes may have these numbers there.
+        ours = (one for one in found if one.pids[-1] == numbers[-1] and one.namespaces.pid == namespace)
+        return next((list(one.pids) for one in ours), [])

@@ -146,7 +146,7 @@ class Task:
             for kind in kinds:
                 # nsbox-init cannot enter a time namespace itself; its children do (time_namespaces(7)).
                 link = "time_for_children" if kind.name == "time" else kind.link
-                with self.box.open(f"/proc/self/ns/{link}") as file:
+                with self.box._open_own(f"self/ns/{link}", link=True) as file:
                     namespaces.append(_core.Descriptor(os.dup, file.fileno()))
             spec = self.box.spec
             rights = spec.hardened.rights()

@@ -82,7 +82,10 @@ class Within:
 
     def _start(self) -> None:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours, contextlib.ExitStack() as lifeline:
-            links = {kind: theirs.enter_context(self._box.open(path)).fileno() for kind, path in self._paths().items()}
+            links = {
+                kind: theirs.enter_context(self._box._open_own(path, link=True)).fileno()
+                for kind, path in self._paths().items()
+            }
             self._result, result_writer = os.pipe()
             lifeline_reader, lifeline_writer = os.pipe()
             caller = os.pidfd_open(os.getpid())
@@ -118,9 +121,7 @@ class Within:
     def _paths(self) -> dict[str, str]:
         """Return the links to the namespaces, as nsbox-init opens them. It is not in the new time namespace itself."""
         links = {kind: KINDS[kind].link for kind in self._box.namespaces}
-        return {
-            kind: f"/proc/self/ns/{'time_for_children' if kind == 'time' else link}" for kind, link in links.items()
-        }
+        return {kind: f"self/ns/{'time_for_children' if kind == 'time' else link}" for kind, link in links.items()}
 
     def wait(self) -> int:
         """Wait until the child has ended, and return its status, negative for a signal.

@@ -1,9 +1,9 @@
 //! Reading below a directory's descriptor, into buffers that are used again.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use crate::descriptors::is_proc;
+use crate::seeing::lookup::open_in_root_of;
 use crate::seeing::proc::parse::entries;
 
 /// An errno.
@@ -19,29 +19,16 @@ impl Dir {
         open(libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// In a proc, open `path` as its process `pid` finds it. Links on the way lead where they lead for that process
-    /// (openat2(2), RESOLVE_IN_ROOT).
-    pub fn open_in_root_of(&self, pid: i32, path: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
-        let root = CString::new(format!("{pid}/root")).expect("digits and letters");
-        let root = self.open_at(&root, libc::O_PATH | libc::O_DIRECTORY)?;
-        // SAFETY: plain numbers, for which zero is valid.
-        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-        how.flags = (flags | libc::O_CLOEXEC) as u64;
-        how.resolve = libc::RESOLVE_IN_ROOT;
-        // SAFETY: a C string and a structure of that size.
-        let result = unsafe {
-            libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
-        };
-        let fd = check(result as isize)?;
-        // SAFETY: a new descriptor, which nothing else owns.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-    }
-
     /// In a proc, open the proc at `path` as its process `pid` finds it; anything else than a proc is refused, since
     /// the reads that follow rely on the files of the kernel.
     pub fn open_as_seen_by(&self, pid: i32, path: &CStr) -> Result<Self, Errno> {
-        let directory = self.open_in_root_of(pid, path, libc::O_RDONLY | libc::O_DIRECTORY)?;
-        if is_proc(&directory)? { Ok(Self(directory)) } else { Err(libc::ENOENT) }
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        open_in_root_of(self, pid, path, flags, Some(libc::PROC_SUPER_MAGIC)).map(Self)
+    }
+
+    /// The same directory, with a descriptor of its own.
+    pub fn try_clone(&self) -> Result<Self, Errno> {
+        self.0.try_clone().map(Self).map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))
     }
 
     /// Open something in this directory.

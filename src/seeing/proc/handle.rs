@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result, os_error};
+use crate::seeing::lookup::open_in_root_of;
 use crate::seeing::proc::dir::Dir;
 use crate::seeing::proc::open;
 
@@ -29,12 +30,23 @@ impl Proc {
     }
 
     /// The proc that its process `pid` finds at `path`.
-    fn seen_by(&self, pid: i32, path: Vec<u8>) -> Result<Proc> {
+    fn seen_by(&self, py: Python<'_>, pid: i32, path: Vec<u8>) -> Result<Proc> {
         let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
         let path = [&self.path, format!("/{pid}/root").as_bytes(), &path].concat();
-        match self.directory.open_as_seen_by(pid, &name) {
+        match py.detach(|| self.directory.open_as_seen_by(pid, &name)) {
             Ok(directory) => Ok(Proc { directory, path }),
             Err(errno) => Err(os_error(errno, path)),
+        }
+    }
+
+    /// Whether there is a file at `path` for its process `pid`; a symbolic link counts, wherever it leads.
+    fn exists_for(&self, py: Python<'_>, pid: i32, path: Vec<u8>) -> Result<bool> {
+        let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        match py.detach(|| open_in_root_of(&self.directory, pid, &name, flags, None)) {
+            Ok(_) => Ok(true),
+            Err(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Ok(false),
+            Err(errno) => Err(os_error(errno, [&self.path, format!("/{pid}/root").as_bytes(), &path].concat())),
         }
     }
 

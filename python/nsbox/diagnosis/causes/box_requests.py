@@ -5,9 +5,13 @@ from __future__ import annotations
 from errno import (
     EACCES,
     EAFNOSUPPORT,
+    EAGAIN,
     EBADF,
     EBUSY,
+    ECANCELED,
+    EFBIG,
     EINVAL,
+    EISDIR,
     ENODEV,
     ENOENT,
     ENOTDIR,
@@ -25,6 +29,8 @@ __all__ = ["BOX_REQUESTS"]
 
 _OWN_PROC = frozenset({"open", "read", "write"})
 _PATHS = frozenset({"open", "read", "unmount"})
+_LOOKUPS = frozenset({"open", "mount", "mount proc", "mount shm", "unmount"})
+"""The steps that a child of nsbox-init carries out (init/src/helper.rs)."""
 
 
 def _path(failed: FailedStep, _: Evidence) -> Found | None:
@@ -95,16 +101,82 @@ BOX_REQUESTS = (
         example={"path": "PATH"},
     ),
     Cause(
+        name="no-reply-in-time",
+        title="The file system of the path does not reply",
+        steps=_LOOKUPS | {"chdir", "init"},
+        errnos=frozenset({ETIMEDOUT}),
+        find=_path,
+        why="the lookup of {path} took more than 15 seconds: a file system on its way does not reply, such as one that "
+        "a program in the box serves (FUSE)",
+        remedy="box.mounts() lists the file systems; end the program that serves it, or use another path. "
+        "box.close() ends everything, also what still waits",
+        meaning="A process that waits for such a file system cannot be killed before that replies, or ends. So a child "
+        "of nsbox-init waits, and is given up.",
+        manual="fuse(4)",
+        example={"path": "PATH"},
+    ),
+    Cause(
+        name="helper-killed",
+        title="A process in the box has killed the child of nsbox-init that looked the path up",
+        steps=_LOOKUPS,
+        errnos=frozenset({ECANCELED}),
+        find=_path,
+        why="a process in the box has killed the child of nsbox-init that looked {path} up",
+        remedy="try it again, or end the programs in the box first",
+        meaning="In its PID namespace, root of the box may kill all processes but nsbox-init itself.",
+        manual="kill(2), pid_namespaces(7)",
+        example={"path": "PATH"},
+    ),
+    Cause(
+        name="no-lookup-now",
+        title="There are too many processes in the box, or one has a lease on the file",
+        steps=_LOOKUPS,
+        errnos=frozenset({EAGAIN}),
+        find=_path,
+        why="there are too many processes for the child of nsbox-init that looks {path} up, or a process holds a lease "
+        "on the file",
+        remedy="end programs in the box: box.ps() lists them; a lease ends with the process that holds it "
+        "(/proc/locks lists leases)",
+        meaning="pid_max limits the processes of a PID namespace. A lease makes every open(2) wait, or fail.",
+        manual="clone(2), fcntl(2)",
+        example={"path": "PATH"},
+    ),
+    Cause(
+        name="file-too-large",
+        title="The file is larger than it may be",
+        steps=frozenset({"open"}),
+        errnos=frozenset({EFBIG}),
+        find=_path,
+        why="{path} is larger than max_bytes, or has no end",
+        remedy="box.open({path!r}, max_bytes=NUMBER) for a file that may be so large; ls -l PATH shows its size",
+        meaning="The caller gets a copy of the file in memory, so its size is limited.",
+        manual="memfd_create(2)",
+        example={"path": "PATH"},
+    ),
+    Cause(
+        name="a-directory",
+        title="The path is a directory",
+        steps=frozenset({"open"}),
+        errnos=frozenset({EISDIR}),
+        find=_path,
+        why="{path} is a directory, and only a file can be read",
+        remedy="box.run(['ls', '-A', {path!r}], capture_output=True) lists it",
+        meaning="Names in a directory are read by getdents(2), not by read(2).",
+        manual="read(2)",
+        example={"path": "PATH"},
+    ),
+    Cause(
         name="special-file",
-        title="The file is a socket, or a device without a driver",
+        title="The file is no regular file",
         steps=frozenset({"open"}),
         errnos=frozenset({ENXIO, ENODEV}),
         find=_path,
-        why="{path} is a socket, or a device that no driver serves, so it cannot be opened",
-        remedy="connect to a socket by a program in the box, such as box.run(['socat', '-', 'UNIX-CONNECT:PATH']); "
-        "ls -l PATH shows what it is",
-        meaning="A socket has a name in a directory, but only connect(2) reaches the program behind it.",
-        manual="open(2), unix(7)",
+        why="{path} is a FIFO, a socket or a device, and no regular file",
+        remedy="box.open({path!r}, any_type=True) reads what a FIFO or a device has at that moment; connect to a "
+        "socket by a program in the box, such as box.run(['socat', '-', 'UNIX-CONNECT:PATH'])",
+        meaning="A FIFO can make its reader wait, and a device can be without end. A socket has a name in a directory, "
+        "but only connect(2) reaches the program behind it.",
+        manual="open(2), fifo(7), unix(7)",
         example={"path": "PATH"},
     ),
     Cause(

@@ -11,8 +11,9 @@ use crate::plan::builder::{Builder, c_bytes, packed};
 use crate::plan::facts::Facts;
 use crate::plan::join;
 use crate::plan::launch::Launch;
-use crate::plan::payload::{layout, payload};
+use crate::plan::payload::{carried, layout, own_ids, payload};
 use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::rights::Rights;
 use crate::plan::setup::world;
 use crate::plan::spec::{Join, KnownSpec, Spec};
 use crate::plan::step::{Actor, CallerAction};
@@ -37,8 +38,10 @@ pub fn compile(
     cgroup: Option<Arc<Directory>>,
     join: Option<&Join>,
 ) -> Result<Plan> {
+    let ids_follow = launch.uid.is_some() && launch.gid.is_some();
     let Beginning { mut plan, flags, joined, added, arrangement, carry } =
-        beginning(spec, join, facts, cgroup.as_deref(), Actor::Caller)?;
+        beginning(spec, join.map(|join| (join, ids_follow)), facts, cgroup.as_deref(), Actor::Caller)?;
+    let rights = Rights::new(spec, facts, flags, joined);
     let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -57,7 +60,7 @@ pub fn compile(
     if let Some(join) = join
         && arrangement == Arrangement::Unforked
     {
-        join::steps(&mut plan, Actor::Payload, join, facts)?;
+        join::steps(&mut plan, Actor::Payload, join, facts, ids_follow)?;
     }
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
@@ -71,15 +74,26 @@ pub fn compile(
     if arrangement != Arrangement::InitInside {
         world(&mut plan, Actor::Payload, spec, flags, facts)?;
     }
-    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
+    payload(&mut plan, spec, launch, facts, carried(carry, flags | joined, facts), &rights, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
-    let close_fds = launch.close_fds;
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup })
+    let (close_fds, notes) = (launch.close_fds, rights.notes(Some(launch), facts));
+    Ok(Plan {
+        steps: plan.steps,
+        namespaces: flags,
+        joined,
+        added,
+        arrangement,
+        keep,
+        close_fds,
+        rights,
+        notes,
+        cgroup,
+    })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is
-/// `nested` is made by the nsbox-init of another box.
+/// `nested` is made by the nsbox-init of another box, whose plan is `outer`.
 ///
 /// # Errors
 /// As [`compile`].
@@ -89,13 +103,24 @@ pub fn compile_box(
     directory: Option<&[u8]>,
     cgroup: Option<Arc<Directory>>,
     nested: bool,
+    outer: Option<&Plan>,
 ) -> Result<Plan> {
     let outside = if nested { Actor::OuterInit } else { Actor::Caller };
     let Beginning { mut plan, flags, added, arrangement, .. } =
         beginning(spec, None, facts, cgroup.as_deref(), outside)?;
+    let rights = match outer {
+        Some(outer) => Rights::nested(spec, facts, flags, &outer.rights),
+        // Where the ids of the outer box lead is not known.
+        None if nested => Rights::nested(spec, facts, flags, &Rights::default()),
+        None => Rights::new(spec, facts, flags, 0),
+    };
+    let notes = rights.notes(None, facts);
     if let Some(directory) = directory {
         let op = Op::Chdir { path: Text(c_bytes(directory)) };
         plan.op(Actor::Init, StepName::Chdir, op, "chdir(2)", "where processes start by default");
+    }
+    if flags & kinds::USER != 0 {
+        own_ids(&mut plan, &rights);
     }
     plan.op(
         Actor::Init,
@@ -105,7 +130,18 @@ pub fn compile_box(
         "nsbox-init reaps, and waits for requests",
     );
     let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup })
+    Ok(Plan {
+        steps: plan.steps,
+        namespaces: flags,
+        joined: 0,
+        added,
+        arrangement,
+        keep,
+        close_fds: true,
+        rights,
+        notes,
+        cgroup,
+    })
 }
 
 /// Make the plan for another process in a box, which was made by the plan `made_by`. A request to end it names its
@@ -135,11 +171,25 @@ pub fn compile_process(
     }
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
-    payload(&mut plan, spec, launch, facts, flags, made_by.carries_capabilities(), Op::Received { stdio, pass })?;
+    // The programs inherit the ids of nsbox-init, which are mapped.
+    let (rights, inherited) = (made_by.rights.clone(), Rights::default());
+    let carried = carried(made_by.carries_capabilities(), flags, facts);
+    payload(&mut plan, spec, launch, facts, carried, &inherited, Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
-    let (added, steps) = (Vec::new(), plan.steps);
-    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None })
+    let (added, steps, notes) = (Vec::new(), plan.steps, rights.notes(Some(launch), facts));
+    Ok(Plan {
+        steps,
+        namespaces: flags,
+        joined: 0,
+        added,
+        arrangement,
+        keep,
+        close_fds: true,
+        rights,
+        notes,
+        cgroup: None,
+    })
 }
 
 /// What all plans begin with, before the payload's process is made.
@@ -152,13 +202,15 @@ struct Beginning {
     carry: bool,
 }
 
+/// `join` is what is joined, and whether a later step sets the user and the group.
 fn beginning(
     spec: &Spec,
-    join: Option<&Join>,
+    join: Option<(&Join, bool)>,
     facts: &Facts,
     cgroup: Option<&Directory>,
     outside: Actor,
 ) -> Result<Beginning> {
+    let (join, ids_follow) = (join.map(|(join, _)| join), join.is_some_and(|(_, follow)| follow));
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         kinds::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -176,7 +228,7 @@ fn beginning(
     }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
-        added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
+        added.push(("user", join::why_added(facts)));
     }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
     if flags & kinds::USER == 0 {
@@ -274,7 +326,7 @@ fn beginning(
     if let Some(join) = join
         && arrangement != Arrangement::Unforked
     {
-        join::steps(&mut plan, Actor::Init, join, facts)?;
+        join::steps(&mut plan, Actor::Init, join, facts, ids_follow)?;
         join::inside(&mut plan, joined, cloned, arrangement);
     }
     if arrangement == Arrangement::InitInside {
@@ -302,15 +354,16 @@ fn enter(plan: &mut Builder, cgroup: &Directory) {
 
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
-#[pyo3(signature = (spec, facts, directory=None, cgroup=None, nested=false))]
+#[pyo3(signature = (spec, facts, directory=None, cgroup=None, nested=false, outer=None))]
 pub fn compile_box_plan(
     spec: KnownSpec,
     facts: &Facts,
     directory: Option<&[u8]>,
     cgroup: Option<&Cgroup>,
     nested: bool,
+    outer: Option<&Plan>,
 ) -> Result<Plan> {
-    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested)
+    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested, outer)
 }
 
 /// Make a plan for another process in a box, which was made by the plan `made_by`.

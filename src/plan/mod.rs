@@ -14,6 +14,7 @@ pub mod payload;
 #[expect(clippy::module_inception, reason = "the plan itself, among what it is made of")]
 pub mod plan;
 pub mod request;
+pub mod rights;
 pub mod rlimit;
 pub mod setup;
 pub mod spec;

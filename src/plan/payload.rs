@@ -7,10 +7,20 @@ use crate::kinds;
 use crate::plan::builder::{Builder, c_bytes, joined, own_environment, packed};
 use crate::plan::facts::Facts;
 use crate::plan::launch::Launch;
+use crate::plan::rights::Rights;
 use crate::plan::rlimit;
 use crate::plan::spec::Spec;
 use crate::plan::step::Actor;
 use crate::step_name::StepName;
+
+/// The inheritable and the ambient capabilities.
+pub type CapabilitySets = (u64, u64);
+
+/// What a program is left with of the capabilities that nsbox-init carried over its exec, if it did (`carry`): none in
+/// another user namespace, and the caller's own in the caller's.
+pub fn carried(carry: bool, flags: u64, facts: &Facts) -> Option<CapabilitySets> {
+    carry.then_some(if flags & kinds::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) })
+}
 
 /// What happens in the payload's process, in the order of `subprocess`.
 pub fn payload(
@@ -18,8 +28,8 @@ pub fn payload(
     spec: &Spec,
     launch: &Launch,
     facts: &Facts,
-    flags: u64,
-    carry: bool,
+    carried: Option<CapabilitySets>,
+    rights: &Rights,
     descriptors: Op<Vec<u8>>,
 ) -> Result<()> {
     let mut op = |name, op, manual, why| plan.op(Actor::Payload, name, op, manual, why);
@@ -53,12 +63,10 @@ pub fn payload(
         op(StepName::ControllingTerminal, Op::ControllingTerminal {}, "ioctl_tty(2)", "job control needs one");
     }
     if let Some(groups) = &launch.groups {
-        op(
-            StepName::SetGroups,
-            Op::Setgroups { groups: Numbers(packed(groups.iter().copied())) },
-            "setgroups(2)",
-            "the supplementary groups asked for",
-        );
+        let groups = Numbers(packed(groups.iter().copied()));
+        op(StepName::SetGroups, Op::Setgroups { groups }, "setgroups(2)", "the supplementary groups asked for");
+    } else if rights.leave_groups {
+        op(StepName::SetGroups, no_groups(), "setgroups(2)", UNMAPPED);
     }
     for (name, (soft, hard)) in &spec.rlimits {
         let resource =
@@ -67,16 +75,18 @@ pub fn payload(
         let rlimit = Op::Rlimit { resource, soft: *soft as u64, hard: *hard as u64 };
         op(StepName::Rlimit, rlimit, "prlimit(2)", "as asked, while the rights to do it are still there");
     }
-    if let Some(id) = launch.gid {
-        op(StepName::Setgid, Op::Setgid { id }, "setresgid(2)", "the group asked for");
+    if let Some(id) = launch.gid.or(rights.gid) {
+        let why = if launch.gid.is_some() { "the group asked for" } else { UNMAPPED };
+        op(StepName::Setgid, Op::Setgid { id }, "setresgid(2)", why);
     }
-    if let Some(id) = launch.uid {
-        op(
-            StepName::Setuid,
-            Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) },
-            "setresuid(2)",
-            "the user asked for",
-        );
+    if let Some(id) = launch.uid.or(rights.uid) {
+        let why = match launch {
+            Launch { uid: None, .. } => UNMAPPED,
+            Launch { gid: Some(_), groups: Some(_), .. } => "the user asked for",
+            _ => "the user asked for; the groups that are not given as well stay those of the caller",
+        };
+        let op_setuid = Op::Setuid { id, keep_caps: u32::from(spec.keep_caps) };
+        op(StepName::Setuid, op_setuid, "setresuid(2)", why);
     }
     if spec.keep_caps {
         op(
@@ -85,8 +95,7 @@ pub fn payload(
             "capabilities(7)",
             "as asked: ambient, so that they survive the exec",
         );
-    } else if carry {
-        let (inheritable, ambient) = if flags & kinds::USER != 0 { (0, 0) } else { (facts.inheritable, facts.ambient) };
+    } else if let Some((inheritable, ambient)) = carried {
         op(
             StepName::DropCapabilities,
             Op::Capabilities { inheritable, ambient },
@@ -118,6 +127,27 @@ pub fn payload(
         Op::Exec { paths: joined("args", launch.paths.iter())?, argv: joined("args", launch.argv.iter())?, envp: env };
     op(StepName::Exec, exec, "execve(2)", "the program asked for");
     Ok(())
+}
+
+/// Why a program does not keep an id of the caller.
+const UNMAPPED: &str = "the caller's own has no number inside, and would keep its rights outside";
+
+fn no_groups() -> Op<Vec<u8>> {
+    Op::Setgroups { groups: Numbers(packed([].into_iter())) }
+}
+
+/// The nsbox-init of a box takes the ids of its programs, which inherit them.
+pub fn own_ids(plan: &mut Builder, rights: &Rights) {
+    let mut op = |name, op, manual| plan.op(Actor::Init, name, op, manual, UNMAPPED);
+    if rights.leave_groups {
+        op(StepName::SetGroups, no_groups(), "setgroups(2)");
+    }
+    if let Some(id) = rights.gid {
+        op(StepName::Setgid, Op::Setgid { id }, "setresgid(2)");
+    }
+    if let Some(id) = rights.uid {
+        op(StepName::Setuid, Op::Setuid { id, keep_caps: 1 }, "setresuid(2)");
+    }
 }
 
 /// The descriptors of a payload that inherits ours.

@@ -86,6 +86,8 @@ pub struct Maps {
     pub users: Vec<Wanted>,
     /// gid_map.
     pub groups: Vec<Wanted>,
+    /// Whether uid_map is written first.
+    pub users_first: bool,
 }
 
 /// What is mounted (`nsbox.spec.mounts`). The variants differ by their attributes, so the one without

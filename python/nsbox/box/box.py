@@ -89,7 +89,8 @@ class Box(BoxRequests):
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
-        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None)
+        made_in = None if outer is None else outer.plan
+        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None, made_in)
         self._returncode = None
         self._later_steps = []
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)
@@ -303,7 +304,8 @@ class Box(BoxRequests):
             return f"<nsbox.Box with {new}, of another process>"
         state = "alive" if self.alive else f"ended with {self._returncode}"
         init = "PID 1" if "pid" in self.namespaces else "its init"
-        return f"<nsbox.Box with {new}; {init} is process {self.pid}; {state}>"
+        rights = "".join(f"; {note}" for note in self.plan.notes)
+        return f"<nsbox.Box with {new}; {init} is process {self.pid}{rights}; {state}>"
 
     def _is_ending(self) -> bool:
         """Return whether the box has ended or is about to end: its processes die before its PID 1."""

@@ -4,6 +4,9 @@ nsbox-init mounts them in the order given, after it has made all mounts private.
 created, so nothing has to be removed. If there is a new root, the target is looked up in it: symbolic links and ``..``
 cannot lead out of it. The mount is made on what was found, even if the path is changed meanwhile (openat2(2),
 RESOLVE_IN_ROOT). Everything is mounted nosuid and nodev; see each class for more.
+
+Mounts arrange what a program sees, and do not hold it: with CAP_SYS_ADMIN in the user namespace that owns the mount
+namespace it can unmount them (umount(2)). Root of the program's user namespace has it, and so has root without one.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 import threading
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nsbox import _core
 from nsbox.errors import SpecError
@@ -32,9 +32,10 @@ __all__ = ["END", "ORDER", "serve"]
 END = struct.Struct("=ii")
 """How a task has ended: its return code, and the errno for which it could not be started, or 0."""
 
-ORDER = struct.Struct("=Q??")
+ORDER = struct.Struct("=Q??qq?")
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds, and ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`."""
+order of the table of kinds; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`; the user and the group that the task
+becomes, or -1, and whether it leaves its supplementary groups."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -79,13 +80,13 @@ class _Server:
         return True
 
     def _fork(self, order: bytes, call: int, stdout: int, stderr: int, end: int, *namespaces: int) -> None:
-        flags, *privileges = ORDER.unpack(order)
+        flags, *rights = ORDER.unpack(order)
         wanted = list(zip(namespaces, (kind for kind in _KINDS if flags & kind), strict=True))
         try:
             _enter([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
             pid = os.fork()
             if pid == 0:
-                self._become_task(call, (stdout, stderr), end, wanted, privileges)
+                self._become_task(call, (stdout, stderr), end, wanted, rights)
             # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
@@ -118,7 +119,7 @@ class _Server:
         output: tuple[int, int],
         end: int,
         namespaces: list[tuple[int, int]],
-        privileges: list[bool],
+        rights: list[Any],
     ) -> NoReturn:
         """Run the call in this child, and exit: with status 1 if no reply could be sent."""
         status = 1
@@ -137,7 +138,9 @@ class _Server:
             own_pid = os.getpid()
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
-                _core.shed_privileges(*privileges)
+                keep_caps, no_new_privs, uid, gid, leave_groups = rights
+                _core.change_ids(None if uid < 0 else uid, None if gid < 0 else gid, leave_groups)
+                _core.shed_privileges(keep_caps, no_new_privs)
                 for fd, _ in namespaces:
                     os.close(fd)
                 reply = run_call(receive(call)[1])

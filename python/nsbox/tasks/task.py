@@ -140,7 +140,10 @@ class Task:
                 link = "time_for_children" if kind.name == "time" else kind.link
                 with self.box.open(f"/proc/self/ns/{link}") as file:
                     namespaces.append(os.dup(file.fileno()))
-            order = ORDER.pack(sum(kind.flag for kind in kinds), spec.keep_caps, spec.no_new_privs)
+            plan = self.box.plan
+            ids = (-1 if number is None else number for number in (plan.uid, plan.gid))
+            flags = sum(kind.flag for kind in kinds)
+            order = ORDER.pack(flags, spec.keep_caps, spec.no_new_privs, *ids, plan.leaves_groups)
             server.fork(order, [*ends.theirs, status_writer, *namespaces])
         except BaseException:
             self.close()

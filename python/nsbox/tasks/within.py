@@ -24,7 +24,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from nsbox import raw
+from nsbox import _core, raw
 from nsbox.errors import NsboxError
 from nsbox.spec.kinds import KINDS
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
@@ -96,6 +96,7 @@ class Within:
                 self.keeper = _fork()
                 if self.keeper == 0:
                     keeper = _Keeper(links, self._function, result_writer, lifeline_reader, caller, self._stack_file)
+                    keeper.plan = self._box.plan
                     keeper.run((self._result, lifeline_writer), mask)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -149,6 +150,8 @@ class Within:
 class _Keeper:
     """The process between the caller and the child."""
 
+    plan: _core.Plan
+
     def __init__(
         self,
         links: dict[str, int],
@@ -201,6 +204,7 @@ class _Keeper:
         try:
             directory = os.getcwd()
             self.enter(*list(self.links))
+            _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
             with contextlib.suppress(OSError):
                 os.chdir(directory)
             # Both are lost when capabilities are gained (prctl(2)), as by entering a user namespace.

@@ -51,6 +51,8 @@ pub const CAPABILITIES: [&str; 41] = [
 pub const SETGID: u64 = 1 << 6;
 /// CAP_SETUID as a bit of a set: it takes this to write any uid_map.
 pub const SETUID: u64 = 1 << 7;
+/// CAP_SETPCAP as a bit of a set: it takes this to drop one from the bounding set.
+pub const SETPCAP: u64 = 1 << 8;
 /// CAP_SYS_ADMIN as a bit of a set: every namespace but a user namespace takes it.
 pub const SYS_ADMIN: u64 = 1 << 21;
 

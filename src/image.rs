@@ -22,8 +22,8 @@ static BINARY: &[u8] = include_bytes!(env!("NSBOX_INIT"));
 /// The file that is kept open for later starts.
 static KEPT: Mutex<Option<(RawFd, Identity)>> = Mutex::new(None);
 
-/// Device and inode.
-type Identity = (u64, u64);
+/// Device and inode, and the time of its last change.
+type Identity = (u64, u64, (i64, i64));
 
 /// nsbox-init as a file that can be executed.
 pub enum Image {
@@ -42,8 +42,10 @@ impl Image {
         }
     }
 
-    /// Whether the number still belongs to it. Programs that become daemons close all descriptors, and the number may
-    /// then belong to something else. This makes a single raw system call, so a vfork's child may call it.
+    /// Whether the number still belongs to it, and it is unchanged. Programs that become daemons close all descriptors, and the number may
+    /// then belong to something else. And a program in a box can get at the file, as the interpreter of a script that
+    /// names /proc/self/exe, and make it readable; the kernel notes the time of that (inode(7), ctime). This makes a
+    /// single raw system call, so a vfork's child may call it.
     pub fn is_open(&self) -> bool {
         match self {
             Image::Kept(fd, identity) => identity_of(*fd) == Some(*identity),
@@ -52,7 +54,7 @@ impl Image {
     }
 }
 
-/// nsbox-init. The file is made once per process, and again if it is no longer open. No duplicate is made, which would
+/// nsbox-init. The file is made once per process, and again if it is no longer open or was changed. No duplicate is made, which would
 /// take one more descriptor; so another thread may close it, and the child checks it once more with
 /// [`Image::is_open`].
 pub fn init() -> Result<Image> {
@@ -62,6 +64,10 @@ pub fn init() -> Result<Image> {
         let image = Image::Kept(fd, identity);
         if image.is_open() {
             return Ok(image);
+        }
+        if identity_of(fd).is_some_and(|(device, inode, _)| (device, inode) == (identity.0, identity.1)) {
+            // SAFETY: it is still ours, and each start checks the number once more.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
     let made = above_stdio(file(c"nsbox-init", BINARY, true)?)?;
@@ -76,7 +82,8 @@ fn identity_of(fd: RawFd) -> Option<Identity> {
     let mut status: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: writes the structure it is given. Both architectures have the same one as the C library.
     let result = unsafe { syscall!(Sysno::fstat, fd, &raw mut status) };
-    result.is_ok().then_some((status.st_dev, status.st_ino))
+    let changed = (status.st_ctime, status.st_ctime_nsec);
+    result.is_ok().then_some((status.st_dev, status.st_ino, changed))
 }
 
 /// `bytes` in a sealed memfd; where that is forbidden (vm.memfd_noexec, a sysctl of each PID namespace, or a filter),

@@ -24,6 +24,7 @@ mod plan;
 mod poll;
 mod probe;
 mod python;
+mod seccomp;
 mod seeing;
 mod signals;
 mod start;
@@ -89,7 +90,7 @@ mod _core {
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]
-    use crate::thread::privileges::{change_ids, shed_privileges};
+    use crate::thread::privileges::{change_ids, give_up_rights, shed_privileges};
     #[pymodule_export]
     use crate::thread::raw::{
         clone3, die_with_parent, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare,

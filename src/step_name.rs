@@ -41,14 +41,19 @@ step_names! {
     Pin = "pin", Unpin = "unpin", Propagation = "propagation", PrivateProc = "private proc", Hostname = "hostname",
     Domainname = "domainname", Loopback = "loopback", PidMax = "pid_max",
     // A root and mounts.
-    Root = "root", Bind = "bind", Tmpfs = "tmpfs", Overlay = "overlay", Proc = "proc", MountProc = "mount proc",
+    Source = "source", Layers = "layers", Root = "root", Bind = "bind", Tmpfs = "tmpfs", Overlay = "overlay",
+    Proc = "proc", MountProc = "mount proc",
+    PrivateTmp = "private tmp", MaskProc = "mask proc", ReadOnlySys = "read-only sys", Sysctl = "sysctl",
     UnmountProc = "unmount proc", PivotRoot = "pivot root", Chroot = "chroot",
     // The payload's process.
     Fork = "fork", Start = "start", OwnCgroup = "own cgroup", ParentDeathSignal = "parent death signal",
     Descriptors = "descriptors", Setsid = "setsid", Setpgid = "setpgid",
-    ControllingTerminal = "controlling terminal", Chdir = "chdir", Cwd = "cwd", Umask = "umask", Rlimit = "rlimit",
+    ControllingTerminal = "controlling terminal", Chdir = "chdir", Directory = "directory",
+    Cwd = "cwd", Umask = "umask", Rlimit = "rlimit",
     SetGroups = "set groups", Setgid = "setgid", Setuid = "setuid", KeepCapabilities = "keep capabilities",
-    DropCapabilities = "drop capabilities", NoNewPrivs = "no_new_privs", Signals = "signals", Exec = "exec",
+    DropCapabilities = "drop capabilities", SessionKeyring = "session keyring",
+    LockCapabilities = "lock capabilities", LockMounts = "lock mounts", NoNewPrivs = "no_new_privs",
+    Landlock = "landlock", Seccomp = "seccomp", Signals = "signals", Exec = "exec",
     // A box.
     Serve = "serve", Request = "request", Mount = "mount", MountShm = "mount shm", Unmount = "unmount",
     DetachedMount = "detached mount", Open = "open", Read = "read", Write = "write", Socket = "socket",

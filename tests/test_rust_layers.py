@@ -23,7 +23,7 @@ LAYERS = {
         thread
         plan
         seeing
-        image cgroup probe
+        image cgroup probe seccomp
         pidfd signals
         poll descriptors
         error
@@ -37,12 +37,13 @@ LAYERS = {
         supervise payload processes
         operation setup
         join cgroup
+        layers
         proc mounts
-        descriptors group memory
+        descriptors group memory targets
         report
         sys
         lib mem
-        wire vfork close_range capabilities
+        wire vfork close_range capabilities hardening
     """,
 }  # fmt: skip
 

@@ -47,6 +47,8 @@ THEMES = {
         "records.changes",
         "seeing.diff",
         "seeing.compare",
+        "records.written",
+        "seeing.layer",
     ),
     "Explaining": ("command.explain", "diagnosis.doctor"),
     "Errors": ("errors",),

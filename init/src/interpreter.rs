@@ -8,6 +8,7 @@ use nsbox_init::wire::{FILED, Op, Ops, Plan, Shape};
 use crate::cgroup::Cgroup;
 use crate::join::{descend, used};
 use crate::launch::Launcher;
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::payload::Order;
 use crate::report::{Channel, FAILED};
@@ -61,7 +62,11 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
     // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
+    let mut mounting = Mounting::new();
     let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    // After the exec in a new user namespace this is so only if a program has made the file of nsbox-init readable.
+    let joins = plan.ops().any(|(_, op)| matches!(op, Op::Setns { .. }));
+    let traceable = sys::is_dumpable() && !joins;
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
     // user.
@@ -85,6 +90,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
                     Err(errno) => channel.fail(step, errno, 0),
                 }
             }
+            Op::AwaitMaps {} if traceable => channel.fail(step, sys::ETXTBSY, 0),
             Op::AwaitMaps {} => maps_ahead = false,
             Op::Cgroup { parent, procs, ref name } => match Cgroup::new(parent, procs, name.0) {
                 Ok(cgroup) => setup.cgroup = Some(cgroup),
@@ -107,7 +113,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
             _ => {}
         }
         let follows = sys::follows_parent();
-        let done = operation(channel, &op);
+        let done = operation(channel, &mut mounting, &op);
         // A change of user clears it (PR_SET_PDEATHSIG(2const)).
         let done =
             done.and_then(|()| if follows { sys::die_with_parent().map_err(|errno| (errno, 0)) } else { Ok(()) });
@@ -140,8 +146,10 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
         Err(errno) => channel.fail(step, errno, 0),
     };
     let announce = !quiet && (!supervisor.is_pid_1() || !sys::is_mapped());
-    let received = &[];
-    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory: -1 };
+    let (received, directory, mounting) = (&[], -1, Mounting::new());
+    let [proc, cgroup] = supervisor.directories();
+    let own = [proc, cgroup, setup.proc, -1];
+    let mut order = Order { step, flags, plan, ops, channel, announce, quiet, received, directory, own, mounting };
     match launcher.launch(&supervisor, &mut order) {
         Ok(Born { pid, pidfd, .. }) => {
             if sys::set_dumpable(false).is_err() {

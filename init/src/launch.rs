@@ -130,7 +130,7 @@ impl Launcher {
         }
         order.announce();
         for (step, op) in order.ops.by_ref() {
-            if let Err((errno, value)) = operation(&channel, &op) {
+            if let Err((errno, value)) = operation(&channel, &mut order.mounting, &op) {
                 channel.fail(step, errno, value);
             }
         }

@@ -6,5 +6,6 @@
 
 pub mod capabilities;
 pub mod close_range;
+pub mod hardening;
 pub mod vfork;
 pub mod wire;

@@ -13,6 +13,7 @@ mod group;
 mod interpreter;
 mod join;
 mod launch;
+mod layers;
 mod mem;
 mod memory;
 mod mounts;
@@ -25,6 +26,7 @@ mod serve;
 mod setup;
 mod supervise;
 mod sys;
+mod targets;
 
 use report::FAILED;
 

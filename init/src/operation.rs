@@ -1,17 +1,23 @@
 //! The operations that any process can carry out: init itself, and the payload's process before its exec.
 
 use linux_raw_sys::general::O_WRONLY;
-use nsbox_init::wire::Op;
+use nsbox_init::hardening;
+use nsbox_init::wire::{Op, Report};
 
 use crate::cgroup;
 use crate::descriptors;
 use crate::join::{become_root, used};
-use crate::mounts;
+use crate::layers;
+use crate::mounts::{self, Mounting};
 use crate::report::Channel;
-use crate::sys::{self, Errno, Result};
+use crate::sys::{self, Attached, Errno, Result};
 
 /// Carry out one operation. The second number of an error says more where one number can (a descriptor, or which part).
-pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Result<(), (Errno, i64)> {
+pub fn operation(
+    channel: &Channel,
+    mounting: &mut Mounting,
+    op: &Op<&'static [u8]>,
+) -> core::result::Result<(), (Errno, i64)> {
     let plain = |result: Result<()>| result.map_err(|errno| (errno, 0));
     match op {
         Op::Unshare { flags } => plain(sys::unshare(*flags)),
@@ -33,18 +39,38 @@ pub fn operation(channel: &Channel, op: &Op<&'static [u8]>) -> core::result::Res
         Op::ControllingTerminal {} => plain(sys::take_terminal()),
         Op::Descriptors { stdio, pass, close } => descriptors::arrange(*stdio, pass.iter(), *close != 0),
         Op::Chdir { path } => plain(sys::chdir(path.0.as_ptr())),
-        Op::Umask { mask } => plain(sys::umask(*mask)),
+        Op::Umask { mask } => plain(sys::umask(*mask).map(drop)),
         Op::Setgroups { groups } => plain(sys::setgroups(groups.0)),
         Op::Setgid { id } => plain(sys::setgid(*id)),
         Op::Setuid { id, keep_caps } => plain(sys::keep_permitted(*keep_caps != 0).and_then(|()| sys::setuid(*id))),
         Op::Capabilities { inheritable, ambient } => plain(sys::set_capabilities(*inheritable, *ambient)),
-        Op::NoNewPrivs {} => plain(sys::set_no_new_privs()),
-        Op::NewRoot { path } => mounts::root(path.0),
-        Op::Bind { source, target, inside, recursive, attributes } => {
-            mounts::bind(source.0, target.0, *inside != 0, *recursive != 0, *attributes)
+        Op::NoNewPrivs {} => plain(hardening::no_new_privs()),
+        Op::SessionKeyring {} => plain(hardening::session_keyring()),
+        Op::LimitCapabilities { keep } => plain(hardening::limit_capabilities(*keep)),
+        Op::Seccomp { denied, missing } => {
+            plain(hardening::seccomp(missing.0).and_then(|()| hardening::seccomp(denied.0)))
+        }
+        Op::Landlock { writable, scopes } => plain(hardening::landlock(writable.iter(), *scopes)),
+        Op::Mask { hidden, read_only, inside } => mounts::mask(hidden, read_only, *inside != 0),
+        Op::PrivateTmp { options, attributes, target, inside } => {
+            mounts::private_tmp(mounting, options, *attributes, target.0, *inside != 0)
+        }
+        Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
+        Op::CopyTree { source, recursive } => mounts::copy_tree(mounting, source.0, *recursive != 0),
+        Op::Layers { options, attributes, memory } => {
+            if let Some(upper) = layers::make(mounting, options, *attributes, memory)? {
+                // A caller that does not receive it has ended the start.
+                let _ = channel.send(Report::Layer, Some(Attached { fd: upper.0, sender: None }));
+            }
+            Ok(())
+        }
+        Op::Attach { target, inside } => mounts::attach_next(mounting, target.0, *inside != 0),
+        Op::AttachRoot {} => mounts::attach_root(mounting),
+        Op::Bind { target, inside, recursive, attributes, .. } => {
+            mounts::bind(mounting, target.0, *inside != 0, *recursive != 0, *attributes)
         }
         Op::NewMount { fstype, options, attributes, target, inside } => {
-            mounts::mount(fstype.0, options, *attributes, target.0, *inside != 0)
+            mounts::mount(mounting, fstype.0, options, *attributes, target.0, *inside != 0)
         }
         Op::PivotRoot {} => mounts::pivot(),
         Op::JoinCgroup { procs } => plain(cgroup::join(*procs)),

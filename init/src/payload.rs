@@ -8,6 +8,7 @@ use nsbox_init::wire::{Failure, Op, Ops, Plan, Report};
 
 use crate::descriptors;
 use crate::memory::{Exec, Notes};
+use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::report::Channel;
 use crate::sys::{self, Errno, Result};
@@ -37,6 +38,11 @@ pub struct Order<'a> {
     pub received: &'a [i32],
     /// The directory to start in; -1 to stay.
     pub directory: i32,
+    /// Init's own directories; -1 for none. The child closes its copies before it looks up any path: a path that a
+    /// program has changed may lead through /proc/self/fd.
+    pub own: [i32; 4],
+    /// What its mounts keep from one operation to the next.
+    pub mounting: Mounting,
 }
 
 impl Order<'_> {
@@ -45,13 +51,17 @@ impl Order<'_> {
         self.plan.ops().any(|(_, op)| matches!(op, Op::Setpgid { .. } | Op::Setsid {}))
     }
 
-    /// Send the caller the PID of this process, if it is to be sent, and change to the directory to start in.
+    /// Send the caller the PID of this process, if it is to be sent, change to the directory to start in, and close
+    /// init's own directories.
     pub fn announce(&self) {
         if self.announce {
             let _ = self.channel.send(Report::Forked { pid: sys::getpid() }, None);
         }
         if self.directory >= 0 {
             let _ = sys::fchdir(self.directory);
+        }
+        for directory in [self.directory].into_iter().chain(self.own).filter(|&fd| fd >= 0) {
+            sys::close(directory);
         }
     }
 }
@@ -110,7 +120,7 @@ impl Child<'_, '_> {
             }
             Op::Received { stdio, pass } => descriptors::install(self.order.received, *stdio, pass, &mut self.parent),
             Op::Setuid { .. } => {
-                operation(self.order.channel, op)?;
+                operation(self.order.channel, &mut self.order.mounting, op)?;
                 // The kernel has set the flag of the memory, which init shares, to fs.suid_dumpable (proc_sys_fs(5)).
                 sys::set_dumpable(false).map_err(|errno| (errno, 0))
             }
@@ -118,7 +128,7 @@ impl Child<'_, '_> {
                 // A change of user or capabilities has cleared it (PR_SET_PDEATHSIG(2const)).
                 Err((die_with_init(self.parent).err().unwrap_or_else(|| self.exec.run()), 0))
             }
-            _ => operation(self.order.channel, op),
+            _ => operation(self.order.channel, &mut self.order.mounting, op),
         }
     }
 }

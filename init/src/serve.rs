@@ -7,6 +7,7 @@ use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, S
 use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape, Usage};
 
 use crate::launch::{Begin, Launcher};
+use crate::mounts::Mounting;
 use crate::operation::{operation, write_and_close};
 use crate::payload::Order;
 use crate::proc::Proc;
@@ -177,7 +178,21 @@ impl Server {
         let quiet = quiet != 0;
         let announce = !quiet && (!self.supervisor.is_pid_1() || !sys::is_mapped());
         let directory = self.directory;
-        let mut order = Order { step, flags, plan, ops, channel: reply, announce, quiet: false, received, directory };
+        let ([proc, cgroup], [root, sys]) = (self.supervisor.directories(), self.proc.descriptors());
+        let (own, mounting) = ([proc, cgroup, root, sys], Mounting::new());
+        let mut order = Order {
+            step,
+            flags,
+            plan,
+            ops,
+            channel: reply,
+            announce,
+            quiet: false,
+            received,
+            directory,
+            own,
+            mounting,
+        };
         let socket = match sys::duplicate_above(reply.socket, 3) {
             Ok(socket) => socket,
             Err(errno) => return reply.failed(Failure { step: u32::from(step), errno, value: 0 }),
@@ -271,7 +286,7 @@ impl Server {
                 self.reaping = *always != 0;
                 self.reap(*now != 0);
             }
-            op => operation(reply, op)?,
+            op => operation(reply, &mut Mounting::new(), op)?,
         }
         Ok((data, attached))
     }

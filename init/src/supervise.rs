@@ -52,6 +52,8 @@ pub struct Supervisor {
 const LEAVE_GROUP_AFTER: u32 = 10;
 /// Interval between looks for descendants that are left, in milliseconds.
 const SWEEP_INTERVAL: u32 = 5;
+/// Number of sweeps that a payload has to become a child that can be reaped, after its end.
+const MAX_SWEEPS: u32 = 200;
 
 impl Supervisor {
     /// Prepare.
@@ -70,6 +72,11 @@ impl Supervisor {
     /// Whether init is PID 1 of a namespace.
     pub fn is_pid_1(&self) -> bool {
         self.pid_1
+    }
+
+    /// The directories that init keeps: /proc, and the one above the cgroup; -1 for none.
+    pub fn directories(&self) -> [i32; 2] {
+        [self.proc, self.cgroup.map_or(-1, |cgroup| cgroup.descriptors()[0])]
     }
 
     /// Run until the payload, or the caller, is dead.
@@ -91,6 +98,7 @@ impl Supervisor {
         }
         let mut socket = self.channel.socket;
         let mut pidfd = payload.pidfd;
+        let mut sweeps = 0;
         loop {
             // All signals are blocked, so none interrupts this call. It fails if a payload of the same user has lowered
             // our limit of descriptors (prlimit(2)): then init could neither reap nor notice the caller's death.
@@ -129,6 +137,10 @@ impl Supervisor {
                 self.reap(payload);
                 self.kill_others();
                 pidfd = -1;
+                sweeps += 1;
+                if !self.pid_1 && sweeps > MAX_SWEEPS {
+                    self.give_up();
+                }
             }
         }
     }
@@ -176,6 +188,13 @@ impl Supervisor {
                 self.leave(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
             }
         }
+    }
+
+    /// Report the end of a payload that cannot be reaped, as if by SIGKILL: in a PID namespace that was joined it is
+    /// traced by a process that is no descendant of ours (ptrace(2)). Its exit status is not known.
+    fn give_up(&self) -> ! {
+        let _ = self.channel.send(Report::Exited { status: SIGKILL as i32, usage: [0; 18] }, None);
+        self.leave(128 + SIGKILL as i32)
     }
 
     /// End everything and init, as if by SIGKILL.

@@ -56,9 +56,11 @@ if TYPE_CHECKING:
     from nsbox.records.mountinfo import Mount
     from nsbox.records.namespaces import NamespaceRecord
     from nsbox.records.processes import Process
+    from nsbox.records.written import Kept, WrittenFile
     from nsbox.seeing.compare import Comparison, compare
     from nsbox.seeing.diff import Diff, diff
     from nsbox.seeing.ipc import IpcTable, ipcs
+    from nsbox.seeing.layer import WrittenFiles
     from nsbox.seeing.mounts import MountTable, mounts
     from nsbox.seeing.namespaces import NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.seeing.observe import Observation, observe
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from nsbox.spec.limits import Limits
     from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
     from nsbox.spec.spec import Spec
+    from nsbox.spec.world import HIDDEN_PLACES
     from nsbox.start.aio import create_subprocess_exec, create_subprocess_shell
     from nsbox.start.enter import enter
     from nsbox.start.fork_exec import fork_exec
@@ -112,9 +115,11 @@ _NAMES = {
     "records.mountinfo": ("Mount",),
     "records.namespaces": ("NamespaceRecord",),
     "records.processes": ("Process",),
+    "records.written": ("Kept", "WrittenFile"),
     "seeing.compare": ("Comparison", "compare"),
     "seeing.diff": ("Diff", "diff"),
     "seeing.ipc": ("IpcTable", "ipcs"),
+    "seeing.layer": ("WrittenFiles",),
     "seeing.mounts": ("MountTable", "mounts"),
     "seeing.namespaces": ("NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "seeing.observe": ("Observation", "observe"),
@@ -125,6 +130,7 @@ _NAMES = {
     "spec.limits": ("Limits",),
     "spec.mounts": ("Bind", "Overlay", "Proc", "Tmpfs"),
     "spec.spec": ("Spec",),
+    "spec.world": ("HIDDEN_PLACES",),
     "start.aio": ("create_subprocess_exec", "create_subprocess_shell"),
     "start.enter": ("enter",),
     "start.fork_exec": ("fork_exec",),
@@ -144,6 +150,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "DEVNULL",
+    "HIDDEN_PLACES",
     "PIPE",
     "STDOUT",
     "Bind",
@@ -164,6 +171,7 @@ __all__ = [
     "IpcObject",
     "IpcTable",
     "Join",
+    "Kept",
     "Limits",
     "Mount",
     "MountTable",
@@ -199,6 +207,8 @@ __all__ = [
     "VethEnd",
     "VethPair",
     "WorkerDiedError",
+    "WrittenFile",
+    "WrittenFiles",
     "__version__",
     "boxed",
     "call",

@@ -36,6 +36,7 @@ __all__ = [
     "die_with_parent",
     "facts",
     "forget_scopes",
+    "give_up_rights",
     "id_map_lines",
     "in_foreign_mounts",
     "keep_capabilities",
@@ -88,6 +89,12 @@ class Box:
     def kill(self, /) -> None:
         """
         End everything in the box.
+        """
+    @property
+    def layer(self, /) -> int:
+        """
+        The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+        when the box has ended.
         """
     @property
     def method(self, /) -> str:
@@ -228,6 +235,12 @@ class Child:
         which nsbox-init ends the rest. In a box, to the payload alone.
         """
     @property
+    def layer(self, /) -> int:
+        """
+        The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+        when everything has ended.
+        """
+    @property
     def method(self, /) -> str:
         """
         The system call that made it: `clone3`, or `clone` where clone3 is missing.
@@ -329,11 +342,17 @@ class Facts:
         ambient: SupportsIndex = 0,
         sigmask: SupportsIndex = 0,
         kernel: tuple[SupportsIndex, SupportsIndex] = ...,
+        directory: str | PathLike[str] | None = ...,
     ) -> Facts: ...
     @property
     def ambient(self, /) -> int:
         """
         Ambient capabilities.
+        """
+    @property
+    def directory(self, /) -> Path | None:
+        """
+        The path of the working directory (getcwd(2)); `None` if it has none, as when it was removed.
         """
     @property
     def effective(self, /) -> int:
@@ -465,6 +484,11 @@ class Launch:
         Whether all others are closed.
         """
     @property
+    def cwd(self, /) -> bytes | None:
+        """
+        The working directory; None for the caller's.
+        """
+    @property
     def pass_fds(self, /) -> list[int]:
         """
         Descriptors kept under their own number.
@@ -570,6 +594,11 @@ class Plan:
     def leaves_groups(self, /) -> bool:
         """
         Whether programs leave the supplementary groups of the caller by default.
+        """
+    @property
+    def left_out(self, /) -> list[tuple[str, str]]:
+        """
+        The parts of `harden="best"` that are left out, with the reason why.
         """
     @property
     def namespaces(self, /) -> list[str]:
@@ -913,7 +942,13 @@ def compile_box(
     """
 
 def compile_process(
-    spec: Incomplete, launch: Launch, facts: Facts, made_by: Plan, token: SupportsIndex = 0, quiet: bool = False
+    spec: Incomplete,
+    launch: Launch,
+    facts: Facts,
+    made_by: Plan,
+    token: SupportsIndex = 0,
+    quiet: bool = False,
+    directory: bytes | None = None,
 ) -> Plan:
     """
     Make a plan for another process in a box, which was made by the plan `made_by`.
@@ -932,6 +967,21 @@ def facts() -> Facts:
 def forget_scopes() -> None:
     """
     In a child of os.fork: its scopes were those of the parent.
+    """
+
+def give_up_rights(
+    *,
+    keyring: bool,
+    drop_capabilities: bool,
+    lock_mounts: bool,
+    no_new_privs: bool,
+    landlock: bool,
+    seccomp: bool,
+    scopes: SupportsIndex = 0,
+) -> None:
+    """
+    Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
+    `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
     """
 
 def id_map_lines(

@@ -8,10 +8,10 @@
     ├── CellTimeoutError(TimeoutError)       a cell of a notebook exceeded its time limit
     ├── WrongAnswerError(AssertionError)     an answer differs from what the kernel reports (nsbox.quiz)
     ├── CallError                            a function inside could not be called, or did not return
-    │   ├── TransferError                    its arguments or its result cannot be pickled or unpickled
+    │   ├── TransferError                    its arguments or its result cannot be sent
     │   ├── CallTimeoutError(TimeoutError)   it exceeded its timeout, and was killed
     │   ├── WorkerDiedError                  the process that ran it has ended
-    │   └── RemoteError                      it raised an exception that cannot be pickled
+    │   └── RemoteError                      it raised an exception that cannot be sent
     └── SpawnError(OSError)                  a step of the plan failed
         └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES, or for an id that is not mapped
 
@@ -123,7 +123,7 @@ class CallError(NsboxError):
 
 
 class TransferError(CallError):
-    """A function, an argument or a result cannot be pickled on one side, or cannot be unpickled on the other."""
+    """A function or an argument cannot be pickled, a result is no plain data, or what arrived is no reply."""
 
 
 class CallTimeoutError(CallError, TimeoutError):
@@ -158,7 +158,7 @@ class WorkerDiedError(CallError):
 
 
 class RemoteError(CallError):
-    """A function inside raised an exception that cannot be pickled; this one is raised in its place."""
+    """A function inside raised an exception that is not a standard one; this one is raised in its place."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it is the cause of an error, not an error

@@ -8,7 +8,7 @@
         box.run(["my-daemon", "--background"], check=True)
         assert box.run(["pgrep", "my-daemon"]).returncode == 0
 
-pytest loads this module in every run, so nothing of nsbox is imported before a test needs it.
+pytest loads this module in every run, so nearly nothing of nsbox is imported before a test needs it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from nsbox.plugin.connections import connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -35,6 +37,10 @@ _MARKERS = (
 )
 _FIXTURES = {"box", "box_factory", "shell", "netns"}
 _MARKS = ("unshare", "box", "shell", "needs_namespaces")
+
+
+# Now, as pytest captures the standard streams, and fixtures open their own pipes, only after it has loaded plugins.
+_INHERITED = connections()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -124,7 +130,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     from nsbox.plugin.unshare import replaced
 
-    with replaced(item, marker):
+    with replaced(item, marker, _INHERITED):
         return (yield)
 
 

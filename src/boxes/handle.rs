@@ -1,6 +1,6 @@
 //! The handle of a box.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +28,8 @@ pub struct BoxHandle {
     /// For each step that nsbox-init carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
     method: &'static str,
+    /// The directory in memory to which its new root is written.
+    layer: Option<OwnedFd>,
     /// How nsbox-init ended, once that is known.
     exit: Mutex<Option<Exit>>,
 }
@@ -40,7 +42,7 @@ impl BoxHandle {
         let bytes = plan.get().to_bytes();
         let Started { identity, pidfd, socket } = start(py, &self.connection, plan.get(), &bytes, &fds, token)?;
         let fds = Fds { pidfd, socket, init: InitRef::Box(Arc::clone(&self.connection)) };
-        Ok(Child::new(identity, fds, plan))
+        Ok(Child::new(identity, fds, plan, None))
     }
 
     /// The token to put into the plan of a process.
@@ -116,6 +118,13 @@ impl BoxHandle {
         self.connection.pidfd.as_raw_fd()
     }
 
+    /// The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+    /// when the box has ended.
+    #[getter]
+    fn layer(&self) -> RawFd {
+        self.layer.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
     /// The plan by which it was made.
     #[getter]
     fn plan(&self, py: Python<'_>) -> Py<Plan> {
@@ -147,9 +156,15 @@ impl BoxHandle {
 
 impl BoxHandle {
     /// Wrap a box that was just made.
-    pub fn new(connection: Connection, plan: Py<Plan>, times: Vec<(u16, i64)>, method: &'static str) -> Self {
+    pub fn new(
+        connection: Connection,
+        plan: Py<Plan>,
+        times: Vec<(u16, i64)>,
+        method: &'static str,
+        layer: Option<OwnedFd>,
+    ) -> Self {
         let (owner, exit) = (std::process::id(), Mutex::new(None));
-        BoxHandle { connection: Arc::new(connection), plan, owner, times, method, exit }
+        BoxHandle { connection: Arc::new(connection), plan, owner, times, method, layer, exit }
     }
 
     /// The connection to nsbox-init.

@@ -31,9 +31,9 @@ pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Re
     let ready = repeat(py, || handshake.until_serving());
     match ready.and_then(|times| py.check_signals().map(|()| times).map_err(Error::from)) {
         Ok(times) => {
-            let Handshake { pidfd, socket, pid, method, .. } = handshake;
+            let Handshake { pidfd, socket, pid, method, layer, .. } = handshake;
             let connection = Connection::new(pidfd, socket, pid, plan.init_is_pid_1(), outer);
-            Ok(BoxHandle::new(connection, handle, times, method.name()))
+            Ok(BoxHandle::new(connection, handle, times, method.name(), layer))
         }
         Err(error) => {
             py.detach(|| handshake.abandon());

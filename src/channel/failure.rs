@@ -1,10 +1,15 @@
 //! Reports of failures as errors.
 
-use nsbox_init::wire::{Failure, Malformed, MountPart};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nsbox_init::wire::{Failure, Malformed, MountPart, Op};
 
 use crate::call::{Value, call};
 use crate::error::{Error, StepFailure};
 use crate::plan::plan::Plan;
+use crate::plan::step::Action;
 use crate::step_name::StepName;
 
 /// The error for a step that nsbox-init reports as failed.
@@ -15,22 +20,50 @@ pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
     let detail = match plan.steps.get(step).map(|step| step.name) {
         Some(
             StepName::Root
+            | StepName::Layers
             | StepName::Bind
             | StepName::Tmpfs
             | StepName::Overlay
             | StepName::Proc
             | StepName::MountProc
+            | StepName::PrivateTmp
+            | StepName::MaskProc
+            | StepName::ReadOnlySys
             | StepName::PivotRoot,
         ) => part.map(|(_, words)| words.to_string()).unwrap_or_default(),
+        Some(StepName::Source) => (if below_a_target(plan, step) { SOURCE_BELOW_TARGET } else { SOURCE }).into(),
         Some(StepName::Descriptors) if value >= 0 => format!("descriptor {}", value),
         Some(StepName::Open | StepName::Read | StepName::Write) if errno == libc::EXDEV => {
             "a process in the box has mounted something over it, so its contents would not come from the kernel"
                 .to_string()
         }
-        Some(StepName::ClockOffsets | StepName::PidMax) => if value == 0 { "open" } else { "write" }.to_string(),
+        Some(StepName::ClockOffsets | StepName::PidMax | StepName::Sysctl) => {
+            if value == 0 { "open" } else { "write" }.to_string()
+        }
         _ => String::new(),
     };
     failure(plan, step as u16, errno, detail)
+}
+
+/// What failed in a step that looks up a source; and the same where the source is below a target of the same plan.
+const SOURCE: &str = "looking up the source";
+const SOURCE_BELOW_TARGET: &str = "looking up the source, which is below a target of the same list";
+
+/// Whether the source of this step is at or below the target of a later step of the plan.
+fn below_a_target(plan: &Plan, step: usize) -> bool {
+    let Some(Action::Op(Op::CopyTree { source, .. })) = plan.steps.get(step).map(|step| &step.action) else {
+        return false;
+    };
+    plan.steps.iter().any(|step| match &step.action {
+        Action::Op(Op::Bind { target, .. } | Op::NewMount { target, .. } | Op::Attach { target, .. }) => {
+            path(&source.0).starts_with(path(&target.0))
+        }
+        _ => false,
+    })
+}
+
+fn path(text: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(text.strip_suffix(b"\0").unwrap_or(text)))
 }
 
 /// The error for a plan that was refused.

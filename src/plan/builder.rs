@@ -14,6 +14,8 @@ pub struct Builder {
     pub steps: Vec<Step>,
     /// Who carries out the steps outside: the caller, or for a box in a box the outer nsbox-init.
     pub outside: Actor,
+    /// The path at which the working directory is looked up after the mounts; `None` if it is inherited.
+    pub directory: Option<Vec<u8>>,
 }
 
 impl Builder {

@@ -1,12 +1,13 @@
 //! The system calls of each step, as data.
 
 use crate::call::{Call, Name, Value, call, program, write};
+use crate::capabilities::CAPABILITIES;
 use crate::kinds::kinds_of;
 use crate::plan::flags::{MOUNT_ATTR, MS, UMOUNT, names};
 use crate::plan::rlimit;
 use crate::plan::step::{Action, CallerAction, Step};
 use crate::signals;
-use nsbox_init::wire::Op;
+use nsbox_init::wire::{Op, Texts};
 
 impl Step {
     /// The system calls, in order. A step that only arranges something inside of nsbox-init has none.
@@ -110,6 +111,25 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
         ),
         Op::Abort { .. } => call("kill", [("pid", Value::constant("PID")), ("sig", Value::constant("SIGKILL"))]),
         Op::Reap { .. } => call("wait4", [("pid", (-1).into())]),
+        Op::SessionKeyring {} => {
+            call("keyctl", [("operation", Value::constant("KEYCTL_JOIN_SESSION_KEYRING")), ("arg2", Value::Null)])
+        }
+        Op::LimitCapabilities { keep } => return limited_capabilities(*keep),
+        Op::Seccomp { denied, missing } => {
+            return [(missing, "ENOSYS"), (denied, "EPERM")].map(|(filter, errno)| seccomp(&filter.0, errno)).into();
+        }
+        Op::Landlock { writable, scopes } => return landlock(writable.iter(), *scopes),
+        Op::Mask { hidden, read_only, inside } => {
+            let cover = hidden.iter().map(|path| move_mount(Value::File("empty".into()), path, *inside != 0));
+            let protect = read_only.iter().map(|path| {
+                let (path, flags) = (("path", Value::text(path)), ("flags", Value::constant("AT_RECURSIVE")));
+                call("mount_setattr", [path, flags, ("attr_set", Value::constant("MOUNT_ATTR_RDONLY"))])
+            });
+            return cover.chain(protect).collect();
+        }
+        Op::PrivateTmp { options, attributes, target, inside } => {
+            return new_mount(b"tmpfs", options, *attributes, &target.0, *inside != 0);
+        }
         Op::NoNewPrivs {} => call("prctl", [("op", Value::constant("PR_SET_NO_NEW_PRIVS")), ("arg2", 1.into())]),
         Op::Signals { mask, reset } => {
             let set = |mask: u64| Value::List(signals::names(mask).map(|name| Value::Flags(vec![name])).collect());
@@ -119,30 +139,38 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             }
             return calls;
         }
-        Op::NewRoot { path } => {
-            return vec![
-                open_tree(&path.0, true),
-                call("move_mount", [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))]),
-                call("fchdir", [("fd", Value::File("new root".into()))]),
-            ];
+        Op::NewRoot { path, attributes } => {
+            let root = || Value::File("new root".into());
+            let set = (*attributes != 0).then(|| set_attributes(root(), true, *attributes));
+            let to = [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))];
+            let others = [call("move_mount", to), call("fchdir", [("fd", root())])];
+            return std::iter::once(open_tree(&path.0, true)).chain(set).chain(others).collect();
         }
+        Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
         Op::Bind { source, target, inside, recursive, attributes } => {
+            let tree = || Value::File(name_of(&source.0));
             return vec![
-                open_tree(&source.0, *recursive != 0),
-                call("mount_setattr", [("attr_set", Value::Flags(names(*attributes, &MOUNT_ATTR)))]),
-                move_mount(&target.0, *inside != 0),
+                set_attributes(tree(), *recursive != 0, *attributes),
+                move_mount(tree(), &target.0, *inside != 0),
             ];
         }
         Op::NewMount { fstype, options, attributes, target, inside } => {
-            let texts: Vec<&[u8]> = options.iter().collect();
-            let options = texts.chunks(2).map(|pair| {
-                let value = if pair[1] == b"\0" { Value::Null } else { Value::text(pair[1]) };
-                call("fsconfig", [("key", Value::text(pair[0])), ("value", value)])
-            });
-            return std::iter::once(call("fsopen", [("fsname", Value::text(&fstype.0))]))
-                .chain(options)
-                .chain([fsmount(*attributes), move_mount(&target.0, *inside != 0)])
-                .collect();
+            return new_mount(&fstype.0, options, *attributes, &target.0, *inside != 0);
+        }
+        Op::Layers { options, attributes, memory } => {
+            if memory.count == 0 {
+                return new_file_system(b"overlay\0", options, *attributes);
+            }
+            let directories = ["upper", "work"].map(|name| call("mkdirat", [("pathname", Value::text(name))]));
+            let mut calls = new_file_system(b"tmpfs\0", memory, *attributes);
+            calls.extend(directories);
+            calls.extend(new_file_system(b"overlay\0", options, *attributes));
+            return calls;
+        }
+        Op::Attach { target, inside } => move_mount(Value::File("overlay".into()), &target.0, *inside != 0),
+        Op::AttachRoot {} => {
+            let overlay = || Value::File("overlay".into());
+            return vec![move_mount(overlay(), b"/\0", false), call("fchdir", [("fd", overlay())])];
         }
         Op::Cgroup { name, .. } => call(
             "unlinkat",
@@ -182,6 +210,56 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
         }
     };
     vec![one]
+}
+
+/// A file system that is mounted at once.
+fn new_mount(fstype: &[u8], options: &Texts<Vec<u8>>, attributes: u64, target: &[u8], in_new_root: bool) -> Vec<Call> {
+    let mut calls = new_file_system(fstype, options, attributes);
+    calls.push(move_mount(Value::File(name_of(fstype)), target, in_new_root));
+    calls
+}
+
+/// What `hardening::limit_capabilities` does.
+fn limited_capabilities(keep: u64) -> Vec<Call> {
+    let dropped = if keep == 0 {
+        Value::constant("all")
+    } else {
+        let names = CAPABILITIES.iter().enumerate().filter(|(number, _)| keep & (1 << number) == 0);
+        Value::Flags(names.map(|(_, &name)| name.into()).collect())
+    };
+    let prctl = |op, argument| call("prctl", [("op", Value::constant(op)), ("arg2", argument)]);
+    let mut calls = vec![prctl("PR_CAPBSET_DROP", dropped)];
+    if keep == 0 {
+        let locked = ["SECBIT_NOROOT", "SECBIT_NO_SETUID_FIXUP", "SECBIT_NO_CAP_AMBIENT_RAISE"];
+        let bits = locked.into_iter().flat_map(|name| [name.into(), format!("{name}_LOCKED").into()]);
+        calls.push(prctl("PR_SET_SECUREBITS", Value::Flags(bits.chain(["SECBIT_KEEP_CAPS_LOCKED".into()]).collect())));
+    }
+    let kept = Value::constant(if keep == 0 { "none" } else { "all others" });
+    let sets = ["effective", "permitted", "inheritable"].map(|set| (set.into(), kept.clone()));
+    calls.push(call("capset", [("data", Value::Fields(sets.into()))]));
+    calls
+}
+
+fn seccomp(filter: &[u8], errno: &'static str) -> Call {
+    let program = [("len", ((filter.len() / 8) as i64).into()), ("refuses with", Value::constant(errno))];
+    let fields = program.map(|(name, value)| (name.into(), value));
+    call("seccomp", [("operation", Value::constant("SECCOMP_SET_MODE_FILTER")), ("args", Value::Fields(fields.into()))])
+}
+
+fn landlock<'a>(writable: impl Iterator<Item = &'a [u8]>, scopes: u64) -> Vec<Call> {
+    let names = [(1, "LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET"), (2, "LANDLOCK_SCOPE_SIGNAL")];
+    let scoped = names.iter().filter(|(bit, _)| scopes & bit != 0).map(|&(_, name)| name.into()).collect();
+    let handled = Value::Flags(
+        ["writes", "LANDLOCK_ACCESS_FS_MAKE_CHAR", "LANDLOCK_ACCESS_FS_MAKE_BLOCK"].map(Name::from).into(),
+    );
+    let fields = vec![("handled_access_fs".into(), handled), ("scoped".into(), Value::Flags(scoped))];
+    let create = call("landlock_create_ruleset", [("attr", Value::Fields(fields))]);
+    let rules = writable.map(|path| {
+        let allowed = ("allowed_access", Value::constant("writes"));
+        call("landlock_add_rule", [("parent_fd", Value::text(path)), allowed])
+    });
+    let restrict = call("landlock_restrict_self", [("ruleset_fd", Value::File("ruleset".into()))]);
+    std::iter::once(create).chain(rules).chain([restrict]).collect()
 }
 
 /// mount(2); an empty source or type is NULL.
@@ -290,10 +368,34 @@ fn fsmount(attributes: u64) -> Call {
     call("fsmount", [("attr_flags", Value::Flags(names(attributes, &MOUNT_ATTR)))])
 }
 
+/// mount_setattr(2).
+fn set_attributes(tree: Value, recursive: bool, attributes: u64) -> Call {
+    let flags: &[&str] = if recursive { &["AT_EMPTY_PATH", "AT_RECURSIVE"] } else { &["AT_EMPTY_PATH"] };
+    let flags = Value::Flags(flags.iter().map(|&flag| flag.into()).collect());
+    let set = Value::Flags(names(attributes, &MOUNT_ATTR));
+    call("mount_setattr", [("dirfd", tree), ("flags", flags), ("attr_set", set)])
+}
+
+/// A file system that is mounted nowhere yet (fsopen(2)).
+fn new_file_system(fstype: &[u8], options: &Texts<Vec<u8>>, attributes: u64) -> Vec<Call> {
+    let texts: Vec<&[u8]> = options.iter().collect();
+    let options = texts.chunks(2).map(|pair| {
+        let value = if pair[1] == b"\0" { Value::Null } else { Value::text(pair[1]) };
+        call("fsconfig", [("key", Value::text(pair[0])), ("value", value)])
+    });
+    let open = call("fsopen", [("fsname", Value::text(fstype))]);
+    std::iter::once(open).chain(options).chain([fsmount(attributes)]).collect()
+}
+
 /// The target is looked up in the new root, if there is one (openat2(2), RESOLVE_IN_ROOT).
-fn move_mount(target: &[u8], in_new_root: bool) -> Call {
+fn move_mount(from: Value, target: &[u8], in_new_root: bool) -> Call {
     let directory = if in_new_root { Value::File("new root".into()) } else { Value::constant("AT_FDCWD") };
-    call("move_mount", [("to_dirfd", directory), ("to_path", Value::text(target))])
+    call("move_mount", [("from_dirfd", from), ("to_dirfd", directory), ("to_path", Value::text(target))])
+}
+
+/// The name of a file in a text.
+fn name_of(text: &[u8]) -> Name {
+    String::from_utf8_lossy(text.strip_suffix(b"\0").unwrap_or(text)).into_owned().into()
 }
 
 /// A path from the root of a proc.

@@ -7,11 +7,13 @@ use pyo3::prelude::*;
 
 use crate::cgroup::{Cgroup, Directory};
 use crate::error::{Error, Result};
-use crate::plan::builder::{Builder, c_bytes, packed};
+use crate::plan::builder::{Builder, packed};
+use crate::plan::directory;
 use crate::plan::facts::Facts;
+use crate::plan::harden;
 use crate::plan::join;
 use crate::plan::launch::Launch;
-use crate::plan::payload::{carried, layout, own_ids, payload};
+use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::rights::Rights;
 use crate::plan::setup::world;
@@ -19,7 +21,7 @@ use crate::plan::spec::{Join, KnownSpec, Spec};
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
 use crate::{capabilities, kinds};
-use nsbox_init::wire::{Numbers, Op, Text};
+use nsbox_init::wire::{Numbers, Op};
 
 /// pid_max belongs to each PID namespace since this version; before, writing it changes the whole machine.
 const PID_MAX_PER_NAMESPACE: (u32, u32) = (6, 14);
@@ -39,9 +41,9 @@ pub fn compile(
     join: Option<&Join>,
 ) -> Result<Plan> {
     let ids_follow = launch.uid.is_some() && launch.gid.is_some();
-    let Beginning { mut plan, flags, joined, added, arrangement, carry } =
-        beginning(spec, join.map(|join| (join, ids_follow)), facts, cgroup.as_deref(), Actor::Caller)?;
-    let rights = Rights::new(spec, facts, flags, joined);
+    let join_first = join.map(|join| (join, ids_follow));
+    let Beginning { mut plan, flags, joined, added, arrangement, carry, rights } =
+        beginning(spec, join_first, facts, cgroup.as_deref(), None)?;
     let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -72,12 +74,13 @@ pub fn compile(
         );
     }
     if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts)?;
+        world(&mut plan, Actor::Payload, spec, flags, facts, &rights)?;
     }
-    payload(&mut plan, spec, launch, facts, carried(carry, flags | joined, facts), &rights, layout(launch))?;
+    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let (close_fds, notes) = (launch.close_fds, rights.notes(Some(launch), facts));
+    let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps: plan.steps,
         namespaces: flags,
@@ -86,9 +89,10 @@ pub fn compile(
         arrangement,
         keep,
         close_fds,
+        cgroup,
+        left_out,
         rights,
         notes,
-        cgroup,
     })
 }
 
@@ -105,23 +109,13 @@ pub fn compile_box(
     nested: bool,
     outer: Option<&Plan>,
 ) -> Result<Plan> {
-    let outside = if nested { Actor::OuterInit } else { Actor::Caller };
-    let Beginning { mut plan, flags, added, arrangement, .. } =
-        beginning(spec, None, facts, cgroup.as_deref(), outside)?;
-    let rights = match outer {
-        Some(outer) => Rights::nested(spec, facts, flags, &outer.rights),
-        // Where the ids of the outer box lead is not known.
-        None if nested => Rights::nested(spec, facts, flags, &Rights::default()),
-        None => Rights::new(spec, facts, flags, 0),
-    };
+    // Where the ids of an outer box lead is not known without its plan.
+    let unknown = Rights::default();
+    let outer = nested.then(|| outer.map_or(&unknown, |outer| &outer.rights));
+    let Beginning { mut plan, flags, added, arrangement, rights, .. } =
+        beginning(spec, None, facts, cgroup.as_deref(), outer)?;
     let notes = rights.notes(None, facts);
-    if let Some(directory) = directory {
-        let op = Op::Chdir { path: Text(c_bytes(directory)) };
-        plan.op(Actor::Init, StepName::Chdir, op, "chdir(2)", "where processes start by default");
-    }
-    if flags & kinds::USER != 0 {
-        own_ids(&mut plan, &rights);
-    }
+    directory::step(&mut plan, Actor::Init, directory, "where processes start by default");
     plan.op(
         Actor::Init,
         StepName::Serve,
@@ -130,6 +124,7 @@ pub fn compile_box(
         "nsbox-init reaps, and waits for requests",
     );
     let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps: plan.steps,
         namespaces: flags,
@@ -138,14 +133,15 @@ pub fn compile_box(
         arrangement,
         keep,
         close_fds: true,
+        cgroup,
+        left_out,
         rights,
         notes,
-        cgroup,
     })
 }
 
 /// Make the plan for another process in a box, which was made by the plan `made_by`. A request to end it names its
-/// `token`. `quiet` says that only its end is reported.
+/// `token`. `quiet` says that only its end is reported. `directory` is where it starts, if that is looked up anew.
 ///
 /// # Errors
 /// [`Error::Spec`] for what cannot be expressed.
@@ -156,8 +152,10 @@ pub fn compile_process(
     made_by: &Plan,
     token: u32,
     quiet: bool,
+    directory: Option<&[u8]>,
 ) -> Result<Plan> {
-    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller };
+    let directory = directory.map(<[u8]>::to_vec);
+    let mut plan = Builder { steps: Vec::with_capacity(8), outside: Actor::Caller, directory };
     let flags = made_by.namespaces;
     plan.op(
         Actor::Init,
@@ -171,13 +169,12 @@ pub fn compile_process(
     }
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
-    // The programs inherit the ids of nsbox-init, which are mapped.
-    let (rights, inherited) = (made_by.rights.clone(), Rights::default());
-    let carried = carried(made_by.carries_capabilities(), flags, facts);
-    payload(&mut plan, spec, launch, facts, carried, &inherited, Op::Received { stdio, pass })?;
+    payload(&mut plan, spec, launch, facts, flags, made_by.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
+    let rights = made_by.rights.clone();
     let (added, steps, notes) = (Vec::new(), plan.steps, rights.notes(Some(launch), facts));
+    let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps,
         namespaces: flags,
@@ -186,9 +183,10 @@ pub fn compile_process(
         arrangement,
         keep,
         close_fds: true,
+        cgroup: None,
+        left_out,
         rights,
         notes,
-        cgroup: None,
     })
 }
 
@@ -200,17 +198,20 @@ struct Beginning {
     added: Vec<(&'static str, &'static str)>,
     arrangement: Arrangement,
     carry: bool,
+    rights: Rights,
 }
 
-/// `join` is what is joined, and whether a later step sets the user and the group.
+/// `join` is what is joined, and whether a later step sets the user and the group; `within` are the rights in the box in
+/// which a box is made.
 fn beginning(
     spec: &Spec,
     join: Option<(&Join, bool)>,
     facts: &Facts,
     cgroup: Option<&Directory>,
-    outside: Actor,
+    within: Option<&Rights>,
 ) -> Result<Beginning> {
     let (join, ids_follow) = (join.map(|(join, _)| join), join.is_some_and(|(_, follow)| follow));
+    let outside = if within.is_some() { Actor::OuterInit } else { Actor::Caller };
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         kinds::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -260,6 +261,12 @@ fn beginning(
     if spec.keep_caps && flags & kinds::USER == 0 {
         return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
     }
+    for (kind, why) in harden::namespaces(spec, facts)? {
+        if flags & kind.flag == 0 {
+            flags |= kind.flag;
+            added.push((kind.name, why));
+        }
+    }
     let arrangement = match (spec.fork, spec.init) {
         (false, _) => Arrangement::Unforked,
         (true, true) => Arrangement::InitInside,
@@ -279,7 +286,12 @@ fn beginning(
         )));
     }
 
-    let mut plan = Builder { steps: Vec::with_capacity(16), outside };
+    let rights = match within {
+        Some(outer) => Rights::nested(spec, facts, flags, outer),
+        None => Rights::new(spec, facts, flags, joined),
+    };
+    let directory = directory::anew(spec, joined, facts)?;
+    let mut plan = Builder { steps: Vec::with_capacity(16), outside, directory };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
     // Joins come first, so that new namespaces are made by an nsbox-init inside the joined ones.
     let joins = join.is_some();
@@ -330,9 +342,9 @@ fn beginning(
         join::inside(&mut plan, joined, cloned, arrangement);
     }
     if arrangement == Arrangement::InitInside {
-        world(&mut plan, Actor::Init, spec, flags, facts)?;
+        world(&mut plan, Actor::Init, spec, flags, facts, &rights)?;
     }
-    Ok(Beginning { plan, flags, joined, added, arrangement, carry })
+    Ok(Beginning { plan, flags, joined, added, arrangement, carry, rights })
 }
 
 /// The caller's step that makes a cgroup and writes its limits.
@@ -368,7 +380,7 @@ pub fn compile_box_plan(
 
 /// Make a plan for another process in a box, which was made by the plan `made_by`.
 #[pyfunction(name = "compile_process")]
-#[pyo3(signature = (spec, launch, facts, made_by, token=0, quiet=false))]
+#[pyo3(signature = (spec, launch, facts, made_by, token=0, quiet=false, directory=None))]
 pub fn compile_process_plan(
     spec: KnownSpec,
     launch: &Launch,
@@ -376,8 +388,9 @@ pub fn compile_process_plan(
     made_by: &Plan,
     token: u32,
     quiet: bool,
+    directory: Option<&[u8]>,
 ) -> Result<Plan> {
-    compile_process(&spec, launch, facts, made_by, token, quiet)
+    compile_process(&spec, launch, facts, made_by, token, quiet, directory)
 }
 
 /// Make a plan.

@@ -1,5 +1,7 @@
 //! What a plan depends on besides what is asked for: the ids, capabilities and signals of the caller, and the kernel.
 
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
 
 /// What a plan depends on besides what is asked for.
@@ -22,12 +24,16 @@ pub struct Facts {
     pub sigmask: u64,
     /// The kernel's version.
     pub kernel: (u32, u32),
+    /// The path of the working directory (getcwd(2)); `None` if it has none, as when it was removed.
+    pub directory: Option<PathBuf>,
 }
 
 #[pymethods]
 impl Facts {
     #[new]
-    #[pyo3(signature = (*, euid, egid, effective=0, permitted=0, inheritable=0, ambient=0, sigmask=0, kernel=(6, 18)))]
+    #[pyo3(signature = (
+        *, euid, egid, effective=0, permitted=0, inheritable=0, ambient=0, sigmask=0, kernel=(6, 18), directory=Some("/".into())
+    ))]
     #[expect(clippy::too_many_arguments, reason = "one for each field, all by keyword")]
     fn new(
         euid: u32,
@@ -38,8 +44,9 @@ impl Facts {
         ambient: u64,
         sigmask: u64,
         kernel: (u32, u32),
+        directory: Option<PathBuf>,
     ) -> Self {
-        Facts { euid, egid, effective, permitted, inheritable, ambient, sigmask, kernel }
+        Facts { euid, egid, effective, permitted, inheritable, ambient, sigmask, kernel, directory }
     }
 }
 
@@ -84,6 +91,7 @@ impl Facts {
             ambient,
             sigmask,
             kernel: kernel_version(),
+            directory: std::env::current_dir().ok(),
         }
     }
 }

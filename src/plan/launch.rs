@@ -14,6 +14,7 @@ pub struct Launch {
     /// `NAME=value` each; None for the caller's environment.
     pub env: Option<Vec<PyBackedBytes>>,
     /// The working directory; None for the caller's.
+    #[pyo3(get)]
     pub cwd: Option<PyBackedBytes>,
     /// What becomes descriptors 0, 1 and 2; -1 leaves one as it is.
     #[pyo3(get, set)]

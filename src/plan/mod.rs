@@ -3,12 +3,15 @@
 pub mod builder;
 pub mod calls;
 pub mod compile;
+pub mod directory;
 pub mod encode;
 pub mod facts;
 pub mod flags;
+pub mod harden;
 pub mod id_maps;
 pub mod join;
 pub mod launch;
+pub mod maps;
 pub mod mounts;
 pub mod payload;
 #[expect(clippy::module_inception, reason = "the plan itself, among what it is made of")]

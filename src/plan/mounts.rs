@@ -10,10 +10,12 @@ use crate::plan::facts::Facts;
 use crate::plan::flags::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSUID,
 };
-use crate::plan::spec::{Mount, Spec};
+use crate::plan::harden;
+use crate::plan::rights::Rights;
+use crate::plan::spec::{Mount, Root, Spec};
 use crate::plan::step::Actor;
 use crate::step_name::StepName;
-use nsbox_init::wire::{MaybeText, Op, Text, Texts};
+use nsbox_init::wire::{MAX_KEPT, MaybeText, Op, Text, Texts};
 
 /// Mounts are made by descriptors, and their attributes set by mount_setattr(2), since this version.
 const BY_DESCRIPTOR: (u32, u32) = (5, 12);
@@ -21,6 +23,8 @@ const BY_DESCRIPTOR: (u32, u32) = (5, 12);
 const LAYER_BY_LAYER: (u32, u32) = (6, 8);
 /// Length of a value that fsconfig(2) takes, in bytes, without the NUL.
 const MAX_VALUE: usize = 255;
+/// Why sources have steps of their own.
+const WHY_FIRST: &str = "looked up before anything is mounted, so that the order of mounts does not matter";
 /// Why a new proc is mounted.
 pub const WHY_PROC: &str = "a proc shows the PID namespace of the process that mounts it";
 
@@ -34,22 +38,42 @@ pub struct Place<'a> {
     pub unprivileged: bool,
     /// The caller.
     pub facts: &'a Facts,
+    /// The ids of the programs.
+    pub rights: &'a Rights,
 }
 
 impl Place<'_> {
-    /// The steps that make the directory of the new root a mount point, then the mounts in their order, then a new proc.
+    /// The steps that look up all sources and make the new root a mount point, then the mounts in their order, then a
+    /// new proc.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a kernel that does not mount by descriptor.
     pub fn root_and_mounts(&self, plan: &mut Builder, spec: &Spec) -> Result<()> {
-        if let Some(root) = &spec.root {
+        if spec.root.is_some() {
             self.check("root")?;
-            let op = Op::NewRoot { path: Text(c_bytes(root)) };
-            plan.op(self.actor, StepName::Root, op, "pivot_root(2)", "only a mount point can become the root");
+        }
+        if !spec.mounts.is_empty() {
+            self.check("mounts")?;
+        }
+        self.sources(plan, spec);
+        if let Some(root) = &spec.root {
+            self.root(plan, root);
+        }
+        // Files in the new file systems get ids that exist inside.
+        if self.unprivileged {
+            self.rights.become_own(plan, self.actor);
+        }
+        self.overlays(plan, spec)?;
+        if matches!(spec.root, Some(Root::Overlay { .. })) {
+            let why = "its layers become the root";
+            plan.op(self.actor, StepName::Root, Op::AttachRoot {}, "pivot_root(2)", why);
+        }
+        if spec.hardened.private_tmp {
+            self.check("private_tmp")?;
+            harden::private_tmp(plan, self.actor, self.inside);
         }
         for mount in &spec.mounts {
-            self.check("mounts")?;
-            self.mount(plan, mount)?;
+            self.mount(plan, mount);
         }
         // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
         if let Some(target) = &spec.mount_proc {
@@ -63,6 +87,70 @@ impl Place<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The steps that copy the sources of binds, in the order in which they are mounted later.
+    fn sources(&self, plan: &mut Builder, spec: &Spec) {
+        for mount in &spec.mounts {
+            if let Mount::Bind { source, recursive, .. } = mount {
+                let op = Op::CopyTree { source: text(source), recursive: (*recursive).into() };
+                plan.op(self.actor, StepName::Source, op, "open_tree(2)", WHY_FIRST);
+            }
+        }
+    }
+
+    /// The steps that make overlays, whose layers are looked up then, in the order in which they are mounted later.
+    fn overlays(&self, plan: &mut Builder, spec: &Spec) -> Result<()> {
+        if spec.mounts.len() >= MAX_KEPT {
+            return Err(Error::Spec(format!(
+                "mounts: {} are too many; {} are possible",
+                spec.mounts.len(),
+                MAX_KEPT - 1
+            )));
+        }
+        if let Some(Root::Overlay { lower, upper, work, size }) = &spec.root {
+            // In memory they are in the tmpfs that is the working directory while the overlay is made.
+            let in_memory = (Path::new("upper"), Path::new("work"));
+            let given = upper.as_deref().zip(work.as_deref());
+            let options = self.layers("root", lower, Some(given.unwrap_or(in_memory)))?;
+            let mut memory = Vec::new();
+            if given.is_none() {
+                memory = vec![("source", "tmpfs".into()), ("mode", "755".into())];
+                memory.extend(size.map(|size| ("size", size.to_string().into())));
+            }
+            self.made_overlay(plan, options, memory);
+        }
+        for mount in &spec.mounts {
+            if let Mount::Overlay { lower, upper, work, .. } = mount {
+                let options = self.layers("mounts", lower, upper.as_deref().zip(work.as_deref()))?;
+                self.made_overlay(plan, options, Vec::new());
+            }
+        }
+        Ok(())
+    }
+
+    /// The step that makes an overlay.
+    fn made_overlay(&self, plan: &mut Builder, options: Vec<(&str, OsString)>, memory: Vec<(&str, OsString)>) {
+        let options = std::iter::once(("source", "overlay".into())).chain(options).collect();
+        let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+        let op = Op::Layers { options: texts(options), attributes, memory: texts(memory) };
+        plan.op(self.actor, StepName::Layers, op, "mount(8)", WHY_FIRST);
+    }
+
+    /// The step that makes the new root a mount point, and the working directory.
+    fn root(&self, plan: &mut Builder, root: &Root) {
+        const WHY: &str = "only a mount point can become the root";
+        let (path, attributes) = match root {
+            Root::Path(path) => (path.to_vec(), 0),
+            Root::Bind { source, read_only, dev } => {
+                (source.as_os_str().as_bytes().to_vec(), bind_attributes(*read_only, *dev))
+            }
+            Root::Overlay { .. } => return,
+        };
+        let why =
+            if attributes & MOUNT_ATTR_RDONLY == 0 { WHY } else { "the whole tree, with all mounts, is read-only" };
+        let op = Op::NewRoot { path: Text(c_bytes(&path)), attributes };
+        plan.op(self.actor, StepName::Root, op, "pivot_root(2)", why);
     }
 
     /// The exchange of roots, if there is a new one.
@@ -83,42 +171,30 @@ impl Place<'_> {
     }
 
     /// The step for one mount.
-    fn mount(&self, plan: &mut Builder, mount: &Mount) -> Result<()> {
+    fn mount(&self, plan: &mut Builder, mount: &Mount) {
+        let inside = self.inside.into();
         match mount {
             Mount::Bind { source, target, read_only, recursive, dev } => {
-                let attributes = MOUNT_ATTR_NOSUID
-                    | if *dev { 0 } else { MOUNT_ATTR_NODEV }
-                    | if *read_only { MOUNT_ATTR_RDONLY } else { 0 };
-                let op = Op::Bind {
-                    source: text(source),
-                    target: text(target),
-                    inside: self.inside.into(),
-                    recursive: (*recursive).into(),
-                    attributes,
-                };
+                let attributes = bind_attributes(*read_only, *dev);
+                let (source, target, recursive) = (text(source), text(target), (*recursive).into());
+                let op = Op::Bind { source, target, inside, recursive, attributes };
                 let why = if *read_only { "the same files, read-only" } else { "the same files at another path" };
-                plan.op(self.actor, StepName::Bind, op, "open_tree(2)", why);
+                plan.op(self.actor, StepName::Bind, op, "move_mount(2)", why);
             }
-            Mount::Tmpfs { target, size, mode } => {
+            Mount::Tmpfs { target, size, mode, inodes } => {
                 let mut options = vec![("mode", format!("{mode:o}").into())];
                 options.extend(size.map(|size| ("size", size.to_string().into())));
+                options.extend(inodes.map(|inodes| ("nr_inodes", inodes.to_string().into())));
                 let op = self.made("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
                 plan.op(self.actor, StepName::Tmpfs, op, "tmpfs(5)", "empty, and gone with the namespace");
             }
-            Mount::Overlay { target, lower, upper, work } => {
-                let options = self.layers(lower, upper.as_ref().zip(work.as_ref()))?;
-                let op = self.made("overlay", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, text(target));
-                plan.op(
-                    self.actor,
-                    StepName::Overlay,
-                    op,
-                    "mount(8)",
-                    "layers, of which only the upper one is written to",
-                );
+            Mount::Overlay { target, .. } => {
+                let op = Op::Attach { target: text(target), inside };
+                let why = "layers, of which only the upper one is written to";
+                plan.op(self.actor, StepName::Overlay, op, "move_mount(2)", why);
             }
             Mount::Proc { target } => self.proc(plan, StepName::Proc, text(target)),
         }
-        Ok(())
     }
 
     /// The step for a new proc.
@@ -134,19 +210,18 @@ impl Place<'_> {
         attributes: u64,
         target: Text<Vec<u8>>,
     ) -> Op<Vec<u8>> {
-        let options = std::iter::once(("source", fstype.into())).chain(options).collect::<Vec<_>>();
-        let count = 2 * options.len() as u32;
-        let joined = options.iter().flat_map(|(name, value)| [c_bytes(name.as_bytes()), c_bytes(value.as_bytes())]);
-        Op::NewMount {
-            fstype: Text(c_bytes(fstype.as_bytes())),
-            options: Texts { count, joined: joined.flatten().collect() },
-            attributes,
-            target,
-            inside: self.inside.into(),
-        }
+        let options = std::iter::once(("source", fstype.into())).chain(options).collect();
+        let fstype = Text(c_bytes(fstype.as_bytes()));
+        Op::NewMount { fstype, options: texts(options), attributes, target, inside: self.inside.into() }
     }
 
-    fn layers(&self, lower: &[PathBuf], upper: Option<(&PathBuf, &PathBuf)>) -> Result<Vec<(&'static str, OsString)>> {
+    /// The options of an overlay. `option` is the one that asks for it, for errors.
+    fn layers(
+        &self,
+        option: &str,
+        lower: &[PathBuf],
+        upper: Option<(&Path, &Path)>,
+    ) -> Result<Vec<(&'static str, OsString)>> {
         let mut options = Vec::new();
         if self.facts.kernel >= LAYER_BY_LAYER {
             options.extend(lower.iter().map(|layer| ("lowerdir+", layer.clone().into_os_string())));
@@ -159,12 +234,12 @@ impl Place<'_> {
             options.push(("lowerdir", std::ffi::OsStr::from_bytes(&joined).to_os_string()));
         }
         if let Some((upper, work)) = upper {
-            options.push(("upperdir", upper.clone().into_os_string()));
-            options.push(("workdir", work.clone().into_os_string()));
+            options.push(("upperdir", upper.into()));
+            options.push(("workdir", work.into()));
         }
         if let Some((name, value)) = options.iter().find(|(_, value)| value.len() > MAX_VALUE) {
             return Err(Error::Spec(format!(
-                "mounts: {name} is longer than the {MAX_VALUE} bytes that fsconfig(2) takes: {}",
+                "{option}: {name} is longer than the {MAX_VALUE} bytes that fsconfig(2) takes: {}",
                 value.display()
             )));
         }
@@ -178,4 +253,16 @@ impl Place<'_> {
 
 fn text(path: &Path) -> Text<Vec<u8>> {
     Text(c_bytes(path.as_os_str().as_bytes()))
+}
+
+fn bind_attributes(read_only: bool, dev: bool) -> u64 {
+    let (dev, read_only) = (if dev { 0 } else { MOUNT_ATTR_NODEV }, if read_only { MOUNT_ATTR_RDONLY } else { 0 });
+    MOUNT_ATTR_NOSUID | dev | read_only
+}
+
+/// Names and values in turn, as they are sent.
+fn texts(options: Vec<(&str, OsString)>) -> Texts<Vec<u8>> {
+    let count = 2 * options.len() as u32;
+    let joined = options.iter().flat_map(|(name, value)| [c_bytes(name.as_bytes()), c_bytes(value.as_bytes())]);
+    Texts { count, joined: joined.flatten().collect() }
 }

@@ -51,6 +51,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The cgroup of what is started.
     pub cgroup: Option<Arc<Directory>>,
+    /// The parts of `harden="best"` that this machine lacks, and why.
+    pub left_out: Vec<(String, String)>,
 }
 
 impl Plan {

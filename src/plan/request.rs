@@ -25,6 +25,7 @@ fn plan(name: StepName, op: Op<Vec<u8>>, manual: &'static str, why: &'static str
         keep: Vec::new(),
         close_fds: true,
         cgroup: None,
+        left_out: Vec::new(),
         rights: Rights::default(),
         notes: Vec::new(),
     }

@@ -1,12 +1,17 @@
 //! Whose rights a program has: the ids it runs as, and what they are outside of its user namespace.
 
+use nsbox_init::wire::{Numbers, Op};
+
 use crate::kinds;
+use crate::plan::builder::Builder;
 use crate::plan::facts::Facts;
 use crate::plan::launch::Launch;
-use crate::plan::setup::{Written, written};
+use crate::plan::maps::{Written, written};
 use crate::plan::spec::Spec;
+use crate::plan::step::Actor;
+use crate::step_name::StepName;
 
-/// The ids of the programs of a plan, unless they are started as another user.
+/// The ids of the programs of a plan, which their nsbox-init has as well, unless they are started as another user.
 ///
 /// An id of the caller that the maps leave out has no number inside, and keeps its rights outside: it would be root
 /// under the name of nobody. So the programs become root inside, or the first id that is mapped.
@@ -50,6 +55,21 @@ impl Rights {
         let groups = !groups.is_empty();
         let leave_groups = (uid.is_some() || gid.is_some()) && groups && setgroups.as_deref() != Some("deny");
         Rights { users: Some(users), groups, user, uid, gid, leave_groups, root_outside, unknown: false }
+    }
+
+    /// The steps by which a process takes these ids. All that it starts inherits them.
+    pub fn become_own(&self, plan: &mut Builder, actor: Actor) {
+        let why = "the caller's own has no number inside, and would keep its rights outside";
+        if self.leave_groups {
+            let none = Op::Setgroups { groups: Numbers(Vec::new()) };
+            plan.op(actor, StepName::SetGroups, none, "setgroups(2)", why);
+        }
+        if let Some(id) = self.gid {
+            plan.op(actor, StepName::Setgid, Op::Setgid { id }, "setresgid(2)", why);
+        }
+        if let Some(id) = self.uid {
+            plan.op(actor, StepName::Setuid, Op::Setuid { id, keep_caps: 1 }, "setresuid(2)", why);
+        }
     }
 
     /// What an id inside is outside.

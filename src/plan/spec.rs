@@ -20,8 +20,8 @@ pub struct Spec {
     pub init: bool,
     /// Where a new proc is mounted.
     pub mount_proc: Option<PyBackedBytes>,
-    /// The directory that becomes the root.
-    pub root: Option<PyBackedBytes>,
+    /// What becomes the root.
+    pub root: Option<Root>,
     /// What is mounted, in order.
     pub mounts: Vec<Mount>,
     /// `private`, `shared`, `slave` or `unchanged`.
@@ -46,8 +46,42 @@ pub struct Spec {
     pub keep_caps: bool,
     /// Names of resources with the soft and the hard limit; -1 is unlimited.
     pub rlimits: Vec<(String, (i64, i64))>,
+    /// Names of sysctls of the new namespaces, with their values.
+    pub sysctl: Vec<(String, String)>,
+    /// The parts of `harden` that are on.
+    pub hardened: Hardened,
+}
+
+/// The parts of `harden` that are on (`nsbox.spec.harden.Hardened`).
+#[derive(Debug, FromPyObject)]
+#[expect(clippy::struct_excessive_bools, reason = "each part is on or off by itself")]
+pub struct Hardened {
+    /// The kinds of namespaces that are added.
+    pub namespaces: Vec<String>,
+    /// Whether the ids inside are none of the caller's, where the caller is root.
+    pub private_ids: bool,
+    /// Whether the payload has no capabilities, and can get none.
+    pub drop_capabilities: bool,
     /// Whether exec can no longer grant privileges.
     pub no_new_privs: bool,
+    /// Whether system calls are filtered.
+    pub seccomp: bool,
+    /// Whether the payload is in a Landlock domain.
+    pub landlock: bool,
+    /// Whether the payload has a session keyring of its own.
+    pub keyring: bool,
+    /// Whether the payload cannot change the mounts.
+    pub lock_mounts: bool,
+    /// Whether parts of the new proc are hidden or read-only.
+    pub mask_proc: bool,
+    /// Whether /tmp, /var/tmp and /dev/shm are new.
+    pub private_tmp: bool,
+    /// Whether /sys is read-only.
+    pub private_sys: bool,
+    /// Whether the payload leads a session of its own.
+    pub new_session: bool,
+    /// The parts that this machine lacks, and why, with `harden="best"`.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// A `Spec` in our form. Python keeps it with its own, so that each is read once, however often it is carried out.
@@ -90,6 +124,34 @@ pub struct Maps {
     pub users_first: bool,
 }
 
+/// What becomes the root. The variants differ by their attributes.
+#[derive(Debug, FromPyObject)]
+pub enum Root {
+    /// A directory.
+    #[pyo3(transparent)]
+    Path(PyBackedBytes),
+    /// A directory, with attributes for it and all mounts below.
+    Bind {
+        /// Where it is.
+        source: PathBuf,
+        /// Whether it cannot be written to.
+        read_only: bool,
+        /// Whether device nodes work.
+        dev: bool,
+    },
+    /// Directories on top of each other. Without an upper one, that is in memory.
+    Overlay {
+        /// The layers that are only read, the topmost first.
+        lower: Vec<PathBuf>,
+        /// The layer that is written to.
+        upper: Option<PathBuf>,
+        /// An empty directory next to it.
+        work: Option<PathBuf>,
+        /// Bytes that an upper layer in memory may hold.
+        size: Option<u64>,
+    },
+}
+
 /// What is mounted (`nsbox.spec.mounts`). The variants differ by their attributes, so the one without
 /// attributes of its own comes last.
 #[derive(Debug, FromPyObject)]
@@ -115,6 +177,8 @@ pub enum Mount {
         size: Option<u64>,
         /// Permissions of its root.
         mode: u32,
+        /// Files and directories it may hold.
+        inodes: Option<u64>,
     },
     /// Directories on top of each other.
     Overlay {

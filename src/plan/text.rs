@@ -22,6 +22,9 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             writeln!(out, "    {note}")?;
         }
+        for (part, reason) in &self.left_out {
+            writeln!(out, "    {part} is left out: {reason}")?;
+        }
         Ok(())
     }
 }

@@ -92,6 +92,12 @@ impl Plan {
         self.rights.leave_groups
     }
 
+    /// The parts of `harden="best"` that are left out, with the reason why.
+    #[getter(left_out)]
+    fn left_out_parts(&self) -> Vec<(String, String)> {
+        self.left_out.clone()
+    }
+
     /// The bytes that are sent to nsbox-init.
     fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
         pyo3::types::PyBytes::new(py, &self.to_bytes())

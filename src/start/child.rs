@@ -111,13 +111,16 @@ pub struct Child {
     plan: Py<Plan>,
     /// The process that started it.
     owner: u32,
+    /// The directory in memory to which its new root is written.
+    layer: Option<OwnedFd>,
     state: Mutex<State>,
 }
 
 impl Child {
     /// Wrap a payload that was just started.
-    pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>) -> Self {
-        Child { identity, plan, owner: std::process::id(), state: Mutex::new(State::Running(Arc::new(fds))) }
+    pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>, layer: Option<OwnedFd>) -> Self {
+        let (owner, state) = (std::process::id(), Mutex::new(State::Running(Arc::new(fds))));
+        Child { identity, plan, owner, layer, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,6 +225,13 @@ impl Child {
     #[getter]
     fn end_fd(&self) -> RawFd {
         self.fds().map_or(-1, |fds| fds.end())
+    }
+
+    /// The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
+    /// when everything has ended.
+    #[getter]
+    fn layer(&self) -> RawFd {
+        self.layer.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// The plan by which it was started.

@@ -49,6 +49,8 @@ pub struct Handshake<'a> {
     outer: Option<(Arc<Connection>, u32)>,
     /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
+    /// The directory in memory to which a new root is written.
+    pub layer: Option<OwnedFd>,
     ending: Ending,
 }
 
@@ -84,7 +86,8 @@ impl<'a> Handshake<'a> {
     ) -> Self {
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
-        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, outer, times, ending }
+        let layer = None;
+        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, outer, times, layer, ending }
     }
 
     /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
@@ -107,10 +110,10 @@ impl<'a> Handshake<'a> {
             return Ok(None);
         }
         let [readable, ended] = poll_readable([self.socket.as_raw_fd(), self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))?;
-        let Some(message) = receive(&self.socket)? else {
+        let Some(mut message) = receive(&self.socket)? else {
             return if readable || ended { Err(self.gone()) } else { Ok(None) };
         };
-        self.handle(&message)?;
+        self.handle(&mut message)?;
         Ok(Some(message))
     }
 
@@ -128,7 +131,7 @@ impl<'a> Handshake<'a> {
         Ok(true)
     }
 
-    fn handle(&mut self, message: &Message) -> Result<()> {
+    fn handle(&mut self, message: &mut Message) -> Result<()> {
         match message.report {
             Report::Forked { pid } => self.forked(message.sender, pid),
             Report::MapsWanted => {
@@ -139,6 +142,7 @@ impl<'a> Handshake<'a> {
             Report::Failed(failed) => return Err(step_failed(self.plan, failed)),
             Report::Refused(malformed) => return Err(refused(malformed)),
             Report::Performed { step, nanoseconds, .. } => self.times.push((step as u16, nanoseconds)),
+            Report::Layer => self.layer = message.attached.take(),
             Report::Started { .. } | Report::Exited { .. } | Report::Done | Report::Happened { .. } => {}
         }
         Ok(())
@@ -155,8 +159,8 @@ impl<'a> Handshake<'a> {
             // A child of os.fork may have a copy of the other end, and then the socket does not show the end.
             let ended = !readable && poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO))? == [true];
             match receive(&self.socket)? {
-                Some(message) => {
-                    self.handle(&message)?;
+                Some(mut message) => {
+                    self.handle(&mut message)?;
                     match (message.report, message.attached) {
                         (Report::Exited { status, usage }, _) => {
                             self.ending = Ending::Reported(Exit::reported(status, &usage));

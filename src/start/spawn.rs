@@ -65,8 +65,8 @@ pub fn spawn(
     // A signal handler that raises must do so here: after the return it would run before the caller has the child.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
         Ok((identity, pidfd)) => {
-            let fds = Fds { pidfd, socket: handshake.socket, init: InitRef::Own(handshake.pidfd) };
-            Ok(Child::new(identity, fds, handle))
+            let Handshake { pidfd: init, socket, layer, .. } = handshake;
+            Ok(Child::new(identity, Fds { pidfd, socket, init: InitRef::Own(init) }, handle, layer))
         }
         Err(error) => {
             py.detach(|| handshake.abandon());

@@ -2,7 +2,10 @@
 
 use pyo3::prelude::*;
 
-use crate::error::{Result, last};
+use crate::capabilities::SYS_ADMIN;
+use crate::error::{Error, Result, last};
+use crate::seccomp::filters;
+use nsbox_init::hardening;
 
 /// Become this user and group, and leave the supplementary groups, where the caller's are not mapped in the user
 /// namespace that was entered (`Plan.uid`). The calling process has a single thread.
@@ -50,6 +53,43 @@ pub fn shed_privileges(keep_caps: bool, no_new_privs: bool) -> Result<()> {
     // SAFETY: version 3 of capset(2) reads a header of two words and two structures of three.
     if unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) } != 0 {
         return Err(last("capset"));
+    }
+    Ok(())
+}
+
+/// Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
+/// `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
+#[pyfunction]
+#[pyo3(signature = (*, keyring, drop_capabilities, lock_mounts, no_new_privs, landlock, seccomp, scopes=0))]
+#[expect(clippy::fn_params_excessive_bools, reason = "each part is on or off by itself")]
+pub fn give_up_rights(
+    keyring: bool,
+    drop_capabilities: bool,
+    lock_mounts: bool,
+    no_new_privs: bool,
+    landlock: bool,
+    seccomp: bool,
+    scopes: u64,
+) -> Result<()> {
+    let failed = |call| move |errno| Error::Os(call, errno);
+    if keyring {
+        hardening::session_keyring().map_err(failed("keyctl"))?;
+    }
+    if drop_capabilities || lock_mounts {
+        let keep = if drop_capabilities { 0 } else { !SYS_ADMIN };
+        hardening::limit_capabilities(keep).map_err(failed("capset"))?;
+    }
+    if no_new_privs {
+        hardening::no_new_privs().map_err(failed("prctl(PR_SET_NO_NEW_PRIVS)"))?;
+    }
+    if landlock {
+        let everywhere = [c"/".to_bytes_with_nul()].into_iter();
+        hardening::landlock(everywhere, scopes).map_err(failed("landlock_restrict_self"))?;
+    }
+    if seccomp {
+        let filters = filters();
+        let apply = hardening::seccomp(&filters.missing).and_then(|()| hardening::seccomp(&filters.denied));
+        apply.map_err(failed("seccomp"))?;
     }
     Ok(())
 }

@@ -245,6 +245,36 @@ def test_mounted_over_a_process(who: Who, what: str) -> None:
     assert who(use) == ([], [1])
 
 
+TRACE_ALL = """
+import ctypes, os
+PTRACE_SEIZE = 0x4206
+libc = ctypes.CDLL(None, use_errno=True)
+os.write(1, b"x")
+while True:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in (1, os.getpid()):
+            libc.ptrace(PTRACE_SEIZE, int(name), None, None)
+"""
+"""Traces every process that it may trace, and never waits for any."""
+
+
+def test_traced_in_a_joined_namespace(who: Who) -> None:
+    """A process of a box traces a program that has entered it: the caller does not wait for its release."""
+
+    def use() -> set[int]:
+        with nsbox.Box("mipU", mount_proc=True) as box:
+            spy = box.Popen([PYTHON, "-c", TRACE_ALL], stdout=subprocess.PIPE)
+            assert spy.stdout is not None
+            assert spy.stdout.read(1) == b"x"
+            ends = {nsbox.enter(box, "mip", ["sleep", "0.1"]).returncode for _ in range(3)}
+            spy.kill()
+            spy.communicate()
+        return ends
+
+    # By whom a program was traced decides whether its exit status is known.
+    assert who(use) <= {0, -9}
+
+
 def test_a_fifo_is_opened_at_once(who: Who) -> None:
     """init does not wait for the other end of a FIFO to be opened."""
 

@@ -51,7 +51,21 @@ def test_status(arguments: list[str], status: int) -> None:
     """The status is the program's, or 1, 124, 126, 127; a signal that ends the program ends the command too."""
     done = run(*arguments)
     assert done.returncode == status, done.stderr
-    assert bool(done.stderr) is (status in (1, 126, 127) and arguments != ["false"])
+    assert bool(done.stderr) is (status in (1, 124, 126, 127) and arguments != ["false"])
+
+
+def test_help_lists_only_what_works() -> None:
+    """Options of unshare(1) that have no meaning here are not offered, and a namespace takes no file."""
+    text = run("--help").stdout
+    assert "--mount " in text
+    assert not [line for line in text.splitlines() if "=FILE" in line or "not supported" in line]
+
+
+def test_a_timeout_is_reported() -> None:
+    """The message names the limit, in seconds."""
+    done = run("--timeout=0.2", "sleep", "30")
+    assert (done.returncode, done.stdout) == (124, "")
+    assert done.stderr == "nsbox run: killed after 0.2 s, with everything that it has started\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])

@@ -31,14 +31,34 @@ def commands(spec: Spec, facts: _core.Facts, cgroup: _core.Cgroup | None = None)
         (Bind("/a", "/b", recursive=False, dev=True), "mount --bind -o nosuid /a /b"),
         (Tmpfs("/tmp", size=4096, mode=0o755), "mount -t tmpfs -o nosuid,nodev,mode=755,size=4096 tmpfs /tmp"),
         (Proc("/p"), "mount -t proc -o nosuid,nodev,noexec proc /p"),
-        (Overlay("/o", ["/a", "/b"], "/u", "/w"),
-         "mount -t overlay -o nosuid,nodev,upperdir=/u,workdir=/w,lowerdir=/a:/b overlay /o"),
+        (Overlay("/o", ["/a", "/b"], "/u", "/w"), "mount --move OVERLAY /o"),
     ],
     ids=str,
 )  # fmt: skip
 def test_mounts(mount: NewMount, command: str) -> None:
     """As mount(8) takes them."""
     assert commands(Spec(mounts=[mount]), ROOT)[type(mount).__name__.lower()] == command
+
+
+def test_layers() -> None:
+    """An overlay is made before anything is mounted, with its upper layer in a directory or in memory."""
+    found = commands(Spec(mounts=[Overlay("/o", ["/a", "/b"], "/u", "/w")]), ROOT)
+    options = "nosuid,nodev,upperdir=/u,workdir=/w,lowerdir=/a:/b"
+    assert found["layers"] == f"mount -t overlay -o {options} overlay OVERLAY"
+    found = commands(Spec(root=Overlay(["/a"], size=4096)), ROOT)
+    assert found["layers"] == (
+        "mount -t tmpfs -o nosuid,nodev,mode=755,size=4096 tmpfs MEMORY; cd MEMORY; mkdir upper work; "
+        "mount -t overlay -o nosuid,nodev,upperdir=upper,workdir=work,lowerdir=/a overlay OVERLAY"
+    )
+    assert found["root"] == "cd OVERLAY"
+
+
+def test_read_only_root() -> None:
+    """The attributes are set on all mounts."""
+    found = commands(Spec(mounts=[Bind("/", "/", read_only=True), Tmpfs("/tmp")]), ROOT)
+    assert found["root"] == "mount --rbind -o ro,nosuid / /; cd /"
+    assert found["tmpfs"] == "mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs ./tmp"
+    assert found["directory"] == "cd /"
 
 
 def test_root() -> None:

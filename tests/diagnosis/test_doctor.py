@@ -18,6 +18,7 @@ pytestmark = pytest.mark.pure
 
 WORKS = Trial(True)
 FAILS = Trial(False, "uid_map", "ubuntu-apparmor", "Operation not permitted", "set the switch")
+PARTS = {"seccomp": WORKS, "landlock": WORKS}
 
 CASES: list[tuple[str, Evidence, int, str, str]] = [
     # machine, evidence, question, verdict, text of the answer or the remedy
@@ -67,25 +68,35 @@ CASES: list[tuple[str, Evidence, int, str, str]] = [
 @pytest.mark.parametrize(("machine", "evidence", "number", "verdict", "words"), CASES, ids=[case[0] for case in CASES])
 def test_answer(machine: str, evidence: Evidence, number: int, verdict: str, words: str) -> None:
     """The question about the fault has the right verdict, and names what was read and the remedy."""
-    answer = answers(evidence, WORKS)[number - 1]
+    answer = answers(evidence, PARTS, WORKS)[number - 1]
     assert (answer.number, answer.verdict) == (number, verdict), machine
     assert words in f"{answer.answer} {answer.remedy}"
 
 
 def test_all_questions_are_answered() -> None:
-    """There are fourteen; on a machine without faults none is a problem."""
-    assert [answer.number for answer in answers(ROOT, WORKS)] == list(range(1, 15))
-    assert all(answer.verdict == "fine" for answer in answers(ROOT, WORKS))
+    """There are fifteen; on a machine without faults none is a problem."""
+    assert [answer.number for answer in answers(ROOT, PARTS, WORKS)] == list(range(1, 16))
+    assert all(answer.verdict == "fine" for answer in answers(ROOT, PARTS, WORKS))
     assert {number for _, _, number, _, _ in CASES} == set(range(1, 14))
-    last = answers(UBUNTU, FAILS)[-1]
+    last = answers(UBUNTU, PARTS, FAILS)[-1]
     assert (last.verdict, last.remedy) == ("problem", "set the switch")
+
+
+def test_parts_of_harden() -> None:
+    """The last question but one names the parts that do not work, with the remedy of the first."""
+    parts = answers(ROOT, PARTS, WORKS)[-2]
+    assert (parts.verdict, parts.remedy) == ("fine", "")
+    assert "landlock" in parts.answer
+    parts = answers(ROOT, PARTS | {"landlock": FAILS}, WORKS)[-2]
+    assert (parts.verdict, parts.remedy) == ("problem", "set the switch")
+    assert parts.answer.startswith("landlock does not: ")
 
 
 def diagnosis(root: Trial, rootless: Trial) -> Diagnosis:
     """Return a diagnosis in which all trials have the same result."""
     allowed = Allowed(root, rootless)
     kinds = {**dict.fromkeys(KINDS, allowed), "proc": allowed}
-    return Diagnosis(("github",), answers(UBUNTU, rootless), kinds, allowed, UBUNTU)
+    return Diagnosis(("github",), answers(UBUNTU, PARTS, rootless), kinds, PARTS, allowed, UBUNTU)
 
 
 @pytest.mark.parametrize(

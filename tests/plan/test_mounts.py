@@ -76,9 +76,15 @@ def test_read_only_with_all_that_is_below(who: Who, place: Path, spot: Path) -> 
     (place / "source" / "below").mkdir(parents=True)
     for path in (place / "source", place / "source" / "below"):
         path.chmod(0o777)
-    mounts = Tmpfs(place / "source" / "below"), Bind(place / "source", spot, read_only=True)
     script = f"for d in {spot} {spot}/below {place}/source {place}/source/below; do touch $d/x && echo $d; done"
-    lines = who(lambda: shell(script, *mounts)).splitlines()
+
+    def check() -> str:
+        below, bind = Tmpfs(place / "source" / "below"), Bind(place / "source", spot, read_only=True)
+        with nsbox.Box("mip", mounts=[below]) as box, box.Box("mip", mounts=[bind]) as inner:
+            run = inner.run(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            return str(run.stdout)
+
+    lines = who(check).splitlines()
     assert [line for line in lines if "Read-only file system" not in line] == [
         f"{place}/source", f"{place}/source/below",
     ]  # fmt: skip
@@ -92,16 +98,16 @@ def test_only_the_mount_itself(place: Path, spot: Path) -> None:
     (place / "source" / "below" / "hidden").touch()
     options: dict[str, Any] = {"unshare": "m"}
     bind = Bind(place / "source", spot, recursive=False)
-    assert shell(f"ls {spot}/below", Tmpfs(place / "source" / "below"), bind, **options) == "hidden\n"
 
-    def check() -> nsbox.SpawnError:
+    def check() -> tuple[str, nsbox.SpawnError]:
         libc.unshare(CLONE_NEWNS)
         libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
         libc.mount("nothing", str(place / "source" / "below"), "tmpfs")
-        return failure(mounts=[bind], map_root_user=True)
+        return shell(f"ls {spot}/below", bind, **options), failure(mounts=[bind], map_root_user=True)
 
-    error = in_child(check)
-    assert (error.step, error.errno) == ("bind", errno.EINVAL)
+    seen, error = in_child(check)
+    assert seen == "hidden\n"
+    assert (error.step, error.errno) == ("source", errno.EINVAL)
     assert "may not leave out" in error.evidence
     assert "recursive" in error.hint
 
@@ -184,12 +190,43 @@ def test_layers_with_special_characters(place: Path, spot: Path) -> None:
 
 
 def test_order(who: Who, place: Path, spot: Path) -> None:
-    """Mounts are made in order: later ones cover earlier ones, and can have them as sources."""
+    """Mounts are made in order: later ones cover earlier ones. Sources are looked up before, so they have no order."""
     (place / "source" / "inner").mkdir(parents=True)
     (place / "source" / "file").write_text("source\n")
-    mounts = Bind(place / "source", spot), Tmpfs(spot / "inner"), Bind(spot, place / "source"), Tmpfs(spot)
-    script = f"ls {spot}; cat {place}/source/file; stat -f -c %T {place}/source/inner"
-    assert who(lambda: shell(script, *mounts)) == "source\ntmpfs\n"
+    (spot / "mine").touch()
+    mounts = Bind(place / "source", spot), Tmpfs(spot / "inner"), Bind(spot, place / "source")
+    script = f"ls {spot} {place}/source; stat -f -c %T {spot}/inner"
+    expected = f"{spot}:\nfile\ninner\n\n{place}/source:\nmine\ntmpfs\n"
+    assert sorted(who(lambda: shell(script, *mounts)).split()) == sorted(expected.split())
+    assert who(lambda: shell(f"ls {spot}", *mounts, Tmpfs(spot))) == ""
+
+
+def test_exchanged(who: Who, place: Path) -> None:
+    """Two binds exchange two directories."""
+    for name in ("a", "b"):
+        (place / name).mkdir()
+        (place / name / f"of-{name}").touch()
+    a, b = place / "a", place / "b"
+    assert who(lambda: shell(f"ls {a}; ls {b}", Bind(a, b), Bind(b, a))) == "of-b\nof-a\n"
+    assert who(lambda: shell(f"ls {a}; ls {b}", Bind(b, a), Bind(a, b))) == "of-b\nof-a\n"
+
+
+def test_source_in_a_mount_of_the_list(who: Who, place: Path, spot: Path) -> None:
+    """It is not found, and the error says why; a box in a box can have it."""
+    (place / "layer" / "part").mkdir(parents=True)
+    (place / "layer" / "part" / "file").touch()
+    (place / "other").mkdir()
+    first, second = Bind(place / "layer", spot), Bind(spot / "part", place / "other")
+    error = who(lambda: failure(mounts=[first, second]))
+    assert (error.step, error.errno) == ("source", errno.ENOENT)
+    assert "below a target of the same list" in error.evidence
+    assert "Box(mounts=[FIRST]).Box(" in error.hint
+
+    def nested() -> str:
+        with nsbox.Box("mip", mounts=[first]) as box, box.Box("mip", mounts=[second]) as inner:
+            return str(inner.run(["ls", place / "other"], capture_output=True, text=True).stdout)
+
+    assert who(nested) == "file\n"
 
 
 def test_proc(who: Who, spot: Path) -> None:
@@ -306,6 +343,13 @@ def _swapping(directory: Path, *links: Path) -> Iterator[None]:
 # Failures.
 
 
+def step_of(mount: Any, part: str) -> str:
+    """Return the step that fails: what has a source is copied or made in a step of its own, before any mount."""
+    if isinstance(mount, Overlay):
+        return "layers"
+    return "source" if part == "looking up the source" else type(mount).__name__.lower()
+
+
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize(
     ("mount", "rule", "part"),
@@ -333,7 +377,7 @@ def test_each_call_can_fail(who: Who, arrangement: str, mount: Any, rule: Deny, 
         return error.step, error.actor, error.errno, error.evidence[: len(part)]
 
     actor = "init" if arrangement == "init" else "payload"
-    assert in_child(lambda: who(check)) == (type(mount).__name__.lower(), actor, rule.errno, part)
+    assert in_child(lambda: who(check)) == (step_of(mount, part), actor, rule.errno, part)
 
 
 @pytest.mark.parametrize(
@@ -356,9 +400,10 @@ def test_each_call_can_fail(who: Who, arrangement: str, mount: Any, rule: Deny, 
 def test_missing_paths(who: Who, mount: Any, number: int, part: str) -> None:
     """The error names the mount, and whether the source or the target is missing."""
     error = who(lambda: failure(mounts=[Tmpfs("/tmp"), mount]))
-    assert (error.step, error.actor, error.errno) == (type(mount).__name__.lower(), "init", number)
+    step = step_of(mount, part)
+    assert (error.step, error.actor, error.errno) == (step, "init", number)
     assert error.evidence.startswith(part)
-    assert mount.target in error.call
+    assert {"source": getattr(mount, "source", ""), "layers": "/nonexistent"}.get(step, mount.target) in error.call
 
 
 @needs_root

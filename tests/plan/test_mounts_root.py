@@ -125,7 +125,7 @@ def test_no_directory_for_proc(who: Who, rootfs: Rootfs, arrangement: str) -> No
     (rootfs.path / "proc").rmdir()
     error = who(lambda: failure(**rootfs.options(**ARRANGEMENTS[arrangement])))
     assert (error.step, error.errno) == ("mount proc", errno.ENOENT)
-    assert 'move_mount(<new root>, "/proc")' in error.call
+    assert 'move_mount(<proc>, <new root>, "/proc")' in error.call
     assert "nsbox creates nothing" in error.evidence
     assert not (rootfs.path / "proc").exists()
 

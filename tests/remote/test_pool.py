@@ -147,7 +147,7 @@ def test_exceptions_are_the_original_ones(who: Who, place: Path) -> None:
 
 def test_objects_that_cannot_be_pickled() -> None:
     """The error names the object; the Python inside can still be used."""
-    with nsbox.Box("p") as box:
+    with nsbox.Box("p", trust=True) as box:
         pid, _ = box.call(callees.numbers)
         attempts: dict[str, Callable[[], object]] = {
             "call does not pickle with its arguments: cannot pickle '_thread.lock'": lambda: box.call(
@@ -163,6 +163,23 @@ def test_objects_that_cannot_be_pickled() -> None:
             box.call(_raise_odd)
         assert "_raise_odd" in str(odd.value.__cause__)
         assert box.call(callees.numbers)[0] == pid
+
+
+def test_objects_that_are_no_data() -> None:
+    """Without trust, a result and an exception of another type are refused, and the error names the cure."""
+    with nsbox.Box("p") as box:
+        pid, _ = box.call(callees.numbers)
+        with pytest.raises(nsbox.TransferError, match=r"generator cannot be sent(?s:.*)trust=True"):
+            box.call(lambda: [(_ for _ in ())])
+        with pytest.raises(nsbox.RemoteError, match=r"^PickledError: mine \(only standard"):
+            box.call(callees.raise_it, callees.PickledError("mine"))
+        assert box.call(callees.numbers)[0] == pid
+    with nsbox.Box("p", trust=True) as box:
+        with pytest.raises(callees.PickledError, match="mine"):
+            box.call(callees.raise_it, callees.PickledError("mine"))
+        assert isinstance(box.call(callees.PickledError, "x"), callees.PickledError)
+        with box.Box("p") as inner, pytest.raises(nsbox.TransferError, match=r"callees\.PickledError cannot be sent"):
+            inner.call(callees.PickledError, "x")
 
 
 def _raise_odd() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import socket
@@ -15,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nsbox.remote import protocol as remote
-from nsbox.remote.exchange import Ends, Exchange, result_of
+from nsbox.remote.exchange import Ends, Exchange
 
 from tests.support.callees import OddError
 
 pytestmark = pytest.mark.pure
 
+TOKEN = b"t" * remote.TOKEN_BYTES
 PIECES = st.lists(st.binary(max_size=300), max_size=8)
 
 
@@ -40,7 +42,7 @@ def result_from(pieces: list[bytes], output: list[bytes] | None = None) -> tuple
     thread = threading.Thread(target=other_end)
     thread.start()
     try:
-        return exchange.ask(b"", None, printed.append), "".join(printed)
+        return exchange.ask(b"", TOKEN, None, printed.append), "".join(printed)
     except EOFError:
         return None, "".join(printed)
     finally:
@@ -51,7 +53,7 @@ def result_from(pieces: list[bytes], output: list[bytes] | None = None) -> tuple
 @given(st.binary(max_size=2000), st.lists(st.integers(0, 2010), max_size=5))
 def test_frames_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     """Frames are reassembled; without the last byte they are incomplete."""
-    whole = remote.frame(remote.RETURNED, data)
+    whole = remote.frame(remote.RETURNED, TOKEN, data)
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     pieces = [whole[a:b] for a, b in pairwise(edges)]
     assert result_from(pieces)[0] == (remote.RETURNED, data)
@@ -66,7 +68,7 @@ def test_output_in_any_pieces(text: str, size: int) -> None:
     data = text.encode(errors="surrogatepass")
     text = data.decode(errors="replace")
     output = [data[at : at + size] for at in range(0, len(data), size)]
-    whole = remote.frame(remote.RETURNED, b"x" * max(len(output), 1))
+    whole = remote.frame(remote.RETURNED, TOKEN, b"x" * max(len(output), 1))
     pieces = [whole[at : at + 1] for at in range(len(whole))]
     _, printed = result_from([*pieces[: len(output)], b"".join(pieces[len(output) :])], output or None)
     assert printed.startswith(text)
@@ -77,9 +79,9 @@ def test_receive_and_send() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         data = os.urandom(1 << 20) * 3
-        thread = threading.Thread(target=remote.send, args=(theirs.fileno(), remote.REQUEST, data))
+        thread = threading.Thread(target=remote.send, args=(theirs.fileno(), TOKEN, remote.REQUEST, data))
         thread.start()
-        assert remote.receive(ours.fileno()) == (remote.REQUEST, data)
+        assert remote.receive(ours.fileno()) == (TOKEN, data)
         thread.join()
         theirs.close()
         with pytest.raises(EOFError):
@@ -93,14 +95,14 @@ class TextlessError(Exception):
         raise RuntimeError("no text")
 
 
-def raised_by(function: Callable[[], object]) -> BaseException:
+def raised_by(function: Callable[[], object], trust: bool) -> BaseException:
     """Return the exception of a function after its transport."""
     try:
         function()
     except BaseException as error:
-        letter, data = remote.pack_failure(error)
+        reply = remote.unpack_reply(function, remote.pack_failure(error, trust), trust)
         with pytest.raises(BaseException) as caught:  # noqa: PT011 - any exception is possible
-            result_of(function, (letter, data))
+            reply.result()
         return caught.value
     raise AssertionError("it raises nothing")
 
@@ -119,25 +121,27 @@ def throw(error: BaseException) -> Callable[[], object]:
     [KeyError("a"), OSError(2, "b", "c"), SystemExit(1), KeyboardInterrupt(), UnicodeDecodeError("d", b"e", 0, 1, "f")],
     ids=lambda error: type(error).__name__,
 )
-def test_exceptions_are_transported(error: BaseException) -> None:
+@pytest.mark.parametrize("trust", [False, True])
+def test_exceptions_are_transported(error: BaseException, trust: bool) -> None:
     """An exception keeps its type, arguments and notes, and has the traceback as cause."""
+    error = copy.copy(error)
     error.add_note("noted")
-    arrived = raised_by(throw(error))
+    arrived = raised_by(throw(error), trust)
     assert type(arrived) is type(error)
     assert (str(arrived), arrived.args, arrived.__notes__) == (str(error), error.args, ["noted"])
     assert "in thrower" in str(arrived.__cause__)
 
 
-def test_exceptions_that_cannot_be_pickled() -> None:
+@pytest.mark.parametrize("trust", [False, True])
+def test_exceptions_that_cannot_be_pickled(trust: bool) -> None:
     """Another exception replaces them, with the text that is known."""
-    odd = raised_by(throw(OddError(1, 2)))
+    odd = raised_by(throw(OddError(1, 2)), trust)
     assert isinstance(odd, nsbox.RemoteError)
     assert str(odd).startswith("OddError: 1 and 2")
     holding = ValueError("holds", threading.Lock())
-    assert isinstance(raised_by(throw(holding)), nsbox.RemoteError)
-    silent = remote.pack_failure(TextlessError())
-    with pytest.raises(TextlessError):
-        result_of(None, silent)
+    assert isinstance(raised_by(throw(holding), trust), nsbox.RemoteError)
+    silent = raised_by(throw(TextlessError()), trust)
+    assert isinstance(silent, TextlessError if trust else nsbox.RemoteError)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +158,8 @@ def test_exceptions_that_cannot_be_pickled() -> None:
 )
 def test_errors_pickle(error: object) -> None:
     """An error keeps all attributes."""
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy)) == (type(error), str(error))
+    other = pickle.loads(pickle.dumps(error))
+    assert (type(other), str(other)) == (type(error), str(error))
 
 
 def test_message_of_a_death() -> None:

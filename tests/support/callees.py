@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 __all__ = [
     "OddError",
+    "PickledError",
     "announce_and_wait",
     "chatter",
     "confuse",
@@ -42,6 +43,10 @@ class OddError(Exception):
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
+
+
+class PickledError(Exception):
+    """Pickles, and is no standard exception."""
 
 
 def identity(*args: Any, **kwargs: Any) -> Any:

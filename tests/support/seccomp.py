@@ -19,6 +19,7 @@ _NUMBERS = {
         "openat": 257, "socket": 41, "setresuid": 117, "close_range": 436, "setgroups": 116, "umask": 95,
         "fchdir": 81, "fsconfig": 431, "fsmount": 432, "fsopen": 430, "mount_setattr": 442, "move_mount": 429,
         "open_tree": 428, "openat2": 437, "pivot_root": 155, "prlimit64": 302, "umount2": 166, "setns": 308,
+        "keyctl": 250, "seccomp": 317, "landlock_create_ruleset": 444,
     },
     "aarch64": {
         "capset": 91, "clone": 220, "clone3": 435, "execveat": 281, "ioctl": 29, "memfd_create": 279, "mount": 40,
@@ -26,6 +27,7 @@ _NUMBERS = {
         "openat": 56, "socket": 198, "setresuid": 147, "close_range": 436, "setgroups": 159, "umask": 166,
         "fchdir": 50, "fsconfig": 431, "fsmount": 432, "fsopen": 430, "mount_setattr": 442, "move_mount": 429,
         "open_tree": 428, "openat2": 437, "pivot_root": 41, "prlimit64": 261, "umount2": 39, "setns": 268,
+        "keyctl": 219, "seccomp": 277, "landlock_create_ruleset": 444,
     },
 }[platform.machine()]  # fmt: skip
 

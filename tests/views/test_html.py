@@ -82,7 +82,7 @@ def test_diagnosis() -> None:
     no = Allowed(Trial(False, "clone", "seccomp", "EPERM", "ask"), Trial(False))
     answers = (Answer(1, "Is it?", "problem", "no " * 80, "do <this>"), Answer(2, "And that?", "fine", "yes"))
     evidence: Any = None
-    found = Diagnosis(("docker",), answers, {"user": no}, no, evidence)
+    found = Diagnosis(("docker",), answers, {"user": no}, {}, no, evidence)
     rows = cells(found.html())
     assert [row[1:] for row in rows[1:3]] == [
         ["\N{BLACK SQUARE}\N{NO-BREAK SPACE}no: clone", "\N{BLACK SQUARE}\N{NO-BREAK SPACE}no: not in this kernel"]

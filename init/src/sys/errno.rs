@@ -27,6 +27,12 @@ pub const EMFILE: Errno = errno::EMFILE as Errno;
 
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
+pub const ETXTBSY: Errno = errno::ETXTBSY as Errno;
+
 pub const EXDEV: Errno = errno::EXDEV as Errno;
 
 pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
+
+pub const EEXIST: Errno = errno::EEXIST as Errno;
+
+pub const ENAMETOOLONG: Errno = errno::ENAMETOOLONG as Errno;

@@ -41,10 +41,6 @@ pub fn keep_permitted(keep: bool) -> Result<()> {
     call!(prctl, prctl::PR_SET_KEEPCAPS, usize::from(keep), 0, 0, 0).map(drop)
 }
 
-pub fn set_no_new_privs() -> Result<()> {
-    call!(prctl, prctl::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
-}
-
 /// Make the inheritable and ambient capability sets these, as far as the permitted set allows (capabilities(7)).
 pub fn set_capabilities(inheritable: u64, ambient: u64) -> Result<()> {
     let header = k::__user_cap_header_struct { version: k::_LINUX_CAPABILITY_VERSION_3, pid: 0 };

@@ -22,6 +22,11 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     call!(prctl, prctl::PR_SET_DUMPABLE, usize::from(dumpable), 0, 0, 0).map(drop)
 }
 
+/// Whether every process of our user may trace us (PR_GET_DUMPABLE(2const)).
+pub fn is_dumpable() -> bool {
+    call!(prctl, prctl::PR_GET_DUMPABLE, 0, 0, 0, 0) == Ok(1)
+}
+
 pub fn become_subreaper() -> Result<()> {
     call!(prctl, prctl::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).map(drop)
 }
@@ -49,8 +54,9 @@ pub fn chroot(path: *const u8) -> Result<()> {
     call!(chroot, path).map(drop)
 }
 
-pub fn umask(mask: u32) -> Result<()> {
-    call!(umask, mask).map(drop)
+/// Set the mask; return the one that was set before.
+pub fn umask(mask: u32) -> Result<u32> {
+    call!(umask, mask).map(|before| before as u32)
 }
 
 pub fn getpid() -> i32 {

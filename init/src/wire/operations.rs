@@ -2,6 +2,9 @@
 
 use crate::wire::fields::{Blob, Fault, Malformed, MaybeText, Numbers, Put, Reader, Sink, Take, Text, Texts};
 
+/// How many trees and overlays one plan can have copied and made before they are mounted.
+pub const MAX_KEPT: usize = 256;
+
 /// Declares the operations once: the enum, its encoder and its decoder all come from this table.
 macro_rules! operations {
     ($($(#[$doc:meta])* $tag:literal $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty),* $(,)? })*) => {
@@ -88,10 +91,13 @@ operations! {
     /// execve(2): the first of `paths` that can be executed.
     21 Exec { /** candidates */ paths: Texts<S>, /** argv */ argv: Texts<S>, /** envp */ envp: Texts<S> }
     /// Make a directory a mount of its own and the working directory, for [`Op::PivotRoot`].
-    22 NewRoot { /** the directory */ path: Text<S> }
-    /// Mount on `target` what is at `source` (open_tree(2), move_mount(2)).
+    22 NewRoot {
+        /** the directory */ path: Text<S>,
+        /** MOUNT_ATTR_*, set on it and on all mounts below */ attributes: u64,
+    }
+    /// Mount on `target` the next of the trees that [`Op::CopyTree`] has copied (move_mount(2)).
     23 Bind {
-        /** what is mounted */ source: Text<S>,
+        /** what is mounted, for texts */ source: Text<S>,
         /** where */ target: Text<S>,
         /** whether that is looked up in the new root */ inside: u32,
         /** whether the mounts below come along */ recursive: u32,
@@ -164,4 +170,43 @@ operations! {
     46 Reap { /** from now on */ always: u32, /** once */ now: u32 }
     /// Make a socket, and attach it to the report.
     47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
+    /// Join a new session keyring (keyctl(2)).
+    80 SessionKeyring {}
+    /// Keep these capabilities at most, in every set and in the bounding set; with none the securebits are locked.
+    81 LimitCapabilities { /** which may be kept */ keep: u64 }
+    /// Apply filters for system calls (seccomp(2)).
+    82 Seccomp {
+        /** what fails with EPERM; instructions of BPF */ denied: Blob<S>,
+        /** what fails with ENOSYS */ missing: Blob<S>,
+    }
+    /// Enter a Landlock domain (landlock(7)).
+    83 Landlock {
+        /** where files can be changed */ writable: Texts<S>,
+        /** LANDLOCK_SCOPE_*, where the kernel has them */ scopes: u64,
+    }
+    /// Cover paths, and make others read-only, with the mounts below them. Those that do not exist are left out.
+    84 Mask {
+        /** covered: a file by /dev/null, a directory by an empty one */ hidden: Texts<S>,
+        /** made read-only */ read_only: Texts<S>,
+        /** whether they are looked up in the new root */ inside: u32,
+    }
+    /// As `NewMount`, for a tmpfs; nothing is done where there is no directory.
+    85 PrivateTmp {
+        /** names and values of its options */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** where */ target: Text<S>,
+        /** whether that is looked up in the new root */ inside: u32,
+    }
+    /// Copy the mounts at `source` (open_tree(2)), and keep them for the operation that mounts them.
+    100 CopyTree { /** where they are */ source: Text<S>, /** whether the mounts below come along */ recursive: u32 }
+    /// Make an overlay (fsopen(2)), and keep it for the operation that mounts it.
+    101 Layers {
+        /** names and values of its options, in turn; no value makes a flag */ options: Texts<S>,
+        /** MOUNT_ATTR_* */ attributes: u64,
+        /** the options of the tmpfs that has its upper layer, in turn; none if that is a directory */ memory: Texts<S>,
+    }
+    /// Mount on `target` the next of the overlays that [`Op::Layers`] has made.
+    102 Attach { /** where */ target: Text<S>, /** whether that is looked up in the new root */ inside: u32 }
+    /// The same for the new root, which becomes the working directory, for [`Op::PivotRoot`].
+    103 AttachRoot {}
 }

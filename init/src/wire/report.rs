@@ -67,6 +67,8 @@ pub enum Report {
         /// The number of the event, counted from 0.
         number: i64,
     },
+    /// The directory in memory to which a new root is written is attached.
+    Layer,
 }
 
 /// A few bytes.
@@ -174,6 +176,7 @@ impl Report {
             Report::Happened { event, pid, status, time, number } => {
                 (9, [event as i64, pid.into(), status.into(), time, number], [0; 18])
             }
+            Report::Layer => (100, [0; 5], [0; 18]),
         };
         let mut words: Words = [0; 6 + 18];
         words[0] = kind;
@@ -206,6 +209,7 @@ impl Report {
                 let event = Event::ALL.into_iter().find(|event| *event as i64 == first)?;
                 Report::Happened { event, pid: second as i32, status: third as i32, time: fourth, number: fifth }
             }
+            100 => Report::Layer,
             _ => return None,
         })
     }

@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(41) {
+        match self.below(47) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -119,6 +119,17 @@ impl Random {
             35 => Op::Cgroup { parent: self.next() as i32, procs: self.next() as i32, name: Text(self.text()) },
             36 => Op::JoinCgroup { procs: self.next() as i32 },
             37 => Op::Socket { family: self.next() as i32, kind: self.next() as i32, protocol: self.next() as i32 },
+            40 => Op::SessionKeyring {},
+            41 => Op::LimitCapabilities { keep: self.next() },
+            42 => Op::Seccomp { denied: Blob(self.bytes()), missing: Blob(self.bytes()) },
+            43 => Op::Landlock { writable: self.texts(), scopes: self.next() },
+            44 => Op::Mask { hidden: self.texts(), read_only: self.texts(), inside: self.next() as u32 },
+            45 => Op::PrivateTmp {
+                options: self.texts(),
+                attributes: self.next(),
+                target: Text(self.text()),
+                inside: self.next() as u32,
+            },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -163,11 +174,11 @@ fn every_plan_is_read_as_it_was_written() {
 
 #[test]
 fn every_operation_is_among_them() {
-    let mut tags: Vec<u16> = (1..200).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
+    let mut tags: Vec<u16> = (1..400).flat_map(|seed| Random(seed).plan()).map(|(_, op)| op.tag()).collect();
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36]).chain(38..=47);
+    let others = (1..=33).chain([36]).chain(38..=47).chain(80..=85);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 

@@ -19,11 +19,14 @@ from nsbox.box.steps import Steps
 from nsbox.errors import ClosedError, SpecError, WorkerDiedError
 from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import Namespaces
+from nsbox.spec.mounts import Bind, Overlay
 from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.hardening import inherited
 from nsbox.start.id_ranges import resolve
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
+from nsbox.start.world import arranged
 
 __all__ = ["Box", "Event", "StepResult", "Steps"]
 
@@ -63,6 +66,7 @@ class Box(BoxRequests):
         *,
         cwd: Argument | None = None,
         reap: bool = True,
+        trust: bool = False,
         spec: Spec | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -73,6 +77,7 @@ class Box(BoxRequests):
             cwd: The working directory of programs that are started without one; by default the current one of the
                 caller.
             reap: Whether orphans are reaped as soon as they end. With False they stay zombies until `reap` is called.
+            trust: Whether only your own functions and programs run in it, so that results of `call` may be unpickled.
             spec: The namespaces, instead of separate options.
             **options: Further options of `nsbox.Spec`, except ``fork=False`` and ``init=False``.
 
@@ -81,16 +86,25 @@ class Box(BoxRequests):
             SpawnError: when a step failed.
             UnsupportedError: when this kernel lacks a feature.
         """
-        self._open(None, box_spec(unshare, spec, options), cwd, reap)
+        self._open(None, box_spec(unshare, spec, options), cwd, reap, trust)
 
-    def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool) -> None:
-        spec = self.spec = resolve(spec, nested=outer is not None)
+    def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool, trust: bool) -> None:
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
+        if outer is not None and outer._connection.directory is not None:
+            # Something was mounted there since: the directory that its init has open may be hidden.
+            directory = os.path.join(outer._connection.directory, directory or b"")
+        if outer is not None:
+            spec = inherited(spec, outer.spec)
+        spec = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
+        spec = self.spec = arranged(spec, directory, facts.directory)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         made_in = None if outer is None else outer.plan
         plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None, made_in)
+        self._outer = outer
+        self._trust = trust
+        self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
         self._handle = _core.open_box(plan, None if outer is None else outer._handle)
@@ -193,9 +207,11 @@ class Box(BoxRequests):
         modules stay imported. Calls from several threads use one worker each. The output of the function and of its
         programs is printed here while it runs. Processes that it leaves behind stay in the box.
 
-        The function, its arguments and the result are sent by pickle. Lambdas and functions that are defined in a
-        notebook need cloudpickle. So trust the result only if you trust the function: unpickling can run any code
-        (pickle, "Warning").
+        The function and its arguments are sent by pickle. Lambdas and functions that are defined in a notebook need
+        cloudpickle. The result is sent as data: numbers, texts, containers, dates, paths, records of nsbox, standard
+        exceptions and arrays of numpy; docs/functions.md lists the types. Any program in the box can trace the worker
+        and send a result of its own. Unpickling that would run its code here (pickle, "Warning"), so a result of
+        another type is refused, unless the box was made with ``trust=True``.
 
         Args:
             function: The function to call.
@@ -207,14 +223,15 @@ class Box(BoxRequests):
 
         Raises:
             Exception: what the function raises, with the traceback from inside as its cause.
+            RemoteError: when the function raises an exception that is not a standard one.
             SpecError: for arguments that make no sense.
-            TransferError: when the function, an argument or the result does not pickle or unpickle.
+            TransferError: when the function or an argument does not pickle, when the result is no plain data, or when
+                what arrives is no reply to this call; then the worker is ended.
             CallTimeoutError: when `timeout` has passed.
             WorkerDiedError: when the worker ends before the function returns.
             ClosedError: when the box has ended.
         """
         # Imported only here, as most boxes call no function.
-        from nsbox.remote.exchange import result_of  # noqa: PLC0415
         from nsbox.remote.pool import Workers  # noqa: PLC0415
         from nsbox.remote.protocol import check_call  # noqa: PLC0415
 
@@ -222,12 +239,12 @@ class Box(BoxRequests):
         workers: Workers = self.__dict__.setdefault("_workers", Workers())
         with self._in_use():
             try:
-                reply = workers.call(self, function, args, kwargs, fresh, timeout)
+                reply = workers.call(self, function, args, kwargs, fresh, timeout, self._trust)
             except WorkerDiedError as error:
                 if error.returncode == -signal.SIGKILL and self._is_ending():
                     raise ClosedError(f"{self!r} ended meanwhile") from None
                 raise
-        result: T = result_of(function, reply)
+        result: T = reply.result()
         return result
 
     def Box(  # noqa: N802 - the name of the class
@@ -236,6 +253,7 @@ class Box(BoxRequests):
         *,
         cwd: Argument | None = None,
         reap: bool = True,
+        trust: bool = False,
         spec: Spec | None = None,
         **options: Unpack[Options],
     ) -> AnyBox:
@@ -249,7 +267,7 @@ class Box(BoxRequests):
         """
         inner = Box.__new__(Box)
         with self._in_use():
-            inner._open(self, box_spec(unshare, spec, options), cwd, reap)
+            inner._open(self, box_spec(unshare, spec, options), cwd, reap, trust)
         return inner
 
     def reap(self) -> StepResult:
@@ -313,6 +331,10 @@ class Box(BoxRequests):
             self.wait(_KILLED_BOX_SECONDS)
         return not self.alive
 
+    def _has_own_ids(self) -> bool:
+        """Return whether the ids inside are others than the caller's: it, or a box around it, has a user namespace."""
+        return "user" in self.namespaces or (self._outer is not None and self._outer._has_own_ids())
+
     def _facts(self) -> _core.Facts:
         """Return the ids and capabilities of nsbox-init, on which the plan of an inner box depends."""
         with self._open_own("self/status") as file:
@@ -325,4 +347,20 @@ class Box(BoxRequests):
             permitted=int(fields[b"CapPrm"], 16),
             sigmask=ours.sigmask,
             kernel=ours.kernel,
+            directory=None if self._directory is None else os.fsdecode(self._directory),
         )
+
+
+def _path_inside(spec: Spec, current: os.PathLike[str] | str | None, asked: bytes | None) -> bytes | None:
+    """Return the path of a box's working directory as its programs see it; None if it has none.
+
+    Args:
+        spec: The namespaces of the box.
+        current: The working directory of the process that makes it.
+        asked: The directory that the caller named.
+    """
+    is_new_root = isinstance(spec.root, bytes | Overlay) or (isinstance(spec.root, Bind) and spec.root.source != "/")
+    before = "/" if is_new_root else current
+    if before is None:
+        return asked if asked is not None and asked.startswith(b"/") else None
+    return os.path.join(os.fsencode(before), asked or b"")

@@ -21,14 +21,17 @@ from nsbox.start.launch import Argument
 if TYPE_CHECKING:
     from socket import socket as Socket  # noqa: N812 - `socket` is the method here
 
+    from nsbox.box.popen import BoxConnection
     from nsbox.namespaces.handle import Namespace
     from nsbox.records.ipc import IpcKind
     from nsbox.seeing.ipc import IpcTable
+    from nsbox.seeing.layer import WrittenFiles
     from nsbox.seeing.mounts import MountTable
     from nsbox.seeing.namespaces import NamespaceTable
     from nsbox.seeing.proc import View
     from nsbox.seeing.processes import ProcessTable
     from nsbox.seeing.tree import ProcessTree
+    from nsbox.spec.spec import Spec
 
 __all__ = ["BoxRequests"]
 
@@ -43,11 +46,15 @@ _MOUNT_FLAGS["rbind"] = _MOUNT_FLAGS["bind"] | _MOUNT_FLAGS["rec"]
 class BoxRequests:
     """The base of `nsbox.Box`: what nsbox-init does and reads in its namespaces at the caller's request."""
 
+    spec: Spec
     _handle: _core.Box
     _returncode: int | None
     """How nsbox-init ended; None while it lives, as far as is known."""
     _later_steps: list[StepResult]
     """What was done since the box was made."""
+    _connection: BoxConnection
+    _directory: bytes | None
+    """The path of the working directory of its programs; None if it has none."""
 
     @property
     def pid(self) -> int:
@@ -106,7 +113,9 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         self._needs("mount_proc", "mount")
-        return self._step(_core.Request.mount_proc(path_of("target", target)))
+        path = path_of("target", target)
+        is_elsewhere = path == b"/proc" and not (self._directory or b"").startswith(b"/proc")
+        return (self._step if is_elsewhere else self._mounted)(_core.Request.mount_proc(path))
 
     def mount_shm(self, target: Argument = "/dev/shm") -> StepResult:
         """Mount an empty file system for POSIX shared memory and semaphores (shm_overview(7), tmpfs(5)).
@@ -121,7 +130,7 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         self._needs("mount_shm", "mount")
-        return self._step(_core.Request.mount_shm(path_of("target", target)))
+        return self._mounted(_core.Request.mount_shm(path_of("target", target)))
 
     def mount(
         self,
@@ -152,7 +161,7 @@ class BoxRequests:
                 raise SpecError(f"flags: {word!r} is none of {', '.join(_MOUNT_FLAGS)}")
             number |= _MOUNT_FLAGS[word]
         kind = None if fstype is None else path_of("fstype", fstype)
-        return self._step(
+        return self._mounted(
             _core.Request.mount(
                 None if source is None else path_of("source", source), path_of("target", target), kind, number
             )
@@ -171,7 +180,7 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         self._needs("unmount", "mount")
-        return self._step(_core.Request.unmount(path_of("target", target), 2 if detach else 0))
+        return self._mounted(_core.Request.unmount(path_of("target", target), 2 if detach else 0))
 
     @property
     def hostname(self) -> str:
@@ -298,6 +307,22 @@ class BoxRequests:
                 found[kind.name] = os.fstat(file.fileno()).st_ino
         return NamespaceIds(**found)
 
+    def changes(self, max_files: int | None = None) -> WrittenFiles:
+        """Return the files that its programs have created, changed and deleted in a root that is an `Overlay`.
+
+        They stay readable when the box has ended: ``box.changes().keep(DIRECTORY)`` copies them.
+
+        Args:
+            max_files: The number of files to read at most; by default 100,000.
+
+        Raises:
+            SpecError: when the root is no overlay.
+            NsboxError: when there are more files.
+        """
+        from nsbox.seeing.layer import MAX_FILES, layer_of  # noqa: PLC0415 - few boxes have such a root
+
+        return layer_of(self.spec, self._handle.layer).files(MAX_FILES if max_files is None else max_files)
+
     def ps(self, *, view: View = "namespace", fields: str | Iterable[str] | None = None) -> ProcessTable:
         """Return the processes of its PID namespace, with their PIDs inside; see `nsbox.ps`.
 
@@ -401,6 +426,12 @@ class BoxRequests:
         if kind not in self.namespaces:
             letter = KINDS[kind].letter
             raise SpecError(f"{argument}: the box has no {kind} namespace of its own; make it by Box({letter!r})")
+
+    def _mounted(self, plan: _core.Plan) -> StepResult:
+        """Do the same for a plan that mounts or unmounts: from then on the working directory is looked up anew."""
+        result = self._step(plan)
+        self._connection.directory = self._directory
+        return result
 
     def _step(self, plan: _core.Plan) -> StepResult:
         """Have nsbox-init carry out a plan of one step, and add that to the steps of the box, also if it fails."""

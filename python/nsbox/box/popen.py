@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
@@ -28,14 +28,17 @@ class BoxConnection:
     Attributes:
         core: The handle of the box.
         spec: The `Spec` by which the box was made.
+        directory: The path at which the working directory of a program is looked up; None as long as nothing was
+            mounted since the box was made. Until then nsbox-init has the directory open.
     """
 
-    __slots__ = ("core", "spec")
+    __slots__ = ("core", "directory", "spec")
 
     def __init__(self, core: _core.Box, spec: Spec) -> None:
         """Keep both."""
         self.core = core
         self.spec = spec
+        self.directory: bytes | None = None
 
     def start(self, launch: Launch, *, program: Argument, cwd: Argument | None = None) -> _core.Child:
         """Start a program in the box and return when it runs. `launch.stdio` comes from `sent_stdio`.
@@ -60,7 +63,7 @@ class BoxConnection:
                 raise spawn_error(
                     errno.EBADF, "descriptors", "caller", [_core.Call("sendmsg", fd=fd)], f"descriptor {fd}"
                 )
-        return _core.compile_process(self.spec, launch, _core.facts(), self.core.plan, token, quiet)
+        return _core.compile_process(self.spec, launch, _core.facts(), self.core.plan, token, quiet, self.directory)
 
 
 def _descriptors(launch: Launch) -> list[int]:
@@ -110,6 +113,9 @@ class BoxPopen(Popen):
             return sent_stdio(stdio), descriptor_numbers(pass_fds)
         opened = sorted(map(int, os.listdir("/proc/thread-self/fd")))
         return sent_stdio(stdio), tuple(fd for fd in opened if fd > 2 and _is_inheritable(fd))
+
+    def _layer(self) -> NoReturn:
+        raise SpecError("changes: a process in a box shares its root; see the method changes of the box")
 
     def _start(
         self, launch: Launch, program: Argument, cwd: Argument | None, close_pipes: Callable[[], None]

@@ -62,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         if not in_time:
             process.kill()
     if not in_time:
+        print(f"nsbox run: killed after {seconds[-1]:g} s, with everything that it has started", file=sys.stderr)
         return _TIMED_OUT
     if process.returncode < 0:
         end_by(-process.returncode)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from nsbox.records.steps import SystemCall
+from nsbox.spec.harden import PARTS
 from nsbox.spec.kinds import KINDS, namespace_names
+from nsbox.spec.mounts import Bind
 from nsbox.spec.spec import Spec
 
 __all__ = ["command_for", "unshare_line"]
@@ -83,19 +85,39 @@ def _target(calls: _Calls) -> str:
 
 
 def _bind(calls: _Calls) -> str:
-    how = "--rbind" if "AT_RECURSIVE" in _argument(calls, "flags", "open_tree") else "--bind"
+    how = "--rbind" if "AT_RECURSIVE" in _argument(calls, "flags", "mount_setattr") else "--bind"
     options = ",".join(_options(_argument(calls, "attr_set"), "MOUNT_ATTR_"))
-    return f"mount {how} -o {options} {shlex.join([_argument(calls, 'path', 'open_tree'), _target(calls)])}"
+    source = _argument(calls, "from_dirfd", "move_mount")["file"]
+    return f"mount {how} -o {options} {shlex.join([source, _target(calls)])}"
 
 
 def _new_mount(calls: _Calls) -> str:
+    return f"{_file_system(calls)} {shlex.quote(_target(calls))}"
+
+
+def _file_system(calls: _Calls) -> str:
+    """Return the command for a file system, without the place where it is mounted."""
     fstype = _argument(calls, "fsname")
     settings = [(call["arguments"]["key"], call["arguments"]["value"]) for call in calls if call["name"] == "fsconfig"]
     options = _options(_argument(calls, "attr_flags"), "MOUNT_ATTR_")
     options += [f"{key}={value}" if value else key for key, value in settings if key not in ("source", "lowerdir+")]
     if layers := [value for key, value in settings if key == "lowerdir+"]:
         options.append(f"lowerdir={':'.join(layers)}")
-    return f"mount -t {fstype} -o {shlex.quote(','.join(options))} {fstype} {shlex.quote(_target(calls))}"
+    return f"mount -t {fstype} -o {shlex.quote(','.join(options))} {fstype}"
+
+
+def _layers(calls: _Calls) -> str:
+    """Return the commands for an overlay, on a directory of any name; its upper layer can be in memory."""
+    starts = [index for index, call in enumerate(calls) if call["name"] == "fsopen"]
+    overlay = f"{_file_system(calls[starts[-1] :])} OVERLAY"
+    if len(starts) == 1:
+        return overlay
+    names = " ".join(call["arguments"]["pathname"] for call in calls if call["name"] == "mkdirat")
+    return f"{_file_system(calls[: starts[-1]])} MEMORY; cd MEMORY; mkdir {names}; {overlay}"
+
+
+def _attach(calls: _Calls) -> str:
+    return f"mount --move OVERLAY {shlex.quote(_target(calls))}"
 
 
 def _mount(calls: _Calls) -> str:
@@ -117,14 +139,29 @@ def _mount(calls: _Calls) -> str:
     return shlex.join([*words, mount["target"]])
 
 
+def _mask(calls: _Calls) -> str:
+    lines = []
+    for call in calls:
+        path = shlex.quote(call["arguments"].get("to_path") or call["arguments"]["path"])
+        if call["name"] == "move_mount":
+            lines.append(f"[ -d {path} ] && mount -t tmpfs -o ro none {path} || mount --bind /dev/null {path}")
+        else:
+            lines.append(f"mount --rbind {path} {path}; mount -o remount,bind,ro {path}")
+    return "; ".join(lines)
+
+
 def _unmount(calls: _Calls) -> str:
     lazy = ["--lazy"] if "MNT_DETACH" in _argument(calls, "flags") else []
     return shlex.join(["umount", *lazy, _argument(calls, "target")])
 
 
 def _root(calls: _Calls) -> str:
+    if calls[0]["name"] == "move_mount":
+        return "cd OVERLAY"
     path = shlex.quote(_argument(calls, "path"))
-    return f"mount --rbind {path} {path}; cd {path}"
+    attributes = _argument(calls, "attr_set")
+    how = f"--rbind -o {','.join(_options(attributes, 'MOUNT_ATTR_'))}" if attributes else "--rbind"
+    return f"mount {how} {path} {path}; cd {path}"
 
 
 def _join(calls: _Calls) -> str:
@@ -200,10 +237,13 @@ def _with(command: str, argument: str) -> Callable[[_Calls], str]:
 
 _COMMANDS: dict[str, Callable[[_Calls], str]] = {
     **dict.fromkeys(("clone", "fork", "unshare", "unshare time"), _namespaces),
-    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max"), _write),
+    **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max", "sysctl"), _write),
     **dict.fromkeys(("propagation", "private proc"), _propagation),
     **dict.fromkeys(("mount proc", "mount shm", "mount"), _mount),
-    **dict.fromkeys(("tmpfs", "overlay", "proc"), _new_mount),
+    **dict.fromkeys(("tmpfs", "proc", "private tmp"), _new_mount),
+    **dict.fromkeys(("mask proc", "read-only sys"), _mask),
+    "layers": _layers,
+    "overlay": _attach,
     **dict.fromkeys((f"join {kind}" for kind in KINDS), _join),
     "hostname": _with("hostname", "name"),
     "domainname": _with("domainname", "name"),
@@ -221,7 +261,7 @@ _COMMANDS: dict[str, Callable[[_Calls], str]] = {
     "cgroup": _cgroup,
     "own cgroup": _always("rmdir CGROUP"),
     "rlimit": _rlimit,
-    "chdir": _with("cd", "path"),
+    **dict.fromkeys(("chdir", "directory"), _with("cd", "path")),
     "umask": lambda calls: f"umask {_argument(calls, 'mask'):o}",
     "setsid": _always("setsid PROGRAM"),
     "drop groups": _always("setpriv --clear-groups PROGRAM"),
@@ -230,6 +270,12 @@ _COMMANDS: dict[str, Callable[[_Calls], str]] = {
     "setuid": _id("reuid"),
     "keep capabilities": _always("setpriv --inh-caps +all --ambient-caps +all PROGRAM"),
     "drop capabilities": _drop_capabilities,
+    "session keyring": _always("keyctl session - PROGRAM"),
+    "lock capabilities": _always(
+        "setpriv --bounding-set -all --inh-caps -all --securebits "
+        "+noroot,+noroot_locked,+no_setuid_fixup,+no_setuid_fixup_locked,+keep_caps_locked PROGRAM"
+    ),
+    "lock mounts": _always("setpriv --bounding-set -sys_admin --inh-caps -sys_admin PROGRAM"),
     "no_new_privs": _always("setpriv --no-new-privs PROGRAM"),
     "parent death signal": _death_signal,
     "exec": _exec,
@@ -255,6 +301,8 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         words += [f"--{option.replace('_', '-')}={item}" for item in ranges]
     if isinstance(spec.root, bytes):
         words.append(f"--root={os.fsdecode(spec.root)}")
+    elif isinstance(spec.root, Bind):
+        words.append(f"--root={os.fsdecode(spec.root.source)}")
     for option in ("map_user", "map_group", "setgroups"):
         if getattr(spec, option) is not None:
             words.append(f"--{option.replace('_', '-')}={getattr(spec, option)}")
@@ -262,7 +310,8 @@ def unshare_line(spec: Spec, program: list[str]) -> tuple[str, list[str]]:
         if isinstance(offset := getattr(spec, clock), tuple):
             words.append(f"--{clock}={offset[0]}")
     words += ["--keep-caps"] if spec.keep_caps else []
-    missing = ["hostname", "domainname", "pid_max", "no_new_privs", "mounts", "rlimits", "limits", "join"]
+    missing = ["hostname", "domainname", "pid_max", "mounts", "writable", "readable", "hidden", "rlimits", "limits"]
+    missing += ["sysctl", "join", "harden", *PARTS]
     return shlex.join(["unshare", *words, *program]), [
         name for name in missing if getattr(spec, name) not in (None, (), False)
     ]

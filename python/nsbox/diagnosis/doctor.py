@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nsbox.diagnosis.evidence import Evidence, gather
+from nsbox.diagnosis.parts import TRIED_PARTS, try_part
 from nsbox.diagnosis.places import PLACES
 from nsbox.diagnosis.questions import answers
 from nsbox.diagnosis.trial import attempt
@@ -30,6 +31,7 @@ class Diagnosis(mime.Table):
         places: Where the process runs, the closest place first (`nsbox.diagnosis.places.PLACES`).
         answers: The questions and answers, in order.
         kinds: What can be made, for each kind of namespace and for ``"proc"``, a new proc in a new PID namespace.
+        parts: Which parts of `harden` work, for those that a machine can lack.
         everything: The same for all kinds at once, a new proc, and the loopback interface.
         evidence: What the answers are concluded from.
     """
@@ -37,6 +39,7 @@ class Diagnosis(mime.Table):
     places: tuple[str, ...]
     answers: tuple[Answer, ...]
     kinds: dict[str, Allowed]
+    parts: dict[str, Trial]
     everything: Allowed
     evidence: Evidence
 
@@ -104,7 +107,8 @@ def doctor() -> Diagnosis:
     present = [kind for kind in KINDS if evidence.kinds is None or kind in evidence.kinds]
     everything = _both(*present, mount_proc=True)
     chain = everything.root if everything.root.works else everything.rootless
-    return Diagnosis(evidence.places, answers(evidence, chain), kinds, everything, evidence)
+    parts = {part: try_part(part) for part in TRIED_PARTS}
+    return Diagnosis(evidence.places, answers(evidence, parts, chain), kinds, parts, everything, evidence)
 
 
 def require(wanted: Namespaces) -> Trial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from errno import ENOSYS, EPERM
 from typing import Literal
 
@@ -19,14 +19,16 @@ __all__ = ["answers"]
 _Verdict = tuple[Literal["fine", "note", "problem"], str, str]
 
 
-def answers(evidence: Evidence, chain: Trial) -> tuple[Answer, ...]:
+def answers(evidence: Evidence, parts: Mapping[str, Trial], chain: Trial) -> tuple[Answer, ...]:
     """Answer all of them.
 
     Args:
         evidence: What is known about the machine.
+        parts: The results of trying each part of `harden`.
         chain: The result of trying everything at once.
     """
     found = [(question, ask(evidence)) for question, ask in _QUESTIONS]
+    found.append(("Which parts of harden work here?", _parts(parts)))
     found.append(("Does all of it work together?", _together(chain)))
     return tuple(Answer(number, question, *verdict) for number, (question, verdict) in enumerate(found, 1))
 
@@ -206,6 +208,14 @@ def _fault(name: str, program: IdMapProgram) -> str:
     if not program.path:
         return f"{name} is not installed"
     return "" if program.privileged else f"{program.path} is not setuid"
+
+
+def _parts(trials: Mapping[str, Trial]) -> _Verdict:
+    failed = {part: trial for part, trial in trials.items() if not trial.works}
+    if not failed:
+        return _fine(f"all that a machine can lack: {', '.join(trials)}")
+    answer = "; ".join(f"{part} does not: {trial.why}" for part, trial in failed.items())
+    return "problem", answer, next(iter(failed.values())).remedy or 'use harden="best"'
 
 
 def _together(trial: Trial) -> _Verdict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nsbox.command.nsenter import request as entry
 from nsbox.command.options import Option, UsageError, parse, whole
-from nsbox.command.unshare.request import OPTIONS, Request, request_from
+from nsbox.command.unshare.request import HARDEN, OPTIONS, Request, request_from
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["BOX", "NSENTER", "UNSHARE", "Cell", "Entering", "Starting", "entering_of", "starting_of", "words_of"]
@@ -27,6 +27,7 @@ UNSHARE = (*(option for option in OPTIONS if option.name not in _WITHOUT), *_MAG
 
 BOX = (
     *(option for option in UNSHARE if option.name not in ("fork", "kill-child") and option not in _MAGIC_ONLY),
+    HARDEN,
     Option("hostname", "", "HOSTNAME", meaning="the host name in a new UTS namespace"),
     Option("pid-max", "", "NUMBER", meaning="one more than the highest PID of a new PID namespace"),
     *_MAGIC_ONLY,

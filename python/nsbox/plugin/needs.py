@@ -19,7 +19,8 @@ def refusal(marker: pytest.Mark) -> str:
     Raises:
         SpecError: for an unknown namespace, and options that make no sense.
     """
-    return _refusal(namespace_names(marker.args), _Options(dict(marker.kwargs)))
+    options = {name: value for name, value in marker.kwargs.items() if name != "trust"}  # no option of namespaces
+    return _refusal(namespace_names(marker.args), _Options(options))
 
 
 class _Options:

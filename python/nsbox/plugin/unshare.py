@@ -2,7 +2,7 @@
 
 Fixtures are set up and torn down in pytest's process as always. Only the test function is called in a forked child
 inside a box. The child calls the hooks of that phase as pytest does, captures the output, makes the report, and sends
-it to pytest's process, which uses it in place of its own.
+it to pytest's process, which checks it (`nsbox.plugin.report`), and uses it in place of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import bdb
 import contextlib
 import functools
 import os
-import pickle
 import re
 import sys
 import warnings
@@ -20,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from nsbox import Box, SpecError
+from nsbox import Box, Process, SpecError
 from nsbox.plugin import leaks
+from nsbox.plugin.connections import Connections, connections, disconnect
+from nsbox.plugin.report import ReportError, packed, read_report, report_from, warning_from, warning_to
 from nsbox.seeing.leftovers import leftovers
 from nsbox.tasks.within import Within
 
@@ -30,7 +31,12 @@ __all__ = ["replaced", "report_of"]
 _REPORT = pytest.StashKey[pytest.TestReport]()
 _PYTEST_FRAMES = re.compile(r"^  File .*/_pytest/python\.py(.*\n)*?(?=\n|Thread|Current|\Z)", re.MULTILINE)
 """The frames of pytest, and below them those of this module."""
-_PROGRAM_OPTIONS = ("keep_caps", "no_new_privs")
+_FOR_PROGRAMS = "is for programs, and has no effect on a test, which is not executed"
+_NO_OPTIONS = {
+    **dict.fromkeys(("keep_caps", "no_new_privs", "drop_groups", "new_session"), _FOR_PROGRAMS),
+    "trust": "is for results of functions; the report of a test is never unpickled",
+}
+"""Options that have no effect on a test, and why."""
 
 
 class FailedInside(bdb.BdbQuit):
@@ -48,12 +54,18 @@ _child = _Child()
 
 
 @contextlib.contextmanager
-def replaced(item: pytest.Item, marker: pytest.Mark) -> Iterator[None]:
-    """Replace the test function by one that runs the test inside, during the ``with`` block."""
+def replaced(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> Iterator[None]:
+    """Replace the test function by one that runs the test inside, during the ``with`` block.
+
+    Args:
+        item: The test.
+        marker: Its marker.
+        inherited: The connections that the child must not have.
+    """
     if _child.item is not None:
         yield
         return
-    item.runtest = functools.partial(_run, item, marker)  # type: ignore[method-assign]
+    item.runtest = functools.partial(_run, item, marker, inherited)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -68,45 +80,68 @@ def report_of(item: pytest.Item) -> pytest.TestReport | None:
     return report
 
 
-def _run(item: pytest.Item, marker: pytest.Mark) -> None:
+def _run(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> None:
     __tracebackhide__ = True
-    for option in _PROGRAM_OPTIONS:
+    for option, reason in _NO_OPTIONS.items():
         if option in marker.kwargs:
-            raise SpecError(f"{option}: is for programs, and has no effect on a test, which is not executed")
-    within = None
+            raise SpecError(f"{option}: {reason}")
+    fd = os.memfd_create("nsbox-report")
     try:
-        with contextlib.ExitStack() as stack:
-            box = stack.enter_context(Box(marker.args or "mip", **marker.kwargs))
-            fd = os.memfd_create("nsbox-report")
-            stack.callback(os.close, fd)
-            within = stack.enter_context(Within(box, lambda: _report_to(fd, item)))
-            status = within.wait()
-            leaked = leftovers([box.pid, within.keeper])
-            data = os.pread(fd, os.fstat(fd).st_size, 0)
+        status, leaked = _run_inside(item, marker, inherited, fd)
+        with _refused_reports():
+            result = read_report(fd)
+    finally:
+        os.close(fd)
+    leaks.note(item, leaked)
+    if not result:
+        end = f"signal {-status}" if status < 0 else f"exit status {status}"
+        pytest.fail(f"the process of the test ended with {end}, and without a report", pytrace=False)
+    _accept(item, result, leaked)
+
+
+def _run_inside(item: pytest.Item, marker: pytest.Mark, inherited: Connections, fd: int) -> tuple[int, list[Process]]:
+    """Run the test in a child, which writes its report to a file; return its status, and the processes it has left."""
+    __tracebackhide__ = True
+    within = None
+    before = connections()
+    try:
+        with Box(marker.args or "mip", **marker.kwargs) as box:
+            # The box has a connection to its init, which does what it is asked for.
+            of_box = {number: status for number, status in connections().items() if number not in before}
+            within = Within(box, lambda: _report_to(fd, item, {**inherited, **of_box}))
+            with within:
+                status = within.wait()
+                return status, leftovers([box.pid, within.keeper])
     except BaseException:
         # A timeout of the test, or Ctrl-C.
         if within is not None:
             item.add_report_section("call", "stack of the test", _PYTEST_FRAMES.sub("", within.stack))
         raise
-    leaks.note(item, leaked)
-    if not data:
-        end = f"signal {-status}" if status < 0 else f"exit status {status}"
-        pytest.fail(f"the process of the test ended with {end}, and without a report", pytrace=False)
-    _accept(item, pickle.loads(data), leaked)
+
+
+@contextlib.contextmanager
+def _refused_reports() -> Iterator[None]:
+    """Have a report that is none fail the test."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except ReportError as error:
+        pytest.fail(f"the report of the test's process was refused: {error}", pytrace=False)
 
 
 def _accept(item: pytest.Item, result: dict[str, Any], leaked: list[Any]) -> None:
     """Do in pytest's process what the child reports: warnings, an exit, an interrupt, or the report of the test."""
     __tracebackhide__ = True
-    for message, category, filename, lineno in result["warnings"]:
-        warnings.warn_explicit(message, category, filename, lineno)
+    for parts in result.get("warnings", ()):
+        warnings.warn_explicit(*warning_from(parts))
     if "exit" in result:
-        pytest.exit(*result["exit"])
+        message, returncode = result["exit"]
+        # Whoever forges this can end the run, but not with success.
+        pytest.exit(message or "", returncode or None)
     if "interrupt" in result:
         raise KeyboardInterrupt
-    report: pytest.TestReport = item.config.hook.pytest_report_from_serializable(
-        config=item.config, data=result["report"]
-    )
+    with _refused_reports():
+        report = report_from(item, result.get("report", {}))
     # Later reports of this test show these sections, and plugins such as that for JUnit read them.
     for name, content in report.sections:
         if found := re.fullmatch(r"Captured (.*) call", name):
@@ -118,25 +153,26 @@ def _accept(item: pytest.Item, result: dict[str, Any], leaked: list[Any]) -> Non
         report.outcome = "failed"
         report.longrepr = leaks.complaint(leaked)
     item.stash[_REPORT] = report
-    if result["raised"]:
+    if result.get("raised"):
         raise FailedInside
 
 
 # In the child
 
 
-def _report_to(fd: int, item: pytest.Item) -> None:
+def _report_to(fd: int, item: pytest.Item, ended: Connections) -> None:
     """Run the test, and write the report."""
+    disconnect(ended)
     result: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as caught:
         try:
             result["report"], result["raised"] = _call(item)
         except pytest.exit.Exception as error:
-            result["exit"] = error.msg, error.returncode
+            result["exit"] = str(error.msg), None if error.returncode is None else int(error.returncode)
         except KeyboardInterrupt:
             result["interrupt"] = True
-    result["warnings"] = [_plain(message) for message in caught]
-    data = memoryview(_pickled(result))
+    result["warnings"] = list(map(warning_to, caught))
+    data = memoryview(packed(result))
     while data:
         data = data[os.write(fd, data) :]
     sys.stdout.flush()
@@ -190,23 +226,3 @@ class _InChild:
                 f"nsbox: this is process {os.getpid()} inside the test's namespaces, a copy of pytest's process. "
                 "Later tests do not see changes that are made here. Timeouts continue to run."
             )
-
-
-def _plain(message: warnings.WarningMessage) -> tuple[Any, Any, str, int]:
-    """Return a warning in a form that pickles."""
-    parts = (message.message, message.category, message.filename, message.lineno)
-    try:
-        pickle.loads(pickle.dumps(parts))
-    except Exception:
-        return str(message.message), UserWarning, message.filename, message.lineno
-    return parts
-
-
-def _pickled(result: dict[str, Any]) -> bytes:
-    try:
-        return pickle.dumps(result)
-    except Exception:
-        # Properties can be objects that do not pickle.
-        report = result["report"]
-        report["user_properties"] = [(name, repr(value)) for name, value in report["user_properties"]]
-        return pickle.dumps(result)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nsbox.errors import SpecError
 
-__all__ = ["VERSION", "loaded", "plain", "recorded"]
+__all__ = ["VERSION", "loaded", "plain", "recorded", "restored"]
 
 VERSION = 1
 """The version of the format. It is raised when code for the version before would misread the data."""
@@ -41,7 +41,7 @@ def loaded(data: object, kind: str, **types: Any) -> dict[str, Any]:
     if data.get("version") != VERSION:
         raise SpecError(f"data: recorded in version {data.get('version')!r} of the format; this nsbox knows {VERSION}")
     try:
-        return {name: _restored(data[name], each) for name, each in types.items()}
+        return {name: restored(data[name], each) for name, each in types.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SpecError(f"data: damaged {kind}: {error}") from error
 
@@ -83,20 +83,25 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _restored(data: Any, kind: Any) -> Any:
+def restored(data: Any, kind: Any) -> Any:
+    """Return a value of a type from plain data.
+
+    Raises:
+        Exception: an AttributeError, KeyError, TypeError or ValueError when the data do not fit the type.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         if data is None:
             return None
         (kind,) = (one for one in arguments if one is not type(None))
-        return _restored(data, kind)
+        return restored(data, kind)
     if origin is tuple:
         if not isinstance(data, list):
             raise TypeError(f"a list was expected, not {data!r}")
         kinds = [arguments[0]] * len(data) if arguments[-1] is Ellipsis else arguments
-        return tuple(_restored(one, each) for one, each in zip(data, kinds, strict=True))
+        return tuple(restored(one, each) for one, each in zip(data, kinds, strict=True))
     if origin is dict:
-        return {arguments[0](key): _restored(one, arguments[1]) for key, one in data.items()}
+        return {arguments[0](key): restored(one, arguments[1]) for key, one in data.items()}
     if origin is Literal:
         if data not in arguments:
             raise ValueError(f"{data!r} is none of {arguments}")
@@ -118,7 +123,7 @@ def _restored(data: Any, kind: Any) -> Any:
 def _record(data: Any, kind: Any) -> Any:
     """Make a record. Attributes that the class does not know are left out."""
     hints = _hints(kind)
-    record = kind(**{name: _restored(value, hints[name]) for name, value in data.items() if name in hints})
+    record = kind(**{name: restored(value, hints[name]) for name, value in data.items() if name in hints})
     missing: list[str] = getattr(record, "_missing", list)()
     if missing:
         raise KeyError(f"{kind.__name__} without {', '.join(missing)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-import pickle
 import select
 import socket
 import sys
@@ -14,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nsbox.errors import CallError
+from nsbox.errors import TransferError
 from nsbox.namespaces.target import above_stdio
-from nsbox.remote.protocol import HEADER, RETURNED, Failure, unpack_value
+from nsbox.remote.encoding import MAX_BYTES
+from nsbox.remote.protocol import FAILED, HEADER, RETURNED
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import Frame
@@ -26,9 +26,7 @@ __all__ = [
     "Exchange",
     "Sink",
     "deadline_after",
-    "failure_in",
     "oom_kills",
-    "result_of",
     "to_stderr",
     "to_stdout",
 ]
@@ -38,6 +36,9 @@ Sink: TypeAlias = "Callable[[str], object]"
 _SIGNAL_CHECK_SECONDS = 0.1
 """The longest poll: a signal that arrives just before a poll does not end it, and its handler has to wait."""
 _MAX_READ_BYTES = 1 << 20
+_REPLY_SECONDS = 60.0
+"""How long a reply may take from its first byte to its last, and a second more for each megabyte: its function has
+returned before."""
 
 
 def to_stdout(text: str) -> None:
@@ -118,21 +119,41 @@ class Exchange:
         """Close the connections."""
         self.close()
 
-    def ask(self, request: bytes, deadline: float | None, stdout: Sink = to_stdout, stderr: Sink = to_stderr) -> Frame:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has arrived since the last reply. A reply that no request has asked for is an attack."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return not poll.poll(0)
+
+    def ask(
+        self,
+        request: bytes,
+        token: bytes,
+        deadline: float | None,
+        stdout: Sink = to_stdout,
+        stderr: Sink = to_stderr,
+        limit: int | None = MAX_BYTES,
+    ) -> Frame:
         """Send a request, and return the reply.
+
+        After an exception the connection must not be used again.
 
         Args:
             request: A frame.
+            token: Its token, which the reply must have as well.
             deadline: When to stop waiting, on the clock of `time.monotonic`.
             stdout: A function that is called with the output that arrives meanwhile.
             stderr: The same for standard error.
+            limit: The longest reply, in bytes; None for any.
 
         Raises:
+            TransferError: when what arrives is no reply to this request, is too long, or does not end.
             TimeoutError: when the deadline has passed.
             EOFError: when the other end was closed, or the watched process has ended.
         """
         sinks = {self._stdout: _decoded(stdout), self._stderr: _decoded(stderr)}
-        reply = _Incoming(self.socket)
+        reply = _Incoming(self.socket, token, limit)
         rest = memoryview(request)
         try:
             while not reply.is_complete:
@@ -150,6 +171,7 @@ class Exchange:
                     raise EOFError
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError
+                reply.check_time()
         finally:
             # All output from before the reply or the end is in the pipes by now.
             for fd, sink in sinks.items():
@@ -182,13 +204,16 @@ class Exchange:
 
 
 class _Incoming:
-    """A frame that arrives in parts."""
+    """A reply that arrives in parts, from a process that may be hostile."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, token: bytes, limit: int | None) -> None:
         self._fd = fd
+        self._token = token
+        self._limit = limit
         self._data = bytearray()
         self._length = HEADER.size
         self._letter = b""
+        self._deadline = 0.0
 
     @property
     def is_complete(self) -> bool:
@@ -199,6 +224,7 @@ class _Incoming:
 
         Raises:
             EOFError: when the other end was closed before the frame was complete.
+            TransferError: when it is no reply to the request.
         """
         while not self.is_complete:
             try:
@@ -210,9 +236,26 @@ class _Incoming:
             if not part:
                 raise EOFError
             self._data += part
+            self._deadline = self._deadline or time.monotonic() + _REPLY_SECONDS
             if not self._letter and len(self._data) == HEADER.size:
-                self._letter, self._length = HEADER.unpack(self._data)
-                self._data = bytearray()
+                self._begin(*HEADER.unpack(self._data))
+
+    def _begin(self, letter: bytes, token: bytes, length: int) -> None:
+        if letter not in (RETURNED, FAILED):
+            raise TransferError(f"the process inside has sent an unknown record, {letter!r}, and was ended")
+        if token != self._token:
+            raise TransferError("the process inside has sent a reply to another call, and was ended")
+        if self._limit is not None and length > self._limit:
+            raise TransferError(
+                f"the process inside has sent a reply of {length} bytes, and was ended: at most {self._limit} are read"
+            )
+        self._letter, self._length, self._data = letter, length, bytearray()
+        self._deadline += length / (1 << 20)
+
+    def check_time(self) -> None:
+        """Raise TransferError if the reply began long ago."""
+        if self._deadline and time.monotonic() > self._deadline:
+            raise TransferError("the process inside has begun a reply and not ended it, and was ended")
 
     def frame(self) -> Frame:
         return self._letter, bytes(self._data)
@@ -239,22 +282,6 @@ def _poll_milliseconds(deadline: float | None) -> int:
     if deadline is not None:
         rest = min(max(deadline - time.monotonic(), 0), rest)
     return int(rest * 1000) + 1
-
-
-def result_of(function: object, reply: Frame) -> Any:
-    """Return what a function returned, or raise what it raised."""
-    letter, data = reply
-    if letter == RETURNED:
-        return unpack_value(function, data)
-    raise failure_in(reply).error()
-
-
-def failure_in(reply: Frame) -> Failure:
-    """Return the failure in a reply."""
-    failure = pickle.loads(reply[1])
-    if not isinstance(failure, Failure):
-        raise CallError(f"the process inside has sent {failure!r}, which is no reply")
-    return failure
 
 
 def oom_kills() -> int:

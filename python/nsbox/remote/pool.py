@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from nsbox import _core
 from nsbox.errors import CallTimeoutError, SpecError, WorkerDiedError
+from nsbox.remote.encoding import MAX_BYTES
 from nsbox.remote.exchange import Ends, Exchange, deadline_after, oom_kills
-from nsbox.remote.protocol import pack_call, pack_request, title
+from nsbox.remote.protocol import TOKEN_BYTES, pack_call, pack_request, title, unpack_reply
 from nsbox.remote.worker import PROGRAM
 
 if TYPE_CHECKING:
     from nsbox.box.box import Box
-    from nsbox.remote.protocol import CallSettings, Frame
+    from nsbox.remote.protocol import CallSettings, Reply
 
 __all__ = ["Workers", "search_path", "start_python"]
 
@@ -74,16 +75,18 @@ class Worker:
         self._oom_kills = oom_kills()
 
     @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._child.wait(0) is None
+    def is_usable(self) -> bool:
+        """Whether it has not ended, and has sent nothing that it was not asked for."""
+        return self._exchange.is_quiet and self._child.wait(0) is None
 
-    def call(self, name: str, call: bytes, timeout: float | None) -> Frame:
+    def call(self, name: str, call: bytes, timeout: float | None, trust: bool) -> Reply:
         """Run a call, and return the reply. After an exception the worker cannot be used again."""
         settings: CallSettings = (search_path(), None, ())
-        request = pack_request(None if settings == self._sent_settings else settings, call)
+        token = os.urandom(TOKEN_BYTES)
+        request = pack_request(None if settings == self._sent_settings else settings, call, token, trust)
+        limit = None if trust else MAX_BYTES
         try:
-            reply = self._exchange.ask(request, deadline_after(timeout))
+            reply = self._exchange.ask(request, token, deadline_after(timeout), limit=limit)
         except TimeoutError:
             raise CallTimeoutError(f"{name} has not returned within {timeout} seconds") from None
         except EOFError:
@@ -93,7 +96,7 @@ class Worker:
             returncode = -9 if end is None else end.returncode
             raise WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills) from None
         self._sent_settings = settings
-        return reply
+        return unpack_reply(name, reply, trust)
 
     def close(self) -> None:
         """End it."""
@@ -118,15 +121,16 @@ class Workers:
         kwargs: Mapping[str, Any],
         fresh: bool,
         timeout: float | None,
-    ) -> Frame:
+        trust: bool,
+    ) -> Reply:
         """Run a call, and return the reply; see `nsbox.Box.call`."""
         call = pack_call((function, args, kwargs))
         name = title(function)
         worker = Worker(box) if fresh else self._take(box)
         try:
-            reply = worker.call(name, call, timeout)
+            reply = worker.call(name, call, timeout, trust)
         except BaseException:
-            # It may still run the call, whose reply is not wanted any more.
+            # It may still run the call, whose reply is not wanted any more, or has sent what is no reply.
             worker.close()
             raise
         if fresh:
@@ -142,7 +146,7 @@ class Workers:
                 worker = self._idle.pop()
             except IndexError:
                 return Worker(box)
-            if worker.is_alive:
+            if worker.is_usable:
                 return worker
             worker.close()
 

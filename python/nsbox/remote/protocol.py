@@ -1,7 +1,10 @@
 """The messages between a caller and the Python inside that runs its calls: used by both.
 
-Both send frames over a stream socket: a letter, a length, and that many bytes. A request contains a pickled call and
-the settings in which to run it. A reply contains the pickled result, or an exception with its traceback as text.
+Both send frames over a stream socket: a letter, a token, a length, and that many bytes. A request contains a pickled
+call and the settings in which to run it. Its token is random, and its reply has the same. A reply contains the encoded
+result, or an exception with its traceback as text (`nsbox.remote.encoding`). Any program in a box may have written it.
+
+A caller that runs only its own functions in a box can ask for pickled replies: ``trust=True``.
 """
 
 from __future__ import annotations
@@ -13,13 +16,17 @@ import struct
 import sys
 
 from nsbox.errors import RemoteError, RemoteTraceback, SpecError, TransferError
+from nsbox.remote.encoding import RefusedError, decode, encode
 
 __all__ = [
     "FAILED",
+    "FIRST_TOKEN",
     "HEADER",
     "REQUEST",
     "RETURNED",
+    "TOKEN_BYTES",
     "Failure",
+    "Returned",
     "check_call",
     "frame",
     "pack_call",
@@ -29,7 +36,7 @@ __all__ = [
     "receive",
     "send",
     "title",
-    "unpack_value",
+    "unpack_reply",
 ]
 
 # Every Python inside imports this module first, so it imports little: types for type checkers only, and what failures
@@ -41,10 +48,16 @@ if TYPE_CHECKING:
 
     Call: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
     Frame: TypeAlias = tuple[bytes, bytes]
+    Reply: TypeAlias = "Returned | Failure"
     CallSettings: TypeAlias = tuple[list[str], str | None, tuple[tuple[str, tuple[int, int]], ...]]
 
-HEADER = struct.Struct("=cQ")
+TOKEN_BYTES = 16
+FIRST_TOKEN = bytes(TOKEN_BYTES)
+"""The token of a message that replies to no request."""
+HEADER = struct.Struct(f"=c{TOKEN_BYTES}sQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
+_MAX_TEXT_CHARS = 1 << 20
+"""The longest message or traceback in a reply."""
 
 
 def title(function: object) -> str:
@@ -64,26 +77,29 @@ def check_call(function: object, timeout: object) -> None:
         raise SpecError(f"timeout: expected seconds, got {timeout!r}")
 
 
-def frame(letter: bytes, data: bytes) -> bytes:
+def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
     """Return a frame."""
-    return HEADER.pack(letter, len(data)) + data
+    return HEADER.pack(letter, token, len(data)) + data
 
 
-def send(fd: int, letter: bytes, data: bytes) -> None:
+def send(fd: int, token: bytes, letter: bytes, data: bytes) -> None:
     """Send a frame over a blocking socket."""
-    rest = memoryview(frame(letter, data))
+    rest = memoryview(frame(letter, token, data))
     while rest:
         rest = rest[os.write(fd, rest) :]
 
 
-def receive(fd: int) -> Frame:
-    """Receive a frame over a blocking socket.
+def receive(fd: int) -> tuple[bytes, bytes]:
+    """Receive a request over a blocking socket, and return its token and its content.
 
     Raises:
         EOFError: when the other end is closed.
+        ValueError: when it is no request.
     """
-    letter, length = HEADER.unpack(_exactly(fd, HEADER.size))
-    return letter, _exactly(fd, length)
+    letter, token, length = HEADER.unpack(_exactly(fd, HEADER.size))
+    if letter != REQUEST:
+        raise ValueError(f"a request begins with {REQUEST!r}, not with {letter!r}")
+    return token, _exactly(fd, length)
 
 
 def _exactly(fd: int, length: int) -> bytes:
@@ -134,17 +150,24 @@ _NEEDS_CLOUDPICKLE = (
 )
 
 
-def pack_request(settings: CallSettings | None, call: bytes) -> bytes:
+def pack_request(settings: CallSettings | None, call: bytes, token: bytes, trust: bool) -> bytes:
     """Return a request as a frame.
 
     The settings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
     resource limits. None stands for those of the request before.
     """
-    return frame(REQUEST, pickle.dumps((settings, call), pickle.HIGHEST_PROTOCOL))
+    return frame(REQUEST, token, pickle.dumps((settings, call, trust), pickle.HIGHEST_PROTOCOL))
 
 
-def pack_value(function: object, value: object) -> Frame:
-    """Return the reply with a result, or with the reason why the result does not pickle."""
+def pack_value(function: object, value: object, trust: bool = False) -> Frame:
+    """Return the reply with a result, or with the reason why the result cannot be sent."""
+    kind = type(value).__qualname__
+    if not trust:
+        try:
+            return RETURNED, encode(value)
+        except RefusedError as error:
+            problem = f"{title(function)} returned a {kind}: {error} cannot be sent out of a box as data"
+            return pack_failure(TransferError(f"{problem}\n{_NEEDS_TRUST}"))
     try:
         return RETURNED, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception as plain:
@@ -157,54 +180,70 @@ def pack_value(function: object, value: object) -> Frame:
         pass
     except Exception as error:
         reason = error
-    kind = type(value).__qualname__
-    return pack_failure(TransferError(f"{title(function)} returned a {kind}, which does not pickle: {reason}"))
+    return pack_failure(TransferError(f"{title(function)} returned a {kind}, which does not pickle: {reason}"), trust)
 
 
-def unpack_value(function: object, data: bytes) -> Any:
-    """Return the result in a reply.
+_NEEDS_TRUST = (
+    "next: return plain data (docs/functions.md lists the types), or, if only your own functions run in that box: "
+    "trust=True"
+)
 
-    Raises:
-        TransferError: when it does not unpickle here.
+
+class Returned:
+    """A result in a reply.
+
+    Attributes:
+        value: What the function returned.
     """
-    try:
-        return pickle.loads(data)
-    except Exception as error:
-        raise TransferError(f"{title(function)} returned something that does not unpickle here: {error!r}") from error
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        """Keep it."""
+        self.value = value
+
+    def result(self) -> Any:
+        """Return it."""
+        return self.value
 
 
 class Failure:
     """An exception in a reply.
 
     Attributes:
-        name: The name of its class.
-        message: Its text.
-        trace: Its traceback, as text.
-        data: The exception, pickled; None when it does not pickle.
+        error: The exception, or a `RemoteError` that replaces it, with the traceback as its cause.
         exhausted: Whether a process or thread could not be started because there were too many.
     """
 
-    __slots__ = ("data", "exhausted", "message", "name", "trace")
+    __slots__ = ("error", "exhausted")
 
-    def __init__(self, name: str, message: str, trace: str, data: bytes | None, exhausted: bool) -> None:
-        """Keep all of it."""
-        self.name, self.message, self.trace, self.data, self.exhausted = name, message, trace, data, exhausted
+    def __init__(self, error: BaseException, exhausted: bool) -> None:
+        """Keep both."""
+        self.error, self.exhausted = error, exhausted
 
-    def error(self) -> BaseException:
-        """Return the exception, or a `RemoteError` if it does not pickle, with the traceback as its cause."""
-        error: object = None
-        if self.data is not None:
-            try:
-                error = pickle.loads(self.data)
-            except Exception:
-                error = None
-        if not isinstance(error, BaseException):
-            error = RemoteError(f"{self.name}: {self.message} (it does not pickle, so this error replaces it)")
-        error.__cause__ = RemoteTraceback(self.trace)
-        return error
+    def result(self) -> Any:
+        """Raise the exception."""
+        raise self.error
 
 
-def pack_failure(error: BaseException, exhausted: bool = False) -> Frame:
+def unpack_reply(function: object, reply: Frame, trust: bool = False) -> Reply:
+    """Return what is in a reply.
+
+    Raises:
+        TransferError: when it is none, and when a pickled result does not unpickle here.
+    """
+    letter, data = reply
+    if letter == FAILED:
+        return _unpack_failure(data, trust)
+    if not trust:
+        return Returned(decode(data))
+    try:
+        return Returned(pickle.loads(data))
+    except Exception as error:
+        raise TransferError(f"{title(function)} returned something that does not unpickle here: {error!r}") from error
+
+
+def pack_failure(error: BaseException, trust: bool = False, exhausted: bool = False) -> Frame:
     """Return the reply with an exception."""
     import traceback  # noqa: PLC0415 - only needed when something fails
 
@@ -213,8 +252,37 @@ def pack_failure(error: BaseException, exhausted: bool = False) -> Frame:
         message = str(error)
     except Exception as failure:
         message = f"(str() of it raises {failure!r})"
-    failed = Failure(type(error).__qualname__, message, trace, _pickled(error), exhausted)
-    return FAILED, pickle.dumps(failed, pickle.HIGHEST_PROTOCOL)
+    data = _pickled(error) if trust else _encoded(error)
+    # Of a long traceback, the end has the reason.
+    texts = type(error).__qualname__, message[:_MAX_TEXT_CHARS], trace[-_MAX_TEXT_CHARS:]
+    return FAILED, encode((*texts, exhausted, trust, data))
+
+
+def _unpack_failure(data: bytes, trust: bool) -> Failure:
+    parts = decode(data)
+    if type(parts) is not tuple or [type(part) for part in parts[:-1]] != [str, str, str, bool, bool]:
+        raise TransferError("what arrived is no failure of a function")
+    name, message, trace, exhausted, is_pickled, data = parts
+    error: object = None
+    if type(data) is bytes and (trust or not is_pickled):
+        try:
+            error = pickle.loads(data) if is_pickled else decode(data)
+        except Exception:
+            error = None
+    if not isinstance(error, BaseException):
+        why = "it does not pickle" if trust else "only standard exceptions are sent, unless trust=True"
+        error = RemoteError(f"{name[:_MAX_TEXT_CHARS]}: {message[:_MAX_TEXT_CHARS]} ({why}, so this error replaces it)")
+    error.__cause__ = RemoteTraceback(trace[-_MAX_TEXT_CHARS:])
+    return Failure(error, exhausted)
+
+
+def _encoded(error: BaseException) -> bytes | None:
+    try:
+        data = encode(error)
+        decode(data)
+    except (RefusedError, TransferError):
+        return None
+    return data
 
 
 def _pickled(error: BaseException) -> bytes | None:

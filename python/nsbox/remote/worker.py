@@ -11,7 +11,7 @@ import pickle
 import sys
 
 from nsbox.errors import TransferError
-from nsbox.remote.protocol import REQUEST, pack_failure, pack_value, receive, send
+from nsbox.remote.protocol import pack_failure, pack_value, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,26 +67,27 @@ def _text(number: int) -> io.TextIOWrapper:
 
 def run_call(request: bytes) -> Frame:
     """Run the call in a request, and return the reply."""
+    trust = False
     try:
-        settings, call = pickle.loads(request)
+        settings, call, trust = pickle.loads(request)
         if settings is not None:
             _apply(*settings)
     except Exception as error:
-        return pack_failure(error)
+        return pack_failure(error, trust)
     try:
         function, args, kwargs = pickle.loads(call)
     except BaseException as error:
         problem = TransferError(f"the function or its arguments do not unpickle inside: {error!r}")
         problem.__cause__ = error
-        return pack_failure(problem)
+        return pack_failure(problem, trust)
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
         # The line above in this file does not belong into the traceback.
         if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next
-        return pack_failure(error, exhausted=_is_exhausted(error))
-    return pack_value(function, value)
+        return pack_failure(error, trust, exhausted=_is_exhausted(error))
+    return pack_value(function, value, trust)
 
 
 def _apply(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tuple[int, int]], ...]) -> None:
@@ -117,25 +118,45 @@ def _is_exhausted(error: BaseException) -> bool:
     return False
 
 
+class _StartDirectory:
+    """The working directory of a worker, looked up anew for each call: something may have been mounted on it since."""
+
+    def __init__(self) -> None:
+        try:
+            self._path = os.getcwd()
+        except FileNotFoundError:
+            # It has been removed, and has no path.
+            self._path = ""
+            self._open = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Change to it; to the root if it is hidden."""
+        if not self._path:
+            os.fchdir(self._open)
+            return
+        try:
+            os.chdir(self._path)
+        except OSError:
+            os.chdir("/")
+
+
 def work(fd: int, _argument: str) -> NoReturn:
     """Run one call after the other, until the caller closes the socket."""
     sys.argv[:] = [""]
     os.set_inheritable(fd, False)
-    start_directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    start_directory = _StartDirectory()
     streams = Streams()
     own_pid = os.getpid()
     while True:
         try:
-            letter, data = receive(fd)
+            token, data = receive(fd)
         except EOFError:
             sys.exit(0)
-        if letter != REQUEST:
-            sys.exit(f"a request begins with {REQUEST!r}, not with {letter!r}")
+        start_directory.enter()
         reply = run_call(data)
         if os.getpid() != own_pid:
             # The function has forked, and has returned in the child as well. Only the parent replies.
             streams.restore()
             os._exit(0)
-        os.fchdir(start_directory)
         streams.restore()
-        send(fd, *reply)
+        send(fd, token, *reply)

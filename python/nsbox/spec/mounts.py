@@ -1,12 +1,19 @@
 """What can be mounted in a new mount namespace: frozen, checked, picklable.
 
-nsbox-init mounts them in the order given, after it has made all mounts private. A target must exist; nothing is
-created, so nothing has to be removed. If there is a new root, the target is looked up in it: symbolic links and ``..``
-cannot lead out of it. The mount is made on what was found, even if the path is changed meanwhile (openat2(2),
-RESOLVE_IN_ROOT). Everything is mounted nosuid and nodev; see each class for more.
+nsbox-init mounts them in the order given, after it has made all mounts private. Sources and layers are looked up before
+anything is mounted, so no source is ever looked up in a mount of the same list: `Bind(A, B), Bind(B, A)` is a swap. To
+show a part of such a mount elsewhere, make the mount in a box, and the bind in a box inside that one.
 
-Mounts arrange what a program sees, and do not hold it: with CAP_SYS_ADMIN in the user namespace that owns the mount
-namespace it can unmount them (umount(2)). Root of the program's user namespace has it, and so has root without one.
+A target must exist, except in a `Tmpfs` of the same list or an `Overlay` in memory: there a directory, or a file for a
+bind of a file, is made. Nothing is created in files of the caller. If there is a new root, the target is looked up in
+it: symbolic links and ``..`` cannot lead out of it. The mount is made on what was found, even if the path is changed
+meanwhile (openat2(2), RESOLVE_IN_ROOT). Everything is mounted nosuid and nodev; see each class for more.
+
+The working directory is looked up anew, by its path, after the mounts. Descriptors that the caller passes on
+(``pass_fds``, the standard streams) stay what they are: they lead to the files that the caller has opened.
+
+Mounts arrange the files of a program. They do not hold a program that is root in its user namespace: it can unmount
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from nsbox.errors import SpecError
 from nsbox.spec.paths import StrOrBytesPath, path_of
@@ -29,12 +36,16 @@ _PERMISSIONS = 0o7777
 class Bind:
     """A file or directory that appears at a second place (mount(2), MS_BIND).
 
+    ``Bind("/", "/", read_only=True)``, the first of the mounts, makes the whole tree read-only, with all that is
+    mounted. What follows it in the list can be writable. With another source and the target ``/`` it is for the option
+    ``root``.
+
     Args:
         source: A file or directory outside. A relative path is relative to the working directory at this moment.
         target: An absolute path to a file or directory, as `source` is.
         read_only: Whether it is read-only; with `recursive`, all mounts below it as well (mount_setattr(2)).
         recursive: Whether the mounts below `source` appear as well. In a user namespace this must be True.
-        dev: Whether device nodes work there, as for a bind of ``/dev``.
+        dev: Whether device nodes work there, as for a bind of ``/dev``; by default only with the target ``/``.
 
     Raises:
         SpecError: for a value that is no path.
@@ -44,12 +55,16 @@ class Bind:
     target: StrOrBytesPath
     read_only: bool = False
     recursive: bool = True
-    dev: bool = False
+    dev: bool | None = None
 
     def __post_init__(self) -> None:
         """Check the values, and bring each into one form."""
-        _put(self, source=_source("source", self.source), target=_target(self.target))
+        _put(self, source=_source("source", self.source), target=_target(self.target, root=True))
+        if self.dev is None:
+            _put(self, dev=self.target == "/")
         _check_flags(self, "read_only", "recursive", "dev")
+        if self.target == "/" and not self.recursive:
+            raise SpecError("recursive: a root comes with all that is mounted below it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ class Tmpfs:
         target: An absolute path to a directory.
         size: How many bytes it may hold; by default half of the machine's memory.
         mode: The permissions of its root.
+        inodes: How many files and directories it may hold; by default one for each page of half of the memory.
 
     Raises:
         SpecError: for a value that makes no sense.
@@ -68,13 +84,15 @@ class Tmpfs:
     target: StrOrBytesPath
     size: int | None = None
     mode: int = 0o1777
+    inodes: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values, and bring each into one form."""
         _put(self, target=_target(self.target))
-        if self.size is not None and not (_is_number(self.size) and 0 < self.size <= _MAX_SIZE):
-            # 0 would mean no limit at all.
-            raise SpecError(f"size: expected a positive number of bytes, got {self.size!r}")
+        if self.size is not None:
+            _check_size(self.size)
+        if self.inodes is not None and not (_is_number(self.inodes) and 0 < self.inodes <= _MAX_SIZE):
+            raise SpecError(f"inodes: expected a positive number of files, got {self.inodes!r}")
         if not (_is_number(self.mode) and 0 <= self.mode <= _PERMISSIONS):
             raise SpecError(f"mode: expected permissions such as 0o755, got {self.mode!r}")
 
@@ -83,36 +101,48 @@ class Tmpfs:
 class Overlay:
     """Several directories merged into one, of which only the upper one is written to (overlayfs, mount(8)).
 
+    ``Overlay([LOWER, ...])``, without a target, is for the option ``root``. Without `upper`, what is written to such a
+    root is kept in memory, and `nsbox.Box.changes` lists it.
+
     Args:
-        target: An absolute path to a directory.
-        lower: The directories that are only read, the topmost first: one or more, or two or more without `upper`.
-        upper: The directory to which changes are written; without it the mount is read-only.
+        target: An absolute path to a directory; or the lower directories, for the option ``root``.
+        lower: The directories that are only read, the topmost first. Without `upper` a mount needs two or more.
+        upper: The directory to which changes are written; without it a mount is read-only, and a root in memory.
         work: An empty directory on the same file system as `upper`.
+        size: For a root without `upper`: how many bytes can be written; by default half of the machine's memory.
 
     Raises:
         SpecError: for a value or a combination that makes no sense.
     """
 
-    target: StrOrBytesPath
-    lower: Sequence[StrOrBytesPath]
+    target: StrOrBytesPath | Sequence[StrOrBytesPath]
+    lower: Sequence[StrOrBytesPath] = ()
     upper: StrOrBytesPath | None = None
     work: StrOrBytesPath | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values, and bring each into one form."""
+        if isinstance(self.target, list | tuple) and not self.lower:
+            _put(self, target="/", lower=self.target)
         if isinstance(self.lower, str | bytes | os.PathLike) or not isinstance(self.lower, Iterable):
             raise SpecError(f"lower: expected directories, got {self.lower!r}")
         _put(
             self,
-            target=_target(self.target),
+            target=_target(self.target, root=True),
             lower=tuple(_source("lower", layer) for layer in self.lower),
             upper=None if self.upper is None else _source("upper", self.upper),
             work=None if self.work is None else _source("work", self.work),
         )
         if (self.upper is None) is not (self.work is None):
             raise SpecError("work: belongs to upper; give both or neither")
-        if len(self.lower) < (1 if self.upper is not None else 2):
-            raise SpecError(f"lower: {len(self.lower)} is too few; without upper it takes two, with it one")
+        least = 1 if self.upper is not None or self.target == "/" else 2
+        if len(self.lower) < least:
+            raise SpecError(f"lower: {len(self.lower)} is too few; without upper a mount takes two, anything else one")
+        if self.size is not None:
+            _check_size(self.size)
+            if self.upper is not None or self.target != "/":
+                raise SpecError("size: is for a root without upper, which is kept in memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +177,21 @@ def _source(argument: str, value: object) -> str:
     return path if path.startswith("/") else os.path.join(os.getcwd(), path)
 
 
-def _target(value: object) -> str:
+def _target(value: object, *, root: bool = False) -> str:
     path = os.fsdecode(path_of("target", value))
     if not path.startswith("/"):
         raise SpecError(f"target: expected an absolute path, got {path!r}")
     if os.path.normpath(path).strip("/") == "":
+        if root and path == "/":
+            return path
         raise SpecError("target: is the root itself; a new root is what the option root is for")
     return path
+
+
+def _check_size(size: object) -> None:
+    # 0 would mean no limit at all.
+    if not (_is_number(size) and 0 < size <= _MAX_SIZE):
+        raise SpecError(f"size: expected a positive number of bytes, got {size!r}")
 
 
 def _check_flags(mount: NewMount, *names: str) -> None:
@@ -162,5 +200,5 @@ def _check_flags(mount: NewMount, *names: str) -> None:
             raise SpecError(f"{name}: expected True or False, got {value!r}")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)

@@ -9,16 +9,18 @@ import functools
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, Self, TypedDict, cast
 
 from nsbox import _core
 from nsbox.errors import SpecError
+from nsbox.spec.harden import Hardened, Sysctls, hardened_of, sysctls_of
 from nsbox.spec.id_maps import IDS, IdRanges, Maps, id_ranges_of, is_id
 from nsbox.spec.joins import joins_of
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import Limits, Rlimits, limits_of, rlimits_of
 from nsbox.spec.mounts import Bind, NewMount, Overlay, Proc, Tmpfs
 from nsbox.spec.paths import path_of
+from nsbox.spec.world import Paths, has_world, paths_of
 
 __all__ = ["Options", "Spec", "box_spec", "spec_of"]
 
@@ -33,8 +35,11 @@ class Options(TypedDict, total=False):
     fork: bool
     init: bool | None
     mount_proc: bool | str | bytes | os.PathLike[str] | None
-    root: str | bytes | os.PathLike[str] | None
+    root: str | bytes | os.PathLike[str] | Bind | Overlay | None
     mounts: Sequence[NewMount]
+    writable: Paths | None
+    readable: Paths | None
+    hidden: Paths | None
     propagation: Literal["private", "shared", "slave", "unchanged"]
     map_root_user: bool | Literal["auto"]
     map_current_user: bool
@@ -50,10 +55,24 @@ class Options(TypedDict, total=False):
     boottime: float | tuple[int, int] | None
     monotonic: float | tuple[int, int] | None
     keep_caps: bool
-    no_new_privs: bool
     rlimits: Rlimits
     limits: Limits | Mapping[str, float | None] | None
+    sysctl: Sysctls
     join: Any
+    harden: bool | Literal["best"]
+    private_ids: bool | None
+    drop_capabilities: bool | None
+    no_new_privs: bool | None
+    seccomp: bool | None
+    landlock: bool | None
+    keyring: bool | None
+    lock_mounts: bool | None
+    mask_proc: bool | None
+    private_tmp: bool | None
+    private_sys: bool | None
+    new_session: bool | None
+    drop_groups: bool | None
+    network: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +89,16 @@ class Spec:
             a new PID namespace. With False the payload itself is PID 1. By default the same as ``fork``.
         mount_proc: Mount a new proc, on ``/proc`` or the directory given; adds a mount namespace (proc(5)).
         root: The directory that becomes the root (pivot_root(2)); adds a mount namespace. Programs, ``cwd`` and targets
-            are looked up in it, and the working directory is its root unless ``cwd`` says otherwise.
+            are looked up in it, and the working directory is its root unless ``cwd`` says otherwise. As a `Bind` it can
+            be read-only, as an `Overlay` written to without a change of the directory.
         mounts: What is mounted, in this order and before ``mount_proc``: `Bind`, `Tmpfs`, `Overlay` and `Proc`; adds a
-            mount namespace. Like ``root`` and ``mount_proc`` they arrange what is seen: root of the program's user
-            namespace can unmount them (`nsbox.spec.mounts`).
+            mount namespace. After them the working directory is looked up anew, by its path.
+        writable: Directories and files of this machine that the program can write to; all others are read-only, and
+            what belongs to users and services is hidden (`HIDDEN_PLACES`). /tmp, /var/tmp and /dev/shm are new. A path
+            can be relative to the working directory. ``"/"`` leaves the machine as it is, also with `harden`.
+        readable: What stays visible of what is hidden, read-only. This Python, with its packages, and the working
+            directory always do, unless that is a home.
+        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES`. The deeper of two paths decides.
         propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
             ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
@@ -95,13 +120,34 @@ class Spec:
         boottime: Seconds added to CLOCK_BOOTTIME in a new time namespace (time_namespaces(7)).
         monotonic: Seconds added to CLOCK_MONOTONIC in a new time namespace.
         keep_caps: Whether the payload keeps the capabilities it has in a new user namespace, whatever its uid.
-        no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
         rlimits: Limits of getrlimit(2) for the program and each of its children: ``{"nofile": 64, "cpu": (1, 2)}``; see
             `Rlimits`. To raise a hard limit of the caller takes CAP_SYS_RESOURCE.
         limits: Limits for the program and everything it starts together, by a cgroup: `Limits`, or a mapping of its
             arguments. They take a cgroup of version 2 that the caller may change.
+        sysctl: Settings of the new namespaces: ``{"kernel.shmall": 1000}``. Only those that a new IPC, network or user
+            namespace has of its own (namespaces(7)).
         join: Existing namespaces that are joined first, so that the new ones are made inside of them: a `Join`, a
             target as in `Join`, a pair ``(target, kinds)``, or a list of these.
+        harden: Whether a program that tries to get out is held: new user, mount, PID, IPC, cgroup and network
+            namespaces, and all of the options below; see docs/harden.md. With True a part that this machine lacks is an
+            error; with ``"best"`` it is left out, and `Plan.left_out` names it. Each option below can be set by itself;
+            None means as `harden` says.
+        private_ids: As root: whether the ids inside stand for 65,536 free ones outside, not for root's. The ids of an
+            ordinary user stay the caller's own.
+        drop_capabilities: Whether the program has no capabilities, and can get none: the bounding set is empty, and the
+            securebits are locked (capabilities(7)).
+        no_new_privs: Whether no later exec can grant privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+        seccomp: Whether a filter refuses system calls for mounts, namespaces, keyrings, tracing and the like
+            (seccomp(2)).
+        landlock: Whether the program is in a Landlock domain: a second line for files (landlock(7)).
+        keyring: Whether it gets a session keyring of its own (keyctl(2)).
+        lock_mounts: Whether it cannot change the mounts: it has no CAP_SYS_ADMIN, and can get none.
+        mask_proc: Whether what concerns the whole machine is hidden or read-only in ``mount_proc``, which is on then.
+        private_tmp: Whether /tmp, /var/tmp and /dev/shm are new and empty, with limits for bytes and files.
+        private_sys: Whether /sys is read-only, with the cgroups in it.
+        new_session: Whether it leads a session of its own, without the caller's terminal (setsid(2)).
+        drop_groups: Whether `user=` alone changes the group and drops the supplementary groups as well.
+        network: False for a new network namespace, which has no connection; with `harden` True is the caller's network.
 
     Raises:
         SpecError: when a value or a combination makes no sense.
@@ -111,8 +157,11 @@ class Spec:
     fork: bool = True
     init: bool | None = None
     mount_proc: bool | str | bytes | os.PathLike[str] | None = False
-    root: str | bytes | os.PathLike[str] | None = None
+    root: str | bytes | os.PathLike[str] | Bind | Overlay | None = None
     mounts: Sequence[NewMount] = ()
+    writable: Paths | None = None
+    readable: Paths | None = None
+    hidden: Paths | None = None
     propagation: Literal["private", "shared", "slave", "unchanged"] = "private"
     map_root_user: bool | Literal["auto"] = "auto"
     map_current_user: bool = False
@@ -128,11 +177,26 @@ class Spec:
     boottime: float | tuple[int, int] | None = None
     monotonic: float | tuple[int, int] | None = None
     keep_caps: bool = False
-    no_new_privs: bool = False
     rlimits: Rlimits = ()
     limits: Limits | Mapping[str, float | None] | None = None
+    sysctl: Sysctls = ()
     join: Any = None
+    harden: bool | Literal["best"] = False
+    private_ids: bool | None = None
+    drop_capabilities: bool | None = None
+    no_new_privs: bool | None = None
+    seccomp: bool | None = None
+    landlock: bool | None = None
+    keyring: bool | None = None
+    lock_mounts: bool | None = None
+    mask_proc: bool | None = None
+    private_tmp: bool | None = None
+    private_sys: bool | None = None
+    new_session: bool | None = None
+    drop_groups: bool | None = None
+    network: bool | None = None
     maps: Maps = field(init=False, repr=False)
+    hardened: Hardened = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Bring every value into one form, then check the combination."""
@@ -140,8 +204,11 @@ class Spec:
         put(self, "unshare", namespace_names(self.unshare))
         put(self, "init", self.fork if self.init is None else self.init)
         put(self, "mount_proc", _directory("mount_proc", "/proc" if self.mount_proc is True else self.mount_proc))
-        put(self, "root", _directory("root", self.root))
-        put(self, "mounts", _mounts(self.mounts))
+        root, mounts = _root_and_mounts(self.root, self.mounts)
+        put(self, "root", root)
+        put(self, "mounts", mounts)
+        for option in ("writable", "readable", "hidden"):
+            put(self, option, paths_of(option, getattr(self, option)))
         put(self, "hostname", _name("hostname", self.hostname))
         put(self, "domainname", _name("domainname", self.domainname))
         put(self, "boottime", _offset("boottime", self.boottime))
@@ -152,12 +219,21 @@ class Spec:
         put(self, "limits", limits_of(self.limits))
         put(self, "join", joins_of(self.join) or None)
         put(self, "maps", self._maps())
+        put(self, "hardened", hardened_of(self))
+        if self.hardened.mask_proc and self.mount_proc is None:
+            put(self, "mount_proc", b"/proc")
+        put(self, "sysctl", sysctls_of(self.sysctl, {*namespace_names(self.unshare), *self.hardened.namespaces}))
         self._check()
 
     @functools.cached_property
     def _core_spec(self) -> _core.SpecRead:
         """The core's copy, which the core takes from this attribute."""
         return _core.SpecRead(self)
+
+    def leave_out(self, parts: Mapping[str, str]) -> Self:
+        """Note the parts of `harden` that are off as this machine lacks them, with the reasons."""
+        object.__setattr__(self, "hardened", self.hardened.without(parts))
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the core's copy, which is made again when it is needed."""
@@ -192,10 +268,10 @@ class Spec:
         )
 
     def _check(self) -> None:
-        for option in ("fork", "init", "map_current_user", "keep_caps", "no_new_privs", "loopback"):
+        for option in ("fork", "init", "map_current_user", "keep_caps", "loopback"):
             if not isinstance(value := getattr(self, option), bool | None):
                 raise SpecError(f"{option}: expected True or False, got {value!r}")
-        new = set(namespace_names(self.unshare))
+        new = {*namespace_names(self.unshare), *self.hardened.namespaces}
         if self.propagation not in _PROPAGATIONS:
             raise SpecError(f"propagation: expected one of {', '.join(_PROPAGATIONS)}, got {self.propagation!r}")
         if self.setgroups not in (None, "allow", "deny"):
@@ -211,12 +287,16 @@ class Spec:
         for option, kind in needs.items():
             if getattr(self, option) is not None and kind not in new:
                 raise SpecError(f"{option}: needs a new {kind} namespace; unshare has {', '.join(new) or 'none'}")
-        for option in ("mount_proc", "root", "mounts"):
-            if getattr(self, option) and self.propagation in ("shared", "unchanged"):
+        parts = [part for part in ("private_tmp", "private_sys", "lock_mounts") if getattr(self.hardened, part)]
+        for option in ("mount_proc", "root", "mounts", *parts):
+            if (option in parts or getattr(self, option)) and self.propagation in ("shared", "unchanged"):
                 raise SpecError(
                     f"{option}: with propagation={self.propagation!r} what is mounted could also appear outside, over "
                     "what the host has there; use 'private' or 'slave'"
                 )
+        if (self.root is not None or self.mounts) and any(join.wd is not False for join in self.join or ()):
+            raise SpecError("wd: is opened before the mounts are made, which could hide it; name the directory by cwd")
+        has_world(self)
         if not self.fork:
             self._check_unforked(new)
 
@@ -271,6 +351,25 @@ def box_spec(unshare: Namespaces, spec: Spec | None, options: Options) -> Spec:
 
 def _directory(argument: str, value: object) -> bytes | None:
     return None if value is None or value is False else path_of(argument, value, "a path, True or False")
+
+
+def _root_and_mounts(root: object, value: object) -> tuple[bytes | Bind | Overlay | None, tuple[NewMount, ...]]:
+    """Return what becomes the root, which can be the first of the mounts, and the other mounts."""
+    mounts = _mounts(value)
+    if mounts and isinstance(first := mounts[0], Bind) and (first.source, first.target) == ("/", "/"):
+        if root is not None:
+            raise SpecError("mounts: Bind('/', '/') and root exclude each other; for a read-only root: "
+                            "root=Bind(DIRECTORY, '/', read_only=True)")  # fmt: skip
+        root, mounts = first, mounts[1:]
+    for mount in mounts:
+        if mount.target == "/":
+            raise SpecError("mounts: the target is the root itself. Bind('/', '/') comes first, as it covers what is "
+                            "before it; for another root use the option root")  # fmt: skip
+    if isinstance(root, Bind | Overlay):
+        if root.target != "/":
+            raise SpecError(f"root: expected the target '/', got {root.target!r}")
+        return root, mounts
+    return _directory("root", root), mounts
 
 
 def _mounts(value: object) -> tuple[NewMount, ...]:

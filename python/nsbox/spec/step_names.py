@@ -23,11 +23,13 @@ StepName: TypeAlias = Literal[
     "bystander", "unshare", "unshare time", "clock offsets", "pin", "unpin", "propagation", "private proc",
     "hostname", "domainname", "loopback", "pid_max",
     # A root and mounts.
-    "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "unmount proc", "pivot root", "chroot",
+    "source", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
+    "read-only sys", "sysctl", "unmount proc", "pivot root", "chroot",
     # The payload's process.
     "fork", "start", "own cgroup", "parent death signal", "descriptors", "setsid", "setpgid",
-    "controlling terminal", "chdir", "cwd", "umask", "rlimit", "set groups", "setgid", "setuid",
-    "keep capabilities", "drop capabilities", "no_new_privs", "signals", "exec",
+    "controlling terminal", "chdir", "directory", "cwd", "umask", "rlimit", "set groups", "setgid", "setuid",
+    "keep capabilities", "drop capabilities", "session keyring", "lock capabilities", "lock mounts", "no_new_privs",
+    "landlock", "seccomp", "signals", "exec",
     # A box.
     "serve", "request", "mount", "mount shm", "unmount", "detached mount", "open", "read", "write", "socket",
     "reap", "abort",

@@ -12,6 +12,7 @@ from nsbox.errors import SpecError, UnsupportedError
 from nsbox.records.names import user
 from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.spec.spec import Spec
+from nsbox.start.hardening import resolve_hardening
 
 __all__ = ["resolve", "resolved_ranges"]
 
@@ -21,25 +22,24 @@ _GRANTS = {"map_users": "/etc/subuid", "map_groups": "/etc/subgid"}
 _OWN_MAPS = {"map_users": "/proc/self/uid_map", "map_groups": "/proc/self/gid_map"}
 
 
-def resolve(spec: Spec, *, nested: bool = False) -> Spec:
-    """Return the spec with ranges in place of the words that unshare(1) has for them.
+def resolve(spec: Spec, *, nested: bool = False, mapped: bool = False) -> Spec:
+    """Return the spec with what it means for this caller: ranges in place of words, and what `harden` stands for.
 
     Args:
         spec: The namespaces as the caller asked for them.
         nested: Whether it is for a box in a box: its outer ids are those inside the other box.
+        mapped: Whether these ids are already others than the caller's.
 
     Raises:
-        SpecError: for a word in a nested box.
-        UnsupportedError: when nothing is granted to the caller.
+        SpecError: for a word in a nested box, or when root would be root outside in spite of `harden`.
+        UnsupportedError: when nothing is granted to the caller, or no private ids are free.
     """
     words = {option: word for option in _GRANTS if isinstance(word := getattr(spec, option), str)}
-    if not words:
-        return spec
-    if nested:
+    if words and nested:
         option, word = next(iter(words.items()))
         raise SpecError(f"{option}: {word!r} stands for ids of the caller, not of a box; give ranges")
     changes: Any = {option: resolved_ranges(option, [word]) for option, word in words.items()}
-    return replace(spec, **changes)
+    return resolve_hardening(replace(spec, **changes) if changes else spec, mapped=mapped)
 
 
 def resolved_ranges(option: str, wanted: Iterable[IdRange | str]) -> tuple[IdRange, ...]:

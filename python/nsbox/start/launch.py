@@ -18,6 +18,7 @@ from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.limits import Limits
 from nsbox.spec.spec import Spec
 from nsbox.start import cgroup, id_ranges
+from nsbox.start.world import arranged
 
 if TYPE_CHECKING:
     from nsbox.namespaces.opened import Opened
@@ -140,7 +141,7 @@ def start(
         SpawnError: when any other step failed.
         UnsupportedError: when this kernel lacks a feature.
     """
-    with subprocess_errors(program, cwd), _prepared(spec) as (resolved, cgroup, joined):
+    with subprocess_errors(program, cwd), _prepared(spec, launch) as (resolved, cgroup, joined):
         return _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined), after_clone)
 
 
@@ -152,7 +153,7 @@ def run_and_wait(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit
     Raises:
         As `start`.
     """
-    with subprocess_errors(program), _prepared(spec) as (resolved, cgroup, joined):
+    with subprocess_errors(program), _prepared(spec, launch) as (resolved, cgroup, joined):
         return _core.run(resolved, launch, cgroup, joined)
 
 
@@ -164,15 +165,18 @@ def plan_for(spec: Spec, launch: Launch) -> _core.Plan:
         SpawnError: when something that is joined cannot be opened.
         UnsupportedError: when this kernel lacks a feature, or no ids are granted.
     """
-    with _prepared(spec, only_planned=True) as (resolved, cgroup, joined):
+    with _prepared(spec, launch, only_planned=True) as (resolved, cgroup, joined):
         return _core.compile(resolved, launch, _core.facts(), cgroup, joined)
 
 
 @contextlib.contextmanager
-def _prepared(spec: Spec, *, only_planned: bool = False) -> Iterator[tuple[Spec, _core.Cgroup | None, Opened | None]]:
-    """Give what a plan is compiled from: the spec with its id ranges, a cgroup, and what is joined, open meanwhile."""
+def _prepared(
+    spec: Spec, launch: Launch, *, only_planned: bool = False
+) -> Iterator[tuple[Spec, _core.Cgroup | None, Opened | None]]:
+    """Give what a plan is compiled from: the spec resolved, a cgroup, and what is joined, open meanwhile."""
     with _opened(spec) as joined:
-        yield id_ranges.resolve(spec), cgroup_for(spec, only_planned=only_planned), joined
+        resolved = arranged(id_ranges.resolve(spec), launch.cwd, _core.facts().directory)
+        yield resolved, cgroup_for(spec, only_planned=only_planned), joined
 
 
 def _opened(spec: Spec) -> contextlib.AbstractContextManager[Opened | None]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import operator
 import os
+import pwd
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nsbox import _core
 from nsbox.errors import SpecError
@@ -18,6 +19,9 @@ from nsbox.spec.kinds import namespace_names
 from nsbox.spec.spec import Options, Spec, spec_of
 from nsbox.start import stdlib_hooks
 from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
+
+if TYPE_CHECKING:
+    from nsbox.seeing.layer import Layer, WrittenFiles
 
 __all__ = ["OPTIONS", "Popen"]
 
@@ -101,6 +105,25 @@ class Popen(subprocess.Popen[Any]):
             raise SpecError("nothing has been started")
         return self._nsbox_child
 
+    def changes(self, max_files: int | None = None) -> WrittenFiles:
+        """Return the files that its processes have created, changed and deleted in a root that is an `Overlay`.
+
+        Args:
+            max_files: The number of files to read at most; by default 100,000.
+
+        Raises:
+            SpecError: when the root is no overlay.
+            NsboxError: when there are more files.
+        """
+        from nsbox.seeing.layer import MAX_FILES  # noqa: PLC0415 - few programs have such a root
+
+        return self._layer().files(MAX_FILES if max_files is None else max_files)
+
+    def _layer(self) -> Layer:
+        from nsbox.seeing.layer import layer_of  # noqa: PLC0415
+
+        return layer_of(self.spec, self._child.layer)
+
     # The private methods of subprocess.Popen that start a process and wait for it; see stdlib_hooks.py. Their arguments
     # are those of CPython, which gives no types.
 
@@ -127,6 +150,9 @@ class Popen(subprocess.Popen[Any]):
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         if min(p2cread, c2pwrite, errwrite) < -1:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if uid is not None and self.spec.hardened.drop_groups:
+            gid = _group_of(uid) if gid is None else gid
+            gids = () if gids is None else gids
         stdio, passed = self._descriptors((p2cread, c2pwrite, errwrite), pass_fds if close_fds else None)
         launch = Launch(
             paths=candidates(executable, env),
@@ -235,6 +261,14 @@ class Popen(subprocess.Popen[Any]):
             state = "running"
         rights = "".join(f"; {note}" for note in self.plan.notes)
         return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}{rights}>"
+
+
+def _group_of(uid: int) -> int:
+    """Return the group of a user (passwd(5)); for a user without an entry the number of the user."""
+    try:
+        return pwd.getpwuid(uid).pw_gid
+    except (KeyError, OverflowError):
+        return uid
 
 
 def _kernel_id(argument: str, value: int, error: type[Exception] = OverflowError) -> int:

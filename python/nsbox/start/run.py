@@ -22,6 +22,7 @@ from typing import Any, Unpack
 
 from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces
+from nsbox.spec.mounts import Overlay
 from nsbox.spec.spec import Options, spec_of
 from nsbox.start.launch import Launch, candidates, run_and_wait
 from nsbox.start.popen import OPTIONS, Popen
@@ -62,6 +63,9 @@ def run(
         check: Whether a return code other than 0 is an error.
         **keywords: As for `subprocess.run`, and the options of `Spec`.
 
+    Returns:
+        The result. If the root is an `Overlay`, it has the method ``changes``, as `Popen` has it.
+
     Raises:
         subprocess.TimeoutExpired: with the output so far.
         subprocess.CalledProcessError: with `check`, for a return code other than 0.
@@ -69,7 +73,8 @@ def run(
         OSError: as `subprocess.run`.
         SpawnError: when setting up the namespaces failed.
     """
-    if len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS:
+    plain = len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS
+    if plain and not isinstance(keywords.get("root"), Overlay):
         returncode = _run_unattended(args[0], **keywords)
         if check and returncode:
             raise CalledProcessError(returncode, args[0])
@@ -99,6 +104,11 @@ def complete(
         stdout, stderr = process.communicate(input, timeout=timeout)
     if check and process.returncode:
         raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
+    if isinstance(process.spec.root, Overlay) and kind is Popen:
+        # Imported only here, as few programs have such a root.
+        from nsbox.start.layered import LayeredProcess  # noqa: PLC0415
+
+        return LayeredProcess(process.args, process.returncode, stdout, stderr, process._layer())
     return CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

@@ -22,7 +22,7 @@ def boxed(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 @overload
 def boxed(
-    *, unshare: Namespaces = "mip", timeout: float | None = None, **options: Unpack[Options]
+    *, unshare: Namespaces = "mip", timeout: float | None = None, trust: bool = False, **options: Unpack[Options]
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -32,6 +32,7 @@ def boxed(
     *,
     unshare: Namespaces = "mip",
     timeout: float | None = None,
+    trust: bool = False,
     **options: Unpack[Options],
 ) -> Callable[..., Any]:
     """Run each call of a function in a new box, whose processes have all ended when the call returns.
@@ -43,13 +44,14 @@ def boxed(
     >>> parent()
     1
 
-    The function, its arguments and its result are sent as by `nsbox.Box.call`. ``__wrapped__`` is the function itself,
-    to be called without a box.
+    The function, its arguments and its result are sent as by `nsbox.Box.call`: the result is plain data.
+    ``__wrapped__`` is the function itself, to be called without a box.
 
     Args:
         function: The function.
         unshare: The new namespaces; see `nsbox.Spec`.
         timeout: Seconds after which a call and all processes that it has started are killed.
+        trust: Whether results may be unpickled; see `nsbox.Box`.
         **options: Further options of `nsbox.Spec`.
 
     Raises:
@@ -65,7 +67,7 @@ def boxed(
             # Imported only here: the Python inside imports this module for the decorated function, but makes no box.
             from nsbox.box.box import Box  # noqa: PLC0415
 
-            with Box(spec=spec) as box:
+            with Box(spec=spec, trust=trust) as box:
                 return box.call(_WrappedCall(call, args, kwargs), fresh=True, timeout=timeout)
 
         return call

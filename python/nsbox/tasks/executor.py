@@ -14,17 +14,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError, WorkerDiedError
-from nsbox.remote.exchange import deadline_after, failure_in, result_of, to_stderr, to_stdout
+from nsbox.remote.exchange import deadline_after, to_stderr, to_stdout
 from nsbox.remote.pool import search_path
-from nsbox.remote.protocol import FAILED, check_call, pack_call, pack_request, title
+from nsbox.remote.protocol import Failure, check_call, pack_call, title
+from nsbox.spec.harden import PARTS
 from nsbox.spec.kinds import Namespaces, namespace_names
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.hardening import default_rlimits
 from nsbox.tasks.outcome import Outcome, Verdict
 from nsbox.tasks.task import ForkServer, Task
 
 if TYPE_CHECKING:
-    from nsbox.remote.protocol import CallSettings, Frame
+    from nsbox.remote.protocol import CallSettings, Reply
 
 __all__ = ["Executor", "Future"]
 
@@ -35,7 +37,8 @@ _TASK_OPTIONS = {
     "unshare", "fork", "init", "mount_proc", "mounts", "propagation", "map_root_user", "map_current_user", "map_user",
     "map_group", "map_users", "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime",
     "monotonic",  # applied by nsbox-init
-    "keep_caps", "no_new_privs", "rlimits",  # applied by the task itself
+    "keep_caps", "rlimits",  # applied by the task itself
+    "harden", "network", "sysctl", *PARTS,
 }  # fmt: skip
 """The fields of `nsbox.Spec` that have an effect on tasks."""
 
@@ -145,8 +148,7 @@ class Executor(concurrent.futures.Executor):
     nsbox-init, which reaps orphans. Random number generators outside of the standard library begin in the same state in
     each task, unless the task seeds them.
 
-    Functions, arguments and results are sent by pickle, as by `nsbox.Box.call`: trust a result only if you trust the
-    function.
+    Functions and arguments are sent by pickle, and results as plain data, as by `nsbox.Box.call`.
     """
 
     def __init__(
@@ -157,6 +159,7 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         preload: Sequence[str] = (),
         capture_output: bool = False,
+        trust: bool = False,
         spec: Spec | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -168,6 +171,7 @@ class Executor(concurrent.futures.Executor):
             timeout: Seconds after which a task is killed, counted from its start.
             preload: Names of modules that are imported once, for all tasks.
             capture_output: Whether the output of tasks is kept in their outcomes, instead of being printed here.
+            trust: Whether only your own functions are run, so that their results may be unpickled; see `nsbox.Box`.
             spec: The namespaces, instead of separate options.
             **options: Further options of `nsbox.Spec`.
 
@@ -186,7 +190,7 @@ class Executor(concurrent.futures.Executor):
             isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in preload
         ):
             raise SpecError(f"preload: expected names of modules, got {preload!r}")
-        self._timeout, self._preload, self._capture = timeout, tuple(preload), capture_output
+        self._timeout, self._preload, self._capture, self._trust = timeout, tuple(preload), capture_output, trust
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._unfinished: set[Future[Any]] = set()
@@ -214,7 +218,7 @@ class Executor(concurrent.futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown") from None
             future._end(Outcome(Verdict.ERROR, error=error))
             return future
-        settings = search_path(), os.getcwd(), rlimits_of(self._spec.rlimits)
+        settings = search_path(), os.getcwd(), (*rlimits_of(self._spec.rlimits), *default_rlimits(self._spec))
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -286,9 +290,9 @@ class Executor(concurrent.futures.Executor):
         try:
             with Task(self._living_server(), self._spec) as task:
                 future._begin(task)
-                reply = task.ask(name, pack_request(settings, call), deadline, *sinks)
+                reply = task.call(name, settings, call, deadline, self._trust, *sinks)
             verdict = _verdict_of_reply(reply)
-            value = result_of(name, reply)
+            value = reply.result()
         except BaseException as raised:
             error = raised.with_traceback(None)
             verdict = _verdict_of_error(raised, verdict)
@@ -333,10 +337,10 @@ def _check_spec(spec: Spec) -> None:
         raise SpecError("unshare: tasks need a new pid namespace, which ends all processes that a task has started")
 
 
-def _verdict_of_reply(reply: Frame) -> Verdict:
-    if reply[0] != FAILED:
+def _verdict_of_reply(reply: Reply) -> Verdict:
+    if not isinstance(reply, Failure):
         return Verdict.OK
-    return Verdict.PIDS if failure_in(reply).exhausted else Verdict.ERROR
+    return Verdict.PIDS if reply.exhausted else Verdict.ERROR
 
 
 def _verdict_of_error(error: BaseException, so_far: Verdict) -> Verdict:

@@ -23,8 +23,9 @@ from typing import Any, NoReturn
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.remote.protocol import pack_failure, pack_value, receive, send
+from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
 from nsbox.remote.worker import Streams, run_call
+from nsbox.spec.harden import RIGHTS
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["END", "ORDER", "serve"]
@@ -32,10 +33,11 @@ __all__ = ["END", "ORDER", "serve"]
 END = struct.Struct("=ii")
 """How a task has ended: its return code, and the errno for which it could not be started, or 0."""
 
-ORDER = struct.Struct("=Q??qq?")
+ORDER = struct.Struct("=Qqq???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`; the user and the group that the task
-becomes, or -1, and whether it leaves its supplementary groups."""
+order of the table of kinds; the user and the group that the task becomes, or -1, and whether it leaves its
+supplementary groups; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`; and the parts of `harden` that a process
+gives up by itself."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -80,13 +82,13 @@ class _Server:
         return True
 
     def _fork(self, order: bytes, call: int, stdout: int, stderr: int, end: int, *namespaces: int) -> None:
-        flags, *rights = ORDER.unpack(order)
+        flags, *privileges = ORDER.unpack(order)
         wanted = list(zip(namespaces, (kind for kind in _KINDS if flags & kind), strict=True))
         try:
             _enter([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
             pid = os.fork()
             if pid == 0:
-                self._become_task(call, (stdout, stderr), end, wanted, rights)
+                self._become_task(call, (stdout, stderr), end, wanted, privileges)
             # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
@@ -119,7 +121,7 @@ class _Server:
         output: tuple[int, int],
         end: int,
         namespaces: list[tuple[int, int]],
-        rights: list[Any],
+        privileges: list[Any],
     ) -> NoReturn:
         """Run the call in this child, and exit: with status 1 if no reply could be sent."""
         status = 1
@@ -136,22 +138,30 @@ class _Server:
                 os.close(fd)
             streams = Streams()
             own_pid = os.getpid()
+            token, request = receive(call)
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
-                keep_caps, no_new_privs, uid, gid, leave_groups = rights
-                _core.change_ids(None if uid < 0 else uid, None if gid < 0 else gid, leave_groups)
-                _core.shed_privileges(keep_caps, no_new_privs)
+                _take_privileges(privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
-                reply = run_call(receive(call)[1])
+                reply = run_call(request)
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
             if os.getpid() == own_pid:
-                send(call, *reply)
+                send(call, token, *reply)
             status = 0
         finally:
             os._exit(status)
+
+
+def _take_privileges(privileges: list[Any]) -> None:
+    uid, gid, leave_groups, keep_caps, no_new_privs, *rights = privileges
+    _core.change_ids(None if uid < 0 else uid, None if gid < 0 else gid, leave_groups)
+    if any(rights):
+        _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)))
+    else:
+        _core.shed_privileges(keep_caps, no_new_privs)
 
 
 def _enter(namespaces: list[tuple[int, int]]) -> None:
@@ -174,7 +184,7 @@ def serve(control: int, modules: str) -> None:
                 raise SpecError(f"preload: {name} has started a thread, which a fork does not copy")
         server = _Server(control)
     except BaseException as error:
-        send(control, *pack_failure(error))
+        send(control, FIRST_TOKEN, *pack_failure(error))
         return
     # Each task would write a copy of what is left in a buffer.
     sys.stdout.flush()
@@ -182,5 +192,5 @@ def serve(control: int, modules: str) -> None:
     # The garbage collector skips all present objects from now on, so that their memory stays shared with the tasks.
     gc.collect()
     gc.freeze()
-    send(control, *pack_value(serve, None))
+    send(control, FIRST_TOKEN, *pack_value(serve, None))
     server.serve()

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Self
 from nsbox import _core
 from nsbox.box.box import Box
 from nsbox.diagnosis.failure import spawn_error
-from nsbox.errors import CallTimeoutError, SpawnError, WorkerDiedError
-from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, result_of, to_stderr, to_stdout
+from nsbox.errors import CallTimeoutError, SpawnError, SpecError, WorkerDiedError
+from nsbox.remote.encoding import MAX_BYTES
+from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, to_stderr, to_stdout
 from nsbox.remote.pool import start_python
+from nsbox.remote.protocol import FIRST_TOKEN, TOKEN_BYTES, pack_request, unpack_reply
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import Spec
 from nsbox.tasks.forkserver import END, ORDER
 
 if TYPE_CHECKING:
-    from nsbox.remote.protocol import Frame
+    from nsbox.remote.protocol import CallSettings, Frame, Reply
 
 __all__ = ["ForkServer", "Task"]
 
@@ -53,7 +55,7 @@ class ForkServer:
                     self.box, "nsbox.tasks.forkserver", "serve", modules, control, stdout, stderr
                 )
                 self._exchange.watch(self._child.end_fd)
-                result_of(ForkServer, self._first_reply())
+                unpack_reply(ForkServer, self._first_reply()).result()
             except BaseException:
                 self.box.close()
                 raise
@@ -68,7 +70,7 @@ class ForkServer:
     def _first_reply(self) -> Frame:
         before = oom_kills()
         try:
-            return self._exchange.ask(b"", None)
+            return self._exchange.ask(b"", FIRST_TOKEN, None)
         except EOFError:
             end = self._child.wait(_END_SECONDS)
             returncode = -9 if end is None else end.returncode
@@ -116,12 +118,17 @@ class Task:
         """Make the box and the process.
 
         Raises:
+            SpecError: when the task would be in the user namespace of the server.
             SpawnError: when a step failed.
             ClosedError: when the server has ended.
         """
         # If the server is root in a user namespace, each task gets one of its own. Otherwise it would have capabilities
         # over the server and over other tasks.
-        if spec.map_root_user is not False and "user" in server.box.namespaces:
+        if "user" in server.box.namespaces:
+            if spec.map_root_user is False and "user" not in namespace_names(spec.unshare):
+                raise SpecError(
+                    "map_root_user: each task of an ordinary user needs a user namespace; name it in unshare="
+                )
             spec = replace(spec, unshare={*namespace_names(spec.unshare), "user"})
             if spec.map_current_user:
                 # In the box of the server the current user is root already.
@@ -140,10 +147,13 @@ class Task:
                 link = "time_for_children" if kind.name == "time" else kind.link
                 with self.box.open(f"/proc/self/ns/{link}") as file:
                     namespaces.append(os.dup(file.fileno()))
+            spec = self.box.spec
+            rights = spec.hardened.rights()
             plan = self.box.plan
             ids = (-1 if number is None else number for number in (plan.uid, plan.gid))
             flags = sum(kind.flag for kind in kinds)
-            order = ORDER.pack(flags, spec.keep_caps, spec.no_new_privs, *ids, plan.leaves_groups)
+            privileges = (plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
+            order = ORDER.pack(flags, *ids, *privileges)
             server.fork(order, [*ends.theirs, status_writer, *namespaces])
         except BaseException:
             self.close()
@@ -153,22 +163,34 @@ class Task:
             for fd in (status_writer, *namespaces):
                 os.close(fd)
 
-    def ask(
-        self, name: str, request: bytes, deadline: float | None, stdout: Sink = to_stdout, stderr: Sink = to_stderr
-    ) -> Frame:
-        """Send a request to the process, and return the reply.
+    def call(
+        self,
+        name: str,
+        settings: CallSettings,
+        call: bytes,
+        deadline: float | None,
+        trust: bool,
+        stdout: Sink = to_stdout,
+        stderr: Sink = to_stderr,
+    ) -> Reply:
+        """Run a call in the process, and return the reply.
 
         Raises:
+            TransferError: when what arrives is no reply to this call.
             CallTimeoutError: when the deadline has passed.
             WorkerDiedError: when the process ends before it replies.
             SpawnError: when the process could not be forked.
         """
+        token = os.urandom(TOKEN_BYTES)
+        request = pack_request(settings, call, token, trust)
+        limit = None if trust else MAX_BYTES
         try:
-            return self._exchange.ask(request, deadline, stdout, stderr)
+            reply = self._exchange.ask(request, token, deadline, stdout, stderr, limit)
         except TimeoutError:
             raise CallTimeoutError(f"{name} took too long, and was killed") from None
         except EOFError:
             raise self._end_error(name) from None
+        return unpack_reply(name, reply, trust)
 
     def _end_error(self, name: str) -> WorkerDiedError | SpawnError:
         # It may have closed the socket and still run. If it is ending, SIGKILL does not change its status.
@@ -186,7 +208,7 @@ class Task:
         return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills)
 
     def kill(self) -> None:
-        """Kill all its processes. An `ask` in another thread then raises WorkerDiedError."""
+        """Kill all its processes. A `call` in another thread then raises WorkerDiedError."""
         if self.box is not None:
             self.box.kill()
 

@@ -1,11 +1,15 @@
 """Call a function of this process in a forked child inside a box: `Within`.
 
     the caller
-    └── keeper      enters the box's user and PID namespaces, forks, adopts orphans, kills leftover processes
-        └── child   enters the other namespaces, and calls the function
+    └── keeper      stays outside; adopts the child and orphans, kills leftover processes
+        └── forker  enters the box's user and PID namespaces, forks the child, and exits
+            └── child   enters the other namespaces, waits until the forker has exited, and calls the function
 
-Only a child can be in another PID namespace than its parent, so there are two forks. The keeper stays in a mount
-namespace where /proc shows all processes that the child starts. It has a pidfd of the caller, and exits with it.
+Only a child can be in another PID namespace than its parent, and an ordinary user can enter a PID namespace only from
+its user namespace (setns(2)). Root of that user namespace could trace what is in it, and all three have the memory of
+the caller. So the keeper does not enter it, and the forker, which is not dumpable, is gone before the child calls the
+function. The keeper stays in a mount namespace where /proc shows all processes that the child starts. It has a pidfd of
+the caller, and exits with it. It has no other descriptors of the caller.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from nsbox import _core, raw
 from nsbox.errors import NsboxError
+from nsbox.spec.harden import Hardened
 from nsbox.spec.kinds import KINDS
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
@@ -95,9 +100,17 @@ class Within:
             try:
                 self.keeper = _fork()
                 if self.keeper == 0:
-                    keeper = _Keeper(links, self._function, result_writer, lifeline_reader, caller, self._stack_file)
+                    keeper = _Keeper(
+                        links,
+                        self._function,
+                        result_writer,
+                        lifeline_reader,
+                        caller,
+                        self._stack_file,
+                        self._box.spec.hardened,
+                    )
                     keeper.plan = self._box.plan
-                    keeper.run((self._result, lifeline_writer), mask)
+                    keeper.run(mask, (self._result, lifeline_writer))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._fds, self._lifeline = ours.pop_all(), lifeline.pop_all()
@@ -148,7 +161,7 @@ class Within:
 
 
 class _Keeper:
-    """The process between the caller and the child."""
+    """The process between the caller and the child; its methods are also those of the forker and the child."""
 
     plan: _core.Plan
 
@@ -160,30 +173,61 @@ class _Keeper:
         lifeline: int,
         caller: int,
         stack_file: int,
+        hardened: Hardened,
     ) -> None:
         self.links = links
+        self.rights = hardened.rights()
         self.function = function
         self.result = result
         self.lifeline = lifeline
         self.caller = caller
         self.stack_file = stack_file
 
-    def run(self, others: tuple[int, ...], mask: set[int]) -> NoReturn:
-        """Fork the child and wait for it, with signals blocked: Ctrl-C is for the caller and the child."""
+    def run(self, mask: set[int], others: tuple[int, ...]) -> NoReturn:
+        """Have the child forked and wait for it, with signals blocked: Ctrl-C is for the caller and the child."""
         status = 1
         try:
-            _close(*others)
             # Garbage of the caller must not be collected here, as its finalizers would run in this process too.
             gc.freeze()
+            _close(*others)
             prctl(PR_SET_CHILD_SUBREAPER, 1)
-            self.enter("user", "pid")
-            child = _fork()
-            if child == 0:
-                self.be_child(mask)
-            self.watch(child)
-            status = 0
+            # The forker sends the PID of the child. The child waits for this process to close its end of the other.
+            pid_reader, pid_writer = os.pipe()
+            start_reader, start_writer = os.pipe()
+            forker = _fork()
+            if forker == 0:
+                _close(pid_reader, start_writer)
+                self.be_forker(mask, pid_writer, start_reader)
+            _close(pid_writer, start_reader)
+            _close_all_but(self.result, self.lifeline, self.caller, self.stack_file, pid_reader, start_writer)
+            sent = os.read(pid_reader, select.PIPE_BUF)
+            os.waitpid(forker, 0)
+            if sent:
+                os.write(start_writer, b"s")
+                self.watch(int(sent))
+                status = 0
         except OSError as error:
             self.send(f"{error.strerror} ({error.filename or 'in the keeper, the parent process of the child'})")
+        finally:
+            os._exit(status)
+
+    def be_forker(self, mask: set[int], pid: int, start: int) -> NoReturn:
+        """Enter the namespaces that count for children, fork the child, and exit."""
+        status = 1
+        try:
+            # As its memory belongs to the caller's user namespace, root of another one cannot trace it (ptrace(2)).
+            prctl(PR_SET_DUMPABLE, 0)
+            self.enter("user", "pid")
+            # A change of capabilities may have set another value (proc_sys_fs(5), suid_dumpable).
+            prctl(PR_SET_DUMPABLE, 0)
+            child = _fork()
+            if child == 0:
+                os.close(pid)
+                self.be_child(mask, start)
+            os.write(pid, b"%d" % child)
+            status = 0
+        except OSError as error:
+            self.send(f"{error.strerror} ({error.filename or 'in the forker, the parent process of the child'})")
         finally:
             os._exit(status)
 
@@ -191,31 +235,40 @@ class _Keeper:
         for kind in kinds:
             if kind in self.links:
                 try:
-                    raw.setns(self.links.pop(kind))
+                    raw.setns(self.links[kind])
                 except OSError as error:
                     raise OSError(error.errno, error.strerror, f"setns into the {kind} namespace") from None
+                os.close(self.links.pop(kind))
 
     def send(self, result: str | int) -> None:
         with contextlib.suppress(OSError):
             os.write(self.result, json.dumps(result).encode() + b"\n")
 
-    def be_child(self, mask: set[int]) -> NoReturn:
+    def be_child(self, mask: set[int], start: int) -> NoReturn:
         status = 1
         try:
             directory = os.getcwd()
             self.enter(*list(self.links))
-            _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
             with contextlib.suppress(OSError):
                 os.chdir(directory)
-            # Both are lost when capabilities are gained (prctl(2)), as by entering a user namespace.
-            prctl(PR_SET_DUMPABLE, 1)
+            if not os.read(start, 1):
+                os._exit(status)  # the keeper is gone
+            _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
+            if any(self.rights.values()):
+                _core.give_up_rights(**self.rights)
+            # From now on the keeper is the parent, whose end is the signal's reason. A change of ids clears both.
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_DUMPABLE, 1)
         except OSError as error:
             self.send(f"{error.strerror} ({error.filename or 'in the child'})")
             os._exit(status)
         try:
+            poll = select.poll()
+            poll.register(start, 0)
+            if poll.poll(0):
+                os._exit(status)  # it has ended before the signal was asked for
             faulthandler.register(_STACK_SIGNAL, file=self.stack_file, all_threads=True)
-            _close(self.result, self.lifeline, self.caller)
+            _close(self.result, self.lifeline, self.caller, start)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self.function()
             status = 0
@@ -274,3 +327,11 @@ def _fork() -> int:
 def _close(*fds: int) -> None:
     for fd in fds:
         os.close(fd)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close all descriptors of this process but the standard ones and these. Nothing may use the others any more."""
+    for name in os.listdir("/proc/thread-self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with contextlib.suppress(OSError):  # that of the directory itself
+                os.close(int(name))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from nsbox.command.options import Option, UsageError, parse, whole
 from nsbox.spec.id_maps import IDS, IdRange, parse_id_range
 from nsbox.spec.kinds import KINDS
 from nsbox.start.id_ranges import resolved_ranges
 
-__all__ = ["OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
+__all__ = ["HARDEN", "OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
 
 _NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time")
 
@@ -84,6 +84,8 @@ class Request:
         boottime: The offset of CLOCK_BOOTTIME in seconds.
         clear_env: Whether the environment is empty, except for `keep_env`.
         keep_env: The names of variables that are kept.
+        harden: As for `Spec`.
+        places: Paths of this machine, by the options of `Spec` for which they are: writable, readable and hidden.
         show: ``"help"``, ``"version"`` or empty.
         program: The program and its arguments; empty for a shell.
     """
@@ -109,6 +111,8 @@ class Request:
     boottime: int | None = None
     clear_env: bool = False
     keep_env: frozenset[str] = frozenset()
+    harden: bool | Literal["best"] = False
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     show: str = ""
     program: tuple[str, ...] = ()
 
@@ -127,6 +131,7 @@ class Request:
             "boottime": self.boottime,
             "monotonic": self.monotonic,
             "keep_caps": self.keep_caps,
+            "harden": self.harden,
         }
         if not options["map_root_user"]:
             options |= {"map_user": self.map_user, "map_group": self.map_group}
@@ -274,6 +279,10 @@ def _text(attribute: str) -> Callable[[Request, Option, str], None]:
     return lambda request, _, value: setattr(request, attribute, value)
 
 
+def _place(request: Request, option: Option, value: str) -> None:
+    request.places[option.name] = (*request.places.get(option.name, ()), value)
+
+
 def _number(attribute: str, what: str, allowed: range | None = None) -> Callable[[Request, Option, str], None]:
     def read(request: Request, _: Option, value: str) -> None:
         setattr(request, attribute, whole(value, what, allowed))
@@ -297,6 +306,12 @@ def _group(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except (KeyError, ValueError):
         return whole(name, "gid", IDS)
+
+
+def _harden(request: Request, _: Option, value: str) -> None:
+    if value not in ("", "best"):
+        raise UsageError(f"--harden: expected no value, or best, got '{value}'")
+    request.harden = "best" if value else True
 
 
 _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
@@ -323,8 +338,10 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "propagation": _propagation,
     "setgroups": _setgroups,
     "keep-caps": _keep_caps,
+    "harden": _harden,
     "root": _text("root"),
     "wd": _text("wd"),
+    **dict.fromkeys(("writable", "readable", "hidden"), _place),
     "setuid": _number("uid", "uid", IDS),
     "setgid": _number("gid", "gid", IDS),
     "monotonic": _number("monotonic", "monotonic offset"),
@@ -332,8 +349,26 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
 }
 
 
+HARDEN = Option(
+    "harden", "", "best", optional=True, meaning="hold the program: see docs/harden.md; best: as far as possible here"
+)
+"""Only for what starts a child by a plan: nsbox unshare replaces unshare(1), which has no such option."""
+
+_NOT_FOR_RUN = ("fork", "kill-child", "forward-signals", "owner", "mount-binfmt", "load-interp")
+
 RUN_OPTIONS = (
-    *(option for option in OPTIONS if option.name not in ("fork", "kill-child", "forward-signals")),
+    *(
+        # Its namespaces end with the program, so no file can keep them.
+        replace(option, value="", optional=False, meaning=f"new {option.name} namespace")
+        if option.name in _NAMESPACES
+        else option
+        for option in OPTIONS
+        if option.name not in _NOT_FOR_RUN
+    ),
+    HARDEN,
+    Option("writable", "", "PATH", meaning="make this machine read-only except PATH, and hide homes and the like"),
+    Option("readable", "", "PATH", meaning="show PATH, read-only, of what is hidden"),
+    Option("hidden", "", "DIR", meaning="hide DIR, in place of homes and the like"),
     Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
 )
 
@@ -353,4 +388,4 @@ def popen_options(request: Request) -> dict[str, Any]:
         options["root"] = request.root
     if (environment := request.environment) is not None:
         options["env"] = environment
-    return options | request.program_options()
+    return options | request.places | request.program_options()

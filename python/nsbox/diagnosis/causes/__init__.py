@@ -18,6 +18,7 @@ from nsbox.diagnosis.causes.connections import CONNECTIONS
 from nsbox.diagnosis.causes.creation import CREATION
 from nsbox.diagnosis.causes.directories import DIRECTORIES
 from nsbox.diagnosis.causes.general import GENERAL
+from nsbox.diagnosis.causes.hardening import HARDENING
 from nsbox.diagnosis.causes.id_maps import MAPS
 from nsbox.diagnosis.causes.joining import JOINING
 from nsbox.diagnosis.causes.limits import LIMITS
@@ -45,6 +46,7 @@ SECTIONS = {
     "Resource limits and cgroups": LIMITS,
     "The root and the working directory of a command": DIRECTORIES,
     "The program: its descriptors, ids and terminal": PROGRAM,
+    "Parts of harden": HARDENING,
     "Requests to a box": BOX_REQUESTS,
     "Boxes that are connected": CONNECTIONS,
     "All steps": GENERAL,

@@ -39,11 +39,11 @@ MAKING = frozenset({"clone", "fork", "start", "bystander", "unshare", "unshare t
 MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
 MOUNTING = frozenset(
     {
-        "propagation", "private proc", "mount proc", "root", "bind", "tmpfs", "overlay", "proc", "pivot root",
-        "mount", "mount shm", "detached mount",
+        "propagation", "private proc", "mount proc", "source", "layers", "root", "bind", "tmpfs", "overlay", "proc",
+        "pivot root", "mount", "mount shm", "detached mount", "private tmp", "mask proc", "read-only sys",
     }
 )  # fmt: skip
-SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets"})
+SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets", "sysctl"})
 
 
 class FailedStep(NamedTuple):

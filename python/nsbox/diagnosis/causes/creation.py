@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM
+from errno import EAGAIN, EINVAL, ENOMEM, ENOSPC, EPERM, ETXTBSY
 
-from nsbox.diagnosis.causes.cause import DENIED, MAKING, MAPPING, Cause, FailedStep, Found
+from nsbox.diagnosis.causes.cause import DENIED, MAKING, MAPPING, Cause, FailedStep, Found, always
 from nsbox.diagnosis.evidence import Evidence
 from nsbox.spec.kinds import KINDS
 
@@ -270,5 +270,18 @@ CREATION = (
         "temporary directory, which must be on a file system from which programs may be executed.",
         manual="memfd_create(2)",
         example={"value": "2"},
+    ),
+    Cause(
+        name="init-changed",
+        title="A program has changed the file of nsbox-init",
+        steps=frozenset({"await maps"}),
+        errnos=frozenset({ETXTBSY}),
+        find=always,
+        why="a program in another box has made the file of nsbox-init readable, so the programs in this one could "
+        "trace their init",
+        remedy="start it again: nsbox makes a new file; and close the box whose program did that",
+        meaning="The file of nsbox-init can be executed but not read, which keeps its memory from root of a new user "
+        "namespace. A program can make its own process execute that file, and change its mode.",
+        manual="ptrace(2)",
     ),
 )

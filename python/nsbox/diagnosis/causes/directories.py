@@ -19,6 +19,19 @@ def _no_chroot(_: FailedStep, evidence: Evidence) -> Found | None:
 
 DIRECTORIES = (
     Cause(
+        name="hidden-directory",
+        title="The caller's working directory is not there after the mounts",
+        steps=frozenset({"directory"}),
+        errnos=frozenset({ENOENT, ENOTDIR, EACCES}),
+        find=always,
+        why="the caller's working directory cannot be reached by its path after the mounts: they hide it, or this user "
+        "may not search (enter) a directory on the way",
+        remedy='start elsewhere: cwd="/" is always there; or show that directory too, with Bind(DIRECTORY, DIRECTORY)',
+        meaning="A process inherits its working directory as a reference, which would lead around the new mounts, to "
+        "what they hide. So it is looked up anew, by its path, after the mounts.",
+        manual="path_resolution(7)",
+    ),
+    Cause(
         name="no-such-directory",
         title="There is no such directory",
         steps=_ANY,

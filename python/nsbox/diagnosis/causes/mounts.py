@@ -11,9 +11,11 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["MOUNTS"]
 
-_NEW = frozenset({"tmpfs", "overlay", "proc", "mount proc"})
-_BY_DESCRIPTOR = _NEW | {"bind"}
+_HARDENED = frozenset({"private tmp", "mask proc", "read-only sys"})
+_NEW = frozenset({"tmpfs", "layers", "proc", "mount proc"}) | _HARDENED
+_BY_DESCRIPTOR = _NEW | {"overlay", "bind"}
 _REQUESTS = frozenset({"mount", "mount shm"})
+_SOURCE_BELOW_TARGET = "looking up the source, which is below a target of the same list"
 _SOURCE, _TARGET, _ATTACH = "looking up the source", "looking up the target", "mounting it there"
 _OLD_ROOT, _OPTION, _FILE_SYSTEM = "letting go of the old root", "an option", "making the file system"
 _SHOWN = {"proc": "pid", "sysfs": "net", "mqueue": "ipc", "cgroup2": "cgroup"}
@@ -64,7 +66,8 @@ def _place(failed: FailedStep, _: Evidence) -> Found | None:
 
 def _unreachable(failed: FailedStep, _: Evidence) -> Found | None:
     by_request = failed.step in _REQUESTS or (failed.step == "mount proc" and failed.calls_one_of("mount"))
-    return {} if failed.detail in (_SOURCE, _TARGET) or by_request else None
+    is_path = failed.detail in (_SOURCE, _SOURCE_BELOW_TARGET, _TARGET, _OPTION)
+    return {} if is_path or by_request else None
 
 
 def _no_file_system(failed: FailedStep, _: Evidence) -> Found | None:
@@ -142,14 +145,29 @@ MOUNTS = (
     Cause(
         name="no-source",
         title="The source of a bind mount does not exist",
-        steps=frozenset({"bind"}),
+        steps=frozenset({"source"}),
         errnos=frozenset({ENOENT, ENOTDIR}),
         find=_at(_SOURCE),
         why="the source does not exist",
         remedy="correct the path of the source, the first of the two: it must exist outside, before anything is "
         "mounted",
-        meaning="A bind mount shows at a second place what is at the first.",
+        meaning="A bind mount shows at a second place what is at the first. Sources are looked up before any mount is "
+        "made, so the order of mounts does not matter.",
         manual="mount(2)",
+    ),
+    Cause(
+        name="source-in-new-mount",
+        title="The source of a bind mount is in a mount of the same list",
+        steps=frozenset({"source"}),
+        errnos=frozenset({ENOENT, ENOTDIR}),
+        find=_at(_SOURCE_BELOW_TARGET),
+        why="the source does not exist outside; it is below a target of the same list, and sources are looked up "
+        "before any mount is made",
+        remedy="make the first mount in a box and the bind in another one inside it: "
+        "Box(mounts=[FIRST]).Box(mounts=[Bind(SOURCE, TARGET)])",
+        meaning="The sources of a list are all looked up first. So two binds can exchange two directories, and no "
+        "source is ever taken from a mount that only hides something.",
+        manual="open_tree(2)",
     ),
     Cause(
         name="no-bind-path",
@@ -167,7 +185,7 @@ MOUNTS = (
     Cause(
         name="locked-below",
         title="Mounts below the source may not be left out",
-        steps=frozenset({"bind", "root", "mount"}),
+        steps=frozenset({"source", "root", "mount"}),
         errnos=frozenset({EINVAL}),
         find=_locked_below,
         why="there are mounts below the source that a user namespace may not leave out, or the source is marked "
@@ -195,15 +213,16 @@ MOUNTS = (
         steps=_BY_DESCRIPTOR,
         errnos=frozenset({ENOENT, ENOTDIR}),
         find=_at(_TARGET),
-        why="the target does not exist, and nsbox creates nothing",
+        why="the target does not exist, and nsbox creates nothing in files of the caller",
         remedy="make it first, in the new root if there is one: mkdir -p DIRECTORY, or touch FILE to bind a file on",
-        meaning="Targets are looked up in the new root if there is one. What nsbox made there would stay.",
+        meaning="Targets are looked up in the new root if there is one. What nsbox made there would stay. It makes "
+        "only those in a Tmpfs of the same list, or in a root that is kept in memory.",
         manual="openat2(2)",
     ),
     Cause(
         name="unreachable",
         title="A directory on the way to the source or the target may not be searched",
-        steps=_BY_DESCRIPTOR | _REQUESTS | {"root"},
+        steps=_BY_DESCRIPTOR | _REQUESTS | {"root", "source"},
         errnos=frozenset({EACCES}),
         find=_unreachable,
         why="this user may not search (enter) a directory on the way",
@@ -272,7 +291,7 @@ MOUNTS = (
     Cause(
         name="no-layer",
         title="A directory of an overlay does not exist",
-        steps=frozenset({"overlay"}),
+        steps=frozenset({"layers"}),
         errnos=frozenset({ENOENT, ENOTDIR}),
         find=_at(_OPTION, _FILE_SYSTEM),
         why="one of its directories does not exist",
@@ -283,7 +302,7 @@ MOUNTS = (
     Cause(
         name="unfit-layers",
         title="The directories cannot be the layers of an overlay",
-        steps=frozenset({"overlay"}),
+        steps=frozenset({"layers"}),
         errnos=frozenset({EINVAL, EBUSY}),
         find=_at(_OPTION, _FILE_SYSTEM),
         why="the kernel refuses these layers",
@@ -446,7 +465,7 @@ MOUNTS = (
     Cause(
         name="mount-limit",
         title="The mount namespace has as many mounts as it may have",
-        steps=_BY_DESCRIPTOR | _REQUESTS | {"root", "detached mount", "pin"},
+        steps=_BY_DESCRIPTOR | _REQUESTS | {"root", "source", "detached mount", "pin"},
         errnos=frozenset({ENOSPC}),
         find=always,
         why="no disk is full: the mount namespace has as many mounts as fs.mount-max allows",

@@ -1,0 +1,393 @@
+"""The listed types whose objects come out of a box besides numbers, texts and containers; for `nsbox.remote.encoding`.
+
+Each has a form: a function that takes an object apart into plain values, and one that makes an object from parts that
+may have been written by anybody. It calls the type's own constructor alone, after it has checked the parts.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import re
+import sys
+from importlib import import_module
+
+from nsbox import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    Form: TypeAlias = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
+
+__all__ = ["made_from", "parts_of"]
+
+_MAX_FRACTION_BITS = 1 << 15
+"""The size of the two numbers of a Fraction: their greatest common divisor takes quadratic time."""
+_MAX_NUMBER_CHARS = 1 << 16
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}")
+_ZONES = ("datetime.timezone", "zoneinfo.ZoneInfo")
+_DTYPE = re.compile(r"[<>|=](?P<kind>[biufcmMSU])[1-9][0-9]{0,8}(\[[0-9]{0,6}[a-zA-Z]{1,2}\])?")
+_MAX_DIMENSIONS = 32
+_MAX_CHARACTER = 0x10FFFF
+
+
+def parts_of(value: object) -> tuple[str, Any] | None:
+    """Return the name of a value's type, and its parts; None for a type that is not listed."""
+    name = _name_of(type(value))
+    parts = None if name is None else _form_of(name)[0](value)
+    return None if parts is None or name is None else (name, parts)
+
+
+def made_from(name: str, parts: Any) -> Any:
+    """Return the object.
+
+    Raises:
+        Exception: for a name that is not listed, and for other parts than `parts_of` returns.
+    """
+    form = _form_of(name)
+    module, _, kind = name.rpartition(".")
+    return form[1](getattr(import_module(module), kind), parts)
+
+
+def _form_of(name: str) -> Form:
+    if name in _EXCEPTIONS:
+        return _EXCEPTION
+    if name in _STRUCTURES:
+        return _STRUCTURE
+    if name in _RECORDS:
+        return _RECORD
+    if name in _TABLES:
+        return _TABLE
+    return _FORMS[name]
+
+
+_found_names: dict[type, str | None] = {}
+
+
+def _name_of(kind: type) -> str | None:
+    """Return the listed name of a type."""
+    if kind not in _found_names:
+        _found_names[kind] = _find_name(kind)
+    return _found_names[kind]
+
+
+def _find_name(kind: type) -> str | None:
+    # Only a module that is loaded can have made it.
+    for names in (_FORMS, _EXCEPTIONS, _STRUCTURES, _RECORDS, _TABLES):
+        for name in names:
+            module, _, attribute = name.rpartition(".")
+            if getattr(sys.modules.get(module), attribute, None) is kind:
+                return name
+    numpy = sys.modules.get("numpy")
+    is_scalar = numpy is not None and issubclass(kind, numpy.generic)
+    return "numpy.generic" if is_scalar and kind.__module__ == "numpy" else None
+
+
+def _typed(parts: Any, *kinds: type) -> Any:
+    """Return parts, if they are a tuple of exactly these types."""
+    if type(parts) is not tuple or [type(part) for part in parts] != list(kinds):
+        raise TypeError("parts of other types")
+    return parts
+
+
+# Dates and times
+
+
+def _check_zone(zone: Any) -> Any:
+    if zone is not None and _name_of(type(zone)) not in _ZONES:
+        raise TypeError("a time zone of another type")
+    return zone
+
+
+def _datetime_parts(value: Any) -> Any:
+    day = value.year, value.month, value.day
+    return *day, value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo
+
+
+def _datetime(kind: Any, parts: Any) -> Any:
+    *numbers, fold, zone = parts
+    return kind(*_typed(tuple(numbers), *[int] * 7), tzinfo=_check_zone(zone), fold=fold)
+
+
+def _time_parts(value: Any) -> Any:
+    return value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo
+
+
+def _time(kind: Any, parts: Any) -> Any:
+    *numbers, fold, zone = parts
+    return kind(*_typed(tuple(numbers), *[int] * 4), tzinfo=_check_zone(zone), fold=fold)
+
+
+def _timezone(kind: Any, parts: Any) -> Any:
+    # Its constructor checks the types.
+    if type(parts) is not tuple:
+        raise TypeError("parts of another type")
+    return kind(*parts)
+
+
+def _zone_info(kind: Any, parts: Any) -> Any:
+    # The key becomes a path.
+    (key,) = _typed(parts, str)
+    if not _ZONE.fullmatch(key):
+        raise ValueError("the key of no time zone")
+    return kind(key)
+
+
+# Numbers, paths and identifiers
+
+
+def _decimal(kind: Any, parts: Any) -> Any:
+    (text,) = _typed(parts, str)
+    if len(text) > _MAX_NUMBER_CHARS:
+        raise ValueError("a long number")
+    return kind(text)
+
+
+def _decimal_parts(value: Any) -> Any:
+    text = str(value)
+    return (text,) if len(text) <= _MAX_NUMBER_CHARS else None
+
+
+def _fraction(kind: Any, parts: Any) -> Any:
+    if max(part.bit_length() for part in _typed(parts, int, int)) > _MAX_FRACTION_BITS:
+        raise ValueError("a large number")
+    return kind(*parts)
+
+
+def _fraction_parts(value: Any) -> Any:
+    parts = value.numerator, value.denominator
+    return parts if max(part.bit_length() for part in parts) <= _MAX_FRACTION_BITS else None
+
+
+def _from_text(kind: Any, parts: Any) -> Any:
+    return kind(*_typed(parts, str))
+
+
+def _uuid(kind: Any, parts: Any) -> Any:
+    (data,) = _typed(parts, bytes)
+    return kind(bytes=data)
+
+
+def _signal(kind: Any, parts: Any) -> Any:
+    return kind(*_typed(parts, int))
+
+
+# Containers
+
+
+def _from_dict(kind: Any, parts: Any) -> Any:
+    if type(parts) is not dict:
+        raise TypeError("parts of another type")
+    return kind(parts)
+
+
+def _deque(kind: Any, parts: Any) -> Any:
+    items, length = parts
+    if type(items) is not list:
+        raise TypeError("parts of another type")
+    return kind(items, length)
+
+
+# Arrays of numpy
+
+
+def _array_parts(value: Any) -> Any:
+    form = value.dtype.str
+    if value.dtype.fields is not None or not _DTYPE.fullmatch(form):
+        return None
+    return form, value.shape, value.tobytes()
+
+
+def _array(_: Any, parts: Any) -> Any:
+    import numpy  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - may be missing
+
+    form, shape, data = _typed(parts, str, tuple, bytes)
+    found = _DTYPE.fullmatch(form)
+    if not found or len(shape) > _MAX_DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError("another dtype or shape")
+    dtype = numpy.dtype(form)
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError("an array of another size")
+    if not data:
+        return numpy.empty(shape, dtype)
+    array = numpy.frombuffer(bytearray(data), dtype)
+    if found["kind"] == "b":
+        # A bool that is neither 0 nor 1 is counted wrong.
+        array = array.view(numpy.uint8) != 0
+    if found["kind"] == "U" and array.view(numpy.dtype(form[0] + "u4")).max() > _MAX_CHARACTER:
+        raise ValueError("a text with a number that is no character")
+    return array.reshape(shape)
+
+
+def _scalar_parts(value: Any) -> Any:
+    import numpy  # noqa: PLC0415 - may be missing
+
+    return _array_parts(numpy.asarray(value))
+
+
+def _scalar(kind: Any, parts: Any) -> Any:
+    array = _array(kind, parts)
+    if array.shape != ():
+        raise ValueError("an array, not a scalar")
+    return array[()]
+
+
+# Exceptions
+
+
+def _exception_parts(error: BaseException) -> Any:
+    reduced: Any = error.__reduce__()
+    state = dict(reduced[2]) if len(reduced) > 2 and isinstance(reduced[2], dict) else {}
+    if notes := getattr(error, "__notes__", None):
+        state["__notes__"] = list(map(str, notes))
+    args = (error.message, list(error.exceptions)) if isinstance(error, BaseExceptionGroup) else tuple(reduced[1])
+    return args, {name: value for name, value in state.items() if _is_attribute(type(error), name)}
+
+
+def _exception(kind: Any, parts: Any) -> Any:
+    args, attributes = _typed(parts, tuple, dict)
+    _check_args(kind, args)
+    error = kind(*args)
+    for name, value in attributes.items():
+        if not _is_attribute(kind, name):
+            raise AttributeError("an attribute that an exception does not have")
+        if name == "__notes__" and (type(value) is not list or not all(type(one) is str for one in value)):
+            raise TypeError("notes that are no texts")
+        setattr(error, name, value)
+    if kind.__module__ == errors.__name__:
+        # Their texts are made of their attributes.
+        str(error)
+    return error
+
+
+def _check_args(kind: type, args: tuple[Any, ...]) -> None:
+    """Check arguments by which the text of an exception reads beyond an object, or is longer than memory."""
+    if issubclass(kind, UnicodeError) and any(type(one) is int and one < 0 for one in args):
+        raise ValueError("a negative position")
+    if issubclass(kind, SyntaxError):
+        details = args[1] if len(args) > 1 and type(args[1]) is tuple else ()
+        if any(type(one) is int and not -1 <= one <= _MAX_POSITION for one in details):
+            raise ValueError("a position that is far away")
+
+
+def _is_attribute(kind: type, name: object) -> bool:
+    """Return whether an exception can have an attribute that is not one of its arguments, and hides nothing."""
+    if type(name) is not str or not name.isidentifier():
+        return False
+    if name.startswith("_"):
+        return name == "__notes__"
+    return not hasattr(kind, name) or (name in _IMPORT_ERROR_ATTRIBUTES and issubclass(kind, ImportError))
+
+
+_IMPORT_ERROR_ATTRIBUTES = ("name", "path", "name_from")
+_MAX_POSITION = 1 << 20
+
+
+# Structures of the os, time and resource modules: tuples with names
+
+
+def _structure_parts(value: Any) -> Any:
+    return value.__reduce__()[1]
+
+
+def _structure(kind: Any, parts: Any) -> Any:
+    return kind(*_typed(parts, tuple, dict))
+
+
+# What nsbox has read
+
+
+def _record_parts(value: Any) -> Any:
+    from nsbox.records.recording import plain  # noqa: PLC0415 - only if needed
+
+    return plain(value)
+
+
+def _record(kind: Any, parts: Any) -> Any:
+    from nsbox.records.recording import restored  # noqa: PLC0415 - only if needed
+
+    return restored(parts, kind)
+
+
+def _table_parts(value: Any) -> Any:
+    return value.to_dict()
+
+
+def _table(kind: Any, parts: Any) -> Any:
+    return kind.from_dict(parts)
+
+
+def _completed_parts(value: Any) -> Any:
+    return value.args, value.returncode, value.stdout, value.stderr
+
+
+def _completed(kind: Any, parts: Any) -> Any:
+    args, returncode, stdout, stderr = parts
+    if type(returncode) is not int:
+        raise TypeError("no return code")
+    return kind(args, returncode, stdout, stderr)
+
+
+_FORMS: dict[str, Form] = {
+    "datetime.datetime": (_datetime_parts, _datetime),
+    "datetime.date": (lambda day: (day.year, day.month, day.day), lambda kind, parts: kind(*_typed(parts, *[int] * 3))),
+    "datetime.time": (_time_parts, _time),
+    "datetime.timedelta": (
+        lambda value: (value.days, value.seconds, value.microseconds),
+        lambda kind, parts: kind(*_typed(parts, *[int] * 3)),
+    ),
+    "datetime.timezone": (lambda zone: zone.__getinitargs__(), _timezone),
+    "zoneinfo.ZoneInfo": (lambda zone: (zone.key,) if zone.key else None, _zone_info),
+    "decimal.Decimal": (_decimal_parts, _decimal),
+    "fractions.Fraction": (_fraction_parts, _fraction),
+    "pathlib.PosixPath": (lambda path: (str(path),), _from_text),
+    "pathlib.PurePosixPath": (lambda path: (str(path),), _from_text),
+    "pathlib.PureWindowsPath": (lambda path: (str(path),), _from_text),
+    "uuid.UUID": (lambda value: (value.bytes,), _uuid),
+    "signal.Signals": (lambda value: (value.value,), _signal),
+    "signal.Handlers": (lambda value: (value.value,), _signal),
+    "collections.OrderedDict": (dict, _from_dict),
+    "collections.Counter": (dict, _from_dict),
+    "collections.deque": (lambda value: (list(value), value.maxlen), _deque),
+    "subprocess.CompletedProcess": (_completed_parts, _completed),
+    "numpy.ndarray": (_array_parts, _array),
+    "numpy.generic": (_scalar_parts, _scalar),
+}
+_EXCEPTION: Form = _exception_parts, _exception
+_STRUCTURE: Form = _structure_parts, _structure
+_RECORD: Form = _record_parts, _record
+_TABLE: Form = _table_parts, _table
+_EXCEPTIONS = {
+    *(f"builtins.{name}" for name, kind in vars(builtins).items()
+      if isinstance(kind, type) and issubclass(kind, BaseException) and kind.__name__ == name),
+    *(f"nsbox.errors.{name}" for name in errors.__all__),
+    "asyncio.CancelledError", "asyncio.IncompleteReadError", "asyncio.InvalidStateError",
+    "asyncio.QueueEmpty", "asyncio.QueueFull",
+    "binascii.Error", "concurrent.futures.BrokenExecutor", "concurrent.futures.CancelledError",
+    "concurrent.futures.InvalidStateError", "configparser.Error", "csv.Error",
+    "decimal.DivisionByZero", "decimal.InvalidOperation", "decimal.Overflow",
+    "http.client.HTTPException", "io.UnsupportedOperation", "json.JSONDecodeError", "lzma.LZMAError",
+    "pickle.PickleError", "pickle.PicklingError", "pickle.UnpicklingError", "queue.Empty", "queue.Full", "re.error",
+    "shutil.Error", "shutil.SameFileError", "socket.gaierror", "socket.herror", "sqlite3.DatabaseError",
+    "sqlite3.Error", "sqlite3.IntegrityError", "sqlite3.OperationalError", "statistics.StatisticsError",
+    "struct.error", "subprocess.CalledProcessError", "subprocess.SubprocessError", "subprocess.TimeoutExpired",
+    "tarfile.TarError", "tarfile.ReadError", "unittest.SkipTest", "urllib.error.URLError", "zipfile.BadZipFile",
+    "zlib.error", "zoneinfo.ZoneInfoNotFoundError",
+}  # fmt: skip
+_STRUCTURES = {
+    "os.stat_result", "os.statvfs_result", "os.terminal_size", "os.times_result", "os.uname_result",
+    "resource.struct_rusage", "time.struct_time",
+}  # fmt: skip
+_RECORDS = {
+    "nsbox.records.diagnosis.Allowed", "nsbox.records.diagnosis.Answer", "nsbox.records.diagnosis.Trial",
+    "nsbox.records.ipc.IpcObject", "nsbox.records.mountinfo.Mount", "nsbox.records.namespaces.NamespaceRecord",
+    "nsbox.records.processes.Capabilities", "nsbox.records.processes.NamespaceIds", "nsbox.records.processes.Process",
+    "nsbox.records.processes.Thread", "nsbox.records.tree.Node",
+}  # fmt: skip
+_TABLES = {
+    "nsbox.seeing.compare.Comparison", "nsbox.seeing.diff.Diff", "nsbox.seeing.ipc.IpcTable",
+    "nsbox.seeing.mounts.MountTable", "nsbox.seeing.namespaces.NamespaceTable", "nsbox.seeing.processes.ProcessTable",
+    "nsbox.seeing.snapshot.Snapshot", "nsbox.seeing.tree.ProcessTree",
+}  # fmt: skip

@@ -1,0 +1,107 @@
+"""What `harden` depends on besides the spec: who the caller is, and what this machine lacks.
+
+Decided when a process is started, as a `Spec` can be kept and sent elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import replace
+from typing import Any
+
+from nsbox import _core
+from nsbox.errors import SpecError, UnsupportedError
+from nsbox.spec.capabilities import has_capability
+from nsbox.spec.harden import INHERITED, NEED_NO_NEW_PRIVS
+from nsbox.spec.limits import RLIMITS, rlimits_of
+from nsbox.spec.spec import Spec
+from nsbox.start.private_ids import COUNT, private_range
+
+__all__ = ["default_rlimits", "inherited", "resolve_hardening"]
+
+_RLIMITS = {"core": 0, "nofile": 1024, "nproc": 1024}
+"""Limits of each process of a hardened program, unless the caller gives others (getrlimit(2))."""
+
+
+def resolve_hardening(spec: Spec, *, mapped: bool = False) -> Spec:
+    """Return the spec with what `harden` means for this caller on this machine.
+
+    Args:
+        spec: The namespaces as the caller asked for them.
+        mapped: Whether it is for a box in a user namespace, whose ids are others than the caller's already.
+
+    Raises:
+        SpecError: when root would be root outside.
+        UnsupportedError: when no private ids are free.
+    """
+    if not (spec.harden or spec.hardened.private_ids):
+        return spec
+    changes: dict[str, Any] = {}
+    if not mapped and os.geteuid() == 0:
+        changes |= _private_ids(spec)
+    changes["rlimits"] = (*rlimits_of(spec.rlimits), *default_rlimits(spec))
+    left_out = _lacking(spec) if spec.harden == "best" else {}
+    changes |= dict.fromkeys(left_out, False)
+    return replace(spec, **changes).leave_out(left_out)
+
+
+def default_rlimits(spec: Spec) -> tuple[tuple[str, tuple[int, int]], ...]:
+    """Return the limits of `harden` for the resources for which the spec has none."""
+    given = dict(rlimits_of(spec.rlimits))
+    return tuple((name, _lowered(name, limit)) for name, limit in _RLIMITS.items() if spec.harden and name not in given)
+
+
+def inherited(spec: Spec, outer: Spec) -> Spec:
+    """Return the spec of a box inside another one, with what holds in the outer one: nothing there runs without it.
+
+    Raises:
+        SpecError: when the inner box switches a part off.
+    """
+    parts = [part for part in INHERITED if getattr(outer.hardened, part)]
+    if "drop_capabilities" in parts and "lock_mounts" in parts:
+        # Without any capability nothing more is needed for it, such as a user namespace.
+        parts.remove("lock_mounts")
+    if off := [part for part in parts if getattr(spec, part) is False]:
+        raise SpecError(f"{off[0]}: the outer box has it, and what runs inside of that box cannot do without")
+    if not parts:
+        return spec
+    own = rlimits_of(spec.rlimits)
+    rlimits = (*own, *(limit for limit in rlimits_of(outer.rlimits) if limit[0] not in dict(own)))
+    changes: Any = dict.fromkeys(parts, True)
+    return replace(spec, rlimits=rlimits, **changes)
+
+
+def _lacking(spec: Spec) -> dict[str, str]:
+    """Return the parts that this machine lacks, with the reasons."""
+    # Imported only here: it starts a process for each part.
+    from nsbox.diagnosis.parts import TRIED_PARTS, try_part  # noqa: PLC0415
+
+    trials = {part: try_part(part) for part in TRIED_PARTS if getattr(spec.hardened, part)}
+    found = {part: f"{trial.step}: {trial.why}" for part, trial in trials.items() if not trial.works}
+    if "no_new_privs" in found:
+        found |= dict.fromkeys(NEED_NO_NEW_PRIVS, "it does not hold without no_new_privs")
+    return found
+
+
+def _private_ids(spec: Spec) -> dict[str, Any]:
+    """Return the id maps for a caller who is root."""
+    if not spec.hardened.private_ids:
+        raise SpecError("private_ids: without them root inside is root outside, whom nothing holds")
+    if spec.maps.users or spec.maps.groups:
+        rows = [row for row in (*spec.maps.users, *spec.maps.groups) if not isinstance(row, str)]
+        if any(outside in (None, 0) for _, outside, _ in rows):
+            raise SpecError("private_ids: the id maps that are given map an id to root outside")
+        return {}
+    effective = _core.facts().effective
+    if not (has_capability(effective, "CAP_SETUID") and has_capability(effective, "CAP_SETGID")):
+        raise UnsupportedError("private_ids: root lacks CAP_SETUID or CAP_SETGID here, so it cannot map other ids")
+    ranges = ((0, private_range(), COUNT),)
+    return {"map_users": ranges, "map_groups": ranges}
+
+
+def _lowered(name: str, limit: int) -> tuple[int, int]:
+    """Return a limit, soft and hard, that is not above the caller's: to raise it takes CAP_SYS_RESOURCE."""
+    _, hard = resource.getrlimit(RLIMITS[name])
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    return limit, limit

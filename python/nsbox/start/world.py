@@ -1,0 +1,111 @@
+"""What a program sees of this machine: read-only, with parts of it hidden, and others writable.
+
+The options `writable`, `readable` and `hidden` of `nsbox.Spec` stand for mounts. Which ones depends on the machine: on
+the places that it has, on where its Python is, and on the working directory. So they are chosen when a process is
+started. The deeper of two paths decides.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import cast
+
+from nsbox.spec.mounts import Bind, Tmpfs
+from nsbox.spec.spec import Spec
+from nsbox.spec.world import HIDDEN_PLACES, has_world
+
+__all__ = ["arranged"]
+
+_SIZE = 16 << 20
+_INODES = 4096
+"""The bytes and the files that a hidden place can hold in memory: a home for caches and settings."""
+_TMP = ("/tmp", "/var/tmp", "/dev/shm")
+"""The places that ``private_tmp`` replaces."""
+_PACKAGES = ("site-packages", "dist-packages")
+
+
+def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) -> Spec:
+    """Return the spec with the mounts that its options for this machine stand for.
+
+    Args:
+        spec: The namespaces.
+        cwd: The working directory that the program is to have; None for that of the caller.
+        directory: The working directory of the caller; None if it has no path.
+    """
+    if not has_world(spec):
+        return spec
+    here = os.path.join(directory or "/", os.fsdecode(cwd or b""))
+    writable, readable, asked = (
+        cast("tuple[str, ...] | None", one) for one in (spec.writable, spec.readable, spec.hidden)
+    )
+    hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
+    hidden = [path for path in hidden if os.path.isdir(path)]
+    has_private_tmp = spec.private_tmp is not False
+    covered = [*hidden, *(_TMP if has_private_tmp else ())]
+    mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
+    for path in _needed(here):
+        if _is_below(path, covered) and _is_reachable(path):
+            mounts[path] = _empty(path) if _is_home(path, covered) else Bind(path, path, read_only=True)
+    for paths, read_only in ((readable, True), (writable, False)):
+        for path in paths or ():
+            absolute = os.path.join(here, os.path.expanduser(path))
+            mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only)
+    ordered = [mounts[path] for path in sorted(mounts, key=lambda path: len(PurePath(path).parts))]
+    return replace(
+        spec,
+        root=Bind("/", "/", read_only=True),
+        mounts=(*ordered, *spec.mounts),
+        private_tmp=has_private_tmp,
+        writable=None,
+        readable=None,
+        hidden=None,
+    )
+
+
+def _empty(path: str) -> Tmpfs:
+    return Tmpfs(path, size=_SIZE, mode=0o755, inodes=_INODES)
+
+
+def _needed(directory: str) -> Iterator[str]:
+    """Give what a program needs, wherever it is: its home, this Python, the names of hosts, its directory."""
+    yield os.path.expanduser("~")
+    # This interpreter, its virtual environment and the Python that is made of; the packages of both, and nsbox.
+    prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
+    packages = {entry for entry in sys.path if os.path.basename(entry) in _PACKAGES}
+    program = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))) if sys.executable else ""
+    nsbox = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for path in sorted({*prefixes, *packages, program, nsbox} - {""}):
+        yield from dict.fromkeys((path, os.path.realpath(path)))
+    if os.path.isfile(names := os.path.realpath("/etc/resolv.conf")):
+        yield names
+    yield directory
+
+
+def _is_below(path: str, places: Iterable[str]) -> bool:
+    """Whether the path is in one of the places, also by a symbolic link."""
+    real = [os.path.realpath(place) for place in places]
+    candidates = (PurePath(path), PurePath(os.path.realpath(path)))
+    return any(one.is_relative_to(place) for one in candidates for place in (*places, *real))
+
+
+def _is_reachable(path: str) -> bool:
+    """Whether the path exists, and can be reached without capabilities, which nsbox-init has only inside."""
+    own = {os.getegid(), *os.getgroups()}
+    for parent in PurePath(path).parents:
+        try:
+            status = os.stat(parent)
+        except OSError:
+            return False
+        shift = 6 if status.st_uid == os.geteuid() else 3 if status.st_gid in own else 0
+        if not status.st_mode >> shift & 1:
+            return False
+    return os.path.exists(path)
+
+
+def _is_home(path: str, places: Iterable[str]) -> bool:
+    """Whether the path is that of a home, or of a hidden place itself: such a directory is never shown as a whole."""
+    return path in places or path == os.path.expanduser("~") or os.path.dirname(path) == "/home"

@@ -1,0 +1,191 @@
+//! The filter for system calls of a hardened payload, as instructions of classic BPF (seccomp(2)).
+//!
+//! It is a list of what is refused. What a program needs the least, and what has let programs out of sandboxes, is in
+//! it: mounts, namespaces, keyrings, modules, tracing, and interfaces with many faults in the past. The kernel checks
+//! rights all the same; the filter is a second line in front of it.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use libc::c_long;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
+};
+
+/// The two filters: a filter of `seccompiler` has one action for all that it refuses.
+pub struct Filters {
+    /// What fails with EPERM.
+    pub denied: Vec<u8>,
+    /// What fails with ENOSYS, for which programs have another way.
+    pub missing: Vec<u8>,
+}
+
+/// The filters, which are compiled once.
+pub fn filters() -> &'static Filters {
+    static FILTERS: OnceLock<Filters> = OnceLock::new();
+    FILTERS.get_or_init(|| Filters {
+        denied: compiled(denied(), libc::EPERM),
+        missing: compiled([libc::SYS_clone3].into_iter().map(|call| (call, Vec::new())).collect(), libc::ENOSYS),
+    })
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Refused whatever the arguments are.
+const ALWAYS: &[c_long] = &[
+    // Mounts, and other roots.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    SYS_OPEN_TREE_ATTR,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    // Namespaces of others.
+    libc::SYS_setns,
+    // Files by handle, which ignore the directories above them.
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    // Keyrings, which no namespace separates.
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    // Memory and descriptors of other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // Large interfaces of the kernel that few programs need.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    // The machine.
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_vhangup,
+    libc::SYS_nfsservctl,
+    libc::SYS_lookup_dcookie,
+    // Its clocks.
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+];
+
+/// open_tree_attr(2), Linux 6.15; the same number on every architecture.
+const SYS_OPEN_TREE_ATTR: c_long = 467;
+
+/// The calls that only this architecture has.
+#[cfg(target_arch = "x86_64")]
+const OF_THE_ARCHITECTURE: &[c_long] = &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_uselib];
+#[cfg(not(target_arch = "x86_64"))]
+const OF_THE_ARCHITECTURE: &[c_long] = &[];
+
+/// linux/vm_sockets.h: sockets to the hypervisor and to other machines of it belong to no network namespace.
+const AF_VSOCK: u64 = 40;
+/// CLONE_NEWTIME is a part of the signal for clone(2), and a flag for unshare(2) alone.
+const NEW_NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+const CLONE_NEWTIME: i32 = 0x80;
+/// What programs use: Linux as it is, 32 bits, the version number of old kernels, both, and a question.
+const USUAL_PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+fn denied() -> Rules {
+    let mut rules: Rules = ALWAYS.iter().chain(OF_THE_ARCHITECTURE).map(|&call| (call, Vec::new())).collect();
+    let flag = |flag: i32| rule(vec![compare(0, SeccompCmpOp::MaskedEq(flag as u64), flag as u64)]);
+    rules.insert(libc::SYS_clone, NEW_NAMESPACES.map(flag).into());
+    rules.insert(libc::SYS_unshare, NEW_NAMESPACES.into_iter().chain([CLONE_NEWTIME]).map(flag).collect());
+    let terminal = |request: u64| rule(vec![compare(1, SeccompCmpOp::Eq, request)]);
+    rules.insert(libc::SYS_ioctl, [libc::TIOCSTI, libc::TIOCLINUX].map(terminal).into());
+    let unusual = USUAL_PERSONALITIES.map(|personality| compare(0, SeccompCmpOp::Ne, personality));
+    rules.insert(libc::SYS_personality, vec![rule(unusual.into())]);
+    rules.insert(libc::SYS_socket, vec![rule(vec![compare(0, SeccompCmpOp::Eq, AF_VSOCK)])]);
+    rules
+}
+
+/// Compare the lower half of an argument: the kernel ignores the upper one of these, so a filter must too
+/// (CVE-2019-10063).
+fn compare(argument: u8, how: SeccompCmpOp, value: u64) -> SeccompCondition {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, value).expect("a system call has six arguments")
+}
+
+fn rule(all: Vec<SeccompCondition>) -> SeccompRule {
+    SeccompRule::new(all).expect("a rule has a condition")
+}
+
+/// The rules as instructions. A process of another architecture is killed (`seccompiler` adds that).
+fn compiled(rules: Rules, errno: i32) -> Vec<u8> {
+    let architecture = std::env::consts::ARCH.try_into().expect("an architecture that nsbox is built for");
+    let refuse = SeccompAction::Errno(errno as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
+    let program: BpfProgram = filter.and_then(TryInto::try_into).expect("fewer rules than a filter has room for");
+    x32().iter().chain(&program).flat_map(bytes).collect()
+}
+
+/// The calls of the x32 ABI have numbers of their own, from this one on, and the same architecture: to a filter that
+/// compares numbers they are unknown calls. They fail with ENOSYS, as on a kernel without x32.
+#[cfg(target_arch = "x86_64")]
+fn x32() -> [sock_filter; 3] {
+    const X32_SYSCALL_BIT: u32 = 0x4000_0000;
+    const LOAD_NUMBER: u16 = 0x20;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
+    let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    [
+        instruction(LOAD_NUMBER, 0, 0, 0),
+        instruction(JUMP_IF_AT_LEAST, 0, 1, X32_SYSCALL_BIT),
+        instruction(RETURN, 0, 0, SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+    ]
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn x32() -> [sock_filter; 0] {
+    []
+}
+
+fn bytes(instruction: &sock_filter) -> [u8; 8] {
+    let [a, b] = instruction.code.to_ne_bytes();
+    let [c, d, e, f] = instruction.k.to_ne_bytes();
+    [a, b, instruction.jt, instruction.jf, c, d, e, f]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filters_are_whole_instructions_and_have_room() {
+        for filter in [&filters().denied, &filters().missing] {
+            assert_eq!(filter.len() % 8, 0);
+            assert!(filter.len() / 8 <= 4096);
+        }
+    }
+}

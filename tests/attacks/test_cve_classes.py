@@ -1,0 +1,361 @@
+"""Attacks of the kinds that have got out of other sandboxes, each as a program that tries it.
+
+What is not held without `harden` is asserted, too: such a test says so in its name (`documented`), and
+docs/security.md lists it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nsbox
+import pytest
+
+from tests.support.attack import PYTHON, Arrangement, achieved
+from tests.support.forked import USER, Who, in_child
+from tests.support.needs import needs, needs_root
+from tests.support.rootfs import Rootfs
+
+# Capabilities (CVE-2022-29162, CVE-2022-27650).
+
+CAPABILITIES = """
+sets = dict(line.split() for line in open("/proc/self/status") if line.startswith("Cap"))
+for name, value in sets.items():
+    if int(value, 16):
+        print("OUT", name.rstrip(":"))
+"""
+
+
+def test_no_capability_is_inherited(arrangement: Arrangement) -> None:
+    """The inheritable and the ambient set are empty; a program that is not root of a user namespace has none at all."""
+    out = set(arrangement(lambda: arrangement.attack(CAPABILITIES)))
+    # Root of a user namespace has them over that namespace alone. The bounding set is a limit, and gives nothing.
+    assert out == ({"CapBnd"} if arrangement.as_id else {"CapBnd", "CapEff", "CapPrm"})
+
+
+# Ids and groups (CVE-2014-8989, CVE-2023-6507, CVE-2026-30892).
+
+IDS = """
+import os
+for name, call in [
+    ("setuid(0)", lambda: os.setuid(0)), ("setgid(0)", lambda: os.setgid(0)), ("setgroups", lambda: os.setgroups([])),
+    ("setresuid", lambda: os.setresuid(1, 1, 1)), ("setgroups(0)", lambda: os.setgroups([0])),
+]:
+    try:
+        call()
+        print("OUT", name)
+    except OSError:
+        pass
+if os.getgroups():
+    print("OUT groups", os.getgroups())
+"""
+
+
+def test_a_dropped_uid_is_for_good() -> None:
+    """A program with a dropped uid has no groups, and cannot become anybody else."""
+    needs(Who("root"), "mip")
+    dropped: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
+    run = [PYTHON, "-c", IDS]
+
+    def use() -> list[str]:
+        # The caller has groups that it must not pass on.
+        os.setgroups([0, 4, 27])
+        keywords: dict[str, Any] = {"unshare": "mip", "mount_proc": True, "capture_output": True, "text": True}
+        out = achieved(nsbox.run(run, **keywords, **dropped).stdout)
+        with nsbox.Box("mip", mount_proc=True) as box:
+            return out + achieved(box.run(run, capture_output=True, text=True, **dropped).stdout)
+
+    assert in_child(use) == []
+
+
+@pytest.mark.parametrize("user", ["65533:0", "0x0", " 0", "-1", "4294967295", "-0", "65533\n0"])
+def test_ids_are_not_parsed(user: str) -> None:
+    """A text is the name of a user, which must exist, and nothing else."""
+    needs(Who("root"), "mip")
+    with pytest.raises((ValueError, KeyError, OverflowError, OSError)):
+        nsbox.run(["true"], unshare="mip", user=user)
+
+
+SETGROUPS = """
+import os
+try:
+    os.setgroups([])
+    print("OUT gave up groups")
+except OSError:
+    pass
+print(open("/proc/self/setgroups").read())
+"""
+
+
+def test_a_user_cannot_give_up_groups() -> None:
+    """Files can be closed to a group (CVE-2014-8989): setgroups is denied before the map of groups is written."""
+    needs(Who("user"), "mip")
+    arrangement = Arrangement("user", Who("user"), {"unshare": "mipU", "mount_proc": True})
+    assert arrangement(lambda: arrangement.attack(SETGROUPS)) == []
+
+
+# Signals, and what a program can do to its init.
+
+SIGNALS = """
+import contextlib, os, signal, sys
+# What it sends to everything in the box, or to init, which forwards it, comes back. The C library keeps two for itself.
+numbers = [number for number in range(1, 65) if number not in (32, 33)]
+for number in numbers:
+    with contextlib.suppress(OSError, ValueError):
+        signal.signal(number, signal.SIG_IGN)
+for number in numbers:
+    for target in (1, -1) if number not in (signal.SIGKILL, signal.SIGSTOP) else (1,):
+        with contextlib.suppress(OSError):
+            os.kill(target, number)
+sys.exit(7)
+"""
+
+
+def test_signals_to_init(arrangement: Arrangement) -> None:
+    """No signal from inside ends init, stops it, or changes the status that it reports."""
+    command = [PYTHON, "-c", SIGNALS]
+
+    def use() -> tuple[int, int, int]:
+        first = nsbox.run(command, **arrangement.options, **arrangement.as_id).returncode
+        with nsbox.Box(**arrangement.options) as box:
+            second = box.run(command, **arrangement.as_id).returncode
+            return first, second, box.run(["sh", "-c", "exit 3"], **arrangement.as_id).returncode
+
+    assert arrangement(use) == (7, 7, 3)
+
+
+# The same PID for another process.
+
+REUSE = """
+import os, subprocess
+number = int(os.environ["NUMBER"])
+for _ in range(10):
+    try:
+        open("/proc/sys/kernel/ns_last_pid", "w").write(str(number - 1))
+        pid = os.fork()
+    except OSError:
+        break
+    if pid == 0:
+        os.close(1)
+        os.execvp("sleep", ["sleep", "1000"])
+    if pid == number:
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+        print("OUT a process with the same PID was killed")
+        break
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_the_same_pid_again(with_user_namespace: Arrangement) -> None:
+    """A handle of a process that has ended never reaches another one with its PID."""
+
+    def use() -> list[str]:
+        with nsbox.Box(**with_user_namespace.options) as box:
+            handle = box.Popen(["true"])
+            handle.wait()
+            environment = {**os.environ, "NUMBER": str(handle.pid_inside)}
+            thief = box.Popen([PYTHON, "-c", REUSE], stdout=subprocess.PIPE, text=True, env=environment)
+            assert thief.stdout is not None
+            line = thief.stdout.readline()
+            handle.kill()
+            handle.terminate()
+            handle.send_signal(9)
+            alive = box.run(["kill", "-0", line.strip() or "1"]).returncode
+            assert alive == 0
+            thief.kill()
+            return achieved(thief.communicate()[0])
+
+    assert with_user_namespace(use) == []
+
+
+# cgroups (CVE-2022-0492) and what else only the host's root may do.
+
+HOST = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def mount(source, target, fstype, flags=0, data=None):
+    return libc.mount(source.encode(), target.encode(), fstype.encode(), flags, data and data.encode())
+libc.mount(b"tmpfs", b"/mnt", b"tmpfs", 0, None)
+for controller in ("memory", "rdma", "pids", "cpuset"):
+    if mount("cgroup", "/mnt", "cgroup", 0, controller) == 0:
+        try:
+            open("/mnt/release_agent", "w").write("/bin/true")
+            print("OUT release_agent of", controller)
+        except OSError:
+            pass
+for what, act in {
+    "settimeofday": lambda: libc.clock_settime(0, None),
+    "init_module": lambda: libc.syscall({"x86_64": 175, "aarch64": 105}[os.uname().machine], 0, 0, b""),
+    "swapoff": lambda: libc.swapoff(b"/nowhere-at-all"),
+    "mknod": lambda: libc.mknod(b"/tmp/nsbox-attack-device", 0o20666, 0x103),
+}.items():
+    ctypes.set_errno(0)
+    result = act()
+    # EPERM is the refusal; another error means that the kernel has gone on to look at the arguments.
+    if result == 0 or ctypes.get_errno() not in (1, 13, 38):
+        print("OUT", what, result, ctypes.get_errno())
+"""
+
+
+def test_what_only_root_of_the_host_may_do(arrangement: Arrangement) -> None:
+    """release_agent, modules, the clock, swap and devices are refused."""
+    assert arrangement(lambda: arrangement.attack(HOST)) == []
+
+
+# Abstract sockets (CVE-2020-15257, CVE-2022-42919).
+
+ABSTRACT = """
+import socket
+for line in open("/proc/net/unix"):
+    path = line.split()[-1]
+    if path.startswith("@nsbox"):
+        print("OUT", path)
+"""
+
+
+def test_no_abstract_socket_is_made(arrangement: Arrangement) -> None:
+    """The connections to init have no name that another process could connect to."""
+
+    def use() -> list[str]:
+        with nsbox.Box(**arrangement.options) as box:
+            ours = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+            return arrangement.attack_from(box, ABSTRACT) + [name for name in ours if name.startswith("@nsbox")]
+
+    assert arrangement(use) == []
+
+
+# Descriptors of other processes by pidfd.
+
+PIDFDS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+setns = {"x86_64": 308, "aarch64": 268}[os.uname().machine]
+before = {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")}
+for pid in (1, os.getppid() or 1):
+    pidfd = libc.syscall(434, pid, 0)
+    if pidfd < 0:
+        continue
+    for number in range(64):
+        if libc.syscall(438, pidfd, number, 0) >= 0:
+            print("OUT descriptor", number, "of", pid)
+    for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
+        libc.syscall(setns, pidfd, flag)
+after = {name: os.readlink(f"/proc/self/ns/{name}") for name in before}
+for name in before:
+    if after[name] != before[name]:
+        print("OUT moved to another", name)
+"""
+
+
+def test_pidfds_of_init(arrangement: Arrangement) -> None:
+    """init's descriptors cannot be taken, and its namespaces are the box's own."""
+
+    def use() -> list[str]:
+        with nsbox.Box(**arrangement.options) as box:
+            return arrangement.attack(PIDFDS) + arrangement.attack_from(box, PIDFDS)
+
+    assert arrangement(use) == []
+
+
+# A root directory, and targets of mounts, that a program controls (CVE-2021-30465, CVE-2025-31133, -52565, -52881).
+
+
+@pytest.mark.parametrize("target", ["/proc", "/tmp", "/data", "/data/below"])
+@pytest.mark.parametrize(
+    "link", ["/etc", "/../../../../etc", "{outside}", "../outside", "/proc/self/cwd", "/proc/1/root"]
+)
+def test_links_in_a_root(arrangement: Arrangement, place: Path, target: str, link: str) -> None:
+    """Links in the root lead nowhere but to what is in it: neither mounts nor what is written there get out."""
+    outside = place / "outside"
+    outside.mkdir(mode=0o777)
+    outside.chmod(0o777)
+    rootfs = Rootfs.make(place)
+    where = rootfs.path / target.removeprefix("/")
+    if where.is_dir():
+        where.rmdir()
+    else:
+        where.parent.mkdir(exist_ok=True)
+    where.symlink_to(link.format(outside=outside))
+    command = ["sh", "-c", f"echo x > {target}/written; cat /etc/hostname; ls /"]
+
+    def use() -> str:
+        options = rootfs.options(nsbox.Tmpfs(target), **arrangement.options)
+        if target == "/proc":
+            options = rootfs.options(**arrangement.options)
+        try:
+            result = nsbox.run(command, capture_output=True, text=True, **options, **arrangement.as_id)
+        except OSError:
+            return ""
+        return str(result.stdout)
+
+    before = Path("/proc/self/mountinfo").read_text()
+    output = arrangement(use)
+    assert "outside" not in output.split()
+    assert list(outside.iterdir()) == []
+    assert not Path("/etc/written").exists()
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+SWAP = """
+import os, sys
+place = sys.argv[1]
+os.makedirs(f"{place}/a", exist_ok=True)
+os.symlink("/etc", f"{place}/b")
+print("ready", flush=True)
+while True:
+    os.rename(f"{place}/a", f"{place}/c")
+    os.rename(f"{place}/b", f"{place}/a")
+    os.rename(f"{place}/c", f"{place}/b")
+"""
+
+
+def test_targets_that_change(with_user_namespace: Arrangement) -> None:
+    """A program exchanges the target of a mount for a link all the time: the machine's files are not touched."""
+
+    def use() -> bool:
+        with nsbox.Box(**with_user_namespace.options) as box:
+            box.mount("tmpfs", "/mnt", "tmpfs")
+            swapper = box.Popen([PYTHON, "-c", SWAP, "/mnt"], stdout=subprocess.PIPE)
+            assert swapper.stdout is not None
+            swapper.stdout.readline()
+            mounted = 0
+            for _ in range(200):
+                try:
+                    box.mount("tmpfs", "/mnt/a", "tmpfs")
+                    mounted += 1
+                except OSError:
+                    pass
+            swapper.kill()
+            swapper.communicate()
+        return mounted > 0 and os.path.exists("/etc/passwd")
+
+    before = Path("/proc/self/mountinfo").read_text()
+    assert with_user_namespace(use)
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+# Programs with the set-user-ID bit (CVE-2016-8659, CVE-2022-31214).
+
+
+def test_nothing_with_a_set_user_id_bit_is_installed() -> None:
+    """nsbox has no helper that runs with more rights than its caller."""
+    package = Path(nsbox.__file__).parent
+    assert not [path for path in package.rglob("*") if path.is_file() and path.stat().st_mode & 0o6000]
+
+
+@needs_root
+def test_set_user_id_programs_with_a_dropped_uid(place: Path) -> None:
+    """With `no_new_privs` such a program of the machine gives no rights. Without, it does, as for every user."""
+    program = place / "id"
+    program.write_bytes(Path("/usr/bin/id").read_bytes())
+    program.chmod(0o4755)
+    dropped: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": [], "unshare": "mip", "text": True}
+    dropped["stdout"] = subprocess.PIPE
+    assert nsbox.run([program, "-u"], no_new_privs=True, **dropped).stdout == f"{USER}\n"
+    assert nsbox.run([program, "-u"], **dropped).stdout == "0\n"

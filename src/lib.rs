@@ -4,11 +4,11 @@
 //! The folders, from the highest layer down (tests/test_rust_layers.py checks it):
 //!
 //! - `boxes`: making a box, and requests to it;
+//! - `seeing`: reading processes, namespaces and IPC objects;
 //! - `start`: carrying out a plan, from the clone to the end of the payload;
 //! - `channel`: the connection to nsbox-init;
 //! - `thread`: namespaces, calls and privileges of the calling thread;
-//! - `plan`: from what is asked for to a list of steps;
-//! - `seeing`: reading processes, namespaces and IPC objects.
+//! - `plan`: from what is asked for to a list of steps.
 
 mod boxes;
 mod call;
@@ -17,6 +17,7 @@ mod cgroup;
 mod channel;
 mod descriptors;
 mod error;
+mod idmap;
 mod image;
 mod kinds;
 mod pidfd;
@@ -49,6 +50,8 @@ mod _core {
     use crate::channel::event::Event;
     #[pymodule_export]
     use crate::channel::outcome::Outcome;
+    #[pymodule_export]
+    use crate::idmap::idmapped_tree;
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]

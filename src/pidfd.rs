@@ -67,13 +67,24 @@ pub fn reap_interruptibly(pidfd: &OwnedFd) -> Result<Option<Status>> {
     }
 }
 
+/// Whether the process is stopped (SIGSTOP).
+pub fn is_stopped(pidfd: &OwnedFd) -> bool {
+    let Ok(pid) = number_in_proc(pidfd) else { return false };
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Option<Status>, i32> {
     // SAFETY: plain numbers, for which zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let options = libc::WEXITED | options;
     // SAFETY: writes the structure it is given.
     if unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &raw mut info, options) } != 0 {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::ECHILD));
+        return match std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::ECHILD) {
+            errno @ (libc::ECHILD | libc::EINTR) => Err(errno),
+            // A filter may refuse this call and allow the older one (seccomp(2)).
+            errno => wait_by_number(pidfd, options & libc::WNOHANG).ok_or(errno),
+        };
     }
     // SAFETY: waitid filled in these fields, or left them zero when nothing had ended.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
@@ -82,6 +93,17 @@ fn wait_once(pidfd: &OwnedFd, options: libc::c_int) -> std::result::Result<Optio
         (_, libc::CLD_EXITED) => Some(Status::Exited(status)),
         _ => Some(Status::Killed(status)),
     })
+}
+
+/// The same by wait4(2): `None` if that fails too, as for a PID of an outer PID namespace, which is no child of ours.
+fn wait_by_number(pidfd: &OwnedFd, options: libc::c_int) -> Option<Option<Status>> {
+    let (pid, mut status) = (number_in_proc(pidfd).ok()?, 0);
+    // SAFETY: writes the number it is given.
+    match unsafe { libc::waitpid(pid, &raw mut status, options) } {
+        0 => Some(None),
+        found if found == pid => Some(Some(Status::from_wait_status(status))),
+        _ => None,
+    }
 }
 
 /// How a process ended that has been reaped elsewhere, which the kernel keeps for the pidfd (PIDFD_GET_INFO, Linux

@@ -29,7 +29,7 @@ step_names! {
     Plan = "plan", Init = "init",
     // User namespaces.
     AwaitMaps = "await maps", Setgroups = "setgroups", GidMap = "gid_map", UidMap = "uid_map",
-    WriteMap = "write map",
+    NewUser = "new user",
     // Namespaces that exist.
     OpenTarget = "open target", OpenOwn = "open own", JoinUser = "join user", JoinMount = "join mount",
     JoinPid = "join pid", JoinIpc = "join ipc", JoinUts = "join uts", JoinNet = "join net",
@@ -41,7 +41,7 @@ step_names! {
     Pin = "pin", Unpin = "unpin", Propagation = "propagation", PrivateProc = "private proc", Hostname = "hostname",
     Domainname = "domainname", Loopback = "loopback", PidMax = "pid_max",
     // A root and mounts.
-    Source = "source", Layers = "layers", Root = "root", Bind = "bind", Tmpfs = "tmpfs", Overlay = "overlay",
+    Source = "source", Idmap = "idmap", Layers = "layers", Root = "root", Bind = "bind", Tmpfs = "tmpfs", Overlay = "overlay",
     Proc = "proc", MountProc = "mount proc",
     PrivateTmp = "private tmp", MaskProc = "mask proc", ReadOnlySys = "read-only sys", Sysctl = "sysctl",
     UnmountProc = "unmount proc", PivotRoot = "pivot root", Chroot = "chroot",

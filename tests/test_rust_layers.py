@@ -17,13 +17,12 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "src": """
         lib
-        boxes
+        boxes seeing
         start
         channel
         thread
         plan
-        seeing
-        image cgroup probe seccomp
+        image cgroup probe seccomp idmap
         pidfd signals
         poll descriptors
         error
@@ -32,14 +31,15 @@ LAYERS = {
     "init/src": """
         main
         interpreter
-        serve
+        serve look
         launch
         supervise payload processes
-        operation setup
+        holder
+        operation setup open
         join cgroup
         layers
         proc mounts
-        descriptors group memory targets
+        descriptors group memory lifetime targets confine
         report
         sys
         lib mem

@@ -6,11 +6,14 @@ use nsbox_init::vfork::Born;
 use nsbox_init::wire::{FILED, Op, Ops, Plan, Shape};
 
 use crate::cgroup::Cgroup;
+use crate::holder::{Held, Holder};
 use crate::join::{descend, used};
 use crate::launch::Launcher;
+use crate::look::look;
 use crate::mounts::Mounting;
-use crate::operation::operation;
+use crate::operation::{operation, write_and_close};
 use crate::payload::Order;
+use crate::proc::Proc;
 use crate::report::{Channel, FAILED};
 use crate::serve::Server;
 use crate::setup::Setup;
@@ -22,15 +25,20 @@ pub fn begin(socket: i32) -> ! {
     let mut rights = sys::Rights::new();
     let received = sys::close_on_exec(socket).and_then(|()| sys::receive(socket, &mut rights));
     match (received, rights.fds()) {
-        (Ok([FILED]), &[lifeline]) => receive_plan(&Channel { socket, lifeline }),
-        (Ok(plan), &[lifeline]) => parse(&Channel { socket, lifeline }, plan),
+        (Ok([FILED]), &[lifeline]) => receive_plan(&Channel { socket, lifeline }, true),
+        (Ok(plan), &[lifeline]) => parse(&Channel { socket, lifeline }, plan, true),
         // The kernel leaves a descriptor out when the limit of open ones is reached.
         (received, _) => Channel { socket, lifeline: -1 }.fail(0, received.err().unwrap_or(sys::EMFILE), 0),
     }
 }
 
-/// Receive the plan alone, which may be in a file, and carry it out.
-pub fn receive_plan(channel: &Channel) -> ! {
+/// In a copy of another init: receive the plan of a box, and carry it out. Programs may already run here.
+pub fn begin_copy(channel: &Channel) -> ! {
+    receive_plan(channel, false)
+}
+
+/// Receive the plan alone, which may be in a file, and carry it out. `first` says that no program runs here yet.
+fn receive_plan(channel: &Channel, first: bool) -> ! {
     let mut rights = sys::Rights::new();
     let received = sys::receive(channel.socket, &mut rights);
     let bytes = match (received, rights.fds()) {
@@ -38,16 +46,18 @@ pub fn receive_plan(channel: &Channel) -> ! {
         (received, _) => received.map(|bytes| &*bytes),
     };
     match bytes {
-        Ok(bytes) => parse(channel, bytes),
+        Ok(bytes) => parse(channel, bytes, first),
         // The plan is sent before its receiver runs: if there is no message, there is no plan.
-        Err(sys::EAGAIN) => parse(channel, &[]),
+        Err(sys::EAGAIN) => parse(channel, &[], first),
         Err(errno) => channel.fail(0, errno, 0),
     }
 }
 
-fn parse(channel: &Channel, bytes: &'static [u8]) -> ! {
-    match Plan::parse_as(bytes, [Shape::Program, Shape::Box]) {
-        Ok(plan) => carry_out(channel, plan),
+fn parse(channel: &Channel, bytes: &'static [u8], first: bool) -> ! {
+    let shapes: &[Shape] = if first { &[Shape::Program, Shape::Box, Shape::Look] } else { &[Shape::Box] };
+    match Plan::parse_as(bytes, shapes) {
+        Ok(plan) if plan.shape == Shape::Look => look(channel, plan),
+        Ok(plan) => carry_out(channel, plan, first),
         Err(malformed) => {
             channel.refuse(malformed);
             sys::exit(FAILED)
@@ -56,21 +66,22 @@ fn parse(channel: &Channel, bytes: &'static [u8]) -> ! {
 }
 
 /// Carry out `plan`. Does not return: the process exits.
-fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
+fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool) -> ! {
     let mut ops = plan.ops();
     let mut setup = Setup { proc: -1, cgroup: None };
     // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
     let mut mounting = Mounting::new();
-    let mut maps_ahead = plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
+    let mut maps_ahead = first && plan.ops().any(|(_, op)| matches!(op, Op::AwaitMaps {}));
     // After the exec in a new user namespace this is so only if a program has made the file of nsbox-init readable.
     let joins = plan.ops().any(|(_, op)| matches!(op, Op::Setns { .. }));
     let traceable = sys::is_dumpable() && !joins;
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
-    // user.
-    let _ = sys::set_dumpable(true);
+    // user. Where programs run already, init is not dumpable from its first instruction on.
+    let _ = sys::set_dumpable(first);
+    let mut holder = None;
     while let Some((step, op)) = ops.next() {
         let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
         match op {
@@ -84,7 +95,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             Op::Serve {} => {
                 let server =
-                    sys::set_dumpable(false).and_then(|()| Server::new(channel, time_namespace, setup, receive_plan));
+                    sys::set_dumpable(false).and_then(|()| Server::new(channel, time_namespace, setup, begin_copy));
                 match server {
                     Ok(server) => server.serve(),
                     Err(errno) => channel.fail(step, errno, 0),
@@ -92,6 +103,16 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
             }
             Op::AwaitMaps {} if traceable => channel.fail(step, sys::ETXTBSY, 0),
             Op::AwaitMaps {} => maps_ahead = false,
+            Op::NewTime {} => {
+                // The end of the outer init is the end of this one, which is that of the holder.
+                let made = sys::pidfd_open(sys::getpid())
+                    .and_then(|own| used(own, Holder::new(Held::Time, Proc::find(-1), own, &|| ())));
+                holder = Some(made.unwrap_or_else(|errno| channel.fail(step, errno, 0)));
+            }
+            Op::ClockOffsets { ref data } => {
+                let entered = holder.take().map_or(Err((sys::EINVAL, 0)), |holder| enter_time(holder, data.0));
+                entered.unwrap_or_else(|(errno, value)| channel.fail(step, errno, value));
+            }
             Op::Cgroup { parent, procs, ref name } => match Cgroup::new(parent, procs, name.0) {
                 Ok(cgroup) => setup.cgroup = Some(cgroup),
                 Err(errno) => channel.fail(step, errno, 0),
@@ -125,6 +146,16 @@ fn carry_out(channel: &Channel, plan: Plan<'static>) -> ! {
         }
     }
     sys::exit(crate::FAILED)
+}
+
+/// Write the offsets of the time namespace that is held, and enter it. The second number of an error: 0 open, 1 write.
+fn enter_time(holder: Holder, offsets: &[u8]) -> core::result::Result<(), (sys::Errno, i64)> {
+    let file = holder.open(c"timens_offsets".to_bytes_with_nul()).map_err(|errno| (errno, 0));
+    let written = file.and_then(|fd| write_and_close(fd, offsets).map_err(|errno| (errno, 1)));
+    let entered =
+        written.and_then(|()| sys::setns(holder.namespace, u64::from(CLONE_NEWTIME)).map_err(|errno| (errno, 1)));
+    holder.end(&|| ());
+    entered
 }
 
 /// How the payload's process is made.

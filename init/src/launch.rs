@@ -1,16 +1,21 @@
 //! Starting a process: the payload by a vfork, the init of an inner box by a copy.
 
-use linux_raw_sys::general::{SIGCHLD, SIGCONT, SIGKILL};
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use linux_raw_sys::general::{CLONE_NEWUSER, CLONE_PARENT, SIGCHLD, SIGCONT, SIGKILL};
 use nsbox_init::vfork::{Born, Leaving, Method, vfork_unwatched, vfork_watched};
-use nsbox_init::wire::Failure;
+use nsbox_init::wire::{Failure, Op, Plan};
 
 use crate::descriptors::close_others;
+use crate::holder::{Held, Holder, Waited};
+use crate::lifetime::{NOT_STARTED, die_with_init};
 use crate::memory::Memory;
-use crate::operation::operation;
-use crate::payload::{Child, NOT_STARTED, Order, die_with_init, payload};
+use crate::operation::{operation, write_and_close};
+use crate::payload::{Child, Order, payload};
+use crate::proc::Proc;
 use crate::report::Channel;
 use crate::supervise::{Payload, Supervisor};
-use crate::sys::{self, ETIMEDOUT, Result};
+use crate::sys::{self, ESRCH, ETIMEDOUT, Result};
 
 /// Number of SIGCONT sent to a process that is stopped before its exec, at least a tenth of a second apart; then
 /// SIGKILL.
@@ -18,6 +23,13 @@ const MAX_SIGCONT: u32 = 10;
 
 /// Gets the plan of an inner box from a connection, and carries it out.
 pub type Begin = fn(&Channel) -> !;
+
+/// A new user namespace for a copy of init.
+struct User {
+    /// The step that has made it.
+    step: u16,
+    holder: Holder,
+}
 
 /// What is the same for every process that this init starts.
 pub struct Launcher {
@@ -88,7 +100,7 @@ impl Launcher {
         let mut child = self.child(order, memory, self.copied.then(Leaving::default));
         let mut stops = 0;
         let mut meanwhile = |born: &Born| {
-            supervisor.watch_for_the_caller(born);
+            supervisor.watch_for_the_caller(Some(born));
             if sys::has_stopped(born.pidfd) {
                 stops += 1;
                 sys::pidfd_send_signal(born.pidfd, if stops < MAX_SIGCONT { SIGCONT } else { SIGKILL });
@@ -118,11 +130,106 @@ impl Launcher {
     /// request. After an exec its memory would belong to this user namespace, whose root could then trace it
     /// (ptrace(2)); the memory of a copy belongs to the same user namespace as ours. Failures inside are reported over
     /// that socket.
-    pub fn copy(&self, order: &mut Order<'_>, begin: Begin) -> core::result::Result<Born, Failure> {
-        let failed = |errno| Failure { step: u32::from(order.step), errno, value: 0 };
-        if let Some((pid, pidfd)) = sys::fork(order.flags).map_err(failed)? {
-            return Ok(Born { pid, pidfd, method: Method::Clone });
+    ///
+    /// A new user namespace is made before, and has its maps before the copy is in it: so the copy is never dumpable.
+    pub fn copy(
+        &self,
+        supervisor: &Supervisor,
+        proc: Proc,
+        order: &mut Order<'_>,
+        begin: Begin,
+    ) -> core::result::Result<Born, Failure> {
+        let meanwhile = || supervisor.watch_for_the_caller(None);
+        let user = self.new_user(order.plan, proc, &meanwhile)?;
+        let copied = self.copy_into(user.as_ref().map(|user| user.holder.namespace), order, begin, &meanwhile);
+        // A program here has killed the process that makes the copy.
+        let ended = user.as_ref().filter(|_| copied.is_err_and(|errno| errno == ESRCH));
+        let step = u32::from(ended.map_or(order.step, |user| user.step));
+        if let Some(user) = user {
+            user.holder.end(&meanwhile);
         }
+        copied.map_err(|errno| Failure { step, errno, value: 0 })
+    }
+
+    /// Make a user namespace, and write its maps, if the plan says so.
+    fn new_user(
+        &self,
+        plan: Plan<'static>,
+        proc: Proc,
+        meanwhile: &dyn Fn(),
+    ) -> core::result::Result<Option<User>, Failure> {
+        let failed = |step: u16, errno| Failure { step: u32::from(step), errno, value: 0 };
+        let mut made: Option<User> = None;
+        for (step, op) in plan.ops() {
+            match (&op, &made) {
+                (Op::NewUser {}, None) => {
+                    let holder = Holder::new(Held::User, proc, self.parent, meanwhile);
+                    made = Some(User { step, holder: holder.map_err(|errno| failed(step, errno))? });
+                }
+                (Op::WriteMap { file, data }, Some(user)) => {
+                    let written = user.holder.open(file.0).and_then(|fd| write_and_close(fd, data.0));
+                    if let Err(errno) = written {
+                        // A program here may have killed the holder.
+                        let ended = user.holder.has_ended();
+                        let failure = if ended { failed(user.step, ESRCH) } else { failed(step, errno) };
+                        if let Some(user) = made {
+                            user.holder.end(meanwhile);
+                        }
+                        return Err(failure);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(made)
+    }
+
+    /// Make the copy. Only a member of a user namespace can make others that belong to it. So a child enters the user
+    /// namespace, and makes the copy in the others as a child of ours (clone(2), CLONE_PARENT).
+    fn copy_into(
+        &self,
+        namespace: Option<i32>,
+        order: &mut Order<'_>,
+        begin: Begin,
+        meanwhile: &dyn Fn(),
+    ) -> Result<Born> {
+        let Some(namespace) = namespace else {
+            let born = sys::fork(order.flags)?;
+            return match born {
+                Some((pid, pidfd)) => Ok(Born { pid, pidfd, method: Method::Clone }),
+                None => self.be_the_copy(order, begin),
+            };
+        };
+        let memory = sys::map_memory(size_of::<AtomicI32>(), true)?;
+        // SAFETY: zeroed, aligned, and shared with the child; an atomic number, until it is unmapped.
+        let result: &AtomicI32 = unsafe { &*memory.as_ptr().cast() };
+        let Some((pid, pidfd)) = sys::fork(0)? else {
+            let entered = die_with_init(self.parent)
+                .and_then(|()| sys::setns(namespace, u64::from(CLONE_NEWUSER)))
+                // The kernel has set the flag to fs.suid_dumpable, if the ids have changed (proc_sys_fs(5)).
+                .and_then(|()| sys::set_dumpable(false));
+            match entered.and_then(|()| sys::fork(order.flags | u64::from(CLONE_PARENT))) {
+                Ok(None) => self.be_the_copy(order, begin),
+                Ok(Some((pid, _))) => result.store(pid, Ordering::Release),
+                Err(errno) => result.store(-errno, Ordering::Release),
+            }
+            // While a process exits, some kernels let its descriptors be taken although it was not dumpable.
+            let _ = close_others(&mut []);
+            sys::exit(0)
+        };
+        Waited { pid, pidfd }.reap(meanwhile);
+        let pid = result.load(Ordering::Acquire);
+        sys::unmap(memory);
+        match pid {
+            0 => Err(ESRCH),
+            ..0 => Err(-pid),
+            // Our child, which nothing else reaps: the PID cannot be that of another process.
+            _ => sys::pidfd_open(pid).map(|pidfd| Born { pid, pidfd, method: Method::Clone }),
+        }
+    }
+
+    /// In the copy: carry out what the request says of it, and begin.
+    fn be_the_copy(&self, order: &mut Order<'_>, begin: Begin) -> ! {
         let [socket, lifeline] = *order.received else { sys::exit(NOT_STARTED) };
         let channel = Channel { socket, lifeline };
         if let Err(errno) = die_with_init(self.parent) {

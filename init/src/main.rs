@@ -8,15 +8,20 @@
 #![no_main]
 
 mod cgroup;
+mod confine;
 mod descriptors;
 mod group;
+mod holder;
 mod interpreter;
 mod join;
 mod launch;
 mod layers;
+mod lifetime;
+mod look;
 mod mem;
 mod memory;
 mod mounts;
+mod open;
 mod operation;
 mod payload;
 mod proc;

@@ -32,6 +32,11 @@ impl Mounting {
     pub const fn new() -> Self {
         Mounting { trees: Kept::new(), overlays: Kept::new(), made: Made::new() }
     }
+
+    /// Keep a tree that was copied outside, for [`bind`].
+    pub fn keep(&mut self, tree: i32) -> Result<()> {
+        self.trees.keep(Fd(tree))
+    }
 }
 
 /// Mounts that are not mounted yet, in the order in which they will be.

@@ -56,6 +56,7 @@ pub fn operation(
             mounts::private_tmp(mounting, options, *attributes, target.0, *inside != 0)
         }
         Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
+        Op::KeepTree { fd, .. } => mounting.keep(*fd),
         Op::CopyTree { source, recursive } => mounts::copy_tree(mounting, source.0, *recursive != 0),
         Op::Layers { options, attributes, memory } => {
             if let Some(upper) = layers::make(mounting, options, *attributes, memory)? {
@@ -89,12 +90,16 @@ pub fn operation(
         | Op::Start { .. }
         | Op::Received { .. }
         | Op::CopyInit {}
+        | Op::NewUser {}
+        | Op::NewTime {}
+        | Op::ClockOffsets { .. }
         | Op::WriteMap { .. }
         | Op::Open { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
+        | Op::DetachedProc { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),

@@ -7,14 +7,12 @@ use nsbox_init::vfork::Leaving;
 use nsbox_init::wire::{Failure, Op, Ops, Plan, Report};
 
 use crate::descriptors;
+use crate::lifetime::{NOT_STARTED, die_with_init};
 use crate::memory::{Exec, Notes};
 use crate::mounts::Mounting;
 use crate::operation::operation;
 use crate::report::Channel;
-use crate::sys::{self, Errno, Result};
-
-/// Exit status of a payload whose set-up failed. The caller never gets it: it gets the failure.
-pub const NOT_STARTED: i32 = 127;
+use crate::sys::{self, Errno};
 
 /// What one process needs. All of it is made before the fork.
 pub struct Order<'a> {
@@ -131,19 +129,4 @@ impl Child<'_, '_> {
             _ => operation(self.order.channel, &mut self.order.mounting, op),
         }
     }
-}
-
-/// Have the kernel send SIGKILL at the end of init. nsbox-init has a single thread, so this follows the right one. Init
-/// may have been killed before the call, so it is polled afterwards: getppid(2) would be 0 in a new PID namespace.
-/// `init` is -1 where init is PID 1, whose end needs no signal.
-pub fn die_with_init(init: i32) -> Result<()> {
-    if init < 0 {
-        return Ok(());
-    }
-    sys::die_with_parent()?;
-    // A payload whose limit of descriptors is 0 cannot poll either.
-    if sys::poll([init], Some(0)) == Ok([true]) {
-        sys::exit(NOT_STARTED);
-    }
-    Ok(())
 }

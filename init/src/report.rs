@@ -45,7 +45,10 @@ impl Channel {
     /// Ask for the id maps and wait until the caller has written them. Exits if the caller ends the start instead, or
     /// is dead.
     pub fn await_maps(&self) {
-        let _ = self.send(Report::MapsWanted, None);
+        // Without this report the caller writes no maps, and would wait as well.
+        if self.send(Report::MapsWanted, None).is_err() {
+            sys::exit(FAILED);
+        }
         loop {
             match sys::poll([self.socket, self.lifeline], None) {
                 Ok([true, _]) => match self.receive() {

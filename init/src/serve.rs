@@ -8,6 +8,7 @@ use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape
 
 use crate::launch::{Begin, Launcher};
 use crate::mounts::Mounting;
+use crate::open::opened;
 use crate::operation::{operation, write_and_close};
 use crate::payload::Order;
 use crate::proc::Proc;
@@ -48,7 +49,9 @@ impl Server {
     /// Run until the caller is dead, or ends the box.
     pub fn serve(mut self) -> ! {
         let _ = sys::chdir(c"/".as_ptr().cast());
-        let _ = self.channel().send(Report::Done, None);
+        if self.channel().send(Report::Done, None).is_err() {
+            self.supervisor.end_all();
+        }
         let mut socket = self.channel().socket;
         loop {
             // The same three descriptors as in `Supervisor::supervise`, which says when this call fails.
@@ -164,7 +167,7 @@ impl Server {
 
     fn request(&mut self, reply: i32, bytes: &'static [u8], received: &[i32]) {
         let reply = self.reply_to(reply);
-        match Plan::parse_as(bytes, [Shape::Process, Shape::Operations]) {
+        match Plan::parse_as(bytes, &[Shape::Process, Shape::Operations]) {
             Ok(plan) if plan.shape == Shape::Process => self.start(&reply, plan, received),
             Ok(plan) => self.carry_out(&reply, plan),
             Err(malformed) => reply.refuse(malformed),
@@ -199,7 +202,7 @@ impl Server {
         };
         let copies = plan.ops().any(|(_, op)| matches!(op, Op::CopyInit {}));
         let launched = if copies {
-            self.launcher.copy(&mut order, self.begin)
+            self.launcher.copy(&self.supervisor, self.proc, &mut order, self.begin)
         } else {
             self.launcher.launch(&self.supervisor, &mut order)
         };
@@ -249,32 +252,22 @@ impl Server {
         let plain = |errno| (errno, 0);
         let mut attached = None;
         match op {
-            Op::Open { path } => {
-                let fd = sys::open_at_once(path.0.as_ptr(), O_RDONLY).map_err(plain)?;
-                sys::let_wait(fd);
-                attached = Some(fd);
+            Op::Open { .. }
+            | Op::OpenOwn { .. }
+            | Op::Detached { .. }
+            | Op::DetachedProc { .. }
+            | Op::Socket { .. } => {
+                attached = Some(opened(self.proc, op).map_err(plain)?);
             }
-            Op::OpenOwn { path, link: 0 } => attached = Some(self.proc.open(path.0, O_RDONLY).map_err(plain)?),
-            Op::OpenOwn { path, .. } => attached = Some(self.proc.open_link(path.0).map_err(plain)?),
             Op::WriteOwn { path, data } => {
                 let fd = self.proc.open(path.0, O_WRONLY).map_err(plain)?;
                 write_and_close(fd, data.0).map_err(|errno| (errno, 1))?;
-            }
-            Op::Detached { fstype } => attached = Some(sys::detached(fstype.0).map_err(plain)?),
-            Op::Socket { family, kind, protocol } => {
-                attached = Some(sys::socket(*family, *kind, *protocol).map_err(plain)?);
             }
             Op::Read { path } => {
                 let fd = self.proc.open(path.0, O_RDONLY).map_err(plain)?;
                 let read = Data::read(|room| sys::read(fd, room));
                 sys::close(fd);
                 data = read.map_err(plain)?;
-            }
-            Op::WriteMap { pid, file, data } => {
-                let directory = self.proc.open_process(*pid as i32).map_err(plain)?;
-                let fd = sys::open_at(directory, file.0.as_ptr(), O_WRONLY);
-                sys::close(directory);
-                write_and_close(fd.map_err(plain)?, data.0).map_err(plain)?;
             }
             Op::Abort { token } => {
                 if let Some(process) = self.processes.find(|process| process.token == *token) {

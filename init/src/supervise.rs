@@ -153,10 +153,13 @@ impl Supervisor {
         }
     }
 
-    /// End everything if the caller is dead, while a process is not yet at its exec.
-    pub fn watch_for_the_caller(&self, born: &Born) {
+    /// End everything if the caller is dead, while init waits for a process: with that process, if it is one that is
+    /// not yet at its exec.
+    pub fn watch_for_the_caller(&self, born: Option<&Born>) {
         if sys::poll([self.channel.lifeline], Some(0)) != Ok([false]) {
-            sys::pidfd_send_signal(born.pidfd, SIGKILL);
+            if let Some(born) = born {
+                sys::pidfd_send_signal(born.pidfd, SIGKILL);
+            }
             self.end_all();
         }
     }

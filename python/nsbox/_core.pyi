@@ -38,6 +38,7 @@ __all__ = [
     "forget_scopes",
     "give_up_rights",
     "id_map_lines",
+    "idmapped_tree",
     "in_foreign_mounts",
     "keep_capabilities",
     "kinds",
@@ -992,6 +993,15 @@ def id_map_lines(
     """
     The lines of a map (inside, outside, count) for a caller with the id `own`: at most one `single` id (inside, the
     caller's own outside), and `ranges`, which make room for it.
+    """
+
+def idmapped_tree(path: str | PathLike[str], recursive: bool, user_namespace: SupportsIndex) -> int:
+    """
+    Copy what is mounted at `path`, and return its descriptor: the owners of files there are what `user_namespace` maps
+    them to. No mount that is made in the copy appears elsewhere.
+
+    # Errors
+    OSError.
     """
 
 def in_foreign_mounts() -> bool:

@@ -25,7 +25,6 @@ from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import Dict, Unicode
 
 from nsbox.errors import SpecError
-from nsbox.spec.kinds import namespace_names
 from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
 from nsbox.spec.spec import Spec
 from nsbox.start.popen import Popen
@@ -59,7 +58,7 @@ def spec_from(unshare: str, options: Mapping[str, Any]) -> Spec:
     for name in options:
         if name in _FIXED_OPTIONS:
             raise SpecError(f"{name}: cannot be chosen here: {_FIXED_OPTIONS[name]}")
-        if name not in Spec.__dataclass_fields__ or name in ("unshare", "maps"):
+        if name not in Spec.__dataclass_fields__ or name in ("unshare", "maps", "hardened"):
             raise SpecError(f"{name}: is no option of nsbox.Spec")
     values = dict(options)
     if "mounts" in values:
@@ -105,7 +104,7 @@ class NsboxProvisioner(LocalProvisioner):
         spec = spec_from(self.unshare, self.options)
         if kwargs.get("independent"):
             raise SpecError("independent: a kernel in namespaces always ends with its client")
-        if "net" in namespace_names(spec.unshare):
+        if "net" in spec.kinds:
             self._use_unix_sockets()
         return await super().pre_launch(**kwargs)
 

@@ -8,16 +8,16 @@
         box.run(["my-daemon", "--background"], check=True)
         assert box.run(["pgrep", "my-daemon"]).returncode == 0
 
-pytest loads this module in every run, so nearly nothing of nsbox is imported before a test needs it.
+pytest loads this module in every run, so nothing of nsbox is imported before a test needs it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from nsbox.plugin.connections import connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -39,8 +39,12 @@ _FIXTURES = {"box", "box_factory", "shell", "netns"}
 _MARKS = ("unshare", "box", "shell", "needs_namespaces")
 
 
-# Now, as pytest captures the standard streams, and fixtures open their own pipes, only after it has loaded plugins.
-_INHERITED = connections()
+_AT_START: dict[int, os.stat_result] = {}
+"""The descriptors that pytest has when it loads plugins: later it captures the standard streams, and fixtures run."""
+with contextlib.suppress(OSError):  # without /proc no namespaces can be made either
+    for _fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the directory itself
+            _AT_START[_fd] = os.fstat(_fd)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -130,7 +134,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     from nsbox.plugin.unshare import replaced
 
-    with replaced(item, marker, _INHERITED):
+    with replaced(item, marker, _AT_START):
         return (yield)
 
 

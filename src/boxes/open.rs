@@ -2,17 +2,20 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pyo3::prelude::*;
 
 use crate::boxes::handle::BoxHandle;
 use crate::boxes::process::{Started, start};
 use crate::channel::connection::Connection;
+use crate::channel::failure::failure;
 use crate::channel::sockets;
 use crate::error::{Error, Result};
 use crate::pidfd;
 use crate::plan::plan::Plan;
-use crate::poll::repeat;
+use crate::plan::step::CallerAction;
+use crate::poll::{SIGNAL_SLICE, repeat};
 use crate::start::handshake::Handshake;
 use crate::start::spawn::clone_init;
 
@@ -28,7 +31,15 @@ pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Re
         Some(outer) => nested(py, plan, &encoded, outer.connection(), outer.made_by())?,
     };
     let outer = outer.map(|outer| Arc::clone(outer.connection()));
-    let ready = repeat(py, || handshake.until_serving());
+    let mut checked = Instant::now();
+    let ready = repeat(py, || {
+        let ready = handshake.until_serving()?;
+        if ready.is_none() && outer.is_some() && checked.elapsed() >= SIGNAL_SLICE {
+            handshake.continue_if_stopped()?;
+            checked = Instant::now();
+        }
+        Ok(ready)
+    });
     match ready.and_then(|times| py.check_signals().map(|()| times).map_err(Error::from)) {
         Ok(times) => {
             let Handshake { pidfd, socket, pid, method, layer, .. } = handshake;
@@ -56,9 +67,12 @@ fn nested<'a>(
         sockets::send_in_file(&ours, encoded, &[], &[])?;
     }
     let token = connection.next_token();
+    if let Some((step, _)) = plan.maps().find(|(_, action)| matches!(action, CallerAction::MapBy(..))) {
+        // Only a member of the parent namespace may write a map. The program would run outside.
+        return Err(failure(plan, step, libc::EPERM, String::new()));
+    }
     let bytes = plan.nested_start(outer, token);
     let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);
     let Started { identity, pidfd, .. } = start(py, connection, plan, &bytes, &fds, token)?;
-    let outer = Some((Arc::clone(connection), identity.pid_inside as u32));
-    Ok(Handshake::new(plan, identity.pid, pidfd, ours, identity.method, outer))
+    Ok(Handshake::new(plan, identity.pid, pidfd, ours, identity.method))
 }

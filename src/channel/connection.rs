@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::MsgFlags;
 use nsbox_init::wire::{END, Report};
 
-use crate::call::{Value, call};
 use crate::channel::event::Event;
-use crate::channel::failure::{refused, step_failed};
+use crate::channel::failure::{no_reply, refused, step_failed, stopped};
 use crate::channel::outcome::Outcome;
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets;
-use crate::error::{Error, Result, StepFailure};
-use crate::pidfd::{self, number_in_proc};
+use crate::error::{Error, Result};
+use crate::pidfd::{self, is_stopped};
 use crate::plan::plan::Plan;
 use crate::plan::request::Request;
 use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
@@ -92,7 +91,7 @@ impl Connection {
             Some(Message { report: Report::Failed(failed), .. }) => Err(step_failed(plan, failed)),
             Some(Message { report: Report::Refused(malformed), .. }) => Err(refused(malformed)),
             None if readable || ended => Err(self.ended()),
-            None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(self.stopped()),
+            None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(stopped()),
             message => Ok(message),
         }
     }
@@ -104,23 +103,11 @@ impl Connection {
 
     /// Whether nsbox-init is stopped (SIGSTOP). Only a process outside the box can do that.
     pub fn is_stopped(&self) -> bool {
-        let Ok(pid) = number_in_proc(&self.pidfd) else { return false };
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
-    }
-
-    fn stopped(&self) -> Error {
-        self.no_reply(libc::ETIMEDOUT, "nsbox-init is stopped")
+        is_stopped(&self.pidfd)
     }
 
     fn ended(&self) -> Error {
-        self.no_reply(libc::ECONNRESET, "nsbox-init has ended")
-    }
-
-    fn no_reply(&self, errno: i32, detail: &str) -> Error {
-        let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
-        let detail = detail.to_string();
-        Error::Step(Box::new(StepFailure { errno, step: StepName::Request, actor: "init", calls, detail }))
+        no_reply(libc::ECONNRESET, "nsbox-init has ended")
     }
 
     /// End a process whose start was requested, and for which the caller will not wait because of `error`. Closing the
@@ -193,11 +180,6 @@ impl Connection {
                 _ => {}
             }
         }
-    }
-
-    /// Write an id map of a box inside this one.
-    pub fn write_map(&self, child: u32, file: &str, text: &str) -> Result<()> {
-        self.carry_out(&Request::write_map(child, file, text), || Ok(())).map(drop)
     }
 
     /// Send SIGKILL to PID 1, which ends everything. Without a PID namespace nsbox-init is first asked to end what it

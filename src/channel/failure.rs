@@ -74,6 +74,18 @@ pub fn refused(malformed: Malformed) -> Error {
     Error::Step(Box::new(StepFailure { errno: libc::EBADMSG, step, actor, calls, detail }))
 }
 
+/// The error for an nsbox-init that does not reply.
+pub fn no_reply(errno: i32, detail: &str) -> Error {
+    let calls = vec![call("recvmsg", [("sockfd", Value::File("nsbox-init".into()))])];
+    let detail = detail.to_string();
+    Error::Step(Box::new(StepFailure { errno, step: StepName::Request, actor: "init", calls, detail }))
+}
+
+/// The error for an nsbox-init that does not reply because it is stopped (SIGSTOP).
+pub fn stopped() -> Error {
+    no_reply(libc::ETIMEDOUT, "nsbox-init is stopped")
+}
+
 /// The error for a call of the caller that is no step of the plan.
 pub fn not_prepared(name: &'static str, errno: i32) -> Error {
     let (step, actor, calls) = (StepName::Prepare, "caller", vec![call(name, [])]);

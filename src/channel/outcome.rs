@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nsbox_init::wire::Data;
 use pyo3::prelude::*;
 
+use crate::descriptors::is_proc;
 use crate::python;
-use crate::seeing::proc::dir::is_proc;
 
 /// The result of a request that nsbox-init carried out by itself.
 #[pyclass(frozen, module = "nsbox._core")]

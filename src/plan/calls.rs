@@ -2,8 +2,8 @@
 
 use crate::call::{Call, Name, Value, call, program, write};
 use crate::capabilities::CAPABILITIES;
-use crate::kinds::kinds_of;
-use crate::plan::flags::{MOUNT_ATTR, MS, UMOUNT, names};
+use crate::kinds::{self, kinds_of};
+use crate::plan::flags::{MOUNT_ATTR, MOUNT_ATTR_IDMAP, MS, UMOUNT, names};
 use crate::plan::rlimit;
 use crate::plan::step::{Action, CallerAction, Step};
 use crate::signals;
@@ -27,7 +27,18 @@ fn caller_calls(action: &CallerAction) -> Vec<Call> {
             calls.push(call("execveat", [("file", Value::constant("nsbox-init"))]));
             calls
         }
-        CallerAction::Copy(flags) => vec![call("clone", [("flags", clone_flags(*flags, &["CLONE_PIDFD", "SIGCHLD"]))])],
+        CallerAction::NewUser => {
+            let made = call("clone", [("flags", clone_flags(kinds::USER, &["CLONE_PIDFD", "SIGCHLD"]))]);
+            let confined = call("prctl", [("op", Value::constant("PR_SET_SECCOMP"))]);
+            vec![made, confined]
+        }
+        CallerAction::Copy(flags, false) => {
+            vec![call("clone", [("flags", clone_flags(*flags, &["CLONE_PIDFD", "SIGCHLD"]))])]
+        }
+        CallerAction::Copy(flags, true) => {
+            let entered = setns_held(kinds::USER);
+            vec![entered, call("clone", [("flags", clone_flags(*flags, &["CLONE_PARENT", "SIGCHLD"]))])]
+        }
         CallerAction::CopyInit(_) => Vec::new(),
         CallerAction::Setgroups(word) => vec![write("/proc/PID/setgroups", Value::text(word))],
         CallerAction::Map(file, rows) => vec![write(format!("/proc/PID/{file}"), Value::Rows(rows.clone()))],
@@ -86,9 +97,12 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             return standard.chain(pass.iter()).map(duplicate).collect();
         }
         Op::CopyInit {} => return Vec::new(),
-        Op::WriteMap { pid, file, data } => {
-            let file = file.0.strip_suffix(b"\0").unwrap_or(&file.0);
-            write([format!("/proc/{pid}/").as_bytes(), file].concat(), Value::text(&data.0))
+        // Parts of a request whose steps are those of the caller: see `Plan::nested_start`.
+        Op::NewUser {} | Op::WriteMap { .. } => return Vec::new(),
+        Op::NewTime {} => unshare(kinds::TIME),
+        Op::ClockOffsets { data } => {
+            let written = write("/proc/PID/timens_offsets", Value::text(&data.0));
+            return vec![written, setns_held(kinds::TIME)];
         }
         Op::Open { path } => open(&path.0),
         Op::Read { path } => call("read", [("path", Value::text(in_proc(&path.0)))]),
@@ -96,6 +110,10 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
         Op::WriteOwn { path, data } => write(in_proc(&path.0), Value::text(&data.0)),
         Op::Detached { fstype } => {
             return vec![call("fsopen", [("fsname", Value::text(&fstype.0))]), fsmount(0)];
+        }
+        Op::DetachedProc { namespace } => {
+            let key = [("fd", Value::File("proc".into())), ("key", Value::text("pidns")), ("aux", (*namespace).into())];
+            return vec![call("fsopen", [("fsname", Value::text("proc"))]), call("fsconfig", key), fsmount(0)];
         }
         Op::Unmount { target, flags } => call(
             "umount2",
@@ -145,6 +163,10 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let to = [("to_dirfd", Value::constant("AT_FDCWD")), ("to_path", Value::text(&path.0))];
             let others = [call("move_mount", to), call("fchdir", [("fd", root())])];
             return std::iter::once(open_tree(&path.0, true)).chain(set).chain(others).collect();
+        }
+        Op::KeepTree { source, .. } => {
+            let set = Value::Flags(names(MOUNT_ATTR_IDMAP, &MOUNT_ATTR));
+            return vec![open_tree(&source.0, true), call("mount_setattr", [("attr_set", set)])];
         }
         Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
         Op::Bind { source, target, inside, recursive, attributes } => {
@@ -290,6 +312,12 @@ pub fn unshare(namespaces: u64) -> Call {
 /// setns(2).
 pub fn setns(fd: i32, namespace: u64) -> Call {
     call("setns", [("fd", fd.into()), ("nstype", clone_flags(namespace, &[]))])
+}
+
+/// setns(2) into a new namespace that another process holds.
+fn setns_held(namespace: u64) -> Call {
+    let held = ("fd", Value::File("the held namespace".into()));
+    call("setns", [held, ("nstype", clone_flags(namespace, &[]))])
 }
 
 /// CLONE_NEW* flags, and others.

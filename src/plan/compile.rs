@@ -16,8 +16,8 @@ use crate::plan::launch::Launch;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
 use crate::plan::rights::Rights;
-use crate::plan::setup::world;
-use crate::plan::spec::{Join, KnownSpec, Spec};
+use crate::plan::setup::{id_maps, world};
+use crate::plan::spec::{Join, KnownSpec, Mount, Spec};
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
 use crate::{capabilities, kinds};
@@ -78,6 +78,7 @@ pub fn compile(
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
+    let others = others.chain(trees(spec));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
     let (close_fds, notes) = (launch.close_fds, rights.notes(Some(launch), facts));
     let left_out = spec.hardened.left_out.clone();
@@ -110,7 +111,7 @@ pub fn compile_box(
     outer: Option<&Plan>,
 ) -> Result<Plan> {
     // Where the ids of an outer box lead is not known without its plan.
-    let unknown = Rights::default();
+    let unknown = Rights::unknown();
     let outer = nested.then(|| outer.map_or(&unknown, |outer| &outer.rights));
     let Beginning { mut plan, flags, added, arrangement, rights, .. } =
         beginning(spec, None, facts, cgroup.as_deref(), outer)?;
@@ -123,7 +124,7 @@ pub fn compile_box(
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for requests",
     );
-    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).collect();
+    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(trees(spec)).collect();
     let left_out = spec.hardened.left_out.clone();
     Ok(Plan {
         steps: plan.steps,
@@ -190,6 +191,14 @@ pub fn compile_process(
     })
 }
 
+/// The descriptors of sources with other owners.
+fn trees(spec: &Spec) -> impl Iterator<Item = i32> {
+    spec.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind { tree, .. } if *tree >= 0 => Some(*tree),
+        _ => None,
+    })
+}
+
 /// What all plans begin with, before the payload's process is made.
 struct Beginning {
     plan: Builder,
@@ -227,6 +236,12 @@ fn beginning(
         flags |= kinds::MOUNT;
         added.push(("mount", why));
     }
+    for (kind, why) in harden::namespaces(spec, facts)? {
+        if flags & kind.flag == 0 {
+            flags |= kind.flag;
+            added.push((kind.name, why));
+        }
+    }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
         added.push(("user", join::why_added(facts)));
@@ -260,12 +275,6 @@ fn beginning(
     }
     if spec.keep_caps && flags & kinds::USER == 0 {
         return Err(Error::Spec("keep_caps: there is no new user namespace whose capabilities could be kept".into()));
-    }
-    for (kind, why) in harden::namespaces(spec, facts)? {
-        if flags & kind.flag == 0 {
-            flags |= kind.flag;
-            added.push((kind.name, why));
-        }
     }
     let arrangement = match (spec.fork, spec.init) {
         (false, _) => Arrangement::Unforked,
@@ -309,9 +318,21 @@ fn beginning(
         );
     }
     let nested = outside == Actor::OuterInit;
+    // Programs run already where a box in a box is made, so its init must never be dumpable: the maps are written before
+    // it enters the user namespace.
+    let (outer, holds_user) = if nested { (outer & !kinds::USER, outer & kinds::USER != 0) } else { (outer, false) };
+    if holds_user {
+        plan.outside(
+            StepName::NewUser,
+            CallerAction::NewUser,
+            "user_namespaces(7)",
+            "held by a process that can do nothing, until its maps are written",
+        );
+        id_maps(&mut plan, Actor::OuterInit, spec, facts);
+    }
     plan.outside(
         StepName::Clone,
-        if nested { CallerAction::Copy(outer) } else { CallerAction::Clone(outer) },
+        if nested { CallerAction::Copy(outer, holds_user) } else { CallerAction::Clone(outer) },
         "clone(2)",
         if outer == 0 {
             "a new process, which carries out the rest"

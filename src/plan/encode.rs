@@ -2,8 +2,9 @@
 
 use std::borrow::{Borrow, Cow};
 
-use nsbox_init::wire::{self, HEADER, Op, Sink};
+use nsbox_init::wire::{self, Blob, HEADER, Op, Sink, Text};
 
+use crate::plan::builder::c_bytes;
 use crate::plan::plan::Plan;
 
 impl Plan {
@@ -26,16 +27,21 @@ impl Plan {
 
     /// The request by which the nsbox-init of a box starts another nsbox-init, which then carries out this plan.
     pub fn nested_start(&self, outer: &Plan, token: u32) -> Vec<u8> {
-        let mut ops: Vec<Op<Vec<u8>>> = vec![Op::Start { flags: self.clone_flags(), token, quiet: 0 }];
-        ops.extend(outer.cgroup.as_ref().map(|cgroup| cgroup.join()));
+        let (clone, init) = (self.clone_step(), self.init_step());
+        let mut ops: Vec<(u16, Op<Vec<u8>>)> = vec![(clone, Op::Start { flags: self.clone_flags(), token, quiet: 0 })];
+        ops.extend(self.new_user_step().map(|step| (step, Op::NewUser {})));
+        ops.extend(self.maps().map(|(step, action)| {
+            let (file, text) = action.map_file();
+            (step, Op::WriteMap { file: Text(c_bytes(file.as_bytes())), data: Blob(text.into_bytes()) })
+        }));
+        ops.extend(outer.cgroup.as_ref().map(|cgroup| (init, cgroup.join())));
         if outer.carries_capabilities() && !self.carries_capabilities() {
             // The outer nsbox-init kept these capabilities over its exec; the inner one, and its payloads, must not
             // have them.
-            ops.push(Op::Capabilities { inheritable: 0, ambient: 0 });
+            ops.push((init, Op::Capabilities { inheritable: 0, ambient: 0 }));
         }
-        ops.push(Op::CopyInit {});
-        let steps = std::iter::once(self.clone_step()).chain(std::iter::repeat(self.init_step()));
-        encode(steps.zip(&ops))
+        ops.push((init, Op::CopyInit {}));
+        encode(ops.into_iter())
     }
 }
 

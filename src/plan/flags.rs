@@ -104,7 +104,7 @@ macro_rules! constants {
     )*};
 }
 constants!(MS: MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED);
-constants!(MOUNT_ATTR: MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC);
+constants!(MOUNT_ATTR: MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC);
 
 /// The names of flags; bits without a name are one hexadecimal number at the end.
 pub fn names(flags: u64, table: &[MountFlag]) -> Vec<Name> {

@@ -11,6 +11,7 @@ pub mod harden;
 pub mod id_maps;
 pub mod join;
 pub mod launch;
+pub mod look;
 pub mod maps;
 pub mod mounts;
 pub mod payload;

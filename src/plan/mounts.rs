@@ -92,7 +92,11 @@ impl Place<'_> {
     /// The steps that copy the sources of binds, in the order in which they are mounted later.
     fn sources(&self, plan: &mut Builder, spec: &Spec) {
         for mount in &spec.mounts {
-            if let Mount::Bind { source, recursive, .. } = mount {
+            if let Mount::Bind { source, idmap: true, tree, .. } = mount {
+                let op = Op::KeepTree { fd: *tree, source: text(source) };
+                let why = "copied by the caller, who may change its owners: files of root belong to root inside";
+                plan.op(self.actor, StepName::Idmap, op, "mount_setattr(2)", why);
+            } else if let Mount::Bind { source, recursive, .. } = mount {
                 let op = Op::CopyTree { source: text(source), recursive: (*recursive).into() };
                 plan.op(self.actor, StepName::Source, op, "open_tree(2)", WHY_FIRST);
             }
@@ -174,7 +178,7 @@ impl Place<'_> {
     fn mount(&self, plan: &mut Builder, mount: &Mount) {
         let inside = self.inside.into();
         match mount {
-            Mount::Bind { source, target, read_only, recursive, dev } => {
+            Mount::Bind { source, target, read_only, recursive, dev, .. } => {
                 let attributes = bind_attributes(*read_only, *dev);
                 let (source, target, recursive) = (text(source), text(target), (*recursive).into());
                 let op = Op::Bind { source, target, inside, recursive, attributes };

@@ -80,9 +80,17 @@ impl Plan {
         })
     }
 
-    /// The step that makes nsbox-init; the first one, unless there is a cgroup to be made before.
+    /// The step that makes nsbox-init. A cgroup is made before, and for a box in a box its user namespace.
     pub fn clone_step(&self) -> u16 {
-        u16::from(self.cgroup.is_some())
+        let makes_init =
+            |step: &Step| matches!(step.action, Action::Caller(CallerAction::Clone(_) | CallerAction::Copy(..)));
+        self.steps.iter().position(makes_init).unwrap_or_default() as u16
+    }
+
+    /// The step that makes the user namespace of a box in a box, if it has one of its own.
+    pub fn new_user_step(&self) -> Option<u16> {
+        let is = |step: &Step| step.action == Action::Caller(CallerAction::NewUser);
+        self.steps.iter().position(is).map(|index| index as u16)
     }
 
     /// The step after that.
@@ -100,7 +108,7 @@ impl Plan {
     /// The flags for the caller's clone.
     pub fn clone_flags(&self) -> u64 {
         match self.steps[usize::from(self.clone_step())].action {
-            Action::Caller(CallerAction::Clone(flags) | CallerAction::Copy(flags)) => flags,
+            Action::Caller(CallerAction::Clone(flags) | CallerAction::Copy(flags, _)) => flags,
             _ => 0,
         }
     }

@@ -166,12 +166,3 @@ impl Request {
         plan(StepName::Abort, Op::Abort { token }, "kill(2)", "the caller does not wait for it any more")
     }
 }
-
-impl Request {
-    /// Write a file of the user namespace of a child.
-    pub fn write_map(pid: u32, file: &str, data: &str) -> Plan {
-        let (file, data) = (text(file.as_bytes()), Blob(data.as_bytes().to_vec()));
-        let why = "only a member of the parent namespace may";
-        plan(StepName::WriteMap, Op::WriteMap { pid, file, data }, "user_namespaces(7)", why)
-    }
-}

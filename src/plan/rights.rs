@@ -31,7 +31,7 @@ pub struct Rights {
     pub leave_groups: bool,
     /// Whether 0 outside of these namespaces is the caller's root.
     root_outside: bool,
-    /// Whether nothing is known, as an existing user namespace is joined.
+    /// Whether nothing is known: an existing user namespace is joined, or the box around this one is not known.
     unknown: bool,
 }
 
@@ -41,6 +41,11 @@ impl Rights {
         let here = Rights { root_outside: true, user: Some(facts.euid), ..Rights::default() };
         let unknown = joined & kinds::USER != 0 && flags & kinds::USER == 0;
         Rights { unknown, ..Rights::nested(spec, facts, flags, &here) }
+    }
+
+    /// Those of a box of which nothing is known.
+    pub fn unknown() -> Self {
+        Rights { unknown: true, ..Rights::default() }
     }
 
     /// Those of the programs of a box inside another one, whose programs have the rights `outer`.
@@ -54,7 +59,7 @@ impl Rights {
         let user = uid.or_else(|| inside(&users, facts.euid));
         let groups = !groups.is_empty();
         let leave_groups = (uid.is_some() || gid.is_some()) && groups && setgroups.as_deref() != Some("deny");
-        Rights { users: Some(users), groups, user, uid, gid, leave_groups, root_outside, unknown: false }
+        Rights { users: Some(users), groups, user, uid, gid, leave_groups, root_outside, unknown: outer.unknown }
     }
 
     /// The steps by which a process takes these ids. All that it starts inherits them.

@@ -17,11 +17,28 @@ use crate::step_name::StepName;
 
 /// What makes the new namespaces usable.
 pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts, rights: &Rights) -> Result<()> {
-    if flags & kinds::USER != 0 {
+    let nested = plan.outside == Actor::OuterInit;
+    if flags & kinds::USER != 0 && !nested {
         id_maps(plan, actor, spec, facts);
     }
     if flags & kinds::TIME != 0 {
-        if spec.fork {
+        let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
+        let lines: String = offsets
+            .iter()
+            .filter_map(|(clock, offset)| {
+                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
+            })
+            .collect();
+        let held = nested && !lines.is_empty();
+        if held {
+            plan.op(
+                actor,
+                StepName::UnshareTime,
+                Op::NewTime {},
+                "time_namespaces(7)",
+                "held by a process that can do nothing, until its clocks are set",
+            );
+        } else if spec.fork {
             plan.op(
                 actor,
                 StepName::UnshareTime,
@@ -30,14 +47,15 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
                 "children enter it; its clocks can still be set",
             );
         }
-        let offsets = [("monotonic", spec.monotonic), ("boottime", spec.boottime)];
-        let lines: String = offsets
-            .iter()
-            .filter_map(|(clock, offset)| {
-                offset.map(|(seconds, nanoseconds)| format!("{clock} {seconds} {nanoseconds}\n"))
-            })
-            .collect();
-        if !lines.is_empty() {
+        if held {
+            plan.op(
+                actor,
+                StepName::ClockOffsets,
+                Op::ClockOffsets { data: Blob(lines.into_bytes()) },
+                "time_namespaces(7)",
+                "before nsbox-init enters the namespace",
+            );
+        } else if !lines.is_empty() {
             plan.op(
                 actor,
                 StepName::ClockOffsets,
@@ -102,19 +120,22 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
     Ok(())
 }
 
-/// The files of a user namespace, written by the caller while `actor` waits.
-fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
+/// The files of a user namespace, written while `actor` waits: by the caller, or for a box in a box by the outer
+/// nsbox-init.
+pub fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let Written { users, groups, setgroups, helped_users, helped_groups } = written(spec, facts);
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;
     }
-    plan.op(
-        actor,
-        StepName::AwaitMaps,
-        Op::AwaitMaps {},
-        "user_namespaces(7)",
-        "the ids are unmapped until the caller has written the maps",
-    );
+    if plan.outside == Actor::Caller {
+        plan.op(
+            actor,
+            StepName::AwaitMaps,
+            Op::AwaitMaps {},
+            "user_namespaces(7)",
+            "the ids are unmapped until the caller has written the maps",
+        );
+    }
     if let Some(word) = setgroups {
         plan.outside(
             StepName::Setgroups,

@@ -168,6 +168,10 @@ pub enum Mount {
         recursive: bool,
         /// Whether device nodes work.
         dev: bool,
+        /// Whether files have other owners there.
+        idmap: bool,
+        /// A descriptor of the copy in which they have.
+        tree: i32,
     },
     /// An empty file system in memory.
     Tmpfs {

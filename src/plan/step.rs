@@ -37,8 +37,12 @@ pub enum CallerAction {
     Clone(u64),
     /// Start nsbox-init; its capabilities are carried over the exec when `true`.
     ExecInit(bool),
-    /// For a box in a box, the outer nsbox-init makes a copy of itself with these CLONE_NEW* flags.
-    Copy(u64),
+    /// For a box in a box, the outer nsbox-init makes a user namespace, which another process holds until the maps are
+    /// written.
+    NewUser,
+    /// For a box in a box, the outer nsbox-init makes a copy of itself with these CLONE_NEW* flags; if `true`, in the
+    /// user namespace of [`CallerAction::NewUser`].
+    Copy(u64, bool),
     /// The copy continues without an exec; it keeps the capabilities of the outer nsbox-init when `true`.
     CopyInit(bool),
     /// Write this to the new user namespace's file `setgroups`.

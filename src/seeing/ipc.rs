@@ -3,15 +3,16 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 
 use nix::sys::stat::fstat;
 use pyo3::prelude::*;
 
 use crate::error::{Result, os_error};
+use crate::plan::look::Wanted;
+use crate::seeing::look::Opened;
 use crate::seeing::proc::dir::{Dir, Errno};
 use crate::seeing::proc::open::Namespaces;
-use crate::seeing::visit::{Open, Opened};
 
 /// The files of an IPC namespace; None for what could not be read.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
@@ -28,6 +29,11 @@ pub struct IpcFiles {
     /// Whether the ids of the first three are those of the process's user namespace instead of the caller's.
     pub ids_inside: bool,
 }
+
+/// The longest file that is read, in bytes: the objects of a namespace are as many as its processes make.
+const MAX_TEXT: u64 = 64 << 20;
+/// The largest number of message queues that are listed.
+const MAX_QUEUES: usize = 1 << 16;
 
 type Queue = (Vec<u8>, u32, u32, u32, Option<Vec<u8>>);
 
@@ -50,14 +56,14 @@ pub fn list_queues(py: Python<'_>, fd: RawFd) -> Option<Vec<Queue>> {
 
 fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     let process = Dir::open(&CString::new(path).map_err(|_| libc::EINVAL)?)?;
-    // Opened here: the process may have no proc mounted, and these files show the namespaces of the process that opens
-    // them.
-    let sysvipc = Dir::open(c"/proc/sysvipc")?;
-    let files = [c"shm", c"sem", c"msg"].map(|name| Open::File(sysvipc.as_raw_fd(), name));
-    let wanted = [files[0], files[1], files[2], Open::Queues];
+    // Those of the caller's proc: the process may have none mounted, and these files show the namespaces of the process
+    // that opens them.
+    Dir::open(c"/proc/sysvipc")?;
+    let files = ["sysvipc/shm", "sysvipc/sem", "sysvipc/msg"].map(Wanted::File);
+    let wanted = [files[0], files[1], files[2], Wanted::Queues];
     let own = process.inode(c"ns/ipc")? == Dir::open(c"/proc/thread-self")?.inode(c"ns/ipc")?;
-    let enter = if own { &[][..] } else { &[c"ns/ipc"] };
-    let ([shm, sem, msg, queues], ids_inside) = Namespaces { process: &process }.visit(enter, wanted)?;
+    let enter = if own { &[][..] } else { &["ipc"] };
+    let ([shm, sem, msg, queues], ids_inside) = Namespaces { process: &process }.look(enter, wanted)?;
     Ok(IpcFiles {
         shm: text(shm),
         sem: text(sem),
@@ -67,16 +73,16 @@ fn read(path: &str) -> std::result::Result<IpcFiles, Errno> {
     })
 }
 
-/// A whole file that the kernel returns in pieces.
+/// A whole file that the kernel returns in pieces; `None` for one that is too long.
 fn text(file: Opened) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    File::from(file.ok()?).read_to_end(&mut text).ok()?;
-    Some(text)
+    File::from(file.ok()?).take(MAX_TEXT + 1).read_to_end(&mut text).ok()?;
+    (text.len() as u64 <= MAX_TEXT).then_some(text)
 }
 
 fn list(directory: &Dir) -> Option<Vec<Queue>> {
     let mut found = Vec::new();
-    for name in directory.names().ok()? {
+    for name in directory.names(MAX_QUEUES).ok()? {
         let Ok(path) = CString::new(&*name) else { continue };
         // Not to read it: that needs no permission.
         let Ok(status) = directory.open_at(&path, libc::O_PATH).map(|queue| fstat(queue.as_fd())) else { continue };

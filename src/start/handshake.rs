@@ -2,7 +2,6 @@
 //! failed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
@@ -10,11 +9,10 @@ use nsbox_init::vfork::Method;
 use nsbox_init::wire::{END, GO, Report};
 
 use crate::call::{Value, call};
-use crate::channel::connection::Connection;
-use crate::channel::failure::{failure, refused, step_failed};
+use crate::channel::failure::{failure, refused, step_failed, stopped};
 use crate::channel::report::{Message, receive};
 use crate::error::{Error, Result, StepFailure, os};
-use crate::pidfd::{self, Status, number_in_proc, reap, reap_interruptibly};
+use crate::pidfd::{self, Status, is_stopped, number_in_proc, reap, reap_interruptibly};
 use crate::plan::plan::Plan;
 use crate::plan::step::CallerAction;
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
@@ -25,6 +23,9 @@ use crate::step_name::StepName;
 
 /// How long an nsbox-init whose start is ended may take to exit by itself.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often an nsbox-init may be found stopped during its set-up.
+const MAX_STOPS: u32 = 30;
 
 /// An nsbox-init that carries out its plan.
 pub struct Handshake<'a> {
@@ -45,13 +46,13 @@ pub struct Handshake<'a> {
     maps: usize,
     /// The program that writes the next map, and the step that it carries out, while it runs.
     helper: Option<(u16, MapHelper)>,
-    /// The box in which nsbox-init is, and its PID there: then it is that box's child, not ours.
-    outer: Option<(Arc<Connection>, u32)>,
     /// For each step that it has carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
     /// The directory in memory to which a new root is written.
     pub layer: Option<OwnedFd>,
     ending: Ending,
+    /// How often it was found stopped.
+    stops: u32,
 }
 
 /// What is known of a payload's end.
@@ -75,19 +76,12 @@ struct Announced {
 }
 
 impl<'a> Handshake<'a> {
-    /// Begin, with an nsbox-init that has its plan. `outer` is the box in which it is, and its PID there.
-    pub fn new(
-        plan: &'a Plan,
-        pid: i32,
-        pidfd: OwnedFd,
-        socket: OwnedFd,
-        method: Method,
-        outer: Option<(Arc<Connection>, u32)>,
-    ) -> Self {
+    /// Begin, with an nsbox-init that has its plan.
+    pub fn new(plan: &'a Plan, pid: i32, pidfd: OwnedFd, socket: OwnedFd, method: Method) -> Self {
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
-        let layer = None;
-        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, outer, times, layer, ending }
+        let (layer, stops) = (None, 0);
+        Handshake { plan, pid, pidfd, socket, method, payload, member, maps, helper, times, layer, ending, stops }
     }
 
     /// Handle one report. When the payload runs, returns its identity and a pidfd of it.
@@ -98,6 +92,16 @@ impl<'a> Handshake<'a> {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Continue an nsbox-init that programs in the outer box stop while it sets up a box in a box; an error if they do
+    /// so again and again.
+    pub fn continue_if_stopped(&mut self) -> Result<()> {
+        if is_stopped(&self.pidfd) {
+            self.stops += 1;
+            let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
+        }
+        if self.stops > MAX_STOPS { Err(stopped()) } else { Ok(()) }
     }
 
     /// Handle one report. When a box waits for requests, returns the times that its steps took.
@@ -235,24 +239,14 @@ impl<'a> Handshake<'a> {
         let Some(member) = &self.member else { return Err(self.gone()) };
         for (index, action) in self.plan.maps().skip(self.maps) {
             let failed = |errno| failure(self.plan, index, errno, String::new());
-            match (action, &self.outer) {
-                // Only a member of the parent namespace may write it, and the caller is none.
-                (CallerAction::Setgroups(_) | CallerAction::Map(..), Some((connection, pid))) => {
-                    let (file, text) = action.map_file();
-                    connection.write_map(*pid, file, &text).map_err(|error| match error {
-                        Error::Step(other) if other.step == StepName::WriteMap => failed(other.errno),
-                        error => error,
-                    })?;
-                }
-                (CallerAction::Setgroups(_) | CallerAction::Map(..), None) => {
+            match action {
+                CallerAction::Setgroups(_) | CallerAction::Map(..) => {
                     let (file, text) = action.map_file();
                     number_in_proc(member)
                         .and_then(|pid| write_once(&format!("/proc/{pid}/{file}"), text.as_bytes()))
                         .map_err(failed)?;
                 }
-                // The program would run outside, where the new namespace is not a child of its own.
-                (CallerAction::MapBy(..), Some(_)) => return Err(failed(libc::EPERM)),
-                (CallerAction::MapBy(program, rows), None) => {
+                CallerAction::MapBy(program, rows) => {
                     let helper = number_in_proc(member).and_then(|pid| MapHelper::start(program, pid, rows));
                     self.helper = Some((index, helper.map_err(failed)?));
                     return Ok(());

@@ -4,4 +4,6 @@ pub mod child;
 pub mod exit;
 pub mod handshake;
 pub mod map_helper;
+#[cfg(test)]
+mod report_tests;
 pub mod spawn;

@@ -182,7 +182,7 @@ fn clone<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
             born.map_err(|errno| failure(plan, plan.clone_step(), errno, String::new()))?;
         // SAFETY: a new descriptor, which nothing else owns.
         let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
-        let Some(failed) = request.failed else { return Ok(Handshake::new(plan, pid, pidfd, ours, method, None)) };
+        let Some(failed) = request.failed else { return Ok(Handshake::new(plan, pid, pidfd, ours, method)) };
         reap(&pidfd, true);
         match failed {
             NoExec::ImageClosed => {}

@@ -6,8 +6,13 @@ docs/security.md lists it.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import signal
 import subprocess
+import termios
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +34,12 @@ for name, value in sets.items():
 """
 
 
-def test_no_capability_is_inherited(arrangement: Arrangement) -> None:
+def test_no_capability_is_inherited(every_arrangement: Arrangement) -> None:
     """The inheritable and the ambient set are empty; a program that is not root of a user namespace has none at all."""
-    out = set(arrangement(lambda: arrangement.attack(CAPABILITIES)))
+    out = set(every_arrangement(lambda: every_arrangement.attack(CAPABILITIES)))
     # Root of a user namespace has them over that namespace alone. The bounding set is a limit, and gives nothing.
-    assert out == ({"CapBnd"} if arrangement.as_id else {"CapBnd", "CapEff", "CapPrm"})
+    hardened, dropped = "harden" in every_arrangement.options, bool(every_arrangement.as_id)
+    assert out == (set() if hardened else {"CapBnd"} if dropped else {"CapBnd", "CapEff", "CapPrm"})
 
 
 # Ids and groups (CVE-2014-8989, CVE-2023-6507, CVE-2026-30892).
@@ -114,17 +120,17 @@ sys.exit(7)
 """
 
 
-def test_signals_to_init(arrangement: Arrangement) -> None:
+def test_signals_to_init(every_arrangement: Arrangement) -> None:
     """No signal from inside ends init, stops it, or changes the status that it reports."""
     command = [PYTHON, "-c", SIGNALS]
 
     def use() -> tuple[int, int, int]:
-        first = nsbox.run(command, **arrangement.options, **arrangement.as_id).returncode
-        with nsbox.Box(**arrangement.options) as box:
-            second = box.run(command, **arrangement.as_id).returncode
-            return first, second, box.run(["sh", "-c", "exit 3"], **arrangement.as_id).returncode
+        first = nsbox.run(command, **every_arrangement.options, **every_arrangement.as_id).returncode
+        with nsbox.Box(**every_arrangement.options) as box:
+            second = box.run(command, **every_arrangement.as_id).returncode
+            return first, second, box.run(["sh", "-c", "exit 3"], **every_arrangement.as_id).returncode
 
-    assert arrangement(use) == (7, 7, 3)
+    assert every_arrangement(use) == (7, 7, 3)
 
 
 # The same PID for another process.
@@ -202,9 +208,9 @@ for what, act in {
 """
 
 
-def test_what_only_root_of_the_host_may_do(arrangement: Arrangement) -> None:
+def test_what_only_root_of_the_host_may_do(every_arrangement: Arrangement) -> None:
     """release_agent, modules, the clock, swap and devices are refused."""
-    assert arrangement(lambda: arrangement.attack(HOST)) == []
+    assert every_arrangement(lambda: every_arrangement.attack(HOST)) == []
 
 
 # Abstract sockets (CVE-2020-15257, CVE-2022-42919).
@@ -218,15 +224,15 @@ for line in open("/proc/net/unix"):
 """
 
 
-def test_no_abstract_socket_is_made(arrangement: Arrangement) -> None:
+def test_no_abstract_socket_is_made(every_arrangement: Arrangement) -> None:
     """The connections to init have no name that another process could connect to."""
 
     def use() -> list[str]:
-        with nsbox.Box(**arrangement.options) as box:
+        with nsbox.Box(**every_arrangement.options) as box:
             ours = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
-            return arrangement.attack_from(box, ABSTRACT) + [name for name in ours if name.startswith("@nsbox")]
+            return every_arrangement.attack_from(box, ABSTRACT) + [name for name in ours if name.startswith("@nsbox")]
 
-    assert arrangement(use) == []
+    assert every_arrangement(use) == []
 
 
 # Descriptors of other processes by pidfd.
@@ -253,14 +259,14 @@ for name in before:
 """
 
 
-def test_pidfds_of_init(arrangement: Arrangement) -> None:
+def test_pidfds_of_init(every_arrangement: Arrangement) -> None:
     """init's descriptors cannot be taken, and its namespaces are the box's own."""
 
     def use() -> list[str]:
-        with nsbox.Box(**arrangement.options) as box:
-            return arrangement.attack(PIDFDS) + arrangement.attack_from(box, PIDFDS)
+        with nsbox.Box(**every_arrangement.options) as box:
+            return every_arrangement.attack(PIDFDS) + every_arrangement.attack_from(box, PIDFDS)
 
-    assert arrangement(use) == []
+    assert every_arrangement(use) == []
 
 
 # A root directory, and targets of mounts, that a program controls (CVE-2021-30465, CVE-2025-31133, -52565, -52881).
@@ -270,7 +276,7 @@ def test_pidfds_of_init(arrangement: Arrangement) -> None:
 @pytest.mark.parametrize(
     "link", ["/etc", "/../../../../etc", "{outside}", "../outside", "/proc/self/cwd", "/proc/1/root"]
 )
-def test_links_in_a_root(arrangement: Arrangement, place: Path, target: str, link: str) -> None:
+def test_links_in_a_root(every_arrangement: Arrangement, place: Path, target: str, link: str) -> None:
     """Links in the root lead nowhere but to what is in it: neither mounts nor what is written there get out."""
     outside = place / "outside"
     outside.mkdir(mode=0o777)
@@ -285,17 +291,17 @@ def test_links_in_a_root(arrangement: Arrangement, place: Path, target: str, lin
     command = ["sh", "-c", f"echo x > {target}/written; cat /etc/hostname; ls /"]
 
     def use() -> str:
-        options = rootfs.options(nsbox.Tmpfs(target), **arrangement.options)
+        options = rootfs.options(nsbox.Tmpfs(target), **every_arrangement.options)
         if target == "/proc":
-            options = rootfs.options(**arrangement.options)
+            options = rootfs.options(**every_arrangement.options)
         try:
-            result = nsbox.run(command, capture_output=True, text=True, **options, **arrangement.as_id)
+            result = nsbox.run(command, capture_output=True, text=True, **options, **every_arrangement.as_id)
         except OSError:
             return ""
         return str(result.stdout)
 
     before = Path("/proc/self/mountinfo").read_text()
-    output = arrangement(use)
+    output = every_arrangement(use)
     assert "outside" not in output.split()
     assert list(outside.iterdir()) == []
     assert not Path("/etc/written").exists()
@@ -359,3 +365,73 @@ def test_set_user_id_programs_with_a_dropped_uid(place: Path) -> None:
     dropped["stdout"] = subprocess.PIPE
     assert nsbox.run([program, "-u"], no_new_privs=True, **dropped).stdout == f"{USER}\n"
     assert nsbox.run([program, "-u"], **dropped).stdout == "0\n"
+
+
+# User namespaces as a way to the kernel (CVE-2022-0185, CVE-2023-0386).
+
+NESTED = """
+import ctypes
+libc = ctypes.CDLL(None)
+for name, flags in [("user", 0x10000000), ("mount", 0x20000), ("net", 0x40000000), ("user and mount", 0x10020000)]:
+    if libc.unshare(flags) == 0:
+        print("OUT a new namespace:", name)
+"""
+
+
+def test_new_namespaces_documented(every_arrangement: Arrangement) -> None:
+    """Without `harden` a program may make namespaces, and so use the parts of the kernel that need capabilities."""
+    out = every_arrangement(lambda: every_arrangement.attack(NESTED))
+    assert out == [] if "harden" in every_arrangement.options else out != []
+
+
+# Terminal injection (CVE-2017-5226, CVE-2019-10063).
+
+TERMINAL = """
+import fcntl, os
+numbers = [0x5412, 0x5412 | 1 << 32]
+for path in ("/dev/tty", "/proc/self/fd/0", "/proc/self/fd/2"):
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        continue
+    import ctypes
+    libc = ctypes.CDLL(None)
+    for number in numbers:
+        # The upper half of the number is ignored by the kernel, and must not be by a filter.
+        if libc.syscall({"x86_64": 16, "aarch64": 29}[os.uname().machine], fd, ctypes.c_long(number), b"x") == 0:
+            print("OUT typed by", path)
+"""
+
+
+def _with_a_terminal(function: Callable[[], list[str]]) -> list[str]:
+    """Return what `function` returns in a session that has a terminal of its own."""
+
+    def use() -> list[str]:
+        # The end of the terminal is one of the session (tty(4)).
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.setsid()
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        try:
+            return function()
+        finally:
+            os.close(slave)
+            os.close(master)
+
+    return in_child(use)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/sys/dev/tty/legacy_tiocsti").exists()
+    or Path("/proc/sys/dev/tty/legacy_tiocsti").read_text() == "0\n",
+    reason="the kernel refuses it to everybody (dev.tty.legacy_tiocsti)",
+)
+def test_terminal_documented(every_arrangement: Arrangement) -> None:
+    """Without `harden` a program shares the session of its caller, and types into its terminal. A new session holds."""
+    hardened = "harden" in every_arrangement.options
+
+    def use(**options: Any) -> list[str]:
+        return _with_a_terminal(lambda: every_arrangement.attack(TERMINAL, **options))
+
+    assert every_arrangement(use) == [] if hardened else every_arrangement(use) != []
+    assert every_arrangement(lambda: use(start_new_session=True)) == []

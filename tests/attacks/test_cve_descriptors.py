@@ -37,7 +37,7 @@ print("OUT sees", sorted(os.listdir("."))[:5])
 DESCRIPTORS = range(32)
 
 
-def test_none_is_passed_on(arrangement: Arrangement, place: Path) -> None:
+def test_none_is_passed_on(every_arrangement: Arrangement, place: Path) -> None:
     """A program gets standard input, output and error, and nothing that the caller or init has open."""
 
     def use() -> list[str]:
@@ -45,14 +45,14 @@ def test_none_is_passed_on(arrangement: Arrangement, place: Path) -> None:
         try:
             for fd in leaked:
                 os.set_inheritable(fd, True)
-            with nsbox.Box(**arrangement.options) as box:
-                alone = arrangement.attack(OPEN_DESCRIPTORS)
-                return alone + arrangement.attack_from(box, OPEN_DESCRIPTORS)
+            with nsbox.Box(**every_arrangement.options) as box:
+                alone = every_arrangement.attack(OPEN_DESCRIPTORS)
+                return alone + every_arrangement.attack_from(box, OPEN_DESCRIPTORS)
         finally:
             for fd in leaked:
                 os.close(fd)
 
-    assert arrangement(use) == []
+    assert every_arrangement(use) == []
 
 
 @pytest.fixture
@@ -63,15 +63,17 @@ def rootfs(place: Path) -> Rootfs:
     return rootfs
 
 
-def test_a_working_directory_that_is_a_link_to_a_descriptor(arrangement: Arrangement, rootfs: Rootfs) -> None:
+def test_a_working_directory_that_is_a_link_to_a_descriptor(every_arrangement: Arrangement, rootfs: Rootfs) -> None:
     """The caller starts a program in a directory that the program before has replaced."""
     command = [PYTHON, "-c", WORKING_DIRECTORY]
-    options = rootfs.options(**arrangement.options)
+    options = rootfs.options(**every_arrangement.options)
 
     def started(start: object, number: int, **more: object) -> list[str]:
         assert callable(start)
         try:
-            result = start(command, cwd=f"/work/{number}", capture_output=True, text=True, **more, **arrangement.as_id)
+            result = start(
+                command, cwd=f"/work/{number}", capture_output=True, text=True, **more, **every_arrangement.as_id
+            )
         except (OSError, nsbox.NsboxError):
             return []
         return [f"{number}: {line}" for line in achieved(result.stdout)]
@@ -85,4 +87,4 @@ def test_a_working_directory_that_is_a_link_to_a_descriptor(arrangement: Arrange
                 out += started(box.run, number)
         return out
 
-    assert arrangement(use) == []
+    assert every_arrangement(use) == []

@@ -34,22 +34,22 @@ def watched(arrangement: Arrangement, act: Callable[[nsbox.Box], object]) -> tup
     return achieved(output), int(output.split()[-1])
 
 
-def test_programs_that_are_started(arrangement: Arrangement) -> None:
+def test_programs_that_are_started(every_arrangement: Arrangement) -> None:
     """`Box.run`: the process between its clone and its exec."""
     # A look-up of many directories gives the spy time.
-    environment = {"PATH": ":".join([*(f"/nowhere/{number}" for number in range(300)), "/usr/bin", "/bin"])}
+    environment = {"PATH": ":".join([*(f"/nowhere/{number}" for number in range(1500)), "/usr/bin", "/bin"])}
 
     def use() -> tuple[list[str], int]:
-        return watched(arrangement, lambda box: box.run(["true"], env=environment, **arrangement.as_id))
+        return watched(every_arrangement, lambda box: box.run(["true"], env=environment, **every_arrangement.as_id))
 
-    out, looked = arrangement(use)
+    out, looked = every_arrangement(use)
     assert out == []
     assert looked > 0
 
 
 def test_programs_that_enter(arrangement: Arrangement) -> None:
     """`enter`: nsbox-init comes from outside, joins the namespaces and becomes the program."""
-    environment = {"PATH": ":".join([*(f"/nowhere/{number}" for number in range(300)), "/usr/bin", "/bin"])}
+    environment = {"PATH": ":".join([*(f"/nowhere/{number}" for number in range(1500)), "/usr/bin", "/bin"])}
 
     def use() -> tuple[list[str], int]:
         return watched(arrangement, lambda box: nsbox.enter(box, "mip", ["true"], env=environment, **arrangement.as_id))
@@ -59,7 +59,7 @@ def test_programs_that_enter(arrangement: Arrangement) -> None:
     assert looked > 0
 
 
-def test_what_init_is_asked_for(arrangement: Arrangement) -> None:
+def test_what_init_is_asked_for(every_arrangement: Arrangement) -> None:
     """The requests that init carries out itself."""
 
     def act(box: nsbox.Box) -> None:
@@ -69,9 +69,9 @@ def test_what_init_is_asked_for(arrangement: Arrangement) -> None:
         assert box.hostname
 
     def use() -> list[str]:
-        return watched(arrangement, act)[0]
+        return watched(every_arrangement, act)[0]
 
-    assert arrangement(use) == []
+    assert every_arrangement(use) == []
 
 
 TRACE_INIT = """
@@ -148,9 +148,9 @@ for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
 """
 
 
-def test_the_file_of_init(arrangement: Arrangement) -> None:
+def test_the_file_of_init(every_arrangement: Arrangement) -> None:
     """/proc/1/exe cannot be opened, neither for reading nor for writing."""
     safe = WRITE_TO_THE_FILE.replace(
         'for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]', "for pid in [1]"
     )
-    assert arrangement(lambda: arrangement.attack(safe)) == []
+    assert every_arrangement(lambda: every_arrangement.attack(safe)) == []

@@ -250,6 +250,10 @@ def _reports(place: Path) -> dict[str, tuple[bytes, int, str]]:
         "nothing": {"report": {}, "raised": False},
         "numbers as lines": {"report": good | {"longrepr": looping}, "raised": True},
         "an unknown entry": {"report": good | {"longrepr": unknown}, "raised": True},
+        "a property that is no text": {"report": good | {"user_properties": [("nsbox_leaked", [1])]}, "raised": False},
+        "bytes": {"report": good | {"user_properties": [("x", b"x")]}, "raised": False},
+        "a large number": {"report": good | {"sections_of": 1 << 70000}, "raised": False},
+        "a surrogate": {"report": good | {"sections": [("Captured stdout call", "\ud800")]}, "raised": False},
         "a duration": {"report": good | {"duration": float("nan")}, "raised": False},
     }
     return {name: (encode(form), 0, "was refused") for name, form in forms.items()} | {

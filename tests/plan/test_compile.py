@@ -54,6 +54,13 @@ CASES: dict[str, tuple[_core.Facts, dict[str, Any], dict[str, Any]]] = {
     "overlay-in-one": (OLD, {"mounts": [Overlay("/mnt", ["/a:b", "/c\\d"], "/u", "/w")]}, {}),
     "limits": (ROOT, {"limits": nsbox.Limits(memory=1 << 20, pids=9, cpu=1.5)}, {}),
     "limits-no-fork": (USER, {"limits": nsbox.Limits(), "fork": False}, {}),
+    "harden": (
+        ROOT, {"harden": True, "map_users": [(0, 2**20, 65536)], "map_groups": [(0, 2**20, 65536)]},
+        {"uid": 1000, "gid": 1000, "groups": ()},
+    ),
+    "harden-rootless": (USER, {"harden": True, "network": True, "sysctl": {"kernel.shmall": 9}, "pid_max": 400}, {}),
+    "lock-mounts": (ROOT, {"unshare": "", "lock_mounts": True, "landlock": True, "keep_caps": True}, {}),
+    "drop-capabilities": (USER, {"unshare": "", "drop_capabilities": True}, {}),
     "no-map": (ROOT, {"unshare": "U", "map_root_user": False}, {}),
     "capable-user": (CAPABLE, {"unshare": "mip"}, {}),
     "join": (ROOT, {"unshare": ""}, {"join": Opened(ALL)}),
@@ -144,14 +151,24 @@ def test_mounts_by_descriptor_are_required(options: dict[str, Any]) -> None:
 
 
 def test_box_in_a_box() -> None:
-    """The outer nsbox-init does what is done outside: it copies itself, without an exec, and writes the maps."""
+    """The outer nsbox-init does what is done outside: it writes the maps, and then copies itself, without an exec."""
     spec = nsbox.Spec(unshare="Up")
     lines = str(_core.compile_box(spec, ROOT, None, None, True)).splitlines()
     begun = [(line[4:14].strip(), line[15:35].strip()) for line in lines]
-    assert begun[:3] == [("outer init", "clone"), ("outer init", "copy init"), ("init", "await maps")]
-    assert begun[-2:] == [("outer init", "uid_map"), ("init", "serve")]
+    names = ["new user", "setgroups", "gid_map", "uid_map", "clone", "copy init"]
+    assert begun == [*(("outer init", name) for name in names), ("init", "serve")]
     assert "execve" not in "".join(lines)
-    assert "clone(CLONE_NEWUSER|CLONE_NEWPID|CLONE_PIDFD|SIGCHLD)" in lines[0]
+    assert "clone(CLONE_NEWUSER|CLONE_PIDFD|SIGCHLD)" in lines[0]
+    assert "clone(CLONE_NEWPID|CLONE_PARENT|SIGCHLD)" in lines[4]
+
+
+def test_clocks_of_a_box_in_a_box() -> None:
+    """They are set through a process that is there for nothing else: the inner nsbox-init is never dumpable."""
+    spec = nsbox.Spec(unshare="T", boottime=7)
+    lines = str(_core.compile_box(spec, ROOT, None, None, True)).splitlines()
+    assert [line[15:35].strip() for line in lines[2:]] == ["unshare time", "clock offsets", "serve"]
+    assert "timens_offsets" in lines[3]
+    assert "setns(" in lines[3]
 
 
 def test_options_too_long_for_the_kernel() -> None:

@@ -434,12 +434,25 @@ def test_refused_options(as_root: Inner) -> None:
         @pytest.mark.unshare("nonsense")
         def test_kinds():
             pass
+
+        @pytest.mark.unshare("pid", trust=True)
+        def test_has_nothing_to_trust():
+            pass
+
+        @pytest.mark.needs_namespaces
+        @pytest.mark.box("pid", trust=True)
+        def test_trusts_its_box(box):
+            assert type(box.call(object)) is object
     """
     )
     result = as_root.run()
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines(
-        ["*SpecError: no_new_privs: is for programs*", "*SpecError: unshare: 'o' in 'nonsense'*"]
+        [
+            "*SpecError: no_new_privs: is for programs*",
+            "*SpecError: unshare: 'o' in 'nonsense'*",
+            "*SpecError: trust: *never unpickled*",
+        ]
     )
 
 

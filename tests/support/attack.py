@@ -15,7 +15,7 @@ import nsbox
 
 from tests.support.forked import USER, Who
 
-__all__ = ["ARRANGEMENTS", "PYTHON", "Arrangement", "achieved", "program"]
+__all__ = ["ARRANGEMENTS", "HARDENED", "PYTHON", "Arrangement", "achieved", "program"]
 
 T = TypeVar("T")
 
@@ -77,3 +77,9 @@ ARRANGEMENTS = [
     Arrangement("root, dropped uid", Who("root"), {"unshare": "mip", "mount_proc": True}, _DROPPED),
 ]
 """Those in which nsbox is meant to hold a program."""
+
+HARDENED = [
+    Arrangement("root, harden", Who("root"), {"unshare": "mip", "harden": True}),
+    Arrangement("user, harden", Who("user"), {"unshare": "mip", "harden": True}),
+]
+"""The same with everything that `harden` stands for."""

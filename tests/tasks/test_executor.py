@@ -474,6 +474,25 @@ def test_preload_that_fails(place: Path) -> None:
             Executor(1, preload=["that_dies"])
 
 
+def test_trust() -> None:
+    """Results and exceptions of any type arrive only with trust, also from decorated functions."""
+    with Executor(1) as executor:
+        refused = executor.submit(callees.PickledError, "x").outcome()
+        assert refused.verdict is Verdict.ERROR
+        assert isinstance(refused.error, nsbox.TransferError)
+        assert "trust=True" in str(refused.error)
+        assert isinstance(executor.submit(callees.raise_it, callees.PickledError("x")).exception(), nsbox.RemoteError)
+    with Executor(1, trust=True) as executor:
+        assert isinstance(executor.submit(callees.PickledError, "x").result(), callees.PickledError)
+        assert isinstance(
+            executor.submit(callees.raise_it, callees.PickledError("x")).exception(), callees.PickledError
+        )
+    make = callees.PickledError
+    with pytest.raises(nsbox.TransferError, match="trust=True"):
+        nsbox.boxed(lambda: make("x"))()
+    assert isinstance(nsbox.boxed(trust=True)(lambda: make("x"))(), callees.PickledError)
+
+
 def test_wrong_arguments_are_refused() -> None:
     """They are refused before anything is started."""
     wrong: list[tuple[str, dict[str, Any]]] = [

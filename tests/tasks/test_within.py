@@ -11,9 +11,11 @@ import nsbox
 import pytest
 from nsbox.tasks.within import Within
 
+from tests.support import libc
 from tests.support.census import descendants, reaped_all, wait_until
 from tests.support.forked import Who
 
+LINKS = ("user", "mnt", "pid", "ipc", "uts", "net", "cgroup", "time")
 KINDS = ("mount", "ipc", "pid", "uts", "net", "cgroup", "time", "user")
 
 
@@ -92,6 +94,35 @@ def test_keeper_is_killed() -> None:
             within.wait()
     # The child died as an orphan, which this process has adopted.
     assert wait_until(reaped_all)
+
+
+@pytest.mark.parametrize("kind", ["pid", "uts"])
+def test_the_keeper_stays_outside(who: Who, kind: str) -> None:
+    """It is in no namespace of the box, and has no descriptors of the caller but those that it needs."""
+
+    def hangs() -> None:
+        subprocess.run(["sleep", "4717"], check=True)
+
+    def check() -> tuple[list[bool], list[int], int]:
+        # A child that gave up its rights may not look at its own copies otherwise.
+        libc.prctl(libc.PR_SET_DUMPABLE, 1)
+        reader, writer = os.pipe()
+        with nsbox.Box(kind) as box, Within(box, hangs) as within:
+            assert wait_until(lambda: _sleeping(4717))
+            keeper = f"/proc/{within.keeper}"
+            same = [os.readlink(f"{keeper}/ns/{name}") == os.readlink(f"/proc/self/ns/{name}") for name in LINKS]
+            found = [fd for fd in map(int, os.listdir(f"{keeper}/fd")) if fd > 2]
+            with open(f"{keeper}/task/{within.keeper}/children") as file:
+                children = len(file.read().split())
+        os.close(reader)
+        os.close(writer)
+        return same, found, children
+
+    same, found, children = who(check)
+    assert all(same)
+    # For the result, the stack, the caller's pidfd, the lifeline, the child's pidfd; two that were for the start.
+    assert len(found) <= 7
+    assert children == 1
 
 
 def _sleeping(seconds: int) -> bool:

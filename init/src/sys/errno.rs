@@ -33,6 +33,8 @@ pub const EXDEV: Errno = errno::EXDEV as Errno;
 
 pub const ETIMEDOUT: Errno = errno::ETIMEDOUT as Errno;
 
+pub const ESRCH: Errno = errno::ESRCH as Errno;
+
 pub const EEXIST: Errno = errno::EEXIST as Errno;
 
 pub const ENAMETOOLONG: Errno = errno::ENAMETOOLONG as Errno;

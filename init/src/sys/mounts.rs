@@ -23,16 +23,22 @@ pub fn unmount(target: &[u8], flags: u32) -> Result<()> {
 
 /// A proc for our PID namespace that is mounted nowhere.
 pub fn detached_proc() -> Result<i32> {
-    detached(c"proc".to_bytes_with_nul())
+    detached(c"proc".to_bytes_with_nul(), None)
 }
 
-/// A file system of this type, for our namespaces, that is mounted nowhere (fsopen(2), fsmount(2)).
-pub fn detached(fstype: &[u8]) -> Result<i32> {
+/// A file system of this type that is mounted nowhere (fsopen(2), fsmount(2)): for our namespaces, or a proc for the
+/// PID namespace behind a descriptor (Linux 6.17).
+pub fn detached(fstype: &[u8], pid_namespace: Option<i32>) -> Result<i32> {
     const FSOPEN_CLOEXEC: usize = 1;
+    const FSCONFIG_SET_FD: usize = 5;
     const FSCONFIG_CMD_CREATE: usize = 6;
     const FSMOUNT_CLOEXEC: usize = 1;
     let context = call!(fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC)? as i32;
-    let made = call!(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
+    let set = match pid_namespace {
+        Some(namespace) => call!(fsconfig, context, FSCONFIG_SET_FD, c"pidns".as_ptr(), 0, namespace),
+        None => Ok(0),
+    };
+    let made = set.and_then(|_| call!(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0));
     let mount = made.and_then(|_| call!(fsmount, context, FSMOUNT_CLOEXEC, 0));
     close(context);
     mount.map(|fd| fd as i32)

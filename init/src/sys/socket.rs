@@ -128,6 +128,13 @@ pub fn send(socket: i32, bytes: &[u8], attached: Option<Attached>) -> Result<()>
     call!(sendmsg, socket, &raw const message, net::MSG_NOSIGNAL | net::MSG_DONTWAIT).map(drop)
 }
 
+/// Two connected ends, for messages (unix(7), SOCK_SEQPACKET).
+pub fn socket_pair() -> Result<[i32; 2]> {
+    let mut fds = [-1; 2];
+    call!(socketpair, net::AF_UNIX, net::SOCK_SEQPACKET | k::O_CLOEXEC, 0, fds.as_mut_ptr())?;
+    Ok(fds)
+}
+
 /// socket(2). It belongs to our network namespace, also when another process uses it.
 pub fn socket(family: i32, kind: i32, protocol: i32) -> Result<i32> {
     call!(socket, family, kind | k::O_CLOEXEC as i32, protocol).map(|fd| fd as i32)

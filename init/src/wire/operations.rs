@@ -147,8 +147,8 @@ operations! {
     36 Received { /** 1 where there is one */ stdio: [i32; 3], /** numbers */ pass: Numbers<S> }
     /// Go on as another nsbox-init: its socket and its lifeline came with the request.
     37 CopyInit {}
-    /// Write a file of the user namespace of a child: `uid_map`, `gid_map` or `setgroups`.
-    38 WriteMap { /** the child */ pid: u32, /** which */ file: Text<S>, /** what */ data: Blob<S> }
+    /// Write a file of the user namespace that `NewUser` has made: `uid_map`, `gid_map` or `setgroups`.
+    38 WriteMap { /** which */ file: Text<S>, /** what */ data: Blob<S> }
     /// Open a file, and attach it to the report.
     39 Open { /** where */ path: Text<S> }
     /// Read a short file of init's own proc, and put its contents into the report.
@@ -170,6 +170,15 @@ operations! {
     46 Reap { /** from now on */ always: u32, /** once */ now: u32 }
     /// Make a socket, and attach it to the report.
     47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
+    /// Make a proc of a PID namespace that is mounted nowhere, and attach it to the report (Linux 6.17).
+    60 DetachedProc { /** the PID namespace */ namespace: i32 }
+    /// Make a user namespace for the box that `CopyInit` makes. A process that can do nothing holds it until its maps are
+    /// written.
+    61 NewUser {}
+    /// Make a time namespace. A process that can do nothing holds it until its offsets are written.
+    62 NewTime {}
+    /// Write the offsets of that time namespace, as `timens_offsets` takes them, and enter it.
+    63 ClockOffsets { /** the lines */ data: Blob<S> }
     /// Join a new session keyring (keyctl(2)).
     80 SessionKeyring {}
     /// Keep these capabilities at most, in every set and in the bounding set; with none the securebits are locked.
@@ -197,6 +206,8 @@ operations! {
         /** where */ target: Text<S>,
         /** whether that is looked up in the new root */ inside: u32,
     }
+    /// Keep a tree that the caller has copied, as [`Op::CopyTree`] does.
+    86 KeepTree { /** a descriptor of it */ fd: i32, /** where it was */ source: Text<S> }
     /// Copy the mounts at `source` (open_tree(2)), and keep them for the operation that mounts them.
     100 CopyTree { /** where they are */ source: Text<S>, /** whether the mounts below come along */ recursive: u32 }
     /// Make an overlay (fsopen(2)), and keep it for the operation that mounts it.

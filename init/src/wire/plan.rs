@@ -51,6 +51,8 @@ pub enum Shape {
     Process,
     /// A request: operations that init carries out itself.
     Operations,
+    /// A look into namespaces that exist: `Setns` first, then what is opened there and attached to the reports.
+    Look,
 }
 
 /// A validated plan, borrowed from its bytes.
@@ -74,6 +76,7 @@ impl<'a> Plan<'a> {
         let plan = Plan { bytes, shape: Shape::Operations };
         let mut ops = plan.ops();
         let (mut forks, mut starts, mut seen, mut last) = (0, 0, 0_u32, Last::Other);
+        let (mut joins, mut opened, mut others) = (0, 0, 0_u32);
         while let Some((_, op)) = ops.try_next()? {
             if last != Last::Other {
                 return refuse(Fault::Order, ops.reader.at);
@@ -87,13 +90,19 @@ impl<'a> Plan<'a> {
                 Op::Serve {} => last = Last::Serve,
                 _ => {}
             }
+            match op {
+                Op::Setns { .. } if opened == 0 => joins += 1,
+                Op::OpenOwn { .. } | Op::Detached { .. } | Op::DetachedProc { .. } => opened += 1,
+                _ => others += 1,
+            }
             seen = seen.wrapping_add(1);
         }
         let shape = match (forks, starts, last) {
             (1, 0, Last::Exec) => Shape::Program,
             (0, 0, Last::Serve) => Shape::Box,
             (0, 1, Last::Exec) => Shape::Process,
-            (0, 0, Last::Other) if seen > 0 => Shape::Operations,
+            (0, 0, Last::Other) if joins == 0 && seen > 0 => Shape::Operations,
+            (0, 0, Last::Other) if opened > 0 && others == 0 => Shape::Look,
             _ => return refuse(Fault::Order, bytes.len()),
         };
         if seen != count {
@@ -103,7 +112,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The same, for a receiver that accepts these shapes only.
-    pub fn parse_as(bytes: &'a [u8], shapes: [Shape; 2]) -> Result<Self, Malformed> {
+    pub fn parse_as(bytes: &'a [u8], shapes: &[Shape]) -> Result<Self, Malformed> {
         let plan = Self::parse(bytes)?;
         if shapes.contains(&plan.shape) {
             Ok(plan)

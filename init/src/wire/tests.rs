@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(47) {
+        match self.below(56) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -86,7 +86,7 @@ impl Random {
             16 => Op::Capabilities { inheritable: self.next(), ambient: self.next() },
             17 => Op::NoNewPrivs {},
             18 => Op::Received { stdio: [1, 0, self.next() as i32], pass: self.numbers() },
-            19 => Op::WriteMap { pid: self.next() as u32, file: Text(self.text()), data: Blob(self.bytes()) },
+            19 => Op::WriteMap { file: Text(self.text()), data: Blob(self.bytes()) },
             20 => Op::Open { path: Text(self.text()) },
             21 => Op::Read { path: Text(self.text()) },
             38 => Op::OpenOwn { path: Text(self.text()), link: self.next() as u32 },
@@ -99,7 +99,7 @@ impl Random {
             27 => Op::BecomeRoot { strict: self.next() as u32 },
             28 => Op::Chroot { fd: self.next() as i32 },
             29 => Op::Fchdir { fd: self.next() as i32 },
-            30 => Op::NewRoot { path: Text(self.text()) },
+            30 => Op::NewRoot { path: Text(self.text()), attributes: self.next() },
             31 => Op::Bind {
                 source: Text(self.text()),
                 target: Text(self.text()),
@@ -119,17 +119,26 @@ impl Random {
             35 => Op::Cgroup { parent: self.next() as i32, procs: self.next() as i32, name: Text(self.text()) },
             36 => Op::JoinCgroup { procs: self.next() as i32 },
             37 => Op::Socket { family: self.next() as i32, kind: self.next() as i32, protocol: self.next() as i32 },
-            40 => Op::SessionKeyring {},
-            41 => Op::LimitCapabilities { keep: self.next() },
-            42 => Op::Seccomp { denied: Blob(self.bytes()), missing: Blob(self.bytes()) },
-            43 => Op::Landlock { writable: self.texts(), scopes: self.next() },
-            44 => Op::Mask { hidden: self.texts(), read_only: self.texts(), inside: self.next() as u32 },
-            45 => Op::PrivateTmp {
+            40 => Op::DetachedProc { namespace: self.next() as i32 },
+            41 => Op::NewUser {},
+            42 => Op::NewTime {},
+            43 => Op::ClockOffsets { data: Blob(self.bytes()) },
+            44 => Op::SessionKeyring {},
+            45 => Op::LimitCapabilities { keep: self.next() },
+            46 => Op::Seccomp { denied: Blob(self.bytes()), missing: Blob(self.bytes()) },
+            47 => Op::Landlock { writable: self.texts(), scopes: self.next() },
+            48 => Op::Mask { hidden: self.texts(), read_only: self.texts(), inside: self.next() as u32 },
+            49 => Op::PrivateTmp {
                 options: self.texts(),
                 attributes: self.next(),
                 target: Text(self.text()),
                 inside: self.next() as u32,
             },
+            50 => Op::CopyTree { source: Text(self.text()), recursive: self.next() as u32 },
+            51 => Op::Layers { options: self.texts(), attributes: self.next(), memory: self.texts() },
+            52 => Op::Attach { target: Text(self.text()), inside: self.next() as u32 },
+            53 => Op::AttachRoot {},
+            54 => Op::KeepTree { fd: self.next() as i32, source: Text(self.text()) },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -178,7 +187,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36]).chain(38..=47).chain(80..=85);
+    let others = (1..=33).chain([36]).chain(38..=47).chain(60..=63).chain(80..=86).chain(100..=103);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 
@@ -231,7 +240,9 @@ fn the_operations_make_the_shape() {
     let serve = || (0, Op::Serve {});
     let other = || (0, Op::Setsid {});
     let init = || (0, Op::CopyInit {});
-    let wrong: [Steps; 13] = [
+    let join = || (0, Op::Setns { fd: 7, flags: 0 });
+    let open = || (0, Op::DetachedProc { namespace: 7 });
+    let wrong: [Steps; 17] = [
         vec![fork(), descend(), exec()],
         vec![],
         vec![fork()],
@@ -245,25 +256,32 @@ fn the_operations_make_the_shape() {
         vec![start(), fork(), exec()],
         vec![serve(), other()],
         vec![fork(), serve()],
+        vec![join()],
+        vec![join(), open(), join()],
+        vec![join(), other(), open()],
+        vec![join(), open(), other()],
     ];
     for steps in wrong {
         let fault = Plan::parse(&encode(&steps)).map(|_| ()).unwrap_err().fault;
         assert_eq!(fault, Fault::Order, "{steps:?}");
     }
-    let right: [(Steps, Shape); 6] = [
+    let right: [(Steps, Shape); 9] = [
         (vec![descend(), descend(), fork(), exec()], Shape::Program),
         (vec![other(), fork(), other(), exec()], Shape::Program),
         (vec![other(), serve()], Shape::Box),
         (vec![start(), other(), exec()], Shape::Process),
         (vec![start(), init()], Shape::Process),
         (vec![other(), other()], Shape::Operations),
+        (vec![open(), other()], Shape::Operations),
+        (vec![join(), join(), open(), open()], Shape::Look),
+        (vec![join(), fork(), exec()], Shape::Program),
     ];
     for (steps, shape) in right {
         let bytes = encode(&steps);
         assert_eq!(Plan::parse(&bytes).map(|plan| plan.shape), Ok(shape), "{steps:?}");
         let other = if shape == Shape::Box { Shape::Program } else { Shape::Box };
-        assert!(Plan::parse_as(&bytes, [shape, other]).is_ok());
-        assert_eq!(Plan::parse_as(&bytes, [other; 2]).map(|_| ()).unwrap_err().fault, Fault::Order);
+        assert!(Plan::parse_as(&bytes, &[shape, other]).is_ok());
+        assert_eq!(Plan::parse_as(&bytes, &[other]).map(|_| ()).unwrap_err().fault, Fault::Order);
     }
 }
 

@@ -24,6 +24,7 @@ from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.hardening import inherited
 from nsbox.start.id_ranges import resolve
+from nsbox.start.idmapped import idmapped
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
 from nsbox.start.shell import Shell
 from nsbox.start.world import arranged
@@ -101,13 +102,14 @@ class Box(BoxRequests):
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         made_in = None if outer is None else outer.plan
-        plan = _core.compile_box(spec, facts, directory, cgroup_for(spec), outer is not None, made_in)
         self._outer = outer
         self._trust = trust
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
-        self._handle = _core.open_box(plan, None if outer is None else outer._handle)
+        with idmapped(spec, nested=outer is not None) as prepared:
+            plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None, made_in)
+            self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._connection = BoxConnection(self._handle, spec)
         if not reap:
             try:

@@ -236,7 +236,7 @@ def _with(command: str, argument: str) -> Callable[[_Calls], str]:
 
 
 _COMMANDS: dict[str, Callable[[_Calls], str]] = {
-    **dict.fromkeys(("clone", "fork", "unshare", "unshare time"), _namespaces),
+    **dict.fromkeys(("clone", "new user", "fork", "unshare", "unshare time"), _namespaces),
     **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max", "sysctl"), _write),
     **dict.fromkeys(("propagation", "private proc"), _propagation),
     **dict.fromkeys(("mount proc", "mount shm", "mount"), _mount),

@@ -110,7 +110,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
     "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
     "uid_map": _errors("open(2), user_namespaces(7), newuidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
-    "write map": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EINVAL, EPERM, ESRCH}),
+    "new user": _errors("clone(2), socketpair(2)", _CLONE, {ESRCH, ETIMEDOUT}),
     "open target": _errors(
         "pidfd_open(2), open(2), ioctl_pidfd(2), ioctl_nsfs(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENXIO, EPERM, ESRCH}
     ),
@@ -132,7 +132,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "clone init": _errors("clone(2)", _CLONE),
     "bystander": _errors("pipe(2), fork(2)", _NEW_DESCRIPTOR, {EAGAIN}),
     "unshare": _errors("unshare(2)", _UNSHARE),
-    "unshare time": _errors("unshare(2)", _UNSHARE),
+    "unshare time": _errors("unshare(2), clone(2), socketpair(2)", _CLONE, {ESRCH, ETIMEDOUT}),
     "clock offsets": _errors("open(2), time_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ERANGE}),
     "pin": _errors("open(2), mount(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENOSPC, EPERM}),
     "unpin": _errors("umount(2)", _PATH, {EBUSY, EINVAL, EPERM}),
@@ -145,6 +145,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "root": _errors(
         "open(2), open_tree(2), mount_setattr(2), move_mount(2)", _PATH, _NEW_DESCRIPTOR, {EBUSY, EINVAL, ENOSPC, EPERM}
     ),
+    "idmap": _errors("open_tree(2), mount_setattr(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, EPERM}),
     "source": _errors("open_tree(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENOSPC, EPERM}),
     "layers": _errors("fsopen(2), fsconfig(2), fsmount(2), mkdir(2), move_mount(2), umount(2)", _ATTACH, {ENODEV}),
     "bind": _errors("mount_setattr(2), openat2(2), mkdir(2), mknod(2), move_mount(2)", _ATTACH),
@@ -220,14 +221,12 @@ def _each(step: StepName, errnos: Iterable[int], reason: str) -> dict[tuple[Step
 
 _PAYLOAD = "the exception is that of `subprocess`: FileNotFoundError, PermissionError and their relatives"
 _SCOPE = "ScopeError names the call with its error number, when a scope of a thread cannot be left"
-_OF_THE_MAP = "the error is reported as one of the step setgroups, gid_map or uid_map"
 _NOT_INIT = "nsbox-init is built for the machine of the extension, which runs"
 
 WITHOUT_CAUSE: Mapping[tuple[StepName, int], str] = {
     **_each("exec", STEP_ERRORS["exec"].errnos - {E2BIG, ENOMEM}, _PAYLOAD),
     **_each("unmount proc", STEP_ERRORS["unmount proc"].errnos, _SCOPE),
     **_each("cwd", STEP_ERRORS["cwd"].errnos, _SCOPE),
-    **_each("write map", STEP_ERRORS["write map"].errnos, _OF_THE_MAP),
     ("exec init", ENOEXEC): _NOT_INIT,
     ("veth", EOPNOTSUPP): "UnsupportedError names the module that the kernel does not have",
 }

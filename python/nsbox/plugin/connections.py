@@ -8,34 +8,38 @@ import stat
 from collections.abc import Mapping
 from typing import TypeAlias
 
-__all__ = ["Connections", "connections", "disconnect"]
+__all__ = ["Descriptors", "connections", "descriptors", "disconnect"]
 
-Connections: TypeAlias = Mapping[int, os.stat_result]
-"""Pipes and sockets: their descriptors, and what fstat(2) returns for each."""
+Descriptors: TypeAlias = Mapping[int, os.stat_result]
+"""Open descriptors, and what fstat(2) returns for each."""
 
 
-def connections() -> Connections:
-    """Return the pipes and sockets that this process has besides its standard streams.
+def descriptors() -> Descriptors:
+    """Return the open descriptors of this process."""
+    found: dict[int, os.stat_result] = {}
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the directory itself
+            found[fd] = os.fstat(fd)
+    return found
+
+
+def connections(of: Descriptors) -> Descriptors:
+    """Return which of them are pipes and sockets, besides the standard streams and their copies.
 
     When pytest begins, they are those of pytest-xdist and of make. They lead to processes that take what they receive
     for this process's own words.
     """
-    found: dict[int, os.stat_result] = {}
-    with contextlib.suppress(OSError):  # without /proc no namespaces can be made either
-        for fd in map(int, os.listdir("/proc/self/fd")):
-            with contextlib.suppress(OSError):  # that of the directory itself
-                found[fd] = os.fstat(fd)
-    streams = [found[fd] for fd in range(3) if fd in found]
+    streams = [of[fd] for fd in range(3) if fd in of]
     return {
         fd: status
-        for fd, status in found.items()
+        for fd, status in of.items()
         if (stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode))
         and not any(os.path.samestat(status, stream) for stream in streams)
     }
 
 
-def disconnect(ended: Connections) -> None:
-    """Replace connections by an empty file. Their owners in Python stay, and may still write to the descriptors."""
+def disconnect(ended: Descriptors) -> None:
+    """Replace descriptors by an empty file. Their owners in Python stay, and may still write to them."""
     nothing = os.memfd_create("nsbox-nothing")
     for fd, status in ended.items():
         with contextlib.suppress(OSError):  # it has been closed

@@ -1,8 +1,9 @@
 """What the process of a test inside sends to pytest's process: encoded, and checked as data of an attacker.
 
 A program that the test starts can trace the test's process, and change everything that it sends. So the report travels
-as the data that pytest itself makes of it (pytest_report_to_serializable), never as a pickle. A false report can be
-wrong about its own test, and nothing else.
+as the data that pytest itself makes of it (pytest_report_to_serializable), never as a pickle: None, numbers, texts,
+lists, tuples and dictionaries, which pytest-xdist can send on. A false report can be wrong about its own test, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from typing import Any
 import pytest
 
 from nsbox.errors import TransferError
-from nsbox.remote.encoding import RefusedError, decode, encode
+from nsbox.plugin import leaks
+from nsbox.remote.encoding import decode, encode
 
 __all__ = ["MAX_REPORT_BYTES", "ReportError", "packed", "read_report", "report_from", "warning_from", "warning_to"]
 
 MAX_REPORT_BYTES = 1 << 26
 """The longest report, with all that the test has printed."""
+_MAX_DEPTH = 40
+_INT_BITS = 63
 
 
 class ReportError(Exception):
@@ -32,21 +36,28 @@ class ReportError(Exception):
 
 
 def packed(result: dict[str, Any]) -> bytes:
-    """Return what the child sends. Attributes and properties that are no data are sent as text."""
-    try:
-        return encode(result)
-    except RefusedError:
-        report = result["report"]
-        report["user_properties"] = [(str(name), _as_data(value)) for name, value in report["user_properties"]]
-        return encode(result | {"report": {name: _as_data(value) for name, value in report.items()}})
+    """Return what the child sends. Attributes and properties that are no plain data are sent as text."""
+    return encode(_plain(result))
 
 
-def _as_data(value: object) -> object:
+def _plain(value: Any, depth: int = 0) -> Any:
+    if type(value) is str:
+        return value.encode("utf-8", "backslashreplace").decode()
+    if _is_plain_number(value):
+        return value
+    if depth < _MAX_DEPTH:
+        if isinstance(value, dict):
+            return {_plain(str(key)): _plain(one, depth + 1) for key, one in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(_plain(one, depth + 1) for one in value)
     try:
-        encode(value)
-    except RefusedError:
-        return repr(value)
-    return value
+        return _plain(repr(value))
+    except Exception as error:
+        return f"<{type(value).__qualname__} without a text: {type(error).__name__}>"
+
+
+def _is_plain_number(value: object) -> bool:
+    return value is None or type(value) in (bool, float) or (type(value) is int and value.bit_length() < _INT_BITS)
 
 
 def warning_to(message: warnings.WarningMessage) -> tuple[str, str, str, int]:
@@ -72,12 +83,20 @@ def read_report(fd: int) -> dict[str, Any]:
         result = decode(data) if data else {}
     except TransferError as error:
         raise ReportError(str(error)) from None
-    if type(result) is not dict:
-        raise ReportError(f"it is a {type(result).__name__}")
+    if type(result) is not dict or not _is_plain(result):
+        raise ReportError("it is no dictionary of plain data")
     for name, value in result.items():
         if name not in _RESULT or not _fits(value, _RESULT[name]):
             raise ReportError(f"its part {name!a} has another form")
     return result
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is str:
+        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(key) for key in value) and all(map(_is_plain, value.values()))
+    return all(map(_is_plain, value)) if type(value) in (list, tuple) else _is_plain_number(value)
 
 
 def report_from(item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
@@ -91,6 +110,8 @@ def report_from(item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
             raise ReportError(f"its attribute {name!a} has another form")
     if any(not math.isfinite(data.get(name, 0.0)) for name in ("duration", "start", "stop")):
         raise ReportError("its time is no number")
+    if any(name == leaks.LEAKED and type(value) is not str for name, value in data.get("user_properties", ())):
+        raise ReportError(f"its property {leaks.LEAKED} is no text")
     own = {"$report_type": "TestReport", "nodeid": item.nodeid, "location": item.location, "when": "call"}
     try:
         made = item.config.hook.pytest_report_from_serializable(config=item.config, data=data | own)
@@ -107,10 +128,13 @@ def warning_from(parts: tuple[str, str, str, int]) -> tuple[str, type[Warning], 
     """Return the arguments of `warnings.warn_explicit`. A category that is not loaded here is a UserWarning."""
     message, name, filename, lineno = parts
     module, _, attribute = name.partition(":")
-    category = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
-    if not isinstance(category, type) or not issubclass(category, Warning):
-        category = UserWarning
-    return message, category, filename, lineno
+    category: Any = getattr(sys.modules.get(module), "__dict__", {}).get(attribute)
+    try:
+        if issubclass(category, Warning) and category(message):
+            return message, category, filename, lineno
+    except Exception:
+        pass  # no class, or one whose constructor takes something else
+    return message, UserWarning, filename, lineno
 
 
 def _is_extra(name: object) -> bool:

@@ -21,7 +21,7 @@ import pytest
 
 from nsbox import Box, Process, SpecError
 from nsbox.plugin import leaks
-from nsbox.plugin.connections import Connections, connections, disconnect
+from nsbox.plugin.connections import Descriptors, connections, descriptors, disconnect
 from nsbox.plugin.report import ReportError, packed, read_report, report_from, warning_from, warning_to
 from nsbox.seeing.leftovers import leftovers
 from nsbox.tasks.within import Within
@@ -54,18 +54,18 @@ _child = _Child()
 
 
 @contextlib.contextmanager
-def replaced(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> Iterator[None]:
+def replaced(item: pytest.Item, marker: pytest.Mark, at_start: Descriptors) -> Iterator[None]:
     """Replace the test function by one that runs the test inside, during the ``with`` block.
 
     Args:
         item: The test.
         marker: Its marker.
-        inherited: The connections that the child must not have.
+        at_start: The descriptors that pytest had when it began.
     """
     if _child.item is not None:
         yield
         return
-    item.runtest = functools.partial(_run, item, marker, inherited)  # type: ignore[method-assign]
+    item.runtest = functools.partial(_run, item, marker, at_start)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -80,14 +80,14 @@ def report_of(item: pytest.Item) -> pytest.TestReport | None:
     return report
 
 
-def _run(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> None:
+def _run(item: pytest.Item, marker: pytest.Mark, at_start: Descriptors) -> None:
     __tracebackhide__ = True
     for option, reason in _NO_OPTIONS.items():
         if option in marker.kwargs:
             raise SpecError(f"{option}: {reason}")
     fd = os.memfd_create("nsbox-report")
     try:
-        status, leaked = _run_inside(item, marker, inherited, fd)
+        status, leaked = _run_inside(item, marker, at_start, fd)
         with _refused_reports():
             result = read_report(fd)
     finally:
@@ -99,16 +99,17 @@ def _run(item: pytest.Item, marker: pytest.Mark, inherited: Connections) -> None
     _accept(item, result, leaked)
 
 
-def _run_inside(item: pytest.Item, marker: pytest.Mark, inherited: Connections, fd: int) -> tuple[int, list[Process]]:
+def _run_inside(item: pytest.Item, marker: pytest.Mark, at_start: Descriptors, fd: int) -> tuple[int, list[Process]]:
     """Run the test in a child, which writes its report to a file; return its status, and the processes it has left."""
     __tracebackhide__ = True
     within = None
-    before = connections()
+    before = descriptors()
     try:
         with Box(marker.args or "mip", **marker.kwargs) as box:
             # The box has a connection to its init, which does what it is asked for.
-            of_box = {number: status for number, status in connections().items() if number not in before}
-            within = Within(box, lambda: _report_to(fd, item, {**inherited, **of_box}))
+            of_box = {number: status for number, status in descriptors().items() if number not in before}
+            ended = {**connections(at_start), **connections(of_box)}
+            within = Within(box, lambda: _report_to(fd, item, ended))
             with within:
                 status = within.wait()
                 return status, leftovers([box.pid, within.keeper])
@@ -160,7 +161,7 @@ def _accept(item: pytest.Item, result: dict[str, Any], leaked: list[Any]) -> Non
 # In the child
 
 
-def _report_to(fd: int, item: pytest.Item, ended: Connections) -> None:
+def _report_to(fd: int, item: pytest.Item, ended: Descriptors) -> None:
     """Run the test, and write the report."""
     disconnect(ended)
     result: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, TypeGuard
 
 from nsbox.errors import SpecError
@@ -46,6 +46,9 @@ class Bind:
         read_only: Whether it is read-only; with `recursive`, all mounts below it as well (mount_setattr(2)).
         recursive: Whether the mounts below `source` appear as well. In a user namespace this must be True.
         dev: Whether device nodes work there, as for a bind of ``/dev``; by default only with the target ``/``.
+        idmap: Whether files belong to the ids inside that have the numbers of their owners: files of root to root
+            inside. It takes ranges of ids (`map_users`, `private_ids`), CAP_SYS_ADMIN outside, and Linux 5.12.
+        tree: For nsbox itself: a descriptor of the copy in which files have these owners.
 
     Raises:
         SpecError: for a value that is no path.
@@ -56,13 +59,17 @@ class Bind:
     read_only: bool = False
     recursive: bool = True
     dev: bool | None = None
+    idmap: bool = False
+    tree: int = field(default=-1, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the values, and bring each into one form."""
         _put(self, source=_source("source", self.source), target=_target(self.target, root=True))
         if self.dev is None:
             _put(self, dev=self.target == "/")
-        _check_flags(self, "read_only", "recursive", "dev")
+        _check_flags(self, "read_only", "recursive", "dev", "idmap")
+        if self.target == "/" and self.idmap:
+            raise SpecError("idmap: is not for the root; give binds of the directories whose owners matter")
         if self.target == "/" and not self.recursive:
             raise SpecError("recursive: a root comes with all that is mounted below it")
 

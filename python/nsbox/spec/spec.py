@@ -222,8 +222,13 @@ class Spec:
         put(self, "hardened", hardened_of(self))
         if self.hardened.mask_proc and self.mount_proc is None:
             put(self, "mount_proc", b"/proc")
-        put(self, "sysctl", sysctls_of(self.sysctl, {*namespace_names(self.unshare), *self.hardened.namespaces}))
+        put(self, "sysctl", sysctls_of(self.sysctl, self.kinds))
         self._check()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of namespaces that are asked for, and those that `harden` adds."""
+        return frozenset((*namespace_names(self.unshare), *self.hardened.namespaces))
 
     @functools.cached_property
     def _core_spec(self) -> _core.SpecRead:
@@ -271,7 +276,7 @@ class Spec:
         for option in ("fork", "init", "map_current_user", "keep_caps", "loopback"):
             if not isinstance(value := getattr(self, option), bool | None):
                 raise SpecError(f"{option}: expected True or False, got {value!r}")
-        new = {*namespace_names(self.unshare), *self.hardened.namespaces}
+        new = self.kinds
         if self.propagation not in _PROPAGATIONS:
             raise SpecError(f"propagation: expected one of {', '.join(_PROPAGATIONS)}, got {self.propagation!r}")
         if self.setgroups not in (None, "allow", "deny"):
@@ -300,7 +305,7 @@ class Spec:
         if not self.fork:
             self._check_unforked(new)
 
-    def _check_unforked(self, new: set[str]) -> None:
+    def _check_unforked(self, new: frozenset[str]) -> None:
         if self.init:
             raise SpecError("init: with fork=False there is no new process that could be init")
         if "pid" in new and self.mount_proc is not None:

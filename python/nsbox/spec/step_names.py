@@ -14,7 +14,7 @@ StepName: TypeAlias = Literal[
     # Before nsbox-init runs.
     "prepare", "cgroup", "clone", "exec init", "copy init", "plan", "init",
     # User namespaces.
-    "await maps", "setgroups", "gid_map", "uid_map", "write map",
+    "await maps", "setgroups", "gid_map", "uid_map", "new user",
     # Namespaces that exist.
     "open target", "open own", "join user", "join mount", "join pid", "join ipc", "join uts", "join net",
     "join cgroup", "join time", "become root", "drop groups", "target root", "target wd", "remember wd", "descend",
@@ -23,7 +23,7 @@ StepName: TypeAlias = Literal[
     "bystander", "unshare", "unshare time", "clock offsets", "pin", "unpin", "propagation", "private proc",
     "hostname", "domainname", "loopback", "pid_max",
     # A root and mounts.
-    "source", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
+    "source", "idmap", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
     "read-only sys", "sysctl", "unmount proc", "pivot root", "chroot",
     # The payload's process.
     "fork", "start", "own cgroup", "parent death signal", "descriptors", "setsid", "setpgid",

@@ -18,6 +18,7 @@ from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.limits import Limits
 from nsbox.spec.spec import Spec
 from nsbox.start import cgroup, id_ranges
+from nsbox.start.idmapped import idmapped
 from nsbox.start.world import arranged
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ def _prepared(
     """Give what a plan is compiled from: the spec resolved, a cgroup, and what is joined, open meanwhile."""
     with _opened(spec) as joined:
         resolved = arranged(id_ranges.resolve(spec), launch.cwd, _core.facts().directory)
-        yield resolved, cgroup_for(spec, only_planned=only_planned), joined
+        with contextlib.nullcontext(resolved) if only_planned else idmapped(resolved) as prepared:
+            yield prepared, cgroup_for(spec, only_planned=only_planned), joined
 
 
 def _opened(spec: Spec) -> contextlib.AbstractContextManager[Opened | None]:

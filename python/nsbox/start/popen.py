@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.spec.kinds import namespace_names
 from nsbox.spec.spec import Options, Spec, spec_of
 from nsbox.start import stdlib_hooks
 from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
@@ -134,7 +133,7 @@ class Popen(subprocess.Popen[Any]):
     ):  # fmt: skip
         if preexec_fn is not None:
             raise SpecError(_NO_PREEXEC_FN)
-        if process_group > 0 and "pid" in namespace_names(self.spec.unshare):
+        if process_group > 0 and "pid" in self.spec.kinds:
             raise SpecError(_NO_PROCESS_GROUP)
         if isinstance(args, str | bytes | os.PathLike):
             if shell and isinstance(args, os.PathLike):

@@ -50,10 +50,12 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
     for path in _needed(here):
         if _is_below(path, covered) and _is_reachable(path):
             mounts[path] = _empty(path) if _is_home(path, covered) else Bind(path, path, read_only=True)
+    # Files of root belong to root inside, whose ids are others.
+    idmap = bool(spec.hardened.private_ids and os.geteuid() == 0)
     for paths, read_only in ((readable, True), (writable, False)):
         for path in paths or ():
             absolute = os.path.join(here, os.path.expanduser(path))
-            mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only)
+            mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only, idmap=idmap)
     ordered = [mounts[path] for path in sorted(mounts, key=lambda path: len(PurePath(path).parts))]
     return replace(
         spec,

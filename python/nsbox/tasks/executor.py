@@ -18,7 +18,7 @@ from nsbox.remote.exchange import deadline_after, to_stderr, to_stdout
 from nsbox.remote.pool import search_path
 from nsbox.remote.protocol import Failure, check_call, pack_call, title
 from nsbox.spec.harden import PARTS
-from nsbox.spec.kinds import Namespaces, namespace_names
+from nsbox.spec.kinds import Namespaces
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.hardening import default_rlimits
@@ -333,7 +333,7 @@ def _check_spec(spec: Spec) -> None:
     for one in fields(spec):
         if one.init and one.name not in _TASK_OPTIONS and getattr(spec, one.name) != one.default:
             raise SpecError(f"{one.name}: is for programs, and has no effect on the tasks of an executor")
-    if "pid" not in namespace_names(spec.unshare):
+    if "pid" not in spec.kinds:
         raise SpecError("unshare: tasks need a new pid namespace, which ends all processes that a task has started")
 
 

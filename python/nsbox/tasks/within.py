@@ -224,7 +224,8 @@ class _Keeper:
             if child == 0:
                 os.close(pid)
                 self.be_child(mask, start)
-            os.write(pid, b"%d" % child)
+            with contextlib.suppress(BrokenPipeError):  # the keeper was killed; the child notices that, too
+                os.write(pid, b"%d" % child)
             status = 0
         except OSError as error:
             self.send(f"{error.strerror} ({error.filename or 'in the forker, the parent process of the child'})")

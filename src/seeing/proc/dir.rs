@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::descriptors::is_proc;
 use crate::seeing::proc::parse::entries;
 
 /// An errno.
@@ -112,14 +113,17 @@ impl Dir {
         }
     }
 
-    /// All names in it.
-    pub fn names(&self) -> Result<Vec<Vec<u8>>, Errno> {
-        let mut found = Vec::new();
+    /// All names in it; EFBIG if there are more than `most`.
+    pub fn names(&self, most: usize) -> Result<Vec<Vec<u8>>, Errno> {
+        let mut found: Vec<Vec<u8>> = Vec::new();
         let mut buffer = vec![0; 32 * 1024];
         loop {
             let some = self.entries(&mut buffer)?;
             if some.is_empty() {
                 return Ok(found);
+            }
+            if found.len() > most {
+                return Err(libc::EFBIG);
             }
             found.extend(entries(some).filter(|name| !matches!(*name, b"." | b"..")).map(<[u8]>::to_vec));
         }
@@ -163,15 +167,6 @@ impl From<OwnedFd> for Dir {
     fn from(directory: OwnedFd) -> Self {
         Self(directory)
     }
-}
-
-/// Whether a descriptor is of a proc.
-pub fn is_proc(file: &OwnedFd) -> Result<bool, Errno> {
-    // SAFETY: plain numbers, for which zero is valid.
-    let mut status: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: writes the structure it is given.
-    check(unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut status) } as isize)?;
-    Ok(status.f_type == libc::PROC_SUPER_MAGIC)
 }
 
 fn open(at: libc::c_int, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {

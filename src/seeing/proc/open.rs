@@ -1,13 +1,17 @@
 //! Which proc is read: one at a path, one as a process sees it, or one of a process's PID namespace.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use crate::capabilities::SYS_ADMIN;
+use crate::kinds::{Kind, by_name};
+use crate::plan::facts::Facts;
+use crate::plan::look::Wanted;
+use crate::seeing::look::{Opened, look, open_here};
 use crate::seeing::proc::dir::{Dir, Errno};
 use crate::seeing::proc::parse;
 use crate::seeing::proc::reader::list;
 use crate::seeing::proc::status::status;
-use crate::seeing::visit::{Open, Opened, open};
 
 /// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.
 ///
@@ -23,12 +27,12 @@ pub fn of_namespace(pid: i32) -> Result<Dir, Errno> {
         return Ok(own);
     }
     let namespaces = Namespaces { process: &process };
-    let pidns = namespaces.open(c"ns/pid")?;
-    let ([found], _) = namespaces.visit(&[], [Open::Proc(pidns.as_raw_fd())])?;
+    let pidns = process.open_at(c"ns/pid", libc::O_RDONLY)?;
+    let ([found], _) = namespaces.look(&[], [Wanted::Proc(pidns.as_raw_fd())])?;
     found.map(Dir::from)
 }
 
-/// The namespaces of a process, to be visited.
+/// The namespaces of a process, to be looked into.
 pub struct Namespaces<'a> {
     /// Its directory in our /proc.
     pub process: &'a Dir,
@@ -36,16 +40,23 @@ pub struct Namespaces<'a> {
 
 impl Namespaces<'_> {
     /// A descriptor of one of them.
-    pub fn open(&self, link: &CStr) -> Result<OwnedFd, Errno> {
-        self.process.open_at(link, libc::O_RDONLY)
+    fn open(&self, kind: Kind) -> Result<OwnedFd, Errno> {
+        let link = CString::new(format!("ns/{}", kind.link)).map_err(|_| libc::EINVAL)?;
+        self.process.open_at(&link, libc::O_RDONLY)
     }
 
     /// Open `wanted` in the namespaces `enter` of the process: with our own rights if they suffice, else as root of its
     /// user namespace, which its owner may become (user_namespaces(7)). Mounting is then only allowed in its mount
     /// namespace. Also returns whether root was needed.
-    pub fn visit<const N: usize>(&self, enter: &[&CStr], wanted: [Open<'_>; N]) -> Result<([Opened; N], bool), Errno> {
-        let namespaces = enter.iter().map(|link| self.open(link)).collect::<Result<Vec<_>, _>>()?;
-        let first = open(&namespaces, wanted);
+    pub fn look<const N: usize>(&self, enter: &[&str], wanted: [Wanted<'_>; N]) -> Result<([Opened; N], bool), Errno> {
+        let kinds = |names: &[&str]| names.iter().filter_map(|name| by_name(name)).collect::<Vec<_>>();
+        let facts = Facts::read();
+        let first = match enter {
+            [] => Ok(open_here(wanted)),
+            // Entering any takes this capability in our own user namespace (setns(2)).
+            _ if facts.effective & SYS_ADMIN == 0 => Err(libc::EPERM),
+            _ => self.look_into(&kinds(enter), wanted, &facts),
+        };
         let refused = match &first {
             Ok(results) => results.iter().any(|result| matches!(result, Err(libc::EPERM | libc::EACCES))),
             Err(errno) => *errno == libc::EPERM,
@@ -53,12 +64,21 @@ impl Namespaces<'_> {
         if !refused || self.process.inode(c"ns/user")? == Dir::open(c"/proc/thread-self")?.inode(c"ns/user")? {
             return first.map(|results| (results, false));
         }
-        let mut all = vec![self.open(c"ns/user")?, self.open(c"ns/mnt")?];
-        all.extend(namespaces);
-        match open(&all, wanted) {
+        match self.look_into(&kinds(&[&["user", "mount"], enter].concat()), wanted, &facts) {
             Ok(results) => Ok((results, true)),
             Err(_) => first.map(|results| (results, false)),
         }
+    }
+
+    fn look_into<const N: usize>(
+        &self,
+        kinds: &[Kind],
+        wanted: [Wanted<'_>; N],
+        facts: &Facts,
+    ) -> Result<[Opened; N], Errno> {
+        let fds = kinds.iter().map(|kind| self.open(*kind)).collect::<Result<Vec<_>, _>>()?;
+        let enter: Vec<_> = kinds.iter().copied().zip(fds.iter().map(AsRawFd::as_raw_fd)).collect();
+        look(&enter, wanted, facts)
     }
 }
 

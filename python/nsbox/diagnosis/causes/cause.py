@@ -35,7 +35,9 @@ ANY = frozenset[int]()
 
 # Which steps do the same kind of thing.
 ALL_STEPS = frozenset(STEP_NAMES)
-MAKING = frozenset({"clone", "fork", "start", "bystander", "unshare", "unshare time", "descend", "clone init"})
+MAKING = frozenset(
+    {"clone", "new user", "fork", "start", "bystander", "unshare", "unshare time", "descend", "clone init"}
+)
 MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
 MOUNTING = frozenset(
     {

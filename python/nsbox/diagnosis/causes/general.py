@@ -9,7 +9,7 @@ from nsbox.diagnosis.causes.cause import ALL_STEPS, DENIED, Cause, always, never
 __all__ = ["GENERAL"]
 
 # Not those whose failures are reported in another way (`nsbox.diagnosis.step_errors.WITHOUT_CAUSE`).
-_STEPS = ALL_STEPS - {"exec", "unmount proc", "cwd", "write map"}
+_STEPS = ALL_STEPS - {"exec", "unmount proc", "cwd"}
 
 GENERAL = (
     Cause(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES, EDQUOT, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
+from errno import E2BIG, EACCES, EDQUOT, EINVAL, ENOENT, ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM
 
 from nsbox.diagnosis.causes.cause import Cause, FailedStep, Found
 from nsbox.diagnosis.evidence import Evidence
@@ -19,6 +19,10 @@ _EITHER = 'nsbox doctor shows which parts work here; leave this one out by {part
 
 def _part(failed: FailedStep, _: Evidence) -> Found | None:
     return {"part": _PARTS[failed.step]}
+
+
+def _path(failed: FailedStep, _: Evidence) -> Found | None:
+    return {"path": str(failed.argument("path") or "the source")}
 
 
 HARDENING = (
@@ -63,5 +67,32 @@ HARDENING = (
         meaning="Each user may have 200 keys by default. Every program with a session keyring of its own needs one.",
         manual="keyrings(7)",
         example={"part": "keyring"},
+    ),
+    Cause(
+        name="no-idmap",
+        title="The file system cannot show its files with other owners",
+        steps=frozenset({"idmap"}),
+        errnos=frozenset({EINVAL, EPERM}),
+        find=_path,
+        why="the file system of {path}, or of a mount below it, does not support it, or is not the caller's; network "
+        "file systems and some others do not",
+        remedy="use a directory on another file system (ext4, xfs, btrfs, tmpfs): findmnt -T {path} shows which it is; "
+        "or give the bind without idmap, and make the files writable for everybody",
+        meaning="As root the ids inside a hardened box are others than root's. For files that a program there may "
+        "change, the kernel can translate the owners in one mount (Linux 5.12).",
+        manual="mount_setattr(2)",
+        example={"path": "DIRECTORY"},
+    ),
+    Cause(
+        name="no-idmap-source",
+        title="The directory that is to have other owners does not exist",
+        steps=frozenset({"idmap"}),
+        errnos=frozenset({ENOENT, ENOTDIR}),
+        find=_path,
+        why="{path} does not exist",
+        remedy="make it, or correct the path: mkdir -p {path}",
+        meaning="What is writable in a hardened box must exist outside before.",
+        manual="open_tree(2)",
+        example={"path": "DIRECTORY"},
     ),
 )

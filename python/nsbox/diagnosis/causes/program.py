@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EACCES, EAGAIN, EBADF, ECONNRESET, EFBIG, EINVAL, EIO, ENOTTY, EPERM, ETIMEDOUT
+from errno import E2BIG, EACCES, EAGAIN, EBADF, ECONNRESET, EFBIG, EINVAL, EIO, ENOTTY, EPERM, ESRCH, ETIMEDOUT
 
 from nsbox.diagnosis.causes.cause import ANY, Cause, FailedStep, Found, always
 from nsbox.diagnosis.evidence import Evidence
@@ -183,5 +183,17 @@ PROGRAM = (
         meaning="A process that has the same user can stop another one. nsbox-init sends SIGCONT ten times, and then "
         "kills the new process.",
         manual="signal(7)",
+    ),
+    Cause(
+        name="ended-in-setup",
+        title="Another process stopped or killed one that makes namespaces",
+        steps=frozenset({"new user", "unshare time"}),
+        errnos=frozenset({ESRCH, ETIMEDOUT}),
+        find=always,
+        why="a program in the outer box stopped or killed a process that makes the new namespaces",
+        remedy="end the program that sends the signals (box.ps() lists all), or make the box in another one",
+        meaning="The maps of a user namespace and the clocks of a time namespace are files of a process in it. A "
+        "program that runs there already may send signals to that process.",
+        manual="signal(7), user_namespaces(7)",
     ),
 )

@@ -1,0 +1,38 @@
+"""Processes are killed, and signals arrive whose handlers raise, at moments that are drawn at random from a seed.
+
+Whatever the moment: the caller gets a result, or an error of a known type, in time, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import get_args
+
+import pytest
+
+from tests.faults.scenarios import SCENARIOS
+from tests.support.faults import Report, Victim, disturb
+from tests.support.needs import needs_root
+
+MOMENTS = 4
+"""For each scenario, user and victim."""
+
+
+@needs_root
+@pytest.mark.parametrize("victim", get_args(Victim))
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_at_any_moment(scenario: str, victim: Victim) -> None:
+    """The moments are in the time that the same thing takes undisturbed."""
+    before = time.monotonic()
+    without = disturb(SCENARIOS[scenario], "signal", 1000)
+    longest = time.monotonic() - before
+    assert not without.problems
+    draw = random.Random(f"{scenario} {victim}")
+    wrong: dict[float, Report] = {}
+    for _ in range(MOMENTS):
+        seconds = draw.uniform(0, longest)
+        report = disturb(SCENARIOS[scenario], victim, seconds)
+        if report.problems:
+            wrong[seconds] = report
+    assert not wrong

@@ -26,7 +26,10 @@ pub fn filters() -> &'static Filters {
     static FILTERS: OnceLock<Filters> = OnceLock::new();
     FILTERS.get_or_init(|| Filters {
         denied: compiled(denied(), libc::EPERM),
-        missing: compiled([libc::SYS_clone3].into_iter().map(|call| (call, Vec::new())).collect(), libc::ENOSYS),
+        missing: compiled(
+            [libc::SYS_clone3, libc::SYS_openat2].into_iter().map(|call| (call, Vec::new())).collect(),
+            libc::ENOSYS,
+        ),
     })
 }
 
@@ -127,7 +130,39 @@ fn denied() -> Rules {
     let unusual = USUAL_PERSONALITIES.map(|personality| compare(0, SeccompCmpOp::Ne, personality));
     rules.insert(libc::SYS_personality, vec![rule(unusual.into())]);
     rules.insert(libc::SYS_socket, vec![rule(vec![compare(0, SeccompCmpOp::Eq, AF_VSOCK)])]);
+    rules.extend(set_id_files());
     rules
+}
+
+/// Calls that set permissions, with the number of that argument.
+const SETTING_MODES: [(c_long, u8); 4] =
+    [(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (SYS_FCHMODAT2, 2), (libc::SYS_mknodat, 2)];
+#[cfg(target_arch = "x86_64")]
+const OLD_SETTING_MODES: &[(c_long, u8)] = &[(libc::SYS_chmod, 1), (libc::SYS_mknod, 1), (libc::SYS_creat, 1)];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_SETTING_MODES: &[(c_long, u8)] = &[];
+/// Calls that open files, with the numbers of the flags and the permissions. openat2(2) has them in memory, where a
+/// filter cannot look, so it is missing.
+#[cfg(target_arch = "x86_64")]
+const OPENING: &[(c_long, u8, u8)] = &[(libc::SYS_openat, 2, 3), (libc::SYS_open, 1, 2)];
+#[cfg(not(target_arch = "x86_64"))]
+const OPENING: &[(c_long, u8, u8)] = &[(libc::SYS_openat, 2, 3)];
+/// fchmodat2(2), Linux 6.6; the same number on every architecture.
+const SYS_FCHMODAT2: c_long = 452;
+
+/// No set-user-ID or set-group-ID program is made: outside, where a file can belong to the caller, whoever executes it
+/// would get the caller's rights.
+fn set_id_files() -> Rules {
+    let bits = [libc::S_ISUID, libc::S_ISGID].map(u64::from);
+    let has = |argument, bit: u64| compare(argument, SeccompCmpOp::MaskedEq(bit), bit);
+    let modes = SETTING_MODES.iter().chain(OLD_SETTING_MODES);
+    let modes = modes.map(|&(call, mode)| (call, bits.map(|bit| rule(vec![has(mode, bit)])).into()));
+    let making = [libc::O_CREAT as u64, (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64];
+    let opening = OPENING.iter().map(|&(call, flags, mode)| {
+        let each = making.into_iter().flat_map(|made| bits.map(|bit| rule(vec![has(flags, made), has(mode, bit)])));
+        (call, each.collect())
+    });
+    modes.chain(opening).collect()
 }
 
 /// Compare the lower half of an argument: the kernel ignores the upper one of these, so a filter must too

@@ -20,7 +20,8 @@ const FSMOUNT_CLOEXEC: usize = 1;
 
 /// What one plan keeps from one of its operations to the next.
 pub struct Mounting {
-    trees: Kept,
+    /// Copies of mounts that are not mounted yet.
+    pub trees: Kept,
     /// Overlays that are not mounted yet.
     pub overlays: Kept,
     /// The file systems that were made.

@@ -12,7 +12,7 @@ import pty
 import signal
 import subprocess
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import nsbox
 import pytest
 
 from tests.support.attack import PYTHON, Arrangement, achieved
-from tests.support.forked import USER, Who, in_child
+from tests.support.forked import USER, Who, as_user, in_child
 from tests.support.needs import needs, needs_root
 from tests.support.rootfs import Rootfs
 
@@ -356,6 +356,47 @@ def test_nothing_with_a_set_user_id_bit_is_installed() -> None:
 
 
 @needs_root
+@pytest.mark.parametrize("harden", [False, True], ids=["user-namespace", "harden"])
+def test_set_user_id_programs(place: Path, harden: bool) -> None:
+    """For an ordinary user, root outside is nobody in a user namespace, and a program of root gives no rights."""
+    needs(Who("user"), "mip")
+    program = place / "id"
+    program.write_bytes(Path("/usr/bin/id").read_bytes())
+    program.chmod(0o4755)
+    options: dict[str, Any] = {"harden": True, "private_tmp": False} if harden else {"unshare": "mip"}
+
+    command = ["sh", "-c", f"{program} -u; cat /proc/self/uid_map"]
+    shown = as_user(lambda: nsbox.run(command, stdout=subprocess.PIPE, text=True, **options).stdout)
+    # 0 is root of the box, which is the user outside.
+    assert shown.split() == ["0", "0", str(USER), "1"]
+
+
+MOUNTS = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+hidden = sys.argv[1].encode()
+for what, act in [
+    ("unmounted", lambda: libc.umount2(hidden, 2)),
+    ("mounted", lambda: libc.mount(b"tmpfs", b"/mnt", b"tmpfs", 0, None)),
+    ("remounted", lambda: libc.mount(None, hidden, None, 0x20 | 0x1000, None)),
+]:
+    if act() == 0:
+        print("OUT", what)
+print("OUT sees", os.listdir(hidden)) if os.listdir(hidden) else None
+"""
+
+
+def test_mounts_with_a_dropped_uid(place: Path) -> None:
+    """A program with a dropped uid has no capability, so it cannot undo what hides a file."""
+    needs(Who("root"), "mip")
+    (place / "secret").write_text("secret")
+    dropped: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
+    options: dict[str, Any] = {"unshare": "mip", "mount_proc": True, "mounts": [nsbox.Tmpfs(place)]}
+    arrangement = Arrangement("dropped", Who("root"), options, dropped)
+    assert arrangement.attack(MOUNTS, str(place)) == []
+
+
+@needs_root
 def test_set_user_id_programs_with_a_dropped_uid(place: Path) -> None:
     """With `no_new_privs` such a program of the machine gives no rights. Without, it does, as for every user."""
     program = place / "id"
@@ -435,3 +476,91 @@ def test_terminal_documented(every_arrangement: Arrangement) -> None:
 
     assert every_arrangement(use) == [] if hardened else every_arrangement(use) != []
     assert every_arrangement(lambda: use(start_new_session=True)) == []
+
+
+TERMINAL_BY_PATH = """
+import os, sys
+try:
+    os.close(os.open(sys.argv[1], os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY))
+    print("OUT opened the terminal")
+except OSError:
+    pass
+"""
+
+
+def test_terminal_by_path_documented(every_arrangement: Arrangement) -> None:
+    """A program opens terminals of its own user. With a dropped uid, or root's private ids, it has none outside."""
+    private = bool(every_arrangement.as_id) or every_arrangement.name == "root, harden"
+
+    def use() -> list[str]:
+        master, slave = pty.openpty()
+        try:
+            return every_arrangement.attack(TERMINAL_BY_PATH, os.ttyname(slave))
+        finally:
+            os.close(slave)
+            os.close(master)
+
+    assert every_arrangement(use) == [] if private else every_arrangement(use) != []
+
+
+# Other processes of the same user, and files, which no namespace of nsbox closes.
+
+SAME_USER = """
+import os, sys
+pid, secret = sys.argv[1:]
+try:
+    os.close(os.open(f"/proc/{pid}/mem", os.O_RDWR))
+    print("OUT memory")
+except OSError:
+    pass
+try:
+    os.kill(int(pid), 0)
+    print("OUT signal")
+except OSError:
+    pass
+try:
+    os.close(os.open(secret, os.O_RDWR))
+    print("OUT file")
+except OSError:
+    pass
+"""
+
+
+@pytest.fixture
+def neighbour(place: Path) -> Iterator[tuple[int, Path]]:
+    """A process outside, and a private file, of the user that the tests drop to."""
+    needs(Who("root"), "mip")
+    secret = place / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    os.chown(secret, USER, USER)
+    with subprocess.Popen(["sleep", "1000"], user=USER, group=USER, extra_groups=[]) as process:
+        yield process.pid, secret
+        process.kill()
+
+
+def test_the_same_user_outside_documented(neighbour: tuple[int, Path]) -> None:
+    """A dropped uid is shared with all other processes and files of that user; a PID namespace hides the processes."""
+    pid, secret = neighbour
+    dropped: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []}
+    arrangement = Arrangement("dropped", Who("root"), {"unshare": "i"}, dropped)
+    assert set(arrangement.attack(SAME_USER, str(pid), str(secret))) == {"memory", "signal", "file"}
+    hidden = Arrangement("hidden", Who("root"), {"unshare": "mip", "mount_proc": True}, dropped)
+    assert hidden.attack(SAME_USER, str(pid), str(secret)) == ["file"]
+    held = Arrangement("held", Who("root"), {"harden": True})
+    assert held.attack(SAME_USER, str(pid), str(secret)) == []
+
+
+def test_root_is_root_outside_documented(place: Path) -> None:
+    """As root, without `harden`, root of a user namespace has root's files. With `harden` it has not."""
+    needs(Who("root"), "mipU")
+    secret = place / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    # Another place than /tmp, which `harden` hides anyway, would be the machine's own.
+    options: dict[str, Any] = {"private_tmp": False}
+    attack = "import sys; open(sys.argv[1]); print('OUT read')"
+    arranged = Arrangement("arranged", Who("root"), {"unshare": "mipU", "mount_proc": True})
+    assert arranged.attack(attack, str(secret)) == ["read"]
+    held = Arrangement("held", Who("root"), {"harden": True, **options})
+    assert held.attack(attack, str(secret)) == []

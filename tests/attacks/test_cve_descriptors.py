@@ -6,6 +6,7 @@ Between its start and its exec, the process of a program has copies of what init
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import nsbox
@@ -88,3 +89,22 @@ def test_a_working_directory_that_is_a_link_to_a_descriptor(every_arrangement: A
         return out
 
     assert every_arrangement(use) == []
+
+
+def test_a_source_that_is_a_link_to_a_descriptor(with_user_namespace: Arrangement, rootfs: Rootfs) -> None:
+    """The caller mounts in the box what a program has replaced: it does not get at the directories of init."""
+    options = rootfs.options(**with_user_namespace.options)
+
+    def use() -> list[str]:
+        out = []
+        with nsbox.Box(**options) as box:
+            for number in DESCRIPTORS:
+                with suppress(OSError):
+                    box.mount(f"/work/{number}", "/data", flags="bind")
+                    shown = box.run(["ls", "/data"], capture_output=True, text=True).stdout.split()
+                    out.append(f"{number}: {shown[:5]}")
+                    box.unmount("/data")
+        # /work/N can be what the box itself starts in, which is its own root.
+        return [line for line in out if "'bin'" not in line]
+
+    assert with_user_namespace(use) == []

@@ -18,7 +18,8 @@ import pytest
 from nsbox import Bind, Tmpfs
 
 from tests.support.attack import PYTHON, Arrangement, program
-from tests.support.forked import Who
+from tests.support.forked import USER, Who
+from tests.support.needs import needs_root
 
 PLANT = """
 import os
@@ -324,3 +325,167 @@ def test_passed_descriptors_stay(open_directory: Path) -> None:
     finally:
         os.close(fd)
     assert [path.name for path in open_directory.iterdir()] == ["asked"]
+
+
+# Root's private ids.
+
+
+@needs_root
+def test_a_directory_of_root_is_writable(place: Path) -> None:
+    """Root inside has private ids, and writes files that belong to root outside; root's other files are closed."""
+    project, secret = place / "project", place / "secret"
+    (project / "work").mkdir(parents=True)
+    (project / "work" / "old").touch(mode=0o600)
+    # The working directory is shown with what root can read; it may be closed to others.
+    (project / "given").touch(mode=0o600)
+    project.chmod(0o700)
+    secret.touch(mode=0o600)
+    script = f"cat given; cat work/old; echo new > work/new; rm work/old; cat {secret}; echo x > given; id -u"
+    options: dict[str, Any] = {"harden": True, "writable": "work", "private_tmp": False, "text": True}
+    with within(project):
+        done = nsbox.run(["sh", "-c", script], stdout=-1, stderr=-2, **options)
+        with nsbox.Box("mip", harden=True, writable="work", private_tmp=False) as box:
+            box.run(["touch", "work/boxed"], check=True)
+            assert sorted(box.call(os.listdir, "work")) == ["boxed", "new"]
+    denied, read_only, uid = done.stdout.splitlines()
+    assert (denied, uid) == (f"cat: {secret}: Permission denied", "0")
+    assert "Read-only file system" in read_only
+    assert sorted(path.name for path in (project / "work").iterdir()) == ["boxed", "new"]
+    assert {path.stat().st_uid for path in (project / "work").iterdir()} == {0}
+
+
+@needs_root
+def test_a_directory_of_another_user(place: Path) -> None:
+    """A file has inside the id that it has outside: a program that becomes that user writes as that user."""
+    (place / "work").mkdir()
+    os.chown(place / "work", USER, USER)
+    options: dict[str, Any] = {"harden": True, "writable": "work", "private_tmp": False, "stderr": -3}
+    with within(place):
+        assert nsbox.run(["touch", "work/x"], **options).returncode == 1
+        assert nsbox.run(["touch", "work/x"], user=USER, group=USER, extra_groups=[], **options).returncode == 0
+    assert (place / "work" / "x").stat().st_uid == USER
+
+
+SET_ID = """
+import os, shutil, sys
+path = sys.argv[1] + "/program"
+shutil.copy("/bin/true", path)
+
+def attempt(what, function):
+    try:
+        function()
+        print("OUT", what)
+    except OSError as error:
+        print(what, error)
+
+attempt("chmod", lambda: os.chmod(path, 0o4755))
+attempt("chmod of a group", lambda: os.chmod(path, 0o2755))
+attempt("fchmod", lambda: os.chmod(os.open(path, os.O_RDONLY), 0o4755))
+attempt("fchmodat", lambda: os.chmod("program", 0o4755, dir_fd=os.open(sys.argv[1], os.O_RDONLY)))
+attempt("open", lambda: os.open(path + "1", os.O_CREAT | os.O_WRONLY, 0o4755))
+attempt("mknod", lambda: os.mknod(path + "2", 0o104755))
+attempt("temporary", lambda: os.open(sys.argv[1], os.O_TMPFILE | os.O_RDWR, 0o4755))
+os.chmod(path, 0o1755)
+os.open(path, os.O_RDONLY, 0o7777)
+"""
+
+
+def test_no_set_id_program_is_left_behind(with_user_namespace: Arrangement, place: Path) -> None:
+    """A file in a writable directory belongs to the caller: who executes it outside would get the caller's rights."""
+    work = place / "work"
+    work.mkdir()
+    work.chmod(0o777)
+    options: dict[str, Any] = {"writable": [str(work)], "private_tmp": False, "cwd": "/"}
+    made = with_user_namespace(lambda: with_user_namespace.attack(SET_ID, str(work), **options))
+    assert "chmod" in made
+    for path in work.iterdir():
+        path.unlink()
+    assert with_user_namespace(lambda: with_user_namespace.attack(SET_ID, str(work), harden=True, **options)) == []
+    assert [path.stat().st_mode & 0o6000 for path in work.iterdir()] == [0]
+
+
+def test_idmap_needs_maps(place: Path) -> None:
+    """The error says what is missing."""
+    with pytest.raises(nsbox.SpecError, match=r"^idmap: takes id maps"):
+        nsbox.run(["true"], mounts=[Bind(place, "/mnt", idmap=True)])
+
+
+@needs_root
+def test_idmap_of_a_file_system_that_cannot(place: Path) -> None:
+    """A proc has the ids of processes. To read it, no other ids are needed."""
+    for path in ("/proc/sys", place / "nonexistent"):
+        with pytest.raises(nsbox.SpawnError) as caught:
+            nsbox.run(["true"], harden=True, writable=path)
+        assert caught.value.step == "idmap"
+        assert str(path) in caught.value.call
+    assert nsbox.run(["true"], harden=True, readable="/proc/sys").returncode == 0
+
+
+# Everything that starts something.
+
+
+def _writes() -> tuple[list[str], str]:
+    Path("work/written").touch()
+    try:
+        Path("planted").touch()
+    except OSError as error:
+        return sorted(os.listdir("/srv")), error.strerror or ""
+    return [], "written"
+
+
+@pytest.mark.parametrize("harden", [False, True], ids=["arranged", "hardened"])
+def test_executor_shell_and_box(machine: tuple[Path, Path, Path], harden: bool) -> None:
+    """Tasks, shells and functions in a box see the same."""
+    _, project, work = machine
+    options: dict[str, Any] = {"writable": ["work"], "private_tmp": False, "harden": harden}
+    refused: tuple[list[str], str] = [], "Read-only file system"
+    with within(project):
+        with nsbox.Executor(**options) as executor:
+            assert executor.submit(_writes).result() == refused
+        (work / "written").unlink()
+        with nsbox.Box("mip", **options) as box:
+            assert box.call(_writes) == refused
+        (work / "written").unlink()
+        with nsbox.Shell("mip", shell="/bin/sh", **options) as shell:
+            assert "Read-only" in shell.run("touch planted; touch work/written").stdout
+    assert [path.name for path in work.iterdir()] == ["written"]
+    assert sorted(path.name for path in project.iterdir()) == ["given", "work"]
+
+
+def test_command_line(machine: tuple[Path, Path, Path]) -> None:
+    """`nsbox run` has the options, each as often as needed."""
+    hidden, project, work = machine
+    command = [sys.executable, "-m", "nsbox", "run", f"--writable={work}", f"--hidden={hidden}", "--readable=/etc"]
+    script = f"ls {hidden}; touch work/written; touch planted"
+    done = subprocess.run([*command, "sh", "-c", script], cwd=project, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "planted': Read-only file system" in done.stderr
+    assert [path.name for path in work.iterdir()] == ["written"]
+
+
+def test_wd_of_a_join_is_no_way_around(open_directory: Path) -> None:
+    """It is opened before the mounts, so it is refused together with them; `cwd` is looked up after them."""
+    with nsbox.Box("mip") as box:
+        options: dict[str, Any] = {"unshare": "m", "mounts": [Tmpfs(open_directory)], "stdout": -1, "text": True}
+        with pytest.raises(nsbox.SpecError, match=r"^wd: is opened before the mounts"):
+            nsbox.enter(box, "mount", ["pwd"], wd=str(open_directory), **options)
+        (open_directory / "secret").touch()
+        assert nsbox.enter(box, "mount", ["ls"], cwd=str(open_directory), **options).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"writable": ["work"], "root": "/srv"}, "writable"),
+        ({"readable": ["work"], "fork": False, "unshare": "m"}, "readable"),
+        ({"hidden": ["relative"]}, "hidden"),
+        ({"hidden": ["/"]}, "hidden"),
+        ({"writable": ["/"], "hidden": ["/srv"]}, "writable"),
+        ({"writable": 5}, "writable"),
+        ({"writable": [""]}, "writable"),
+    ],
+)
+def test_contradictions(options: dict[str, Any], argument: str) -> None:
+    """Each is an error that names the option."""
+    with pytest.raises(nsbox.SpecError, match=f"^{argument}: "):
+        nsbox.Spec(**options)

@@ -200,6 +200,7 @@ def _exception(name: str, *parts: Any) -> bytes:
         _exception("os.system", ("true",), {}),
         _exception("nsbox.errors.SpawnError", ("1", "2", "3", "4"), {}),
         _exception("nsbox.errors.WorkerDiedError", ("f", "text", False), {}),
+        _exception("subprocess.CalledProcessError", ("text", "command"), {}),
         _exception("nsbox.errors.NsboxError", ("f",), {"_panel_is_shown": True}),
         _exception("nsbox.errors.scope_error", ("f",), {}),
         _exception("zoneinfo.ZoneInfo", "../../etc/passwd"),

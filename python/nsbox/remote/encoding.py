@@ -334,7 +334,7 @@ class _Reader:
     def _charge(self, memory: int) -> None:
         self._memory -= memory
         if self._memory < 0:
-            raise ValueError("a value that takes too much memory")
+            raise ValueError("it takes too much memory (trust=True lifts this limit)")
 
     def _take(self, size: int) -> bytes:
         end = self.at + size

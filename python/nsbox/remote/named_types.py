@@ -256,8 +256,8 @@ def _exception(kind: Any, parts: Any) -> Any:
         if name == "__notes__" and (type(value) is not list or not all(type(one) is str for one in value)):
             raise TypeError("notes that are no texts")
         setattr(error, name, value)
-    if kind.__module__ == errors.__name__:
-        # Their texts are made of their attributes.
+    if kind.__module__ != "builtins":
+        # Their texts are made of their attributes, which may have another type.
         str(error)
     return error
 

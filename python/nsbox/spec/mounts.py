@@ -47,7 +47,8 @@ class Bind:
         recursive: Whether the mounts below `source` appear as well. In a user namespace this must be True.
         dev: Whether device nodes work there, as for a bind of ``/dev``; by default only with the target ``/``.
         idmap: Whether files belong to the ids inside that have the numbers of their owners: files of root to root
-            inside. It takes ranges of ids (`map_users`, `private_ids`), CAP_SYS_ADMIN outside, and Linux 5.12.
+            inside. It takes ranges of ids (`map_users`, `private_ids`), CAP_SYS_ADMIN outside, and Linux 5.12. A
+            read-only bind of a file system that does not support it is made without.
         tree: For nsbox itself: a descriptor of the copy in which files have these owners.
 
     Raises:

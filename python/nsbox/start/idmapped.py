@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import EINVAL
 from typing import Any
 
 from nsbox import _core
@@ -43,6 +44,9 @@ def idmapped(spec: Spec, *, nested: bool = False) -> Iterator[Spec]:
         for mount in spec.mounts:
             if isinstance(mount, Bind) and mount.idmap:
                 tree = _tree(mount, namespace)
+                if tree is None:
+                    mounts.append(replace(mount, idmap=False))
+                    continue
                 stack.callback(os.close, tree)
                 mounts.append(replace(mount, tree=tree))
             else:
@@ -61,10 +65,14 @@ def _user_namespace(spec: Spec) -> int:
         box.wait()
 
 
-def _tree(bind: Bind, namespace: int) -> int:
+def _tree(bind: Bind, namespace: int) -> int | None:
+    """Return a descriptor of the copy; None for one that is only read, where the file system does not support it."""
     source = os.fsdecode(bind.source)
     try:
         return _core.idmapped_tree(source, bind.recursive, namespace)
     except OSError as error:
+        if bind.read_only and error.errno == EINVAL:
+            # What everybody may read can be read all the same.
+            return None
         call = _core.Call("mount_setattr", path=source, attr_set=("MOUNT_ATTR_IDMAP",))
         raise spawn_error(error.errno or 0, "idmap", "caller", [call], str(error)) from None

@@ -28,36 +28,43 @@ _TMP = ("/tmp", "/var/tmp", "/dev/shm")
 _PACKAGES = ("site-packages", "dist-packages")
 
 
-def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) -> Spec:
+def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None, *, nested: bool = False) -> Spec:
     """Return the spec with the mounts that its options for this machine stand for.
 
     Args:
         spec: The namespaces.
         cwd: The working directory that the program is to have; None for that of the caller.
         directory: The working directory of the caller; None if it has no path.
+        nested: Whether it is for a box in a box, which gets no descriptors of the caller for mounts.
     """
     if not has_world(spec):
         return spec
-    here = os.path.join(directory or "/", os.fsdecode(cwd or b""))
+    here = os.path.normpath(os.path.join(directory or "/", os.fsdecode(cwd or b"")))
     writable, readable, asked = (
         cast("tuple[str, ...] | None", one) for one in (spec.writable, spec.readable, spec.hidden)
     )
     hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
     hidden = [path for path in hidden if os.path.isdir(path)]
+    # To private ids of root, all files of the machine are those of others.
+    idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users) and not nested
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
-    for path in _needed(here):
+    for path in _needed():
         if _is_below(path, covered) and _is_reachable(path):
             mounts[path] = _empty(path) if _is_home(path, covered) else Bind(path, path, read_only=True)
-    # Files of root belong to root inside, whose ids are others.
-    idmap = bool(spec.hardened.private_ids and os.geteuid() == 0)
+    if _is_below(here, covered):
+        if _is_reachable(here):
+            mounts[here] = _empty(here) if _is_home(here, covered) else _shown(here, idmap)
+    elif idmap and here != "/" and all(os.stat(parent).st_mode & 1 for parent in PurePath(here).parents):
+        # With private ids it may be closed, although it is there.
+        mounts[here] = _shown(here, idmap)
     for paths, read_only in ((readable, True), (writable, False)):
         for path in paths or ():
             absolute = os.path.join(here, os.path.expanduser(path))
             mounts[os.path.normpath(absolute)] = Bind(absolute, absolute, read_only=read_only, idmap=idmap)
     ordered = [mounts[path] for path in sorted(mounts, key=lambda path: len(PurePath(path).parts))]
-    return replace(
+    found = replace(
         spec,
         root=Bind("/", "/", read_only=True),
         mounts=(*ordered, *spec.mounts),
@@ -66,14 +73,19 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None) 
         readable=None,
         hidden=None,
     )
+    return found.leave_out(dict(spec.hardened.left_out))
 
 
 def _empty(path: str) -> Tmpfs:
     return Tmpfs(path, size=_SIZE, mode=0o755, inodes=_INODES)
 
 
-def _needed(directory: str) -> Iterator[str]:
-    """Give what a program needs, wherever it is: its home, this Python, the names of hosts, its directory."""
+def _shown(path: str, idmap: bool) -> Bind:
+    return Bind(path, path, read_only=True, idmap=idmap)
+
+
+def _needed() -> Iterator[str]:
+    """Give what a program needs, wherever it is: its home, this Python, the names of hosts."""
     yield os.path.expanduser("~")
     # This interpreter, its virtual environment and the Python that is made of; the packages of both, and nsbox.
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
@@ -84,7 +96,6 @@ def _needed(directory: str) -> Iterator[str]:
         yield from dict.fromkeys((path, os.path.realpath(path)))
     if os.path.isfile(names := os.path.realpath("/etc/resolv.conf")):
         yield names
-    yield directory
 
 
 def _is_below(path: str, places: Iterable[str]) -> bool:

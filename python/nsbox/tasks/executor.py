@@ -38,7 +38,7 @@ _TASK_OPTIONS = {
     "map_group", "map_users", "map_groups", "setgroups", "hostname", "domainname", "pid_max", "loopback", "boottime",
     "monotonic",  # applied by nsbox-init
     "keep_caps", "rlimits",  # applied by the task itself
-    "harden", "network", "sysctl", *PARTS,
+    "harden", "network", "sysctl", "writable", "readable", "hidden", *PARTS,
 }  # fmt: skip
 """The fields of `nsbox.Spec` that have an effect on tasks."""
 

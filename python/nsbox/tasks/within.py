@@ -69,12 +69,14 @@ class Within:
 
     def __enter__(self) -> Self:
         """Start the child."""
+        self._stack_file = os.memfd_create("nsbox-stack")
         try:
             self._start()
         except BaseException:
             # A signal handler has raised. The pipe that the keeper polls is closed by now, so it exits.
             if self.keeper:
                 self._reap()
+            self._read_stack()
             raise
         return self
 
@@ -83,10 +85,9 @@ class Within:
             links = {kind: theirs.enter_context(self._box.open(path)).fileno() for kind, path in self._paths().items()}
             self._result, result_writer = os.pipe()
             lifeline_reader, lifeline_writer = os.pipe()
-            self._stack_file = os.memfd_create("nsbox-stack")
             caller = os.pidfd_open(os.getpid())
             for stack, fds in (
-                (ours, (self._result, self._stack_file)),
+                (ours, (self._result,)),
                 (lifeline, (lifeline_writer,)),
                 (theirs, (result_writer, lifeline_reader, caller)),
             ):
@@ -152,8 +153,12 @@ class Within:
             self._reap()
             raise
         finally:
-            self.stack = os.pread(self._stack_file, 1 << 20, 0).decode(errors="replace")
+            self._read_stack()
             self._fds.close()
+
+    def _read_stack(self) -> None:
+        self.stack = os.pread(self._stack_file, 1 << 20, 0).decode(errors="replace")
+        os.close(self._stack_file)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

@@ -98,13 +98,13 @@ mod _core {
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]
-    use crate::thread::privileges::{become_untraceable, give_up_rights, shed_privileges};
+    use crate::thread::privileges::{become_untraceable, change_ids, give_up_rights, shed_privileges};
     #[pymodule_export]
     use crate::thread::raw::{
         clone3, die_with_parent, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare,
     };
     #[pymodule_export]
-    use crate::thread::scope::{ThreadScope, forget_scopes};
+    use crate::thread::scope::{ThreadScope, forget_scopes, in_foreign_mounts};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "the name Python expects")]

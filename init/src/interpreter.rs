@@ -133,7 +133,12 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool) -> ! {
             }
             _ => {}
         }
-        if let Err((errno, value)) = operation(channel, &mut mounting, &op) {
+        let follows = sys::follows_parent();
+        let done = operation(channel, &mut mounting, &op);
+        // A change of user clears it (PR_SET_PDEATHSIG(2const)).
+        let done =
+            done.and_then(|()| if follows { sys::die_with_parent().map_err(|errno| (errno, 0)) } else { Ok(()) });
+        if let Err((errno, value)) = done {
             channel.fail(step, errno, value);
         }
         if plan.shape == Shape::Box {

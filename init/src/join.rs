@@ -27,11 +27,21 @@ pub fn used<T>(fd: i32, result: Result<T>) -> Result<T> {
 /// Take root's ids in the user namespace that was joined. A process that joins one has all capabilities in it, but its
 /// ids stay the same, and an exec keeps the capabilities only for root (capabilities(7)). A namespace may have no root
 /// (EINVAL: the ids then stay the same), and setgroups may be disabled in it (EPERM).
-pub fn become_root() -> Result<()> {
-    let unless = |expected, result: Result<()>| if result == Err(expected) { Ok(()) } else { result };
-    unless(EPERM, sys::setgroups(&[]))?;
-    unless(EINVAL, sys::setgid(0))?;
-    unless(EINVAL, sys::setuid(0))
+///
+/// With `strict` ids that stay the same must have a number in the namespace. An id without one has its rights outside,
+/// and is shown as another one (EINVAL, as no process can change to an id that is not mapped).
+pub fn become_root(strict: bool) -> Result<()> {
+    let stay = |own: u32, set: fn(u32) -> Result<()>| match set(0) {
+        Err(EINVAL) if strict => set(own),
+        Err(EINVAL) => Ok(()),
+        result => result,
+    };
+    match sys::setgroups(&[]) {
+        Ok(()) | Err(EPERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    stay(sys::getgid(), sys::setgid)?;
+    stay(sys::getuid(), sys::setuid)
 }
 
 /// Carry on as a child made with `flags`. This returns only in the child; the parent exits when the child does.

@@ -77,7 +77,7 @@ pub fn operation(
         Op::JoinCgroup { procs } => plain(cgroup::join(*procs)),
         Op::Rlimit { resource, soft, hard } => plain(sys::limit(*resource, [*soft, *hard])),
         Op::Setns { fd, flags } => plain(used(*fd, sys::setns(*fd, *flags))),
-        Op::BecomeRoot {} => plain(become_root()),
+        Op::BecomeRoot { strict } => plain(become_root(*strict != 0)),
         Op::Chroot { fd } => plain(used(*fd, sys::fchdir(*fd).and_then(|()| sys::chroot(c".".as_ptr().cast())))),
         Op::Fchdir { fd } => plain(used(*fd, sys::fchdir(*fd))),
         // Carried out elsewhere: in interpreter.rs, payload.rs, launch.rs or, for a box, serve.rs and helper.rs.

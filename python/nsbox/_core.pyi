@@ -30,6 +30,7 @@ __all__ = [
     "ThreadScope",
     "become_untraceable",
     "capabilities",
+    "change_ids",
     "clone3",
     "compile",
     "compile_box",
@@ -40,6 +41,7 @@ __all__ = [
     "give_up_rights",
     "id_map_lines",
     "idmapped_tree",
+    "in_foreign_mounts",
     "keep_capabilities",
     "kinds",
     "list_queues",
@@ -624,9 +626,19 @@ class Plan:
         The bytes that are sent to nsbox-init.
         """
     @property
+    def gid(self, /) -> int | None:
+        """
+        The same for the group.
+        """
+    @property
     def joined(self, /) -> list[str]:
         """
         The names of the namespaces that are joined.
+        """
+    @property
+    def leaves_groups(self, /) -> bool:
+        """
+        Whether programs leave the supplementary groups of the caller by default.
         """
     @property
     def left_out(self, /) -> list[tuple[str, str]]:
@@ -639,9 +651,19 @@ class Plan:
         The names of the new namespaces.
         """
     @property
+    def notes(self, /) -> list[str]:
+        """
+        What is to be known of the rights of its programs, such as that root inside is root outside: a sentence each.
+        """
+    @property
     def steps(self, /) -> list[Step]:
         """
         The steps, in order.
+        """
+    @property
+    def uid(self, /) -> int | None:
+        """
+        The user that programs become by default, since the caller's own is not mapped; None if it is.
         """
 
 @final
@@ -929,6 +951,10 @@ class ThreadScope:
         """
         One of `unshare` (names), `join` (names with descriptors, which stay the caller's), or `mount_proc`.
         """
+    def _prepare(self, /) -> None:
+        """
+        Called before the thread moves.
+        """
     @property
     def active(self, /) -> bool:
         """
@@ -956,6 +982,12 @@ def capabilities() -> list[tuple[str, int]]:
     Every capability by its name, with its number.
     """
 
+def change_ids(uid: SupportsIndex | None, gid: SupportsIndex | None, leave_groups: bool) -> None:
+    """
+    Become this user and group, and leave the supplementary groups, where the caller's are not mapped in the user
+    namespace that was entered (`Plan.uid`). The calling process has a single thread.
+    """
+
 def clone3(flags: SupportsIndex, exit_signal: SupportsIndex, cgroup: SupportsIndex = 0) -> tuple[int, int]:
     """
     clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
@@ -970,7 +1002,12 @@ def compile(
     """
 
 def compile_box(
-    spec: Incomplete, facts: Facts, directory: bytes | None = None, cgroup: Cgroup | None = None, nested: bool = False
+    spec: Incomplete,
+    facts: Facts,
+    directory: bytes | None = None,
+    cgroup: Cgroup | None = None,
+    nested: bool = False,
+    outer: Plan | None = None,
 ) -> Plan:
     """
     Make a plan for a box.
@@ -1036,6 +1073,12 @@ def idmapped_tree(path: str | PathLike[str], recursive: bool, user_namespace: Su
 
     # Errors
     OSError.
+    """
+
+def in_foreign_mounts() -> bool:
+    """
+    Whether the calling thread is in a mount namespace that a scope has joined, or in a copy of one: other programs may
+    have arranged the files there.
     """
 
 def keep_capabilities() -> None:

@@ -97,6 +97,26 @@ class ScopeError(NsboxError, RuntimeError):
     """
 
 
+class ForeignImportError(NsboxError, ImportError):
+    """A thread in the mount namespace of other processes (`nsbox.setns`) would have imported a file of theirs.
+
+    It would have been executed with the rights of the caller. Import the module before the block.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Say which module."""
+        module = name.partition(".")[0]
+        text = (
+            f"import of {name!r} was refused: this thread is in the mount namespace of other processes, and would "
+            f"execute a file of theirs; write `import {module}` before `with nsbox.setns(...):`"
+        )
+        super().__init__(text, name=name)
+
+    def __reduce__(self) -> tuple[type[ForeignImportError], tuple[str]]:
+        """Return what makes an equal one."""
+        return type(self), (str(self.name),)
+
+
 class UnsupportedError(NsboxError):
     """This kernel or machine does not have what was asked for. Nothing has been started."""
 

@@ -126,6 +126,8 @@ def unshare(flags: int) -> None:
 def setns(fd: int, nstype: int = 0) -> None:
     """Put the calling thread into the namespace `fd` refers to, or into those of a process if it is a pidfd (setns(2)).
 
+    In a mount namespace of other processes the thread then imports their files, as only `nsbox.setns` prevents it.
+
     Args:
         fd: A namespace or a pidfd.
         nstype: The kind it must be of, or the kinds to join (CLONE_NEW*); 0 for any.

@@ -80,7 +80,7 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             return capability_sets(*inheritable, *ambient);
         }
         Op::Setns { fd, flags } => setns(*fd, *flags),
-        Op::BecomeRoot {} => {
+        Op::BecomeRoot { .. } => {
             let groups = call("setgroups", [("list", Value::List(Vec::new()))]);
             return vec![groups, three_ids("setresgid", 0), three_ids("setresuid", 0)];
         }

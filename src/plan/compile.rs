@@ -15,6 +15,7 @@ use crate::plan::join;
 use crate::plan::launch::Launch;
 use crate::plan::payload::{layout, payload};
 use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::rights::Rights;
 use crate::plan::setup::{id_maps, world};
 use crate::plan::spec::{Join, KnownSpec, Mount, Spec};
 use crate::plan::step::{Actor, CallerAction};
@@ -39,8 +40,10 @@ pub fn compile(
     cgroup: Option<Arc<Directory>>,
     join: Option<&Join>,
 ) -> Result<Plan> {
-    let Beginning { mut plan, flags, joined, added, arrangement, carry } =
-        beginning(spec, join, facts, cgroup.as_deref(), Actor::Caller)?;
+    let ids_follow = launch.uid.is_some() && launch.gid.is_some();
+    let join_first = join.map(|join| (join, ids_follow));
+    let Beginning { mut plan, flags, joined, added, arrangement, carry, rights } =
+        beginning(spec, join_first, facts, cgroup.as_deref(), None)?;
     let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -59,7 +62,7 @@ pub fn compile(
     if let Some(join) = join
         && arrangement == Arrangement::Unforked
     {
-        join::steps(&mut plan, Actor::Payload, join, facts)?;
+        join::steps(&mut plan, Actor::Payload, join, facts, ids_follow)?;
     }
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
@@ -71,19 +74,31 @@ pub fn compile(
         );
     }
     if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts)?;
+        world(&mut plan, Actor::Payload, spec, flags, facts, &rights)?;
     }
     payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
     let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
     let others = others.chain(trees(spec));
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
-    let close_fds = launch.close_fds;
+    let (close_fds, notes) = (launch.close_fds, rights.notes(Some(launch), facts));
     let left_out = spec.hardened.left_out.clone();
-    Ok(Plan { steps: plan.steps, namespaces: flags, joined, added, arrangement, keep, close_fds, cgroup, left_out })
+    Ok(Plan {
+        steps: plan.steps,
+        namespaces: flags,
+        joined,
+        added,
+        arrangement,
+        keep,
+        close_fds,
+        cgroup,
+        left_out,
+        rights,
+        notes,
+    })
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is
-/// `nested` is made by the nsbox-init of another box.
+/// `nested` is made by the nsbox-init of another box, whose plan is `outer`.
 ///
 /// # Errors
 /// As [`compile`].
@@ -93,10 +108,14 @@ pub fn compile_box(
     directory: Option<&[u8]>,
     cgroup: Option<Arc<Directory>>,
     nested: bool,
+    outer: Option<&Plan>,
 ) -> Result<Plan> {
-    let outside = if nested { Actor::OuterInit } else { Actor::Caller };
-    let Beginning { mut plan, flags, added, arrangement, .. } =
-        beginning(spec, None, facts, cgroup.as_deref(), outside)?;
+    // Where the ids of an outer box lead is not known without its plan.
+    let unknown = Rights::unknown();
+    let outer = nested.then(|| outer.map_or(&unknown, |outer| &outer.rights));
+    let Beginning { mut plan, flags, added, arrangement, rights, .. } =
+        beginning(spec, None, facts, cgroup.as_deref(), outer)?;
+    let notes = rights.notes(None, facts);
     directory::step(&mut plan, Actor::Init, directory, "where processes start by default");
     plan.op(
         Actor::Init,
@@ -117,6 +136,8 @@ pub fn compile_box(
         close_fds: true,
         cgroup,
         left_out,
+        rights,
+        notes,
     })
 }
 
@@ -152,9 +173,22 @@ pub fn compile_process(
     payload(&mut plan, spec, launch, facts, flags, made_by.carries_capabilities(), Op::Received { stdio, pass })?;
     let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
     let arrangement = Arrangement::InitInside;
-    let (added, steps) = (Vec::new(), plan.steps);
+    let rights = made_by.rights.clone();
+    let (added, steps, notes) = (Vec::new(), plan.steps, rights.notes(Some(launch), facts));
     let left_out = spec.hardened.left_out.clone();
-    Ok(Plan { steps, namespaces: flags, joined: 0, added, arrangement, keep, close_fds: true, cgroup: None, left_out })
+    Ok(Plan {
+        steps,
+        namespaces: flags,
+        joined: 0,
+        added,
+        arrangement,
+        keep,
+        close_fds: true,
+        cgroup: None,
+        left_out,
+        rights,
+        notes,
+    })
 }
 
 /// The descriptors of sources with other owners.
@@ -173,15 +207,20 @@ struct Beginning {
     added: Vec<(&'static str, &'static str)>,
     arrangement: Arrangement,
     carry: bool,
+    rights: Rights,
 }
 
+/// `join` is what is joined, and whether a later step sets the user and the group; `within` are the rights in the box in
+/// which a box is made.
 fn beginning(
     spec: &Spec,
-    join: Option<&Join>,
+    join: Option<(&Join, bool)>,
     facts: &Facts,
     cgroup: Option<&Directory>,
-    outside: Actor,
+    within: Option<&Rights>,
 ) -> Result<Beginning> {
+    let (join, ids_follow) = (join.map(|(join, _)| join), join.is_some_and(|(_, follow)| follow));
+    let outside = if within.is_some() { Actor::OuterInit } else { Actor::Caller };
     let mut flags = spec.unshare.iter().try_fold(0, |flags, name| {
         kinds::by_name(name)
             .map(|kind| flags | kind.flag)
@@ -205,7 +244,7 @@ fn beginning(
     }
     let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
-        added.push(("user", "the caller lacks CAP_SYS_ADMIN, and the others belong to it"));
+        added.push(("user", join::why_added(facts)));
     }
     let mapped = !spec.maps.users.is_empty() || !spec.maps.groups.is_empty() || spec.setgroups.is_some();
     if flags & kinds::USER == 0 {
@@ -256,6 +295,10 @@ fn beginning(
         )));
     }
 
+    let rights = match within {
+        Some(outer) => Rights::nested(spec, facts, flags, outer),
+        None => Rights::new(spec, facts, flags, joined),
+    };
     let directory = directory::anew(spec, joined, facts)?;
     let mut plan = Builder { steps: Vec::with_capacity(16), outside, directory };
     let unmapped_root = facts.euid != 0 && facts.permitted != 0;
@@ -316,13 +359,13 @@ fn beginning(
     if let Some(join) = join
         && arrangement != Arrangement::Unforked
     {
-        join::steps(&mut plan, Actor::Init, join, facts)?;
+        join::steps(&mut plan, Actor::Init, join, facts, ids_follow)?;
         join::inside(&mut plan, joined, cloned, arrangement);
     }
     if arrangement == Arrangement::InitInside {
-        world(&mut plan, Actor::Init, spec, flags, facts)?;
+        world(&mut plan, Actor::Init, spec, flags, facts, &rights)?;
     }
-    Ok(Beginning { plan, flags, joined, added, arrangement, carry })
+    Ok(Beginning { plan, flags, joined, added, arrangement, carry, rights })
 }
 
 /// The caller's step that makes a cgroup and writes its limits.
@@ -344,15 +387,16 @@ fn enter(plan: &mut Builder, cgroup: &Directory) {
 
 /// Make a plan for a box.
 #[pyfunction(name = "compile_box")]
-#[pyo3(signature = (spec, facts, directory=None, cgroup=None, nested=false))]
+#[pyo3(signature = (spec, facts, directory=None, cgroup=None, nested=false, outer=None))]
 pub fn compile_box_plan(
     spec: KnownSpec,
     facts: &Facts,
     directory: Option<&[u8]>,
     cgroup: Option<&Cgroup>,
     nested: bool,
+    outer: Option<&Plan>,
 ) -> Result<Plan> {
-    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested)
+    compile_box(&spec, facts, directory, cgroup.map(|cgroup| Arc::clone(&cgroup.0)), nested, outer)
 }
 
 /// Make a plan for another process in a box, which was made by the plan `made_by`.

@@ -127,20 +127,6 @@ pub fn masks(plan: &mut Builder, actor: Actor, spec: &Spec) {
     }
 }
 
-/// Take root's ids inside, if the caller has none there: after the sources of mounts were looked up, which may take the
-/// caller's own ids.
-pub fn become_root(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
-    let maps = |(_, outside, count): &(Option<u32>, Option<u32>, u32)| match outside {
-        None => true,
-        Some(first) => (*first..first.saturating_add(*count)).contains(&facts.euid),
-    };
-    let users = &spec.maps.users;
-    if spec.hardened.private_ids && !users.is_empty() && !users.iter().any(maps) {
-        let why = "the caller has no id inside: from here on the ids are private ones";
-        plan.op(actor, StepName::BecomeRoot, Op::BecomeRoot {}, "user_namespaces(7)", why);
-    }
-}
-
 /// What the payload's process gives up, after it has become the user asked for.
 pub fn rights(plan: &mut Builder, spec: &Spec, flags: u64) {
     let hardened = &spec.hardened;

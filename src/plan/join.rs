@@ -25,6 +25,15 @@ fn kind(name: &str) -> Result<Kind> {
     kinds::by_name(name).ok_or_else(|| Error::Spec(format!("join: no namespace is called {name:?}")))
 }
 
+/// Why the user namespace is joined although it was not asked for.
+pub fn why_added(facts: &Facts) -> &'static str {
+    if facts.effective & capabilities::SYS_ADMIN != 0 {
+        "the others belong to it, and what runs there gets its rights, not the caller's (trust=True keeps those)"
+    } else {
+        "the caller lacks CAP_SYS_ADMIN, and the others belong to it"
+    }
+}
+
 /// The name of the step for each kind.
 pub fn step_name(kind: Kind) -> StepName {
     match kind.flag {
@@ -45,13 +54,16 @@ pub fn step_name(kind: Kind) -> StepName {
 ///
 /// Joining a namespace takes CAP_SYS_ADMIN in the user namespace that owns it. A caller that has it outside must join
 /// the user namespace last, as inside it has no rights over namespaces that others own; a caller without it gains it
-/// inside, and must join the user namespace first.
-pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Result<()> {
+/// inside, and must join the user namespace first. `ids_follow` says that a later step sets the user and the group.
+pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts, ids_follow: bool) -> Result<()> {
     let privileged = facts.effective & capabilities::SYS_ADMIN != 0;
     let mut entries = join.namespaces.iter().map(|(name, fd)| Ok((kind(name)?, *fd))).collect::<Result<Vec<_>>>()?;
     entries.sort_by_key(|(kind, _)| (kind.flag == kinds::USER) == privileged);
     for (kind, fd) in entries {
         let why = match kind.flag {
+            kinds::USER if join.user_added && privileged => {
+                "last; the others belong to it, and what runs there gets its rights, not the caller's"
+            }
             kinds::USER if join.user_added => "the others belong to it, and the caller has no rights over them outside",
             kinds::USER if privileged => "last: the caller's rights outside cover more than those inside",
             kinds::USER => "first: only inside has the caller the right to join the others",
@@ -64,7 +76,7 @@ pub fn steps(plan: &mut Builder, actor: Actor, join: &Join, facts: &Facts) -> Re
             plan.op(
                 actor,
                 StepName::BecomeRoot,
-                Op::BecomeRoot {},
+                Op::BecomeRoot { strict: u32::from(facts.effective & capabilities::SETUID != 0 && !ids_follow) },
                 "user_namespaces(7)",
                 "if it has a root: an exec takes the capabilities in it away from all other users",
             );

@@ -9,6 +9,7 @@ use crate::plan::builder::{Builder, c_bytes};
 use crate::plan::facts::Facts;
 use crate::plan::join::step_name;
 use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::rights::Rights;
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
 
@@ -61,5 +62,7 @@ pub fn compile_look(enter: &[(Kind, RawFd)], wanted: &[Wanted<'_>], facts: &Fact
         close_fds: true,
         cgroup: None,
         left_out: Vec::new(),
+        rights: Rights::default(),
+        notes: Vec::new(),
     }
 }

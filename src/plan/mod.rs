@@ -12,11 +12,13 @@ pub mod id_maps;
 pub mod join;
 pub mod launch;
 pub mod look;
+pub mod maps;
 pub mod mounts;
 pub mod payload;
 #[expect(clippy::module_inception, reason = "the plan itself, among what it is made of")]
 pub mod plan;
 pub mod request;
+pub mod rights;
 pub mod rlimit;
 pub mod setup;
 pub mod spec;

@@ -11,6 +11,7 @@ use crate::plan::flags::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_NODEV, MS_NOEXEC, MS_NOSUID,
 };
 use crate::plan::harden;
+use crate::plan::rights::Rights;
 use crate::plan::spec::{Mount, Root, Spec};
 use crate::plan::step::Actor;
 use crate::step_name::StepName;
@@ -39,6 +40,8 @@ pub struct Place<'a> {
     pub unprivileged: bool,
     /// The caller.
     pub facts: &'a Facts,
+    /// The ids of the programs.
+    pub rights: &'a Rights,
 }
 
 impl Place<'_> {
@@ -59,7 +62,9 @@ impl Place<'_> {
             self.root(plan, root);
         }
         // Files in the new file systems get ids that exist inside.
-        harden::become_root(plan, self.actor, spec, self.facts);
+        if self.unprivileged {
+            self.rights.become_own(plan, self.actor);
+        }
         self.overlays(plan, spec)?;
         if matches!(spec.root, Some(Root::Overlay { .. })) {
             let why = "its layers become the root";

@@ -76,7 +76,10 @@ pub fn payload(
             StepName::Setuid,
             Op::Setuid { id, keep_caps: u32::from(spec.keep_caps || hardened.limits_capabilities()) },
             "setresuid(2)",
-            "the user asked for",
+            match launch {
+                Launch { gid: Some(_), groups: Some(_), .. } => "the user asked for",
+                _ => "the user asked for; the groups that are not given as well stay those of the caller",
+            },
         );
     }
     if spec.keep_caps {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::cgroup::Directory;
 use crate::kinds;
+use crate::plan::rights::Rights;
 use crate::plan::step::{Action, CallerAction, Step};
 use nsbox_init::wire::Op;
 
@@ -44,6 +45,10 @@ pub struct Plan {
     pub keep: Vec<i32>,
     /// Whether all others are closed.
     pub close_fds: bool,
+    /// The ids of its programs.
+    pub rights: Rights,
+    /// What is to be known of their rights.
+    pub notes: Vec<String>,
     /// The cgroup of what is started.
     pub cgroup: Option<Arc<Directory>>,
     /// The parts of `harden="best"` that this machine lacks, and why.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use crate::plan::flags::{MS_NODEV, MS_NOEXEC, MS_NOSUID};
 use crate::plan::mounts::WHY_PROC;
 use crate::plan::plan::{Arrangement, Plan};
+use crate::plan::rights::Rights;
 use crate::plan::step::{Action, Actor, Step};
 use crate::step_name::StepName;
 use nsbox_init::wire::{Blob, MaybeText, Op, Text};
@@ -25,6 +26,8 @@ fn plan(name: StepName, op: Op<Vec<u8>>, manual: &'static str, why: &'static str
         close_fds: true,
         cgroup: None,
         left_out: Vec::new(),
+        rights: Rights::default(),
+        notes: Vec::new(),
     }
 }
 

@@ -3,19 +3,20 @@
 use nsbox_init::wire::{Blob, Op};
 
 use crate::error::Result;
+use crate::kinds;
 use crate::plan::builder::{Builder, mount_op, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE};
 use crate::plan::harden;
-use crate::plan::id_maps;
+use crate::plan::maps::{Written, written};
 use crate::plan::mounts::Place;
-use crate::plan::spec::{Maps, Spec};
+use crate::plan::rights::Rights;
+use crate::plan::spec::Spec;
 use crate::plan::step::{Actor, CallerAction};
 use crate::step_name::StepName;
-use crate::{capabilities, kinds};
 
 /// What makes the new namespaces usable.
-pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts) -> Result<()> {
+pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &Facts, rights: &Rights) -> Result<()> {
     let nested = plan.outside == Actor::OuterInit;
     if flags & kinds::USER != 0 && !nested {
         id_maps(plan, actor, spec, facts);
@@ -103,7 +104,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
         );
     }
     let (own_mounts, unprivileged) = (flags & kinds::MOUNT != 0, flags & kinds::USER != 0);
-    let place = Place { actor, inside: spec.root.is_some(), own_mounts, unprivileged, facts };
+    let place = Place { actor, inside: spec.root.is_some(), own_mounts, unprivileged, facts, rights };
     place.root_and_mounts(plan, spec)?;
     harden::sysctls(plan, actor, spec);
     if let Some(limit) = spec.pid_max {
@@ -123,20 +124,7 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
 /// The files of a user namespace, written while `actor` waits: by the caller, or for a box in a box by the outer
 /// nsbox-init.
 pub fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
-    let Maps { auto, users, groups } = &spec.maps;
-    let root = vec![(Some(0), None, 1)];
-    let given = !users.is_empty() || !groups.is_empty();
-    let (users, groups) = if *auto && !given { (&root, &root) } else { (users, groups) };
-    let asked_own_group = groups.iter().any(|(_, outside, _)| outside.is_none());
-    let (users, groups) = (id_maps::lines(users, facts.euid), id_maps::lines(groups, facts.egid));
-    // Without the capability outside, a map may hold one id, the caller's own; beyond that, setuid programs help.
-    let (own_user, own_group) = (id_maps::is_own_alone(&users, facts.euid), id_maps::is_own_alone(&groups, facts.egid));
-    let helped_users = !users.is_empty() && !own_user && facts.effective & capabilities::SETUID == 0;
-    let helped_groups = !groups.is_empty() && !own_group && facts.effective & capabilities::SETGID == 0;
-    // For an unprivileged caller gid_map can only be written once setgroups(2) is disabled (user_namespaces(7));
-    // unshare(1) disables it for every map to a single id. newgidmap(1) decides for itself.
-    let deny = own_group && (asked_own_group || facts.effective & capabilities::SETGID == 0);
-    let setgroups = spec.setgroups.as_deref().or(deny.then_some("deny"));
+    let Written { users, groups, setgroups, helped_users, helped_groups } = written(spec, facts);
     if setgroups.is_none() && users.is_empty() && groups.is_empty() {
         return;
     }
@@ -152,7 +140,7 @@ pub fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     if let Some(word) = setgroups {
         plan.outside(
             StepName::Setgroups,
-            CallerAction::Setgroups(word.to_string()),
+            CallerAction::Setgroups(word.clone()),
             "user_namespaces(7)",
             if word == "deny" {
                 "disabled: or the processes inside could drop a group that denies them access"
@@ -164,20 +152,24 @@ pub fn id_maps(plan: &mut Builder, actor: Actor, spec: &Spec, facts: &Facts) {
     let write = |file, program, rows: &[[u32; 3]], helped| {
         if helped { CallerAction::MapBy(program, rows.to_vec()) } else { CallerAction::Map(file, rows.to_vec()) }
     };
-    if !groups.is_empty() {
-        plan.outside(
-            StepName::GidMap,
-            write("gid_map", "newgidmap", &groups, helped_groups),
-            if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" },
-            "which group outside each group inside stands for",
-        );
-    }
-    if !users.is_empty() {
-        plan.outside(
-            StepName::UidMap,
-            write("uid_map", "newuidmap", &users, helped_users),
-            if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" },
-            "which user outside each user inside stands for",
-        );
+    let gid_map = || {
+        let manual = if helped_groups { "newgidmap(1)" } else { "user_namespaces(7)" };
+        let why = "which group outside each group inside stands for";
+        (StepName::GidMap, write("gid_map", "newgidmap", &groups, helped_groups), manual, why)
+    };
+    let uid_map = || {
+        let manual = if helped_users { "newuidmap(1)" } else { "user_namespaces(7)" };
+        let why = if facts.euid == 0 && users.iter().any(|[inside, outside, _]| (*inside, *outside) == (0, 0)) {
+            "which user outside each user inside stands for; root inside is root outside"
+        } else {
+            "which user outside each user inside stands for"
+        };
+        (StepName::UidMap, write("uid_map", "newuidmap", &users, helped_users), manual, why)
+    };
+    let groups = (!groups.is_empty()).then(gid_map);
+    let users = (!users.is_empty()).then(uid_map);
+    let (first, second) = if spec.maps.users_first { (users, groups) } else { (groups, users) };
+    for (name, action, manual, why) in first.into_iter().chain(second) {
+        plan.outside(name, action, manual, why);
     }
 }

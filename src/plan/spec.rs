@@ -120,6 +120,8 @@ pub struct Maps {
     pub users: Vec<Wanted>,
     /// gid_map.
     pub groups: Vec<Wanted>,
+    /// Whether uid_map is written first.
+    pub users_first: bool,
 }
 
 /// What becomes the root. The variants differ by their attributes.

@@ -19,6 +19,9 @@ impl fmt::Display for Plan {
                 writeln!(out, "    the {namespace} namespace is joined as well: {reason}")?;
             }
         }
+        for note in &self.notes {
+            writeln!(out, "    {note}")?;
+        }
         for (part, reason) in &self.left_out {
             writeln!(out, "    {part} is left out: {reason}")?;
         }

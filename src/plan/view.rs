@@ -68,6 +68,30 @@ impl Plan {
         self.added.clone()
     }
 
+    /// What is to be known of the rights of its programs, such as that root inside is root outside: a sentence each.
+    #[getter(notes)]
+    fn rights_notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    /// The user that programs become by default, since the caller's own is not mapped; None if it is.
+    #[getter]
+    fn uid(&self) -> Option<u32> {
+        self.rights.uid
+    }
+
+    /// The same for the group.
+    #[getter]
+    fn gid(&self) -> Option<u32> {
+        self.rights.gid
+    }
+
+    /// Whether programs leave the supplementary groups of the caller by default.
+    #[getter]
+    fn leaves_groups(&self) -> bool {
+        self.rights.leave_groups
+    }
+
     /// The parts of `harden="best"` that are left out, with the reason why.
     #[getter(left_out)]
     fn left_out_parts(&self) -> Vec<(String, String)> {

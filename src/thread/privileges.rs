@@ -7,6 +7,30 @@ use crate::error::{Error, Result, last};
 use crate::seccomp::filters;
 use nsbox_init::hardening;
 
+/// Become this user and group, and leave the supplementary groups, where the caller's are not mapped in the user
+/// namespace that was entered (`Plan.uid`). The calling process has a single thread.
+#[pyfunction]
+#[pyo3(signature = (uid, gid, leave_groups))]
+pub fn change_ids(uid: Option<u32>, gid: Option<u32>, leave_groups: bool) -> Result<()> {
+    // SAFETY: no groups, and plain numbers.
+    unsafe {
+        if leave_groups && libc::setgroups(0, std::ptr::null()) != 0 {
+            return Err(last("setgroups"));
+        }
+        if let Some(gid) = gid
+            && libc::setresgid(gid, gid, gid) != 0
+        {
+            return Err(last("setresgid"));
+        }
+        if let Some(uid) = uid
+            && libc::setresuid(uid, uid, uid) != 0
+        {
+            return Err(last("setresuid"));
+        }
+    }
+    Ok(())
+}
+
 /// Drop the privileges that a payload does not have. With `no_new_privs` no exec grants any. A process that is not root
 /// drops all capabilities, unless `keep_caps`: entering a user namespace has given it all of them, and an exec keeps
 /// them for root, or if they are ambient (capabilities(7)).

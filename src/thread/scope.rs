@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::ffi::CString;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +19,7 @@ use crate::kinds;
 use crate::python::{call, scope_error};
 use crate::thread::calls::{Failed, thread};
 use crate::thread::change::Change;
+use crate::thread::foreign;
 use crate::thread::undo::Undo;
 
 /// Counts the forks that this process comes from: a scope that was entered before one is the parent's.
@@ -36,6 +37,8 @@ struct Entry {
     changed: u64,
     /// Whether that is new, not joined.
     new: bool,
+    /// Whether it is in mounts that other programs may have made.
+    foreign: bool,
     /// Shared with the scope's object: set when that was left, in whichever thread.
     left: Arc<AtomicBool>,
 }
@@ -72,6 +75,7 @@ impl ThreadScope {
                 .map(|kind| kind.flag)
                 .ok_or_else(|| Error::Spec(format!("kinds: no namespace is called {name:?}")))
         };
+        foreign::note_home();
         let change = if let Some(target) = mount_proc {
             let no_path = |_| Error::Spec("target: embedded null byte".into());
             Change::MountProc(CString::new(&target[..]).map_err(no_path)?)
@@ -106,7 +110,7 @@ impl ThreadScope {
     }
 
     /// Enter.
-    fn __enter__(slf: Py<Self>) -> Result<Py<Self>> {
+    fn __enter__(slf: Py<Self>, py: Python<'_>) -> Result<Py<Self>> {
         let scope = slf.get();
         let left = Arc::new(AtomicBool::new(false));
         let entered =
@@ -124,16 +128,22 @@ impl ThreadScope {
                  there for all who share its mounts; write `with nsbox.unshare('mount'), nsbox.mount_proc():`"
             )));
         }
+        // Imports what may be needed inside. Python may run here, as the thread has not moved yet.
+        slf.bind(py).call_method0("_prepare")?;
         let undo = scope.enter()?;
+        let foreign = scope.is_foreign(&undo);
         let (changed, new) = match &scope.change {
             Change::Unshare { flags, .. } => (*flags, true),
             Change::Join(targets) => (targets.iter().fold(0, |flags, (flag, _)| flags | flag), false),
             Change::MountProc(_) => (0, false),
         };
-        STACK.with_borrow_mut(|stack| stack.push(Entry { undo, changed, new, left }));
+        STACK.with_borrow_mut(|stack| stack.push(Entry { undo, changed, new, foreign, left }));
         let _ = scope.entered.set(entered);
         Ok(slf)
     }
+
+    /// Called before the thread moves.
+    fn _prepare(&self) {}
 
     /// Leave.
     #[pyo3(signature = (_kind, value, _traceback, /))]
@@ -166,6 +176,18 @@ impl ThreadScope {
                 Err(Error::Step(Box::new(StepFailure { errno, step, actor: "caller", calls: vec![failed], detail })))
             }
         }
+    }
+
+    /// Whether the thread is now in a mount namespace of others, which is noted for its other threads.
+    fn is_foreign(&self, undo: &Undo) -> bool {
+        let mounts =
+            |undo: &Undo| undo.namespaces.iter().find(|(flag, _)| *flag == kinds::MOUNT).map(|(_, fd)| fd.as_raw_fd());
+        let Some(left) = mounts(undo) else { return false };
+        let Change::Join(targets) = &self.change else { return foreign::note_copied(left) };
+        let outer: Vec<_> = STACK.with_borrow(|stack| stack.iter().filter_map(|entry| mounts(&entry.undo)).collect());
+        let kept = || outer.iter().copied().chain([left]);
+        let mut joined = targets.iter().filter(|(flag, _)| *flag == kinds::MOUNT);
+        joined.any(|(_, fd)| foreign::note_joined(*fd, kept()))
     }
 
     fn leave(&self) -> Result<()> {
@@ -211,6 +233,16 @@ fn has_own_mounts() -> bool {
     let last =
         |stack: &Vec<Entry>| stack.iter().rev().find(|entry| entry.changed & kinds::MOUNT != 0).map(|entry| entry.new);
     STACK.with_borrow(last).unwrap_or(false)
+}
+
+/// Whether the calling thread is in a mount namespace that a scope has joined, or in a copy of one: other programs may
+/// have arranged the files there.
+#[pyfunction]
+pub fn in_foreign_mounts() -> bool {
+    let last = |stack: &Vec<Entry>| {
+        stack.iter().rev().find(|entry| entry.changed & kinds::MOUNT != 0).is_some_and(|entry| entry.foreign)
+    };
+    STACK.with_borrow(last) || foreign::is_here()
 }
 
 /// In a child of os.fork: its scopes were those of the parent.

@@ -408,9 +408,10 @@ def test_many_threads(who: Who) -> None:
 
 @needs_root
 def test_repr_is_a_sentence() -> None:
-    """The repr is a sentence: the box's namespaces, and whether it runs."""
+    """The repr is a sentence: the box's namespaces, whose rights its programs have, and whether it runs."""
     box = nsbox.Box("mp")
-    assert repr(box) == f"<nsbox.Box with new mount, pid namespaces; PID 1 is process {box.pid}; alive>"
+    rights = "root inside is root outside: no new user namespace is between them"
+    assert repr(box) == f"<nsbox.Box with new mount, pid namespaces; PID 1 is process {box.pid}; {rights}; alive>"
     box.close()
     assert repr(box).endswith("; ended with -9>")
 

@@ -197,6 +197,7 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("not-the-owner", FailedStep(EPERM, "join user", setns("CLONE_NEWUSER")), USER),
     ("no-right-to-join", FailedStep(EPERM, "join net", setns("CLONE_NEWNET")), USER),
     ("foreign-owner", FailedStep(EPERM, "join net", setns("CLONE_NEWNET")), ROOT),
+    ("no-number-inside", FailedStep(EINVAL, "become root", (Call("setresuid", real=0),)), ROOT),
     ("not-below", FailedStep(EINVAL, "join pid", setns("CLONE_NEWPID")), ROOT),
     ("cannot-change-users", FailedStep(EINVAL, "join user", setns("CLONE_NEWUSER")), ROOT),
     ("shared-directories", FailedStep(EINVAL, "join mount", setns("CLONE_NEWNS")), ROOT),

@@ -11,8 +11,16 @@ const LAST_CAPABILITY: u64 = 40;
 
 /// Whether our user has a number in our user namespace; if not, it is shown as the overflow uid (user_namespaces(7)).
 pub fn is_mapped() -> bool {
-    const OVERFLOW: usize = 65534;
-    call!(getuid) != Ok(OVERFLOW) && call!(getgid) != Ok(OVERFLOW)
+    const OVERFLOW: u32 = 65534;
+    getuid() != OVERFLOW && getgid() != OVERFLOW
+}
+
+pub fn getuid() -> u32 {
+    call!(getuid).unwrap_or(0) as u32
+}
+
+pub fn getgid() -> u32 {
+    call!(getgid).unwrap_or(0) as u32
 }
 
 /// `packed` has the numbers as the kernel takes them. They are not aligned, which the kernel allows.

@@ -36,6 +36,12 @@ pub fn die_with_parent() -> Result<()> {
     call!(prctl, prctl::PR_SET_PDEATHSIG, k::SIGKILL, 0, 0, 0).map(drop)
 }
 
+/// Whether that is asked for.
+pub fn follows_parent() -> bool {
+    let mut signal = 0_i32;
+    call!(prctl, prctl::PR_GET_PDEATHSIG, &raw mut signal, 0, 0, 0).is_ok() && signal != 0
+}
+
 pub fn chdir(path: *const u8) -> Result<()> {
     call!(chdir, path).map(drop)
 }

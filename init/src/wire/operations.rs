@@ -126,7 +126,7 @@ operations! {
     /// setns(2); the descriptor is closed.
     29 Setns { /** a namespace */ fd: i32, /** its CLONE_NEW* */ flags: u64 }
     /// Take root's ids in the user namespace that was joined, if it has them.
-    30 BecomeRoot {}
+    30 BecomeRoot { /** whether an id that stays the same must be mapped */ strict: u32 }
     /// chroot(2) to an open directory, which is closed.
     31 Chroot { /** the directory */ fd: i32 }
     /// fchdir(2); the descriptor is closed.

@@ -97,7 +97,7 @@ impl Random {
             24 => Op::Abort { token: self.next() as u32 },
             25 => Op::Reap { always: self.next() as u32, now: self.next() as u32 },
             26 => Op::Setns { fd: self.next() as i32, flags: self.next() },
-            27 => Op::BecomeRoot {},
+            27 => Op::BecomeRoot { strict: self.next() as u32 },
             28 => Op::Chroot { fd: self.next() as i32 },
             29 => Op::Fchdir { fd: self.next() as i32 },
             30 => Op::NewRoot { path: Text(self.text()), attributes: self.next() },

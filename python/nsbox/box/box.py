@@ -103,13 +103,14 @@ class Box(BoxRequests):
         spec = self.spec = arranged(spec, directory, facts.directory, nested=outer is not None)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
+        made_in = None if outer is None else outer.plan
         self._outer = outer
         self._trust = trust
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
         with idmapped(spec, nested=outer is not None) as prepared:
-            plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None)
+            plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None, made_in)
             self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._connection = BoxConnection(self._handle, spec)
         if not reap:
@@ -340,7 +341,8 @@ class Box(BoxRequests):
             return f"<nsbox.Box with {new}, of another process>"
         state = "alive" if self.alive else f"ended with {self._returncode}"
         init = "PID 1" if "pid" in self.namespaces else "its init"
-        return f"<nsbox.Box with {new}; {init} is process {self.pid}; {state}>"
+        rights = "".join(f"; {note}" for note in self.plan.notes)
+        return f"<nsbox.Box with {new}; {init} is process {self.pid}{rights}; {state}>"
 
     def _is_ending(self) -> bool:
         """Return whether the box has ended or is about to end: its processes die before its PID 1."""

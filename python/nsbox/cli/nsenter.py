@@ -17,6 +17,10 @@ Run a program in the namespaces of a process, as nsenter(1) does. This process
 becomes the program; no nsbox-init supervises it. Without a program it becomes
 a shell.
 
+As with nsenter(1), the program keeps the caller's rights unless --user is given.
+With --mount or --root it comes from files that others may have replaced:
+nsbox.enter in Python gives it only the rights of the processes there.
+
 For a program that is ended together with its caller:  nsbox.enter in Python
 To see each step without carrying it out:              nsbox explain nsenter ...
 """

@@ -6,7 +6,6 @@ value of its own.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from nsbox import _core
 from nsbox.diagnosis import pid_namespace
 from nsbox.diagnosis.places import place_names
 from nsbox.records.mountinfo import Mount, parse
+from nsbox.records.names import user
 from nsbox.records.status import fields_of, pids_of
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.id_maps import parse_id_map
@@ -298,9 +298,5 @@ def _id_map_program(name: str) -> IdMapProgram:
 
 
 def _subordinate(path: str, uid: int) -> str:
-    import pwd  # noqa: PLC0415 - loads the name services of the machine
-
-    names = [str(uid)]
-    with contextlib.suppress(KeyError, OSError):
-        names.append(pwd.getpwuid(uid).pw_name)
+    names = str(uid), user(uid)
     return next((line for line in _read(path).splitlines() if line.split(":")[0] in names), "")

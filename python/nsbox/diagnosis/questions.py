@@ -67,7 +67,13 @@ def _kinds(evidence: Evidence) -> _Verdict:
 
 def _capability(evidence: Evidence) -> _Verdict:
     if evidence.has("CAP_SYS_ADMIN"):
-        return _fine("yes: namespaces can be made without a user namespace")
+        answer = "yes: namespaces can be made without a user namespace"
+        if evidence.uid == 0:
+            answer += (
+                ". Root inside is then root outside, and also where a user namespace maps 0 to 0. A program with user= "
+                "keeps group 0 and the supplementary groups, unless group= and extra_groups= are given"
+            )
+        return _fine(answer)
     if evidence.uid == 0:
         return _note(
             "no, although this is root: a container, for example, was started without it. "

@@ -126,7 +126,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "join net": _errors("setns(2)", {ENOMEM, EPERM}),
     "join cgroup": _errors("setns(2), cgroups(7)", {EBUSY, ENODEV, ENOENT, ENOMEM, EOPNOTSUPP, EPERM, EROFS}),
     "join time": _errors("setns(2)", {ENOMEM, EPERM, EUSERS}),
-    "become root": _errors("setgroups(2), setresgid(2), setresuid(2)", {ENOMEM}),
+    "become root": _errors("setgroups(2), setresgid(2), setresuid(2)", {EINVAL, ENOMEM}),
     "drop groups": _errors("setgroups(2)", {ENOMEM, EPERM}),
     "target root": _errors("fchdir(2), chroot(2)", {EACCES, ENOMEM, EPERM}),
     "target wd": _errors("fchdir(2)", {EACCES}),

@@ -42,11 +42,17 @@ def opened(joins: tuple[Join, ...]) -> Iterator[Opened | None]:
     with contextlib.ExitStack() as kept:
         found: dict[str, Namespace] = {}
         directories: dict[str, int] = {}
+        untrusted: dict[str, Namespace] = {}
         for join in joins:
             for kind, namespace in _namespaces(join, kept):
                 if kind in found:
                     raise SpecError(f"join: two {kind} namespaces are to be joined")
                 found[kind] = namespace
+                if not join.trust:
+                    untrusted[kind] = namespace
+            if join.root is True and not join.trust and "mount" not in found:
+                # Programs below that root come from files as in the mount namespace.
+                untrusted["root"] = kept.enter_context(Namespace.of(join.target, "mount"))
             for name, which in (("root", "root"), ("wd", "cwd")):
                 if (wanted := getattr(join, name)) is False:
                     continue
@@ -54,7 +60,7 @@ def opened(joins: tuple[Join, ...]) -> Iterator[Opened | None]:
                     raise SpecError(f"{name}: is given twice")
                 directories[name] = kept.enter_context(_directory(join.target, wanted, which)).fileno()
         _check(found)
-        user_added = _add_user(found, kept)
+        user_added = _add_user(found, untrusted, kept)
         if not found and not directories:
             yield None
             return
@@ -110,18 +116,34 @@ def _check(found: dict[str, Namespace]) -> None:
         raise spawn_error(ESRCH, "join pid", "caller", [call], f"PID namespace {found['pid'].id}")
 
 
-def _add_user(found: dict[str, Namespace], kept: contextlib.ExitStack) -> bool:
-    """Add the user namespace that owns the others: without CAP_SYS_ADMIN outside they can only be joined from there."""
-    if not found or "user" in found or has_capability(_core.facts().effective, "CAP_SYS_ADMIN"):
+def _add_user(found: dict[str, Namespace], untrusted: dict[str, Namespace], kept: contextlib.ExitStack) -> bool:
+    """Add the user namespace that owns the others.
+
+    Without CAP_SYS_ADMIN outside they can only be joined from there. With it, the caller's rights would be those of a
+    program that the processes there may have replaced.
+
+    Raises:
+        SpecError: when several user namespaces own them.
+    """
+    if "user" in found:
         return False
-    try:
-        owner = next(iter(found.values())).owner
-    except OSError as error:
-        if error.errno == EPERM:
-            return False  # it is outside of the caller's own; then joining fails, with the reason
-        raise
-    kept.enter_context(owner)
-    if _is_own(owner):
-        return False
-    found["user"] = owner
-    return True
+    privileged = has_capability(_core.facts().effective, "CAP_SYS_ADMIN")
+    owners: dict[tuple[int, int], tuple[str, Namespace]] = {}
+    for kind, namespace in (untrusted if privileged else found).items():
+        try:
+            owner = kept.enter_context(namespace.owner)
+        except OSError as error:
+            if error.errno == EPERM:
+                continue  # it is outside of the caller's own; then joining fails, with the reason
+            raise
+        if not _is_own(owner):
+            owners.setdefault(owner.identity, (kind, owner))
+    if len(owners) > 1:
+        kinds = " and ".join(kind for kind, _ in owners.values())
+        raise SpecError(
+            f"join: {kinds} belong to different user namespaces, and a process is in one; name that one (kinds), or "
+            "say trust=True to keep the caller's rights"
+        )
+    for _, owner in owners.values():
+        found["user"] = owner
+    return bool(owners)

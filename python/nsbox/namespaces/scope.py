@@ -12,6 +12,17 @@ Three things are not undone:
 - changes to shared things, such as files;
 - child processes that are still running.
 
+In the mount namespace of other processes (`setns`) the thread reads their files, and what they have put in place of the
+caller's. So there it imports no modules from files (`nsbox.ForeignImportError`): import them before the block. nsbox
+loads its own modules, and what of the standard library they need, before the thread moves. It cannot prevent what C
+libraries load by themselves, with the rights of the caller. In such a block do not use
+
+- names of users, groups and hosts (`pwd`, `grp`, `socket.getaddrinfo`): nsswitch.conf(5) of that place says which
+  libraries are loaded for them. nsbox itself shows numbers there;
+- certificates (`ssl`), `ctypes.util`, and `subprocess` or other ways to start programs: they come from there, too.
+  `nsbox.enter` runs a program with the rights of the processes there;
+- files by their names, other than to look at them: each may be a FIFO that blocks, or endless.
+
 While a coroutine or a generator is suspended in the block, the thread stays in these namespaces, and everything else
 that runs in that thread as well. So do not use ``await`` or ``yield`` in the block.
 """
@@ -30,6 +41,7 @@ from typing import Literal
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
+from nsbox.namespaces import imports
 from nsbox.namespaces.handle import Namespace
 from nsbox.namespaces.target import is_process, of_this_thread
 from nsbox.spec.joins import JoinTarget, joined_kinds
@@ -55,7 +67,13 @@ class Scope(_core.ThreadScope):
     """
 
     _what = "scope"
+    _joins_mounts = False
     _handles: tuple[Namespace, ...] = ()
+
+    def _prepare(self) -> None:
+        """Import what may be needed inside, and refuse other imports there; called before the thread moves."""
+        if self._joins_mounts:
+            imports.prepare()
 
     def __repr__(self) -> str:
         """Return what it does, and whether a thread is in it."""
@@ -149,6 +167,7 @@ def setns(target: JoinTarget, kinds: Namespaces | None = None) -> Scope:
             handle.close()
         raise
     scope._handles = tuple(handles)
+    scope._joins_mounts = "mount" in names
     scope._what = f"{', '.join(names)} namespaces of {target!r}"
     return scope
 

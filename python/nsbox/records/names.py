@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ["Users", "printable", "terminal", "user"]
 
 _ESCAPES = {byte: f"\\{byte:03o}" for byte in range(256) if not 0x20 <= byte < 0x7F} | {0x5C: "\\\\"}
@@ -14,7 +16,15 @@ def printable(name: bytes) -> str:
 
 
 def user(uid: int) -> str:
-    """Return the name of a user, or the number if the user has no name."""
+    """Return the name of a user, or the number if the user has no name.
+
+    In the mount namespace of other processes no name is looked up, as their nsswitch.conf(5) says which libraries are
+    loaded for that.
+    """
+    # Records can be shown where there is no core.
+    core = sys.modules.get("nsbox._core")
+    if core is not None and core.in_foreign_mounts():
+        return str(uid)
     try:
         import pwd  # noqa: PLC0415 - only needed for text with user names
 

@@ -44,10 +44,12 @@ MAX_RANGES = 340
 class Maps:
     """How the ids inside a user namespace stand for ids outside; `None` is the caller's own id.
 
-    A word instead of a range is not resolved yet; the core does not take it.
+    A word instead of a range is not resolved yet; the core does not take it. `users_first` says that uid_map is written
+    before gid_map.
     """
 
     auto: bool = True
+    users_first: bool = False
     users: tuple[tuple[int | None, int | None, int] | str, ...] = ()
     groups: tuple[tuple[int | None, int | None, int] | str, ...] = ()
 

@@ -58,6 +58,9 @@ class Join:
             starts at its root.
         preserve_credentials: Whether the ids are left alone when a user namespace is joined. Otherwise they become
             root's there, if it has a root, since only root keeps its capabilities in an exec.
+        trust: Whether the program keeps the caller's rights, also where other programs have arranged what it finds. By
+            default the user namespace that owns what is joined is joined as well: the program then has the rights of
+            the processes there, and no more. Say True only where no other programs run than the caller's own.
 
     Raises:
         SpecError: for a value that makes no sense.
@@ -68,6 +71,7 @@ class Join:
     root: bool | str | bytes | os.PathLike[str] = False
     wd: bool | str | bytes | os.PathLike[str] = False
     preserve_credentials: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """Check the values, as far as that is possible without opening anything."""
@@ -80,8 +84,9 @@ class Join:
         for name in ("root", "wd"):
             if not isinstance(value := getattr(self, name), bool | str | bytes | os.PathLike) or value in ("", b""):
                 raise SpecError(f"{name}: expected True, False or a directory, got {value!r}")
-        if not isinstance(self.preserve_credentials, bool):
-            raise SpecError(f"preserve_credentials: expected True or False, got {self.preserve_credentials!r}")
+        for name in ("preserve_credentials", "trust"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise SpecError(f"{name}: expected True or False, got {value!r}")
 
 
 Joins: TypeAlias = "Join | JoinTarget | tuple[JoinTarget, Namespaces] | list[Any] | None"

@@ -108,7 +108,10 @@ class Spec:
         map_group: Map the caller's group to this id.
         map_users: Ranges ``(inside, outside, count)`` for uid_map, or a word for them; see `IdRanges`. An id that
             another option maps is taken out of them. Where the caller may not write them, newuidmap(1) does.
-        map_groups: The same for gid_map and newgidmap(1).
+        map_groups: The same for gid_map and newgidmap(1). If ranges are given for users alone, they are used for groups
+            as well, and the other way round: a program whose group is not mapped would keep the caller's. A program
+            whose user or group is not mapped becomes 0 inside, or the first id that is mapped, unless ``user`` and
+            ``group`` say otherwise.
         setgroups: ``"allow"`` or ``"deny"``; see user_namespaces(7).
         hostname: The host name in a new UTS namespace.
         domainname: The NIS domain name in a new UTS namespace.
@@ -257,9 +260,15 @@ class Spec:
         for name in ("map_user", "map_group"):
             inside = 0 if self.map_root_user is True else getattr(self, name)
             own[name] = () if inside is None and not self.map_current_user else ((inside, None, 1),)
+        users_first = bool(self.map_users) and not (own["map_group"] or self.map_groups)
+        if users_first:
+            object.__setattr__(self, "map_groups", self.map_users)
+        elif self.map_groups and not (own["map_user"] or self.map_users):
+            object.__setattr__(self, "map_users", self.map_groups)
         words = [(value,) if isinstance(value, str) else value for value in (self.map_users, self.map_groups)]
         return Maps(
             auto=self.map_root_user == "auto",
+            users_first=users_first,
             users=(*own["map_user"], *words[0]),
             groups=(*own["map_group"], *words[1]),
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nsbox.errors import SpecError, UnsupportedError
+from nsbox.records.names import user
 from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.spec.spec import Spec
 from nsbox.start.hardening import resolve_hardening
@@ -64,10 +64,7 @@ def _stands_for(option: str, word: str) -> tuple[IdRange, ...]:
 
 def _granted(option: str, word: str) -> tuple[IdRange, ...]:
     uid, file = os.geteuid(), _GRANTS[option]
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = str(uid)
+    name = user(uid)
     try:
         with open(file, errors="surrogateescape") as grants:
             lines = grants.read().splitlines()

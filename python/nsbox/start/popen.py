@@ -301,7 +301,8 @@ class Popen(subprocess.Popen[Any]):
             state = "running as PID 1, which ignores signals without a handler, except SIGKILL and SIGSTOP"
         else:
             state = "running"
-        return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}>"
+        rights = "".join(f"; {note}" for note in self.plan.notes)
+        return f"<nsbox.Popen: {args} as process {self.pid} ({self.pid_inside} inside), {where}, {state}{rights}>"
 
 
 def _group_of(uid: int) -> int:

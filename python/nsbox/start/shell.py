@@ -292,7 +292,8 @@ class Shell:
     def __repr__(self) -> str:
         """Show the PIDs and the state of the shell."""
         state = "running" if self.alive else f"ended with {self.returncode}"
-        return f"<nsbox.Shell: process {self.pid} ({self.pid_inside} inside), {state}>"
+        rights = "".join(f"; {note}" for note in self.plan.notes)
+        return f"<nsbox.Shell: process {self.pid} ({self.pid_inside} inside), {state}{rights}>"
 
     def _close(self) -> int:
         try:

@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 import threading
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nsbox import _core
 from nsbox.errors import SpecError
@@ -33,10 +33,11 @@ __all__ = ["END", "ORDER", "serve"]
 END = struct.Struct("=iid")
 """How a task has ended: its return code, the errno for which it could not be started, or 0, and its CPU time."""
 
-ORDER = struct.Struct("=Q???" + "?" * len(RIGHTS))
+ORDER = struct.Struct("=Qqq???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds; whether the task becomes root inside; ``keep_caps`` and ``no_new_privs`` as in
-`nsbox.Spec`; and the parts of `harden` that a process gives up by itself."""
+order of the table of kinds; the user and the group that the task becomes, or -1, and whether it leaves its
+supplementary groups; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`; and the parts of `harden` that a process
+gives up by itself."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -120,7 +121,7 @@ class _Server:
         output: tuple[int, int],
         end: int,
         namespaces: list[tuple[int, int]],
-        privileges: list[bool],
+        privileges: list[Any],
     ) -> NoReturn:
         """Run the call in this child, and exit: with status 1 if no reply could be sent."""
         status = 1
@@ -154,13 +155,9 @@ class _Server:
             os._exit(status)
 
 
-def _take_privileges(privileges: list[bool]) -> None:
-    becomes_root, keep_caps, no_new_privs, *rights = privileges
-    if becomes_root:
-        # The caller's own ids have no numbers inside.
-        os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+def _take_privileges(privileges: list[Any]) -> None:
+    uid, gid, leave_groups, keep_caps, no_new_privs, *rights = privileges
+    _core.change_ids(None if uid < 0 else uid, None if gid < 0 else gid, leave_groups)
     if any(rights):
         _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)))
     else:

@@ -150,9 +150,11 @@ class Task:
                     namespaces.append(_core.Descriptor(os.dup, file.fileno()))
             spec = self.box.spec
             rights = spec.hardened.rights()
-            becomes_root = spec.hardened.private_ids and os.geteuid() == 0 and "user" in self.box.namespaces
+            plan = self.box.plan
+            ids = (-1 if number is None else number for number in (plan.uid, plan.gid))
             flags = sum(kind.flag for kind in kinds)
-            order = ORDER.pack(flags, becomes_root, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
+            privileges = (plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
+            order = ORDER.pack(flags, *ids, *privileges)
             server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, *namespaces)])
         except BaseException:
             self.close()

@@ -113,6 +113,7 @@ class Within:
                         self._stack_file,
                         self._box.spec.hardened,
                     )
+                    keeper.plan = self._box.plan
                     keeper.run(mask, (self._result, lifeline_writer))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -168,6 +169,8 @@ class Within:
 class _Keeper:
     """The process between the caller and the child; its methods are also those of the forker and the child."""
 
+    plan: _core.Plan
+
     def __init__(
         self,
         links: dict[str, int],
@@ -180,7 +183,6 @@ class _Keeper:
     ) -> None:
         self.links = links
         self.rights = hardened.rights()
-        self.becomes_root = hardened.private_ids and os.geteuid() == 0 and "user" in links
         self.function = function
         self.result = result
         self.lifeline = lifeline
@@ -258,11 +260,7 @@ class _Keeper:
                 os.chdir(directory)
             if not os.read(start, 1):
                 os._exit(status)  # the keeper is gone
-            if self.becomes_root:
-                # The caller's own ids have no numbers inside.
-                os.setgroups([])
-                os.setresgid(0, 0, 0)
-                os.setresuid(0, 0, 0)
+            _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
             if any(self.rights.values()):
                 _core.give_up_rights(**self.rights)
             # From now on the keeper is the parent, whose end is the signal's reason. A change of ids clears both.

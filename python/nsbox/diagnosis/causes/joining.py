@@ -185,6 +185,19 @@ JOINING = (
         manual="setns(2)",
     ),
     Cause(
+        name="no-number-inside",
+        title="The joined user namespace has no root, and no number for the caller",
+        steps=frozenset({"become root"}),
+        errnos=frozenset({EINVAL}),
+        find=always,
+        why="the user namespace maps neither 0 nor the caller's own user and group, so the program would keep the "
+        "caller's rights under the name of nobody",
+        remedy="add preserve_credentials=True with user, group and extra_groups=[]: ids that are mapped there, see "
+        "/proc/PID/uid_map",
+        meaning="Inside a user namespace only the ids of its map exist. An id of outside stays what it was outside.",
+        manual="user_namespaces(7)",
+    ),
+    Cause(
         name="foreign-owner",
         title="The namespace belongs to a user namespace that is not inside of the caller's",
         steps=_JOIN,

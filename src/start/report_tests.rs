@@ -1,17 +1,21 @@
 //! Whatever comes over the connection, the caller parses it or skips it: it never panics, never waits, and keeps no
 //! descriptor.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::OFlag;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::pipe2;
 use nsbox_init::wire::{Plan, REPORT, Report};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::channel::connection::Connection;
 use crate::channel::event::Event;
 use crate::channel::report::receive;
 use crate::channel::sockets::{pair, send};
+use crate::pidfd;
+use crate::plan::request::Request;
 use crate::start::exit::Exit;
 
 /// A report of a known kind with any numbers, or any bytes.
@@ -111,6 +115,50 @@ proptest! {
         }
         prop_assert!(received <= messages.len());
         prop_assert!(attached.len() <= received);
+    }
+}
+
+/// Receive one request, and return the socket for its replies.
+fn request(socket: &OwnedFd) -> OwnedFd {
+    let mut bytes = [0; 4096];
+    let mut control = nix::cmsg_space!(libc::ucred, [RawFd; 4]);
+    let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
+        .expect("a request");
+    let fds: Vec<RawFd> = message
+        .cmsgs()
+        .expect("control messages")
+        .filter_map(|control| if let ControlMessageOwned::ScmRights(fds) = control { Some(fds) } else { None })
+        .flatten()
+        .collect();
+    // SAFETY: a new descriptor, which nothing else owns.
+    unsafe { OwnedFd::from_raw_fd(fds[0]) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_replies_to_a_request(replies in vec(report(), 0..12), events in vec(report(), 0..12)) {
+        let (ours, theirs) = pair().expect("a socket pair");
+        let own = std::process::id() as i32;
+        let connection = Connection::new(pidfd::open(own).expect("a pidfd"), ours, own, true, None);
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let reply = request(&theirs);
+                for bytes in &events {
+                    let _ = send(&theirs, bytes, &[]);
+                }
+                for bytes in &replies {
+                    let _ = send(&reply, bytes, &[]);
+                }
+            });
+            connection.carry_out(&Request::abort(1), || Ok(())).map(drop)
+        });
+        // Either the end of the reply came, or an error.
+        let done = replies.iter().filter_map(|bytes| Report::from_bytes(*bytes)).any(|report| report == Report::Done);
+        prop_assert!(result.is_err() || done);
+        prop_assert!(connection.events().len() <= events.len());
     }
 }
 

@@ -159,14 +159,17 @@ def test_nsenter_is_out_of_reach() -> None:
                 with suppress(BaseException):
                     nsenter.main(line)
                 os._exit(1)
-            try:
-                # It waits for the program, so it has a child.
-                assert wait_until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text())
-                return os.stat(f"/proc/{pid}/mem").st_uid, os.stat("/proc/self/mem").st_uid
-            finally:
-                boxed.kill()
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            # It waits for the program, so it has a child.
+            found = wait_until(children.read_text)
+            owners = os.stat(f"/proc/{pid}/mem").st_uid, os.stat("/proc/self/mem").st_uid
+            for child in children.read_text().split():
+                # It reaps its child: a PID namespace ends when all members are reaped.
+                os.kill(int(child), signal.SIGKILL)
+            os.waitpid(pid, 0)
+            boxed.kill()
+            assert found
+            return owners
 
     owner, before = as_user(act)
     assert before != 0

@@ -27,7 +27,7 @@ import nsbox
 
 TRUE = "/bin/true"
 FLOOR, WITH_INIT, PLAIN, SUBPROCESS = "floor", "floor, with an init", "floor, no namespaces", "subprocess.run"
-RUN, FORK_EXEC = "nsbox.run", "nsbox.fork_exec"
+RUN, FORK_EXEC, HARDENED = "nsbox.run", "nsbox.fork_exec", "nsbox.run, harden"
 UNSHARE, BWRAP = "unshare", "bwrap"
 
 MAX_RATIO_TO_FLOOR_WITH_INIT = 1.3
@@ -53,6 +53,11 @@ def command(*args: str) -> Candidate:
 def run() -> None:
     """Start with nsbox.run."""
     nsbox.run([TRUE], unshare="mip", mount_proc=True, check=True)
+
+
+def hardened() -> None:
+    """Start with nsbox.run, and all that holds a program."""
+    nsbox.run([TRUE], harden=True, cwd="/", check=True)
 
 
 def fork_exec() -> None:

@@ -130,7 +130,7 @@ impl Call {
 
     /// The name of the system call or program.
     #[getter]
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 

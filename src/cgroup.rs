@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use crate::call::{Call, Value, call, write};
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, StepFailure};
+use crate::owner::this_process;
 use crate::step_name::StepName;
 use nsbox_init::wire::{Op, Text};
 
@@ -34,7 +35,7 @@ pub struct Directory {
     /// Whether the directory exists.
     made: AtomicBool,
     /// The process that made it.
-    owner: u32,
+    owner: u64,
 }
 
 /// A file, its text, and whether it may be missing.
@@ -62,7 +63,7 @@ impl Cgroup {
             numbers: [const { AtomicI32::new(-1) }; 2],
             open: Mutex::new(None),
             made: AtomicBool::new(false),
-            owner: std::process::id(),
+            owner: this_process(),
         }))
     }
 
@@ -135,7 +136,7 @@ impl Directory {
     /// Kill what is in it and remove it, if nsbox-init has not done that. A child of os.fork must not: the cgroup
     /// belongs to its parent.
     pub fn remove(&self) {
-        if self.owner != std::process::id() || !self.made.swap(false, Ordering::AcqRel) {
+        if self.owner != this_process() || !self.made.swap(false, Ordering::AcqRel) {
             return;
         }
         self.close();

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use crate::call::Call;
-use crate::python::{SpecError, UnsupportedError, spawn_error};
+use crate::python::{SpecError, UnsupportedError, call, spawn_error};
 use crate::step_name::StepName;
 
 /// What the functions of this crate return.
@@ -31,7 +31,7 @@ pub struct StepFailure {
 impl StepFailure {
     fn exception(&self, py: Python<'_>) -> PyResult<PyErr> {
         let StepFailure { errno, step, actor, calls, detail } = self;
-        let error = spawn_error(py)?.call1((*errno, step.text(), *actor, calls.clone(), detail.as_str()))?;
+        let error = call(&spawn_error(py)?, (*errno, step.text(), *actor, calls.clone(), detail.as_str()))?;
         Ok(PyErr::from_value(error))
     }
 }

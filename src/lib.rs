@@ -20,6 +20,7 @@ mod error;
 mod idmap;
 mod image;
 mod kinds;
+mod owner;
 mod pidfd;
 mod plan;
 mod poll;
@@ -51,9 +52,13 @@ mod _core {
     #[pymodule_export]
     use crate::channel::outcome::Outcome;
     #[pymodule_export]
+    use crate::descriptors::Descriptor;
+    #[pymodule_export]
     use crate::idmap::idmapped_tree;
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
+    #[pymodule_export]
+    use crate::owner::this_process;
     #[pymodule_export]
     use crate::plan::compile::{compile_box_plan, compile_plan, compile_process_plan};
     #[pymodule_export]
@@ -73,7 +78,7 @@ mod _core {
     #[pymodule_export]
     use crate::plan::view::StepView;
     #[pymodule_export]
-    use crate::probe::{Probe, landlock_layers, probe};
+    use crate::probe::{Probe, probe};
     #[pymodule_export]
     use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
@@ -93,7 +98,7 @@ mod _core {
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]
-    use crate::thread::privileges::{give_up_rights, shed_privileges};
+    use crate::thread::privileges::{become_untraceable, give_up_rights, shed_privileges};
     #[pymodule_export]
     use crate::thread::raw::{
         clone3, die_with_parent, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare,

@@ -2,8 +2,11 @@
 //! always refers to the same one.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::error::{Error, Result, last};
+use crate::owner::this_process;
 use crate::poll::poll_readable;
 
 /// A pidfd of a process.
@@ -52,6 +55,37 @@ pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
             Err(_) => return None,
         }
     }
+}
+
+/// Children that were killed, and whose end was not waited for any longer, each with the process that is its parent.
+static GIVEN_UP: Mutex<Vec<(u64, OwnedFd)>> = Mutex::new(Vec::new());
+
+/// Keep a child that was killed and has not ended in time, as one that hangs in the kernel: [`reap_given_up`] reaps it
+/// later. Without that it would stay a zombie until this process ends.
+pub fn give_up(pidfd: &OwnedFd) {
+    // In a child of os.fork a thread that does not exist there may hold the lock for ever.
+    if let (Ok(mut given_up), Ok(pidfd)) = (GIVEN_UP.try_lock(), pidfd.try_clone()) {
+        given_up.push((this_process(), pidfd));
+    }
+}
+
+/// Reap the children that were given up and have ended since.
+pub fn reap_given_up() {
+    if let Ok(mut given_up) = GIVEN_UP.try_lock() {
+        given_up.retain(|(owner, pidfd)| {
+            let ended = || poll_readable([pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
+            let keep = *owner == this_process() && !ended();
+            if !keep {
+                reap(pidfd, false);
+            }
+            keep
+        });
+    }
+}
+
+/// How a child has ended; it is not reaped (waitid(2), WNOWAIT). `None` if it still runs, or has been reaped.
+pub fn peek(pidfd: &OwnedFd) -> Option<Status> {
+    wait_once(pidfd, libc::WNOHANG | libc::WNOWAIT).ok().flatten()
 }
 
 /// Wait for the end of a child and reap it. The status may be unknown if it is reaped elsewhere: by another thread, or

@@ -43,7 +43,7 @@ step_names! {
     // A root and mounts.
     Source = "source", Idmap = "idmap", Layers = "layers", Root = "root", Bind = "bind", Tmpfs = "tmpfs", Overlay = "overlay",
     Proc = "proc", MountProc = "mount proc",
-    PrivateTmp = "private tmp", MaskProc = "mask proc", ReadOnlySys = "read-only sys", Sysctl = "sysctl",
+    PrivateTmp = "private tmp", PrivatePts = "private pts", MaskProc = "mask proc", ReadOnlySys = "read-only sys", Sysctl = "sysctl",
     UnmountProc = "unmount proc", PivotRoot = "pivot root", Chroot = "chroot",
     // The payload's process.
     Fork = "fork", Start = "start", OwnCgroup = "own cgroup", ParentDeathSignal = "parent death signal",

@@ -26,7 +26,7 @@ LAYERS = {
         pidfd signals
         poll descriptors
         error
-        kinds capabilities python call step_name
+        kinds capabilities python owner call step_name
     """,
     "init/src": """
         main

@@ -25,7 +25,17 @@ This page is generated from the docstrings by `tools/reference.py`. In Python, `
 """
 
 THEMES = {
-    "Running programs": ("start.run", "start.popen", "start.aio", "start.fork_exec", "start.shell", "spec.spec"),
+    "Running programs": (
+        "start.run",
+        "start.completed",
+        "start.verdict",
+        "start.output",
+        "start.popen",
+        "start.aio",
+        "start.fork_exec",
+        "start.shell",
+        "spec.spec",
+    ),
     "Mounts and limits": ("spec.mounts", "spec.limits"),
     "Boxes": ("box.box",),
     "Networks": ("box.veth",),

@@ -124,11 +124,11 @@ impl Waited {
                 return Ok(());
             }
             if sys::has_stopped(self.pidfd) {
-                sys::pidfd_send_signal(self.pidfd, SIGCONT);
+                sys::kill(self.pid, SIGCONT);
             }
             meanwhile();
         }
-        sys::pidfd_send_signal(self.pidfd, SIGKILL);
+        sys::kill(self.pid, SIGKILL);
         Err(ETIMEDOUT)
     }
 

@@ -179,7 +179,7 @@ fn fork(channel: &Channel, how: Fork, plan: Plan<'static>, ops: Ops<'static>) ->
     match launcher.launch(&supervisor, &mut order) {
         Ok(Born { pid, pidfd, .. }) => {
             if sys::set_dumpable(false).is_err() {
-                sys::pidfd_send_signal(pidfd, SIGKILL);
+                sys::kill(pid, SIGKILL);
             }
             let has_group = order.has_group();
             supervisor.supervise(&Payload { pid, pidfd, announced: announce, has_group, notes: None })

@@ -61,7 +61,7 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
     // Neither the socket nor any pipe stays open here: they close when the child closes them.
     let closed = close_others(&mut [lifeline, signals, pidfd]);
     if closed.and_then(|()| sys::set_dumpable(false)).is_err() {
-        sys::pidfd_send_signal(pidfd, SIGKILL);
+        sys::kill(pid, SIGKILL);
     }
     leave_group(false);
     let _ = sys::chdir(c"/".as_ptr().cast());
@@ -77,14 +77,14 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
         }
         if orphaned {
             // The child polls the caller's pidfd as well, and ends what it started. It may be stopped.
-            sys::pidfd_send_signal(pidfd, SIGCONT);
+            sys::kill(pid, SIGCONT);
             lifeline = -1;
         }
         if signalled
             && let Ok(signal) = sys::read_signal(signals)
             && signal != SIGCHLD
         {
-            sys::pidfd_send_signal(pidfd, signal);
+            sys::kill(pid, signal);
         }
         // In a PID namespace that is not its own, the processes there can stop the child again and again. When it is
         // killed, what it has started is killed too (PR_SET_PDEATHSIG).
@@ -93,9 +93,9 @@ fn stay(mut lifeline: i32, signals: i32, pid: i32, pidfd: i32) -> ! {
             stops = if stopped { stops + 1 } else { 0 };
             checks_after_death += u32::from(lifeline < 0);
             if stops > MAX_SIGCONT || checks_after_death > MAX_CHECKS_AFTER_CALLER_DEATH {
-                sys::pidfd_send_signal(pidfd, SIGKILL);
+                sys::kill(pid, SIGKILL);
             } else if stopped {
-                sys::pidfd_send_signal(pidfd, SIGCONT);
+                sys::kill(pid, SIGCONT);
             }
             stopped = false;
         }

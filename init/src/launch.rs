@@ -103,7 +103,7 @@ impl Launcher {
             supervisor.watch_for_the_caller(Some(born));
             if sys::has_stopped(born.pidfd) {
                 stops += 1;
-                sys::pidfd_send_signal(born.pidfd, if stops < MAX_SIGCONT { SIGCONT } else { SIGKILL });
+                sys::kill(born.pid, if stops < MAX_SIGCONT { SIGCONT } else { SIGKILL });
             }
             sys::poll([born.pidfd], Some(0)) == Ok([true])
         };
@@ -115,7 +115,8 @@ impl Launcher {
         };
         let born = born.map_err(failed)?;
         let failure = if stops >= MAX_SIGCONT { Some(failed(ETIMEDOUT)) } else { notes.failure() };
-        let Some(failure) = failure else { return Ok(born) };
+        let killed = || notes.is_in_set_up().then(|| notes.forbidden(sys::end_of(born.pidfd))).flatten();
+        let Some(failure) = failure.or_else(killed) else { return Ok(born) };
         let _ = sys::wait(born.pid, &mut [0; 18], true);
         sys::close(born.pidfd);
         Err(failure)

@@ -4,6 +4,7 @@
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering};
 
+use linux_raw_sys::general::SIGSYS;
 use nsbox_init::wire::{Failure, Op, Plan, Texts};
 
 use crate::sys::{self, Errno, Result};
@@ -21,6 +22,8 @@ pub struct Notes {
     value: AtomicI64,
     /// Not 0 while the child is in init's memory, or in its copy of it.
     pub present: AtomicI32,
+    /// One more than the step that the child has begun; 0 before the first one, and at the exec.
+    begun: AtomicU32,
 }
 
 impl Notes {
@@ -29,6 +32,28 @@ impl Notes {
         self.step.store(failure.step, Ordering::Relaxed);
         self.value.store(failure.value, Ordering::Relaxed);
         self.errno.store(failure.errno, Ordering::Release);
+    }
+
+    /// Note that a step is begun.
+    pub fn begin(&self, step: u16) {
+        self.begun.store(u32::from(step) + 1, Ordering::Relaxed);
+    }
+
+    /// Note that the program is executed next.
+    pub fn begin_exec(&self) {
+        self.begun.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a step is begun, and the exec is not.
+    pub fn is_in_set_up(&self) -> bool {
+        self.begun.load(Ordering::Acquire) != 0
+    }
+
+    /// The step that the child had begun when SIGSYS ended it, by the wait status `status`: a filter of system calls
+    /// killed it for one of that step. `None` if it ended in another way, or later.
+    pub fn forbidden(&self, status: i32) -> Option<Failure> {
+        let step = self.begun.load(Ordering::Acquire).checked_sub(1)?;
+        (status & 0x7f == SIGSYS as i32).then_some(Failure { step, errno: -(SIGSYS as i32), value: 0 })
     }
 
     /// The step that failed, if one did.

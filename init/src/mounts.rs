@@ -152,15 +152,16 @@ pub fn file_system(fstype: &[u8], options: &Texts<&'static [u8]>, attributes: u6
     call!(FileSystem, fsmount, context.0, FSMOUNT_CLOEXEC, attributes).map(|fd| Fd(fd as i32))
 }
 
-/// Mount a tmpfs on `target`, if there is such a directory.
-pub fn private_tmp(
+/// As [`mount`], if there is such a directory.
+pub fn private_mount(
     mounting: &mut Mounting,
+    fstype: &[u8],
     options: &Texts<&'static [u8]>,
     attributes: u64,
     target: &[u8],
     inside: bool,
 ) -> Result<()> {
-    unless_missing(mount(mounting, TMPFS, options, attributes, target, inside))
+    unless_missing(mount(mounting, fstype, options, attributes, target, inside))
 }
 
 /// Cover the `hidden` paths, and make the `read_only` ones read-only with all mounts below. Those that do not exist are

@@ -52,8 +52,8 @@ pub fn operation(
         }
         Op::Landlock { writable, scopes } => plain(hardening::landlock(writable.iter(), *scopes)),
         Op::Mask { hidden, read_only, inside } => mounts::mask(hidden, read_only, *inside != 0),
-        Op::PrivateTmp { options, attributes, target, inside } => {
-            mounts::private_tmp(mounting, options, *attributes, target.0, *inside != 0)
+        Op::PrivateMount { fstype, options, attributes, target, inside } => {
+            mounts::private_mount(mounting, fstype.0, options, *attributes, target.0, *inside != 0)
         }
         Op::NewRoot { path, attributes } => mounts::root(path.0, *attributes),
         Op::KeepTree { fd, .. } => mounting.keep(*fd),

@@ -90,12 +90,14 @@ pub unsafe extern "C" fn payload(data: *mut c_void) -> ! {
     if let Some(leaving) = &mut child.leaving {
         leaving.register(&child.notes.present);
     }
+    child.notes.begin(child.order.step);
     if let Err(errno) = die_with_init(child.parent) {
         child.notes.fail(Failure { step: u32::from(child.order.step), errno, value: 0 });
         sys::exit(NOT_STARTED);
     }
     child.order.announce();
     while let Some((step, op)) = child.order.ops.next() {
+        child.notes.begin(step);
         if let Err((errno, value)) = child.operation(&op) {
             child.notes.fail(Failure { step: u32::from(step), errno, value });
             sys::exit(NOT_STARTED);
@@ -124,7 +126,9 @@ impl Child<'_, '_> {
             }
             Op::Exec { .. } => {
                 // A change of user or capabilities has cleared it (PR_SET_PDEATHSIG(2const)).
-                Err((die_with_init(self.parent).err().unwrap_or_else(|| self.exec.run()), 0))
+                die_with_init(self.parent).map_err(|errno| (errno, 0))?;
+                self.notes.begin_exec();
+                Err((self.exec.run(), 0))
             }
             _ => operation(self.order.channel, &mut self.order.mounting, op),
         }

@@ -220,7 +220,7 @@ impl Server {
         let reported = quiet || reply.send(started, Some(Attached { fd: born.pidfd, sender })).is_ok();
         if !reported || added.is_err() {
             // The caller does not wait for it any more, or its end could not be reported.
-            sys::pidfd_send_signal(born.pidfd, SIGKILL);
+            sys::kill(born.pid, SIGKILL);
         }
         sys::close(born.pidfd);
         self.report_event(Event::Started, born.pid, 0);

@@ -14,7 +14,7 @@ use crate::memory::Notes;
 use crate::proc::open_children;
 use crate::report::{Channel, Command, FAILED};
 use crate::setup::Setup;
-use crate::sys::{self, Attached, EPERM, Result};
+use crate::sys::{self, Attached, ENOSYS, EPERM, Result};
 
 /// The process that was started.
 pub struct Payload {
@@ -160,7 +160,7 @@ impl Supervisor {
     pub fn watch_for_the_caller(&self, born: Option<&Born>) {
         if sys::poll([self.channel.lifeline], Some(0)) != Ok([false]) {
             if let Some(born) = born {
-                sys::pidfd_send_signal(born.pidfd, SIGKILL);
+                sys::kill(born.pid, SIGKILL);
             }
             self.end_all();
         }
@@ -170,7 +170,7 @@ impl Supervisor {
     fn handle_signal(&self, payload: &Payload) {
         match sys::read_signal(self.signals) {
             Ok(SIGCHLD) => self.reap(payload),
-            Ok(signal) => sys::pidfd_send_signal(payload.pidfd, signal),
+            Ok(signal) => sys::kill(payload.pid, signal),
             Err(_) => {}
         }
     }
@@ -183,7 +183,8 @@ impl Supervisor {
                 if !self.pid_1 {
                     self.sweep();
                 }
-                if let Some(failure) = payload.notes.and_then(Notes::failure) {
+                let failed = |notes: &Notes| notes.failure().or_else(|| notes.forbidden(status));
+                if let Some(failure) = payload.notes.and_then(failed) {
                     self.channel.failed(failure);
                     self.leave(FAILED);
                 }
@@ -205,7 +206,7 @@ impl Supervisor {
     /// End everything and init, as if by SIGKILL.
     fn end(&self, payload: &Payload) -> ! {
         if !self.pid_1 {
-            sys::pidfd_send_signal(payload.pidfd, SIGKILL);
+            sys::kill(payload.pid, SIGKILL);
         }
         self.end_all()
     }
@@ -278,10 +279,23 @@ impl Supervisor {
             let Some(end) = number.last_mut().filter(|end| **end == b' ') else { continue };
             *end = 0;
             if let Ok(fd) = sys::open_at(self.proc, number.as_ptr(), O_RDONLY | O_DIRECTORY) {
-                killed |= sys::signal_process(fd, SIGKILL) != Err(EPERM);
+                killed |= match sys::signal_process(fd, SIGKILL) {
+                    // A filter of system calls refuses it, or the child belongs to another user now.
+                    Err(EPERM | ENOSYS) => kill_child(number),
+                    _ => true,
+                };
                 sys::close(fd);
             }
         }
         killed
     }
+}
+
+/// Kill the process with this PID, as digits with a zero after them, if it is a child of ours; false if it is not, or may
+/// not be killed. In a proc of another PID namespace the number may be that of another process, or of another child: all
+/// of them are to be killed.
+fn kill_child(digits: &[u8]) -> bool {
+    let digits = digits.strip_suffix(&[0]).unwrap_or(digits);
+    let pid = digits.iter().fold(0_i32, |pid, digit| pid.wrapping_mul(10).wrapping_add(i32::from(*digit - b'0')));
+    sys::is_child(pid) && sys::try_kill(pid, SIGKILL) != Err(EPERM)
 }

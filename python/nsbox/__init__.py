@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         CallError,
         CallTimeoutError,
         ClosedError,
+        NotEndedError,
         NsboxError,
         RemoteError,
         ScopeError,
@@ -72,8 +73,10 @@ if TYPE_CHECKING:
     from nsbox.spec.spec import Spec
     from nsbox.spec.world import HIDDEN_PLACES
     from nsbox.start.aio import create_subprocess_exec, create_subprocess_shell
+    from nsbox.start.completed import Completed
     from nsbox.start.enter import enter
     from nsbox.start.fork_exec import fork_exec
+    from nsbox.start.output import OutputLimit, OutputLimitError
     from nsbox.start.popen import Popen
     from nsbox.start.run import (
         DEVNULL,
@@ -91,9 +94,10 @@ if TYPE_CHECKING:
         run,
     )
     from nsbox.start.shell import Shell, ShellResult
+    from nsbox.start.verdict import Verdict
     from nsbox.tasks.boxed import boxed
     from nsbox.tasks.executor import Executor
-    from nsbox.tasks.outcome import Outcome, Verdict
+    from nsbox.tasks.outcome import Outcome
 
 # No public name may also be the name of a folder or module here: importing that would put it in the name's place.
 _NAMES = {
@@ -103,8 +107,8 @@ _NAMES = {
     "command.explain": ("Explanation", "explain"),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
-        "CallError", "CallTimeoutError", "ClosedError", "NsboxError", "RemoteError", "ScopeError", "SpawnError",
-        "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
+        "CallError", "CallTimeoutError", "ClosedError", "NotEndedError", "NsboxError", "RemoteError", "ScopeError",
+        "SpawnError", "SpawnPermissionError", "SpecError", "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
     "namespaces.handle": ("Namespace",),
     "namespaces.pid_numbers": ("translate_pid",),
@@ -131,17 +135,20 @@ _NAMES = {
     "spec.spec": ("Spec",),
     "spec.world": ("HIDDEN_PLACES",),
     "start.aio": ("create_subprocess_exec", "create_subprocess_shell"),
+    "start.completed": ("Completed",),
     "start.enter": ("enter",),
     "start.fork_exec": ("fork_exec",),
+    "start.output": ("OutputLimit", "OutputLimitError"),
     "start.popen": ("Popen",),
     "start.run": (
         "CalledProcessError", "CompletedProcess", "DEVNULL", "PIPE", "STDOUT", "SubprocessError",
         "TimeoutExpired", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "run",
     ),
     "start.shell": ("Shell", "ShellResult"),
+    "start.verdict": ("Verdict",),
     "tasks.boxed": ("boxed",),
     "tasks.executor": ("Executor",),
-    "tasks.outcome": ("Outcome", "Verdict"),
+    "tasks.outcome": ("Outcome",),
 }  # fmt: skip
 # Modules that are public as such.
 _MODULES = ("lessons", "quiz", "raw")
@@ -161,6 +168,7 @@ __all__ = [
     "Changes",
     "ClosedError",
     "Comparison",
+    "Completed",
     "CompletedProcess",
     "Diagnosis",
     "Diff",
@@ -176,9 +184,12 @@ __all__ = [
     "Namespace",
     "NamespaceRecord",
     "NamespaceTable",
+    "NotEndedError",
     "NsboxError",
     "Observation",
     "Outcome",
+    "OutputLimit",
+    "OutputLimitError",
     "Overlay",
     "Pidfd",
     "Popen",

@@ -10,6 +10,7 @@ __all__ = [
     "Call",
     "Cgroup",
     "Child",
+    "Descriptor",
     "Event",
     "Exit",
     "Facts",
@@ -27,6 +28,7 @@ __all__ = [
     "SpecRead",
     "Step",
     "ThreadScope",
+    "become_untraceable",
     "capabilities",
     "clone3",
     "compile",
@@ -40,7 +42,6 @@ __all__ = [
     "idmapped_tree",
     "keep_capabilities",
     "kinds",
-    "landlock_layers",
     "list_queues",
     "mount",
     "mount_flags",
@@ -59,6 +60,7 @@ __all__ = [
     "shed_privileges",
     "spawn",
     "step_names",
+    "this_process",
     "umount2",
     "unshare",
 ]
@@ -112,7 +114,7 @@ class Box:
     @property
     def pidfd(self, /) -> int:
         """
-        A pidfd of nsbox-init; it belongs to this object.
+        A pidfd of nsbox-init; -1 once it is known that the box has ended. It belongs to this object.
         """
     @property
     def plan(self, /) -> Plan:
@@ -207,6 +209,10 @@ class Child:
     A payload with its nsbox-init.
     """
     def __repr__(self, /) -> str: ...
+    def check_executed(self, /) -> None:
+        """
+        Raise the error of the exec, if the payload has ended because a filter kills a process for that.
+        """
     @property
     def end_fd(self, /) -> int:
         """
@@ -228,10 +234,15 @@ class Child:
         """
         Whether this process has started it, and so may wait for it. A child of os.fork has not.
         """
+    def keep(self, /, object: Any) -> None:
+        """
+        Keep a reference to an object, such as the box in which the payload is, as long as this handle exists.
+        """
     def kill(self, /) -> None:
         """
         Send SIGKILL to PID 1 of the new PID namespace, which ends everything in it; without one to the payload, after
-        which nsbox-init ends the rest. In a box, to the payload alone.
+        which nsbox-init ends the rest. In a box, to the payload alone. If this process may not do that, as when it has
+        changed its user since the start, nsbox-init is asked to do it.
         """
     @property
     def layer(self, /) -> int:
@@ -272,6 +283,43 @@ class Child:
         """
         Wait for the end of everything: with a new PID namespace, of every process in it. `timeout` is in seconds; None
         is returned when it passes first.
+        """
+
+@final
+class Descriptor:
+    """
+    A descriptor that belongs to this object from the moment in which it was opened. A number would be lost if a signal
+    handler raised between the call that opens it and the statement that keeps it.
+    """
+    def __enter__(self, /) -> Descriptor: ...
+    def __exit__(self, /, *_exception: "object") -> None: ...
+    def __new__(cls, function: "object", /, *arguments: "object") -> Descriptor:
+        """
+        Open it: `Descriptor(os.open, path, flags)`. The function has to be one that is not written in Python and returns
+        a new descriptor. It will be greater than 2.
+        """
+    def __repr__(self, /) -> str: ...
+    def close(self, /) -> None:
+        """
+        Close it, if it is open.
+        """
+    def fileno(self, /) -> int:
+        """
+        Its number; -1 after it was closed.
+        """
+    @staticmethod
+    def pair(function: "object", /, *arguments: "object") -> tuple[Descriptor, Descriptor]:
+        """
+        The same for a function that returns two, such as `os.pipe`.
+        """
+    def socket(self, /, family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Any:
+        """
+        The same descriptor as a `socket.socket`, to which it then belongs.
+        """
+    @staticmethod
+    def sockets() -> tuple[Descriptor, Descriptor]:
+        """
+        Two connected sockets (unix(7), SOCK_STREAM).
         """
 
 @final
@@ -558,9 +606,9 @@ class Outcome:
         """
         How long it took, in nanoseconds.
         """
-    def take(self, /) -> int | None:
+    def take(self, /) -> Descriptor | None:
         """
-        The same descriptor, which then belongs to the caller.
+        The same descriptor, which then belongs to the object that is returned.
         """
 
 @final
@@ -604,7 +652,8 @@ class Plan:
 class Probe:
     """
     The results of the calls, as error numbers. A filter returns EPERM or ENOSYS before the kernel checks the arguments,
-    which are chosen so that the kernel refuses them for another reason.
+    which are chosen so that the kernel refuses them for another reason. A call for which a filter kills the process
+    counts as one that fails with EPERM.
     """
     @property
     def clone3(self, /) -> int:
@@ -621,6 +670,17 @@ class Probe:
     def execveat(self, /) -> int:
         """
         `execveat(-1, NULL, NULL, NULL, 0)`: EFAULT from the kernel.
+        """
+    @property
+    def killed(self, /) -> list[str]:
+        """
+        The calls for which a filter kills the process, among these and those of the steps of plans.
+        """
+    @property
+    def landlock(self, /) -> int:
+        """
+        Number of Landlock domains that the caller is in: any of them forbids all mounts (landlock(7)). 0 if the kernel
+        has no Landlock.
         """
     @property
     def mount(self, /) -> int:
@@ -880,6 +940,12 @@ class ThreadScope:
         Whether a thread has entered it, or has tried to.
         """
 
+def become_untraceable() -> None:
+    """
+    Let no other process trace this one before its next exec, if it has no more rights in our user namespace
+    (PR_SET_DUMPABLE(2const)).
+    """
+
 def capabilities() -> list[tuple[str, int]]:
     """
     Every capability by its name, with its number.
@@ -976,14 +1042,6 @@ def keep_capabilities() -> None:
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
-    """
-
-def landlock_layers() -> int | None:
-    """
-    Number of Landlock domains that the calling thread is in: any of them forbids all mounts (landlock(7)). None if the
-    kernel has no Landlock.
-
-    A thread enters as many more domains as the kernel allows, and ends: a domain belongs to a thread.
     """
 
 def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
@@ -1100,6 +1158,11 @@ def spawn(
 def step_names() -> list[str]:
     """
     All names, for the Python side.
+    """
+
+def this_process() -> int:
+    """
+    A number that no process has of which this one is a copy, or which is a copy of this one.
     """
 
 def umount2(target: bytes | bytearray, flags: SupportsIndex = 0) -> None:

@@ -4,6 +4,8 @@
     ├── SpecError(ValueError)                the request itself makes no sense: which argument, and why
     ├── ClosedError                          the object has already ended
     ├── ScopeError(RuntimeError)             a scope was entered or left in a wrong way
+    ├── NotEndedError                        processes that were killed have not ended
+    ├── OutputLimitError(SubprocessError)    a program wrote more than `max_output` (nsbox.start.output)
     ├── UnsupportedError                     this kernel or machine does not have what is needed
     ├── CellTimeoutError(TimeoutError)       a cell of a notebook exceeded its time limit
     ├── WrongAnswerError(AssertionError)     an answer differs from what the kernel reports (nsbox.quiz)
@@ -31,6 +33,7 @@ __all__ = [
     "CallError",
     "CallTimeoutError",
     "ClosedError",
+    "NotEndedError",
     "NsboxError",
     "RemoteError",
     "RemoteTraceback",
@@ -98,6 +101,32 @@ class UnsupportedError(NsboxError):
     """This kernel or machine does not have what was asked for. Nothing has been started."""
 
 
+class NotEndedError(NsboxError):
+    """Processes were killed, and have not ended. A process that waits in the kernel ends only after that wait.
+
+    Attributes:
+        seconds: How long their end was waited for.
+        processes: The PID of each, and its state in /proc; the state is empty for one that is not there any more.
+    """
+
+    def __init__(self, seconds: float, processes: tuple[tuple[int, str], ...]) -> None:
+        """Keep the facts; `str()` makes the words."""
+        super().__init__(seconds, processes)
+        self.seconds = seconds
+        self.processes = processes
+
+    def __str__(self) -> str:
+        """Return which processes are left, in which state, and what to do."""
+        left = "; ".join(f"process {pid} ({state or 'not in /proc any more'})" for pid, state in self.processes)
+        pids = " ".join(str(pid) for pid, _ in self.processes)
+        return (
+            f"what was killed has not ended after {self.seconds:g} seconds: {left}\n"
+            "why: a process in state D waits in the kernel, as for a file system that does not reply; one in state T "
+            "is stopped; one of another user can be killed by that user or root\n"
+            f"next: sudo kill -CONT {pids}; sudo kill -KILL {pids}; sudo cat /proc/{pids.split()[0]}/stack"
+        )
+
+
 class CallError(NsboxError):
     """A function inside could not be called, or did not return."""
 
@@ -117,11 +146,15 @@ class WorkerDiedError(CallError):
         returncode: Its exit status, negative for a signal.
         out_of_memory: Whether the kernel has killed processes for lack of memory meanwhile, which then is the likely
             reason.
+        cpu_seconds: The CPU time that it used; None if that is not known.
     """
 
-    def __init__(self, name: str, returncode: int, out_of_memory: bool = False) -> None:
+    def __init__(
+        self, name: str, returncode: int, out_of_memory: bool = False, cpu_seconds: float | None = None
+    ) -> None:
         """Keep the facts; `str()` makes the words."""
-        super().__init__(name, returncode, out_of_memory)
+        super().__init__(name, returncode, out_of_memory, cpu_seconds)
+        self.cpu_seconds = cpu_seconds
         self.name = name
         self.returncode = returncode
         self.out_of_memory = out_of_memory

@@ -100,11 +100,11 @@ _SURVIVABLE = (
 )
 
 # linux/nsfs.h: _IO(0xb7, n), or _IOR(0xb7, n, type) where a number is sent or returned.
-_GET_USERNS, _GET_PARENT, _GET_NSTYPE, _GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
+NS_GET_USERNS, NS_GET_PARENT, _GET_NSTYPE, _GET_OWNER_UID = 0xB701, 0xB702, 0xB703, 0xB704
 _PID_FROM_PIDNS, _TGID_FROM_PIDNS, _PID_IN_PIDNS, _TGID_IN_PIDNS = 0x8004B706, 0x8004B707, 0x8004B708, 0x8004B709
 _GET_ID = 0x8008B70D
 # linux/pidfd.h: _IO(0xff, n).
-_PIDFD_NAMESPACES = {
+PIDFD_NAMESPACES = {
     "cgroup": 0xFF01, "ipc": 0xFF02, "mount": 0xFF03, "net": 0xFF04, "pid": 0xFF05, "pid_for_children": 0xFF06,
     "time": 0xFF07, "time_for_children": 0xFF08, "user": 0xFF09, "uts": 0xFF0A,
 }  # fmt: skip
@@ -243,12 +243,12 @@ def pidfd_send_signal(pidfd: int, sig: int, flags: int = 0) -> None:
 
 def ns_get_userns(fd: int) -> int:
     """Return a new descriptor of the user namespace that a namespace belongs to."""
-    return fcntl.ioctl(fd, _GET_USERNS)
+    return fcntl.ioctl(fd, NS_GET_USERNS)
 
 
 def ns_get_parent(fd: int) -> int:
     """Return a new descriptor of the parent of a PID or user namespace."""
-    return fcntl.ioctl(fd, _GET_PARENT)
+    return fcntl.ioctl(fd, NS_GET_PARENT)
 
 
 def ns_get_nstype(fd: int) -> int:
@@ -293,4 +293,4 @@ def pidfd_get_namespace(pidfd: int, kind: str) -> int:
         pidfd: The process.
         kind: A kind of namespace, or ``pid_for_children`` or ``time_for_children``.
     """
-    return fcntl.ioctl(pidfd, _PIDFD_NAMESPACES[kind])
+    return fcntl.ioctl(pidfd, PIDFD_NAMESPACES[kind])

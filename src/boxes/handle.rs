@@ -12,11 +12,11 @@ use crate::channel::connection::Connection;
 use crate::channel::event::Event;
 use crate::channel::outcome::Outcome;
 use crate::error::{Error, Result};
-use crate::pidfd::{Status, reap, remembered};
+use crate::owner::this_process;
 use crate::plan::plan::Plan;
 use crate::poll::{KILL_TIMEOUT, repeat, wait, wait_bounded};
 use crate::start::child::{Child, Fds, InitRef};
-use crate::start::exit::Exit;
+use crate::start::exit::{Exit, check_executed};
 
 /// The handle of a box: nsbox-init in new namespaces, which carries out requests there.
 #[pyclass(frozen, name = "Box", module = "nsbox._core")]
@@ -24,7 +24,7 @@ pub struct BoxHandle {
     connection: Arc<Connection>,
     plan: Py<Plan>,
     /// The process that made it.
-    owner: u32,
+    owner: u64,
     /// For each step that nsbox-init carried out: its number, and the time it took, in nanoseconds.
     times: Vec<(u16, i64)>,
     method: &'static str,
@@ -41,7 +41,7 @@ impl BoxHandle {
         self.check_owner()?;
         let bytes = plan.get().to_bytes();
         let Started { identity, pidfd, socket } = start(py, &self.connection, plan.get(), &bytes, &fds, token)?;
-        let fds = Fds { pidfd, socket, init: InitRef::Box(Arc::clone(&self.connection)) };
+        let fds = Fds { pidfd, socket, init: InitRef::Box(Arc::clone(&self.connection), token) };
         Ok(Child::new(identity, fds, plan, None))
     }
 
@@ -63,7 +63,7 @@ impl BoxHandle {
             })
         });
         match exit {
-            Ok(exit) => Ok(exit),
+            Ok(exit) => py.detach(|| check_executed(plan, exit)),
             Err(error) => {
                 py.detach(|| self.connection.abort_request(token, &socket, &error));
                 Err(error)
@@ -96,7 +96,10 @@ impl BoxHandle {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
         self.check_owner()?;
-        let ended = wait(py, self.pidfd(), timeout, || false)?;
+        let ended = match self.connection.ends() {
+            Some(ends) => wait(py, ends.pidfd.as_raw_fd(), timeout, || false)?,
+            None => true,
+        };
         Ok(ended.then(|| self.ended()))
     }
 
@@ -112,10 +115,10 @@ impl BoxHandle {
         self.connection.init_pid
     }
 
-    /// A pidfd of nsbox-init; it belongs to this object.
+    /// A pidfd of nsbox-init; -1 once it is known that the box has ended. It belongs to this object.
     #[getter]
     fn pidfd(&self) -> RawFd {
-        self.connection.pidfd.as_raw_fd()
+        self.connection.pidfd()
     }
 
     /// The directory in memory to which its new root is written; -1 without one. It belongs to this object, and stays
@@ -146,7 +149,7 @@ impl BoxHandle {
     /// Whether this process has made it. A child of os.fork has not.
     #[getter]
     fn is_own(&self) -> bool {
-        self.owner == std::process::id()
+        self.owner == this_process()
     }
 
     fn __repr__(&self) -> String {
@@ -163,7 +166,7 @@ impl BoxHandle {
         method: &'static str,
         layer: Option<OwnedFd>,
     ) -> Self {
-        let (owner, exit) = (std::process::id(), Mutex::new(None));
+        let (owner, exit) = (this_process(), Mutex::new(None));
         BoxHandle { connection: Arc::new(connection), plan, owner, times, method, layer, exit }
     }
 
@@ -186,14 +189,7 @@ impl BoxHandle {
         if exit.is_none() {
             self.plan.get().remove_cgroup();
         }
-        let pidfd = &self.connection.pidfd;
-        // The nsbox-init of the outer box reaps that of an inner one.
-        let reaped = || if self.connection.is_nested() { None } else { reap(pidfd, false) };
-        exit.get_or_insert_with(|| {
-            let status = reaped().or_else(|| remembered(pidfd));
-            Exit { returncode: status.map_or(-libc::SIGKILL, Status::returncode), rusage: None }
-        })
-        .clone()
+        exit.get_or_insert_with(|| Exit::without_report(self.connection.close(), None, true)).clone()
     }
 }
 
@@ -202,8 +198,10 @@ impl Drop for BoxHandle {
     fn drop(&mut self) {
         if self.is_own() && self.exit.get_mut().is_ok_and(|exit| exit.is_none()) {
             self.connection.kill();
-            if wait_bounded(&self.connection.pidfd, KILL_TIMEOUT) {
+            if wait_bounded(&self.connection.pidfd(), KILL_TIMEOUT) {
                 self.ended();
+            } else {
+                self.connection.give_up();
             }
         }
     }

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::MsgFlags;
-use nsbox_init::wire::{END, Report};
+use nsbox_init::wire::Report;
 
 use crate::channel::event::Event;
-use crate::channel::failure::{no_reply, refused, step_failed, stopped};
+use crate::channel::failure::{forbidden, no_reply, refused, step_failed, stopped};
 use crate::channel::outcome::Outcome;
 use crate::channel::report::{Message, receive};
-use crate::channel::sockets;
+use crate::channel::sockets::{self, ask_to_end};
 use crate::error::{Error, Result};
-use crate::pidfd::{self, is_stopped};
+use crate::pidfd::{self, Status, is_stopped};
 use crate::plan::plan::Plan;
 use crate::plan::request::Request;
+use crate::plan::step::Actor;
 use crate::poll::{KILL_TIMEOUT, SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::step_name::StepName;
 
@@ -31,9 +31,8 @@ const MAX_EVENTS: usize = 10_000;
 
 /// The connection to the nsbox-init of a box, shared by the handle of the box and those of its processes.
 pub struct Connection {
-    /// A pidfd of nsbox-init.
-    pub pidfd: OwnedFd,
-    socket: OwnedFd,
+    /// `None` once the box has ended. A thread that uses them keeps them open.
+    ends: Mutex<Option<Arc<Ends>>>,
     /// The PID of nsbox-init as the caller sees it.
     pub init_pid: i32,
     /// Whether the end of nsbox-init is the end of everything in the box.
@@ -43,6 +42,13 @@ pub struct Connection {
     events: Mutex<VecDeque<Event>>,
     /// For a box in a box, the connection to the outer one, whose nsbox-init is the parent of this one.
     outer: Option<Arc<Connection>>,
+}
+
+/// The descriptors of a connection.
+pub struct Ends {
+    /// A pidfd of nsbox-init.
+    pub pidfd: OwnedFd,
+    socket: OwnedFd,
 }
 
 impl Connection {
@@ -55,7 +61,34 @@ impl Connection {
         outer: Option<Arc<Connection>>,
     ) -> Self {
         let (requests, events) = (AtomicU32::new(0), Mutex::new(VecDeque::new()));
-        Connection { pidfd, socket, init_pid, init_is_pid_1, requests, events, outer }
+        let ends = Mutex::new(Some(Arc::new(Ends { pidfd, socket })));
+        Connection { ends, init_pid, init_is_pid_1, requests, events, outer }
+    }
+
+    /// The descriptors; `None` after [`close`](Self::close). They stay open as long as the value that is returned.
+    pub fn ends(&self) -> Option<Arc<Ends>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A pidfd of nsbox-init; -1 after [`close`](Self::close).
+    pub fn pidfd(&self) -> RawFd {
+        self.ends().map_or(-1, |ends| ends.pidfd.as_raw_fd())
+    }
+
+    /// Close the descriptors of a box that has ended. Returns how its nsbox-init has ended, if that is known.
+    pub fn close(&self) -> Option<Status> {
+        self.collect_events();
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        // The nsbox-init of the outer box reaps that of an inner one.
+        let reaped = if self.is_nested() { None } else { pidfd::reap(&ends.pidfd, false) };
+        reaped.or_else(|| pidfd::remembered(&ends.pidfd))
+    }
+
+    /// Keep nsbox-init, which was killed and has not ended in time, to be reaped later.
+    pub fn give_up(&self) {
+        if let Some(ends) = self.ends().filter(|_| !self.is_nested()) {
+            pidfd::give_up(&ends.pidfd);
+        }
     }
 
     /// Whether nsbox-init is a child of another one.
@@ -65,10 +98,11 @@ impl Connection {
 
     /// Send a request; returns the socket for the replies.
     pub fn send_request(&self, plan: &[u8], fds: &[RawFd]) -> Result<OwnedFd> {
+        let Some(ends) = self.ends() else { return Err(self.ended()) };
         let (ours, theirs) = sockets::pair()?;
         let reply = [theirs.as_raw_fd()];
-        let sent = match sockets::send(&self.socket, plan, &[&reply, fds].concat()) {
-            Ok(false) => sockets::send_in_file(&self.socket, plan, &reply, fds),
+        let sent = match sockets::send(&ends.socket, plan, &[&reply, fds].concat()) {
+            Ok(false) => sockets::send_in_file(&ends.socket, plan, &reply, fds),
             sent => sent.map(drop),
         };
         match sent {
@@ -90,7 +124,7 @@ impl Connection {
         match receive(socket)? {
             Some(Message { report: Report::Failed(failed), .. }) => Err(step_failed(plan, failed)),
             Some(Message { report: Report::Refused(malformed), .. }) => Err(refused(malformed)),
-            None if readable || ended => Err(self.ended()),
+            None if readable || ended => Err(self.ended_in(plan)),
             None if since.elapsed() > REPLY_TIMEOUT && self.is_stopped() => Err(stopped()),
             message => Ok(message),
         }
@@ -98,12 +132,27 @@ impl Connection {
 
     /// Whether nsbox-init has ended.
     pub fn has_ended(&self) -> bool {
-        poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended)
+        self.ends()
+            .is_none_or(|ends| poll_readable([ends.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended))
     }
 
     /// Whether nsbox-init is stopped (SIGSTOP). Only a process outside the box can do that.
     pub fn is_stopped(&self) -> bool {
-        is_stopped(&self.pidfd)
+        self.ends().is_some_and(|ends| is_stopped(&ends.pidfd))
+    }
+
+    /// The error for an nsbox-init that has ended while it carried out a request.
+    fn ended_in(&self, plan: &Plan) -> Error {
+        let status = self
+            .ends()
+            .filter(|ends| wait_bounded(&ends.pidfd, REPLY_TIMEOUT))
+            .and_then(|ends| pidfd::peek(&ends.pidfd).or_else(|| pidfd::remembered(&ends.pidfd)));
+        if let Some(Status::Killed(libc::SIGSYS)) = status
+            && let Some(error) = forbidden(plan, |_, step| step.actor != Actor::Payload)
+        {
+            return error;
+        }
+        self.ended()
     }
 
     fn ended(&self) -> Error {
@@ -118,7 +167,7 @@ impl Connection {
             return;
         }
         // If the process has not started, or has ended already, no process has this token.
-        if self.send_request(&Request::abort(token).to_bytes(), &[]).is_err() || self.is_stopped() {
+        if self.kill_process(token).is_err() || self.is_stopped() {
             return;
         }
         let deadline = Instant::now() + KILL_TIMEOUT;
@@ -143,7 +192,8 @@ impl Connection {
 
     fn collect_events(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Ok(Some(message)) = receive(&self.socket) {
+        let Some(ends) = self.ends() else { return };
+        while let Ok(Some(message)) = receive(&ends.socket) {
             events.extend(Event::from_report(&message.report));
             if events.len() > MAX_EVENTS {
                 events.pop_front();
@@ -182,15 +232,29 @@ impl Connection {
         }
     }
 
-    /// Send SIGKILL to PID 1, which ends everything. Without a PID namespace nsbox-init is first asked to end what it
-    /// started.
+    /// Send SIGKILL to PID 1, which ends everything. nsbox-init is asked to end everything by itself if that is not
+    /// allowed, and first of all if there is no PID namespace.
     pub fn kill(&self) {
-        let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
+        let Some(ends) = self.ends() else { return };
+        let _ = pidfd::send_signal(&ends.pidfd, libc::SIGCONT);
         if !self.init_is_pid_1 {
-            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-            let _ = nix::sys::socket::send(self.socket.as_raw_fd(), &[END], flags);
-            wait_bounded(&self.pidfd, REPLY_TIMEOUT);
+            ask_to_end(&ends.socket);
+            wait_bounded(&ends.pidfd, REPLY_TIMEOUT);
         }
-        let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
+        if !matches!(pidfd::send_signal(&ends.pidfd, libc::SIGKILL), Ok(()) | Err(libc::ESRCH)) {
+            ask_to_end(&ends.socket);
+        }
+    }
+
+    /// Have nsbox-init kill the process with this token. An error means that the request could not be sent.
+    pub fn kill_process(&self, token: u32) -> Result<()> {
+        self.send_request(&Request::abort(token).to_bytes(), &[]).map(drop)
+    }
+
+    /// Make nsbox-init continue, if it was stopped.
+    pub fn resume(&self) {
+        if let Some(ends) = self.ends() {
+            let _ = pidfd::send_signal(&ends.pidfd, libc::SIGCONT);
+        }
     }
 }

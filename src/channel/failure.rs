@@ -6,15 +6,51 @@ use std::path::Path;
 
 use nsbox_init::wire::{Failure, Malformed, MountPart, Op};
 
-use crate::call::{Value, call};
+use crate::call::{Call, Value, call};
 use crate::error::{Error, StepFailure};
 use crate::plan::plan::Plan;
-use crate::plan::step::Action;
+use crate::plan::step::{Action, Step};
+use crate::probe::killing;
 use crate::step_name::StepName;
+
+/// What is known of a step for which a filter killed the process (seccomp(2), SECCOMP_RET_KILL_PROCESS).
+pub const FORBIDDEN: &str = "the process that carried it out was killed by SIGSYS";
+
+/// The error for a process that SIGSYS has ended in the set-up: the first step, of those that `whose` selects, with a
+/// call for which a filter kills. `None` if no call is one.
+pub fn forbidden(plan: &Plan, whose: impl Fn(usize, &Step) -> bool) -> Option<Error> {
+    let steps: Vec<_> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| if whose(index, step) { step.calls() } else { Vec::new() })
+        .collect();
+    let killing = killing(steps.iter().flatten().map(|call| call.name().to_string()).collect());
+    let kills = |call: &Call| killing.iter().any(|name| name == call.name());
+    let step = steps.iter().position(|calls| calls.iter().any(kills))?;
+    Some(failure(plan, step as u16, libc::EPERM, FORBIDDEN.to_string()))
+}
+
+/// The calls of nsbox-init that belong to no step.
+const CALLS_OF_INIT: &str =
+    "close_range fcntl futex kill mmap openat pidfd_open poll prctl recvmsg sendmsg setpgid setsid signalfd4 waitid";
+
+/// The error for an nsbox-init that SIGSYS has ended for a call that belongs to no step. `None` if no call is one.
+pub fn init_forbidden() -> Option<Error> {
+    let names = CALLS_OF_INIT.split(' ');
+    let killing = killing(names.clone().map(str::to_owned).collect());
+    let calls: Vec<_> =
+        names.filter(|name| killing.iter().any(|other| other == name)).map(|name| call(name, [])).collect();
+    let (errno, step, actor, detail) = (libc::EPERM, StepName::Init, "init", FORBIDDEN.to_string());
+    (!calls.is_empty()).then(|| Error::Step(Box::new(StepFailure { errno, step, actor, calls, detail })))
+}
 
 /// The error for a step that nsbox-init reports as failed.
 pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
     let Failure { step, errno, value } = failed;
+    if errno == -libc::SIGSYS {
+        return failure(plan, step as u16, libc::EPERM, FORBIDDEN.to_string());
+    }
     let step = step as usize;
     let part = MountPart::ALL.into_iter().find(|(part, _)| *part as i64 == value);
     let detail = match plan.steps.get(step).map(|step| step.name) {
@@ -27,6 +63,7 @@ pub fn step_failed(plan: &Plan, failed: Failure) -> Error {
             | StepName::Proc
             | StepName::MountProc
             | StepName::PrivateTmp
+            | StepName::PrivatePts
             | StepName::MaskProc
             | StepName::ReadOnlySys
             | StepName::PivotRoot,

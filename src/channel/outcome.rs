@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nsbox_init::wire::Data;
 use pyo3::prelude::*;
 
-use crate::descriptors::is_proc;
+use crate::descriptors::{Descriptor, is_proc};
 use crate::python;
 
 /// The result of a request that nsbox-init carried out by itself.
@@ -30,9 +30,9 @@ impl Outcome {
         self.held().as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// The same descriptor, which then belongs to the caller.
-    fn take(&self) -> Option<RawFd> {
-        self.held().take().map(IntoRawFd::into_raw_fd)
+    /// The same descriptor, which then belongs to the object that is returned.
+    fn take(&self) -> PyResult<Option<Descriptor>> {
+        self.held().take().map(Descriptor::own).transpose()
     }
 
     /// The same, as a file to read bytes from.
@@ -40,8 +40,8 @@ impl Outcome {
         let open = python::open(py)?;
         let fd = self.held().as_ref().map(AsRawFd::as_raw_fd);
         // From here on no Python code runs, so no signal handler does.
-        let file = open.call1((fd, "rb"))?;
-        let _ = self.take();
+        let file = python::call(&open, (fd, "rb"))?;
+        let _ = self.held().take().map(IntoRawFd::into_raw_fd);
         Ok(file)
     }
 

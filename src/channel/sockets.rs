@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, setsockopt, socketpair, sockopt,
 };
-use nsbox_init::wire::FILED;
+use nsbox_init::wire::{END, FILED};
 
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result, os};
@@ -50,4 +50,10 @@ pub fn send_small(socket: &OwnedFd, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
 pub fn send_in_file(socket: &OwnedFd, plan: &[u8], first: &[RawFd], others: &[RawFd]) -> Result<()> {
     let file = image::file(c"nsbox-plan", plan, false)?;
     send_small(socket, &[FILED], &[first, &[file.as_raw_fd()], others].concat())
+}
+
+/// Ask nsbox-init to end everything. It needs no right to send signals, which a caller that has changed its user does
+/// not have any more (kill(2)). False if the message cannot be sent.
+pub fn ask_to_end(socket: &OwnedFd) -> bool {
+    send(socket, &[END], &[]).unwrap_or(false)
 }

@@ -145,8 +145,8 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             });
             return cover.chain(protect).collect();
         }
-        Op::PrivateTmp { options, attributes, target, inside } => {
-            return new_mount(b"tmpfs", options, *attributes, &target.0, *inside != 0);
+        Op::PrivateMount { fstype, options, attributes, target, inside } => {
+            return new_mount(&fstype.0, options, *attributes, &target.0, *inside != 0);
         }
         Op::NoNewPrivs {} => call("prctl", [("op", Value::constant("PR_SET_NO_NEW_PRIVS")), ("arg2", 1.into())]),
         Op::Signals { mask, reset } => {

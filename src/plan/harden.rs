@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kinds::{self, Kind};
 use crate::plan::builder::{Builder, c_bytes, write_op};
 use crate::plan::facts::Facts;
-use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID};
+use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use crate::plan::spec::{Hardened, Mount, Root, Spec};
 use crate::plan::step::Actor;
 use crate::seccomp;
@@ -76,7 +76,8 @@ pub fn private_tmp(plan: &mut Builder, actor: Actor, inside: bool) {
             ("size", size.to_string()),
             ("nr_inodes", inodes.to_string()),
         ];
-        let op = Op::PrivateTmp {
+        let op = Op::PrivateMount {
+            fstype: Text(c_bytes(b"tmpfs")),
             options: texts(options.iter().flat_map(|(name, value)| [*name, value.as_str()])),
             attributes: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
             target: Text(c_bytes(target.as_bytes())),
@@ -84,6 +85,19 @@ pub fn private_tmp(plan: &mut Builder, actor: Actor, inside: bool) {
         };
         plan.op(actor, StepName::PrivateTmp, op, "tmpfs(5)", "what others put there is hidden, and it has a limit");
     }
+}
+
+/// New terminals in the place of those of the machine: a program could read what is typed into another terminal of the
+/// same user.
+pub fn private_pts(plan: &mut Builder, actor: Actor, inside: bool) {
+    let op = Op::PrivateMount {
+        fstype: Text(c_bytes(b"devpts")),
+        options: texts(["source", "devpts", "mode", "620", "ptmxmode", "666"]),
+        attributes: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+        target: Text(c_bytes(b"/dev/pts")),
+        inside: inside.into(),
+    };
+    plan.op(actor, StepName::PrivatePts, op, "pts(4)", "the terminals of others cannot be opened by their paths");
 }
 
 /// The sysctls, after the proc through which they are written is there, and before parts of it are read-only.

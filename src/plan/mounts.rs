@@ -33,6 +33,8 @@ pub struct Place<'a> {
     pub actor: Actor,
     /// Whether there is a new root.
     pub inside: bool,
+    /// Whether there is a new mount namespace.
+    pub own_mounts: bool,
     /// Whether there is a new user namespace.
     pub unprivileged: bool,
     /// The caller.
@@ -66,6 +68,9 @@ impl Place<'_> {
         if spec.hardened.private_tmp {
             self.check("private_tmp")?;
             harden::private_tmp(plan, self.actor, self.inside);
+        }
+        if spec.hardened.new_session && self.own_mounts && self.facts.kernel >= BY_DESCRIPTOR {
+            harden::private_pts(plan, self.actor, self.inside);
         }
         for mount in &spec.mounts {
             self.mount(plan, mount);

@@ -102,7 +102,8 @@ pub fn world(plan: &mut Builder, actor: Actor, spec: &Spec, flags: u64, facts: &
             "a new network namespace has nothing but lo, and lo is down",
         );
     }
-    let place = Place { actor, inside: spec.root.is_some(), unprivileged: flags & kinds::USER != 0, facts };
+    let (own_mounts, unprivileged) = (flags & kinds::MOUNT != 0, flags & kinds::USER != 0);
+    let place = Place { actor, inside: spec.root.is_some(), own_mounts, unprivileged, facts };
     place.root_and_mounts(plan, spec)?;
     harden::sysctls(plan, actor, spec);
     if let Some(limit) = spec.pid_max {

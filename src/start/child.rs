@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 use nsbox_init::vfork::Method;
 use nsbox_init::wire::Report;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::connection::Connection;
 use crate::channel::report::receive;
+use crate::channel::sockets::ask_to_end;
 use crate::error::{Error, Result};
-use crate::pidfd::{reap, remembered, send_signal};
+use crate::owner::this_process;
+use crate::pidfd::{give_up, reap, remembered, send_signal};
 use crate::plan::plan::Plan;
 use crate::poll::{KILL_TIMEOUT, poll_readable, wait, wait_bounded};
-use crate::start::exit::Exit;
+use crate::start::exit::{Exit, check_executed};
 
 /// How long nsbox-init may take to report the end of a payload that has ended.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,8 +50,8 @@ pub struct Fds {
 pub enum InitRef {
     /// Its own, with this pidfd: the end of nsbox-init is the end of everything.
     Own(OwnedFd),
-    /// That of a box, which stays when the payload ends.
-    Box(Arc<Connection>),
+    /// That of a box, which stays when the payload ends, and the token of the payload there.
+    Box(Arc<Connection>, u32),
 }
 
 impl Fds {
@@ -56,14 +59,14 @@ impl Fds {
     fn end(&self) -> RawFd {
         match &self.init {
             InitRef::Own(pidfd) => pidfd.as_raw_fd(),
-            InitRef::Box(_) => self.socket.as_raw_fd(),
+            InitRef::Box(..) => self.socket.as_raw_fd(),
         }
     }
 
-    fn init_pidfd(&self) -> &OwnedFd {
+    fn init_pidfd(&self) -> RawFd {
         match &self.init {
-            InitRef::Own(pidfd) => pidfd,
-            InitRef::Box(connection) => &connection.pidfd,
+            InitRef::Own(pidfd) => pidfd.as_raw_fd(),
+            InitRef::Box(connection, _) => connection.pidfd(),
         }
     }
 
@@ -74,7 +77,9 @@ impl Fds {
         let ended = || poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
         let mut overdue = |limit| ended() && since.get_or_insert_with(Instant::now).elapsed() > limit;
         match &self.init {
-            InitRef::Box(connection) => connection.has_ended() || overdue(REPORT_TIMEOUT) && !connection.is_stopped(),
+            InitRef::Box(connection, _) => {
+                connection.has_ended() || overdue(REPORT_TIMEOUT) && !connection.is_stopped()
+            }
             InitRef::Own(pidfd) => {
                 // In namespaces that were joined, the processes there may stop it again and again.
                 if !init_is_pid_1 && overdue(KILL_TIMEOUT) {
@@ -110,17 +115,19 @@ pub struct Child {
     identity: Identity,
     plan: Py<Plan>,
     /// The process that started it.
-    owner: u32,
+    owner: u64,
     /// The directory in memory to which its new root is written.
     layer: Option<OwnedFd>,
     state: Mutex<State>,
+    /// What has to live as long as this handle.
+    kept: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Child {
     /// Wrap a payload that was just started.
     pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>, layer: Option<OwnedFd>) -> Self {
-        let (owner, state) = (std::process::id(), Mutex::new(State::Running(Arc::new(fds))));
-        Child { identity, plan, owner, layer, state }
+        let (state, kept) = (Mutex::new(State::Running(Arc::new(fds))), Mutex::new(None));
+        Child { identity, plan, owner: this_process(), layer, state, kept }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,7 +152,7 @@ impl Child {
             }
             let status = match &fds.init {
                 InitRef::Own(pidfd) => reap(pidfd, false).or_else(|| remembered(pidfd)),
-                InitRef::Box(_) => None,
+                InitRef::Box(..) => None,
             };
             if let Some(exit) = fds.reported() {
                 *state = State::Ended(exit.clone());
@@ -153,7 +160,7 @@ impl Child {
             }
             status
         };
-        if let InitRef::Box(_) = fds.init {
+        if let InitRef::Box(..) = fds.init {
             // The box has ended, and its end kills the payload, perhaps as the last process.
             wait_bounded(&fds.pidfd, KILL_TIMEOUT);
         }
@@ -169,7 +176,7 @@ impl Child {
 
     /// Refuse a child of os.fork: it can neither wait for the payload nor send requests to nsbox-init.
     fn check_owner(&self) -> Result<()> {
-        if self.owner == std::process::id() { Ok(()) } else { Err(Error::Os("waitid", libc::ECHILD)) }
+        if self.owner == this_process() { Ok(()) } else { Err(Error::Os("waitid", libc::ECHILD)) }
     }
 }
 
@@ -183,6 +190,8 @@ impl Drop for Child {
             let _ = self.kill();
             if wait_bounded(&fds.end(), KILL_TIMEOUT) {
                 self.collect(&fds);
+            } else if let InitRef::Own(pidfd) = &fds.init {
+                give_up(pidfd);
             }
         }
     }
@@ -217,7 +226,7 @@ impl Child {
     /// A pidfd of nsbox-init; -1 once it is known how the payload ended. It belongs to this object.
     #[getter]
     fn init_pidfd(&self) -> RawFd {
-        self.fds().map_or(-1, |fds| fds.init_pidfd().as_raw_fd())
+        self.fds().map_or(-1, |fds| fds.init_pidfd())
     }
 
     /// A descriptor that is readable when everything has ended; -1 once it is known how the payload ended. It belongs
@@ -266,18 +275,56 @@ impl Child {
     }
 
     /// Send SIGKILL to PID 1 of the new PID namespace, which ends everything in it; without one to the payload, after
-    /// which nsbox-init ends the rest. In a box, to the payload alone.
+    /// which nsbox-init ends the rest. In a box, to the payload alone. If this process may not do that, as when it has
+    /// changed its user since the start, nsbox-init is asked to do it.
     fn kill(&self) -> Result<()> {
         let Some(fds) = self.fds() else { return Ok(()) };
-        if let InitRef::Own(pidfd) = &fds.init
-            && self.identity.init_is_pid_1
-        {
-            return ignore_esrch(send_signal(pidfd, libc::SIGKILL));
+        let asked = match &fds.init {
+            InitRef::Own(pidfd) => {
+                let target = if self.identity.init_is_pid_1 { pidfd } else { &fds.pidfd };
+                let killed = send_signal(target, libc::SIGKILL);
+                // A stopped nsbox-init could not end the rest.
+                let _ = send_signal(pidfd, libc::SIGCONT);
+                killed
+                    .or_else(|errno| if errno != libc::ESRCH && ask_to_end(&fds.socket) { Ok(()) } else { Err(errno) })
+            }
+            InitRef::Box(connection, token) => {
+                let killed = send_signal(&fds.pidfd, libc::SIGKILL);
+                connection.resume();
+                match killed {
+                    Err(errno) if errno != libc::ESRCH => connection.kill_process(*token).map_err(|_| errno),
+                    killed => killed,
+                }
+            }
+        };
+        ignore_esrch(asked)
+    }
+
+    /// Raise the error of the exec, if the payload has ended because a filter kills a process for that.
+    fn check_executed(&self, py: Python<'_>) -> Result<()> {
+        let exit = match &*self.state() {
+            State::Ended(exit) => exit.clone(),
+            State::Running(_) => return Ok(()),
+        };
+        py.detach(|| check_executed(self.plan.get(), exit).map(drop))
+    }
+
+    /// Keep a reference to an object, such as the box in which the payload is, as long as this handle exists.
+    fn keep(&self, object: Py<PyAny>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(object);
+    }
+
+    /// For the garbage collector.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        let kept = self.kept.try_lock();
+        kept.map_or(Ok(()), |kept| kept.as_ref().map_or(Ok(()), |object| visit.call(object)))
+    }
+
+    /// For the garbage collector.
+    fn __clear__(&self) {
+        if let Ok(mut kept) = self.kept.try_lock() {
+            *kept = None;
         }
-        let result = ignore_esrch(send_signal(&fds.pidfd, libc::SIGKILL));
-        // A stopped nsbox-init could not end the rest.
-        let _ = send_signal(fds.init_pidfd(), libc::SIGCONT);
-        result
     }
 
     /// Whether this process has started it, and so may wait for it. A child of os.fork has not.

@@ -5,8 +5,12 @@ use std::os::fd::OwnedFd;
 use nsbox_init::wire::Usage;
 use pyo3::prelude::*;
 
+use crate::channel::failure::forbidden;
+use crate::error::Result;
 use crate::pidfd::{Status, send_signal};
+use crate::plan::plan::Plan;
 use crate::poll::{KILL_TIMEOUT, wait_bounded};
+use crate::step_name::StepName;
 
 /// How a payload or a box ended.
 #[pyclass(frozen, get_all, module = "nsbox._core")]
@@ -16,6 +20,13 @@ pub struct Exit {
     pub returncode: i32,
     /// Resource usage as `resource.struct_rusage` takes it; None if nsbox-init could not report it.
     pub rusage: Option<(f64, f64, [i64; 14])>,
+}
+
+/// Refuse the exit of a program that was not executed: a filter kills a process for that, and SIGSYS has ended it. Only
+/// a trial distinguishes that from a program that has got SIGSYS later.
+pub fn check_executed(plan: &Plan, exit: Exit) -> Result<Exit> {
+    let error = (exit.returncode == -libc::SIGSYS).then(|| forbidden(plan, |_, step| step.name == StepName::Exec));
+    error.flatten().map_or(Ok(exit), Err)
 }
 
 impl Exit {

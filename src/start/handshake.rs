@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, send};
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::{END, GO, Report};
+use nsbox_init::wire::{GO, Report};
 
 use crate::call::{Value, call};
-use crate::channel::failure::{failure, refused, step_failed, stopped};
+use crate::channel::failure::{failure, forbidden, init_forbidden, refused, step_failed, stopped};
 use crate::channel::report::{Message, receive};
+use crate::channel::sockets::ask_to_end;
 use crate::error::{Error, Result, StepFailure, os};
-use crate::pidfd::{self, Status, is_stopped, number_in_proc, reap, reap_interruptibly};
+use crate::pidfd::{self, Status, is_stopped, number_in_proc, reap, reap_interruptibly, remembered};
 use crate::plan::plan::Plan;
-use crate::plan::step::CallerAction;
+use crate::plan::step::{Actor, CallerAction};
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::start::child::Identity;
-use crate::start::exit::Exit;
+use crate::start::exit::{Exit, check_executed};
 use crate::start::map_helper::MapHelper;
 use crate::step_name::StepName;
 
@@ -181,14 +182,14 @@ impl<'a> Handshake<'a> {
         // All that is left is the kernel's work of removing the namespaces.
         let status = reap_interruptibly(&self.pidfd)?;
         match (std::mem::replace(&mut self.ending, Ending::Unknown), status) {
-            (Ending::Reported(exit), _) => Ok(Some(exit)),
+            (Ending::Reported(exit), _) => check_executed(self.plan, exit).map(Some),
             (Ending::Of(payload), status) => {
                 Ok(Some(Exit::without_report(status, Some(&payload), self.plan.init_is_pid_1())))
             }
-            (Ending::Unknown, Some(Status::Killed(_))) if self.plan.init_is_pid_1() => {
+            (Ending::Unknown, Some(Status::Killed(signal))) if self.plan.init_is_pid_1() && signal != libc::SIGSYS => {
                 Ok(Some(Exit::without_report(status, None, true)))
             }
-            (Ending::Unknown, status) => Err(Self::gone_with(status)),
+            (Ending::Unknown, status) => Err(self.gone_with(status)),
         }
     }
 
@@ -200,7 +201,7 @@ impl<'a> Handshake<'a> {
                 self.forked(message.sender, pid);
             }
         }
-        let _ = send(self.socket.as_raw_fd(), &[END], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+        ask_to_end(&self.socket);
         drop(self.socket);
         if !self.plan.init_is_pid_1() {
             if let Some(Announced { pidfd: Some(payload), .. }) = &self.payload {
@@ -213,6 +214,8 @@ impl<'a> Handshake<'a> {
         // A process that SIGKILL does not end hangs in the kernel: it cannot be waited for.
         if wait_bounded(&self.pidfd, EXIT_TIMEOUT) {
             reap(&self.pidfd, false);
+        } else {
+            pidfd::give_up(&self.pidfd);
         }
         self.plan.remove_cgroup();
     }
@@ -261,10 +264,21 @@ impl<'a> Handshake<'a> {
 
     /// The error for an nsbox-init that ended without a report: most likely it was killed from outside.
     fn gone(&self) -> Error {
-        Self::gone_with(reap(&self.pidfd, false))
+        // Its descriptors are closed a moment before its end can be seen.
+        wait_bounded(&self.pidfd, EXIT_TIMEOUT);
+        // That of a box in a box is not a child of this process.
+        self.gone_with(reap(&self.pidfd, false).or_else(|| remembered(&self.pidfd)))
     }
 
-    fn gone_with(status: Option<Status>) -> Error {
+    fn gone_with(&self, status: Option<Status>) -> Error {
+        if let Some(Status::Killed(libc::SIGSYS)) = status {
+            // The clone has succeeded. The exec is the caller's step, and the child's act.
+            let init = usize::from(self.plan.init_step());
+            let error = forbidden(self.plan, |index, step| index >= init && step.actor != Actor::Payload);
+            if let Some(error) = error.or_else(init_forbidden) {
+                return error;
+            }
+        }
         let detail = match status {
             Some(Status::Killed(signal)) => format!("nsbox-init was killed by signal {signal}"),
             Some(Status::Exited(code)) => format!("nsbox-init ended with status {code}"),

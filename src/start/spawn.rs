@@ -23,13 +23,14 @@ use crate::channel::sockets;
 use crate::descriptors::above_stdio;
 use crate::error::{Error, Result};
 use crate::image::{self, Image};
-use crate::pidfd::{self, reap};
+use crate::pidfd::{self, reap, reap_given_up};
 use crate::plan::compile::compile_plan;
 use crate::plan::facts::Facts;
 use crate::plan::launch::Launch;
 use crate::plan::plan::Plan;
 use crate::plan::spec::{Join, KnownSpec};
 use crate::poll::{poll_readable, repeat};
+use crate::python;
 use crate::signals::BlockedSignals;
 use crate::start::child::{Child, Fds, InitRef};
 use crate::start::exit::Exit;
@@ -60,7 +61,7 @@ pub fn spawn(
     let plan = handle.get();
     let encoded = encoded.unwrap_or_else(|| plan.to_bytes());
     let mut handshake = py.detach(|| clone_init(plan, &encoded))?;
-    let called = after_clone.map_or(Ok(()), |function| function.call0().map(drop).map_err(Error::from));
+    let called = after_clone.map_or(Ok(()), |function| python::call(function, ()).map(drop).map_err(Error::from));
     let started = called.and_then(|()| repeat(py, || handshake.until_started()));
     // A signal handler that raises must do so here: after the return it would run before the caller has the child.
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
@@ -132,6 +133,7 @@ enum NoExec {
 
 /// Send the plan, clone, and exec nsbox-init.
 pub fn clone_init<'a>(plan: &'a Plan, encoded: &[u8]) -> Result<Handshake<'a>> {
+    reap_given_up();
     let started = clone(plan, encoded);
     match (&started, &plan.cgroup) {
         (Ok(_), Some(cgroup)) => cgroup.close(),

@@ -16,7 +16,7 @@ use pyo3::pybacked::PyBackedBytes;
 
 use crate::error::{Error, Result, StepFailure};
 use crate::kinds;
-use crate::python::scope_error;
+use crate::python::{call, scope_error};
 use crate::thread::calls::{Failed, thread};
 use crate::thread::change::Change;
 use crate::thread::undo::Undo;
@@ -200,8 +200,8 @@ fn misused(problem: &'static str, thread: Option<i32>, failures: Vec<Failed>) ->
     let failures: Vec<(&str, String, i32)> =
         failures.into_iter().map(|(step, call, errno)| (step.text(), call.to_string(), errno)).collect();
     Python::attach(|py| {
-        let made =
-            scope_error(py).and_then(|error| error.call1((problem, thread, crate::thread::calls::thread(), failures)));
+        let here = crate::thread::calls::thread();
+        let made = scope_error(py).and_then(|error| call(&error, (problem, thread, here, failures)));
         Error::Python(made.map_or_else(|error| error, PyErr::from_value))
     })
 }

@@ -379,3 +379,33 @@ def test_sysctl_of_the_machine(name: str, unshare: str, message: str) -> None:
     """A setting that the new namespaces do not have of their own is refused."""
     with pytest.raises(nsbox.SpecError, match=message):
         nsbox.Spec(unshare=unshare, sysctl={name: 1})
+
+
+@pytest.mark.parametrize("options", [{**PLAIN, "new_session": True}, {"harden": True}], ids=["alone", "all"])
+def test_terminals_of_the_same_user(anyone: Who, options: dict[str, Any]) -> None:
+    """A terminal of the same user cannot be opened by its path either; new ones can be made."""
+    source = """
+import os, pty, sys
+try:
+    os.close(os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY))
+    print("OUT opens a terminal of the caller")
+except OSError:
+    pass
+leader, terminal = pty.openpty()
+os.write(terminal, b"x")
+assert os.read(leader, 1) == b"x"
+assert os.path.exists(os.ttyname(terminal))
+"""
+
+    def scene() -> tuple[list[str], list[str]]:
+        leader, terminal = pty.openpty()
+        try:
+            name = os.ttyname(terminal)
+            return attack(source, name, **PLAIN), attack(source, name, **options)
+        finally:
+            os.close(leader)
+            os.close(terminal)
+
+    without, with_ = anyone(scene)
+    assert without == ["opens a terminal of the caller"]
+    assert with_ == []

@@ -70,6 +70,7 @@ BIND = (
 UNSHARE_TIME = (Call("unshare", flags=("CLONE_NEWTIME",)),)
 PIDNS = (Call("fsconfig", cmd=("FSCONFIG_SET_FD",), key="pidns"),)
 SOURCE, TARGET = "looking up the source", "looking up the target"
+IN_MEMORY = (Call("mkdirat", pathname="upper"), Call("fsconfig", key="lowerdir+", value="/"))
 SOURCE_BELOW_TARGET = "looking up the source, which is below a target of the same list"
 
 
@@ -106,6 +107,7 @@ def sent(kind: str, **arguments: str) -> tuple[Call]:
 RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("not-linux", FailedStep(EINVAL, "clone", CLONE), GVISOR),
     ("not-linux", FailedStep(EINVAL, "clone", CLONE_USER), WSL1),
+    ("seccomp-kill", FailedStep(EPERM, "propagation", PRIVATE), replace(ROOT, mount=EPERM, killed=("mount",))),
     ("seccomp-filter", FailedStep(EPERM, "clone", CLONE), DOCKER),
     ("seccomp-filter", FailedStep(EPERM, "clone", CLONE_USER), KUBERNETES),
     ("seccomp-filter", FailedStep(EPERM, "propagation", PRIVATE), replace(ROOT, mount=EPERM)),
@@ -233,6 +235,7 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("no-file-system", FailedStep(ENODEV, "layers", OVERLAY, "making the file system"), ROOT),
     ("no-layer", FailedStep(ENOENT, "layers", (), "an option"), ROOT),
     ("unfit-layers", FailedStep(EINVAL, "layers", (), "making the file system"), ROOT),
+    ("unfit-lower-layer", FailedStep(EINVAL, "layers", IN_MEMORY, "making the file system"), USER),
     ("root-stays", FailedStep(EINVAL, "pivot root", (), "mounting it there"), ROOT),
     ("foreign-pid-namespace", FailedStep(EPERM, "proc", (), "making the file system"), USER),
     ("limit-too-high", FailedStep(EPERM, "rlimit", (Call("prlimit", pid=0, resource=("RLIMIT_NOFILE",)),)), USER),

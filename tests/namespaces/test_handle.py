@@ -15,6 +15,7 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import raw
+from nsbox._core import Descriptor
 from nsbox.namespaces import target
 
 from tests.support import libc, seccomp
@@ -262,9 +263,10 @@ def test_a_pid_that_was_reused() -> None:
         os._exit(0)
     pidfd = os.pidfd_open(child)
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
-    fd = os.open("/dev/null", os.O_RDONLY)
+    opened = Descriptor(os.open, "/dev/null", os.O_RDONLY)
+    fd = opened.fileno()
     with pytest.raises(ProcessLookupError):
-        target._still_alive(fd, pidfd)
+        target._still_alive(opened, pidfd)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
     os.waitpid(child, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import stat
 import subprocess
 import threading
@@ -20,7 +21,7 @@ from tests.support.forked import Who, in_child
 from tests.support.needs import needs_root
 from tests.support.rootfs import Rootfs
 from tests.support.seccomp import Deny
-from tests.support.start import failure
+from tests.support.start import failure, plan_for
 
 CLONE_NEWNS = 0x20000
 ARRANGEMENTS: dict[str, dict[str, Any]] = {
@@ -338,6 +339,50 @@ def _swapping(directory: Path, *links: Path) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def test_too_many(place: Path) -> None:
+    """Each source is kept open until it is mounted, so there is a limit."""
+    with pytest.raises(nsbox.SpecError, match=r"^mounts: 256 are too many"):
+        plan_for(mounts=[Bind(place, "/mnt")] * 256)
+    nsbox.run(["true"], mounts=[Bind(place, "/mnt")] * 255, cwd="/", check=True)
+
+
+# Targets that are made.
+
+
+def test_targets_in_a_tmpfs(who: Who, place: Path, spot: Path) -> None:
+    """Directories and files are made, as the source is, and every user may pass, whatever the umask is."""
+    (place / "file").write_text("bound\n")
+    (place / "directory").mkdir()
+    mounts = (
+        Tmpfs(spot), Bind(place / "file", spot / "a" / "b" / "file"), Bind(place / "directory", spot / "a/./c//d/"),
+        Tmpfs(spot / "e" / "f"), Tmpfs(spot / "e" / "f" / "g"),
+    )  # fmt: skip
+    script = f"umask; cat {spot}/a/b/file; stat -c %a {spot}/a {spot}/a/b; stat -c %F {spot}/a/c/d {spot}/e/f/g"
+
+    def look() -> str:
+        before = os.umask(0o077)
+        try:
+            return shell(script, *mounts)
+        finally:
+            os.umask(before)
+
+    assert who(look) == "0077\nbound\n755\n755\ndirectory\ndirectory\n"
+    assert not list(spot.iterdir())
+
+
+@pytest.mark.parametrize("target", ["a/../b", "../outside", "link/x"])
+def test_targets_that_are_not_made(who: Who, place: Path, spot: Path, target: str) -> None:
+    """Nothing is made by `..`, nor in a file system of the caller, also if a bind of it is in a tmpfs."""
+    (place / "source").mkdir()
+    (place / "source").chmod(0o777)
+    mounts = [Tmpfs(spot), Bind(place / "source", spot / "bound"), Tmpfs(spot / target)]
+    error = who(lambda: failure(mounts=mounts if target != "link/x" else [*mounts[:2], Tmpfs(spot / "bound" / "x")]))
+    assert (error.step, error.errno) == ("tmpfs", errno.ENOENT)
+    assert "creates nothing in files of the caller" in error.evidence
+    assert not list((place / "source").iterdir())
+    assert not (place / "outside").exists()
 
 
 # Failures.

@@ -120,6 +120,32 @@ def test_proc_shows_the_box(who: Who, rootfs: Rootfs) -> None:
 
 
 @pytest.mark.parametrize("arrangement", ["init", "no init"])
+def test_read_only_root(who: Who, rootfs: Rootfs, arrangement: str) -> None:
+    """As a bind the new root is read-only, with all mounts below; what is mounted in it later is not."""
+    options = rootfs.options(nsbox.Tmpfs("/tmp"), **ARRANGEMENTS[arrangement])
+    options["root"] = nsbox.Bind(rootfs.path, "/", read_only=True)
+    script = "touch /data/x 2>&1; touch /usr/x 2>&1; touch /tmp/x && ls /tmp; pwd"
+    lines = out(who, "sh", "-c", script, **options).splitlines()
+    assert ["Read-only file system" in line for line in lines] == [True, True, False, False]
+    assert lines[2:] == ["x", "/"]
+
+
+@pytest.mark.parametrize("arrangement", ["init", "no init"])
+def test_the_whole_tree_is_read_only(who: Who, place: Path, arrangement: str) -> None:
+    """Every mount is, devices work, and what follows in the list is writable; the working directory stays."""
+    (place / "work").mkdir()
+    (place / "work").chmod(0o777)
+    mounts = [nsbox.Bind("/", "/", read_only=True), nsbox.Bind(place / "work", place / "work"), nsbox.Tmpfs("/mnt")]
+    script = (
+        f"touch {place}/x 2>&1; touch /dev/shm/x 2>&1; touch work/y /mnt/z; echo > /dev/null && ls /mnt; pwd; ls work"
+    )
+    options = {"mounts": mounts, "mount_proc": True, "cwd": str(place), **ARRANGEMENTS[arrangement]}
+    lines = out(who, "sh", "-c", script, **options).splitlines()
+    assert ["Read-only file system" in line for line in lines[:2]] == [True, True]
+    assert lines[2:] == ["z", str(place), "y"]
+
+
+@pytest.mark.parametrize("arrangement", ["init", "no init"])
 def test_no_directory_for_proc(who: Who, rootfs: Rootfs, arrangement: str) -> None:
     """Nothing is created; the error names the missing directory."""
     (rootfs.path / "proc").rmdir()

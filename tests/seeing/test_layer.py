@@ -234,6 +234,16 @@ def test_no_overlay(rootfs: Path) -> None:
     assert not hasattr(nsbox.run(["true"]), "changes")
 
 
+def test_layer_with_mounts(who: Who) -> None:
+    """A user namespace cannot leave out the mounts below a layer, and the error says so."""
+    if who.is_root:
+        assert run(["true"], root=Overlay(["/"])).returncode == 0
+        return
+    with pytest.raises(nsbox.SpawnError) as caught:
+        who(lambda: run(["true"], root=Overlay(["/"])))
+    assert (caught.value.step, caught.value.hint.startswith("see what is mounted there: findmnt")) == ("layers", True)
+
+
 def test_descriptors(rootfs: Path) -> None:
     """The layer's descriptors are closed with the objects that hold them."""
     before = len(os.listdir("/proc/self/fd"))

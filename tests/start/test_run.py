@@ -45,12 +45,12 @@ def outcome(function: Callable[..., Any], *args: Any, **keywords: Any) -> Outcom
         return type(error), error.cmd, error.returncode, error.output, error.stderr
     except Exception as error:
         return (_kind(error),)
-    return type(result), vars(result) if isinstance(result, subprocess.CompletedProcess) else result
+    return _kind(result), vars(result) if isinstance(result, subprocess.CompletedProcess) else result
 
 
-def _kind(error: Exception) -> type:
+def _kind(result: object) -> type:
     """Return the class; for a class of nsbox, the class of Python that it derives from."""
-    return next(kind for kind in type(error).__mro__ if kind.__module__ != "nsbox.errors")
+    return next(kind for kind in type(result).__mro__ if not kind.__module__.startswith("nsbox."))
 
 
 def both(function: Callable[[Module], Any]) -> tuple[Any, Any]:

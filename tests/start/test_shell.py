@@ -286,7 +286,7 @@ def test_with_many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1100, 1100))
         kept = [os.open("/dev/null", os.O_RDONLY) for _ in range(1060)]
         with nsbox.Shell("mip") as shell:
-            assert max(kept) < shell._terminal
+            assert max(kept) < shell._terminal.fileno()
             return shell.run("echo yes").stdout
 
     assert in_child(use) == "yes\n"

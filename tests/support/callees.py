@@ -245,3 +245,10 @@ def time_out_itself() -> NoReturn:
 def unpicklable() -> Any:
     """Return an object that cannot be pickled."""
     return (number for number in range(3))
+
+
+def write_much(count: int) -> int:
+    """Write this many bytes to standard output, and return the number."""
+    sys.stdout.write("x" * count)
+    sys.stdout.flush()
+    return count

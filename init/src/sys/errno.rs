@@ -13,6 +13,8 @@ pub const EIO: Errno = errno::EIO as Errno;
 
 pub const ENOENT: Errno = errno::ENOENT as Errno;
 
+pub const ENOSYS: Errno = errno::ENOSYS as Errno;
+
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
 
 pub const EBUSY: Errno = errno::EBUSY as Errno;

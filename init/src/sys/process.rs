@@ -106,6 +106,24 @@ pub fn has_stopped(pidfd: i32) -> bool {
     asked.is_ok() && info[PID] != 0
 }
 
+/// Wait for the end of a child, and return the signal that ended it, or 0; it is not reaped (waitid(2), WNOWAIT).
+pub fn end_of(pidfd: i32) -> i32 {
+    const P_PIDFD: usize = 3;
+    /// Words of `siginfo_t`, and the values of its code for a child that exited.
+    const CODE: usize = 2;
+    const STATUS: usize = 6;
+    const EXITED: u32 = 1;
+    let mut info = [0_u32; 32];
+    let waited = call!(waitid, P_PIDFD, pidfd, info.as_mut_ptr(), k::WEXITED | k::WNOWAIT, 0);
+    if waited.is_err() || info[CODE] == EXITED { 0 } else { info[STATUS] as i32 }
+}
+
+/// Whether a process is a child that has not been reaped (waitid(2), WNOWAIT).
+pub fn is_child(pid: i32) -> bool {
+    const P_PID: usize = 1;
+    pid > 0 && call!(waitid, P_PID, pid, 0, k::WEXITED | k::WNOHANG | k::WNOWAIT, 0).is_ok()
+}
+
 /// Replace this process; returns only the reason why not.
 pub fn execve(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> Errno {
     match call!(execve, path, argv, envp) {

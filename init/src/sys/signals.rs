@@ -45,11 +45,13 @@ pub fn signal_process(process: i32, signal: u32) -> Result<()> {
     call!(pidfd_send_signal, process, signal, 0, 0).map(drop)
 }
 
-/// The same, to a process that may be gone.
-pub fn pidfd_send_signal(pidfd: i32, signal: u32) {
-    let _ = signal_process(pidfd, signal);
+/// For a child of ours that has not been reaped, or for all: no other process has its PID, and unlike
+/// pidfd_send_signal(2), this call is in every filter of system calls.
+pub fn try_kill(pid: i32, signal: u32) -> Result<()> {
+    call!(kill, pid, signal).map(drop)
 }
 
+/// The same, where an error changes nothing.
 pub fn kill(pid: i32, signal: u32) {
-    let _ = call!(kill, pid, signal);
+    let _ = try_kill(pid, signal);
 }

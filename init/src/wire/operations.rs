@@ -199,8 +199,9 @@ operations! {
         /** made read-only */ read_only: Texts<S>,
         /** whether they are looked up in the new root */ inside: u32,
     }
-    /// As `NewMount`, for a tmpfs; nothing is done where there is no directory.
-    85 PrivateTmp {
+    /// As `NewMount`; nothing is done where there is no directory.
+    85 PrivateMount {
+        /** its type */ fstype: Text<S>,
         /** names and values of its options */ options: Texts<S>,
         /** MOUNT_ATTR_* */ attributes: u64,
         /** where */ target: Text<S>,

@@ -7,7 +7,7 @@ use crate::wire::fields::{Fault, Malformed};
 pub struct Failure {
     /// Its number.
     pub step: u32,
-    /// The error number (errno(3)).
+    /// The error number (errno(3)), or the negative number of the signal that ended the process in this step.
     pub errno: i32,
     /// More about it, where one number can say it: a descriptor, a [`MountPart`], or another part of the step.
     pub value: i64,

@@ -128,7 +128,8 @@ impl Random {
             46 => Op::Seccomp { denied: Blob(self.bytes()), missing: Blob(self.bytes()) },
             47 => Op::Landlock { writable: self.texts(), scopes: self.next() },
             48 => Op::Mask { hidden: self.texts(), read_only: self.texts(), inside: self.next() as u32 },
-            49 => Op::PrivateTmp {
+            49 => Op::PrivateMount {
+                fstype: Text(self.text()),
                 options: self.texts(),
                 attributes: self.next(),
                 target: Text(self.text()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -22,6 +21,7 @@ from nsbox.spec.kinds import Namespaces
 from nsbox.spec.mounts import Bind, Overlay
 from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.completed import Completed
 from nsbox.start.hardening import inherited
 from nsbox.start.id_ranges import resolve
 from nsbox.start.idmapped import idmapped
@@ -60,6 +60,8 @@ class Box(BoxRequests):
     """
 
     spec: Spec
+    _outer: Box | None = None
+    """The box it is in, which it keeps open."""
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class Box(BoxRequests):
 
     # Running things
 
-    def run(self, *args: Any, **keywords: Any) -> subprocess.CompletedProcess[Any]:
+    def run(self, *args: Any, **keywords: Any) -> Completed[Any]:
         """Run a program in the box and wait until it has ended; arguments and exceptions are those of `subprocess.run`.
 
         Processes that the program leaves behind stay in the box.
@@ -163,14 +165,21 @@ class Box(BoxRequests):
             ClosedError: when the box has ended.
         """
         with self._in_use():
-            return BoxPopen(*args, box=self._connection, **keywords)
+            process = BoxPopen(*args, box=self._connection, **keywords)
+        process._child.keep(self)
+        return process
 
     def fork_exec(self, argv: Sequence[Argument], **options: Unpack[ProgramOptions]) -> _core.Child:
-        """Start a program in the box and return its handle; see `nsbox.fork_exec`.
+        """Start a program in the box and return its handle, which keeps the box open; see `nsbox.fork_exec`.
 
         Raises:
             ClosedError: when the box has ended.
         """
+        child = self._fork_exec(argv, **options)
+        child.keep(self)
+        return child
+
+    def _fork_exec(self, argv: Sequence[Argument], **options: Unpack[ProgramOptions]) -> _core.Child:
         launch, program = launch_of(argv, **options)
         launch.stdio = sent_stdio(launch.stdio)
         with self._in_use():
@@ -269,6 +278,7 @@ class Box(BoxRequests):
         inner = Box.__new__(Box)
         with self._in_use():
             inner._open(self, box_spec(unshare, spec, options), cwd, reap, trust)
+        inner._outer = self
         return inner
 
     def reap(self) -> StepResult:
@@ -285,14 +295,21 @@ class Box(BoxRequests):
         """Kill all its processes at once, by SIGKILL to PID 1 (pid_namespaces(7))."""
         if self.alive:
             self._handle.kill()
+            self._was_killed = True
 
     def close(self) -> None:
-        """Kill all its processes, and return when they have ended."""
-        if self._handle.is_own:
-            self.kill()
-            self.wait()
-        if (workers := self.__dict__.get("_workers")) is not None:
-            workers.close()
+        """Kill all its processes, and return when they have ended.
+
+        Raises:
+            NotEndedError: when they have not ended long after that.
+        """
+        try:
+            if self._handle.is_own:
+                self.kill()
+                self.wait()
+        finally:
+            if (workers := self.__dict__.get("_workers")) is not None:
+                workers.close()
 
     def __enter__(self) -> Self:
         """Return the box itself."""

@@ -16,6 +16,7 @@ from nsbox.records.processes import NamespaceIds
 from nsbox.records.steps import StepResult, data_of
 from nsbox.spec.kinds import KINDS, Namespaces
 from nsbox.spec.paths import path_of
+from nsbox.start.ending import await_end
 from nsbox.start.launch import Argument
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class BoxRequests:
     """How nsbox-init ended; None while it lives, as far as is known."""
     _later_steps: list[StepResult]
     """What was done since the box was made."""
+    _was_killed = False
+    """Whether it was killed, after which a wait for its end has a limit."""
     _connection: BoxConnection
     _directory: bytes | None
     """The path of the working directory of its programs; None if it has none."""
@@ -94,9 +97,11 @@ class BoxRequests:
 
         Raises:
             TimeoutError: when it is still alive.
+            NotEndedError: when it was killed, and is still alive long after.
         """
         if self._returncode is None:
-            end = self._handle.wait(timeout)
+            limited = timeout is None and self._was_killed
+            end = await_end(self._handle.wait, self.pid) if limited else self._handle.wait(timeout)
             if end is None:
                 raise TimeoutError(f"{self!r} has not ended in {timeout} seconds")
             self._returncode = end.returncode
@@ -261,12 +266,8 @@ class BoxRequests:
         family = socket.AF_INET if family == -1 else family
         type = socket.SOCK_STREAM if type == -1 else type
         proto = 0 if proto == -1 else proto
-        fd = cast("int", self._fetch(_core.Request.socket(family, type, proto)).take())
-        try:
-            return socket.socket(family, type, proto, fileno=fd)
-        except BaseException:
-            os.close(fd)
-            raise
+        made: Socket = self._fetched(_core.Request.socket(family, type, proto)).socket(family, type, proto)
+        return made
 
     def namespace(self, kind: str) -> Namespace:
         """Open one of its namespaces. nsbox-init opens it, because only root may read that process's links in /proc.
@@ -290,7 +291,7 @@ class BoxRequests:
         from nsbox.namespaces.handle import Namespace  # noqa: PLC0415
 
         link = f"self/ns/{KINDS[kind].link}".encode()
-        return Namespace(cast("int", self._fetch(_core.Request.open_own(link, True)).take()))
+        return Namespace(self._fetched(_core.Request.open_own(link, True)))
 
     # Looking at it
 
@@ -487,6 +488,10 @@ class BoxRequests:
         if found.fd is None:
             raise NsboxError("nsbox-init sent no descriptor: too many may be open in this process (RLIMIT_NOFILE)")
         return found
+
+    def _fetched(self, plan: _core.Plan) -> _core.Descriptor:
+        """Do the same, and return the descriptor itself."""
+        return cast("_core.Descriptor", self._fetch(plan).take())
 
 
 def _fd_of(found: _core.Outcome) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -13,6 +14,7 @@ from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpecError
 from nsbox.spec.spec import Options, Spec
+from nsbox.start.completed import Completed
 from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, subprocess_errors
 from nsbox.start.popen import Popen
 from nsbox.start.run import complete
@@ -132,7 +134,7 @@ def _refuse_options(keywords: dict[str, Any]) -> None:
         raise SpecError(f"{wrong[0]}: belongs to the box; programs in it share the box's namespaces")
 
 
-def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) -> subprocess.CompletedProcess[Any]:
+def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) -> Completed[Any]:
     """Run a program in the box: `subprocess.run`."""
     if len(args) != 1 or keywords:
         _refuse_options(keywords)
@@ -140,7 +142,9 @@ def run(box: BoxConnection, *args: Any, check: bool = False, **keywords: Any) ->
     argv = [args[0]] if isinstance(args[0], str | bytes | os.PathLike) else list(args[0])
     sys.audit("subprocess.Popen", argv[0], argv, None, None)
     launch = Launch(paths=candidates(argv[0], None), argv=tuple(map(os.fsencode, argv)), stdio=sent_stdio((-1, -1, -1)))
-    returncode = box.run(launch, program=argv[0]).returncode
-    if check and returncode:
-        raise subprocess.CalledProcessError(returncode, args[0])
-    return subprocess.CompletedProcess(args[0], returncode)
+    begin = time.monotonic()
+    end = box.run(launch, program=argv[0])
+    seconds = time.monotonic() - begin
+    if check and end.returncode:
+        raise subprocess.CalledProcessError(end.returncode, args[0])
+    return Completed[Any](args[0], end.returncode)._known(box.spec, end.rusage, seconds)

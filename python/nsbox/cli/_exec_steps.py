@@ -59,7 +59,7 @@ def exec_steps(
         return 0
     _undo_python_startup()
     # From inside a new user namespace, a part of the evidence can no longer be read.
-    before = _evidence.gather(threads=False, tasks=False)
+    before = _evidence.gather(tasks=False)
     steps = steps_of(wanted)
     if _PATHS_CHANGE.intersection(step.name for step in steps):
         # After such a step, Python may no longer find the files of nsbox.

@@ -240,7 +240,7 @@ _COMMANDS: dict[str, Callable[[_Calls], str]] = {
     **dict.fromkeys(("uid_map", "gid_map", "setgroups", "clock offsets", "pid_max", "sysctl"), _write),
     **dict.fromkeys(("propagation", "private proc"), _propagation),
     **dict.fromkeys(("mount proc", "mount shm", "mount"), _mount),
-    **dict.fromkeys(("tmpfs", "proc", "private tmp"), _new_mount),
+    **dict.fromkeys(("tmpfs", "proc", "private tmp", "private pts"), _new_mount),
     **dict.fromkeys(("mask proc", "read-only sys"), _mask),
     "layers": _layers,
     "overlay": _attach,

@@ -82,12 +82,13 @@ class Evidence:
         clone_refused: The kinds that a filter refuses in clone(2).
         mount: The error number of mount without a path; without a filter it is EFAULT.
         execveat: The error number of execveat without a path; without a filter it is EFAULT.
+        killed: The names of those of these calls for which a filter kills the process; they count as failed with EPERM.
         limits: The limits in /proc/sys/user by kind (namespaces(7)).
         unprivileged_userns_clone: Debian's old switch: ``"0"``, ``"1"`` or empty.
         apparmor_restrict: Ubuntu's switch: ``"0"``, ``"1"`` or empty.
         memfd_noexec: vm.memfd_noexec, or empty.
         label: The label that a security module has for this process; empty if none has.
-        landlock: The number of Landlock domains it is in; 0 where that was not tried.
+        landlock: The number of Landlock domains it is in.
         threads: The names of its threads.
         root_is_mount: Whether / is a mount point; None if that cannot be seen.
         propagation: The propagation tags of /, such as ``"shared:1"``.
@@ -120,6 +121,7 @@ class Evidence:
     clone_refused: tuple[str, ...] = ()
     mount: int = 14
     execveat: int = 14
+    killed: tuple[str, ...] = ()
     limits: dict[str, int] = field(default_factory=dict)
     unprivileged_userns_clone: str = ""
     apparmor_restrict: str = ""
@@ -143,11 +145,10 @@ class Evidence:
         return has_capability(self.effective, capability)
 
 
-def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
-    """Read everything.
+def gather(*, tasks: bool = True) -> Evidence:
+    """Read everything. A child tries which system calls are refused.
 
     Args:
-        threads: Whether a thread may be started for a moment, which is needed to find out about Landlock.
         tasks: Whether all processes are counted, which takes longer the more there are.
     """
     status = fields_of(_read_bytes("/proc/self/status"))
@@ -178,7 +179,8 @@ def gather(*, threads: bool = True, tasks: bool = True) -> Evidence:
         apparmor_restrict=_read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
         memfd_noexec=_read("/proc/sys/vm/memfd_noexec"),
         label=_label(),
-        landlock=_landlock() if threads else 0,
+        landlock=probed.landlock,
+        killed=tuple(probed.killed),
         threads=tuple(_read(f"{path}/comm") for path in _listed("/proc/self/task")),
         root_is_mount=any(mount.point == "/" for mount in mounts) if mounts else None,
         propagation=" ".join(tag for mount in mounts if mount.point == "/" for tag in mount.propagation),
@@ -249,13 +251,6 @@ def _namespace_limits() -> dict[str, int]:
 def _label() -> str:
     label = _read("/proc/self/attr/current")
     return "" if label in ("", "unconfined", "kernel") else label
-
-
-def _landlock() -> int:
-    try:
-        return _core.landlock_layers() or 0
-    except OSError:
-        return 0
 
 
 def _procs(mounts: list[Mount]) -> Iterator[ProcMount]:

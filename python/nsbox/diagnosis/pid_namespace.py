@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Literal
 
-from nsbox import raw
+from nsbox import _core, raw
 
 __all__ = ["for_children"]
 
@@ -22,15 +22,13 @@ def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown
     try:
         own = os.stat(f"/proc/{pid}/ns/pid").st_ino
         try:
-            fd = os.open(f"/proc/{pid}/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
+            opened = _core.Descriptor(os.open, f"/proc/{pid}/ns/pid_for_children", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return "unborn"
-        try:
-            if os.fstat(fd).st_ino == own:
+        with opened:
+            if os.fstat(opened.fileno()).st_ino == own:
                 return "own"
-            raw.ns_get_pid_from_pidns(fd, 1)
-        finally:
-            os.close(fd)
+            raw.ns_get_pid_from_pidns(opened.fileno(), 1)
     except OSError as error:
         return "dead" if error.errno == errno.ESRCH else "unknown"
     return "alive"

@@ -105,7 +105,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "exec init": _errors("close_range(2), capset(2), execveat(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
     "copy init": _NOTHING,
     "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
-    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET})),
+    "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET, EPERM})),
     "await maps": StepErrors("PR_GET_DUMPABLE(2const)", frozenset({ETXTBSY})),
     "setgroups": _errors("open(2), user_namespaces(7)", _OPEN_TO_WRITE, {EPERM, ESRCH}),
     "gid_map": _errors("open(2), user_namespaces(7), newgidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
@@ -154,6 +154,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "proc": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mount proc": _errors("mount(2), fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "private tmp": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
+    "private pts": _errors("fsopen(2), fsconfig(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "mask proc": _errors("open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}),
     "read-only sys": _errors(
         "open_tree(2), mount_setattr(2), fsmount(2), openat2(2), move_mount(2)", _ATTACH, {ENODEV}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import warnings
@@ -38,18 +39,19 @@ class Namespace:
     kind: str
     id: int
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int | _core.Descriptor) -> None:
         """Take over a descriptor, which this object then closes.
 
         Raises:
             SpecError: when it is no namespace; the descriptor is left open.
         """
-        self._fd = -1
+        self._fd: int | _core.Descriptor = -1
+        number = fd.fileno() if isinstance(fd, _core.Descriptor) else fd
         try:
-            self.kind = _NAMES[raw.ns_get_nstype(fd)]
+            self.kind = _NAMES[raw.ns_get_nstype(number)]
         except (OSError, TypeError, ValueError) as error:
             raise SpecError(f"fd: {fd!r} is no open namespace") from error
-        status = os.fstat(fd)
+        status = os.fstat(number)
         self.id, self._device = status.st_ino, status.st_dev
         self._fd = fd
 
@@ -82,7 +84,11 @@ class Namespace:
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
-        return self._fd < 0
+        return self._number < 0
+
+    @property
+    def _number(self) -> int:
+        return self._fd if isinstance(self._fd, int) else self._fd.fileno()
 
     def fileno(self) -> int:
         """Return the descriptor, which belongs to this object.
@@ -90,14 +96,16 @@ class Namespace:
         Raises:
             ClosedError: when it is closed.
         """
-        if self._fd < 0:
+        if self.closed:
             raise ClosedError(f"this handle of a {self.kind} namespace is closed")
-        return self._fd
+        return self._number
 
     def close(self) -> None:
         """Close it. The namespace ends when nothing else keeps it alive."""
         fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if isinstance(fd, _core.Descriptor):
+            fd.close()
+        elif fd >= 0:
             os.close(fd)
 
     @property
@@ -107,7 +115,7 @@ class Namespace:
         Raises:
             SpawnError: when that is outside of the caller's user namespace.
         """
-        return self._opened_by(raw.ns_get_userns, "NS_GET_USERNS")
+        return self._opened_by(raw.NS_GET_USERNS, "NS_GET_USERNS")
 
     @property
     def parent(self) -> Namespace:
@@ -119,11 +127,11 @@ class Namespace:
         """
         if self.kind not in ("pid", "user"):
             raise SpecError(f"parent: only PID and user namespaces have one, not {self.kind} namespaces")
-        return self._opened_by(raw.ns_get_parent, "NS_GET_PARENT")
+        return self._opened_by(raw.NS_GET_PARENT, "NS_GET_PARENT")
 
-    def _opened_by(self, request: Callable[[int], int], name: str) -> Namespace:
+    def _opened_by(self, request: int, name: str) -> Namespace:
         try:
-            return Namespace(request(self.fileno()))
+            return Namespace(_core.Descriptor(fcntl.ioctl, self.fileno(), request))
         except OSError as error:
             raise spawn_error(error.errno or 0, "open target", "caller", [_core.Call("ioctl", op=(name,))]) from None
 
@@ -202,7 +210,7 @@ class Namespace:
 
     def __del__(self) -> None:
         """Close it, with a warning that it was not closed."""
-        if getattr(self, "_fd", -1) >= 0:
+        if hasattr(self, "_fd") and not self.closed:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
@@ -231,7 +239,7 @@ class Namespace:
         """Return its kind, its id and its descriptor."""
         if self.closed:
             return f"<closed handle of {self.kind} namespace {self.id}>"
-        return f"<{self.kind} namespace {self.id}, open as descriptor {self._fd}>"
+        return f"<{self.kind} namespace {self.id}, open as descriptor {self._number}>"
 
 
 def _single_kind(kind: str) -> str:

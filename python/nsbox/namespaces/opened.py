@@ -52,8 +52,7 @@ def opened(joins: tuple[Join, ...]) -> Iterator[Opened | None]:
                     continue
                 if name in directories:
                     raise SpecError(f"{name}: is given twice")
-                directories[name] = fd = _directory(join.target, wanted, which)
-                kept.callback(os.close, fd)
+                directories[name] = kept.enter_context(_directory(join.target, wanted, which)).fileno()
         _check(found)
         user_added = _add_user(found, kept)
         if not found and not directories:
@@ -99,7 +98,7 @@ def _is_own_user(namespace: Namespace) -> bool:
     return namespace.kind == "user" and _is_own(namespace)
 
 
-def _directory(target: JoinTarget, wanted: bool | str | bytes | os.PathLike[str], which: str) -> int:
+def _directory(target: JoinTarget, wanted: bool | str | bytes | os.PathLike[str], which: str) -> _core.Descriptor:
     if isinstance(wanted, bool):
         return _target.open_directory(target, which)
     return _target.open_path_directory(wanted)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nsbox import raw
+from nsbox import _core, raw
 from nsbox.errors import SpecError
 from nsbox.namespaces.handle import Namespace
 from nsbox.records.status import fields_of, pids_of
@@ -69,21 +69,20 @@ def _opened(argument: str, target: JoinTarget | None) -> Iterator[Namespace | No
 def _watched(pid: int) -> Iterator[Callable[[], None]]:
     """Yield a function that raises if the process has ended: between two requests its PID may be given to another."""
     try:
-        pidfd = os.pidfd_open(pid)
+        opened = _core.Descriptor(os.pidfd_open, pid)
     except OSError as error:
         if error.errno == errno.ESRCH:
             raise _no_process(pid) from None
-        pidfd = os.pidfd_open(pid, os.O_EXCL)  # PIDFD_THREAD: the id of a thread that is not the first of its process
-    try:
+        # PIDFD_THREAD: the id of a thread that is not the first of its process.
+        opened = _core.Descriptor(os.pidfd_open, pid, os.O_EXCL)
+    with opened:
 
         def check() -> None:
-            fields = Path(f"/proc/thread-self/fdinfo/{pidfd}").read_text().split("Pid:", 1)[-1].split()
+            fields = Path(f"/proc/thread-self/fdinfo/{opened.fileno()}").read_text().split("Pid:", 1)[-1].split()
             if fields and fields[0] == "-1":
                 raise _no_process(pid)
 
         yield check
-    finally:
-        os.close(pidfd)
 
 
 def _translate(

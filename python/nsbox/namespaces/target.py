@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from nsbox import _core, raw
+from nsbox._core import Descriptor
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.joins import JoinTarget, Pidfd
 from nsbox.spec.kinds import KINDS
 
 __all__ = [
-    "above_stdio",
     "is_dead_pid_namespace",
     "is_process",
     "of_this_thread",
@@ -30,24 +30,24 @@ __all__ = [
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def open_namespace(target: JoinTarget, kind: str | None) -> int:
-    """Return a new descriptor of a namespace, greater than those of standard input, output and error.
+def open_namespace(target: JoinTarget, kind: str | None) -> Descriptor:
+    """Open a namespace.
 
     Raises:
         SpecError: when the target is no process and no namespace, or `kind` is missing.
         SpawnError: when it cannot be opened.
     """
     if isinstance(target, str | bytes | os.PathLike):
-        return above_stdio(_open_path(os.fsencode(target)))
+        return _open_path(os.fsencode(target))
     if kind is not None and (open_handle := _namespace_method(target)):
         with open_handle(kind) as handle:
-            return fcntl.fcntl(handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+            return Descriptor(fcntl.fcntl, handle.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
     if (fd := _namespace_fd(target)) is not None:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        return Descriptor(fcntl.fcntl, fd, fcntl.F_DUPFD_CLOEXEC, 3)
     with _process(target) as pidfd:
         if kind is None:
             raise SpecError(f"kind: is needed, as {target!r} is a process with a namespace of each kind")
-        return above_stdio(_of_process(pidfd, kind, target))
+        return _of_process(pidfd, kind, target)
 
 
 def is_process(target: JoinTarget) -> bool:
@@ -57,20 +57,20 @@ def is_process(target: JoinTarget) -> bool:
     return _namespace_method(target) is not None or _namespace_fd(target) is None
 
 
-def open_path_directory(path: str | bytes | os.PathLike[str]) -> int:
-    """Return a new descriptor of a directory.
+def open_path_directory(path: str | bytes | os.PathLike[str]) -> Descriptor:
+    """Open a directory.
 
     Raises:
         SpawnError: when it cannot be opened.
     """
     try:
-        return above_stdio(os.open(path, _DIRECTORY))
+        return Descriptor(os.open, path, _DIRECTORY)
     except OSError as error:
         _refuse(error, _core.Call("open", path=os.fsdecode(path)), path)
 
 
-def open_directory(target: JoinTarget, which: str) -> int:
-    """Return a new descriptor of the ``root`` or the ``cwd`` of a process (proc_pid_root(5), proc_pid_cwd(5)).
+def open_directory(target: JoinTarget, which: str) -> Descriptor:
+    """Open the ``root`` or the ``cwd`` of a process (proc_pid_root(5), proc_pid_cwd(5)).
 
     Raises:
         SpecError: when the target is no process.
@@ -79,7 +79,7 @@ def open_directory(target: JoinTarget, which: str) -> int:
     with _process(target) as pidfd:
         path = f"/proc/{pid_in_proc(pidfd, target)}/{which}"
         try:
-            return above_stdio(_still_alive(os.open(path, _DIRECTORY), pidfd))
+            return _still_alive(Descriptor(os.open, path, _DIRECTORY), pidfd)
         except OSError as error:
             _refuse(error, _core.Call("open", path=path), target)
 
@@ -97,7 +97,7 @@ def is_dead_pid_namespace(fd: int) -> bool:
     """Return whether PID 1 of a PID namespace has ended; False before Linux 6.11, and outside of the caller's own."""
     try:
         # Only those below the caller's own have a parent that it may know.
-        os.close(raw.ns_get_parent(fd))
+        Descriptor(fcntl.ioctl, fd, raw.NS_GET_PARENT).close()
         raw.ns_get_pid_from_pidns(fd, 1)
     except OSError as error:
         return error.errno == errno.ESRCH
@@ -136,25 +136,23 @@ def _process(target: JoinTarget) -> Iterator[int]:
     if getattr(target, "returncode", None) is not None:
         raise SpecError(f"target: {target!r} has ended")
     try:
-        fd = os.pidfd_open(pid)
+        opened = Descriptor(os.pidfd_open, pid)
     except OSError as error:
         _refuse(error, _core.Call("pidfd_open", pid=pid), target)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    with opened:
+        yield opened.fileno()
 
 
-def _of_process(pidfd: int, kind: str, target: JoinTarget) -> int:
+def _of_process(pidfd: int, kind: str, target: JoinTarget) -> Descriptor:
     try:
-        return raw.pidfd_get_namespace(pidfd, kind)
+        return Descriptor(fcntl.ioctl, pidfd, raw.PIDFD_NAMESPACES[kind])
     except OSError as error:
         # ENOTTY, and EINVAL from a pidfd that knows other requests: a kernel before 6.11.
         if error.errno not in (errno.ENOTTY, errno.EINVAL):
             _refuse(error, _core.Call("ioctl", op=(f"PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE",)), target)
     path = f"/proc/{pid_in_proc(pidfd, target)}/ns/{KINDS[kind].link}"
     try:
-        return _still_alive(os.open(path, os.O_RDONLY | os.O_CLOEXEC), pidfd)
+        return _still_alive(Descriptor(os.open, path, os.O_RDONLY | os.O_CLOEXEC), pidfd)
     except OSError as error:
         _refuse(error, _core.Call("open", path=path), target)
 
@@ -178,37 +176,27 @@ def pid_in_proc(pidfd: int, target: JoinTarget) -> int:
     return pid
 
 
-def _still_alive(fd: int, pidfd: int) -> int:
+def _still_alive(fd: Descriptor, pidfd: int) -> Descriptor:
     """Return the descriptor if the process has not ended: else its PID may have been given to another process."""
     if select.select([pidfd], [], [], 0)[0]:
-        os.close(fd)
+        fd.close()
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     return fd
 
 
-def _open_path(path: bytes) -> int:
+def _open_path(path: bytes) -> Descriptor:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = Descriptor(os.open, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError):
             _refuse(error, _core.Call("open", path=os.fsdecode(path)), path)
         raise SpecError(f"target: {path!r} is no path") from error
     try:
-        raw.ns_get_nstype(fd)
+        raw.ns_get_nstype(fd.fileno())
     except OSError:
-        os.close(fd)
+        fd.close()
         raise SpecError(f"target: {os.fsdecode(path)} is no namespace") from None
     return fd
-
-
-def above_stdio(fd: int) -> int:
-    """Return a descriptor greater than 2: one that is kept must not take the place of a closed standard stream."""
-    if fd > 2:
-        return fd
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
 
 
 def _refuse(error: OSError, call: _core.Call, target: JoinTarget) -> NoReturn:

@@ -6,15 +6,14 @@ import codecs
 import contextlib
 import os
 import select
-import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nsbox._core import Descriptor
 from nsbox.errors import TransferError
-from nsbox.namespaces.target import above_stdio
 from nsbox.remote.encoding import MAX_BYTES
 from nsbox.remote.protocol import FAILED, HEADER, RETURNED
 
@@ -36,6 +35,8 @@ Sink: TypeAlias = "Callable[[str], object]"
 _SIGNAL_CHECK_SECONDS = 0.1
 """The longest poll: a signal that arrives just before a poll does not end it, and its handler has to wait."""
 _MAX_READ_BYTES = 1 << 20
+_MAX_READS = 16
+"""Number of reads from one connection before the others, and the timeout, get their turn."""
 _REPLY_SECONDS = 60.0
 """How long a reply may take from its first byte to its last, and a second more for each megabyte: its function has
 returned before."""
@@ -67,44 +68,33 @@ class Ends:
 
     def __init__(self) -> None:
         """Open all six."""
-        self.mine: list[int] = []
-        self.theirs: list[int] = []
-        try:
-            for _ in range(2):
-                reader, writer = os.pipe()
-                self.mine.append(above_stdio(reader))
-                self.theirs.append(above_stdio(writer))
-            ours, others = (end.detach() for end in socket.socketpair())
-            self.mine.insert(0, above_stdio(ours))
-            self.theirs.insert(0, above_stdio(others))
-            for fd in self.mine:
-                os.set_blocking(fd, False)
-        except BaseException:
-            self.close_theirs()
-            _close(self.mine)
-            raise
+        pairs = [Descriptor.sockets(), Descriptor.pair(os.pipe), Descriptor.pair(os.pipe)]
+        # Of a pipe the first is the end for reading.
+        self.mine, self.theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        for fd in self.mine:
+            os.set_blocking(fd.fileno(), False)
+
+    def numbers_of_theirs(self) -> list[int]:
+        """Return the descriptors that the Python inside gets: the socket, standard output and error."""
+        return [fd.fileno() for fd in self.theirs]
 
     def close_theirs(self) -> None:
         """Close the caller's copies of the ends of the Python inside."""
-        _close(self.theirs)
-
-
-def _close(fds: list[int]) -> None:
-    while fds:
-        os.close(fds.pop())
+        for fd in self.theirs:
+            fd.close()
 
 
 class Exchange:
     """The caller's ends of the connections to a Python inside, and requests over them."""
 
-    def __init__(self, mine: list[int]) -> None:
+    def __init__(self, mine: list[Descriptor]) -> None:
         """Take over the descriptors `Ends.mine`."""
         self._fds = mine
-        self.socket, self._stdout, self._stderr = mine
+        self.socket, self._stdout, self._stderr = (fd.fileno() for fd in mine)
         self._end_fd = -1
         self._poll = select.poll()
         for fd in mine:
-            self._poll.register(fd, select.POLLIN)
+            self._poll.register(fd.fileno(), select.POLLIN)
 
     def watch(self, end_fd: int) -> None:
         """Stop waiting for a reply when this descriptor becomes readable. It remains the caller's."""
@@ -113,11 +103,8 @@ class Exchange:
 
     def close(self) -> None:
         """Close the connections."""
-        _close(self._fds)
-
-    def __del__(self) -> None:
-        """Close the connections."""
-        self.close()
+        for fd in self._fds:
+            fd.close()
 
     @property
     def is_quiet(self) -> bool:
@@ -175,7 +162,7 @@ class Exchange:
         finally:
             # All output from before the reply or the end is in the pipes by now.
             for fd, sink in sinks.items():
-                if fd in self._fds:
+                if self._fds[0].fileno() >= 0:
                     self._pass_on(fd, sink)
                 sink(b"", True)
         return reply.frame()
@@ -226,7 +213,10 @@ class _Incoming:
             EOFError: when the other end was closed before the frame was complete.
             TransferError: when it is no reply to the request.
         """
-        while not self.is_complete:
+        # A bounded number of times: a sender that never stops must not keep the caller from its timeout.
+        for _ in range(_MAX_READS):
+            if self.is_complete:
+                return
             try:
                 part = os.read(self._fd, min(self._length - len(self._data), _MAX_READ_BYTES))
             except BlockingIOError:

@@ -323,6 +323,21 @@ def _completed_parts(value: Any) -> Any:
     return value.args, value.returncode, value.stdout, value.stderr
 
 
+def _known_parts(value: Any) -> Any:
+    return *_completed_parts(value), value._used, value.seconds, value.truncated, value._cpu_limits
+
+
+def _known(kind: Any, parts: Any) -> Any:
+    *subject, used, seconds, truncated, limits = parts
+    completed = _completed(kind, subject)
+    _typed((seconds, truncated, *limits), float, bool, int, int)
+    if used is not None:
+        user, system, counts = used
+        _typed((user, system, *counts), float, float, *[int] * 14)
+    completed._used, completed.seconds, completed.truncated, completed._cpu_limits = used, seconds, truncated, limits
+    return completed
+
+
 def _completed(kind: Any, parts: Any) -> Any:
     args, returncode, stdout, stderr = parts
     if type(returncode) is not int:
@@ -352,6 +367,7 @@ _FORMS: dict[str, Form] = {
     "collections.Counter": (dict, _from_dict),
     "collections.deque": (lambda value: (list(value), value.maxlen), _deque),
     "subprocess.CompletedProcess": (_completed_parts, _completed),
+    "nsbox.start.completed.Completed": (_known_parts, _known),
     "numpy.ndarray": (_array_parts, _array),
     "numpy.generic": (_scalar_parts, _scalar),
 }

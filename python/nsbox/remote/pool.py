@@ -45,7 +45,7 @@ def start_python(
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     command = [sys.executable, *flags, "-c", program, str(control), argument, *search_path()]
     with open(os.devnull, "rb") as nothing:
-        return box.fork_exec(
+        return box._fork_exec(
             command,
             stdin=nothing.fileno(),
             stdout=stdout,
@@ -63,7 +63,7 @@ class Worker:
         ends = Ends()
         self._exchange = Exchange(ends.mine)
         try:
-            control, stdout, stderr = ends.theirs
+            control, stdout, stderr = ends.numbers_of_theirs()
             self._child = start_python(box, "nsbox.remote.worker", "work", "", control, stdout, stderr)
         except BaseException:
             self._exchange.close()

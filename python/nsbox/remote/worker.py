@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 
+from nsbox import _core
 from nsbox.errors import TransferError
 from nsbox.remote.protocol import pack_failure, pack_value, receive, send
 
@@ -146,7 +147,7 @@ def work(fd: int, _argument: str) -> NoReturn:
     os.set_inheritable(fd, False)
     start_directory = _StartDirectory()
     streams = Streams()
-    own_pid = os.getpid()
+    own = _core.this_process()
     while True:
         try:
             token, data = receive(fd)
@@ -154,7 +155,7 @@ def work(fd: int, _argument: str) -> NoReturn:
             sys.exit(0)
         start_directory.enter()
         reply = run_call(data)
-        if os.getpid() != own_pid:
+        if _core.this_process() != own:
             # The function has forked, and has returned in the child as well. Only the parent replies.
             streams.restore()
             os._exit(0)

@@ -142,7 +142,8 @@ class Spec:
         mask_proc: Whether what concerns the whole machine is hidden or read-only in ``mount_proc``, which is on then.
         private_tmp: Whether /tmp, /var/tmp and /dev/shm are new and empty, with limits for bytes and files.
         private_sys: Whether /sys is read-only, with the cgroups in it.
-        new_session: Whether it leads a session of its own, without the caller's terminal (setsid(2)).
+        new_session: Whether it leads a session of its own, without the caller's terminal (setsid(2)); and whether a new
+            mount namespace has terminals of its own in /dev/pts (pts(4)).
         drop_groups: Whether `user=` alone changes the group and drops the supplementary groups as well.
         network: False for a new network namespace, which has no connection; with `harden` True is the caller's network.
 

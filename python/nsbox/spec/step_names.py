@@ -23,7 +23,8 @@ StepName: TypeAlias = Literal[
     "bystander", "unshare", "unshare time", "clock offsets", "pin", "unpin", "propagation", "private proc",
     "hostname", "domainname", "loopback", "pid_max",
     # A root and mounts.
-    "source", "idmap", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "mask proc",
+    "source", "idmap", "layers", "root", "bind", "tmpfs", "overlay", "proc", "mount proc", "private tmp", "private pts",
+    "mask proc",
     "read-only sys", "sysctl", "unmount proc", "pivot root", "chroot",
     # The payload's process.
     "fork", "start", "own cgroup", "parent death signal", "descriptors", "setsid", "setpgid",

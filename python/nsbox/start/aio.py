@@ -25,8 +25,9 @@ from asyncio.base_subprocess import BaseSubprocessTransport
 from asyncio.subprocess import SubprocessStreamProtocol
 from typing import IO, Any, Self
 
+from nsbox import _core
 from nsbox.errors import SpecError
-from nsbox.start import stdlib_hooks
+from nsbox.start import ending, stdlib_hooks
 from nsbox.start.popen import Popen
 
 __all__ = ["AsyncProcess", "Transport", "create_subprocess_exec", "create_subprocess_shell"]
@@ -199,7 +200,9 @@ class Transport(BaseSubprocessTransport):
         self._was_killed = True
         if self._popen is not None:
             self._popen.kill()
-            await asyncio.shield(self._ended)
+            await asyncio.wait([self._ended], timeout=ending.END_SECONDS)
+            if not self._ended.done():
+                raise ending.not_ended(self._popen.init_pid, self._popen.pid)
 
     def close(self) -> None:
         """Kill all processes, and close the pipes."""
@@ -237,21 +240,17 @@ class _Watch:
     Only the loop refers to it. When the loop is closed before, it is deleted, and that ends the processes.
     """
 
-    _fd = -1
-
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: Transport, process: Popen) -> None:
         self._loop, self._transport, self._process = loop, transport, process
         # A duplicate: the original is closed as soon as the status of the process has been read.
-        self._fd = os.dup(process.end_fd)
-        loop.add_reader(self._fd, self)
+        self._fd = _core.Descriptor(os.dup, process.end_fd)
+        loop.add_reader(self._fd.fileno(), self)
 
     def __call__(self) -> None:
-        self._loop.remove_reader(self._fd)
+        self._loop.remove_reader(self._fd.fileno())
         self._transport.process_ended(self._process.wait())
 
     def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
         if self._process.returncode is None:
             self._process._end()
             for _, stream in _streams(self._process):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import Any
 
 from nsbox.spec.joins import Join, JoinTarget
 from nsbox.spec.kinds import Namespaces
+from nsbox.start.completed import Completed
 from nsbox.start.run import run
 
 __all__ = ["enter"]
@@ -21,7 +21,7 @@ def enter(
     wd: bool | str | bytes | os.PathLike[str] = False,
     preserve_credentials: bool = False,
     **keywords: Any,
-) -> subprocess.CompletedProcess[Any]:
+) -> Completed[Any]:
     """Run a program in the namespaces of a process and return when all processes of the program have ended (setns(2)).
 
     ``nsbox.enter(4711, "ipc net", ["ip", "address"])`` is ``nsenter --target 4711 --ipc --net ip address`` with the

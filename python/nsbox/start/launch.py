@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from errno import EPERM
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from nsbox import _core
@@ -213,7 +214,10 @@ def subprocess_errors(program: Argument, cwd: Argument | None = None) -> Iterato
     try:
         yield
     except SpawnError as error:
-        if error.actor == "payload" and error.step in ("exec", "chdir"):
+        call = {"exec": "execve", "chdir": "chdir"}.get(error.step)
+        # A filter that kills for the call does not let it fail.
+        killed = error.errno == EPERM and call in _core.probe().killed
+        if error.actor == "payload" and call is not None and not killed:
             raise OSError(error.errno, error.strerror, program if error.step == "exec" else cwd) from None
         raise
 

@@ -1,16 +1,16 @@
-"""The result of a program whose root is an overlay: a `subprocess.CompletedProcess` with `changes`."""
+"""The result of a program whose root is an overlay: a `Completed` with `changes`."""
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 from nsbox.seeing.layer import MAX_FILES, Layer, WrittenFiles
+from nsbox.start.completed import Completed
 
 __all__ = ["LayeredProcess"]
 
 
-class LayeredProcess(subprocess.CompletedProcess[Any]):
+class LayeredProcess(Completed[Any]):
     """A program that has ended, and what it has written to its root."""
 
     def __init__(self, args: Any, returncode: int, stdout: Any, stderr: Any, layer: Layer) -> None:

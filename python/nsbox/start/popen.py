@@ -17,7 +17,10 @@ from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.spec import Options, Spec, spec_of
 from nsbox.start import stdlib_hooks
+from nsbox.start.completed import rusage_of
+from nsbox.start.ending import await_end
 from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
+from nsbox.start.output import Communication, MaxOutput, output_limit
 
 if TYPE_CHECKING:
     from nsbox.seeing.layer import Layer, WrittenFiles
@@ -68,13 +71,19 @@ class Popen(subprocess.Popen[Any]):
     namespaces: tuple[str, ...]
     rusage: resource.struct_rusage | None = None
     _nsbox_child: _core.Child | None = None
+    _was_killed = False
+    """Whether all its processes were killed, after which a wait for them has a limit."""
+    _used: tuple[float, float, list[int]] | None = None
+    _communication: Communication | None = None
 
-    def __init__(self, *args: Any, spec: Spec | None = None, **keywords: Any) -> None:
+    def __init__(self, *args: Any, spec: Spec | None = None, max_output: MaxOutput = None, **keywords: Any) -> None:
         """Start a program.
 
         Args:
             *args: As for `subprocess.Popen`.
             spec: The namespaces, instead of separate options.
+            max_output: Bytes that `communicate` reads of each pipe; more of them kill all processes. An `OutputLimit`
+                can truncate instead.
             **keywords: As for `subprocess.Popen`, and the options of `Spec`.
 
         Raises:
@@ -86,7 +95,38 @@ class Popen(subprocess.Popen[Any]):
         if spec is not None and options:
             raise SpecError(f"spec: cannot be combined with {', '.join(sorted(options))}")
         self.spec = spec_of(options.pop("unshare", "mip"), options) if spec is None else spec
+        self._max_output = output_limit(max_output)
+        if max_output is not None and subprocess.PIPE not in (
+            *args[4:6],
+            keywords.get("stdout"),
+            keywords.get("stderr"),
+        ):
+            raise SpecError("max_output: neither standard output nor error is captured, so there is nothing to limit")
         super().__init__(*args, **keywords)
+
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """Send input, read all output, wait until all has ended, and return the output: as `subprocess.Popen`.
+
+        Args:
+            input: As for `subprocess.Popen.communicate`.
+            timeout: As there, in seconds.
+
+        Raises:
+            subprocess.TimeoutExpired: as there.
+            OutputLimitError: when there is more output than `max_output`.
+        """
+        if self._max_output is None:
+            return super().communicate(input, timeout)
+        if self._communication is None:
+            self._communication = Communication(self, self._max_output, input)
+        elif input:
+            raise ValueError("Cannot send input after starting communication")
+        return self._communication.finish(timeout)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether `communicate` has dropped output because of `max_output`."""
+        return self._communication is not None and self._communication.truncated
 
     @property
     def pidfd(self) -> int:
@@ -208,7 +248,7 @@ class Popen(subprocess.Popen[Any]):
         child = self._nsbox_child
         if child is not None and self.returncode is None and child.is_own:
             child.kill()
-            self._record(child.wait())
+            self._record(await_end(child.wait, child.init_pid, child.pid))
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
@@ -220,17 +260,19 @@ class Popen(subprocess.Popen[Any]):
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
-        if self.returncode is None and not self._record(self._child.wait(timeout)):
-            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        if self.returncode is None:
+            child = self._child
+            if timeout is None and self._was_killed:
+                self._record(await_end(child.wait, child.init_pid, child.pid))
+            elif not self._record(child.wait(timeout)):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return self.returncode
 
     def _record(self, end: _core.Exit | None) -> bool:
         """Keep how the process ended, and return whether it has."""
         if end is None:
             return False
-        if end.rusage is not None:
-            user, system, counts = end.rusage
-            self.rusage = resource.struct_rusage((user, system, *counts))
+        self._used, self.rusage = end.rusage, rusage_of(end.rusage)
         self.returncode = end.returncode
         return True
 
@@ -241,6 +283,7 @@ class Popen(subprocess.Popen[Any]):
             return
         if sig == signal.SIGKILL:
             self._child.kill()
+            self._was_killed = True
         else:
             self._child.send_signal(sig)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from subprocess import (
     DEVNULL,
@@ -24,6 +26,7 @@ from nsbox.errors import SpecError
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.mounts import Overlay
 from nsbox.spec.spec import Options, spec_of
+from nsbox.start.completed import Completed
 from nsbox.start.launch import Launch, candidates, run_and_wait
 from nsbox.start.popen import OPTIONS, Popen
 
@@ -52,7 +55,7 @@ def run(
     timeout: float | None = None,
     check: bool = False,
     **keywords: Any,
-) -> CompletedProcess[Any]:
+) -> Completed[Any]:
     """Run a program in new namespaces and return when all its processes have ended: `subprocess.run` with namespaces.
 
     Args:
@@ -61,13 +64,16 @@ def run(
         capture_output: Whether standard output and error are captured.
         timeout: Seconds after which all its processes are killed.
         check: Whether a return code other than 0 is an error.
-        **keywords: As for `subprocess.run`, and the options of `Spec`.
+        **keywords: As for `subprocess.run`, and the options of `Spec`. ``max_output``: how many bytes of each captured
+            stream are read; more of them kill all its processes. ``OutputLimit(bytes, "truncate")`` drops the rest
+            instead, and the result is `truncated`.
 
     Returns:
         The result. If the root is an `Overlay`, it has the method ``changes``, as `Popen` has it.
 
     Raises:
         subprocess.TimeoutExpired: with the output so far.
+        OutputLimitError: for more output than `max_output`, with the output up to there.
         subprocess.CalledProcessError: with `check`, for a return code other than 0.
         SpecError: for arguments that make no sense.
         OSError: as `subprocess.run`.
@@ -75,10 +81,10 @@ def run(
     """
     plain = len(args) == 1 and input is None and not capture_output and timeout is None and keywords.keys() <= OPTIONS
     if plain and not isinstance(keywords.get("root"), Overlay):
-        returncode = _run_unattended(args[0], **keywords)
-        if check and returncode:
-            raise CalledProcessError(returncode, args[0])
-        return CompletedProcess(args[0], returncode)
+        result = _run_unattended(args[0], **keywords)
+        if check and result.returncode:
+            raise CalledProcessError(result.returncode, args[0])
+        return result
     return complete(Popen, *args, input=input, capture_output=capture_output, timeout=timeout, check=check, **keywords)
 
 
@@ -90,7 +96,7 @@ def complete(
     timeout: float | None = None,
     check: bool = False,
     **keywords: Any,
-) -> CompletedProcess[Any]:
+) -> Completed[Any]:
     """Do what `run` does, by a `Popen` of this kind, which takes all other arguments."""
     if input is not None:
         if keywords.get("stdin") is not None:
@@ -100,16 +106,23 @@ def complete(
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output: cannot be combined with stdout or stderr")
         keywords["stdout"] = keywords["stderr"] = PIPE
+    begin = time.monotonic()
     with ended(kind, *args, **keywords) as process:
         stdout, stderr = process.communicate(input, timeout=timeout)
+    seconds = time.monotonic() - begin
+    if process.returncode == -signal.SIGSYS:
+        process._child.check_executed()
     if check and process.returncode:
         raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
+    subject = process.args, process.returncode, stdout, stderr
     if isinstance(process.spec.root, Overlay) and kind is Popen:
         # Imported only here, as few programs have such a root.
         from nsbox.start.layered import LayeredProcess  # noqa: PLC0415
 
-        return LayeredProcess(process.args, process.returncode, stdout, stderr, process._layer())
-    return CompletedProcess(process.args, process.returncode, stdout, stderr)
+        result: Completed[Any] = LayeredProcess(*subject, process._layer())
+    else:
+        result = Completed(*subject)
+    return result._known(process.spec, process._used, seconds, process.truncated)
 
 
 @contextlib.contextmanager
@@ -125,6 +138,7 @@ def ended(kind: type[Popen], *args: Any, **keywords: Any) -> Iterator[Popen]:
             try:
                 yield process
             except BaseException:
+                # A wait for what was killed has a limit.
                 process.kill()
                 raise
     finally:
@@ -217,10 +231,14 @@ def getoutput(cmd: str | bytes, *, encoding: str | None = None, errors: str | No
     return getstatusoutput(cmd, encoding=encoding, errors=errors, **options)[1]
 
 
-def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> int:
+def _run_unattended(args: Any, unshare: Namespaces = "mip", **options: Unpack[Options]) -> Completed[Any]:
     """Run a program without pipes or a timeout. A `Popen` would take twice the time in Python."""
     argv = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
     program = argv[0]
     sys.audit("subprocess.Popen", program, argv, None, None)
     launch = Launch(paths=candidates(program, None), argv=tuple(map(os.fsencode, argv)))
-    return run_and_wait(spec_of(unshare, options), launch, program=program).returncode
+    spec = spec_of(unshare, options)
+    begin = time.monotonic()
+    end = run_and_wait(spec, launch, program=program)
+    seconds = time.monotonic() - begin
+    return Completed[Any](args, end.returncode)._known(spec, end.rusage, seconds)

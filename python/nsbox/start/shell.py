@@ -33,8 +33,10 @@ from nsbox.errors import ClosedError, SpecError
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options
 from nsbox.start import shell_marks
+from nsbox.start.ending import await_end
 from nsbox.start.fork_exec import fork_exec
 from nsbox.start.launch import Environment
+from nsbox.start.output import MaxOutput, OutputLimit, OutputLimitError, output_limit
 
 __all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 
@@ -70,6 +72,7 @@ class ShellResult:
         returncode: ``$?`` after it; if it ended the shell, the exit status of the shell.
         pid: ``$$`` of the shell that ran it; None if the shell has ended.
         explanation: The meaning of a message in the output that is known to mislead; None if there is none.
+        truncated: Whether a part of the output is missing, as there was more than `max_output`.
     """
 
     command: str
@@ -77,6 +80,7 @@ class ShellResult:
     returncode: int
     pid: int | None
     explanation: str | None = None
+    truncated: bool = False
 
     def __str__(self) -> str:
         """Return the output of the command."""
@@ -152,7 +156,9 @@ class Shell:
         self.timeout = timeout
         self.returncode: int | None = None
         self._marks = shell_marks.Marks()
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._limit: OutputLimit | None = None
+        self._kept = b""
         self._untyped = b""
         self.program = os.fspath(shell) if shell is not None else _default_shell()
         self._child, self._terminal = _start(fork_exec, self.program, cwd, env, columns)
@@ -195,8 +201,10 @@ class Shell:
 
     @property
     def alive(self) -> bool:
-        """Whether the shell still runs."""
-        return self.returncode is None
+        """Whether the shell still runs. In a child of os.fork it does not."""
+        if self.returncode is None and self._child.is_own and (end := self._child.wait(0)):
+            self.returncode = end.returncode
+        return self.returncode is None and self._child.is_own
 
     def run(
         self,
@@ -205,6 +213,7 @@ class Shell:
         timeout: float | EllipsisType | None = ...,
         check: bool = False,
         output: Callable[[str], object] | None = None,
+        max_output: MaxOutput = None,
     ) -> ShellResult:
         """Type a command and return when it has ended.
 
@@ -219,13 +228,17 @@ class Shell:
                 command is interrupted as above.
             check: Whether a return code other than 0 is an error.
             output: A function that is called with each piece of the output as soon as it arrives.
+            max_output: Bytes that it may write to the terminal. After more of them it is interrupted as above. An
+                `OutputLimit` can truncate instead: then the rest is read and dropped, up to the end of the command.
 
         Raises:
             SpecError: for a command that cannot be typed.
             ClosedError: if the shell has ended already.
             subprocess.TimeoutExpired: with the output so far.
+            OutputLimitError: with the output up to the limit.
             subprocess.CalledProcessError: with `check`, for a return code other than 0.
         """
+        self._limit = output_limit(max_output)
         if not self.alive:
             raise ClosedError(f"the shell has ended with {self.returncode}")
         if "\0" in command or any(len(os.fsencode(line)) > _MAX_LINE_BYTES for line in command.split("\n")):
@@ -237,21 +250,25 @@ class Shell:
         except TimeoutError:
             written = self._interrupt(follower)
             raise subprocess.TimeoutExpired(command, limit or 0, output=written) from None
+        except OutputLimitError as error:
+            self._limit = None
+            self._interrupt(None)
+            error.cmd, error.output = command, self._marks.text(self._kept)
+            raise
         except KeyboardInterrupt:
             self._interrupt(follower)
             raise
         if check and returncode:
             raise subprocess.CalledProcessError(returncode, command, output=stdout)
-        return ShellResult(command, stdout, returncode, pid, self._explanation(stdout, pid))
+        truncated = self._limit is not None and bool(self._kept)
+        return ShellResult(command, stdout, returncode, pid, self._explanation(stdout, pid), truncated)
 
     def exit(self) -> int:
         """Type ``exit``, wait until all processes in the namespaces have ended, and return the shell's exit status."""
         if self.returncode is None:
             with contextlib.suppress(OSError):
-                os.write(self._terminal, b"\nexit\n")
-            end = self._child.wait(_EXIT_SECONDS)
-            if end is None:
-                self._child.kill()
+                os.write(self._terminal.fileno(), b"\nexit\n")
+            self._child.wait(_EXIT_SECONDS)
         return self._close()
 
     def __enter__(self) -> Self:
@@ -278,14 +295,13 @@ class Shell:
         return f"<nsbox.Shell: process {self.pid} ({self.pid_inside} inside), {state}>"
 
     def _close(self) -> int:
-        if self.returncode is None:
-            self._child.kill()
-            end = self._child.wait()
-            self.returncode = end.returncode if end else None
-        if self._terminal >= 0:
-            os.close(self._terminal)
-            self._terminal = -1
-        return self.returncode or 0
+        try:
+            if self.returncode is None:
+                self._child.kill()
+                self.returncode = await_end(self._child.wait, self.init_pid, self.pid).returncode
+        finally:
+            self._terminal.close()
+        return self.returncode
 
     @staticmethod
     def _deadline(timeout: float | None) -> float | None:
@@ -295,14 +311,36 @@ class Shell:
         self, command: str, deadline: float | None, follower: shell_marks.Follower | None = None
     ) -> tuple[str, int, int | None]:
         """Type a command and the echo of a mark. Return the output before the mark, ``$?`` and ``$$``."""
-        self._buffer = b""
+        self._buffer.clear()
+        self._kept = b""
         self._type(command)
         found = self._read_to_mark(deadline, follower)
         if found is None:
-            end = self._child.wait()
-            self.returncode = end.returncode if end else -1
-            return self._marks.text(self._buffer), self.returncode, None
-        return self._marks.text(self._buffer[: found.start()]), int(found[1]), int(found[2])
+            # It has closed its terminal, and may still run.
+            end = self._child.wait(_rest(deadline))
+            if end is None:
+                raise TimeoutError
+            self.returncode = end.returncode
+            return self._output(len(self._buffer)), self.returncode, None
+        return self._output(found.start()), int(found[1]), int(found[2])
+
+    def _output(self, end: int) -> str:
+        """Return the output as text, up to the limit. `end` is where it ends in the buffer.
+
+        Raises:
+            OutputLimitError: when it is too long, and is not to be truncated.
+        """
+        self._keep(end)
+        return self._marks.text(self._kept or self._buffer[:end])
+
+    def _keep(self, length: int) -> None:
+        """Keep the beginning of the output, if this many bytes are more than the limit."""
+        if self._limit is None or self._kept or length <= self._limit.bytes:
+            return
+        # Not empty, which means that the limit is not reached.
+        self._kept = bytes(self._buffer[: max(1, self._limit.bytes)])
+        if self._limit.on_exceed == "kill":
+            raise OutputLimitError("", self._limit.bytes)
 
     def _type(self, command: str) -> None:
         """Set what `_read` writes to the terminal. It writes while it reads, as the terminal's buffer may be full."""
@@ -310,13 +348,20 @@ class Shell:
 
     def _read_to_mark(self, deadline: float | None, follower: shell_marks.Follower | None) -> re.Match[bytes] | None:
         """Read until the mark is found; None if the output ends before."""
-        while (found := self._marks.seen(self._buffer)) is None:
+        begin = 0
+        while (found := self._marks.seen(self._buffer, begin)) is None:
+            # What was searched is not searched again, but for the beginning of a mark.
+            begin = max(0, len(self._buffer) - shell_marks.MAX_BYTES)
             part = self._read(deadline)
             if follower is not None:
                 follower.feed(part)
             if not part:
                 return None
             self._buffer += part
+            self._keep(len(self._buffer) - shell_marks.MAX_BYTES)
+            if self._kept:
+                del self._buffer[: -shell_marks.MAX_BYTES]
+                begin = 0
         if follower is not None:
             follower.feed(b"")
         return found
@@ -324,7 +369,10 @@ class Shell:
     def _read(self, deadline: float | None) -> bytes:
         """Read what has arrived; empty at the end. read(2) fails with EIO when no process has the other side open."""
         while True:
-            rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+            rest = _rest(deadline)
+            if rest == 0:
+                # Also while there is output: it may have no end.
+                raise TimeoutError
             output, room, ended = self._poll(rest)
             if output:
                 break
@@ -336,9 +384,9 @@ class Shell:
             if not room:
                 raise TimeoutError
             with contextlib.suppress(BlockingIOError):
-                self._untyped = self._untyped[os.write(self._terminal, self._untyped) :]
+                self._untyped = self._untyped[os.write(self._terminal.fileno(), self._untyped) :]
         try:
-            return os.read(self._terminal, 65536)
+            return os.read(self._terminal.fileno(), 65536)
         except OSError:
             return b""
 
@@ -348,7 +396,7 @@ class Shell:
         poll.register(self._terminal, select.POLLIN | (select.POLLOUT if self._untyped else 0))
         poll.register(self.pidfd, select.POLLIN)
         ready = dict(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
-        terminal = ready.get(self._terminal, 0)
+        terminal = ready.get(self._terminal.fileno(), 0)
         return bool(terminal & ~select.POLLOUT), bool(terminal & select.POLLOUT), self.pidfd in ready
 
     def _interrupt(self, follower: shell_marks.Follower | None) -> str:
@@ -377,24 +425,21 @@ class Shell:
         """
         end = time.monotonic() + _JOB_START_SECONDS
         with contextlib.suppress(OSError):
-            while os.tcgetpgrp(self._terminal) == self.pid and time.monotonic() < end:
+            while os.tcgetpgrp(self._terminal.fileno()) == self.pid and time.monotonic() < end:
                 time.sleep(0.002)
 
     def _discard_input(self) -> None:
         self._untyped = b""
         with contextlib.suppress(OSError):
             termios.tcflush(self._terminal, termios.TCOFLUSH)
-            theirs = fcntl.ioctl(self._terminal, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
-            try:
+            with _core.Descriptor(fcntl.ioctl, self._terminal, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY) as theirs:
                 termios.tcflush(theirs, termios.TCIFLUSH)
-            finally:
-                os.close(theirs)
 
     def _kill_foreground_job(self) -> None:
         """Kill the job that has the terminal, unless it is the shell itself. A job of another user cannot be killed."""
         with contextlib.suppress(OSError):
             # 0 would be a group outside our PID namespace, which cannot happen.
-            group = os.tcgetpgrp(self._terminal)
+            group = os.tcgetpgrp(self._terminal.fileno())
             if group not in (0, self.pid):
                 os.killpg(group, signal.SIGKILL)
 
@@ -402,6 +447,10 @@ class Shell:
         if pid is None or not re.search(r"fork", stdout, re.IGNORECASE):
             return None
         return ENOMEM_EXPLAINED if pid_namespace.for_children(self.pid) == "dead" else None
+
+
+def _rest(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _default_shell() -> str:
@@ -417,7 +466,7 @@ def _start(
     cwd: str | os.PathLike[str] | None,
     env: Environment | None,
     columns: int,
-) -> tuple[_core.Child, int]:
+) -> tuple[_core.Child, _core.Descriptor]:
     """Start the shell on a new terminal; return the process and our side of the terminal."""
     variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
     # As login(1) does: programs such as unshare(1) start $SHELL.
@@ -425,27 +474,22 @@ def _start(
     # No prompts, no colours, no history; PROMPT_COMMAND would print between commands.
     variables |= {b"PS1": b"", b"PS2": b"", b"TERM": b"dumb", b"HISTFILE": b""}
     variables.pop(b"PROMPT_COMMAND", None)
-    ours, theirs = os.openpty()
-    os.set_blocking(ours, False)
-    try:
+    ours, theirs = _core.Descriptor.pair(os.openpty)
+    with theirs:
+        os.set_blocking(ours.fileno(), False)
         settings = termios.tcgetattr(theirs)
         settings[1] &= ~termios.ONLCR
         settings[3] &= ~termios.ECHO
         termios.tcsetattr(theirs, termios.TCSANOW, settings)
-        termios.tcsetwinsize(theirs, (24, columns))
+        termios.tcsetwinsize(theirs.fileno(), (24, columns))
         child = fork_exec(
             [program, *_PLAIN.get(Path(program).name, ("-i",))],
             env=variables,
             cwd=cwd,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=theirs.fileno(),
             start_new_session=True,
             controlling_terminal=True,
         )
-    except BaseException:
-        os.close(ours)
-        raise
-    finally:
-        os.close(theirs)
     return child, ours

@@ -7,7 +7,10 @@ import re
 import secrets
 from collections.abc import Callable
 
-__all__ = ["Follower", "Marks"]
+__all__ = ["MAX_BYTES", "Follower", "Marks"]
+
+MAX_BYTES = 128
+"""The longest mark: its token, and three numbers."""
 
 
 class Marks:
@@ -26,11 +29,11 @@ class Marks:
         self._number += 1
         return b'echo "%s_%d:$?:$$:"\n' % (self._token, self._number)
 
-    def seen(self, output: bytes) -> re.Match[bytes] | None:
-        """Find the newest mark. The groups of the match are ``$?`` and ``$$``."""
-        return re.search(rb"%s_%d:(\d+):(\d+):\r?\n" % (self._token, self._number), output)
+    def seen(self, output: bytes | bytearray, begin: int = 0) -> re.Match[bytes] | None:
+        """Find the newest mark behind `begin`. The groups of the match are ``$?`` and ``$$``."""
+        return re.compile(rb"%s_%d:(\d+):(\d+):\r?\n" % (self._token, self._number)).search(output, begin)
 
-    def text(self, output: bytes) -> str:
+    def text(self, output: bytes | bytearray) -> str:
         """Return output as text, without marks."""
         return self._any.sub(b"", output).replace(b"\r\n", b"\n").decode(errors="surrogateescape")
 

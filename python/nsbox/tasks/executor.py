@@ -13,6 +13,7 @@ from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
+from nsbox import _core
 from nsbox.errors import CallTimeoutError, ClosedError, SpecError, TransferError, WorkerDiedError
 from nsbox.remote.exchange import deadline_after, to_stderr, to_stdout
 from nsbox.remote.pool import search_path
@@ -21,8 +22,11 @@ from nsbox.spec.harden import PARTS
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Options, Spec, box_spec
+from nsbox.start.completed import cpu_limits
 from nsbox.start.hardening import default_rlimits
-from nsbox.tasks.outcome import Outcome, Verdict
+from nsbox.start.output import MaxOutput, OutputLimit, OutputLimitError, output_limit
+from nsbox.start.verdict import Verdict, judge
+from nsbox.tasks.outcome import Outcome
 from nsbox.tasks.task import ForkServer, Task
 
 if TYPE_CHECKING:
@@ -159,6 +163,7 @@ class Executor(concurrent.futures.Executor):
         timeout: float | None = None,
         preload: Sequence[str] = (),
         capture_output: bool = False,
+        max_output: MaxOutput = None,
         trust: bool = False,
         spec: Spec | None = None,
         **options: Unpack[Options],
@@ -171,6 +176,8 @@ class Executor(concurrent.futures.Executor):
             timeout: Seconds after which a task is killed, counted from its start.
             preload: Names of modules that are imported once, for all tasks.
             capture_output: Whether the output of tasks is kept in their outcomes, instead of being printed here.
+            max_output: With `capture_output`, bytes that a task may write to each of its two streams. More of them kill
+                the task, with the verdict OUTPUT. An `OutputLimit` can truncate instead.
             trust: Whether only your own functions are run, so that their results may be unpickled; see `nsbox.Box`.
             spec: The namespaces, instead of separate options.
             **options: Further options of `nsbox.Spec`.
@@ -190,8 +197,11 @@ class Executor(concurrent.futures.Executor):
             isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in preload
         ):
             raise SpecError(f"preload: expected names of modules, got {preload!r}")
+        if max_output is not None and not capture_output:
+            raise SpecError("max_output: output is not captured, so there is nothing to limit")
+        self._max_output = output_limit(max_output)
         self._timeout, self._preload, self._capture, self._trust = timeout, tuple(preload), capture_output, trust
-        self._owner = os.getpid()
+        self._owner = _core.this_process()
         self._lock = threading.Lock()
         self._unfinished: set[Future[Any]] = set()
         self._is_shut_down = False
@@ -207,7 +217,7 @@ class Executor(concurrent.futures.Executor):
         Raises:
             RuntimeError: after `shutdown`.
         """
-        if os.getpid() != self._owner:
+        if _core.this_process() != self._owner:
             raise ClosedError("this executor cannot be used in a child of os.fork")
         future: Future[T] = Future()
         try:
@@ -284,9 +294,9 @@ class Executor(concurrent.futures.Executor):
             return
         start = time.monotonic()
         deadline = deadline_after(self._timeout)
-        printed: tuple[list[str], list[str]] = [], []
+        printed = _Printed(name, self._max_output), _Printed(name, self._max_output)
         verdict, value, error = Verdict.OK, None, None
-        sinks = (printed[0].append, printed[1].append) if self._capture else (to_stdout, to_stderr)
+        sinks = (printed[0].add, printed[1].add) if self._capture else (to_stdout, to_stderr)
         try:
             with Task(self._living_server(), self._spec) as task:
                 future._begin(task)
@@ -295,10 +305,11 @@ class Executor(concurrent.futures.Executor):
             value = reply.result()
         except BaseException as raised:
             error = raised.with_traceback(None)
-            verdict = _verdict_of_error(raised, verdict)
+            verdict = _verdict_of_error(raised, verdict, cpu_limits(self._spec))
         seconds = time.monotonic() - start
-        texts = ("".join(printed[0]), "".join(printed[1])) if self._capture else (None, None)
-        future._end(Outcome(verdict, value, error, seconds, *texts))
+        stdout, stderr = ("".join(one.texts) if self._capture else None for one in printed)
+        truncated = any(one.truncated for one in printed)
+        future._end(Outcome(verdict, value, error, seconds, stdout, stderr, truncated))
 
     def _living_server(self) -> ForkServer:
         with self._lock:
@@ -324,6 +335,30 @@ class Executor(concurrent.futures.Executor):
             self._finalizer()
 
 
+class _Printed:
+    """What a task writes to one of its streams, up to the limit."""
+
+    def __init__(self, name: str, limit: OutputLimit | None) -> None:
+        self._name, self._limit = name, limit
+        self._bytes = 0
+        self.texts: list[str] = []
+        self.truncated = False
+
+    def add(self, text: str) -> None:
+        if self.truncated:
+            return
+        if self._limit is not None:
+            data = text.encode(errors="surrogatepass")
+            room = self._limit.bytes - self._bytes
+            self._bytes += len(data)
+            if len(data) > room:
+                self.truncated = True
+                text = data[:room].decode(errors="ignore")
+        self.texts.append(text)
+        if self.truncated and self._limit is not None and self._limit.on_exceed == "kill":
+            raise OutputLimitError(self._name, self._limit.bytes)
+
+
 def _check_spec(spec: Spec) -> None:
     """Refuse options that have no effect on a fork that enters namespaces.
 
@@ -343,16 +378,18 @@ def _verdict_of_reply(reply: Reply) -> Verdict:
     return Verdict.PIDS if reply.exhausted else Verdict.ERROR
 
 
-def _verdict_of_error(error: BaseException, so_far: Verdict) -> Verdict:
+def _verdict_of_error(error: BaseException, so_far: Verdict, limits: tuple[int, int]) -> Verdict:
     match so_far, error:
         case Verdict.ERROR, MemoryError():
             return Verdict.OOM
         case Verdict.OK, CallTimeoutError():
             return Verdict.TIMEOUT
+        case Verdict.OK, OutputLimitError():
+            return Verdict.OUTPUT
         case Verdict.OK, WorkerDiedError(out_of_memory=True):
             return Verdict.OOM
-        case Verdict.OK, WorkerDiedError(returncode=returncode) if returncode < 0:
-            return Verdict.KILLED
+        case Verdict.OK, WorkerDiedError(returncode=returncode, cpu_seconds=used) if returncode < 0:
+            return judge(returncode, used, limits)[0]
         case Verdict.PIDS, _:
             return Verdict.PIDS
     return Verdict.ERROR

@@ -30,8 +30,8 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["END", "ORDER", "serve"]
 
-END = struct.Struct("=ii")
-"""How a task has ended: its return code, and the errno for which it could not be started, or 0."""
+END = struct.Struct("=iid")
+"""How a task has ended: its return code, the errno for which it could not be started, or 0, and its CPU time."""
 
 ORDER = struct.Struct("=Q???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
@@ -91,14 +91,14 @@ class _Server:
             # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
-            os.write(end, END.pack(0, error.errno or 0))
+            os.write(end, END.pack(0, error.errno or 0, 0.0))
             return
         try:
             self._watch(pid, os.dup(end))
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            os.write(end, END.pack(0, error.errno or 0))
+            os.write(end, END.pack(0, error.errno or 0, 0.0))
 
     def _watch(self, pid: int, end: int) -> None:
         pidfd = os.pidfd_open(pid)
@@ -109,9 +109,9 @@ class _Server:
         pid, end = self._running.pop(pidfd)
         self._poll.unregister(pidfd)
         os.close(pidfd)
-        _, status = os.waitpid(pid, 0)
+        _, status, usage = os.wait4(pid, 0)
         with contextlib.suppress(BrokenPipeError):
-            os.write(end, END.pack(os.waitstatus_to_exitcode(status), 0))
+            os.write(end, END.pack(os.waitstatus_to_exitcode(status), 0, usage.ru_utime + usage.ru_stime))
         os.close(end)
 
     def _become_task(
@@ -136,7 +136,7 @@ class _Server:
                 os.dup2(fd, number)
                 os.close(fd)
             streams = Streams()
-            own_pid = os.getpid()
+            own = _core.this_process()
             token, request = receive(call)
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
@@ -147,7 +147,7 @@ class _Server:
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
-            if os.getpid() == own_pid:
+            if _core.this_process() == own:
                 send(call, token, *reply)
             status = 0
         finally:

@@ -49,7 +49,7 @@ class ForkServer:
         try:
             self.box = Box(spec=_server_spec())
             try:
-                control, stdout, stderr = ends.theirs
+                control, stdout, stderr = ends.numbers_of_theirs()
                 modules = ",".join(preload)
                 self._child = start_python(
                     self.box, "nsbox.tasks.forkserver", "serve", modules, control, stdout, stderr
@@ -64,7 +64,8 @@ class ForkServer:
             raise
         finally:
             ends.close_theirs()
-        self._control = socket.socket(fileno=os.dup(self._exchange.socket))
+        duplicate = _core.Descriptor(os.dup, self._exchange.socket)
+        self._control: socket.socket = duplicate.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0)
         self._control.settimeout(_END_SECONDS)
 
     def _first_reply(self) -> Frame:
@@ -136,30 +137,30 @@ class Task:
         self._oom_kills = oom_kills()
         ends = Ends()
         self._exchange = Exchange(ends.mine)
-        self._status_fd, status_writer = os.pipe()
-        namespaces: list[int] = []
+        self._status, status_writer = _core.Descriptor.pair(os.pipe)
+        namespaces: list[_core.Descriptor] = []
         try:
-            self._exchange.watch(self._status_fd)
+            self._exchange.watch(self._status.fileno())
             self.box = server.box.Box(spec=spec)
             kinds = [KINDS[name] for name in self.box.namespaces]
             for kind in kinds:
                 # nsbox-init cannot enter a time namespace itself; its children do (time_namespaces(7)).
                 link = "time_for_children" if kind.name == "time" else kind.link
                 with self.box.open(f"/proc/self/ns/{link}") as file:
-                    namespaces.append(os.dup(file.fileno()))
+                    namespaces.append(_core.Descriptor(os.dup, file.fileno()))
             spec = self.box.spec
             rights = spec.hardened.rights()
             becomes_root = spec.hardened.private_ids and os.geteuid() == 0 and "user" in self.box.namespaces
             flags = sum(kind.flag for kind in kinds)
             order = ORDER.pack(flags, becomes_root, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
-            server.fork(order, [*ends.theirs, status_writer, *namespaces])
+            server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, *namespaces)])
         except BaseException:
             self.close()
             raise
         finally:
             ends.close_theirs()
             for fd in (status_writer, *namespaces):
-                os.close(fd)
+                fd.close()
 
     def call(
         self,
@@ -194,16 +195,16 @@ class Task:
         # It may have closed the socket and still run. If it is ending, SIGKILL does not change its status.
         self.kill()
         poll = select.poll()
-        poll.register(self._status_fd, select.POLLIN)
-        status = os.read(self._status_fd, END.size) if poll.poll(_END_SECONDS * 1000) else b""
+        poll.register(self._status, select.POLLIN)
+        status = os.read(self._status.fileno(), END.size) if poll.poll(_END_SECONDS * 1000) else b""
         if len(status) < END.size:
             # The server, its parent, has ended before it, so its status is lost.
-            returncode = -9
+            returncode, cpu_seconds = -9, None
         else:
-            returncode, errno = END.unpack(status)
+            returncode, errno, cpu_seconds = END.unpack(status)
             if errno:
                 return spawn_error(errno, "fork", "caller", [_core.Call("fork")], "in the fork server of the executor")
-        return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills)
+        return WorkerDiedError(name, returncode, returncode == -9 and oom_kills() > self._oom_kills, cpu_seconds)
 
     def kill(self) -> None:
         """Kill all its processes. A `call` in another thread then raises WorkerDiedError."""
@@ -217,9 +218,7 @@ class Task:
                 self.box.close()
         finally:
             self._exchange.close()
-            if self._status_fd >= 0:
-                os.close(self._status_fd)
-                self._status_fd = -1
+            self._status.close()
 
     def __enter__(self) -> Self:
         """Return the task itself."""

@@ -295,7 +295,7 @@ class _Keeper:
             poll.poll()
         else:
             self.write_stack(pidfd)
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             # Before the others: its PID namespace does not end before it is reaped (pid_namespaces(7)).
             os.waitpid(child, 0)
         _end_children()

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
+use crate::python::call;
 use crate::seeing::proc::parse::arguments;
 use crate::seeing::proc::reader::{Ids, Process, Thread, Wanted};
 
@@ -53,7 +54,7 @@ impl<'py> Maker<'py> {
     pub fn process(&mut self, process: &Process) -> PyResult<Bound<'py, PyAny>> {
         let (py, stat) = (self.py, &process.stat);
         let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second;
-        let record = self.new.call1((&self.classes.0,))?;
+        let record = call(&self.new, (&self.classes.0,))?;
         let set = Setter { record: &record };
         set.put(intern!(py, "pid"), process.pid)?;
         set.put(intern!(py, "ppid"), stat.ppid)?;
@@ -86,10 +87,9 @@ impl<'py> Maker<'py> {
                 shared(&mut self.groups, &status.groups, |groups| PyTuple::new(py, groups).map(Bound::into_any))?,
             )?;
             set.put(intern!(py, "locked"), status.locked_kib.unwrap_or(0).saturating_mul(1024))?;
-            let sets = status
-                .capabilities
-                .as_ref()
-                .map(|sets| shared(&mut self.capabilities, sets, |sets| self.classes.3.call1(PyTuple::new(py, sets)?)));
+            let sets = status.capabilities.as_ref().map(|sets| {
+                shared(&mut self.capabilities, sets, |sets| call(&self.classes.3, PyTuple::new(py, sets)?))
+            });
             set.put(intern!(py, "capabilities"), sets.transpose()?)?;
             set.put(intern!(py, "no_new_privs"), status.no_new_privs)?;
             set.put(intern!(py, "seccomp"), status.seccomp)?;
@@ -126,7 +126,7 @@ impl<'py> Maker<'py> {
     }
 
     fn thread(&mut self, thread: &Thread) -> PyResult<Bound<'py, PyAny>> {
-        let record = self.new.call1((&self.classes.1,))?;
+        let record = call(&self.new, (&self.classes.1,))?;
         let set = Setter { record: &record };
         set.put(intern!(self.py, "tid"), thread.tid)?;
         set.put(intern!(self.py, "comm"), PyBytes::new(self.py, &thread.comm))?;
@@ -136,7 +136,7 @@ impl<'py> Maker<'py> {
 
     fn namespaces(&mut self, ids: Option<Ids>) -> PyResult<Bound<'py, PyAny>> {
         let ids = ids.unwrap_or_default();
-        shared(&mut self.ids, &ids, |ids| self.classes.2.call1(PyTuple::new(self.py, ids)?))
+        shared(&mut self.ids, &ids, |ids| call(&self.classes.2, PyTuple::new(self.py, ids)?))
     }
 }
 

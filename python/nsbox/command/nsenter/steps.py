@@ -7,6 +7,7 @@ directories are opened first: from inside, many of them cannot be found any more
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import os
 import select
@@ -201,14 +202,13 @@ class _Files:
     def __init__(self, entry: Entry) -> None:
         self._pid, self._inode = entry.target, entry.inode
         self._forks = entry.fork is not False
-        self._opened: dict[str, int] = {}
+        self._opened: dict[str, _core.Descriptor] = {}
         self.environment: dict[str, str] = {}
         self._kept_groups = False
 
     def open_process(self) -> None:
-        fd = os.pidfd_open(self._pid)
-        if self._inode and os.fstat(fd).st_ino != self._inode:
-            os.close(fd)
+        fd = _core.Descriptor(os.pidfd_open, self._pid)
+        if self._inode and os.fstat(fd.fileno()).st_ino != self._inode:
             detail = f"process {self._pid} has another inode than {self._inode}"
             call = Call("pidfd_open", pid=self._pid, flags=0)
             raise spawn_error(errno.ESRCH, "open target", "nsenter", [call], detail)
@@ -228,7 +228,7 @@ class _Files:
             of = target.open_namespace(self._process, "user")
         else:
             of = next(iter(self._opened.values()))
-        self._opened["user"] = raw.ns_get_userns(of)
+        self._opened["user"] = _core.Descriptor(fcntl.ioctl, of.fileno(), raw.NS_GET_USERNS)
 
     def open_directory(self, name: str, path: str) -> None:
         opened = target.open_path_directory(path) if path else target.open_directory(self._process, name)
@@ -248,11 +248,17 @@ class _Files:
         self._check_alive()
         if directory is None:
             raise UnsupportedError("--join-cgroup: the cgroup of the target in version 2 cannot be seen")
-        self._opened["cgroup.procs"] = os.open(f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        self._opened["cgroup.procs"] = _core.Descriptor(
+            os.open, f"{directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC
+        )
 
     def join(self, kind: str) -> None:
-        _core.setns(self._opened[kind], KINDS[kind].flag)
-        os.close(self._opened.pop(kind))
+        if kind == "user":
+            # Root of that user namespace could otherwise trace this process: what waits for the program, and what
+            # becomes it up to the exec (ptrace(2)).
+            _core.become_untraceable()
+        _core.setns(self._opened[kind].fileno(), KINDS[kind].flag)
+        self._opened.pop(kind).close()
 
     def drop_groups(self, again: bool = False) -> None:
         try:
@@ -271,20 +277,20 @@ class _Files:
         os.fchdir(self._opened["cwd"])
 
     def join_cgroup(self) -> None:
-        os.write(self._opened["cgroup.procs"], b"0")
+        os.write(self._opened["cgroup.procs"].fileno(), b"0")
 
     @property
     def owner(self) -> os.stat_result:
         """The owner of the directory of the target in /proc, by the ids of the current user namespace."""
-        return os.fstat(self._opened[""])
+        return os.fstat(self._opened[""].fileno())
 
     @property
     def _process(self) -> Pidfd:
-        return Pidfd(self._opened["process"])
+        return Pidfd(self._opened["process"].fileno())
 
     @property
     def _directory(self) -> str:
-        return f"/proc/{target.pid_in_proc(self._opened['process'], self._pid)}"
+        return f"/proc/{target.pid_in_proc(self._opened['process'].fileno(), self._pid)}"
 
     def _check_alive(self) -> None:
         """Raise if the process has ended: then what was read by its PID may be that of another process."""

@@ -42,7 +42,8 @@ MAPPING = frozenset({"setgroups", "gid_map", "uid_map"})
 MOUNTING = frozenset(
     {
         "propagation", "private proc", "mount proc", "source", "layers", "root", "bind", "tmpfs", "overlay", "proc",
-        "pivot root", "mount", "mount shm", "detached mount", "private tmp", "mask proc", "read-only sys",
+        "pivot root", "mount", "mount shm", "detached mount", "private tmp", "private pts", "mask proc",
+        "read-only sys",
     }
 )  # fmt: skip
 SETTING = frozenset({"hostname", "domainname", "loopback", "pid_max", "clock offsets", "sysctl"})

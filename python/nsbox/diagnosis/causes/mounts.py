@@ -11,7 +11,7 @@ from nsbox.spec.kinds import KINDS
 
 __all__ = ["MOUNTS"]
 
-_HARDENED = frozenset({"private tmp", "mask proc", "read-only sys"})
+_HARDENED = frozenset({"private tmp", "private pts", "mask proc", "read-only sys"})
 _NEW = frozenset({"tmpfs", "layers", "proc", "mount proc"}) | _HARDENED
 _BY_DESCRIPTOR = _NEW | {"overlay", "bind"}
 _REQUESTS = frozenset({"mount", "mount shm"})
@@ -122,6 +122,15 @@ def _landlock(_: FailedStep, evidence: Evidence) -> Found | None:
     if not evidence.landlock:
         return None
     return {"layers": "a domain" if evidence.landlock == 1 else f"{evidence.landlock} domains"}
+
+
+def _lower_layer(failed: FailedStep, _: Evidence) -> Found | None:
+    # With the upper layer in memory only the lower ones can be the reason.
+    if failed.detail not in (_OPTION, _FILE_SYSTEM) or not failed.calls_one_of("mkdirat"):
+        return None
+    settings = (dict(call.arguments) for call in failed.calls if call.name == "fsconfig")
+    layers = [str(setting["value"]) for setting in settings if str(setting["key"]).startswith("lowerdir")]
+    return {"layer": layers[0] if layers else "the directory"}
 
 
 def _no_mount_point(_: FailedStep, evidence: Evidence) -> Found | None:
@@ -298,6 +307,20 @@ MOUNTS = (
         remedy="make its directories first, with mkdir -p: lower, and for writing upper and work",
         meaning="An overlay is made of directories that exist: lower ones, and for writing an upper and a work one.",
         manual="mount(8)",
+    ),
+    Cause(
+        name="unfit-lower-layer",
+        title="The directory cannot be a lower layer of an overlay",
+        steps=frozenset({"layers"}),
+        errnos=frozenset({EINVAL}),
+        find=_lower_layer,
+        why="{layer} has mounts below it that a user namespace may not leave out, or is itself made of overlays",
+        remedy="see what is mounted there: findmnt --submounts {layer}; and use a directory without mounts, such as an "
+        "unpacked root file system, or run as root without a user namespace",
+        meaning="A layer is a directory without the mounts below it. They can hide files from users with fewer rights, "
+        "so a user namespace may not look below them.",
+        manual="mount_namespaces(7)",
+        example={"layer": "DIRECTORY"},
     ),
     Cause(
         name="unfit-layers",

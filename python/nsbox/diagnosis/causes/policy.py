@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from errno import EACCES, ENOSYS, EPERM, errorcode
 
-from nsbox.diagnosis.causes.cause import ANY, DENIED, MAKING, MAPPING, MOUNTING, SETTING, Cause, FailedStep, Found
+from nsbox.diagnosis.causes.cause import (
+    ALL_STEPS,
+    ANY,
+    DENIED,
+    MAKING,
+    MAPPING,
+    MOUNTING,
+    SETTING,
+    Cause,
+    FailedStep,
+    Found,
+)
 from nsbox.diagnosis.causes.creation import new_user
 from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["POLICY", "docker_profile", "filtered", "restricted", "selinux"]
 
 
+_OF_NAMESPACES = ("unshare", "setns", "clone3", "clone")
+
+
 def filtered(evidence: Evidence) -> str:
     """Return which system call about namespaces a seccomp filter refuses; empty if none."""
+    if killed := [name for name in _OF_NAMESPACES if name in evidence.killed]:
+        return f"a process is killed for {', '.join(killed)}, whatever the arguments are"
     if evidence.unshare == EPERM:
         return "unshare(0), which changes nothing, fails with EPERM"
     if evidence.setns == EPERM:
@@ -27,6 +43,11 @@ def filtered(evidence: Evidence) -> str:
 def _without_path(name: str, errno: int) -> str:
     refused = errno in (EPERM, ENOSYS)
     return f"{name} without a path fails with {errorcode[errno]}, not with EFAULT" if refused else ""
+
+
+def _kills(failed: FailedStep, evidence: Evidence) -> Found | None:
+    killed = [name for name in dict.fromkeys(call.name for call in failed.calls) if name in evidence.killed]
+    return {"calls": " ".join(killed)} if killed else None
 
 
 def _filter(failed: FailedStep, evidence: Evidence) -> Found | None:
@@ -99,6 +120,21 @@ POLICY = (
         "sometimes with a misleading error number.",
         manual="namespaces(7)",
         example={"place": "gVisor"},
+    ),
+    Cause(
+        name="seccomp-kill",
+        title="A seccomp filter kills the process for the system call",
+        steps=ALL_STEPS - {"unmount proc", "cwd", "write map", "exec"},
+        errnos=frozenset({EPERM}),
+        find=_kills,
+        why="a filter for system calls (seccomp) kills a process for this one, whatever the arguments are: {calls}",
+        remedy="in the unit of the systemd service, add SystemCallFilter={calls}, or SystemCallErrorNumber=EPERM, with "
+        "which the filter refuses instead of killing; elsewhere, ask for a filter that allows it",
+        meaning="A filter for system calls was put on this process when its service was started. It kills a process "
+        "for calls that it does not allow, with SIGSYS. systemd does that for SystemCallFilter=, unless "
+        "SystemCallErrorNumber= is set. nsbox tries such calls in a child, so that the caller is not killed.",
+        manual="seccomp(2)",
+        example={"calls": "mount"},
     ),
     Cause(
         name="seccomp-filter",

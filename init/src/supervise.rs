@@ -52,6 +52,8 @@ pub struct Supervisor {
 const LEAVE_GROUP_AFTER: u32 = 10;
 /// Interval between looks for descendants that are left, in milliseconds.
 const SWEEP_INTERVAL: u32 = 5;
+/// Number of sweeps in which the children of init cannot be waited for, until init ends without that.
+const MAX_REFUSED: u32 = 20;
 /// Number of sweeps that a payload has to become a child that can be reaped, after its end.
 const MAX_SWEEPS: u32 = 200;
 
@@ -241,15 +243,21 @@ impl Supervisor {
     /// now belong to another user are left alone: init may not kill them.
     fn sweep(&self) {
         let mut rusage = [0; 18];
+        let mut refused = 0;
         loop {
             loop {
                 match sys::wait(-1, &mut rusage, false) {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
-                    Err(_) => return,
+                    Err(sys::ECHILD) => return,
+                    // A filter refuses it (seccomp(2)): the children can be killed all the same.
+                    Err(_) => {
+                        refused += 1;
+                        break;
+                    }
                 }
             }
-            if !self.kill_children() {
+            if !self.kill_children() || refused > MAX_REFUSED {
                 return;
             }
             let _ = sys::poll([self.signals], Some(SWEEP_INTERVAL));

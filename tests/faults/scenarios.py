@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 
@@ -87,7 +88,16 @@ def aio() -> object:
         process = await nsbox.create_subprocess_exec("true", unshare="mip")
         return await asyncio.wait_for(process.wait(), 5)
 
-    return asyncio.run(main())
+    # A signal handler that raises in the loop's own set-up makes asyncio lose descriptors.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    loop = asyncio.new_event_loop()
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        return loop.run_until_complete(main())
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        loop.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
 
 SCENARIOS: dict[str, Callable[[], object]] = {

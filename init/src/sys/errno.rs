@@ -29,6 +29,8 @@ pub const EMFILE: Errno = errno::EMFILE as Errno;
 
 pub const ECONNRESET: Errno = errno::ECONNRESET as Errno;
 
+pub const ECHILD: Errno = errno::ECHILD as Errno;
+
 pub const ETXTBSY: Errno = errno::ETXTBSY as Errno;
 
 pub const EXDEV: Errno = errno::EXDEV as Errno;

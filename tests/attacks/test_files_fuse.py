@@ -16,7 +16,7 @@ import pytest
 from nsbox.assertions import assert_mounted, assert_proc_matches
 from nsbox.quiz import sees
 
-from tests.support.attack import PYTHON, Arrangement, program
+from tests.support.attack import PYTHON, Arrangement
 from tests.support.callers import caller, survivors
 from tests.support.census import reap_adopted
 from tests.support.fuse import prepared, silent, with_fuse
@@ -129,26 +129,6 @@ def test_looks_of_the_caller(with_user_namespace: Arrangement) -> None:
             return [name for name, thread in waiting.items() if thread.is_alive()]
 
     assert with_fuse(with_user_namespace.who, use) == []
-
-
-def test_a_command_line_that_cannot_be_read(with_user_namespace: Arrangement) -> None:
-    """The process is shown without it, also in the next look, and the caller does not wait."""
-
-    def use() -> list[Any]:
-        source = program("memory_that_cannot_be_read.py")
-        with prepared(with_user_namespace) as box:
-            with box.Popen([PYTHON, "-c", source, "/tmp/silent"], stdout=subprocess.PIPE) as attacker:
-                assert attacker.stdout is not None
-                inside = int(attacker.stdout.readline())
-                found: list[Any] = []
-                for _ in range(2):
-                    (outside,) = [one for one in nsbox.ps(fields="pids command") if one.pids[1:] == (inside,)]
-                    (seen,) = [one for one in box.ps() if one.pid == inside]
-                    found += [outside.cmdline, seen.cmdline, seen.comm[:6]]
-                attacker.kill()
-            return found
-
-    assert with_fuse(with_user_namespace.who, use) == [(), (), b"python"] * 2
 
 
 @pytest.mark.parametrize("path", ["/tmp/silent/file", "/proc"])

@@ -26,11 +26,6 @@ impl Dir {
         open_in_root_of(self, pid, path, flags, Some(libc::PROC_SUPER_MAGIC)).map(Self)
     }
 
-    /// The same directory, with a descriptor of its own.
-    pub fn try_clone(&self) -> Result<Self, Errno> {
-        self.0.try_clone().map(Self).map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))
-    }
-
     /// Open something in this directory.
     pub fn open_at(&self, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
         open(self.0.as_raw_fd(), name, flags)

@@ -9,9 +9,7 @@ pub mod open;
 mod parse;
 #[cfg(test)]
 mod parse_tests;
-mod pass;
 mod reader;
 mod record;
 mod status;
-mod stuck;
 pub mod table;

@@ -1,12 +1,12 @@
-//! Reading processes in a proc.
+//! One pass over a proc, on as many CPUs as help.
 
 use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kinds::KINDS;
 use crate::seeing::proc::dir::{Dir, Errno};
 use crate::seeing::proc::parse::{self, Stat};
 use crate::seeing::proc::status::{Status, status};
-use crate::seeing::proc::stuck::Place;
 
 /// Namespace ids (inode numbers) in the order of the table of kinds; nothing where a link could not be read.
 pub type Ids = [Option<u64>; KINDS.len()];
@@ -75,15 +75,70 @@ pub struct Found {
     pub hidden: Vec<i32>,
 }
 
+/// Read `pids`, or all there are, in this order. Processes that end meanwhile are left out.
+pub fn read(proc: &Dir, pids: Option<Vec<i32>>, wanted: Wanted) -> Result<Found, Errno> {
+    let pids = match pids {
+        Some(pids) => pids,
+        None => list(proc, &mut vec![0; 64 * 1024])?,
+    };
+    let workers = workers(pids.len());
+    if workers == 1 {
+        return Reader::new(proc, wanted).read(&pids);
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut reader = Reader::new(proc, wanted);
+        let mut done = Vec::new();
+        loop {
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            match pids.chunks(BLOCK).nth(block) {
+                Some(pids) => done.push((block, reader.read(pids)?)),
+                None => return Ok(done),
+            }
+        }
+    };
+    let mut blocks = std::thread::scope(|scope| -> Result<Vec<_>, Errno> {
+        // Where no thread can be made, as after an unshare of the PID namespace (unshare(2)), this one does it all.
+        let others: Vec<_> =
+            (1..workers).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let mut blocks = work()?;
+        for other in others {
+            blocks.extend(other.join().unwrap_or(Err(libc::EIO))?);
+        }
+        Ok(blocks)
+    })?;
+    blocks.sort_unstable_by_key(|(block, _)| *block);
+    let mut all = Found::default();
+    for (_, found) in blocks {
+        all.processes.extend(found.processes);
+        all.hidden.extend(found.hidden);
+    }
+    Ok(all)
+}
+
 /// Where the PID namespace is among the ids.
 const PID: usize = 2;
 
+/// Number of processes that a worker takes at a time.
+const BLOCK: usize = 32;
+
+/// Number of workers that pay off: a thread costs about as much as reading two processes.
+fn workers(processes: usize) -> usize {
+    // SAFETY: plain numbers, for which zero is valid; writes the structure it is given.
+    let cpus = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        match libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) {
+            0 => libc::CPU_COUNT(&set).unsigned_abs() as usize,
+            _ => 1,
+        }
+    };
+    processes.div_ceil(4 * BLOCK).clamp(1, cpus.clamp(1, 8))
+}
+
 /// The directory, what is wanted of it, and the buffers of a worker.
-pub struct Reader<'a> {
+struct Reader<'a> {
     proc: &'a Dir,
     wanted: Wanted,
-    /// Where this worker is, for those who wait for it.
-    place: &'a Place,
     buffer: Vec<u8>,
     links: [CString; KINDS.len()],
     /// The PID namespace of the proc, once a process with a single PID was read. Other processes in it have a single
@@ -92,14 +147,12 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of this proc.
-    pub fn new(proc: &'a Dir, wanted: Wanted, place: &'a Place) -> Self {
+    fn new(proc: &'a Dir, wanted: Wanted) -> Self {
         let links = KINDS.map(|kind| c_string(kind.link.as_bytes()));
-        Reader { proc, wanted, place, buffer: vec![0; 16 * 1024], links, own: None }
+        Reader { proc, wanted, buffer: vec![0; 16 * 1024], links, own: None }
     }
 
-    /// Read these processes, in this order. Those that end meanwhile are left out.
-    pub fn read(&mut self, pids: &[i32]) -> Result<Found, Errno> {
+    fn read(&mut self, pids: &[i32]) -> Result<Found, Errno> {
         let mut found = Found { processes: Vec::with_capacity(pids.len()), hidden: Vec::new() };
         for &pid in pids {
             match self.process(pid) {
@@ -137,13 +190,7 @@ impl<'a> Reader<'a> {
         if wanted.cmdline {
             // A kernel thread has none: one call less for each of the hundreds there are.
             let none = process.is_kernel_thread();
-            let buffer = &mut self.buffer;
-            let text = if none {
-                None
-            } else {
-                self.place.visit((pid, process.stat.start_ticks), || dir.read(c"cmdline", buffer).map(<[u8]>::to_vec))
-            };
-            process.cmdline = Some(text.transpose()?.unwrap_or_default());
+            process.cmdline = Some(if none { Vec::new() } else { dir.read(c"cmdline", &mut self.buffer)?.to_vec() });
         }
         if wanted.namespaces || wanted.for_children {
             (process.namespaces, process.for_children) = self.namespaces(&dir)?;

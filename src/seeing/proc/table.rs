@@ -4,8 +4,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result, os_error};
 use crate::seeing::proc::handle::Proc;
-use crate::seeing::proc::pass;
-use crate::seeing::proc::reader::Wanted;
+use crate::seeing::proc::reader::{self, Wanted};
 use crate::seeing::proc::record::{Classes, Maker};
 
 /// Read all processes of a proc in the order in which it lists them, or only `pids`, in that order.
@@ -22,8 +21,9 @@ pub fn read_processes<'py>(
     pids: Option<Vec<i32>>,
 ) -> Result<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let wanted = wanted(&sources)?;
-    let found =
-        py.detach(|| pass::read(&proc.directory, pids, wanted)).map_err(|errno| os_error(errno, proc.path.clone()))?;
+    let found = py
+        .detach(|| reader::read(&proc.directory, pids, wanted))
+        .map_err(|errno| os_error(errno, proc.path.clone()))?;
     let mut maker = Maker::new(py, classes, wanted)?;
     let records = found.processes.iter().map(|process| maker.process(process)).collect::<PyResult<Vec<_>>>()?;
     Ok((records, found.hidden))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +13,11 @@ from pathlib import Path
 
 import nsbox
 import pytest
-from nsbox.cli import nsenter
 
 from tests.support import libc
 from tests.support.attack import PYTHON, achieved, program
 from tests.support.census import GONE_TIMEOUT_SECONDS, wait_until
-from tests.support.forked import Who, as_user, fork
+from tests.support.forked import Who, as_user
 from tests.support.needs import needs, needs_root
 
 MARK = b"the caller's own variable 7128"
@@ -144,33 +142,3 @@ def test_who_enters(look: str) -> None:
     assert len(watch.seen) >= watch.WANTED
     assert {owner for _, owner in watch.seen} == {0}
     assert all("nsbox-init" in image for image, _ in watch.seen), watch.seen
-
-
-def test_nsenter_is_out_of_reach() -> None:
-    """`nsbox nsenter` waits for its program as a member of the user namespace, where no program may trace it."""
-    needs(Who("user"), "mip")
-
-    def act() -> tuple[int, int]:
-        dumpable()
-        with nsbox.Popen(["sleep", "600"], unshare="mip") as boxed:
-            line = ["-t", str(boxed.pid), "-U", "--preserve-credentials", "-m", "-p", "sleep", "600"]
-            pid = fork()
-            if pid == 0:
-                with suppress(BaseException):
-                    nsenter.main(line)
-                os._exit(1)
-            children = Path(f"/proc/{pid}/task/{pid}/children")
-            # It waits for the program, so it has a child.
-            found = wait_until(children.read_text)
-            owners = os.stat(f"/proc/{pid}/mem").st_uid, os.stat("/proc/self/mem").st_uid
-            for child in children.read_text().split():
-                # It reaps its child: a PID namespace ends when all members are reaped.
-                os.kill(int(child), signal.SIGKILL)
-            os.waitpid(pid, 0)
-            boxed.kill()
-            assert found
-            return owners
-
-    owner, before = as_user(act)
-    assert before != 0
-    assert owner == 0

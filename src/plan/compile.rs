@@ -236,13 +236,13 @@ fn beginning(
         flags |= kinds::MOUNT;
         added.push(("mount", why));
     }
+    let joined = join.map_or(Ok(0), join::flags)?;
     for (kind, why) in harden::namespaces(spec, facts)? {
-        if flags & kind.flag == 0 {
+        if (flags | joined) & kind.flag == 0 {
             flags |= kind.flag;
             added.push((kind.name, why));
         }
     }
-    let joined = join.map_or(Ok(0), join::flags)?;
     if join.is_some_and(|join| join.user_added) {
         added.push(("user", join::why_added(facts)));
     }

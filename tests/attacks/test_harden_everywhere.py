@@ -16,7 +16,7 @@ import pytest
 from tests.support.attack import PYTHON
 from tests.support.far import apart
 from tests.support.forked import Who, in_child
-from tests.support.needs import needs
+from tests.support.needs import needs, needs_root
 from tests.support.reachable import become_reachable
 
 STATUS = """
@@ -73,6 +73,20 @@ def _nested_user() -> str:
         return str(inner.run([PYTHON, "-c", STATUS], capture_output=True, text=True).stdout)
 
 
+def _enter() -> str:
+    with nsbox.Box(harden=True, cwd="/") as box:
+        return str(nsbox.enter(box, None, [PYTHON, "-c", STATUS], capture_output=True, text=True).stdout)
+
+
+def _join() -> str:
+    argv = [PYTHON, "-c", STATUS]
+    with (
+        nsbox.Box(harden=True, cwd="/") as box,
+        nsbox.Popen(argv, unshare="", join=box, stdout=nsbox.PIPE, text=True) as process,
+    ):
+        return str(process.communicate()[0])
+
+
 def _asyncio() -> str:
     async def work() -> str:
         process = await nsbox.create_subprocess_exec(
@@ -92,6 +106,8 @@ WAYS: dict[str, Callable[[], str]] = {
     "Shell": _shell,
     "Box.Box": _nested,
     "Box.Box, user": _nested_user,
+    "enter": _enter,
+    "join": _join,
     "asyncio": _asyncio,
 }
 
@@ -220,3 +236,22 @@ def test_ordinary_programs(anyone: Who, name: str) -> None:
     script = ["/bin/bash", "-c", PROGRAMS[name]]
     done = anyone(lambda: nsbox.run(script, harden=True, capture_output=True, text=True, cwd="/", timeout=60))
     assert (done.stdout.strip(), done.stderr) == (EXPECTED[name], "")
+
+
+def test_a_part_cannot_be_switched_off_by_entering(anyone: Who) -> None:
+    """A program that joins a hardened box keeps the parts of that box."""
+
+    def work() -> str:
+        with nsbox.Box(harden=True, cwd="/") as box, pytest.raises(nsbox.SpecError) as refused:
+            nsbox.enter(box, None, ["true"], seccomp=False)
+        return str(refused.value)
+
+    assert anyone(work).startswith("seccomp: ")
+
+
+@needs_root
+def test_trust_enters_without_the_parts() -> None:
+    """With ``trust=True`` a program has the caller's rights in the namespace that it joins."""
+    with nsbox.Box(harden=True, cwd="/") as box:
+        trusted = nsbox.enter(box, "net", [PYTHON, "-c", STATUS], trust=True, capture_output=True, text=True)
+    assert trusted.stdout.split()[2:] == ["0", "0"]

@@ -32,7 +32,8 @@ def enter(
     In a mount namespace of the target, and below its root, the program itself comes from files that its processes may
     have replaced. So the user namespace that owns what is joined is joined as well, unlike nsenter(1) does it: the
     program has the rights of the processes there. ``trust=True`` keeps the caller's rights. A target without a user
-    namespace of its own has the caller's rights already: nothing is added then.
+    namespace of its own has the caller's rights already: nothing is added then. In a `Box` with ``harden`` the
+    program is held as the programs of that box are.
 
     Args:
         target: The process that is in the namespaces; see `Join`.

@@ -53,10 +53,10 @@ def default_rlimits(spec: Spec) -> tuple[tuple[str, tuple[int, int]], ...]:
 
 
 def inherited(spec: Spec, outer: Spec) -> Spec:
-    """Return the spec of a box inside another one, with what holds in the outer one: nothing there runs without it.
+    """Return the spec of a box or program inside a box, with what holds in that box: nothing there runs without it.
 
     Raises:
-        SpecError: when the inner box switches a part off.
+        SpecError: when the spec switches a part off.
     """
     parts = [part for part in INHERITED if getattr(outer.hardened, part)]
     if "drop_capabilities" in parts and "lock_mounts" in parts:

@@ -19,6 +19,7 @@ from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.limits import Limits
 from nsbox.spec.spec import Spec
 from nsbox.start import cgroup, id_ranges
+from nsbox.start.hardening import inherited
 from nsbox.start.idmapped import idmapped
 from nsbox.start.world import arranged
 
@@ -177,9 +178,17 @@ def _prepared(
 ) -> Iterator[tuple[Spec, _core.Cgroup | None, Opened | None]]:
     """Give what a plan is compiled from: the spec resolved, a cgroup, and what is joined, open meanwhile."""
     with _opened(spec) as joined:
-        resolved = arranged(id_ranges.resolve(spec), launch.cwd, _core.facts().directory)
+        resolved = arranged(id_ranges.resolve(_held(spec)), launch.cwd, _core.facts().directory)
         with contextlib.nullcontext(resolved) if only_planned else idmapped(resolved) as prepared:
             yield prepared, cgroup_for(spec, only_planned=only_planned), joined
+
+
+def _held(spec: Spec) -> Spec:
+    """Return the spec with what holds in the boxes that are joined, unless the caller trusts what runs there."""
+    for join in spec.join or ():
+        if not join.trust and isinstance(box := getattr(join.target, "spec", None), Spec):
+            spec = inherited(spec, box)
+    return spec
 
 
 def _opened(spec: Spec) -> contextlib.AbstractContextManager[Opened | None]:

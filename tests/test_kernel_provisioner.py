@@ -83,6 +83,18 @@ def test_network(who: Who, place: Path) -> None:
     assert not found["started"]
 
 
+def test_hardened(who: Who, place: Path) -> None:
+    """A hardened kernel works, is held, sees the keys of no other kernel, and can be started again."""
+    needs(who, "mipUnC")
+    found = play(who, place, "hardened")
+    held = "['0000000000000000', '1', '2']"
+    assert (found["first"], found["again"]) == ({"result": held}, {"result": held})
+    # The home, where the notebook is, is another one, in memory.
+    assert not found["written"]
+    assert found["keys"].get("error") or "kernel-of-another" not in found["keys"]["result"]
+    assert found["left"] == ["kernel-of-another.json"]
+
+
 def test_server(who: Who, place: Path) -> None:
     """A server restarts a kernel that has ended by itself; all that the kernel has left behind has ended with it."""
     needs(who, "mipn")

@@ -12,10 +12,12 @@ whatever way that ends. This module needs jupyter_client (extra ``jupyter``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +29,7 @@ from traitlets import Dict, Unicode
 from nsbox.errors import SpecError
 from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
 from nsbox.spec.spec import Spec
+from nsbox.spec.world import has_world
 from nsbox.start.popen import Popen
 
 __all__ = ["NsboxProvisioner", "spec_from"]
@@ -94,6 +97,7 @@ class NsboxProvisioner(LocalProvisioner):
     options = Dict(config=True, help="Further options of nsbox.Spec, as JSON values.")
 
     process: Popen | None
+    _directory: Path | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Check the options before anything is started, and choose a transport that works across network namespaces.
@@ -104,23 +108,32 @@ class NsboxProvisioner(LocalProvisioner):
         spec = spec_from(self.unshare, self.options)
         if kwargs.get("independent"):
             raise SpecError("independent: a kernel in namespaces always ends with its client")
+        self._directory = None
         if "net" in spec.kinds:
-            self._use_unix_sockets()
+            self._use_unix_sockets(alone=has_world(spec))
         return await super().pre_launch(**kwargs)
 
-    def _use_unix_sockets(self) -> None:
-        """Have the client use Unix sockets: their paths are valid in all network namespaces, TCP ports are not."""
+    def _use_unix_sockets(self, *, alone: bool) -> None:
+        """Have the client use Unix sockets: their paths are valid in all network namespaces, TCP ports are not.
+
+        A kernel that can write only where it is allowed gets a directory for them `alone`: in that of Jupyter are the
+        keys of all kernels of this user.
+        """
         client: Any = self.parent
-        if client is None or client.transport == "ipc":
+        prefix = Path(jupyter_runtime_dir()) / f"nsbox-{self.kernel_id}"
+        if alone:
+            self._directory, prefix = prefix, prefix / "ipc"
+        if client is None or (client.transport == "ipc" and client.ip == str(prefix)):
+            # It is started again.
             return
-        if any(client.ports) or client.transport != "tcp":
+        if client.transport == "ipc" and not alone:
+            return
+        if any(client.ports) or client.transport not in ("tcp", "ipc"):
             raise SpecError(
                 f"unshare: a kernel in a new network namespace cannot be reached over {client.transport}, for which "
                 "ports were chosen; choose no ports, or the transport ipc"
             )
-        directory = Path(jupyter_runtime_dir())
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        prefix = directory / f"nsbox-{self.kernel_id}"
+        prefix.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if len(os.fsencode(prefix)) + len("-9999") > _MAX_SOCKET_PATH_BYTES:
             raise SpecError(f"unshare: {prefix} is too long for the sockets of a kernel; set JUPYTER_RUNTIME_DIR")
         client.transport = "ipc"
@@ -139,10 +152,29 @@ class NsboxProvisioner(LocalProvisioner):
         environment = os.environ if keywords.get("env") is None else keywords["env"]
         keywords["env"] = {**environment, "JPY_PARENT_PID": _PARENT_IS_INIT}
         program = [os.path.expanduser(word) for word in cmd]
-        self.process = Popen(program, spec=spec_from(self.unshare, self.options), start_new_session=True, **keywords)
+        self.process = Popen(program, spec=self._spec(), start_new_session=True, **keywords)
         self.pid = self.pgid = self.process.pid
         self.cwd = kwargs.get("cwd") or Path.cwd()
         return self.connection_info
+
+    def _spec(self) -> Spec:
+        """Return the namespaces, with what the kernel needs of this machine: its connection file and its sockets."""
+        spec = spec_from(self.unshare, self.options)
+        if not has_world(spec):
+            return spec
+        file: str = getattr(self.parent, "connection_file", "")
+        readable = (os.path.abspath(file),) if file else ()
+        writable = (str(self._directory),) if self._directory else ()
+        # The paths of a spec that was checked are a tuple.
+        given = [cast("tuple[str, ...]", paths or ()) for paths in (spec.readable, spec.writable)]
+        return replace(spec, readable=given[0] + readable, writable=given[1] + writable)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Remove the directory of its sockets, unless it is started again."""
+        await super().cleanup(restart)
+        if self._directory is not None and not restart:
+            with contextlib.suppress(OSError):
+                self._directory.rmdir()
 
     async def send_signal(self, signum: int) -> None:
         """Send a signal to the kernel's process group. SIGKILL ends all processes in its PID namespace."""

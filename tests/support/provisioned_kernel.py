@@ -18,7 +18,7 @@ from typing import Any
 PLACE = Path(sys.argv[1]) if __name__ == "__main__" else Path()
 KERNEL = "python3-nsbox"
 WAIT = f"sleep {1000 + os.getpid()}"  # no other test has the same command
-DAEMON = "import subprocess; subprocess.Popen(['setsid', 'sleep', '1000']).pid"
+DAEMON = "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True).pid"
 LOOK = (
     "import os, subprocess\n"
     "[os.getpid(), os.getppid(), os.getpgrp() == os.getpid(),"
@@ -152,6 +152,29 @@ async def network() -> Any:
     return found
 
 
+async def hardened() -> Any:
+    """Use a kernel that is held, start it again, and try to write beside the notebook and to read the other keys."""
+    from nbclient.util import ensure_async
+
+    install("--option", "harden=true")
+    (PLACE / "runtime").mkdir(exist_ok=True)
+    (PLACE / "runtime" / "kernel-of-another.json").write_text("key")
+
+    async def body(client: Any, execute: Callable[[str], Awaitable[dict[str, str]]]) -> dict[str, Any]:
+        status = "dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)"
+        look = f"found = {status}; [found[name].strip() for name in ('CapBnd', 'NoNewPrivs', 'Seccomp')]"
+        found: dict[str, Any] = {"first": await execute(look)}
+        found["write"] = await execute(f"open({str(PLACE / 'mine')!r}, 'w')")
+        found["keys"] = await execute(f"import os; sorted(os.listdir({str(PLACE / 'runtime')!r}))")
+        await ensure_async(client.km.restart_kernel(now=True))
+        await ensure_async(client.kc.wait_for_ready(timeout=120))
+        return found | {"again": await execute(look), "kernel": client.km.provisioner.kernel_id}
+
+    found: dict[str, Any] = await notebook(body)
+    found["written"] = (PLACE / "mine").exists()
+    return found | {"left": sorted(path.name for path in (PLACE / "runtime").iterdir())}
+
+
 async def served() -> Any:
     """Run a server with several kernels that restarts one that has ended by itself."""
     from jupyter_client.multikernelmanager import AsyncMultiKernelManager
@@ -191,13 +214,16 @@ async def killed() -> Any:
     await notebook(body)
 
 
+SCENARIOS: dict[str, Callable[[], Awaitable[Any]]] = {
+    "lesson": lesson, "late": late, "network": network, "hardened": hardened, "served": served, "killed": killed,
+}  # fmt: skip
+
+
+async def play(scenario: str) -> Any:
+    """Return the result of a scenario."""
+    return await SCENARIOS[scenario]()
+
+
 if __name__ == "__main__":
     settle()
-    print(
-        "\n"
-        + json.dumps(
-            asyncio.run(
-                {"lesson": lesson, "late": late, "network": network, "served": served, "killed": killed}[sys.argv[2]]()
-            )
-        )
-    )
+    print("\n" + json.dumps(asyncio.run(play(sys.argv[2]))))

@@ -9,7 +9,7 @@ use nsbox_init::vfork::Method;
 use nsbox_init::wire::{GO, Report};
 
 use crate::call::{Value, call};
-use crate::channel::failure::{failure, forbidden, init_forbidden, refused, step_failed, stopped};
+use crate::channel::failure::{failure, forbidden, init_forbidden, refused, step_failed};
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets::ask_to_end;
 use crate::error::{Error, Result, StepFailure, os};
@@ -133,7 +133,11 @@ impl<'a> Handshake<'a> {
             self.stops += 1;
             let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
         }
-        if self.stops > MAX_STOPS { Err(stopped()) } else { Ok(()) }
+        if self.stops <= MAX_STOPS {
+            return Ok(());
+        }
+        let detail = "nsbox-init was stopped again and again".to_string();
+        Err(failure(self.plan, self.plan.init_step(), libc::ETIMEDOUT, detail))
     }
 
     /// Handle one report. When a box waits for requests, returns the times that its steps took.

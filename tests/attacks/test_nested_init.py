@@ -141,13 +141,15 @@ def test_signals_to_what_makes_it(needed: Who, unshare: str, options: dict[str, 
         with outer(needed) as box:
             with box.Popen([PYTHON, "-c", SIGNAL_OTHERS, str(number)], stdout=-1) as attack:
                 assert attack.stdout is not None
-                attack.stdout.read(1)
-                for _ in range(5):
-                    try:
-                        box.Box(unshare, **options).close()
-                    except nsbox.SpawnError as error:
-                        failures.append((error.step, error.cause))
-                attack.kill()
+                try:
+                    attack.stdout.read(1)
+                    for _ in range(5):
+                        try:
+                            box.Box(unshare, **options).close()
+                        except nsbox.SpawnError as error:
+                            failures.append((error.step, error.cause))
+                finally:
+                    attack.kill()
             with box.Box(unshare, **options) as inner:
                 return failures, inner.run(["true"]).returncode
 

@@ -106,7 +106,7 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "cgroup": _errors("mkdir(2), open(2), cgroups(7)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, ENODEV, EPERM}),
     "clone": _errors("clone(2)", _CLONE),
     "exec init": _errors("close_range(2), capset(2), execveat(2)", {E2BIG, EAGAIN, ENOEXEC, ENOMEM}),
-    "copy init": _NOTHING,
+    "copy init": StepErrors("signal(7)", frozenset({ETIMEDOUT})),
     "plan": StepErrors("recvmsg(2)", frozenset({EBADMSG})),
     "init": StepErrors("recvmsg(2)", frozenset({ECONNRESET, EPERM, ETIMEDOUT})),
     "await maps": StepErrors("PR_GET_DUMPABLE(2const)", frozenset({ETXTBSY})),

@@ -175,13 +175,13 @@ PROGRAM = (
     Cause(
         name="stopped-in-setup",
         title="Another process stopped the new one again and again before it ran its program",
-        steps=frozenset({"fork", "start"}),
+        steps=frozenset({"copy init", "fork", "start"}),
         errnos=frozenset({ETIMEDOUT}),
         find=always,
         why="a program in the same namespaces sent SIGSTOP to the new process again and again, so it never ran",
         remedy="end the program that sends SIGSTOP (box.ps() lists all), or start in a new box",
-        meaning="A process that has the same user can stop another one. nsbox-init sends SIGCONT ten times, and then "
-        "kills the new process.",
+        meaning="A process that has the same user can stop another one. It is sent SIGCONT ten times or more, and "
+        "then killed.",
         manual="signal(7)",
     ),
     Cause(

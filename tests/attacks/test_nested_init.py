@@ -111,7 +111,7 @@ def test_the_holder_of_a_new_namespace() -> None:
         try:
             if wait_until(lambda: shared[0]):
                 pid, deadline = int.from_bytes(shared[8:], "little"), time.monotonic() + GONE_TIMEOUT_SECONDS
-                while len(holders) < wanted and time.monotonic() < deadline:
+                while (len(holders) < wanted or not inits) and time.monotonic() < deadline:
                     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
                         # It may end meanwhile.
                         with suppress(OSError, ValueError):

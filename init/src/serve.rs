@@ -3,7 +3,7 @@
 //! A request is one message: a plan, and with it the socket for the replies, so that requests of several threads cannot
 //! be confused. The socket of a process that was started stays open until its end has been reported.
 
-use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL};
+use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL, SIGSYS};
 use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape, Usage};
 
 use crate::helper::{self, Helper, LOOKUP_SECONDS};
@@ -210,6 +210,10 @@ impl<'a> Serving<'a> {
                 let _ = reply.send(Report::Done, None);
             }
             (0, helper::FAILED) => {}
+            // A filter of system calls has killed it.
+            (signal, _) if signal == SIGSYS as i32 => {
+                reply.failed(Failure { step: task.step, errno: -signal, value: 0 })
+            }
             // Root of the box may kill it.
             _ => reply.failed(Failure { step: task.step, errno: ECANCELED, value: 0 }),
         }

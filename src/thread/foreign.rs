@@ -8,10 +8,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::thread::calls::own_namespace;
 
-/// Device and inode of a namespace (namespaces(7)).
-pub type Identity = (u64, u64);
+/// Device, inode and number of a mount namespace (namespaces(7)). The number, from NS_GET_MNTNS_ID (Linux 6.11), is
+/// never used again; before, it is 0, and a later namespace may have the identity of one that has ended.
+pub type Identity = (u64, u64, u64);
 
-/// Those that were joined. The identity of a namespace that has ended may be that of a later one.
+/// `_IOR(0xb7, 0x5, __u64)` (linux/nsfs.h).
+const NS_GET_MNTNS_ID: libc::c_ulong = 0x8008_b705;
+
+/// Those that were joined.
 static FOREIGN: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
 
 /// Where this process was before its first scope.
@@ -21,8 +25,11 @@ static HOME: OnceLock<Option<Identity>> = OnceLock::new();
 pub fn identity(fd: RawFd) -> Option<Identity> {
     // SAFETY: plain numbers, for which zero is valid, and a structure that the kernel fills.
     unsafe {
-        let mut found: libc::stat = std::mem::zeroed();
-        (libc::fstat(fd, &raw mut found) == 0).then_some((found.st_dev, found.st_ino))
+        let (mut found, mut number): (libc::stat, u64) = std::mem::zeroed();
+        if libc::ioctl(fd, NS_GET_MNTNS_ID as _, &raw mut number) != 0 {
+            number = 0;
+        }
+        (libc::fstat(fd, &raw mut found) == 0).then_some((found.st_dev, found.st_ino, number))
     }
 }
 

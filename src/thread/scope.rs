@@ -129,7 +129,7 @@ impl ThreadScope {
             )));
         }
         // Imports what may be needed inside. Python may run here, as the thread has not moved yet.
-        slf.bind(py).call_method0("_prepare")?;
+        call(&slf.bind(py).getattr("_prepare")?, ())?;
         let undo = scope.enter()?;
         let foreign = scope.is_foreign(&undo);
         let (changed, new) = match &scope.change {

@@ -19,6 +19,7 @@ from types import FrameType
 import nsbox
 import pytest
 
+from tests.support.census import reap_adopted
 from tests.support.forked import Who, in_child
 
 SECONDS = 2.0
@@ -126,9 +127,12 @@ def interrupted(use: Callable[[nsbox.Box], None]) -> tuple[list[str], list[str],
 def test_nothing_is_left(use: Callable[[nsbox.Box], None]) -> None:
     """As root: no descriptor is left, and no use fails afterwards because one was closed that belonged to another."""
     assert in_child(lambda: interrupted(use)) == ([], [], True)
+    # An orphan of a program that was killed in its set-up is adopted by this process, as by any other reaper.
+    reap_adopted()
 
 
 @pytest.mark.parametrize("use", [use for use in USES if use not in (call, scope)])
 def test_nothing_is_left_as_a_user(use: Callable[[nsbox.Box], None]) -> None:
     """As an ordinary user. It cannot move a thread into its box, and cannot read the interpreter that a call needs."""
     assert Who("user")(lambda: in_child(lambda: interrupted(use))) == ([], [], True)
+    reap_adopted()

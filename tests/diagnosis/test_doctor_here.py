@@ -66,7 +66,7 @@ def test_here(who: Who, census: Census) -> None:
 def test_dockers_filter(who: Who) -> None:
     """Nothing works, and the answer to question 4 gives the reason."""
     found = diagnosed(lambda: seccomp.install(*DOCKERS_FILTER), who=who)
-    assert problems(found) == [4, 14]
+    assert problems(found) == [4, 14, 15]
     assert not any(trial["works"] for allowed in found["kinds"].values() for trial in allowed.values())
     assert found["kinds"]["pid"]["rootless"]["cause"] == "seccomp-filter"
     assert "docker" in found["answers"][3]["remedy"] or "container" in found["answers"][3]["remedy"]
@@ -80,7 +80,7 @@ def test_limit() -> None:
         Path("/proc/sys/user/max_uts_namespaces").write_text("0")
 
     found = diagnosed(no_uts)
-    assert problems(found) == [5, 14]
+    assert problems(found) == [5, 15]
     assert not found["kinds"]["uts"]["root"]["works"]
     assert not found["kinds"]["uts"]["rootless"]["works"]
     assert found["kinds"]["ipc"]["rootless"]["works"]
@@ -91,7 +91,7 @@ def test_limit() -> None:
 def test_masked_proc() -> None:
     """All kinds work, but no new proc."""
     found = diagnosed(masked("/proc/version"), who=as_user)
-    assert problems(found) == [10, 14]
+    assert problems(found) == [10, 14, 15]
     assert [name for name, allowed in found["kinds"].items() if not allowed["rootless"]["works"]] == ["proc"]
     assert found["kinds"]["proc"]["rootless"]["cause"] == "masked-proc"
 
@@ -99,7 +99,7 @@ def test_masked_proc() -> None:
 def test_landlock(who: Who) -> None:
     """Everything that needs a mount fails."""
     found = diagnosed(landlock, who=who)
-    assert problems(found) == [7, 14]
+    assert problems(found) == [7, 14, 15]
     assert [name for name, allowed in found["kinds"].items() if not allowed["rootless"]["works"]] == ["mount", "proc"]
 
 
@@ -116,7 +116,7 @@ def test_chroot(place: Path) -> None:
         os.chdir("/")
 
     found = diagnosed(inside)
-    assert problems(found) == [9, 14]
+    assert problems(found) == [9, 14, 15]
     assert not found["kinds"]["user"]["rootless"]["works"]
     assert found["kinds"]["pid"]["root"]["works"]
 
@@ -130,7 +130,7 @@ def test_dead_pid_namespace() -> None:
         nsbox.run(["true"], unshare="")
 
     found = diagnosed(dead)
-    assert problems(found) == [12, 14]
+    assert problems(found) == [12, 14, 15]
     assert not any(allowed["root"]["works"] for allowed in found["kinds"].values())
 
 

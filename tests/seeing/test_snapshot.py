@@ -69,9 +69,12 @@ def test_a_box_comes_and_goes(who: Who) -> None:
 
 
 def test_changes_inside(who: Who) -> None:
-    """Inside, only the test's own actions are in the difference, as no other process changes anything."""
+    """Inside, only the test's own actions are in the difference, as no other process changes anything.
 
-    def act() -> tuple[nsbox.Diff, int]:
+    A mount takes a PID as well: a child of nsbox-init looks the path up.
+    """
+
+    def act() -> tuple[nsbox.Diff, int, int]:
         with nsbox.Box("mip") as box:
             gone = started(box, "sleep", "1000")
             moved = started(box, "sleep", "1500")
@@ -85,13 +88,13 @@ def test_changes_inside(who: Who) -> None:
             for process in (moved, stays):
                 process.kill()
                 process.wait()
-            return diff, os.geteuid()
+            return diff, os.geteuid(), stays.pid_inside
 
-    diff, uid = who(act)
+    diff, uid, pid = who(act)
     lines = [line.split(maxsplit=3) for line in str(diff).splitlines() if not line.startswith("(")]
     assert [[sign, what, which, shown.split(" (")[0]] for sign, what, which, shown in lines] == [
         ["-", "process", "2", "sleep 1000"],
-        ["+", "process", "4", "sleep 2000"],
+        ["+", "process", str(pid), "sleep 2000"],
         ["+", "mount", "/proc", "proc"],
         ["+", "mount", "/mnt", "none"],
     ]

@@ -6,7 +6,7 @@ use syscalls::{Sysno, syscall};
 use linux_raw_sys::general as k;
 use linux_raw_sys::{ioctl, prctl};
 
-use super::errno::{EIO, Errno, Result};
+use super::errno::{ECHILD, EIO, Errno, Result};
 
 pub fn exit(status: i32) -> ! {
     loop {
@@ -94,11 +94,13 @@ pub fn pidfd_open(pid: i32) -> Result<i32> {
     call!(pidfd_open, pid, 0).map(|fd| fd as i32)
 }
 
-/// The child that ended, its wait status and what it used: `Ok(None)` when none has ended yet.
+/// The child that ended, its wait status and what it used: `Ok(None)` when none has ended yet. The signal for its end
+/// comes once, so a call that is refused is repeated once.
 pub fn wait(pid: i32, rusage: &mut [i64; 18], block: bool) -> Result<Option<(i32, i32)>> {
     let mut status = 0_i32;
     let options = if block { 0 } else { k::WNOHANG };
-    let pid = call!(wait4, pid, &raw mut status, options, rusage.as_mut_ptr())? as i32;
+    let mut wait4 = || call!(wait4, pid, &raw mut status, options, rusage.as_mut_ptr());
+    let pid = wait4().or_else(|errno| if errno == ECHILD { Err(errno) } else { wait4() })? as i32;
     Ok((pid != 0).then_some((pid, status)))
 }
 

@@ -8,7 +8,8 @@ from typing import Any
 import nsbox
 import pytest
 from nsbox import _core
-from nsbox.records.processes import Process
+from nsbox.records.processes import NamespaceIds, Process
+from nsbox.seeing import inside
 
 from tests.support import libc
 from tests.support.forked import USER, Who, in_child
@@ -187,3 +188,19 @@ def test_unreadable_namespaces_are_unknown(who: Who) -> None:
     else:
         assert set(namespaces) == {None}
         assert (descriptors, for_children) == (None, None)
+
+
+@pytest.mark.pure
+def test_the_order_is_that_of_the_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The PIDs of the caller may have begun anew meanwhile: then a later process has a lower one there."""
+
+    def process(*pids: int, parent: int) -> Process:
+        return Process(
+            pid=pids[0], ppid=parent, pgid=0, sid=0, tpgid=0, pids=pids, namespaces=NamespaceIds(pid=len(pids))
+        )
+
+    table = [process(300, 2, parent=32000), process(400, 3, parent=300), process(32000, 1, parent=1)]
+    monkeypatch.setattr(inside, "read_here", lambda _: ([process(1, parent=0), *table], ()))
+    found, hidden = inside.read(32000, ["stat"], None, OSError("refused"))
+    assert [(one.pid, one.ppid) for one in found] == [(1, 0), (2, 1), (3, 2)]
+    assert hidden == ()

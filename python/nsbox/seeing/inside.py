@@ -26,7 +26,8 @@ def read(
         OSError: `refused`, when the PID namespace of the process is unknown.
     """
     _, pairs, hidden = both(pid, sources, refused)
-    found = [inner for _, inner in pairs]
+    # In the order of a proc of that namespace, which is another one where the PIDs of the caller have begun anew.
+    found = sorted((inner for _, inner in pairs), key=lambda process: process.pid)
     if pids is not None:
         by_pid = {process.pid: process for process in found}
         found = [by_pid[wanted] for wanted in pids if wanted in by_pid]

@@ -194,7 +194,8 @@ def test_signals_are_forwarded_under_a_filter() -> None:
 
     def use() -> int:
         seccomp.install(seccomp.Deny("pidfd_send_signal", ENOSYS))
-        with nsbox.Popen([sys.executable, "-c", "import signal; print(); signal.pause()"], stdout=-1) as process:
+        waits = "import signal; print(flush=True); signal.pause()"
+        with nsbox.Popen([sys.executable, "-c", waits], stdout=-1) as process:
             assert process.stdout is not None
             process.stdout.readline()
             os.kill(process.init_pid, signal.SIGTERM)

@@ -167,6 +167,10 @@ def _alarmed(function: Callable[[], object], seconds: float) -> Callable[[], obj
     return use
 
 
+_GONE_SECONDS = 30
+"""How long what was killed may take to be gone, on a busy machine."""
+
+
 def _watched(
     function: Callable[[], object],
     workplace: Path | None,
@@ -187,7 +191,7 @@ def _watched(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         os.waitpid(child, 0)
-    if left := survivors(5):
+    if left := survivors(_GONE_SECONDS):
         report.problems.append(f"{len(left)} processes are left")
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

@@ -2,6 +2,7 @@
 //! always refers to the same one.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -55,6 +56,13 @@ pub fn reap(pidfd: &OwnedFd, block: bool) -> Option<Status> {
             Err(_) => return None,
         }
     }
+}
+
+/// Whether children of this thread are in another PID namespace than the thread itself (unshare(2)). The first one would
+/// be PID 1 there, and its end would be that of the namespace.
+pub fn children_are_elsewhere() -> bool {
+    let inode = |link: &str| std::fs::metadata(format!("/proc/thread-self/ns/{link}")).map(|status| status.ino()).ok();
+    inode("pid").is_some_and(|own| inode("pid_for_children") != Some(own))
 }
 
 /// Children that were killed, and whose end was not waited for any longer, each with the process that is its parent.

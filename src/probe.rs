@@ -2,7 +2,6 @@
 //! own rules. They are made in a child: a filter may kill a process for the call.
 
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -128,13 +127,6 @@ fn attempt(trials: &[Trial]) -> Vec<i32> {
     results
 }
 
-/// Whether children of this thread are in another PID namespace than the thread itself (unshare(2)). The first one would
-/// be PID 1 there, and its end would be that of the namespace.
-fn children_are_elsewhere() -> bool {
-    let inode = |link: &str| std::fs::metadata(format!("/proc/thread-self/ns/{link}")).map(|status| status.ino()).ok();
-    inode("pid").is_some_and(|own| inode("pid_for_children") != Some(own))
-}
-
 /// Number of Landlock domains that can be stacked (linux/landlock.h).
 const MAX_LANDLOCK_LAYERS: i32 = 16;
 /// landlock_create_ruleset(2); the same number on every architecture.
@@ -176,7 +168,7 @@ struct Shared {
 /// whether SIGSYS ended the child before. `next` may only make system calls: another thread may hold a lock, also that
 /// of the allocator. `None` if there is no memory for it, or no child can be made.
 fn in_child(next: &dyn Fn(usize) -> Option<i32>) -> Option<(Vec<i32>, bool)> {
-    if children_are_elsewhere() {
+    if pidfd::children_are_elsewhere() {
         return None;
     }
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);

@@ -88,8 +88,8 @@ fn act(fd: i32, action: Action) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Other files may be mounted on /proc.
-fn is_proc(list: i32) -> bool {
+/// Whether the file system of a descriptor is a proc. Other files may be mounted on /proc.
+pub fn is_proc(list: i32) -> bool {
     // The type is the first word of struct statfs, which has 15.
     let mut found = [0_i64; 16];
     // SAFETY: room for the structure.

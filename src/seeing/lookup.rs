@@ -11,7 +11,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
@@ -19,7 +18,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nsbox_init::vfork::vfork_unwatched;
 use syscalls::{Sysno, raw_syscall, syscall};
 
-use crate::pidfd::{reap, send_signal};
+use crate::pidfd::{children_are_elsewhere, give_up, reap, reap_given_up, send_signal};
 use crate::poll::poll_readable;
 use crate::signals::BlockedSignals;
 
@@ -27,9 +26,6 @@ use crate::signals::BlockedSignals;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Size of the child's stack, in bytes.
 const STACK: usize = 8 << 10;
-
-/// Children that were given up and have not been reaped.
-static GIVEN_UP: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
 /// What is opened.
 struct Wanted {
@@ -69,20 +65,13 @@ pub fn open_in_root_of(
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     let root = CString::new(format!("{pid}/root")).map_err(|_| libc::EINVAL)?;
     let wanted = Wanted { proc: proc.as_raw_fd(), root, path: path.to_owned(), how, magic };
-    if children_go_elsewhere() {
+    if children_are_elsewhere() {
         // SAFETY: nothing but system calls on live data.
         let result = unsafe { carry_out(&wanted) };
         // SAFETY: a new descriptor, which nothing else owns.
         return if result >= 0 { Ok(unsafe { OwnedFd::from_raw_fd(result) }) } else { Err(-result) };
     }
     in_child(wanted)
-}
-
-/// Whether the next child would be in another PID namespace: as the first process in it, it would end that namespace
-/// (unshare(2), CLONE_NEWPID).
-fn children_go_elsewhere() -> bool {
-    let read = |link: &str| std::fs::read_link(format!("/proc/thread-self/ns/{link}")).ok();
-    read("pid") != read("pid_for_children")
 }
 
 fn in_child(wanted: Wanted) -> Result<OwnedFd, i32> {
@@ -107,7 +96,7 @@ fn in_child(wanted: Wanted) -> Result<OwnedFd, i32> {
             Ok([false]) if rest.is_zero() => {
                 let _ = send_signal(&pidfd, libc::SIGKILL);
                 std::mem::forget(job);
-                GIVEN_UP.lock().unwrap_or_else(PoisonError::into_inner).push(pidfd);
+                give_up(&pidfd);
                 return Err(libc::ETIMEDOUT);
             }
             // A signal: its handler runs later.
@@ -117,16 +106,6 @@ fn in_child(wanted: Wanted) -> Result<OwnedFd, i32> {
     let found = receive(&ours);
     reap(&pidfd, true);
     found.ok_or_else(|| job.errno.load(Ordering::Acquire))
-}
-
-fn reap_given_up() {
-    // In a child of os.fork a thread that does not exist there may hold the lock for ever.
-    if let Ok(mut given_up) = GIVEN_UP.try_lock() {
-        given_up.retain(|pidfd| {
-            let alive = reap(pidfd, false).is_none();
-            alive && poll_readable([pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| !ended)
-        });
-    }
 }
 
 /// The descriptor that the child has sent; `None` if it has ended without.

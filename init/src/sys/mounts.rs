@@ -2,14 +2,8 @@
 
 use super::errno::Result;
 use super::files::close;
+pub use nsbox_init::close_range::is_proc;
 use syscalls::{Sysno, syscall};
-
-/// Whether the file is one of procfs (fstatfs(2)).
-pub fn is_proc(fd: i32) -> bool {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    let mut status = [0_i64; 32];
-    call!(fstatfs, fd, status.as_mut_ptr()).is_ok() && status[0] == PROC_SUPER_MAGIC
-}
 
 /// `None` is a NULL pointer.
 pub fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags: u64) -> Result<()> {

@@ -17,6 +17,7 @@ from nsbox.errors import NsboxError, SpecError
 from nsbox.records.written import FileKind, Kept, WrittenFile
 from nsbox.spec.mounts import Overlay
 from nsbox.spec.spec import Spec
+from nsbox.spec.world import PRIVATE_TMP
 from nsbox.views import mime, written_table
 
 __all__ = ["MAX_FILES", "Layer", "WrittenFiles", "layer_of"]
@@ -30,8 +31,6 @@ _MAX_DEPTH = 100
 _CHUNK_BYTES = 1 << 20
 _PERMISSIONS = 0o777
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_TMP = ("/tmp", "/var/tmp", "/dev/shm")
-"""What ``private_tmp`` mounts, and nsbox makes for it."""
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 """Extended attributes of a directory below which nothing of the lower layers is visible (overlayfs)."""
 _KINDS: dict[int, FileKind] = {
@@ -163,7 +162,7 @@ def layer_of(spec: Spec, descriptor: int) -> Layer:
     """
     if not isinstance(spec.root, Overlay):
         raise SpecError("changes: the root is no overlay; see root=Overlay([DIRECTORY])")
-    targets = [*_TMP, *(str(mount.target) for mount in spec.mounts)]
+    targets = [*PRIVATE_TMP, *(str(mount.target) for mount in spec.mounts)]
     targets += [os.fsdecode(spec.mount_proc)] if isinstance(spec.mount_proc, bytes) else []
     lower = [str(path) for path in spec.root.lower]
     if spec.root.upper is not None:

@@ -12,13 +12,16 @@ from nsbox.spec.paths import StrOrBytesPath, path_of
 if TYPE_CHECKING:
     from nsbox.spec.spec import Spec
 
-__all__ = ["HIDDEN_PLACES", "Paths", "has_world", "paths_of"]
+__all__ = ["HIDDEN_PLACES", "PRIVATE_TMP", "Paths", "has_world", "paths_of"]
 
 HIDDEN_PLACES = (
     "/home", "/root", "/run", "/var/lib", "/var/log", "/var/mail", "/var/spool", "/mnt", "/media", "/srv",
 )  # fmt: skip
 """Where a machine has what belongs to its users and services: hidden by default with `writable`, `readable` or
 `harden`."""
+
+PRIVATE_TMP = ("/tmp", "/var/tmp", "/dev/shm")
+"""The places that ``private_tmp`` replaces, and that nsbox makes for it in a root in memory (`src/plan/harden.rs`)."""
 
 Paths: TypeAlias = "StrOrBytesPath | Iterable[StrOrBytesPath]"
 """A path, or several."""

@@ -16,15 +16,13 @@ from typing import cast
 
 from nsbox.spec.mounts import Bind, Tmpfs
 from nsbox.spec.spec import Spec
-from nsbox.spec.world import HIDDEN_PLACES, has_world
+from nsbox.spec.world import HIDDEN_PLACES, PRIVATE_TMP, has_world
 
 __all__ = ["arranged"]
 
 _SIZE = 16 << 20
 _INODES = 4096
 """The bytes and the files that a hidden place can hold in memory: a home for caches and settings."""
-_TMP = ("/tmp", "/var/tmp", "/dev/shm")
-"""The places that ``private_tmp`` replaces."""
 _PACKAGES = ("site-packages", "dist-packages")
 
 
@@ -48,7 +46,7 @@ def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None, 
     # To private ids of root, all files of the machine are those of others.
     idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users) and not nested
     has_private_tmp = spec.private_tmp is not False
-    covered = [*hidden, *(_TMP if has_private_tmp else ())]
+    covered = [*hidden, *(PRIVATE_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
     for path in _needed():
         if _is_below(path, covered) and _is_reachable(path):

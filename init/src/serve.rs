@@ -192,10 +192,11 @@ impl<'a> Serving<'a> {
         if let Some(task) = process.task {
             return self.handle_end_of_helper(process.socket, task, status);
         }
+        // The event first: a caller that knows of the end finds it among the events.
+        self.report_event(Event::Exited, pid, status);
         let report = Report::Exited { status, usage };
         let _ = self.reply_to(process.socket).send(report, None);
         sys::close(process.socket);
-        self.report_event(Event::Exited, pid, status);
     }
 
     /// The helper has reported what it did or could not do.
@@ -316,6 +317,7 @@ impl<'a> Serving<'a> {
             }
         };
         let added = self.processes.add(Process { pid: born.pid, socket, token, task: None });
+        self.report_event(Event::Started, born.pid, 0);
         let started = Report::Started { pid: born.pid };
         // In another PID namespace our PID of the process means nothing to the caller: the kernel translates it.
         let sender = (self.supervisor.is_pid_1() && !announce).then_some(born.pid);
@@ -325,7 +327,6 @@ impl<'a> Serving<'a> {
             sys::kill(born.pid, SIGKILL);
         }
         sys::close(born.pidfd);
-        self.report_event(Event::Started, born.pid, 0);
     }
 
     /// Reap what has ended while processes were on their way to their exec.

@@ -67,9 +67,13 @@ async def run(theme: str, place: Path) -> tuple[str, dict[str, str]]:
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
+    from traitlets.config import Config
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources(theme)])
-    client = NotebookClient(notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(place)}})
+    # Unix sockets: TCP ports may be taken by another process before the kernel has bound them.
+    config = Config(KernelManager={"transport": "ipc", "ip": str(place / theme)})
+    resources = {"metadata": {"path": str(place)}}
+    client = NotebookClient(notebook, timeout=200, kernel_name="python3", config=config, resources=resources)
     error = ""
     try:
         await client.async_execute()

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.util import ensure_async
+from traitlets.config import Config
 
 from tests.support.callers import survivors
 from tests.support.census import Census, adopt_orphans, reap_adopted
@@ -76,7 +77,10 @@ def test_cells(tmp_path: Path) -> None:
 
 async def _shown(place: Path) -> list[dict[str, str]]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    client = NotebookClient(notebook, timeout=200, allow_errors=True, resources={"metadata": {"path": str(place)}})
+    # Unix sockets: TCP ports may be taken by another process before the kernel has bound them.
+    config = Config(KernelManager={"transport": "ipc", "ip": str(place / "socket")})
+    resources = {"metadata": {"path": str(place)}}
+    client = NotebookClient(notebook, timeout=200, allow_errors=True, config=config, resources=resources)
     async with client.async_setup_kernel():
         for number, cell in enumerate(notebook.cells):
             execution = asyncio.ensure_future(client.async_execute_cell(cell, number))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -42,6 +44,28 @@ def install(*arguments: str) -> None:
     from nsbox.cli import main
 
     assert main(["jupyter", "install", "--user", "--name", KERNEL, *arguments]) == 0
+
+
+def reachable_over_tcp() -> Any:
+    """Return the settings of a kernel with ports of its own, below those that the kernel gives to whoever asks.
+
+    Jupyter chooses ports by a bind to port 0, and closes them before its kernel binds them: another process that is
+    given one of them in between ends the kernel.
+    """
+    from traitlets.config import Config
+
+    ports: dict[str, int] = {}
+    while len(ports) < 5:
+        with socket.socket() as tried:
+            port = random.randrange(10_000, 32_000)  # ip_local_port_range of ip(7) begins at 32768
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            name = ("shell", "iopub", "stdin", "hb", "control")[len(ports)]
+            if port not in ports.values():
+                ports[f"{name}_port"] = port
+    return Config(KernelManager=ports)
 
 
 def shown(cell: Any) -> dict[str, str]:
@@ -111,7 +135,7 @@ async def lesson() -> Any:
         found["again"] = await execute(DAEMON)
         return found
 
-    return await notebook(body)
+    return await notebook(body, config=reachable_over_tcp())
 
 
 async def late() -> Any:
@@ -122,7 +146,9 @@ async def late() -> Any:
 
     install()
     cells = [nbformat.v4.new_code_cell(source) for source in (DAEMON, "import time; time.sleep(1000)")]
-    client = NotebookClient(nbformat.v4.new_notebook(cells=cells), kernel_name=KERNEL, timeout=1)
+    client = NotebookClient(
+        nbformat.v4.new_notebook(cells=cells), kernel_name=KERNEL, timeout=1, config=reachable_over_tcp()
+    )
     try:
         await client.async_execute()
     except CellTimeoutError:
@@ -211,7 +237,7 @@ async def killed() -> Any:
         assert "result" in await execute(DAEMON)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    await notebook(body)
+    await notebook(body, config=reachable_over_tcp())
 
 
 SCENARIOS: dict[str, Callable[[], Awaitable[Any]]] = {

@@ -62,6 +62,8 @@ class Box(BoxRequests):
     spec: Spec
     _outer: Box | None = None
     """The box it is in, which it keeps open."""
+    _switches: list[Any]
+    """The switches (`nsbox.Switch`) that connect it, which it keeps open."""
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class Box(BoxRequests):
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
+        self._switches = []
         with idmapped(spec, nested=outer is not None) as prepared:
             plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None, made_in)
             self._handle = _core.open_box(plan, None if outer is None else outer._handle)
@@ -311,6 +314,8 @@ class Box(BoxRequests):
         finally:
             if (workers := self.__dict__.get("_workers")) is not None:
                 workers.close()
+            for switch in self.__dict__.get("_switches", ()):
+                switch._box_closed()
 
     def __enter__(self) -> Self:
         """Return the box itself."""

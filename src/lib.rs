@@ -84,6 +84,8 @@ mod _core {
     #[pymodule_export]
     use crate::seeing::proc::handle::{Proc, ProcFile, open_proc, open_proc_of};
     #[pymodule_export]
+    use crate::seeing::proc::numbering::boot_id;
+    #[pymodule_export]
     use crate::seeing::proc::table::read_processes;
     #[pymodule_export]
     use crate::seeing::relations::{Relation, namespace_relations};

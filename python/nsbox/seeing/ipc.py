@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, overload
 from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, as_box, pid_of
+from nsbox.seeing.proc import as_box
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.views import ipc_table as _view
 from nsbox.views import mime

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, pid_of
+from nsbox.seeing.target import Target, pid_of
 from nsbox.views import mime
 from nsbox.views import mount_table as _view
 

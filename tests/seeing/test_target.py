@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import io
 import json
 import os
@@ -24,8 +25,12 @@ from nsbox.seeing.processes import ProcessTable
 from nsbox.seeing.target import pid_of, pidfd_of
 from nsbox.seeing.tree import ProcessTree
 
-from tests.support.forked import Who, in_child
+from tests.support import seccomp
+from tests.support.forked import Who, become_user, in_child
+from tests.support.seccomp import Deny
 
+REQUESTS = 0xB706, 0xB707, 0xB708, 0xB709
+"""The numbers of the requests that translate PIDs (ioctl_nsfs(2))."""
 Reader = Callable[[Any], Any]
 """Takes a process, and returns what differs from one process to another."""
 
@@ -345,7 +350,7 @@ def test_handles_of_others() -> None:
         assert pid_of(process, "of") == process.pid
         process.kill()
         await process.wait()
-        with pytest.raises(ProcessEndedError, match=r"of: <Process .*> has ended"):
+        with pytest.raises(ProcessEndedError, match=r"of: process \d+ has ended"):
             pid_of(process, "of")
         ours = await nsbox.create_subprocess_exec("sleep", "1000", unshare="ip")
         assert pid_of(ours, "of") == ours.pid
@@ -512,3 +517,44 @@ def test_names_in_a_proc_of_another_namespace() -> None:
 
         if os.geteuid() == 0:
             assert inside() == [sleep.pid, expected]
+
+
+def test_a_kernel_that_does_not_translate(who: Who) -> None:
+    """Before Linux 6.11 the PIDs are compared in the caller's /proc: the PID outside is told, and rows are found."""
+
+    def check() -> list[Any]:
+        with nsbox.Box("mip", mount_proc=True) as box, sleeping(box) as sleep:
+            box_rows = box.ps()
+            seccomp.install(*(Deny("ioctl", errno.ENOTTY, argument=1, equals=0x80040000 | one) for one in REQUESTS))
+            row = box.ps().find(2)
+            assert row is not None
+            outer = [row.pid_outside, next(one for one in nsbox.ps(of=box) if one.pid == 2).pid_outside]
+            unknown = Process(**row._asdict() | {"pid_outside": None})
+            return [sleep.pid, *outer, *(pid_of(one, "of") for one in (row, unknown, *box_rows[1:]))]
+
+    found = who(lambda: in_child(check))
+    assert found == [found[0]] * 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a proc without a user namespace")
+@pytest.mark.parametrize("option", ["hidepid=1", "hidepid=2"])
+def test_hidden_processes(option: str) -> None:
+    """A process that the caller may not see has not ended."""
+
+    def check() -> list[str]:
+        from nsbox import raw
+
+        (row,) = nsbox.ps(pids=[os.getpid()])
+        raw.unshare(raw.CLONE_NEWNS)
+        raw.mount("none", "/", None, raw.MS_REC | raw.MS_PRIVATE)
+        raw.mount("proc", "/proc", "proc", 0, option)
+        become_user()
+        found = []
+        for reader in (nsbox.mounts, _entered):
+            with pytest.raises(PermissionError, match=r"is hidden") as error:
+                reader(Process(**row._asdict() | {"pid": parent.pid, "pid_outside": parent.pid}))
+            found.append(str(error.value))
+        return found
+
+    (parent,) = nsbox.ps(pids=[os.getpid()])
+    assert all("hidepid" in text for text in in_child(check))

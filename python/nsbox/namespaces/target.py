@@ -126,13 +126,15 @@ def _namespace_fd(target: JoinTarget) -> int | None:
 @contextlib.contextmanager
 def _process(target: Any) -> Iterator[int]:
     """Yield a pidfd of a process, open during the block."""
+    pid = target if isinstance(target, int) else getattr(target, "pid", getattr(target, "pidfd", None))
+    if not isinstance(target, Pidfd) and (isinstance(pid, bool) or not isinstance(pid, int)):
+        raise SpecError(f"target: {target!r} is neither a process nor a namespace")
     with contextlib.ExitStack() as kept:
         try:
             pidfd = kept.enter_context(pidfd_of(target, "target"))
-        except ProcessEndedError:
-            raise
         except OSError as error:
-            pid = target if isinstance(target, int) else target.pid
+            if isinstance(error, ProcessEndedError) or error.filename is not None:
+                raise
             _refuse(error, _core.Call("pidfd_open", pid=pid), target)
         yield pidfd
 

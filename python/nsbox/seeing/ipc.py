@@ -100,7 +100,8 @@ def ipcs(of: Target | None = None) -> IpcTable:
         of: The process: its PID, or an object with a `pid`.
 
     Raises:
-        ProcessLookupError: when there is no such process.
+        SpecError: when `of` is no process, or one that the caller cannot find.
+        ProcessLookupError: when there is no such process, or it has ended (`ProcessEndedError`).
         PermissionError: when the caller may not know its namespaces, or not enter them.
     """
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read

@@ -313,7 +313,8 @@ def namespaces_of(target: Target) -> NamespaceIds:
     """Return the namespaces of a process, given by its PID or as an object with a `pid`.
 
     Raises:
-        ProcessLookupError: when there is no such process.
+        SpecError: when the target is no process, or one that the caller cannot find.
+        ProcessLookupError: when there is no such process, or it has ended (`ProcessEndedError`).
         PermissionError: when the caller may know none of its namespaces (ptrace(2), PTRACE_MODE_READ).
     """
     pid = pid_of(target, "target")

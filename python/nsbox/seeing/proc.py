@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from nsbox.errors import SpecError
 from nsbox.records.processes import CLASSES, NamespaceIds, Process
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, pid_of, with_outside
 
 if TYPE_CHECKING:
     from nsbox import _core
@@ -115,7 +115,7 @@ def read_from(
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     records, hidden = _core.read_processes(proc, CLASSES, list(sources), pids=None if pids is None else list(pids))
-    return records, tuple(hidden)
+    return with_outside(records), tuple(hidden)
 
 
 def read_here(

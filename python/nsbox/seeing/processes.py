@@ -187,8 +187,8 @@ def ps(
     """Return all processes, or those in the PID namespace of a process.
 
     Args:
-        of: The process whose PID namespace is shown: its PID, or an object with a `pid`. Nothing is entered or mounted
-            for it, and no proc need be mounted inside.
+        of: The process whose PID namespace is shown: its PID, or a record or handle with one. Nothing is entered or
+            mounted for it, and no proc need be mounted inside.
         view: With `of`: ``"namespace"`` shows the PID namespace of the process, with the PIDs inside; ``"proc"`` shows
             what the process's own ``/proc`` has, as a ``ps`` inside would.
         proc: The proc directory to read instead of ``/proc``.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 from nsbox.errors import ProcessEndedError, SpecError
@@ -23,7 +23,7 @@ from nsbox.spec.joins import Pidfd
 if TYPE_CHECKING:
     from nsbox import _core
 
-__all__ = ["Target", "descendants", "number_in_proc", "pid_of", "pidfd_of"]
+__all__ = ["Target", "descendants", "number_in_proc", "own_number_in_proc", "pid_of", "pidfd_of", "with_outside"]
 
 
 class _HasPid(Protocol):
@@ -106,6 +106,47 @@ def number_in_proc(pidfd: int) -> int:
     if "Pid" not in fields:
         raise ValueError(f"descriptor {pidfd} is no pidfd")
     return int(fields["Pid"])
+
+
+def with_outside(processes: list[Process]) -> list[Process]:
+    """Add the PIDs outside to what was read in another PID namespace, where the kernel has not told them.
+
+    Before Linux 6.11 it does not translate PIDs (ioctl_nsfs(2)), but the caller's /proc has all PIDs of a process.
+    """
+    reading = next((one.reading for one in processes), None)
+    if reading is None or reading.pid_namespace in (None, reading.outside):
+        return processes
+    if any(one.pid_outside is not None for one in processes):
+        return processes
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
+
+    try:
+        found = _inner(_core.read_processes(_proc(), CLASSES, ["pids", "namespaces"])[0], reading.pid_namespace)
+    except OSError:
+        return processes
+    # With the start time: PIDs are used again.
+    outside = {(number, one.start_ticks): one.pid_outside for number, one in found}
+    known = [outside.get((one.pid, one.start_ticks)) for one in processes]
+    return [Process(**one._asdict() | {"pid_outside": pid}) for one, pid in zip(processes, known, strict=True)]
+
+
+def _inner(everything: Sequence[Process], namespace: int) -> list[tuple[int, Process]]:
+    """Return the processes that are in a PID namespace, or further in, each with its PID there."""
+    member = next((one for one in everything if one.namespaces.pid == namespace), None)
+    if member is None:
+        return []
+    depth = len(member.pids) - 1
+    deeper = [one for one in everything if len(one.pids) > depth]
+    inside = descendants(namespace, deeper)
+    return [(one.pids[depth], one) for one in deeper if one.namespaces.pid in inside]
+
+
+def own_number_in_proc() -> int:
+    """Return the PID of the caller in its /proc, which may show another PID namespace; without a /proc its own PID."""
+    try:
+        return int(os.readlink("/proc/self"))
+    except OSError:
+        return os.getpid()
 
 
 def descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
@@ -231,7 +272,8 @@ def _number_in_other_proc(pid: int, target: Target, argument: str) -> int:
         raise ProcessLookupError(
             errno.ESRCH,
             f"{argument}: no process has the PID {pid} in your PID namespace, {_named(caller)}. A PID of "
-            f"{_named(namespace)}, which /proc shows, has to be given as a row of nsbox.ps()",
+            f"{_named(namespace)}, which /proc shows, has to be given as a row of nsbox.ps(); nsbox ps -o pid,outside "
+            "shows both",
         ) from None
     with opened:
         return _shown(opened.fileno(), target, argument)
@@ -295,6 +337,9 @@ def _found(record: _Record, argument: str) -> Process:
     except ProcessLookupError:
         raise _ended(record, argument) from None
     now = None if shown is None else _read_one(shown)
+    if now is None and reading.outside == caller and record.pid_outside is not None and _exists(record.pid_outside):
+        # It, or a later process with this PID.
+        raise _hidden(record.pid_outside)
     if not _is_same(record, now):
         raise _ended(record, argument)
     assert now is not None
@@ -309,13 +354,8 @@ def _searched(
 
     everything, _ = _core.read_processes(proc, CLASSES, ["pids", "namespaces"])
     for namespace, number in known:
-        member = next((one for one in everything if one.namespaces.pid == namespace), None)
-        if member is None:
-            continue
-        depth = len(member.pids) - 1
-        deeper = [one for one in everything if len(one.pids) > depth and one.pids[depth] == number]
-        inside = descendants(namespace, [member, *deeper])
-        return next((one.pid for one in deeper if one.namespaces.pid in inside), None)
+        if found := _inner(everything, namespace):
+            return next((one.pid for pid, one in found if pid == number), None)
     _refuse_foreign(record, caller, argument)
 
 
@@ -334,8 +374,16 @@ def _read_one(pid: int) -> Process | None:
 
     found, hidden = _core.read_processes(_proc(), CLASSES, [], pids=[pid])
     if hidden:
-        raise PermissionError(errno.EPERM, f"process {pid} is hidden (hidepid, proc(5))")
+        raise _hidden(pid)
     return next(iter(found), None)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        _opened(pid).close()
+    except OSError as error:
+        return error.errno != errno.ESRCH
+    return True
 
 
 def _is_same(record: _Record, now: Process | None) -> bool:
@@ -375,8 +423,14 @@ def _thread_of(node: Node, argument: str) -> int:
     raise _ended(node, argument)
 
 
+def _hidden(pid: int) -> PermissionError:
+    return PermissionError(errno.EPERM, "the process is hidden from you (hidepid, proc(5))", f"/proc/{pid}")
+
+
 def _ended(target: object, argument: str) -> ProcessEndedError:
-    return ProcessEndedError(errno.ESRCH, f"{argument}: {target!r} has ended")
+    is_record = isinstance(target, Process | Node | NamespaceRecord)
+    pid = None if is_record else target if isinstance(target, int) else getattr(target, "pid", None)
+    return ProcessEndedError(errno.ESRCH, f"{argument}: {repr(target) if pid is None else f'process {pid}'} has ended")
 
 
 def _named(namespace: int | None) -> str:

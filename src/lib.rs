@@ -44,8 +44,6 @@ mod _core {
     #[pymodule_export]
     use crate::call::Call;
     #[pymodule_export]
-    use crate::capabilities::capabilities;
-    #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]
     use crate::channel::event::Event;

@@ -30,7 +30,6 @@ __all__ = [
     "ThreadScope",
     "become_untraceable",
     "boot_id",
-    "capabilities",
     "change_ids",
     "clone3",
     "compile",
@@ -987,11 +986,6 @@ def boot_id() -> str | None:
     """
     What the kernel calls the time since this machine was booted: /proc/sys/kernel/random/boot_id (random(4)). Nothing
     where it cannot be read.
-    """
-
-def capabilities() -> list[tuple[str, int]]:
-    """
-    Every capability by its name, with its number.
     """
 
 def change_ids(uid: SupportsIndex | None, gid: SupportsIndex | None, leave_groups: bool) -> None:

@@ -199,6 +199,15 @@ def _refuse(error: OSError, call: _core.Call, target: JoinTarget) -> NoReturn:
         "open target",
         "caller",
         [call],
-        f"the target is {os.fsdecode(target) if isinstance(target, bytes) else repr(target)}",
+        f"the target is {_named(target)}",
     )
     raise failure from None
+
+
+def _named(target: JoinTarget) -> str:
+    """Return the words for a target in an error: of a bare pidfd, the process behind it."""
+    if isinstance(target, Pidfd):
+        with contextlib.suppress(OSError, ValueError):
+            if (pid := number_in_proc(target.fd)) > 0:
+                return f"process {pid}"
+    return os.fsdecode(target) if isinstance(target, bytes) else repr(target)

@@ -148,12 +148,12 @@ def zombies(box: Box) -> Fact:
 
 def left_of(processes: Iterable[Process]) -> Fact:
     """How many of these processes have not ended: a process with the same PID and start time exists."""
-    known = sorted({process.identity: process for process in processes}.values(), key=lambda process: process.identity)
+    known = {(process.pid_namespace or 0, *process.identity): process for process in processes}
     left = 0
-    for process in known:
+    for process in known.values():
         with contextlib.suppress(ProcessEndedError):
             left += sum(now.state not in "ZX" for now in ps(pids=[pid_of(process, "processes")]))
-    return Fact(left, f"ps, for PIDs {', '.join(str(process.pid) for process in known)}")
+    return Fact(left, f"ps, for PIDs {', '.join(str(pid) for _, pid, _ in sorted(known))}")
 
 
 # Namespaces

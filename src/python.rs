@@ -23,6 +23,12 @@ pub fn scope_error(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     import(py, c"nsbox.errors")?.getattr("scope_error")
 }
 
+/// `nsbox.records.processes.Reading(pid_namespace, outside, boot_id, boottime_offset)`: what all records of one pass have
+/// in common.
+pub fn reading(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    import(py, c"nsbox.records.processes")?.getattr("Reading")
+}
+
 /// `io.open`.
 pub fn open(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     import(py, c"io")?.getattr("open")

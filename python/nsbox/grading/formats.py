@@ -177,4 +177,4 @@ def _for_students(grade: Grade) -> list[tuple[str, str, Check]]:
 
 
 def _plain_number(value: float) -> int | float:
-    return int(value) if value.is_integer() else round(value, 2)
+    return int(value) if float(value).is_integer() else round(value, 2)

@@ -68,12 +68,12 @@ class Grade:
     @property
     def points(self) -> float:
         """The points that it has earned."""
-        return sum(check.points for check in self.checks)
+        return sum((check.points for check in self.checks), 0.0)
 
     @property
     def of(self) -> float:
         """The points that it could earn."""
-        return sum(check.of for check in self.checks)
+        return sum((check.of for check in self.checks), 0.0)
 
     @property
     def verdicts(self) -> list[str]:

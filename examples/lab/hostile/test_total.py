@@ -15,7 +15,7 @@ import pytest
 from nsbox.grading import Submission
 
 ANSWER = Path(__file__).parent / "answers" / "total.py"
-pytestmark = pytest.mark.limits(seconds=3, cpu=2, memory="512M", output="64K", file="8M", processes=40)
+pytestmark = pytest.mark.limits(seconds=10, cpu=2, memory="512M", output="64K", file="8M", processes=40)
 
 
 def total_of(submission: Submission, text: str) -> str:
@@ -30,6 +30,7 @@ def test_two_numbers(submission: Submission) -> None:
 
 
 @pytest.mark.points(3)
+@pytest.mark.requires("test_two_numbers")
 @pytest.mark.visibility("hidden")
 def test_other_numbers(submission: Submission, seed: int, credit: Callable[[float], None]) -> None:
     """Numbers that are others for each student, and the same each time: a point for each right answer."""

@@ -17,6 +17,7 @@ from nsbox.errors import SpecError
 from nsbox.grading import formats
 from nsbox.grading.grades import Grade, number
 from nsbox.grading.runner import EMPTY, Lab, grade_all, names_of, test_files
+from nsbox.grading.sandbox import SandboxLimits, open_sandbox
 from nsbox.grading.text import plain
 
 __all__ = ["configure", "execute"]
@@ -89,6 +90,9 @@ def execute(options: argparse.Namespace) -> int:
     status = 0
     try:
         empty = _grade_empty(lab)
+        if not empty.checks:
+            print(f"nsbox grade: {options.lab}: {empty.problem}", file=sys.stderr)
+            return 1
         grades = grade_all(lab, submissions, options.workers, progress.show)
     except KeyboardInterrupt:
         grades = sorted(progress.grades, key=lambda grade: grade.submission)
@@ -114,8 +118,14 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _grade_empty(lab: Lab) -> Grade:
-    """Grade a submission without any file."""
+    """Grade a submission without any file.
+
+    Raises:
+        NsboxError: where no sandbox can be made: that is no fault of any submission.
+    """
     with tempfile.TemporaryDirectory(prefix="nsbox-empty-") as directory:
+        with open_sandbox(Path(directory), [], SandboxLimits(), namespaces=False, options={}):
+            pass
         return grade_all(lab, {EMPTY: Path(directory)})[0]
 
 

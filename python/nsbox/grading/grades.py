@@ -130,7 +130,7 @@ class Report:
         elif before is not None and before.outcome == "pending":
             self._checks[check.name] = replace(check, of=before.of, points=min(check.points, before.of))
         if check.outcome in ("skipped", "error"):
-            self.problems.append(f"{check.name}: {check.outcome}: {check.message.partition(chr(10))[0][:300]}")
+            self.problems.append(f"{check.name}: {check.outcome}: {' '.join(check.message.split())[:600]}")
 
     @property
     def checks(self) -> tuple[Check, ...]:

@@ -91,6 +91,12 @@ class _Grading:
                 os.close(self._report)
             self._report = None
 
+    @property
+    def _labs(self) -> set[Path]:
+        """The directories whose test files pytest was asked to run."""
+        asked = (Path(argument.partition("::")[0]).absolute() for argument in self._config.args)
+        return {path if path.is_dir() else path.parent for path in asked}
+
     # The submission
 
     @property
@@ -112,7 +118,7 @@ class _Grading:
     @property
     def hidden(self) -> list[Path]:
         """The directories that no submission sees: the lab, the submissions, and where pytest runs."""
-        places = [self._config.rootpath, self._config.invocation_params.dir, self.path.parent]
+        places = [*self._labs, self._config.rootpath, self._config.invocation_params.dir, self.path.parent]
         return [path for path in (*places, *self._config.getoption("lab_hide")) if str(path) != "/"]
 
     @contextlib.contextmanager
@@ -129,9 +135,11 @@ class _Grading:
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Never collect a file of a submission, which pytest would run in this process."""
-        root = self._config.rootpath
-        is_of_the_lab = collection_path == root or (collection_path.parent == root and collection_path.is_file())
-        return None if is_of_the_lab else True
+        for lab in self._labs:
+            is_own = collection_path.parent == lab and collection_path.is_file()
+            if lab in collection_path.parents and not is_own:
+                return True
+        return None
 
     # The points
 

@@ -11,7 +11,6 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,8 @@ from pathlib import Path
 from nsbox.errors import SpecError
 from nsbox.grading.grades import MAX_LINE_BYTES, Grade, Report
 from nsbox.grading.text import plain
+from nsbox.start.popen import Popen
+from nsbox.start.run import DEVNULL, STDOUT
 
 __all__ = ["EMPTY", "Lab", "grade", "grade_all", "names_of", "test_files"]
 
@@ -107,10 +108,10 @@ class _Running:
     """The runs of pytest, to end them at once when the grader is interrupted."""
 
     def __init__(self) -> None:
-        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._processes: set[Popen] = set()
 
     @contextlib.contextmanager
-    def of(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    def of(self, process: Popen) -> Iterator[None]:
         self._processes.add(process)
         try:
             yield
@@ -179,8 +180,10 @@ def _run(lab: Lab, name: str, path: Path, report: Report) -> str:
         # plugins that it needs in its pytest.ini: addopts = -p NAME.
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         with open(f"{work}/log", "w+b") as log:
-            with subprocess.Popen(
-                command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            # As for all programs of nsbox, pytest ends when this process does, and its sandboxes with it.
+            with Popen(
+                command,
+                unshare="", cwd=directory, env=environment, stdin=DEVNULL, stdout=log, stderr=STDOUT,
                 pass_fds=[writer], start_new_session=True,
             ) as process, _interrupted.of(process):  # fmt: skip
                 os.close(writer)
@@ -194,7 +197,7 @@ def _run(lab: Lab, name: str, path: Path, report: Report) -> str:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _collect(process: subprocess.Popen[bytes], reader: int, report: Report, seconds: float) -> bool:
+def _collect(process: Popen, reader: int, report: Report, seconds: float) -> bool:
     """Read the report until pytest has ended; return whether that was in time."""
     lines = _Lines(reader, report)
     deadline = time.monotonic() + seconds
@@ -241,7 +244,7 @@ class _Lines:
                 return False
 
 
-def _problem(process: subprocess.Popen[bytes], in_time: bool, lab: Lab, report: Report, log: str) -> str:
+def _problem(process: Popen, in_time: bool, lab: Lab, report: Report, log: str) -> str:
     """Return what a person has to look at; empty if pytest has run all its tests, whether they passed or failed."""
     where = f", in {report.pending[0]}" if report.pending else ""
     if not in_time:

@@ -85,7 +85,7 @@ def test_the_grader_has_to_look() -> None:
     """A test that was skipped, or could not be set up, is no fault of the submission."""
     for outcome in ("skipped", "error"):
         report = _report(check_line(FOUND), check_line(replace(FOUND, outcome=outcome, message="no namespaces\nmore")))
-        assert report.problems == [f"t::a: {outcome}: no namespaces"]
+        assert report.problems == [f"t::a: {outcome}: no namespaces more"]
 
 
 def test_numbers() -> None:

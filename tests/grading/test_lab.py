@@ -98,6 +98,67 @@ def test_points(who: Who, place: Path) -> None:
     assert (found["problem"], found["status"], found["errors"].count("nsbox grade:")) == ("", 0, 0)
 
 
+FALSE_PASSES = """
+    import unittest
+
+    @pytest.mark.points(1)
+    def test_subtests(submission, subtests):
+        with subtests.test("one"):
+            assert submission.run(["false"]).ok
+        with subtests.test("two"):
+            pass
+
+    class TestOld(unittest.TestCase):
+        @pytest.mark.points(1)
+        def test_sub(self):
+            with self.subTest("one"):
+                self.assertTrue(False)
+            with self.subTest("two"):
+                pass
+
+    @pytest.mark.points(1)
+    @pytest.mark.xfail
+    def test_xfail():
+        assert False
+
+    @pytest.mark.points(1)
+    @pytest.mark.xfail(strict=True)
+    def test_xpass():
+        pass
+
+    @pytest.mark.points(2)
+    @pytest.mark.unshare("pid", mount_proc=True)
+    def test_credit_inside(credit):
+        credit(0.5)
+
+    @pytest.mark.points(1)
+    @pytest.mark.unshare("pid", mount_proc=True)
+    def test_inside():
+        assert False
+
+    @pytest.mark.points(1)
+    def test_finalizer(request):
+        request.addfinalizer(lambda: 1 / 0)
+
+    @pytest.mark.points(1)
+    def test_later(submission):
+        assert submission.run(["true"]).ok
+"""
+
+
+def test_what_failed_never_passes(place: Path) -> None:
+    """A test that fails in an unusual way has no points, and a credit given in other namespaces counts."""
+    found = _grade(Who("root"), place, FALSE_PASSES)
+    points = {name: check["points"] for name, check in found["tests"].items()}
+    assert points == {
+        "test_subtests": 0, "TestOld::test_sub": 0, "test_xfail": 0, "test_xpass": 0, "test_credit_inside": 0.5,
+        "test_inside": 0, "test_finalizer": 1, "test_later": 1,
+    }  # fmt: skip
+    # A fault in a teardown is the grader's to look at.
+    assert "test_finalizer: error: in the teardown: ZeroDivisionError" in found["problem"]
+    assert found["status"] == 1
+
+
 VERDICTS = """
     pytestmark = pytest.mark.limits(seconds=2, memory="256M", output="10K", cpu=1, processes=20)
 

@@ -79,6 +79,7 @@ class _Grading:
         self._report = config.getoption("lab_report")
         self._full: dict[str, bool] = {}
         """For each test of a module, by both its names: whether all of its runs have earned all points."""
+        self._failed: set[str] = set()
         self._alive: list[Submission] = []
         if self._report is not None:
             # Programs that tests start, and children in which they run, cannot write the report.
@@ -167,7 +168,8 @@ class _Grading:
         report = yield
         credit = getattr(call.excinfo.value, "credit", None) if call.excinfo is not None else None
         if call.when == "call" and isinstance(credit, int | float) and not isinstance(credit, bool):
-            item.stash[_CREDIT] = float(credit)
+            item.user_properties.append((_CREDIT, float(credit)))
+            report.user_properties = list(item.user_properties)
         if call.when == "teardown":
             if report.failed:
                 self._write(Check(name=_name(item), outcome="error", message=f"in the teardown: {_message(report)}"))
@@ -177,26 +179,36 @@ class _Grading:
             check = item.stash[_CHECK] = self._check(item, report, call.when == "call" or is_own)
             if check.evidence:
                 report.sections.append(("what there was to see", check.evidence))
-            item.user_properties += [
+            properties: list[tuple[str, object]] = [
                 ("submission", self.name), ("points", check.points), ("of", check.of),
                 *[("verdict", str(attempt["verdict"])) for attempt in check.attempts],
             ]  # fmt: skip
-            report.user_properties = list(item.user_properties)
+            # Those of a test in namespaces of its own are in its report alone.
+            report.user_properties = [*report.user_properties, *properties]
+            item.user_properties += properties
         return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the tests of which a part has failed: the report of the whole test may be that of one that passed."""
+        if report.failed and report.when == "call":
+            self._failed.add(report.nodeid)
 
     def _check(self, item: pytest.Item, report: pytest.TestReport, is_own: bool) -> Check:
         of = _points(item)
-        passed = report.passed and report.when == "call"
+        passed = report.passed and report.when == "call" and item.nodeid not in self._failed
         outcome = "passed" if passed else "failed" if is_own else "error"
         if report.skipped:
             outcome = "blocked" if item.stash.get(_BLOCKED, False) else "skipped"
-        points = item.stash.get(_CREDIT, of if passed else 0.0) if report.when == "call" else 0.0
-        points = max(0.0, min(points, of))
+        points = of if passed else 0.0
+        for name, value in report.user_properties:
+            if name == _CREDIT and isinstance(value, int | float):
+                points = float(value)
+        points = max(0.0, min(points, of)) if report.when == "call" else 0.0
         attempts = [attempt for one in self._alive for attempt in one.attempts][item.stash.get(_ATTEMPTS, 0) :]
         return Check(
             name=_name(item), of=of, points=points, visibility=_visibility(item), seconds=report.duration,
             outcome=outcome,
-            message="" if passed else "\n".join([*_complaints(attempts), _message(report)]),
+            message="" if passed else "\n".join([*_complaints(attempts), _message(report) or "a part of it failed"]),
             evidence="\n".join(one.evidence() for one in self._alive) if report.failed else "",
             attempts=tuple(attempt.to_dict() for attempt in attempts),
         )  # fmt: skip
@@ -221,7 +233,7 @@ class _Grading:
             line = line[os.write(self._report, line) :]
 
 
-_CREDIT = pytest.StashKey[float]()
+_CREDIT = "credit"
 _CHECK = pytest.StashKey[Check]()
 _ATTEMPTS = pytest.StashKey[int]()
 _BLOCKED = pytest.StashKey[bool]()
@@ -332,6 +344,7 @@ def credit(request: pytest.FixtureRequest) -> Callable[[float], None]:
     """Give this test so many points, whether it passes or fails: ``credit(2)``. The last call counts."""
 
     def give(points: float) -> None:
-        request.node.stash[_CREDIT] = float(points)
+        # A property, as it also arrives from a test that runs in namespaces of its own.
+        request.node.user_properties.append((_CREDIT, float(points)))
 
     return give

@@ -49,7 +49,7 @@ def container(open_submission: Callable[..., AbstractContextManager[Submission]]
         with submission.start([*command, ROOT, *PAYLOAD]) as runtime:
             state, problem = None, ""
             try:
-                state = state_of(submission.find(*PAYLOAD, seconds=10), submission.box)
+                state = state_of(submission.find(*PAYLOAD, seconds=15), submission.box)
             except AssertionError as error:
                 problem = str(error)
             yield Container(submission, command, state, problem)

@@ -83,6 +83,9 @@ def _differs(view: ProcFiles, before: ProcFiles, kind: str) -> bool:
 _LOOK = """
 import os, sys
 from nsbox import raw
+from nsbox.tasks.prctl import PR_SET_DUMPABLE, prctl
+# No root inside may trace it, whatever it enters (ptrace(2), PR_SET_DUMPABLE in prctl(2)).
+prctl(PR_SET_DUMPABLE, 0)
 own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
 for namespace in [os.open(f"/proc/{sys.argv[1]}/ns/{kind}", os.O_RDONLY) for kind in sys.argv[2:]]:
     raw.setns(namespace)

@@ -122,6 +122,65 @@ def test_names() -> None:
         names_of([Path("a"), Path("a")])
 
 
+def test_a_name_for_a_terminal(place: Path) -> None:
+    """A student can choose the name of a file: it is text on the terminal and in XML, and no control sequence."""
+    command = _class(place, SLOW_LAB, **{"\x1b]0;owned\x07": "true", "=cmd": "true"})
+    done = subprocess.run(
+        [*command, "--csv", "points.csv", "--junit", "points.xml", "--gradescope", "each"],
+        cwd=place, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = [(place / name).read_bytes() for name in ("points.csv", "points.xml")]
+    assert not any(byte in text for text in (done.stdout, done.stderr, *written) for byte in (b"\x1b", b"\x07"))
+    assert b"'=cmd,1,1" in written[0]
+    assert sorted(os.listdir(place / "each")) == ["=cmd.json", "\\x1b]0;owned\\x07.json"]
+
+
+CONFTEST = """
+import pytest
+
+@pytest.fixture
+def word():
+    return "of the lab"
+"""
+OWN_FILES = """
+import pytest
+
+@pytest.mark.points(1)
+def test_one(submission, word, pytestconfig):
+    assert word == "of the lab"
+    assert pytestconfig.getini("xfail_strict") is True
+    assert not pytestconfig.pluginmanager.has_plugin("xdist")
+    assert submission.run(["cat", "main.sh"]).ok
+"""
+
+
+def test_files_of_a_lab(place: Path) -> None:
+    """A lab can have a conftest.py and a pytest.ini. Configuration above it, and other plugins, take no part."""
+    command = _class(place, OWN_FILES, ann="")
+    (place / "lab" / "conftest.py").write_text(CONFTEST)
+    (place / "lab" / "pytest.ini").write_text("[pytest]\nxfail_strict = true\n")
+    (place / "conftest.py").write_text("raise SystemExit('above the lab')\n")
+    (place / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--no-such-option"\n')
+    subprocess.run([*command, "--csv", "points.csv"], cwd=place, check=True)
+    assert (place / "points.csv").read_text().splitlines()[1] == "ann,1,1,,,1"
+
+
+def test_expected_points(place: Path) -> None:
+    """A lab is tested by its own submissions: a grade that is not as expected is named, and so is one that is missing."""
+    command = _class(place, SLOW_LAB, ann="true", bob="false")
+    for name in ("ann", "bob"):
+        (place / "lab" / "submissions").mkdir(exist_ok=True)
+        (place / name).rename(place / "lab" / "submissions" / name)
+    (place / "expected.csv").write_text("submission,points\nann,1\nbob,0.5\neve,0\n")
+    command = [*command[:-2], "-n", "2", "--expect", "expected.csv"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nsbox grade: bob: 0 points, but expected.csv expects 0.5" in done.stderr
+    assert "nsbox grade: eve: no points, but expected.csv expects 0" in done.stderr
+    assert "nsbox grade: ann" not in done.stderr
+
+
 def test_no_tests(tmp_path: Path) -> None:
     """A directory without a test file is no lab."""
     with pytest.raises(SpecError, match=r"has no test file: expected test_\*\.py"):

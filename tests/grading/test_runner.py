@@ -167,7 +167,7 @@ def test_files_of_a_lab(place: Path) -> None:
 
 
 def test_expected_points(place: Path) -> None:
-    """A lab is tested by its own submissions: a grade that is not as expected is named, and so is one that is missing."""
+    """A grade that is not as expected is named, and so is a submission that is missing: so a lab tests itself."""
     command = _class(place, SLOW_LAB, ann="true", bob="false")
     for name in ("ann", "bob"):
         (place / "lab" / "submissions").mkdir(exist_ok=True)

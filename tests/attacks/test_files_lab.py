@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.census import reaped_all, wait_until
 from tests.support.forked import Who
-from tests.support.lab_class import copy_lab, nsbox_grade, scores
+from tests.support.lab_class import LABS, copy_lab, nsbox_grade, scores
 
 FORGED_PROC = """
 unshare -mipf
@@ -82,6 +82,40 @@ def test_python_files_of_a_submission(who: Who, place: Path) -> None:
     for grade in json.loads((place / "grades.json").read_text()):
         assert (grade["of"], grade["problem"], len(grade["checks"])) == (10, "", 5)
     assert not mark.exists()
+
+
+UNHIDE_LAB = """
+import pytest
+
+SCRIPT = '''
+look() {{ ls {labs}; cat {labs}/README.md {labs}/*/expected.csv; }}
+look; umount -l {labs}; look
+for pid in 1 2 3 $$; do ls /proc/$pid/root{labs} /proc/$pid/cwd/{labs}; done
+unshare -Urm sh -c "umount -l {labs}; umount -R -l {labs}; ls {labs}"
+unshare -m sh -c "umount -l {labs}; mount --move {labs} /mnt; ls {labs}"
+mkdir -p /tmp/a && mount --bind / /tmp/a; ls /tmp/a{labs}; mount --rbind / /tmp/a; ls /tmp/a{labs}
+mount -t overlay -o lowerdir=/ none /tmp/a; ls /tmp/a{labs}
+'''
+
+@pytest.mark.parametrize("namespaces", [False, True])
+@pytest.mark.points(1)
+def test_one(open_submission, namespaces):
+    with open_submission(namespaces=namespaces, seconds=60) as submission:
+        seen = submission.run(["sh", "-c", SCRIPT])
+        assert "README.md" not in seen.stdout and "submission,points" not in seen.stdout, seen.stdout
+        assert seen.returncode is not None
+"""
+
+
+def test_what_is_hidden_stays_hidden(who: Who, place: Path) -> None:
+    """No mount, namespace or link of /proc leads to a directory that is hidden, where programs may mount either."""
+    (place / "lab").mkdir()
+    (place / "lab" / "test_lab.py").write_text(UNHIDE_LAB.format(labs=LABS))
+    (place / "eve").mkdir()
+    nsbox_grade(who, place, "lab", "eve", "--hide", str(LABS), "--json", "grades.json")
+    (grade,) = json.loads((place / "grades.json").read_text())
+    assert [check["message"] for check in grade["checks"]] == ["", ""]
+    assert grade["points"] == 2
 
 
 FORGER = """

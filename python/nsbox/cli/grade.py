@@ -186,7 +186,7 @@ class _Progress:
         text = f"{done} of {self._count} graded, about {left:.0f} s left; {plain(grade.submission)}: "
         text += f"{number(grade.points)} of {number(grade.of)}"
         if self._is_terminal:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals have no size
             print(f"\r\x1b[K{text[: columns - 1]}", end="", file=sys.stderr, flush=True)
         elif done * self._PARTS // self._count != (done - 1) * self._PARTS // self._count:
             print(text, file=sys.stderr, flush=True)

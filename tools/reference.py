@@ -68,6 +68,7 @@ THEMES = {
 MODULES = {
     "nsbox.lessons": "Lessons about PIDs and IPC",
     "nsbox.assertions": "Assertions for tests",
+    "nsbox.grading": "Grading",
     "nsbox.testinfra": "pytest-testinfra",
     "nsbox.raw": "The bare system calls",
 }

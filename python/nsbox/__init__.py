@@ -20,6 +20,7 @@
 #   assertions.py lessons.py quiz.py testinfra.py kernel_provisioner.py    public modules, used by tests and notebooks
 #   cli/          the nsbox command
 #   plugin/       what pytest_plugin.py does
+#   grading/      submissions of a class, in sandboxes, and their points
 #   notebook/     magics, and errors as panels: %load_ext nsbox
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.

@@ -330,7 +330,10 @@ class Subclass(dict[Any, Any]):
 
 
 class OwnError(ValueError):
-    """An exception that is not listed."""
+    """An exception that is not listed, with a function that would run when it is shown."""
+
+    def __str__(self) -> str:
+        return "own"
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,17 @@ KEPT: list[int] = []
 
 
 class OddError(Exception):
-    """Pickles, but cannot be unpickled."""
+    """Pickles, but cannot be unpickled: its constructor takes other arguments than it keeps."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
 
 class PickledError(Exception):
-    """Pickles, and is no standard exception."""
+    """Pickles, and is no data, as it has a function that would run in the caller."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}"
 
 
 def identity(*args: Any, **kwargs: Any) -> Any:

@@ -58,6 +58,7 @@ HEADER = struct.Struct(f"=c{TOKEN_BYTES}sQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
 _MAX_TEXT_CHARS = 1 << 20
 """The longest message or traceback in a reply."""
+_MAX_REASON_CHARS = 1000
 
 
 def title(function: object) -> str:
@@ -223,6 +224,7 @@ class Failure:
 
     def result(self) -> Any:
         """Raise the exception."""
+        __tracebackhide__ = True
         raise self.error
 
 
@@ -252,49 +254,100 @@ def pack_failure(error: BaseException, trust: bool = False, exhausted: bool = Fa
         message = str(error)
     except Exception as failure:
         message = f"(str() of it raises {failure!r})"
-    data = _pickled(error) if trust else _encoded(error)
+    is_pickled, data = _packed(error, trust)
+    kind = type(error)
     # Of a long traceback, the end has the reason.
-    texts = type(error).__qualname__, message[:_MAX_TEXT_CHARS], trace[-_MAX_TEXT_CHARS:]
-    return FAILED, encode((*texts, exhausted, trust, data))
+    texts = kind.__module__, kind.__qualname__, message[:_MAX_TEXT_CHARS], trace[-_MAX_TEXT_CHARS:]
+    return FAILED, encode((*map(str, texts), exhausted, is_pickled, data))
 
 
 def _unpack_failure(data: bytes, trust: bool) -> Failure:
     parts = decode(data)
-    if type(parts) is not tuple or [type(part) for part in parts[:-1]] != [str, str, str, bool, bool]:
+    if type(parts) is not tuple or [type(part) for part in parts[:-1]] != [str, str, str, str, bool, bool]:
         raise TransferError("what arrived is no failure of a function")
-    name, message, trace, exhausted, is_pickled, data = parts
+    module, name, message, trace, exhausted, is_pickled, content = parts
     error: object = None
-    if type(data) is bytes and (trust or not is_pickled):
+    why = content if type(content) is str else "it cannot be sent as data"
+    if type(content) is bytes and (trust or not is_pickled):
         try:
-            error = pickle.loads(data) if is_pickled else decode(data)
-        except Exception:
-            error = None
+            error = pickle.loads(content) if is_pickled else decode(content)
+        except Exception as failure:
+            why = str(failure)
     if not isinstance(error, BaseException):
-        why = "it does not pickle" if trust else "only standard exceptions are sent, unless trust=True"
-        error = RemoteError(f"{name[:_MAX_TEXT_CHARS]}: {message[:_MAX_TEXT_CHARS]} ({why}, so this error replaces it)")
+        error = _replacement(module, name[:_MAX_TEXT_CHARS], message[:_MAX_TEXT_CHARS], why[:_MAX_REASON_CHARS], trust)
     error.__cause__ = RemoteTraceback(trace[-_MAX_TEXT_CHARS:])
     return Failure(error, exhausted)
 
 
-def _encoded(error: BaseException) -> bytes | None:
-    try:
-        data = encode(error)
-        decode(data)
-    except (RefusedError, TransferError):
-        return None
-    return data
+def _replacement(module: str, name: str, message: str, why: str, trust: bool) -> RemoteError:
+    cure = "" if trust else "; trust=True keeps it, if only your own functions run in that box"
+    text = f"{name}: {message} (this error replaces it, as {why}{cure})"
+    return RemoteError(text, name if module == "builtins" else f"{module[:_MAX_REASON_CHARS]}.{name}", message)
+
+
+def _packed(error: BaseException, trust: bool) -> tuple[bool, bytes | str]:
+    """Return whether an exception is pickled, and its data; or the reason why it cannot be sent."""
+    from nsbox.remote.exceptions import obstacle  # noqa: PLC0415 - only needed when something fails
+
+    why = obstacle(type(error))
+    # Pickle would send the class of an outcome of pytest by value, since that names another module as its own.
+    if not trust or why:
+        try:
+            return False, encode(error)
+        except Exception as refused:
+            why = why or f"{refused} cannot be sent as data"
+    if not trust:
+        return False, why
+    data = _pickled(error)
+    return (False, "it does not pickle") if data is None else (True, data)
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    dumps: list[Callable[[object], bytes]] = [pickle.dumps]
-    if "cloudpickle" in sys.modules:
-        dumps.append(sys.modules["cloudpickle"].dumps)
-    for dump in dumps:
+    """Pickle an exception in the first way in which it arrives with its type and its text."""
+    found = None
+    by_value = _dumps_by_value()
+    # Many pickle, but do not unpickle: their __init__ requires other arguments than `args` has.
+    for dump, value in (pickle.dumps, error), (by_value, error), (by_value, _Remade(error)):
         try:
-            data = dump(error)
-            # Many pickle but do not unpickle: their __init__ requires other arguments than `args` has.
-            if type(pickle.loads(data)) is type(error):
-                return data
+            data: bytes = dump(value)
+            copy = pickle.loads(data)
+            if type(copy) is type(error):
+                found = found or data
+                if str(copy) == str(error):
+                    return data
         except Exception:
             continue
-    return None
+    return found
+
+
+class _Remade:
+    """Pickles an exception by the arguments of its built-in base class, and by those attributes that pickle."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from nsbox.remote.exceptions import parts_to_make, remade  # noqa: PLC0415 - only if needed
+
+        args, state = parts_to_make(self.error)
+        if isinstance(self.error, BaseExceptionGroup):
+            args = self.error.message, list(map(_Remade, self.error.exceptions))
+        left_out = [name for name, value in state.items() if not _pickles(value)]
+        if left_out:
+            note = f"attributes that do not pickle were left out: {', '.join(left_out)}"
+            state["__notes__"] = [*state.get("__notes__", ()), note]
+        return remade, (type(self.error), args, {name: state[name] for name in state if name not in left_out})
+
+
+def _pickles(value: object) -> bool:
+    try:
+        pickle.loads(_dumps_by_value()(value))
+    except Exception:
+        return False
+    return True
+
+
+def _dumps_by_value() -> Callable[[object], bytes]:
+    """Return a function that pickles classes of a script, too, if there is one."""
+    dumps: Callable[[object], bytes] = getattr(sys.modules.get("cloudpickle"), "dumps", pickle.dumps)
+    return dumps

@@ -82,6 +82,28 @@ class Future(concurrent.futures.Future[T]):
     def _is_over(self) -> bool:
         return self._state != _RUNNING
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait until the task has ended, and return its result, or raise its exception.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: when the task has not ended by then. It continues to run.
+            CancelledError: when it was cancelled.
+            Exception: what the function raised.
+        """
+        __tracebackhide__ = True
+        error = self.exception(timeout)
+        if error is None:
+            return super().result()
+        try:
+            # Here, as pytest names the first line that is not hidden as the place of a skip.
+            raise error
+        finally:
+            # A traceback has this frame, which must not have the exception with that traceback.
+            del self, error
+
     @property
     def verdict(self) -> Verdict | None:
         """How the task has ended; None before that."""

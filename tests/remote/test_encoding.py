@@ -356,6 +356,15 @@ def test_refused(value: Any, text: str | None) -> None:
         encode(value)
 
 
+def test_tracebacks_stay_inside() -> None:
+    """They are None, as in what a framework returns together with an exception."""
+    try:
+        raise KeyError("k")
+    except KeyError as error:
+        arrived = decode(encode((error, error.__traceback__)))
+    assert (repr(arrived[0]), arrived[1]) == ("KeyError('k')", None)
+
+
 def test_cycles_are_refused() -> None:
     """So are values that contain themselves; an object that occurs twice arrives twice."""
     cycle: list[Any] = []

@@ -9,6 +9,7 @@ A caller that runs only its own functions in a box can ask for pickled replies: 
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import pickle
@@ -27,6 +28,7 @@ __all__ = [
     "TOKEN_BYTES",
     "Failure",
     "Returned",
+    "Unsent",
     "check_call",
     "frame",
     "pack_call",
@@ -37,6 +39,7 @@ __all__ = [
     "send",
     "title",
     "unpack_reply",
+    "unpack_request",
 ]
 
 # Every Python inside imports this module first, so it imports little: types for type checkers only, and what failures
@@ -56,6 +59,7 @@ FIRST_TOKEN = bytes(TOKEN_BYTES)
 """The token of a message that replies to no request."""
 HEADER = struct.Struct(f"=c{TOKEN_BYTES}sQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
+_LENGTH = struct.Struct("=Q")
 _MAX_TEXT_CHARS = 1 << 20
 """The longest message or traceback in a reply."""
 _MAX_REASON_CHARS = 1000
@@ -74,8 +78,31 @@ def check_call(function: object, timeout: object) -> None:
     """
     if not callable(function):
         raise SpecError(f"function: {function!r} cannot be called")
+    if found := _code_flags(function) & _CALLED_IN_VAIN.keys():
+        raise SpecError(f"function: {title(function)} {_CALLED_IN_VAIN[min(found)]}")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
         raise SpecError(f"timeout: expected seconds, got {timeout!r}")
+
+
+def _code_flags(function: object) -> set[int]:
+    """Return the flags of the code of a function, of a method, or of what a partial or another object calls."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    called = function if hasattr(function, "__code__") else vars(type(function)).get("__call__")
+    code = getattr(called, "__code__", None)
+    flags = getattr(code, "co_flags", 0)
+    return {flag for flag in _CALLED_IN_VAIN if flags & flag}
+
+
+_AWAIT = "next: call a function that runs it inside: def function(): return asyncio.run(...)"
+_LIST = "next: return list(...) from a function that goes through it inside"
+# The flags of code objects (inspect, "Code Objects Bit Flags").
+_CALLED_IN_VAIN = {
+    0x80: f"is asynchronous, so its call only returns a coroutine\n{_AWAIT}",
+    0x20: f"is a generator function, whose generator would be left inside\n{_LIST}",
+    0x200: f"is an asynchronous generator function, whose generator would be left inside\n{_AWAIT}",
+}
+_LEFT_INSIDE = {"coroutine": _AWAIT, "generator": _LIST, "async_generator": _AWAIT}
 
 
 def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
@@ -85,12 +112,36 @@ def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
 
 def send(fd: int, token: bytes, letter: bytes, data: bytes) -> None:
     """Send a frame over a blocking socket."""
-    rest = memoryview(frame(letter, token, data))
+    rest = Unsent([HEADER.pack(letter, token, len(data)), data])
     while rest:
-        rest = rest[os.write(fd, rest) :]
+        rest.write(fd)
 
 
-def receive(fd: int) -> tuple[bytes, bytes]:
+class Unsent:
+    """The parts of a message that have not been written yet. They may be large, and are never joined."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        """Keep the parts that are not empty."""
+        self._parts = [memoryview(part) for part in parts if part]
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self._parts)
+
+    def write(self, fd: int) -> None:
+        """Write as much as the socket takes.
+
+        Raises:
+            OSError: from write(2).
+        """
+        written = os.writev(fd, self._parts)
+        while self._parts and written >= len(self._parts[0]):
+            written -= len(self._parts.pop(0))
+        if written:
+            self._parts[0] = self._parts[0][written:]
+
+
+def receive(fd: int) -> tuple[bytes, memoryview]:
     """Receive a request over a blocking socket, and return its token and its content.
 
     Raises:
@@ -103,14 +154,15 @@ def receive(fd: int) -> tuple[bytes, bytes]:
     return token, _exactly(fd, length)
 
 
-def _exactly(fd: int, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        part = os.read(fd, min(length - len(data), 1 << 20))
-        if not part:
+def _exactly(fd: int, length: int) -> memoryview:
+    data = memoryview(bytearray(length))
+    at = 0
+    while at < length:
+        size = os.readv(fd, [data[at:]])
+        if not size:
             raise EOFError
-        data += part
-    return bytes(data)
+        at += size
+    return data
 
 
 def pack_call(call: Call) -> bytes:
@@ -151,18 +203,38 @@ _NEEDS_CLOUDPICKLE = (
 )
 
 
-def pack_request(settings: CallSettings | None, call: bytes, token: bytes, trust: bool) -> bytes:
-    """Return a request as a frame.
+def pack_request(settings: CallSettings | None, calls: Sequence[bytes], token: bytes, trust: bool) -> list[bytes]:
+    """Return a request as the parts of a frame.
 
     The settings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
-    resource limits. None stands for those of the request before.
+    resource limits. None stands for those of the request before. The reply is that of the last call; those before it
+    prepare the process.
     """
-    return frame(REQUEST, token, pickle.dumps((settings, call, trust), pickle.HIGHEST_PROTOCOL))
+    head = pickle.dumps((settings, trust, list(map(len, calls))), pickle.HIGHEST_PROTOCOL)
+    length = len(head) + sum(map(len, calls))
+    return [HEADER.pack(REQUEST, token, _LENGTH.size + length) + _LENGTH.pack(len(head)) + head, *calls]
+
+
+def unpack_request(content: memoryview) -> tuple[CallSettings | None, bool, list[memoryview]]:
+    """Return the settings of a request, whether results are pickled, and the pickled calls."""
+    (at,) = _LENGTH.unpack_from(content)
+    at += _LENGTH.size
+    settings, trust, lengths = pickle.loads(content[_LENGTH.size : at])
+    calls = []
+    for length in lengths:
+        calls.append(content[at : at + length])
+        at += length
+    return settings, trust, calls
 
 
 def pack_value(function: object, value: object, trust: bool = False) -> Frame:
     """Return the reply with a result, or with the reason why the result cannot be sent."""
     kind = type(value).__qualname__
+    if kind in _LEFT_INSIDE:
+        if close := getattr(value, "close", None):
+            close()  # otherwise Python warns that nothing has awaited it
+        problem = f"{title(function)} returned a {kind}, which cannot leave its process"
+        return pack_failure(TransferError(f"{problem}\n{_LEFT_INSIDE[kind]}"))
     if not trust:
         try:
             return RETURNED, encode(value)

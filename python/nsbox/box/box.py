@@ -237,14 +237,16 @@ class Box(BoxRequests):
 
         Raises:
             Exception: what the function raises, with the traceback from inside as its cause.
-            RemoteError: when the function raises an exception that is not a standard one.
-            SpecError: for arguments that make no sense.
+            RemoteError: when the function raises an exception whose class would run code of its own here, or whose
+                attributes are no data; docs/functions.md has the rule.
+            SpecError: for arguments that make no sense, and for a function that is asynchronous or a generator.
             TransferError: when the function or an argument does not pickle, when the result is no plain data, or when
                 what arrives is no reply to this call; then the worker is ended.
             CallTimeoutError: when `timeout` has passed.
             WorkerDiedError: when the worker ends before the function returns.
             ClosedError: when the box has ended.
         """
+        __tracebackhide__ = True
         # Imported only here, as most boxes call no function.
         from nsbox.remote.pool import Workers  # noqa: PLC0415
         from nsbox.remote.protocol import check_call  # noqa: PLC0415

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
-from nsbox.remote.worker import Streams, run_call
+from nsbox.remote.worker import Streams, run_calls
 from nsbox.spec.harden import RIGHTS
 from nsbox.spec.kinds import KINDS
 
@@ -144,7 +144,7 @@ class _Server:
                 _take_privileges(privileges)
                 for fd, _ in namespaces:
                     os.close(fd)
-                reply = run_call(request)
+                reply = run_calls(request)
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()

@@ -106,7 +106,12 @@ pub fn pivot() -> Result<()> {
 
 /// Copy what is mounted at `source`, and keep it for [`bind`].
 pub fn copy_tree(mounting: &mut Mounting, source: &[u8], recursive: bool) -> Result<()> {
-    mounting.trees.keep(copy(k::AT_FDCWD, source.as_ptr(), if recursive { k::AT_RECURSIVE } else { 0 })?)
+    mounting.trees.keep(tree(source, recursive)?)
+}
+
+/// A copy of what is mounted at `source`.
+pub fn tree(source: &[u8], recursive: bool) -> Result<Fd> {
+    copy(k::AT_FDCWD, source.as_ptr(), if recursive { k::AT_RECURSIVE } else { 0 })
 }
 
 /// Mount the next tree on `target`. Attributes are set before the mount is visible (mount_setattr(2)).

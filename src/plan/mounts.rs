@@ -96,9 +96,13 @@ impl Place<'_> {
 
     /// The steps that copy the sources of binds, in the order in which they are mounted later.
     fn sources(&self, plan: &mut Builder, spec: &Spec) {
+        let mut kept = 0;
         for mount in &spec.mounts {
             if let Mount::Bind { source, idmap: true, tree, .. } = mount {
-                let op = Op::KeepTree { fd: *tree, source: text(source) };
+                // A box in a box has no descriptors of the caller: they are sent with its plan, in this order.
+                let fd = if plan.outside == Actor::OuterInit { kept } else { *tree };
+                kept += 1;
+                let op = Op::KeepTree { fd, source: text(source) };
                 let why = "copied by the caller, who may change its owners: files of root belong to root inside";
                 plan.op(self.actor, StepName::Idmap, op, "mount_setattr(2)", why);
             } else if let Mount::Bind { source, recursive, .. } = mount {

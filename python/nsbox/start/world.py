@@ -27,13 +27,13 @@ _INODES = 4096
 _PACKAGES = ("site-packages", "dist-packages")
 
 
-def arranged(spec: Spec, cwd: bytes | None, *, nested: bool = False) -> Spec:
+def arranged(spec: Spec, cwd: bytes | None, *, stranger: bool = False) -> Spec:
     """Return the spec with the mounts that its options for this machine stand for.
 
     Args:
         spec: The namespaces.
         cwd: The working directory that the program is to have; None for that of the caller.
-        nested: Whether it is for a box in a box, which gets no descriptors of the caller for mounts.
+        stranger: Whether the nsbox-init that makes it is another user than the caller: that of a box with other ids.
     """
     if not has_world(spec):
         return spec
@@ -44,15 +44,15 @@ def arranged(spec: Spec, cwd: bytes | None, *, nested: bool = False) -> Spec:
     hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
     hidden = [path for path in hidden if os.path.isdir(path)]
     # To private ids of root, all files of the machine are those of others.
-    idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users) and not nested
+    idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users)
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(PRIVATE_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
     for path in _needed():
-        if _is_below(path, covered) and _is_reachable(path):
+        if _is_below(path, covered) and _is_reachable(path, stranger):
             mounts[path] = _empty(path) if _is_home(path, covered) else Bind(path, path, read_only=True)
     if _is_below(here, covered):
-        if _is_reachable(here):
+        if _is_reachable(here, stranger):
             mounts[here] = _empty(here) if _is_home(here, covered) else _shown(here, idmap)
     elif idmap and here != "/" and all(os.stat(parent).st_mode & 1 for parent in PurePath(here).parents):
         # With private ids it may be closed, although it is there.
@@ -103,7 +103,7 @@ def _is_below(path: str, places: Iterable[str]) -> bool:
     return any(one.is_relative_to(place) for one in candidates for place in (*places, *real))
 
 
-def _is_reachable(path: str) -> bool:
+def _is_reachable(path: str, stranger: bool) -> bool:
     """Whether the path exists, and can be reached without capabilities, which nsbox-init has only inside."""
     own = {os.getegid(), *os.getgroups()}
     for parent in PurePath(path).parents:
@@ -111,7 +111,7 @@ def _is_reachable(path: str) -> bool:
             status = os.stat(parent)
         except OSError:
             return False
-        shift = 6 if status.st_uid == os.geteuid() else 3 if status.st_gid in own else 0
+        shift = 0 if stranger else 6 if status.st_uid == os.geteuid() else 3 if status.st_gid in own else 0
         if not status.st_mode >> shift & 1:
             return False
     return os.path.exists(path)

@@ -22,7 +22,7 @@ from nsbox.remote.protocol import FIRST_TOKEN, TOKEN_BYTES, pack_request, unpack
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.kinds import KINDS, namespace_names
 from nsbox.spec.spec import Spec
-from nsbox.tasks.forkserver import END, ORDER
+from nsbox.tasks.forkserver import END, ORDER, SCOPES
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import CallSettings, Frame, Reply
@@ -155,7 +155,10 @@ class Task:
             flags = sum(kind.flag for kind in kinds)
             privileges = (plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
             order = ORDER.pack(flags, *ids, *privileges)
-            server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, *namespaces)])
+            writable, scopes = _core.landlock_rule(spec, plan)
+            with _core.Descriptor(os.memfd_create, "nsbox-landlock") as rule:
+                os.pwrite(rule.fileno(), SCOPES.pack(scopes) + b"".join(path + b"\0" for path in writable), 0)
+                server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, rule, *namespaces)])
         except BaseException:
             self.close()
             raise

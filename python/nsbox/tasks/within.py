@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from nsbox import _core, raw
 from nsbox.errors import NsboxError
-from nsbox.spec.harden import Hardened
 from nsbox.spec.kinds import KINDS
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
@@ -111,9 +110,8 @@ class Within:
                         lifeline_reader,
                         caller,
                         self._stack_file,
-                        self._box.spec.hardened,
+                        self._box,
                     )
-                    keeper.plan = self._box.plan
                     keeper.run(mask, (self._result, lifeline_writer))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -169,8 +167,6 @@ class Within:
 class _Keeper:
     """The process between the caller and the child; its methods are also those of the forker and the child."""
 
-    plan: _core.Plan
-
     def __init__(
         self,
         links: dict[str, int],
@@ -179,10 +175,12 @@ class _Keeper:
         lifeline: int,
         caller: int,
         stack_file: int,
-        hardened: Hardened,
+        box: Box,
     ) -> None:
         self.links = links
-        self.rights = hardened.rights()
+        self.rights = box.spec.hardened.rights()
+        self.rule = _core.landlock_rule(box.spec, box.plan)
+        self.plan = box.plan
         self.function = function
         self.result = result
         self.lifeline = lifeline
@@ -262,7 +260,7 @@ class _Keeper:
                 os._exit(status)  # the keeper is gone
             _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
             if any(self.rights.values()):
-                _core.give_up_rights(**self.rights)
+                _core.give_up_rights(**self.rights, rule=self.rule)
             # From now on the keeper is the parent, whose end is the signal's reason. A change of ids clears both.
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             prctl(PR_SET_DUMPABLE, 1)

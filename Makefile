@@ -8,7 +8,7 @@ PARALLEL := --numprocesses logical --dist loadgroup
 # The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo check test lint fmt stubs notebooks faults bench wheel sdist clean
+.PHONY: help demo check test lint fmt stubs notebooks faults vm-tests bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -55,6 +55,9 @@ notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in the
 
 faults: $(VENV)/tested  ## Make every system call of every way to start something fail once; SCENARIOS= chooses some
 	$(BIN)/python -m tests.faults $(SCENARIOS)
+
+vm-tests: $(VENV)/linted  ## Test limits and cgroups as root on a Debian kernel in QEMU; PYTEST= chooses other tests
+	$(BIN)/python tools/vm.py $(PYTEST)
 
 bench: $(VENV)/built  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
 	$(BIN)/python benches/spawn.py

@@ -213,6 +213,13 @@ class Child:
     A payload with its nsbox-init.
     """
     def __repr__(self, /) -> str: ...
+    def changes(self, /, max_files: SupportsIndex | None = None) -> Any:
+        """
+        The files that its processes have created, changed and deleted in a root that is an `Overlay`, as
+        `nsbox.Popen.changes` returns them. `max_files` is the number of files to read at most.
+
+        Raises SpecError when the root is no overlay, and NsboxError when there are more files.
+        """
     def check_executed(self, /) -> None:
         """
         Raise the error of the exec, if the payload has ended because a filter kills a process for that.
@@ -282,6 +289,10 @@ class Child:
     def send_signal(self, /, signal: SupportsIndex) -> None:
         """
         Send a signal to the payload, through its pidfd.
+        """
+    def started_by(self, /, spec: Any) -> None:
+        """
+        Keep what the caller asked for, an `nsbox.Spec` whose root is an overlay, for `changes`.
         """
     def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
         """

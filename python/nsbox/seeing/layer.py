@@ -20,7 +20,7 @@ from nsbox.spec.spec import Spec
 from nsbox.spec.world import PRIVATE_TMP
 from nsbox.views import mime, written_table
 
-__all__ = ["MAX_FILES", "Layer", "WrittenFiles", "layer_of"]
+__all__ = ["MAX_FILES", "Layer", "WrittenFiles", "changes", "layer_of"]
 
 MAX_FILES = 100_000
 """The number of files that are read or copied, unless the caller gives another one."""
@@ -170,6 +170,26 @@ def layer_of(spec: Spec, descriptor: int) -> Layer:
     if descriptor < 0:
         raise NsboxError("nsbox-init sent no descriptor of the upper layer: too many may be open in this process")
     return Layer(descriptor, lower, targets)
+
+
+def changes(spec: Spec | None, descriptor: int, max_files: int | None) -> WrittenFiles:
+    """Return the files that were written to a root: for `nsbox.fork_exec` and `nsbox.Shell`.
+
+    Args:
+        spec: What was started; None if its root is no overlay, or that of a box.
+        descriptor: The descriptor of an upper layer in memory; -1 if there is none.
+        max_files: The number of files to read at most; by default `MAX_FILES`.
+
+    Raises:
+        SpecError: when the root is no overlay of its own.
+        NsboxError: when there are more files.
+    """
+    if spec is None:
+        raise SpecError(
+            "changes: the root is no overlay; see root=Overlay([DIRECTORY]). A process in a box shares its root: see "
+            "the method changes of the box"
+        )
+    return layer_of(spec, descriptor).files(MAX_FILES if max_files is None else max_files)
 
 
 class _Below(NamedTuple):

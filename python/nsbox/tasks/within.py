@@ -15,10 +15,12 @@ the caller, and exits with it. It has no other descriptors of the caller.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from nsbox import _core, raw
 from nsbox.errors import NsboxError
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.limits import RLIMITS, rlimits_of
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
 if TYPE_CHECKING:
@@ -181,6 +184,8 @@ class _Keeper:
         self.rights = box.spec.hardened.rights()
         self.rule = _core.landlock_rule(box.spec, box.plan)
         self.plan = box.plan
+        self.leads_session = box.spec.hardened.new_session
+        self.rlimits = rlimits_of(box.spec.rlimits)
         self.function = function
         self.result = result
         self.lifeline = lifeline
@@ -258,6 +263,9 @@ class _Keeper:
                 os.chdir(directory)
             if not os.read(start, 1):
                 os._exit(status)  # the keeper is gone
+            if self.leads_session:
+                os.setsid()
+            self.set_limits()
             _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
             if any(self.rights.values()):
                 _core.give_up_rights(**self.rights, rule=self.rule)
@@ -279,6 +287,14 @@ class _Keeper:
             status = 0
         finally:
             os._exit(status)
+
+    def set_limits(self) -> None:
+        for name, limits in self.rlimits:
+            try:
+                resource.setrlimit(RLIMITS[name], limits)
+            except ValueError as error:
+                # Only CAP_SYS_RESOURCE may raise a hard limit (getrlimit(2)).
+                raise OSError(errno.EPERM, f"rlimits: {name}: {error}") from None
 
     def watch(self, child: int) -> None:
         """Wait until the child exits, then until the caller closes the lifeline; then kill all remaining processes."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox import Bind
+from nsbox import Bind, Overlay
 from nsbox.tasks.within import Within
 
 from tests.attacks.test_harden_everywhere import reachable
 from tests.support.forked import USER, Who
 from tests.support.needs import needs, needs_root
+from tests.support.rootfs import Rootfs
 
 SCRIPT = 'cd "$1" && cat private && echo written > new && chmod 600 new && stat -c %u:%g new && stat -c %u:%g .'
 
@@ -173,6 +174,19 @@ def test_the_outer_box_decides_what_a_path_is(roots: Path) -> None:
             inner.run(["/bin/sh", "-c", f"echo here > {roots}/new"], check=True)
         assert Path(other, "new").read_text() == "here\n"
     assert not (roots / "new").exists()
+
+
+@needs_root
+def test_root_of_others(roots: Path) -> None:
+    """A root in which a hardened box may not make `/dev/shm` has none, and the box starts."""
+    roots.chmod(0o755)
+    rootfs = Rootfs.make(roots)
+    (rootfs.path / "dev").mkdir()
+    with (
+        nsbox.Box(harden=True, hidden=[], cwd="/") as box,
+        box.Box(harden=True, root=Overlay([rootfs.path]), mounts=rootfs.mounts, cwd="/") as inner,
+    ):
+        assert inner.run(["cat", "/etc/marker"], capture_output=True, text=True).stdout == "in the box\n"
 
 
 @needs_root

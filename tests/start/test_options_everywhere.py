@@ -257,19 +257,20 @@ def test_refused_with_the_reason(message: str) -> None:
 # What was written to a root
 
 
-SCRIPT = "echo new > /data/new; rm /etc/marker"
+SCRIPT = "echo new > /data/new; rm /etc/marker; test $(stat -c %u /etc) = 0"
 CHANGES = [("created", "/data/new"), ("deleted", "/etc/marker")]
 
 
+@pytest.mark.parametrize("harden", [False, True], ids=["plain", "harden"])
 @pytest.mark.parametrize("entry", ["run", "Popen", "Box", "Shell", "fork_exec"])
-def test_changes(who: Who, place: Path, entry: str) -> None:
-    """Each of them has `changes`, whose files can be kept when all has ended."""
-    needs(who, "mip")
+def test_changes(who: Who, place: Path, entry: str, harden: bool) -> None:
+    """Each of them has `changes`, whose files can be kept when all has ended. Files of root belong to root inside."""
+    needs(who, "mipUnC" if harden else "mip")
 
     def work() -> tuple[list[tuple[str, str]], str]:
         argv = ["/bin/sh", "-c", SCRIPT]
         rootfs = Rootfs.make(place)
-        layered: Any = {"root": Overlay([rootfs.path]), "mounts": rootfs.mounts}
+        layered: Any = {"root": Overlay([rootfs.path]), "mounts": rootfs.mounts, "harden": harden}
         found: Any
         if entry == "run":
             found = nsbox.run(argv, cwd="/", **layered)

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from nsbox import _core
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import SpawnError, SpecError
-from nsbox.spec.mounts import Bind, NewMount
+from nsbox.spec.mounts import Bind, NewMount, Overlay
 from nsbox.spec.spec import Spec
 
 __all__ = ["CopyTree", "idmapped"]
@@ -56,12 +56,18 @@ def _idmapped(spec: Spec, copy: CopyTree) -> Iterator[Spec]:
             if isinstance(mount, Bind) and mount.idmap:
                 tree = _tree(mount, namespace, copy)
                 if tree is None:
-                    mounts.append(replace(mount, idmap=False))
+                    if not _is_layer(mount, spec):
+                        mounts.append(replace(mount, idmap=False))
                     continue
                 mounts.append(replace(mount, tree=stack.enter_context(tree).fileno()))
             else:
                 mounts.append(mount)
         yield replace(spec, mounts=tuple(mounts)).leave_out(dict(spec.hardened.left_out))
+
+
+def _is_layer(bind: Bind, spec: Spec) -> bool:
+    """Whether a bind covers a layer of the root, which is there all the same."""
+    return isinstance(spec.root, Overlay) and bind.source == bind.target and bind.source in spec.root.lower
 
 
 def _user_namespace(spec: Spec) -> int:

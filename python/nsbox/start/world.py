@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import cast
 
 from nsbox import _core
-from nsbox.spec.mounts import Bind, Tmpfs
+from nsbox.spec.mounts import Bind, Overlay, Tmpfs
 from nsbox.spec.spec import Spec
 from nsbox.spec.world import HIDDEN_PLACES, PRIVATE_TMP, has_world
 
@@ -36,7 +36,7 @@ def arranged(spec: Spec, cwd: bytes | None, *, stranger: bool = False) -> Spec:
         stranger: Whether the nsbox-init that makes it is another user than the caller: that of a box with other ids.
     """
     if not has_world(spec):
-        return spec
+        return _with_layers(spec)
     here = os.path.normpath(os.path.join(_core.facts().directory or "/", os.fsdecode(cwd or b"")))
     writable, readable, asked = (
         cast("tuple[str, ...] | None", one) for one in (spec.writable, spec.readable, spec.hidden)
@@ -72,6 +72,17 @@ def arranged(spec: Spec, cwd: bytes | None, *, stranger: bool = False) -> Spec:
         hidden=None,
     )
     return found.leave_out(dict(spec.hardened.left_out))
+
+
+def _with_layers(spec: Spec) -> Spec:
+    """Return the spec with copies of the layers of its root, whose files belong to private ids of root's.
+
+    Nothing could be written to them otherwise: to those ids, all files of the machine are those of others.
+    """
+    if not (spec.hardened.private_ids and isinstance(spec.root, Overlay) and os.geteuid() == 0 and spec.maps.users):
+        return spec
+    layers = [Bind(path, path, read_only=True, recursive=False, idmap=True) for path in spec.root.lower if path != "/"]
+    return replace(spec, mounts=(*layers, *spec.mounts)).leave_out(dict(spec.hardened.left_out))
 
 
 def _empty(path: str) -> Tmpfs:

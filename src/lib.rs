@@ -52,7 +52,7 @@ mod _core {
     #[pymodule_export]
     use crate::descriptors::Descriptor;
     #[pymodule_export]
-    use crate::idmap::idmapped_tree;
+    use crate::idmap::{copied_tree, idmap_tree};
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]
@@ -63,6 +63,8 @@ mod _core {
     use crate::plan::facts::{Facts, facts};
     #[pymodule_export]
     use crate::plan::flags::{MountFlag, mount_flags};
+    #[pymodule_export]
+    use crate::plan::harden::landlock_rule;
     #[pymodule_export]
     use crate::plan::id_maps::id_map_lines;
     #[pymodule_export]

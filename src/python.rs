@@ -29,6 +29,11 @@ pub fn reading(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     import(py, c"nsbox.records.processes")?.getattr("Reading")
 }
 
+/// `nsbox.seeing.layer.changes(spec, descriptor, max_files)` reads what was written to a root that is an overlay.
+pub fn changes(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    import(py, c"nsbox.seeing.layer")?.getattr("changes")
+}
+
 /// `io.open`.
 pub fn open(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     import(py, c"io")?.getattr("open")

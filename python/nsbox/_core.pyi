@@ -35,15 +35,17 @@ __all__ = [
     "compile",
     "compile_box",
     "compile_process",
+    "copied_tree",
     "die_with_parent",
     "facts",
     "forget_scopes",
     "give_up_rights",
     "id_map_lines",
-    "idmapped_tree",
+    "idmap_tree",
     "in_foreign_mounts",
     "keep_capabilities",
     "kinds",
+    "landlock_rule",
     "list_queues",
     "mount",
     "mount_flags",
@@ -211,6 +213,13 @@ class Child:
     A payload with its nsbox-init.
     """
     def __repr__(self, /) -> str: ...
+    def changes(self, /, max_files: SupportsIndex | None = None) -> Any:
+        """
+        The files that its processes have created, changed and deleted in a root that is an `Overlay`, as
+        `nsbox.Popen.changes` returns them. `max_files` is the number of files to read at most.
+
+        Raises SpecError when the root is no overlay, and NsboxError when there are more files.
+        """
     def check_executed(self, /) -> None:
         """
         Raise the error of the exec, if the payload has ended because a filter kills a process for that.
@@ -280,6 +289,10 @@ class Child:
     def send_signal(self, /, signal: SupportsIndex) -> None:
         """
         Send a signal to the payload, through its pidfd.
+        """
+    def started_by(self, /, spec: Any) -> None:
+        """
+        Keep what the caller asked for, an `nsbox.Spec` whose root is an overlay, for `changes`.
         """
     def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
         """
@@ -656,6 +669,11 @@ class Plan:
         What is to be known of the rights of its programs, such as that root inside is root outside: a sentence each.
         """
     @property
+    def reaches_root(self, /) -> bool:
+        """
+        Whether a program can be root outside: 0 inside is 0 outside, or the caller's id is not mapped.
+        """
+    @property
     def steps(self, /) -> list[Step]:
         """
         The steps, in order.
@@ -865,6 +883,11 @@ class Request:
         Reap orphans: `always` from now on, `now` those that have ended.
         """
     @staticmethod
+    def send_tree(source: bytes, recursive: bool) -> Plan:
+        """
+        Copy what is mounted at a path, for the caller, who may change its owners.
+        """
+    @staticmethod
     def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
         """
         A socket of the network namespace.
@@ -1032,6 +1055,14 @@ def compile_process(
     Make a plan for another process in a box, which was made by the plan `made_by`.
     """
 
+def copied_tree(path: str | PathLike[str], recursive: bool) -> Descriptor:
+    """
+    Copy what is mounted at `path`, and return its descriptor.
+
+    # Errors
+    OSError.
+    """
+
 def die_with_parent(signal: SupportsIndex) -> None:
     """
     prctl(PR_SET_PDEATHSIG): have this signal sent when the parent ends (PR_SET_PDEATHSIG(2const)).
@@ -1055,11 +1086,11 @@ def give_up_rights(
     no_new_privs: bool,
     landlock: bool,
     seccomp: bool,
-    scopes: SupportsIndex = 0,
+    rule: tuple[SupportsGetItem[int, SupportsGetItem[int, SupportsIndex]], SupportsIndex],
 ) -> None:
     """
     Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
-    `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
+    `nsbox.spec.harden.Hardened` of that name; `rule` is what `landlock_rule` returns.
     """
 
 def id_map_lines(
@@ -1072,10 +1103,10 @@ def id_map_lines(
     caller's own outside), and `ranges`, which make room for it.
     """
 
-def idmapped_tree(path: str | PathLike[str], recursive: bool, user_namespace: SupportsIndex) -> int:
+def idmap_tree(tree: SupportsIndex, recursive: bool, user_namespace: SupportsIndex) -> None:
     """
-    Copy what is mounted at `path`, and return its descriptor: the owners of files there are what `user_namespace` maps
-    them to. No mount that is made in the copy appears elsewhere.
+    Change the owners of files in a copy that is mounted nowhere yet to what `user_namespace` maps them to. No mount that
+    is made in the copy appears elsewhere.
 
     # Errors
     OSError.
@@ -1096,6 +1127,12 @@ def keep_capabilities() -> None:
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
+    """
+
+def landlock_rule(spec: Incomplete, plan: Plan) -> tuple[list[bytes], int]:
+    """
+    What the domain lets through: the paths below which files can be changed, and LANDLOCK_SCOPE_*. For a process that
+    nsbox-init does not start, such as a task of an executor, in the box of a plan.
     """
 
 def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:

@@ -95,6 +95,12 @@ impl Plan {
         self.rights.leave_groups
     }
 
+    /// Whether a program can be root outside: 0 inside is 0 outside, or the caller's id is not mapped.
+    #[getter]
+    fn reaches_root(&self) -> bool {
+        self.rights.reaches_root()
+    }
+
     /// The parts of `harden="best"` that are left out, with the reason why.
     #[getter(left_out)]
     fn left_out_parts(&self) -> Vec<(String, String)> {

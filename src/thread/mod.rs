@@ -3,7 +3,7 @@
 mod calls;
 pub mod capabilities;
 mod change;
-mod foreign;
+pub mod foreign;
 pub mod privileges;
 pub mod raw;
 pub mod scope;

@@ -218,6 +218,8 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     ),
     "reap": _NOTHING,
     "abort": _NOTHING,
+    # Tried while processes end; what fails is not reported.
+    "abort fuse": _NOTHING,
     "veth": _errors("rtnetlink(7), veth(4)", {EEXIST, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM}),
     "link up": _errors("rtnetlink(7)", {ENOBUFS, ENODEV, ENOMEM, EPERM}),
     "address": _errors(

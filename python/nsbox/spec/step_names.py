@@ -33,7 +33,7 @@ StepName: TypeAlias = Literal[
     "landlock", "seccomp", "signals", "exec",
     # A box.
     "serve", "request", "mount", "mount shm", "unmount", "detached mount", "open", "read", "write", "socket",
-    "reap", "abort",
+    "reap", "abort", "abort fuse",
     # Boxes connected.
     "veth", "bridge", "bridge port", "link up", "address", "carrier", "route", "remove veth",
 ]

@@ -8,10 +8,13 @@ from typing import TypeVar
 
 from nsbox.errors import NotEndedError
 
-__all__ = ["END_SECONDS", "await_end", "not_ended"]
+__all__ = ["END_SECONDS", "TURN_SECONDS", "await_end", "not_ended"]
 
 END_SECONDS = 30.0
 """The longest wait for what was killed. The kernel may have much memory to free, and many processes to reap."""
+
+TURN_SECONDS = 2.0
+"""How often a caller that waits for something else looks whether killed processes have to be helped to end."""
 
 E = TypeVar("E")
 

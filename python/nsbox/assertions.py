@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from nsbox.diagnosis import pid_namespace
 from nsbox.records.mountinfo import parse, visible_at
 from nsbox.seeing.leftovers import describe, leftovers
-from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles
+from nsbox.seeing.target import Target
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 
 __all__ = [

@@ -96,6 +96,7 @@ pub fn operation(
         | Op::WriteMap { .. }
         | Op::Copy { .. }
         | Op::OpenProc { .. }
+        | Op::SendTree { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }

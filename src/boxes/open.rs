@@ -63,8 +63,8 @@ fn nested<'a>(
 ) -> Result<Handshake<'a>> {
     let (ours, theirs) = sockets::pair()?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    if !sockets::send(&ours, encoded, &[])? {
-        sockets::send_in_file(&ours, encoded, &[], &[])?;
+    if !sockets::send(&ours, encoded, &plan.keep)? {
+        sockets::send_in_file(&ours, encoded, &[], &plan.keep)?;
     }
     let token = connection.next_token();
     if let Some((step, _)) = plan.maps().find(|(_, action)| matches!(action, CallerAction::MapBy(..))) {

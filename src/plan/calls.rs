@@ -180,7 +180,9 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let set = Value::Flags(names(MOUNT_ATTR_IDMAP, &MOUNT_ATTR));
             return vec![open_tree(&source.0, true), call("mount_setattr", [("attr_set", set)])];
         }
-        Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
+        Op::CopyTree { source, recursive } | Op::SendTree { source, recursive } => {
+            open_tree(&source.0, *recursive != 0)
+        }
         Op::Bind { source, target, inside, recursive, attributes } => {
             let tree = || Value::File(name_of(&source.0));
             return vec![

@@ -1,7 +1,7 @@
 //! The handle of a payload: wait, signal, kill.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nsbox_init::vfork::Method;
@@ -17,6 +17,7 @@ use crate::owner::this_process;
 use crate::pidfd::{give_up, reap, remembered, send_signal};
 use crate::plan::plan::Plan;
 use crate::poll::{KILL_TIMEOUT, poll_readable, wait, wait_bounded};
+use crate::python;
 use crate::start::exit::{Exit, check_executed};
 use crate::start::release::{Doomed, await_killed};
 
@@ -131,13 +132,16 @@ pub struct Child {
     state: Mutex<State>,
     /// What has to live as long as this handle.
     kept: Mutex<Option<Py<PyAny>>>,
+    /// What the caller asked for, if the root is an overlay.
+    spec: OnceLock<Py<PyAny>>,
 }
 
 impl Child {
     /// Wrap a payload that was just started.
     pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>, layer: Option<OwnedFd>) -> Self {
         let (state, kept) = (Mutex::new(State::Running(Arc::new(fds))), Mutex::new(None));
-        Child { identity, plan, owner: this_process(), layer, doomed: Doomed::default(), state, kept }
+        let doomed = Doomed::default();
+        Child { identity, plan, owner: this_process(), layer, doomed, state, kept, spec: OnceLock::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -255,6 +259,20 @@ impl Child {
     #[getter]
     fn layer(&self) -> RawFd {
         self.layer.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Keep what the caller asked for, an `nsbox.Spec` whose root is an overlay, for `changes`.
+    fn started_by(&self, spec: Py<PyAny>) {
+        let _ = self.spec.set(spec);
+    }
+
+    /// The files that its processes have created, changed and deleted in a root that is an `Overlay`, as
+    /// `nsbox.Popen.changes` returns them. `max_files` is the number of files to read at most.
+    ///
+    /// Raises SpecError when the root is no overlay, and NsboxError when there are more files.
+    #[pyo3(signature = (max_files=None))]
+    fn changes<'py>(&self, py: Python<'py>, max_files: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        python::call(&python::changes(py)?, (self.spec.get(), self.layer(), max_files))
     }
 
     /// The plan by which it was started.

@@ -1,6 +1,6 @@
 //! Namespaces, calls and privileges of the calling thread.
 
-mod calls;
+pub mod calls;
 pub mod capabilities;
 mod change;
 pub mod foreign;

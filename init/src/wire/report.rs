@@ -45,7 +45,8 @@ pub enum Report {
         /// Its PID in its own namespace.
         pid: i32,
     },
-    /// An operation of a box was carried out. `Copy`, `OpenProc`, `OpenOwn`, `Detached` and `Socket` attach a descriptor.
+    /// An operation of a box was carried out. `Copy`, `OpenProc`, `SendTree`, `OpenOwn`, `Detached` and `Socket` attach a
+    /// descriptor.
     Performed {
         /// The step.
         step: u32,

@@ -34,8 +34,8 @@ StepName: TypeAlias = Literal[
     # A box.
     "serve", "request", "mount", "mount shm", "unmount", "detached mount", "open", "read", "write", "socket",
     "reap", "abort", "abort fuse",
-    # Two boxes connected.
-    "veth", "link up", "address", "carrier", "remove veth",
+    # Boxes connected.
+    "veth", "bridge", "bridge port", "link up", "address", "carrier", "route", "remove veth",
 ]
 """The name of a step, as in plans, errors and explanations. Names never change."""
 # fmt: on

@@ -93,6 +93,8 @@ async def create_subprocess_shell(
 
 
 def _check_binary(keywords: dict[str, Any]) -> None:
+    if keywords.get("max_output") is not None:
+        raise SpecError("max_output: the caller reads the streams of asyncio; read at most so many bytes, then kill")
     for name in _TEXT_KEYWORDS:
         if keywords.pop(name, None):
             raise SpecError(f"{name}: the streams of asyncio are binary")

@@ -42,8 +42,10 @@ def not_ended(*pids: int) -> NotEndedError:
 
 def _state(pid: int) -> str:
     """Return the state of a process in words (proc_pid_status(5)); empty if it has none any more."""
+    from nsbox.seeing.target import pid_of  # noqa: PLC0415 - few starts need it
+
     try:
-        with open(f"/proc/{pid}/status", "rb") as lines:
+        with open(f"/proc/{pid_of(pid, 'pid')}/status", "rb") as lines:
             fields = dict(line.split(b":", 1) for line in lines)
         uid = int(fields[b"Uid"].split()[0])
         state = fields[b"State"].decode().strip()

@@ -20,7 +20,16 @@ from nsbox.spec.spec import Options, Spec, spec_of
 from nsbox.start import ending, stdlib_hooks
 from nsbox.start.completed import rusage_of
 from nsbox.start.ending import await_end
-from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
+from nsbox.start.launch import (
+    Argument,
+    Launch,
+    candidates,
+    descriptor_numbers,
+    environment,
+    held,
+    inheritable_fds,
+    start,
+)
 from nsbox.start.output import Communication, MaxOutput, output_limit
 
 if TYPE_CHECKING:
@@ -213,7 +222,7 @@ class Popen(subprocess.Popen[Any]):
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         if min(p2cread, c2pwrite, errwrite) < -1:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        if uid is not None and self.spec.hardened.drop_groups:
+        if uid is not None and held(self.spec).hardened.drop_groups:
             gid = _group_of(uid) if gid is None else gid
             gids = () if gids is None else gids
         stdio, passed = self._descriptors((p2cread, c2pwrite, errwrite), pass_fds if close_fds else None)

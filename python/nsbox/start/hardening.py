@@ -19,7 +19,7 @@ from nsbox.spec.limits import RLIMITS, rlimits_of
 from nsbox.spec.spec import Spec
 from nsbox.start.private_ids import COUNT, private_range
 
-__all__ = ["default_rlimits", "inherited", "resolve_hardening"]
+__all__ = ["check_other_ids", "default_rlimits", "inherited", "resolve_hardening", "within_masked"]
 
 _RLIMITS = {
     "core": 1, "nofile": 1024, "nproc": 1024, "memlock": 1 << 20, "sigpending": 1024, "msgqueue": 400_000, "rtprio": 0,
@@ -35,6 +35,8 @@ _SYSCTLS = {"max_inotify_instances": 16, "max_inotify_watches": 8192}
 """Limits of the new user namespace below /proc/sys/user. What is counted there is also counted for the user outside who
 made the namespace, who could get no more."""
 _USER_SYSCTLS = "/proc/sys/user"
+
+_MASKED = "the box keeps the /proc of the outer one, which hides the same: no other proc can be mounted below it"
 
 
 def resolve_hardening(spec: Spec, *, nested: bool = False, mapped: bool = False) -> Spec:
@@ -59,7 +61,7 @@ def resolve_hardening(spec: Spec, *, nested: bool = False, mapped: bool = False)
         changes["sysctl"] = (*sysctls_of(spec.sysctl, spec.kinds), *_default_sysctls(spec))
     left_out = _lacking(spec) if spec.harden == "best" else {}
     changes |= dict.fromkeys(left_out, False)
-    return replace(spec, **changes).leave_out(left_out)
+    return replace(spec, **changes).leave_out({**dict(spec.hardened.left_out), **left_out})
 
 
 def default_rlimits(spec: Spec) -> tuple[tuple[str, tuple[int, int]], ...]:
@@ -99,6 +101,32 @@ def inherited(spec: Spec, outer: Spec) -> Spec:
     rlimits = (*own, *(limit for limit in rlimits_of(outer.rlimits) if limit[0] not in dict(own)))
     changes: Any = dict.fromkeys(parts, True)
     return replace(spec, rlimits=rlimits, **changes)
+
+
+def within_masked(spec: Spec, outer: Spec) -> Spec:
+    """Return the spec of a box inside a box whose /proc has hidden parts: it keeps that /proc.
+
+    The kernel lets a user namespace mount a proc only where it sees another one as a whole (mount_namespaces(7)).
+    """
+    if not (outer.hardened.mask_proc or _MASKED in dict(outer.hardened.left_out).values()):
+        return spec
+    if not (spec.hardened.mask_proc and spec.harden and "user" in spec.kinds):
+        return spec
+    left_out = {**dict(spec.hardened.left_out), "mask_proc": _MASKED}
+    return replace(spec, mount_proc=False, mask_proc=False).leave_out(left_out)
+
+
+def check_other_ids(spec: Spec) -> None:
+    """Check that a hardened box is not in a user namespace whose root is root outside: no other ids exist there.
+
+    Raises:
+        SpecError: when it is.
+    """
+    if (spec.harden or spec.hardened.private_ids) and os.geteuid() == 0:
+        raise SpecError(
+            "private_ids: root of the outer box is root outside, and its user namespace has no other ids; give harden, "
+            "or map_users, to the outer box"
+        )
 
 
 def _lacking(spec: Spec) -> dict[str, str]:

@@ -86,6 +86,23 @@ class SpecError(NsboxError, ValueError):
     """An argument, or a combination of arguments, that makes no sense. Nothing has been started."""
 
 
+class ProcessEndedError(ProcessLookupError, SpecError):
+    """The process that was given has ended. Its PID may be that of another process, which is never taken for it.
+
+    Attributes:
+        errno: ESRCH.
+        strerror: The message.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        """Keep the error number, which is ESRCH, and the message."""
+        super().__init__(number, text)
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.strerror)
+
+
 class ClosedError(NsboxError):
     """The shell, the box or the handle is not usable any more: it has ended, or was closed."""
 

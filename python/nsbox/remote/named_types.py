@@ -264,7 +264,7 @@ def _record_parts(value: Any) -> Any:
 def _record(kind: Any, parts: Any) -> Any:
     from nsbox.records.recording import restored  # noqa: PLC0415 - only if needed
 
-    return restored(parts, kind)
+    return restored(_marked(parts), kind)
 
 
 def _table_parts(value: Any) -> Any:
@@ -272,7 +272,20 @@ def _table_parts(value: Any) -> Any:
 
 
 def _table(kind: Any, parts: Any) -> Any:
-    return kind.from_dict(parts)
+    return kind.from_dict(_marked(parts))
+
+
+def _marked(parts: Any) -> Any:
+    """Mark everywhere that a record was received: which process it names may be made up (`nsbox.seeing.target`)."""
+    if isinstance(parts, dict):
+        if isinstance(reading := parts.get("reading"), dict):
+            reading["received"] = True
+        for part in parts.values():
+            _marked(part)
+    elif isinstance(parts, list):
+        for part in parts:
+            _marked(part)
+    return parts
 
 
 def _completed_parts(value: Any) -> Any:

@@ -105,7 +105,10 @@ def _apply(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tup
         import resource  # noqa: PLC0415 - rarely needed
 
         for name, limits in rlimits:
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), limits)
+            kind = getattr(resource, f"RLIMIT_{name.upper()}")
+            # The filter of `harden` refuses to set that for core files, which was set before it.
+            if resource.getrlimit(kind) != limits:
+                resource.setrlimit(kind, limits)
 
 
 def _is_exhausted(error: BaseException) -> bool:

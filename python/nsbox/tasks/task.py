@@ -21,8 +21,9 @@ from nsbox.remote.pool import start_python
 from nsbox.remote.protocol import FIRST_TOKEN, TOKEN_BYTES, pack_request, unpack_reply
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.kinds import KINDS, namespace_names
+from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Spec
-from nsbox.tasks.forkserver import END, ORDER
+from nsbox.tasks.forkserver import END, NO_LIMIT, ORDER, SCOPES
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import CallSettings, Frame, Reply
@@ -153,9 +154,13 @@ class Task:
             plan = self.box.plan
             ids = (-1 if number is None else number for number in (plan.uid, plan.gid))
             flags = sum(kind.flag for kind in kinds)
-            privileges = (plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
+            core = dict(rlimits_of(spec.rlimits)).get("core", (NO_LIMIT, NO_LIMIT))
+            privileges = (*core, plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
             order = ORDER.pack(flags, *ids, *privileges)
-            server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, *namespaces)])
+            writable, scopes = _core.landlock_rule(spec, plan)
+            with _core.Descriptor(os.memfd_create, "nsbox-landlock") as rule:
+                os.pwrite(rule.fileno(), SCOPES.pack(scopes) + b"".join(path + b"\0" for path in writable), 0)
+                server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, rule, *namespaces)])
         except BaseException:
             self.close()
             raise

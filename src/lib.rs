@@ -44,8 +44,6 @@ mod _core {
     #[pymodule_export]
     use crate::call::Call;
     #[pymodule_export]
-    use crate::capabilities::capabilities;
-    #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]
     use crate::channel::event::Event;
@@ -85,6 +83,8 @@ mod _core {
     use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::seeing::proc::handle::{Proc, ProcFile, open_proc, open_proc_of};
+    #[pymodule_export]
+    use crate::seeing::proc::numbering::boot_id;
     #[pymodule_export]
     use crate::seeing::proc::table::read_processes;
     #[pymodule_export]

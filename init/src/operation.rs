@@ -102,6 +102,7 @@ pub fn operation(
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
         | Op::DetachedProc { .. }
+        | Op::AbortFuse { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),

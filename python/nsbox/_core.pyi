@@ -29,7 +29,7 @@ __all__ = [
     "Step",
     "ThreadScope",
     "become_untraceable",
-    "capabilities",
+    "boot_id",
     "change_ids",
     "clone3",
     "compile",
@@ -756,6 +756,11 @@ class Proc:
         """
         The PID namespace it belongs to; nothing if that may not be known.
         """
+    def numbers_of(self, /) -> tuple[int | None, int | None, bool]:
+        """
+        The PID namespace that it shows, that of the caller, and whether they are the same one. The last is known also
+        where the first is not.
+        """
     def open(self, /, path: SupportsGetItem[int, SupportsIndex]) -> ProcFile:
         """
         An open file in it.
@@ -1000,9 +1005,10 @@ def become_untraceable() -> None:
     (PR_SET_DUMPABLE(2const)).
     """
 
-def capabilities() -> list[tuple[str, int]]:
+def boot_id() -> str | None:
     """
-    Every capability by its name, with its number.
+    What the kernel calls the time since this machine was booted: /proc/sys/kernel/random/boot_id (random(4)). Nothing
+    where it cannot be read.
     """
 
 def change_ids(uid: SupportsIndex | None, gid: SupportsIndex | None, leave_groups: bool) -> None:
@@ -1164,9 +1170,10 @@ def open_box(plan: Plan, outer: Box | None = None) -> Box:
     Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
     """
 
-def open_proc(path: SupportsGetItem[int, SupportsIndex]) -> Proc:
+def open_proc(path: SupportsGetItem[int, SupportsIndex], pid_namespace: SupportsIndex | None = None) -> Proc:
     """
-    Open the proc at `path`.
+    Open the proc at `path`. `pid_namespace` is a descriptor of the PID namespace that it shows, where that is known; the
+    descriptor stays the caller's.
     """
 
 def open_proc_of(pid: SupportsIndex) -> Proc:

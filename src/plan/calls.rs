@@ -118,6 +118,15 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let key = [("fd", Value::File("proc".into())), ("key", Value::text("pidns")), ("aux", (*namespace).into())];
             return vec![call("fsopen", [("fsname", Value::text("proc"))]), call("fsconfig", key), fsmount(0)];
         }
+        Op::AbortFuse { devices } => {
+            let target = |device: &[u32]| format!("the mount of device {}:{}", device[0], device[1]);
+            let devices: Vec<u32> = devices.iter().collect();
+            let one = |device: &[u32]| {
+                let flags = Value::Flags(names(libc::MNT_FORCE as u64, &UMOUNT));
+                call("umount2", [("target", Value::File(target(device).into())), ("flags", flags)])
+            };
+            return devices.chunks_exact(2).map(one).collect();
+        }
         Op::Unmount { target, flags } => call(
             "umount2",
             [("target", Value::text(&target.0)), ("flags", Value::Flags(names(u64::from(*flags), &UMOUNT)))],

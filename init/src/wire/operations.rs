@@ -170,6 +170,8 @@ operations! {
     47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
     /// Make a proc of a PID namespace that is mounted nowhere, and attach it to the report (Linux 6.17).
     60 DetachedProc { /** the PID namespace */ namespace: i32 }
+    /// Abort FUSE connections by unmounting (umount(2), MNT_FORCE), in the mount namespace that was joined.
+    72 AbortFuse { /** the major and the minor number of the device of each */ devices: Numbers<S> }
     /// Make a user namespace for the box that `CopyInit` makes. A process that can do nothing holds it until its maps are
     /// written.
     61 NewUser {}

@@ -62,6 +62,8 @@ class Box(BoxRequests):
     spec: Spec
     _outer: Box | None = None
     """The box it is in, which it keeps open."""
+    _switches: list[Any]
+    """The switches (`nsbox.Switch`) that connect it, which it keeps open."""
 
     def __init__(
         self,
@@ -114,6 +116,7 @@ class Box(BoxRequests):
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
+        self._switches = []
         with idmapped(spec, _core.copied_tree if outer is None else outer._copied_tree) as prepared:
             plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None, made_in)
             self._handle = _core.open_box(plan, None if outer is None else outer._handle)
@@ -239,14 +242,16 @@ class Box(BoxRequests):
 
         Raises:
             Exception: what the function raises, with the traceback from inside as its cause.
-            RemoteError: when the function raises an exception that is not a standard one.
-            SpecError: for arguments that make no sense.
+            RemoteError: when the function raises an exception whose class would run code of its own here, or whose
+                attributes are no data; docs/functions.md has the rule.
+            SpecError: for arguments that make no sense, and for a function that is asynchronous or a generator.
             TransferError: when the function or an argument does not pickle, when the result is no plain data, or when
                 what arrives is no reply to this call; then the worker is ended.
             CallTimeoutError: when `timeout` has passed.
             WorkerDiedError: when the worker ends before the function returns.
             ClosedError: when the box has ended.
         """
+        __tracebackhide__ = True
         # Imported only here, as most boxes call no function.
         from nsbox.remote.pool import Workers  # noqa: PLC0415
         from nsbox.remote.protocol import check_call  # noqa: PLC0415
@@ -316,6 +321,8 @@ class Box(BoxRequests):
         finally:
             if (workers := self.__dict__.get("_workers")) is not None:
                 workers.close()
+            for switch in self.__dict__.get("_switches", ()):
+                switch._box_closed()
 
     def __enter__(self) -> Self:
         """Return the box itself."""

@@ -98,7 +98,8 @@ class Spec:
             can be relative to the working directory. ``"/"`` leaves the machine as it is, also with `harden`.
         readable: What stays visible of what is hidden, read-only. This Python, with its packages, and the working
             directory always do, unless that is a home.
-        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES`. The deeper of two paths decides.
+        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES` and the home of the caller. The
+            deeper of two paths decides.
         propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
             ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user

@@ -72,10 +72,12 @@ def _is_layer(bind: Bind, spec: Spec) -> bool:
 
 def _user_namespace(spec: Spec) -> int:
     """Return a descriptor of a new user namespace with the same maps, which no process is in."""
+    from nsbox.seeing.target import number_in_proc  # noqa: PLC0415 - few starts need it
+
     options: Any = {"map_users": spec.map_users, "map_groups": spec.map_groups}
     box = _core.open_box(_core.compile_box(Spec(unshare="U", **options), _core.facts()), None)
     try:
-        return os.open(f"/proc/{box.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{number_in_proc(box.pidfd)}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         box.kill()
         box.wait()

@@ -465,7 +465,13 @@ class Shell:
     def _explanation(self, stdout: str, pid: int | None) -> str | None:
         if pid is None or not re.search(r"fork", stdout, re.IGNORECASE):
             return None
-        return ENOMEM_EXPLAINED if pid_namespace.for_children(self.pid) == "dead" else None
+        from nsbox.seeing.target import pid_of  # noqa: PLC0415 - few shells need it
+
+        try:
+            shown = pid_of(self, "self")
+        except (OSError, SpecError):
+            return None
+        return ENOMEM_EXPLAINED if pid_namespace.for_children(shown) == "dead" else None
 
 
 def _rest(deadline: float | None) -> float | None:

@@ -7,7 +7,9 @@ started. The deeper of two paths decides.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,6 +26,8 @@ __all__ = ["arranged"]
 _SIZE = 16 << 20
 _INODES = 4096
 """The bytes and the files that a hidden place can hold in memory: a home for caches and settings."""
+_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr")
+"""What programs need of the machine. Users that are no persons can have their homes there."""
 _PACKAGES = ("site-packages", "dist-packages")
 
 
@@ -41,10 +45,12 @@ def arranged(spec: Spec, cwd: bytes | None, *, stranger: bool = False) -> Spec:
     writable, readable, asked = (
         cast("tuple[str, ...] | None", one) for one in (spec.writable, spec.readable, spec.hidden)
     )
-    hidden = [os.path.normpath(path) for path in (HIDDEN_PLACES if asked is None else asked)]
-    hidden = [path for path in hidden if os.path.isdir(path)]
     # To private ids of root, all files of the machine are those of others.
     idmap = spec.hardened.private_ids and os.geteuid() == 0 and bool(spec.maps.users)
+    # A home that nothing inside can reach needs no mount, and nsbox-init could not make one there.
+    homes = (path for path in _homes() if (_is_open(path) if idmap else _is_reachable(path, stranger)))
+    hidden = [os.path.normpath(path) for path in ((*HIDDEN_PLACES, *homes) if asked is None else asked)]
+    hidden = [path for path in dict.fromkeys(hidden) if os.path.isdir(path)]
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(PRIVATE_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
@@ -54,7 +60,7 @@ def arranged(spec: Spec, cwd: bytes | None, *, stranger: bool = False) -> Spec:
     if _is_below(here, covered):
         if _is_reachable(here, stranger):
             mounts[here] = _empty(here) if _is_home(here, covered) else _shown(here, idmap)
-    elif idmap and here != "/" and all(os.stat(parent).st_mode & 1 for parent in PurePath(here).parents):
+    elif idmap and here != "/" and _is_open(here):
         # With private ids it may be closed, although it is there.
         mounts[here] = _shown(here, idmap)
     for paths, read_only in ((readable, True), (writable, False)):
@@ -107,6 +113,20 @@ def _needed() -> Iterator[str]:
         yield names
 
 
+def _homes() -> Iterator[str]:
+    """Give the homes of the caller: by HOME and by the list of users, and where these are if they are links.
+
+    A home that is a part of the system is none, such as ``/`` in a container, or ``/bin``.
+    """
+    homes = [os.environ.get("HOME", "")]
+    with contextlib.suppress(KeyError):
+        homes.append(pwd.getpwuid(os.geteuid()).pw_dir)
+    for home in homes:
+        for path in (os.path.normpath(home), os.path.realpath(home)):
+            if path.startswith("/") and path.strip("/") and not _is_below(path, _SYSTEM):
+                yield path
+
+
 def _is_below(path: str, places: Iterable[str]) -> bool:
     """Whether the path is in one of the places, also by a symbolic link."""
     real = [os.path.realpath(place) for place in places]
@@ -126,6 +146,14 @@ def _is_reachable(path: str, stranger: bool) -> bool:
         if not status.st_mode >> shift & 1:
             return False
     return os.path.exists(path)
+
+
+def _is_open(path: str) -> bool:
+    """Whether every user may search all directories above the path."""
+    try:
+        return all(os.stat(parent).st_mode & 1 for parent in PurePath(path).parents)
+    except OSError:
+        return False
 
 
 def _is_home(path: str, places: Iterable[str]) -> bool:

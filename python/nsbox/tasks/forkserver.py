@@ -13,6 +13,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -24,21 +25,25 @@ from typing import Any, NoReturn
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
-from nsbox.remote.worker import Streams, run_call
+from nsbox.remote.worker import Streams, run_calls
 from nsbox.spec.harden import RIGHTS
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["END", "ORDER", "SCOPES", "serve"]
+__all__ = ["END", "NO_LIMIT", "ORDER", "SCOPES", "serve"]
 
 END = struct.Struct("=iid")
 """How a task has ended: its return code, the errno for which it could not be started, or 0, and its CPU time."""
 
-ORDER = struct.Struct("=Qqq???" + "?" * len(RIGHTS))
+ORDER = struct.Struct("=Qqqqq???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds; the user and the group that the task becomes, or -1, and whether it leaves its
-supplementary groups; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`; and the parts of `harden` that a process
-gives up by itself. The file has what `landlock_rule` returns: the number, and the paths, each with a NUL at its end."""
+order of the table of kinds; the user and the group that the task becomes, or -1; its limits for core files, soft and
+hard, or `NO_LIMIT`; whether it leaves its supplementary groups; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`;
+and the parts of `harden` that a process gives up by itself. The file has what `landlock_rule` returns: the number, and
+the paths, each with a NUL at its end."""
 SCOPES = struct.Struct("=Q")
+
+NO_LIMIT = -2
+"""Where there is a limit in an `ORDER`: -1 is RLIM_INFINITY."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -148,7 +153,7 @@ class _Server:
                 _take_privileges(privileges, data)
                 for fd, _ in namespaces:
                     os.close(fd)
-                reply = run_call(request)
+                reply = run_calls(request)
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
@@ -160,7 +165,10 @@ class _Server:
 
 
 def _take_privileges(privileges: list[Any], rule: bytes) -> None:
-    uid, gid, leave_groups, keep_caps, no_new_privs, *rights = privileges
+    uid, gid, soft, hard, leave_groups, keep_caps, no_new_privs, *rights = privileges
+    if soft != NO_LIMIT:
+        # The filter for system calls keeps it from being changed.
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
     _core.change_ids(None if uid < 0 else uid, None if gid < 0 else gid, leave_groups)
     if any(rights):
         (scopes,) = SCOPES.unpack_from(rule)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,8 @@ def _boot() -> int:
         *(word for disk in disks for word in ("-drive", disk)),
     ]  # fmt: skip
     status = 1
+    # The machine must not outlive this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, errors="replace") as machine:
         assert machine.stdout is not None
         try:

@@ -56,13 +56,14 @@ notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in the
 faults: $(VENV)/tested  ## Make every system call of every way to start something fail once; SCENARIOS= chooses some
 	$(BIN)/python -m tests.faults $(SCENARIOS)
 
-bench: $(VENV)/built  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
+bench: $(VENV)/tested  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
 	$(BIN)/python benches/spawn.py
 	$(BIN)/python benches/aio.py
 	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
 	$(BIN)/python benches/readers.py
 	$(BIN)/python benches/call.py
+	$(BIN)/python benches/plugin.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist
@@ -83,8 +84,15 @@ $(VENV)/built: $(CORE) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/built
+$(VENV)/tested: $(VENV)/built | $(VENV)/pytest8/ready
 	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# The oldest pytest for which the plugin is tested, with plugins that do not work with a newer one. nsbox itself is found
+# by PYTHONPATH.
+$(VENV)/pytest8/ready: | $(VENV)/bin/python
+	$(BIN)/python -m venv $(VENV)/pytest8
+	$(VENV)/pytest8/bin/pip install --quiet 'pytest==8.4.*' 'pytest-subtests>=0.14' 'pytest-forked>=1.6'
 	@touch $@
 
 $(VENV)/linted: $(VENV)/tested

@@ -89,6 +89,8 @@ ENDS = """
         os.setpgid(0, 0)
         os.killpg(0, signal.SIGKILL)
     @end
+    def kills_the_group_of_pytest(): os.killpg(0, signal.SIGKILL)
+    @end
     def kills_everything():
         os.kill(-1, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -364,7 +366,7 @@ def test_user(as_root: Inner) -> None:
     result.stdout.fnmatch_lines(["E       assert 1 == 2"])
 
 
-def test_limits_and_capabilities(inner: Inner) -> None:
+def test_capabilities(inner: Inner) -> None:
     """A test whose user is not root inside has no capabilities, unless it keeps them."""
     inner.write(
         test_it="""
@@ -388,6 +390,30 @@ def test_limits_and_capabilities(inner: Inner) -> None:
     """
     )
     inner.run().assert_outcomes(passed=3)
+
+
+def test_limits(as_root: Inner) -> None:
+    """With `limits` the test is in the cgroup of its box, in which the limits hold."""
+    try:
+        nsbox.run(["true"], limits={}).check_returncode()
+    except nsbox.NsboxError as error:
+        pytest.skip(str(error))
+    as_root.write(
+        test_it="""
+        import pytest
+
+        OWN = open("/proc/self/cgroup").read()
+
+        @pytest.mark.unshare("pid", limits={})
+        def test_inside():
+            own = open("/proc/self/cgroup").read()
+            assert own != OWN and "/nsbox-" in own
+
+        @pytest.mark.unshare("uts", limits={})
+        def test_inside_without_pid(): test_inside()
+    """
+    )
+    as_root.run().assert_outcomes(passed=2)
 
 
 def test_names_of_processes_are_escaped(as_root: Inner) -> None:

@@ -14,6 +14,7 @@ import functools
 import gc
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -28,7 +29,7 @@ from nsbox.plugin.exceptions import exception_to
 from nsbox.plugin.logs import capturing_handlers, record_to
 from nsbox.plugin.report import plain
 
-__all__ = ["Inside", "Pause"]
+__all__ = ["Inside", "Pause", "take_terminal"]
 
 _DIVERTED = ("pytest_runtest_makereport", "pytest_runtest_logreport", "pytest_exception_interact")
 _HOOKS = "nsbox-inside"
@@ -353,6 +354,10 @@ class Inside:
         data = plain(config.hook.pytest_report_to_serializable(config=config, report=report))
         self._channel.send("subtest", data, self._subtest and exception_to(self._subtest))
 
+    def note_debugger(self) -> None:
+        """Let pytest's process take the terminal back at the end."""
+        self._channel.send("debugged")
+
     def keep_fixture(self, definition: object) -> None:
         """Note that a fixture is set up, and so torn down, inside."""
         self._made_fixtures.add(id(definition))
@@ -387,8 +392,12 @@ class _Hooks:
 
     def pytest_enter_pdb(self, config: pytest.Config) -> None:
         """Print in which process this debugger is."""
+        if Inside.current is None:
+            return
+        take_terminal()
+        Inside.current.note_debugger()
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if Inside.current is not None and reporter is not None:
+        if reporter is not None:
             reporter.write_line(
                 f"nsbox: this is process {os.getpid()} inside the test's namespaces, a copy of pytest's process. "
                 "Later tests do not see changes that are made here. Timeouts continue to run."
@@ -426,6 +435,19 @@ class _SentDict(dict[Any, Any]):
     def __setitem__(self, name: Any, value: Any) -> None:
         super().__setitem__(name, value)
         self._send(name, value)
+
+
+def take_terminal() -> None:
+    """Let the process group of this process read the terminal, if there is one (tcsetpgrp(3))."""
+    with contextlib.suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        try:
+            if os.tcgetpgrp(terminal) != os.getpgrp():
+                os.tcsetpgrp(terminal, os.getpgrp())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(terminal)
 
 
 def _identities(properties: list[tuple[str, object]]) -> list[tuple[str, int]]:

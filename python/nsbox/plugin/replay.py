@@ -19,6 +19,7 @@ import pytest
 
 from nsbox.plugin.channel import Channel, ReportError
 from nsbox.plugin.exceptions import exception_from
+from nsbox.plugin.inside import take_terminal
 from nsbox.plugin.logs import capturing_handlers, record_from
 from nsbox.plugin.report import check, check_properties, plain, report_from
 
@@ -160,6 +161,10 @@ class Replay:
     def _dropped(self, number: int) -> None:
         text = f"nsbox: {number} warnings, sections and log records of this test were left out, as there were too many"
         warnings.warn(text, pytest.PytestWarning, stacklevel=1)
+
+    def _debugged(self) -> None:
+        # The debugger inside has taken the terminal.
+        take_terminal()
 
     def _passed(self, start: float, stop: float, duration: float) -> None:
         if not all(map(math.isfinite, (start, stop, duration))):

@@ -205,6 +205,7 @@ _RECORDS: dict[str, Any] = {
     "xfail": (str, bool, bool, _Either(_NONE, bool)),
     "output": (_TEXT, _TEXT),
     "dropped": (int,),
+    "debugged": (),
     "passed": (float, float, float),
     "end": (dict, _ERROR, [dict]),
     "next": (dict,),
@@ -224,6 +225,7 @@ _RECORDS: dict[str, Any] = {
   test has added.
 - ``output``: what is in the memory of pytest for the standard streams.
 - ``dropped``: how many records of less importance there was no place for.
+- ``debugged``: a debugger was opened inside.
 - ``passed``: its start and its end, in seconds since the epoch, and its duration in seconds.
 - ``end``: the report of a test that has not passed, its exception, and those that unittest has collected.
 - ``next``: the report of the second exception that unittest has collected.

@@ -171,8 +171,11 @@ class Entry:
             gc.freeze()
             for fd in (*self.others, self._start[1]):
                 os.close(fd)
+            # The process group of the parent is not the child's to kill. Reading a terminal takes being in that group.
+            if not os.isatty(0):
+                os.setpgid(0, 0)
             self._set_up()
-        except OSError as error:
+        except BaseException as error:  # it must not get to the frames of the parent
             self._report(error, "in the child")
             os._exit(status)
         try:
@@ -232,9 +235,12 @@ class Entry:
                     raise OSError(error.errno, error.strerror, f"setns into the {kind} namespace") from None
                 os.close(self.links.pop(kind))
 
-    def _report(self, error: OSError, where: str) -> None:
+    def _report(self, error: BaseException, where: str) -> None:
+        text = f"{type(error).__name__}: {error} ({where})"
+        if isinstance(error, OSError):
+            text = f"{error.strerror} ({error.filename or where})"
         with contextlib.suppress(OSError):
-            os.write(self.error, json.dumps(f"{error.strerror} ({error.filename or where})").encode() + b"\n")
+            os.write(self.error, json.dumps(text).encode() + b"\n")
 
 
 def fork() -> int:

@@ -274,7 +274,7 @@ def _reports(place: Path) -> dict[str, tuple[bytes, int, str]]:
         "an exception with a pickle": ("end", good, error | {"args": [object.__name__, {1: 2}]}, []),
         "a deep exception": ("end", good, deep, []),
         "frames that are none": ("end", good, error | {"frames": [("/etc/shadow", "f", "1", 1)]}, []),
-        "a warning that is none": ("warning", error, "file", 1),
+        "a warning that is none": ("warning", error, "file", 1, ""),
         "a log record for nothing": ("log", 77, {"msg": "x"}),
         "a log record with a method": ("log", 0, {"msg": "x", "getMessage": "x"}),
         "a log record of another time": ("log", 0, {"msg": "x", "created": 1e300}),

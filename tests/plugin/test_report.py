@@ -152,6 +152,25 @@ def test_exceptions(error: BaseException) -> None:
     assert traceback.format_exception(arrived) == traceback.format_exception(error)
 
 
+def test_long_chains() -> None:
+    """Each exception is sent once: neither causes that are contexts too nor circles make many of a few."""
+    error: Exception = ValueError(0)
+    for number in range(1, 1000):
+        other = KeyError(number)
+        other.__cause__ = other.__context__ = error
+        error = other
+    error.__context__ = None
+    one, two = ValueError(1), ValueError(2)
+    one.__context__, two.__context__ = two, one
+    group: Exception = one
+    for _ in range(10):
+        group = ExceptionGroup("same", [group, group])
+    for each in (error, one, group, ExceptionGroup("many", [error, one, two])):
+        data = encode(exception_to(each))
+        assert len(data) < 1 << 18
+        assert isinstance(exception_from(decode(data)), type(each))
+
+
 def forged(**parts: Any) -> dict[str, Any]:
     """Return the data of an exception with other parts."""
     return exception_to(ValueError("x")) | parts

@@ -22,7 +22,9 @@ __all__ = ["Data", "exception_from", "exception_to", "loaded_class"]
 Data: TypeAlias = dict[str, Any]
 
 _MAX_DEPTH = 8
-_MAX_CHAIN = 20
+_MAX_EXCEPTIONS = 50
+"""How many exceptions are sent with one."""
+_MAX_NESTED = 60
 _MAX_CLASSES = 50
 _MAX_FRAMES = 200
 _MAX_LINE = 1 << 30
@@ -34,15 +36,23 @@ _OUTCOMES = {one.Exception.__name__: one.Exception for one in (pytest.skip, pyte
 """Classes of pytest that say of themselves that they are in another module."""
 _FORM: dict[str, type | tuple[type, ...]] = {
     "classes": list, "texts": (list, tuple), "args": list, "attributes": dict, "members": dict, "frames": list,
-    "cause": (dict, type(None)), "context": (dict, type(None)), "suppress": bool, "exceptions": (list, type(None)),
+    "cause": (dict, type(None)), "context": (dict, bool, type(None)), "suppress": bool,
+    "exceptions": (list, type(None)),
 }  # fmt: skip
 
 
 # In the child
 
 
-def exception_to(error: BaseException, depth: int = 0) -> Data:
-    """Return an exception as data. What is no plain data in its arguments is sent as text, in attributes not at all."""
+def exception_to(error: BaseException, seen: list[int] | None = None) -> Data:
+    """Return an exception as data. What is no plain data in its arguments is sent as text, in attributes not at all.
+
+    Args:
+        error: The exception.
+        seen: The ids of exceptions that are sent with it. A cause or a context is sent once.
+    """
+    seen = [] if seen is None else seen
+    seen.append(id(error))
     args = error.args
     grouped = error.exceptions if isinstance(error, BaseExceptionGroup) else None
     if grouped is not None:
@@ -56,7 +66,11 @@ def exception_to(error: BaseException, depth: int = 0) -> Data:
                 # None set to a member is another state than none.
                 if (value := member.__get__(error)) is not None and _is_plain(value):
                     members[name] = value
-    deeper = depth < _MAX_CHAIN
+
+    def chained(other: BaseException | None) -> Data | None:
+        return exception_to(other, seen) if other and id(other) not in seen and len(seen) < _MAX_EXCEPTIONS else None
+
+    cause = chained(error.__cause__)
     return {
         "classes": [(kind.__module__, kind.__qualname__) for kind in type(error).__mro__[:-1]][:_MAX_CLASSES],
         "texts": (_clean(_text(str, error)), _clean(_text(repr, error))),
@@ -64,11 +78,21 @@ def exception_to(error: BaseException, depth: int = 0) -> Data:
         "attributes": _clean(attributes),
         "members": _clean(members),
         "frames": _frames(error.__traceback__),
-        "cause": exception_to(error.__cause__, depth + 1) if error.__cause__ and deeper else None,
-        "context": exception_to(error.__context__, depth + 1) if error.__context__ and deeper else None,
+        "cause": cause,
+        "context": True if cause and error.__context__ is error.__cause__ else chained(error.__context__),
         "suppress": error.__suppress_context__,
-        "exceptions": [exception_to(one, depth + 1) for one in grouped] if grouped is not None and deeper else None,
+        "exceptions": None if grouped is None else _members_of(grouped, seen),
     }
+
+
+def _members_of(grouped: tuple[BaseException, ...], seen: list[int]) -> list[Data]:
+    """Return the first exceptions of a group as data, at least one."""
+    found: list[Data] = []
+    for one in grouped:
+        if found and len(seen) >= _MAX_EXCEPTIONS:
+            break
+        found.append(exception_to(one, seen))
+    return found
 
 
 def _text(text: Any, value: object) -> str:
@@ -127,7 +151,7 @@ def exception_from(data: Any, depth: int = 0) -> BaseException:
     Raises:
         ReportError: when they are none.
     """
-    if type(data) is not dict or data.keys() != _FORM.keys() or depth > _MAX_CHAIN + 1:
+    if type(data) is not dict or data.keys() != _FORM.keys() or depth > _MAX_NESTED:
         raise ReportError("an exception has another form")
     for name, kinds in _FORM.items():
         if not isinstance(data[name], kinds):
@@ -156,9 +180,12 @@ def _filled(kind: type[BaseException], data: Data, grouped: list[BaseException] 
                 with contextlib.suppress(AttributeError, TypeError, ValueError):
                     member.__set__(error, data["members"][name])
     put: Any = BaseException.__dict__
-    for name in ("cause", "context"):
-        if data[name] is not None:
-            put[f"__{name}__"].__set__(error, exception_from(data[name], depth + 1))
+    if data["cause"] is not None:
+        put["__cause__"].__set__(error, exception_from(data["cause"], depth + 1))
+    if data["context"] is True:
+        put["__context__"].__set__(error, error.__cause__)
+    elif data["context"]:
+        put["__context__"].__set__(error, exception_from(data["context"], depth + 1))
     put["__suppress_context__"].__set__(error, data["suppress"])
     return error
 

@@ -12,11 +12,13 @@ import contextlib
 import copy
 import functools
 import gc
+import linecache
 import logging
 import os
 import signal
 import sys
 import traceback
+import types
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -171,9 +173,10 @@ class Inside:
         """Return what also sends warnings, unless they are shown by a function of the test suite."""
 
         def showwarning(message: Any, category: Any, filename: str, lineno: int, *more: Any, **named: Any) -> None:
-            if show is getattr(warnings, "_showwarning_orig", show):
+            if show is getattr(warnings, "_showwarning_orig", show) and _are_warnings_recorded():
                 error = message if isinstance(message, Warning) else category(message)
-                self._channel.send("warning", exception_to(error), *plain((filename, lineno)), droppable=True)
+                place = plain((str(filename), lineno, linecache.getline(filename, lineno)))
+                self._channel.send("warning", exception_to(error), *place, droppable=True)
             show(message, category, filename, lineno, *more, **named)
 
         return showwarning
@@ -258,9 +261,7 @@ class Inside:
             value = getattr(item, name, None)
             if type(value) is dict and value != before:
                 send("attribute", name, plain(value))
-        texts = list(map(_text_in_memory, self._streams))
-        if texts != [None, None]:
-            send("output", *texts)
+        self._send_output(replaces=True)
         if call.excinfo is None:
             send("passed", call.start, call.stop, call.duration)
             return
@@ -270,6 +271,12 @@ class Inside:
             send("next", self._data_of(pytest.TestReport.from_item_and_call(item, later)))
         errors = [exception_to(excinfo.value) for excinfo in collected]
         send("end", self._data_of(report), raised and exception_to(raised), errors)
+
+    def _send_output(self, *, replaces: bool) -> None:
+        """Send, and forget, what pytest has captured in memory."""
+        texts = list(map(_text_in_memory, self._streams))
+        if texts != [None, None]:
+            self._channel.send("output", *texts, replaces)
 
     def _report(self, call: pytest.CallInfo[None]) -> pytest.TestReport:
         """Return the report as pytest makes it, before plugins change it."""
@@ -333,6 +340,7 @@ class Inside:
         if late.excinfo:
             report = pytest.TestReport.from_item_and_call(self.item, late)
             self._channel.send("late", self._data_of(report), exception_to(late.excinfo.value))
+        self._send_output(replaces=False)
         if self._channel.dropped:
             self._channel.send("dropped", self._channel.dropped)
         self._channel.send("done")
@@ -450,16 +458,25 @@ def take_terminal() -> None:
             os.close(terminal)
 
 
+def _are_warnings_recorded() -> bool:
+    """Return whether pytest records warnings; otherwise they are printed, which the process inside does itself."""
+    show = getattr(warnings, "_showwarnmsg_impl", None)
+    in_context = getattr(sys.flags, "context_aware_warnings", False)  # since Python 3.14
+    return bool(in_context) or not isinstance(show, types.FunctionType)
+
+
 def _identities(properties: list[tuple[str, object]]) -> list[tuple[str, int]]:
     return [(str(name), id(value)) for name, value in properties]
 
 
 def _text_in_memory(stream: Any) -> str | None:
-    """Return what pytest has captured in memory; None if it captures in a file that both processes write to."""
+    """Take what pytest has captured in memory; return None if it captures in a file that both processes write to."""
     if "CaptureIO" not in type(stream).__name__:
         return None
     try:
         text = plain(stream.getvalue())
+        stream.seek(0)
+        stream.truncate()
     except ValueError:
         return None  # the test has closed it
     return text if len(text) <= _MAX_OUTPUT else f"{text[:_MAX_OUTPUT]}\n[{len(text) - _MAX_OUTPUT} characters more]\n"

@@ -47,6 +47,7 @@ class Replay:
         self.error: BaseException | None = None
         self.late: BaseException | None = None
         self._second: pytest.TestReport | None = None
+        self._shown: list[tuple[BaseException, Any]] = []
 
     def run(self) -> None:
         """Do what was sent since the last call.
@@ -73,11 +74,11 @@ class Replay:
     def _section(self, when: str, key: str, content: str) -> None:
         self._item.add_report_section(when, key, content)
 
-    def _warning(self, data: Any, filename: str, lineno: int) -> None:
+    def _warning(self, data: Any, filename: str, lineno: int, line: str) -> None:
         error = exception_from(data)
         if isinstance(error, Warning):
-            # The filters were applied inside.
-            warnings.showwarning(error, type(error), filename, lineno)
+            # The filters were applied inside. With the line, no file is read for it.
+            warnings.showwarning(error, type(error), filename, lineno, None, line)
         else:
             raise ReportError("a warning has another class")
 
@@ -150,11 +151,14 @@ class Replay:
         options |= {} if strict is None else {"strict": strict}
         self._item.add_marker(pytest.mark.xfail(counts, **options))
 
-    def _output(self, *texts: str | None) -> None:
+    def _output(self, stdout: str | None, stderr: str | None, replaces: bool) -> None:
+        texts = stdout, stderr
         for stream, text in zip((sys.stdout, sys.stderr), texts, strict=True):
             if text is not None and "CaptureIO" in type(stream).__name__ and isinstance(stream, io.TextIOWrapper):
-                stream.seek(0)
-                stream.truncate()
+                if replaces:
+                    # The test may have read what was captured before it.
+                    stream.seek(0)
+                    stream.truncate()
                 # One that also writes to another stream has done that inside.
                 io.TextIOWrapper.write(stream, text)
 
@@ -204,11 +208,16 @@ class Replay:
 
     def _show(self, error: BaseException, longrepr: Any) -> None:
         """Let hooks that ask the test for a text get that which was made inside, with its source and its values."""
-        item = self._item
-        shown = item.repr_failure
+        self._shown.append((error, longrepr))
+        if len(self._shown) > 1:
+            return
+        item, shown, original = self._item, self._shown, self._item.repr_failure
 
         def repr_failure(excinfo: Any, *args: Any, **named: Any) -> Any:
-            return longrepr if excinfo.value is error else shown(excinfo, *args, **named)
+            for one, text in reversed(shown):
+                if excinfo.value is one:
+                    return text
+            return original(excinfo, *args, **named)
 
         item.repr_failure = repr_failure  # type: ignore[method-assign]
 

@@ -195,7 +195,7 @@ _RECORDS: dict[str, Any] = {
     "property": (str, object),
     "properties": ([(str, object)],),
     "section": (str, str, str),
-    "warning": (dict, str, int),
+    "warning": (dict, str, int, str),
     "log": (int, dict),
     "log cleared": (int,),
     "xml attribute": (str, str),
@@ -203,7 +203,7 @@ _RECORDS: dict[str, Any] = {
     "attribute": (str, dict),
     "subtest": (dict, _ERROR),
     "xfail": (str, bool, bool, _Either(_NONE, bool)),
-    "output": (_TEXT, _TEXT),
+    "output": (_TEXT, _TEXT, bool),
     "dropped": (int,),
     "debugged": (),
     "passed": (float, float, float),
@@ -216,14 +216,14 @@ _RECORDS: dict[str, Any] = {
 
 - ``property``: of the test (record_property); ``properties``: all of them, at the end.
 - ``section``: phase, title and text (add_report_section).
-- ``warning``: it, and its file and line.
+- ``warning``: it, its file, the number of the line, and the line.
 - ``log``: the number of the handler that has got it, and its attributes; ``log cleared``: the handler was emptied.
 - ``xml attribute``, ``xml property``: for JUnit's XML, of the test and of the suite.
 - ``attribute``: the name of a dictionary that a plugin keeps on the test, and its contents.
 - ``subtest``: its report, and its exception.
 - ``xfail``: the reason, whether it counts, whether the test was called, and whether it is strict, of a marker that the
   test has added.
-- ``output``: what is in the memory of pytest for the standard streams.
+- ``output``: what is in the memory of pytest for the standard streams, and whether it replaces what is there outside.
 - ``dropped``: how many records of less importance there was no place for.
 - ``debugged``: a debugger was opened inside.
 - ``passed``: its start and its end, in seconds since the epoch, and its duration in seconds.

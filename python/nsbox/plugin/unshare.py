@@ -169,7 +169,7 @@ class _Test:
         assert self._within is not None
         left = None if self._deadline is None else self._deadline - time.monotonic()
         with contextlib.suppress(TimeoutError):
-            return self._within.wait(left, None if paused else self._pause.waits)
+            return self._within.wait_or_read(None if paused else self._pause.waits, left)
         pytest.fail(f"the test took longer than its timeout of {self._timeout:g} seconds", pytrace=False)
 
     def _end(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 
 from nsbox.records.processes import Process
 from nsbox.seeing.processes import ps
+from nsbox.seeing.target import Target, pid_of
 from nsbox.views.grid import safe
 
 __all__ = ["describe", "leftovers"]
@@ -18,19 +20,23 @@ _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
 
 def leftovers(
-    roots: Iterable[int], known: Callable[[Process], bool] = lambda _: False, timeout: float = _GRACE_SECONDS
+    roots: Iterable[Target], known: Callable[[Process], bool] = lambda _: False, timeout: float = _GRACE_SECONDS
 ) -> list[Process]:
     """Return the living descendants of some processes, without these processes themselves.
 
     An orphan is a child of the init of its PID namespace, or of the subreaper (prctl(2)) that adopted it.
 
     Args:
-        roots: Their PIDs, as the caller sees them.
+        roots: These processes; one that has ended counts as one without descendants.
         known: Returns whether a descendant is no leftover.
         timeout: Seconds during which they may still end.
     """
     deadline = time.monotonic() + timeout
-    while (found := _descendants(set(roots), known)) and time.monotonic() < deadline:
+    above = set()
+    for root in roots:
+        with contextlib.suppress(ProcessLookupError):
+            above.add(pid_of(root, "roots"))
+    while (found := _descendants(above, known)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
 

@@ -28,7 +28,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from nsbox import _core, raw
 from nsbox.spec.limits import RLIMITS
@@ -68,6 +68,8 @@ class Entry:
     stack: int
     others: list[int] = field(default_factory=list)
     mask: set[int] = field(default_factory=set)
+    rule: Any = None
+    """The Landlock rule of the box."""
     _start: tuple[int, int] = (-1, -1)
     """A pipe: the child starts when something was written, and ends with its parent, which has the other end."""
 
@@ -171,9 +173,6 @@ class Entry:
             gc.freeze()
             for fd in (*self.others, self._start[1]):
                 os.close(fd)
-            # The process group of the parent is not the child's to kill. Reading a terminal takes being in that group.
-            if not os.isatty(0):
-                os.setpgid(0, 0)
             self._set_up()
         except BaseException as error:  # it must not get to the frames of the parent
             self._report(error, "in the child")
@@ -207,6 +206,11 @@ class Entry:
                 os.chdir(directory)
         if not os.read(self._start[0], 1):
             os._exit(1)  # the parent is gone
+        if self.box.spec.hardened.new_session:
+            os.setsid()
+        elif not os.isatty(0):
+            # The process group of the parent is not the child's to kill. Reading a terminal takes being in that group.
+            os.setpgid(0, 0)
         spec, plan = self.box.spec, self.box.plan
         for name, limit in cast("tuple[tuple[str, tuple[int, int]], ...]", spec.rlimits):
             try:
@@ -219,7 +223,7 @@ class Entry:
             _core.change_ids(*self.ids, _may_leave_groups())
         rights = spec.hardened.rights()
         if any(rights.values()):
-            _core.give_up_rights(**rights)
+            _core.give_up_rights(**rights, rule=self.rule)
         else:
             _core.shed_privileges(spec.keep_caps, False)
         # From now on the parent is the one whose end is the signal's reason. A change of ids clears both.

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from nsbox import _core
 from nsbox.errors import NsboxError
 from nsbox.spec.kinds import KINDS
 from nsbox.tasks import keeper
@@ -105,6 +106,7 @@ class Within:
                 error=result_writer,
                 stack=self._stack_file,
                 others=[self._result],
+                rule=_core.landlock_rule(self._box.spec, self._box.plan),
             )
             # Text that is in a buffer at the fork would be written twice.
             sys.stdout.flush()
@@ -146,15 +148,26 @@ class Within:
         links = {kind: KINDS[kind].link for kind in self._box.namespaces}
         return {kind: f"self/ns/{'time_for_children' if kind == 'time' else link}" for kind, link in links.items()}
 
-    def wait(self, timeout: float | None = None, also: int | None = None) -> int | None:
-        """Wait until the child has ended.
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the child has ended, and return its status, negative for a signal.
+
+        Raises:
+            As `wait_or_read`.
+        """
+        __tracebackhide__ = True
+        status = self.wait_or_read(None, timeout)
+        assert status is not None
+        return status
+
+    def wait_or_read(self, also: int | None, timeout: float | None = None) -> int | None:
+        """Wait until the child has ended, or something can be read from a descriptor.
 
         Args:
+            also: The descriptor, or None.
             timeout: Seconds to wait at most.
-            also: A descriptor; the wait ends when something can be read from it.
 
         Returns:
-            The status of the child, negative for a signal; None if it has not ended, and `also` can be read.
+            The status of the child, negative for a signal; None if it has not ended.
 
         Raises:
             TimeoutError: when `timeout` has passed.

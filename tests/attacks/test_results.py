@@ -257,7 +257,7 @@ def _reports(place: Path) -> dict[str, tuple[bytes, int, str]]:
         "suppress": False, "exceptions": None,
     }  # fmt: skip
     deep = error
-    for _ in range(50):
+    for _ in range(80):
         deep = error | {"cause": deep}
     subtest: dict[str, Any] = good | {"_report_type": "SubTestReport", "_subtest.context": {"msg": None, "kwargs": {}}}
     forms: dict[str, Any] = {

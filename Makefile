@@ -63,13 +63,14 @@ grade-class: $(VENV)/tested  ## Grade 200 submissions, 40 of them hostile, as ro
 vm-tests: $(VENV)/linted  ## Test limits and cgroups as root on a Debian kernel in QEMU; PYTEST= chooses other tests
 	$(BIN)/python tools/vm.py $(PYTEST)
 
-bench: $(VENV)/built  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
+bench: $(VENV)/tested  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
 	$(BIN)/python benches/spawn.py
 	$(BIN)/python benches/aio.py
 	$(BIN)/python benches/boxes.py
 	$(BIN)/python benches/startup.py
 	$(BIN)/python benches/readers.py
 	$(BIN)/python benches/call.py
+	$(BIN)/python benches/plugin.py
 
 wheel: $(VENV)/linted  ## Build the wheel into dist/
 	$(BIN)/maturin build --release --out dist
@@ -90,8 +91,15 @@ $(VENV)/built: $(CORE) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/built
+$(VENV)/tested: $(VENV)/built | $(VENV)/pytest8/ready
 	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# The oldest pytest for which the plugin is tested, with plugins that do not work with a newer one. nsbox itself is found
+# by PYTHONPATH.
+$(VENV)/pytest8/ready: | $(VENV)/bin/python
+	$(BIN)/python -m venv $(VENV)/pytest8
+	$(VENV)/pytest8/bin/pip install --quiet 'pytest==8.4.*' 'pytest-subtests>=0.14' 'pytest-forked>=1.6'
 	@touch $@
 
 $(VENV)/linted: $(VENV)/tested

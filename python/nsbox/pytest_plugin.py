@@ -138,14 +138,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport | None:
     """Return the report that the child of such a test has sent, if any."""
-    if call.when != "call" or item.get_closest_marker("unshare") is None:
+    if item.get_closest_marker("unshare") is None:
         return None
-    from nsbox.plugin.unshare import report_of
+    from nsbox.plugin.replay import prepared_report
 
-    return report_of(item)
+    return prepared_report(item, call)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import nsbox
 import pytest
-from nsbox.plugin.report import MAX_REPORT_BYTES
+from nsbox.plugin.channel import MAX_REPORT_BYTES
 from nsbox.remote import exchange
 from nsbox.remote.encoding import MAX_BYTES, encode
 from nsbox.remote.protocol import FAILED, HEADER, RETURNED, TOKEN_BYTES
@@ -251,27 +251,66 @@ def _reports(place: Path) -> dict[str, tuple[bytes, int, str]]:
     bad: dict[str, Any] = {"reprcrash": None, "sections": [], "chain": None}
     looping = bad | {"reprtraceback": {"reprentries": [entry], "extraline": None, "style": "long"}}
     unknown = bad | {"reprtraceback": {"reprentries": [{"type": "os.system", "data": {}}], "style": "x"}}
+    error: dict[str, Any] = {
+        "classes": [("builtins", "ValueError"), ("builtins", "BaseException")], "texts": ("x", "ValueError('x')"),
+        "args": ["x"], "attributes": {}, "members": {}, "frames": [], "cause": None, "context": None,
+        "suppress": False, "exceptions": None,
+    }  # fmt: skip
+    deep = error
+    for _ in range(80):
+        deep = error | {"cause": deep}
+    subtest: dict[str, Any] = good | {"_report_type": "SubTestReport", "_subtest.context": {"msg": None, "kwargs": {}}}
     forms: dict[str, Any] = {
-        "other parts": {"report": good, "raised": False, "code": 1},
+        "another record": ("code", "import os"),
         "a list": [1],
-        "an outcome": {"report": good | {"outcome": "x"}, "raised": False},
-        "a method": {"report": good | {"_get_verbose_word_with_markup": 1}, "raised": False},
-        "a class attribute": {"report": good | {"head_line": 1}, "raised": False},
-        "another type": {"report": good | {"$report_type": "CollectReport", "result": 1}, "raised": False},
-        "nothing": {"report": {}, "raised": False},
-        "numbers as lines": {"report": good | {"longrepr": looping}, "raised": True},
-        "an unknown entry": {"report": good | {"longrepr": unknown}, "raised": True},
-        "a property that is no text": {"report": good | {"user_properties": [("nsbox_leaked", [1])]}, "raised": False},
-        "bytes": {"report": good | {"user_properties": [("x", b"x")]}, "raised": False},
-        "a large number": {"report": good | {"sections_of": 1 << 70000}, "raised": False},
-        "a surrogate": {"report": good | {"sections": [("Captured stdout call", "\ud800")]}, "raised": False},
-        "a duration": {"report": good | {"duration": float("nan")}, "raised": False},
+        "other parts": ("end", good, None, [], 1),
+        "no name": (),
+        "an outcome": ("end", good | {"outcome": "x"}, None, []),
+        "a method": ("end", good | {"_get_verbose_word_with_markup": 1}, None, []),
+        "a class attribute": ("end", good | {"head_line": 1}, None, []),
+        "another type": ("end", good | {"$report_type": "CollectReport", "result": 1}, None, []),
+        "nothing": ("end", {}, None, []),
+        "numbers as lines": ("end", good | {"longrepr": looping}, error, []),
+        "an unknown entry": ("end", good | {"longrepr": unknown}, error, []),
+        "a property that is no text": ("end", good | {"user_properties": [("nsbox_leaked", [1])]}, None, []),
+        "a live property that is no text": ("property", "nsbox_leaked", [1]),
+        "bytes": ("end", good | {"user_properties": [("x", b"x")]}, None, []),
+        "a large number": ("end", good | {"sections_of": 1 << 70000}, None, []),
+        "a surrogate": ("end", good | {"sections": [("Captured stdout call", "\ud800")]}, None, []),
+        "a duration": ("end", good | {"duration": float("nan")}, None, []),
+        "an exception of another form": ("end", good, error | {"code": "x"}, []),
+        "an exception without a class": ("end", good, error | {"classes": [("os", "system")]}, []),
+        "an exception with a class of another kind": ("end", good, error | {"classes": [("subprocess", "Popen")]}, []),
+        "an exception with a module as a class": ("end", good, error | {"classes": [("os", "path")]}, []),
+        "an exception with a pickle": ("end", good, error | {"args": [object.__name__, {1: 2}]}, []),
+        "a deep exception": ("end", good, deep, []),
+        "frames that are none": ("end", good, error | {"frames": [("/etc/shadow", "f", "1", 1)]}, []),
+        "a warning that is none": ("warning", error, "file", 1, ""),
+        "a log record for nothing": ("log", 77, {"msg": "x"}),
+        "a log record with a method": ("log", 0, {"msg": "x", "getMessage": "x"}),
+        "a log record of another time": ("log", 0, {"msg": "x", "created": 1e300}),
+        "a dictionary of the test": ("attribute", "funcargs", {"request": 1}),
+        "another attribute": ("attribute", "_nodeid", {}),
+        "a subtest of another kind": ("subtest", subtest | {"_report_type": "TestReport"}, None),
+        "a subtest of nothing": ("subtest", subtest | {"_subtest.context": {"msg": 1}}, None),
+        "a subtest in the end": ("end", subtest, None, []),
     }
-    return {name: (encode(form), 0, "was refused") for name, form in forms.items()} | {
-        "a pickle": (pickle.dumps({"report": Payload(place)}), 0, "was refused"),
-        "a pickle in it": (encode({"report": pickle.dumps(Payload(place)), "raised": False}), 0, "was refused"),
-        "a huge file": (encode(good), MAX_REPORT_BYTES * 1000, "at most"),
+    return {name: (records(form), 0, "was refused") for name, form in forms.items()} | {
+        "a pickle": (pickle.dumps(("end", Payload(place))), 0, "was refused"),
+        "a pickle as a record": (records(pickle.dumps(("end", Payload(place))), raw=True), 0, "was refused"),
+        "a pickle in it": (records(("end", pickle.dumps(Payload(place)), None, [])), 0, "was refused"),
+        "a part of a record": (records(("done",))[:-1] + b"\xff" * 9, 0, "was refused"),
+        "an end before the beginning": (b"\x01" + bytes(7), 0, "was refused"),
+        "an end behind the file": (b"\xff" * 8, 0, "at most"),
+        "a huge file": (records(("end", good, None, [])), MAX_REPORT_BYTES * 1000, "at most"),
     }
+
+
+def records(*values: Any, raw: bool = False) -> bytes:
+    """Return what is in the file of a report with these records."""
+    data = values if raw else [encode(value) for value in values]
+    content = b"".join(len(one).to_bytes(8, sys.byteorder) + one for one in data)
+    return (8 + len(content)).to_bytes(8, sys.byteorder) + content
 
 
 def test_a_forged_report_fails_its_test(with_user_namespace: Arrangement, place: Path) -> None:
@@ -294,23 +333,35 @@ def test_a_forged_report_fails_its_test(with_user_namespace: Arrangement, place:
     )
     result = inner.run()
     assert not (place / "code-ran").exists()
-    # One of another type is not looked at: it is the report of this test in any case, and says that it has passed.
-    result.assert_outcomes(passed=2, failed=len(reports) - 1)
+    # One of another type is not looked at: it is the report of this test in any case, and says that it has passed. Its
+    # process was killed, so the teardown fails.
+    result.assert_outcomes(passed=2, failed=len(reports) - 1, errors=1)
     lines = [line for line in result.outlines if "report of the test's process was refused" in line]
     assert len([line for line in lines if not line.startswith("FAILED")]) == len(reports) - 1
 
 
-@pytest.mark.parametrize("ending", [{"exit": ("forged", 0)}, {"interrupt": True}], ids=["exit", "interrupt"])
-def test_a_forged_end_of_the_run_is_no_success(place: Path, ending: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "classes",
+    [[("builtins", "Exit")], [("builtins", "KeyboardInterrupt")], [("_pytest.main", "Interrupted")]],
+    ids=["exit", "interrupt", "interrupted"],
+)
+def test_a_forged_end_of_the_run_is_no_success(place: Path, classes: list[Any]) -> None:
     """As any test it can end the whole run, but not with the status for success."""
     inner = Inner(place, Who("root") if os.geteuid() == 0 else Who("user"))
+    error = {
+        "classes": classes, "texts": ("forged", "forged"), "args": ["forged"], "members": {}, "frames": [],
+        "attributes": {"msg": "forged", "returncode": 0}, "cause": None, "context": None, "suppress": False,
+        "exceptions": None,
+    }  # fmt: skip
+    report = {"outcome": "failed", "longrepr": "forged", "keywords": {}, "sections": [], "user_properties": []}
+    forged = records(("end", report, error, []), ("done",)).hex()
     inner.write(
         test_it=f"""
         import pytest, subprocess
 
         @pytest.mark.unshare("mip", mount_proc=True)
         def test_student():
-            subprocess.run([{PYTHON!r}, "-c", {program("forge_report.py")!r}, {encode(ending).hex()!r}, "0"])
+            subprocess.run([{PYTHON!r}, "-c", {program("forge_report.py")!r}, {forged!r}, "0"])
     """
     )
     assert inner.run().ret == pytest.ExitCode.INTERRUPTED

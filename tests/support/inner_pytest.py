@@ -50,7 +50,7 @@ class Inner:
                 stderr=subprocess.STDOUT, timeout=limit, check=False,
             )  # fmt: skip
         shutil.rmtree(self.path / "tmp", ignore_errors=True)
-        output = out.read_text()
+        output = out.read_text(errors="replace")
         print(output)  # shown when a test fails
         return pytest.RunResult(result.returncode, output.splitlines(), [], 0)
 

@@ -96,7 +96,27 @@ def test_keeper_is_killed() -> None:
     assert wait_until(reaped_all)
 
 
-@pytest.mark.parametrize("kind", ["pid", "uts"])
+def test_without_a_keeper(who: Who) -> None:
+    """In a box with a PID namespace, the caller is the parent of the child, and no other process has its memory."""
+
+    def hangs() -> None:
+        subprocess.run(["sleep", "4718"], check=True)
+
+    def check() -> tuple[int, int, list[str]]:
+        with nsbox.Box("pid") as box, Within(box, hangs) as within:
+            assert wait_until(lambda: _sleeping(4718))
+            with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                children = sorted(file.read().split())
+            parents = {process.pid: process.ppid for process in nsbox.ps(pids=descendants())}
+            assert children == sorted(map(str, (within.child, box.pid)))
+            return within.keeper, parents[within.child] - os.getpid(), children
+
+    keeper, difference, children = who(check)
+    assert keeper == difference == 0
+    assert len(children) == 2
+
+
+@pytest.mark.parametrize("kind", ["uts", "uts net"])
 def test_the_keeper_stays_outside(who: Who, kind: str) -> None:
     """It is in no namespace of the box, and has no descriptors of the caller but those that it needs."""
 

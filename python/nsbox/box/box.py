@@ -62,6 +62,8 @@ class Box(BoxRequests):
     spec: Spec
     _outer: Box | None = None
     """The box it is in, which it keeps open."""
+    _cgroup: _core.Cgroup | None = None
+    """The cgroup of its programs, for limits."""
     _switches: list[Any]
     """The switches (`nsbox.Switch`) that connect it, which it keeps open."""
 
@@ -118,7 +120,8 @@ class Box(BoxRequests):
         self._later_steps = []
         self._switches = []
         with idmapped(spec, _core.copied_tree if outer is None else outer._copied_tree) as prepared:
-            plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None, made_in)
+            self._cgroup = cgroup_for(spec)
+            plan = _core.compile_box(prepared, facts, directory, self._cgroup, outer is not None, made_in)
             self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._connection = BoxConnection(self._handle, spec)
         if not reap:

@@ -38,9 +38,8 @@ def connections(of: Descriptors) -> Descriptors:
     }
 
 
-def disconnect(ended: Descriptors) -> None:
-    """Replace descriptors by an empty file. Their owners in Python stay, and may still write to them."""
-    nothing = os.memfd_create("nsbox-nothing")
+def disconnect(ended: Descriptors, nothing: int) -> None:
+    """Replace descriptors by that of an empty file. Their owners in Python stay, and may still write to them."""
     for fd, status in ended.items():
         with contextlib.suppress(OSError):  # it has been closed
             if os.path.samestat(os.fstat(fd), status):

@@ -1,6 +1,6 @@
-"""What the process of a test inside sends to pytest's process: encoded, and checked as data of an attacker.
+"""What the process of a test inside sends to pytest's process: the forms of its records, and their checks.
 
-A program that the test starts can trace the test's process, and change everything that it sends. So the report travels
+A program that the test starts can trace the test's process, and change everything that it sends. So a report travels
 as the data that pytest itself makes of it (pytest_report_to_serializable), never as a pickle: None, numbers, texts,
 lists, tuples and dictionaries, which pytest-xdist can send on. A false report can be wrong about its own test, and
 nothing else.
@@ -9,49 +9,37 @@ nothing else.
 from __future__ import annotations
 
 import math
-import os
-import sys
-import warnings
 from typing import Any
 
 import pytest
 
-from nsbox.errors import TransferError
 from nsbox.plugin import leaks
-from nsbox.remote.encoding import decode, encode
+from nsbox.plugin.channel import ReportError
 
-__all__ = ["MAX_REPORT_BYTES", "ReportError", "packed", "read_report", "report_from", "warning_from", "warning_to"]
+__all__ = ["check", "check_properties", "plain", "report_from"]
 
-MAX_REPORT_BYTES = 1 << 26
-"""The longest report, with all that the test has printed."""
 _MAX_DEPTH = 40
 _INT_BITS = 63
-
-
-class ReportError(Exception):
-    """What arrived is no report; the text says why."""
+_SUBTEST = "SubTestReport"
+"""The name by which pytest and pytest-subtests mark the data of a report of a subtest."""
 
 
 # In the child
 
 
-def packed(result: dict[str, Any]) -> bytes:
-    """Return what the child sends. Attributes and properties that are no plain data are sent as text."""
-    return encode(_plain(result))
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a value as plain data. What is none is sent as text."""
     if type(value) is str:
         return value.encode("utf-8", "backslashreplace").decode()
     if _is_plain_number(value):
         return value
     if depth < _MAX_DEPTH:
         if isinstance(value, dict):
-            return {_plain(str(key)): _plain(one, depth + 1) for key, one in value.items()}
+            return {plain(str(key)): plain(one, depth + 1) for key, one in value.items()}
         if type(value) in (list, tuple):
-            return type(value)(_plain(one, depth + 1) for one in value)
+            return type(value)(plain(one, depth + 1) for one in value)
     try:
-        return _plain(repr(value))
+        return plain(repr(value))
     except Exception as error:
         return f"<{type(value).__qualname__} without a text: {type(error).__name__}>"
 
@@ -60,35 +48,23 @@ def _is_plain_number(value: object) -> bool:
     return value is None or type(value) in (bool, float) or (type(value) is int and value.bit_length() < _INT_BITS)
 
 
-def warning_to(message: warnings.WarningMessage) -> tuple[str, str, str, int]:
-    """Return the text, the category and the place of a warning."""
-    category = f"{message.category.__module__}:{message.category.__qualname__}"
-    return str(message.message), category, message.filename, message.lineno
-
-
 # In pytest's process
 
 
-def read_report(fd: int) -> dict[str, Any]:
-    """Return what the child has written to a file; empty if it has written nothing.
+def check(record: Any) -> None:
+    """Check the form of a record.
 
     Raises:
-        ReportError: when it is too long, is no encoded value, or has other parts than `_RESULT`.
+        ReportError: when its name is unknown, or its parts have another form.
     """
-    size = os.fstat(fd).st_size
-    if size > MAX_REPORT_BYTES:
-        raise ReportError(f"it has {size} bytes, and at most {MAX_REPORT_BYTES} are read")
-    data = os.pread(fd, size, 0)
-    try:
-        result = decode(data) if data else {}
-    except TransferError as error:
-        raise ReportError(str(error)) from None
-    if type(result) is not dict or not _is_plain(result):
-        raise ReportError("it is no dictionary of plain data")
-    for name, value in result.items():
-        if name not in _RESULT or not _fits(value, _RESULT[name]):
-            raise ReportError(f"its part {name!a} has another form")
-    return result
+    if type(record) is not tuple or not record or type(record[0]) is not str or record[0] not in _RECORDS:
+        raise ReportError("it has an unknown record")
+    name, *parts = record
+    if not _fits(parts, _RECORDS[name]):
+        raise ReportError(f"its record {name!a} has another form")
+    # Exceptions are checked where they are made, and can contain bytes.
+    if not all(_is_plain(part) for number, part in enumerate(parts) if number not in _EXCEPTIONS.get(name, ())):
+        raise ReportError(f"its record {name!a} is no plain data")
 
 
 def _is_plain(value: Any) -> bool:
@@ -99,42 +75,46 @@ def _is_plain(value: Any) -> bool:
     return all(map(_is_plain, value)) if type(value) in (list, tuple) else _is_plain_number(value)
 
 
-def report_from(item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
-    """Return the report of a test. It is the report of this test, whatever the data say.
+def report_from(item: pytest.Item, data: dict[str, Any], *, of_subtest: bool = False) -> pytest.TestReport:
+    """Return the report of a test or a subtest. It is a report of this test, whatever the data say.
 
     Raises:
         ReportError: when pytest cannot make or show it.
     """
+    known = _REPORT | _OF_SUBTEST if of_subtest else _REPORT
     for name, value in data.items():
-        if not _fits(value, _REPORT[name]) if name in _REPORT else not _is_extra(name):
+        if not _fits(value, known[name]) if name in known else not _is_extra(name):
             raise ReportError(f"its attribute {name!a} has another form")
     if any(not math.isfinite(data.get(name, 0.0)) for name in ("duration", "start", "stop")):
         raise ReportError("its time is no number")
-    if any(name == leaks.LEAKED and type(value) is not str for name, value in data.get("user_properties", ())):
-        raise ReportError(f"its property {leaks.LEAKED} is no text")
-    own = {"$report_type": "TestReport", "nodeid": item.nodeid, "location": item.location, "when": "call"}
+    check_properties(data.get("user_properties", ()))
+    own: dict[str, Any] = {"nodeid": item.nodeid, "location": item.location, "when": "call"}
+    own |= {"_report_type": _SUBTEST} if of_subtest else {"$report_type": "TestReport"}
     try:
         made = item.config.hook.pytest_report_from_serializable(config=item.config, data=data | own)
         # A text of lines that do not fit together would otherwise fail where all reports are shown.
-        _ = made.longreprtext
+        _ = made.longreprtext, made.head_line
     except Exception as error:
         raise ReportError(f"pytest cannot read it: {error!r:.200}") from None
-    if type(made) is not pytest.TestReport:
+    if type(made) is not pytest.TestReport and not (of_subtest and type(made).__name__.lower() == _SUBTEST.lower()):
         raise ReportError(f"it is a {type(made).__name__}")
-    return made
+    report: pytest.TestReport = made
+    if of_subtest and "_subtest.context" in data:
+        # These are texts already, of which pytest 9 has made a text again.
+        object.__setattr__(made.context, "kwargs", data["_subtest.context"].get("kwargs", {}))
+    for name in ("$report_type", *_OF_SUBTEST):
+        vars(report).pop(name, None)
+    return report
 
 
-def warning_from(parts: tuple[str, str, str, int]) -> tuple[str, type[Warning], str, int]:
-    """Return the arguments of `warnings.warn_explicit`. A category that is not loaded here is a UserWarning."""
-    message, name, filename, lineno = parts
-    module, _, attribute = name.partition(":")
-    category: Any = getattr(sys.modules.get(module), "__dict__", {}).get(attribute)
-    try:
-        if issubclass(category, Warning) and category(message):
-            return message, category, filename, lineno
-    except Exception:
-        pass  # no class, or one whose constructor takes something else
-    return message, UserWarning, filename, lineno
+def check_properties(properties: Any) -> None:
+    """Check the properties of a test (record_property).
+
+    Raises:
+        ReportError: when one of nsbox has another form.
+    """
+    if any(name == leaks.LEAKED and type(value) is not str for name, value in properties):
+        raise ReportError(f"its property {leaks.LEAKED} is no text")
 
 
 def _is_extra(name: object) -> bool:
@@ -207,11 +187,49 @@ _REPORT: dict[str, Any] = {
     "wasxfail": str,
 }
 """The attributes of `pytest.TestReport`, and the data that pytest makes of them."""
-_RESULT: dict[str, Any] = {
-    "report": dict,
-    "raised": bool,
-    "exit": (_TEXT, _Either(int, _NONE)),
-    "interrupt": bool,
-    "warnings": [(str, str, str, int)],
+_OF_SUBTEST: dict[str, Any] = {"_report_type": {_SUBTEST}, "_subtest.context": {"msg": _TEXT, "kwargs": dict}}
+"""The attributes that the report of a subtest has as well."""
+_ERROR = _Either(_NONE, dict)
+"""An exception (`nsbox.plugin.exceptions`), or none."""
+_RECORDS: dict[str, Any] = {
+    "property": (str, object),
+    "properties": ([(str, object)],),
+    "section": (str, str, str),
+    "warning": (dict, str, int, str),
+    "log": (int, dict),
+    "log cleared": (int,),
+    "xml attribute": (str, str),
+    "xml property": (str, str),
+    "attribute": (str, dict),
+    "subtest": (dict, _ERROR),
+    "xfail": (str, bool, bool, _Either(_NONE, bool)),
+    "output": (_TEXT, _TEXT, bool),
+    "dropped": (int,),
+    "debugged": (),
+    "passed": (float, float, float),
+    "end": (dict, _ERROR, [dict]),
+    "next": (dict,),
+    "late": (dict, dict),
+    "done": (),
 }
-"""The parts of what the child sends: its report, or that the test has ended the whole run; and its warnings."""
+"""The records, and the forms of their parts.
+
+- ``property``: of the test (record_property); ``properties``: all of them, at the end.
+- ``section``: phase, title and text (add_report_section).
+- ``warning``: it, its file, the number of the line, and the line.
+- ``log``: the number of the handler that has got it, and its attributes; ``log cleared``: the handler was emptied.
+- ``xml attribute``, ``xml property``: for JUnit's XML, of the test and of the suite.
+- ``attribute``: the name of a dictionary that a plugin keeps on the test, and its contents.
+- ``subtest``: its report, and its exception.
+- ``xfail``: the reason, whether it counts, whether the test was called, and whether it is strict, of a marker that the
+  test has added.
+- ``output``: what is in the memory of pytest for the standard streams, and whether it replaces what is there outside.
+- ``dropped``: how many records of less importance there was no place for.
+- ``debugged``: a debugger was opened inside.
+- ``passed``: its start and its end, in seconds since the epoch, and its duration in seconds.
+- ``end``: the report of a test that has not passed, its exception, and those that unittest has collected.
+- ``next``: the report of the second exception that unittest has collected.
+- ``late``: the report of what fails after the end, and its exception; ``done``: nothing follows.
+"""
+_EXCEPTIONS = {"warning": {0}, "subtest": {1}, "end": {1, 2}, "late": {1}}
+"""Which parts are exceptions."""

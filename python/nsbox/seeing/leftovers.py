@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from nsbox.records.processes import Process
 from nsbox.seeing.processes import ps
 from nsbox.seeing.target import Target, pid_of
+from nsbox.views.grid import safe
 
 __all__ = ["describe", "leftovers"]
 
@@ -61,7 +62,10 @@ def is_helper(process: Process) -> bool:
 
 
 def describe(process: Process) -> str:
-    """Return the command of a process, its PIDs outside and inside, and whether it has its own session."""
+    """Return the command of a process, its PIDs outside and inside, and whether it has its own session.
+
+    Unprintable characters of the command, which the process can choose, are escaped.
+    """
     inside = f", {process.pids[-1]} inside" if len(process.pids) > 1 else ""
     daemon = ", in a session of its own" if process.sid in (process.pid, process.pids[-1]) else ""
-    return f"{process.command} (process {process.pid}{inside}{daemon})"
+    return f"{safe(process.command)} (process {process.pid}{inside}{daemon})"

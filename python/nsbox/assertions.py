@@ -20,7 +20,9 @@ from collections.abc import Iterable
 
 from nsbox.diagnosis import pid_namespace
 from nsbox.records.mountinfo import parse, visible_at
-from nsbox.seeing.leftovers import describe, leftovers
+from nsbox.records.names import safe
+from nsbox.remote.idle import idle_workers
+from nsbox.seeing.leftovers import described, leftovers
 from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
@@ -169,13 +171,15 @@ def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | N
         _fail(
             f"{fstype or 'something'} on {wanted} for {view}",
             f"a mount of {fstype or 'any type'}",
-            f"{mount.fstype} is mounted there" if mount else "nothing is mounted there",
+            f"{safe(mount.fstype)} is mounted there" if mount else "nothing is mounted there",
             "the mount was made in another mount namespace, or not at all, or another mount hides it.",
         )
 
 
 def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """Assert that a process or box has no living descendants, including orphans that it has adopted.
+
+    The workers of `nsbox.Box.call` do not count while they wait for the next call.
 
     Args:
         target: The process.
@@ -187,12 +191,13 @@ def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
-    if left := leftovers([view.pid], timeout=patience):
+    workers = idle_workers()
+    if left := leftovers([view.pid], lambda process: process.pid in workers, timeout=patience):
         daemons = any(process.sid == process.pid for process in left)
         _fail(
             f"nothing left behind below {view}",
             "no process",
-            "; ".join(map(describe, left)),
+            "; ".join(described(left)),
             "a daemon was started (setsid), which ends only with its PID namespace."
             if daemons
             else "a process was started in the background, and was neither ended nor waited for.",

@@ -150,16 +150,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the processes that tests have left behind."""
-    leaks: dict[str, dict[str, None]] = {}
+    properties: dict[str, list[tuple[str, object]]] = {}
     reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
     if not reports:
         return
-    from nsbox.plugin.leaks import LEAKED
+    from nsbox.plugin.leaks import shown
 
     for report in reports:
-        for name, value in report.user_properties:
-            if name == LEAKED:
-                leaks.setdefault(report.nodeid, {})[value] = None
+        properties.setdefault(report.nodeid, []).extend(report.user_properties)
+    leaks = {nodeid: lines for nodeid, some in properties.items() if (lines := shown(some))}
     if leaks:
         terminalreporter.section("processes left behind")
     for nodeid, processes in leaks.items():

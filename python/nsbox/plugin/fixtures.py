@@ -26,6 +26,8 @@ def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
             return box
 
         yield make
+        for box in made:
+            box._end_workers()  # with what multiprocessing keeps for them
         leaked = leftovers([box.pid for box in made if box.alive]) if made else []
     _report(request, leaked)
 

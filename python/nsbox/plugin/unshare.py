@@ -33,7 +33,7 @@ _PYTEST_FRAMES = re.compile(r"^  File .*/_pytest/python\.py(.*\n)*?(?=\n|Thread|
 """The frames of pytest, and below them those of this module."""
 _FOR_PROGRAMS = "is for programs, and has no effect on a test, which is not executed"
 _NO_OPTIONS = {
-    **dict.fromkeys(("keep_caps", "no_new_privs", "drop_groups", "new_session"), _FOR_PROGRAMS),
+    **dict.fromkeys(("no_new_privs", "drop_groups", "new_session"), _FOR_PROGRAMS),
     "trust": "is for results of functions; the report of a test is never unpickled",
 }
 """Options that have no effect on a test, and why."""

@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from nsbox import _core, raw
 from nsbox.errors import NsboxError
+from nsbox.records.names import safe_lines
 from nsbox.spec.harden import Hardened
 from nsbox.spec.kinds import KINDS
+from nsbox.start.stdlib_hooks import forget_fork_server
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ class Within:
                         self._box.spec.hardened,
                     )
                     keeper.plan = self._box.plan
+                    keeper.keep_caps = self._box.spec.keep_caps
                     keeper.run(mask, (self._result, lifeline_writer))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -158,7 +161,8 @@ class Within:
             self._fds.close()
 
     def _read_stack(self) -> None:
-        self.stack = os.pread(self._stack_file, 1 << 20, 0).decode(errors="replace")
+        # The child can write anything to this file.
+        self.stack = safe_lines(os.pread(self._stack_file, 1 << 20, 0).decode(errors="surrogateescape"))
         os.close(self._stack_file)
 
     def _reap(self) -> None:
@@ -170,6 +174,7 @@ class _Keeper:
     """The process between the caller and the child; its methods are also those of the forker and the child."""
 
     plan: _core.Plan
+    keep_caps: bool
 
     def __init__(
         self,
@@ -261,6 +266,10 @@ class _Keeper:
             if not os.read(start, 1):
                 os._exit(status)  # the keeper is gone
             _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
+            if "user" in self.plan.namespaces:
+                # The user namespace has given it all capabilities. An exec, which does not follow, would take them
+                # from a process that is not root in it (capabilities(7)).
+                _core.shed_privileges(self.keep_caps, False)
             if any(self.rights.values()):
                 _core.give_up_rights(**self.rights)
             # From now on the keeper is the parent, whose end is the signal's reason. A change of ids clears both.
@@ -277,6 +286,7 @@ class _Keeper:
             faulthandler.register(_STACK_SIGNAL, file=self.stack_file, all_threads=True)
             _close(self.result, self.lifeline, self.caller, start)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            forget_fork_server()
             self.function()
             status = 0
         finally:

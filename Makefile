@@ -20,7 +20,7 @@ demo: $(VENV)/built  ## Build, install, and walk through the exercise on this ke
 check: lint  ## Lint, types and unit tests: between two edits
 	$(BIN)/python -m pytest --quiet $(PARALLEL) -m pure
 
-test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
+test: $(VENV)/tested $(VENV)/integrated  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
 
@@ -85,6 +85,11 @@ $(VENV)/built: $(CORE) | $(VENV)/bin/python
 
 $(VENV)/tested: $(VENV)/built
 	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+# Other versions of pytest, and plugins that change how the tests of nsbox itself would run.
+$(VENV)/integrated: tests/integration/venvs.py | $(VENV)/tested
+	$(BIN)/python -m tests.integration.venvs $(VENV)/integration
 	@touch $@
 
 $(VENV)/linted: $(VENV)/tested

@@ -78,6 +78,7 @@ class _Made:
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self.marked = request.node.get_closest_marker("unshare") is not None
+        self._item = request.node
         self._begin()
         if self.marked:
             request.node.stash.setdefault(_MADE, []).append(self)
@@ -101,6 +102,7 @@ class _Made:
         if _core.this_process() != self._process:
             self._begin()  # this is the child: what pytest's process has made is ended there
             self.in_child = True
+            self._item.addfinalizer(self._end)
         elif self.marked:
             one._elsewhere = _MADE_OUTSIDE.format("Box" if isinstance(one, Box) else "Shell")
         self._stack.enter_context(one)
@@ -109,9 +111,12 @@ class _Made:
         else:
             self._shells.append(one)
 
+    def _end(self) -> None:
+        _report(self._item, self.finish())
+
     def finish(self) -> list[Process]:
-        """End them, and return the processes that were left in them."""
-        with self._stack:
+        """End them, and return the processes that were left in them; none the second time."""
+        with self._stack.pop_all():
             for box in self._boxes:
                 box._end_workers()  # and with them what multiprocessing keeps for them
             boxes = [pid for box in self._boxes if box.alive for pid in _in_proc(box)]

@@ -22,6 +22,7 @@ import pytest
 from nsbox import Box, Process, SpecError
 from nsbox.plugin import leaks
 from nsbox.plugin.connections import Descriptors, connections, descriptors, disconnect
+from nsbox.plugin.measured import save_coverage
 from nsbox.plugin.report import ReportError, packed, read_report, report_from, warning_from, warning_to
 from nsbox.seeing.leftovers import leftovers
 from nsbox.tasks.within import Within
@@ -172,6 +173,7 @@ def _report_to(fd: int, item: pytest.Item, ended: Descriptors) -> None:
             result["exit"] = str(error.msg), None if error.returncode is None else int(error.returncode)
         except KeyboardInterrupt:
             result["interrupt"] = True
+        save_coverage()
     result["warnings"] = list(map(warning_to, caught))
     data = memoryview(packed(result))
     while data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from nsbox import lessons
 
 from tests.support.census import wait_until
-from tests.support.forked import Who
+from tests.support.forked import Who, as_user
+from tests.support.needs import needs_root
 
 
 def test_exhaustion(who: Who) -> None:
@@ -29,6 +31,48 @@ def test_exhaustion(who: Who) -> None:
     assert result.started == 398  # 1 is nsbox-init
     assert result.next == result.freed
     assert "EAGAIN" in str(result)
+
+
+# Limits of a user, whom no other test uses.
+ALONE = 80_000 + os.getpid() % 10_000
+
+
+@needs_root
+@pytest.mark.parametrize("limit", [60, 350], ids=["below 300", "above 300"])
+def test_exhaustion_by_another_limit(limit: int) -> None:
+    """When RLIMIT_NPROC is reached before pid_max, the lesson says so, and what it tells of PIDs is true."""
+
+    def lesson() -> tuple[lessons.Exhaustion, lessons.Exhaustion]:
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+        with nsbox.Box("mp", pid_max=400) as box:
+            return lessons.exhaust_pids(box), lessons.exhaust_pids(box)
+
+    first, second = as_user(lesson, ALONE)
+    # The child itself and nsbox-init are two of them.
+    assert (first.pid_max, first.errno, first.started, first.highest) == (400, errno.EAGAIN, limit - 2, limit - 1)
+    assert first.limit == f"RLIMIT_NPROC is {limit}, and {limit} are in use"
+    assert first.next == limit != first.freed
+    assert first.limit in str(first)
+    assert "PIDs were still free" in str(first)
+    assert "no PID was free" not in str(first)
+    # Those below 300 do not come back, so after 350 of them only a hundred are left.
+    assert (second.limit == "pid_max") == (limit == 350)
+    assert second.started == (100 if limit == 350 else limit - 2)
+
+
+@needs_root
+def test_no_process_at_all() -> None:
+    """When not even one can be started, the error is that of the start."""
+
+    def lesson() -> str:
+        with nsbox.Box("mp", pid_max=400) as box:
+            for pid in (0, box.pid):
+                resource.prlimit(pid, resource.RLIMIT_NPROC, (1, 1))
+            with pytest.raises(nsbox.SpawnError) as caught:
+                lessons.exhaust_pids(box)
+            return caught.value.cause
+
+    assert as_user(lesson, ALONE) == "task-limit"
 
 
 def test_reuse(who: Who) -> None:

@@ -52,6 +52,8 @@ class Exhaustion(mime.Text):
         errno: The errno with which the next start failed (errno(3)).
         freed: The PID of a process that was then ended.
         next: The PID of the process that was started after that.
+        limit: ``"pid_max"``; or, when PIDs were still free, the other limit that was reached before, in words:
+            RLIMIT_NPROC (getrlimit(2)), or pids.max of a cgroup, which is TasksMax= in systemd.
     """
 
     pid_max: int
@@ -60,10 +62,23 @@ class Exhaustion(mime.Text):
     errno: int
     freed: int
     next: int
+    limit: str = "pid_max"
 
     def __str__(self) -> str:
         """Return the explanation."""
         name = errno.errorcode.get(self.errno, str(self.errno))
+        if self.limit != "pid_max":
+            again = (
+                "the same: PIDs had been given out up to pid_max before"
+                if self.next == self.freed
+                else "another: the kernel goes on upwards, as long as it has not reached pid_max"
+            )
+            return (
+                f"{self.started} processes were started, up to PID {self.highest}. The next start failed with {name}.\n"
+                f"PIDs were still free, as pid_max is {self.pid_max}. Another limit was reached before: {self.limit}.\n"
+                f"Then process {self.freed} was ended; the next process got PID {self.next}, {again}.\n"
+                "The same happens where all PIDs are in use: no process can be started until one has ended."
+            )
         return (
             f"{self.started} processes were started, up to PID {self.highest}: pid_max is {self.pid_max}.\n"
             f"The next start failed with {name}: no PID was free.\n"
@@ -168,21 +183,23 @@ class SharedMemory:
 
 
 def exhaust_pids(box: Box) -> Exhaustion:
-    """Start processes until no PID is free; end one, and start another. All are ended afterwards.
+    """Start processes until none can be started any more; end one, and start another. All are ended afterwards.
 
     Raises:
         SpecError: unless the box has a PID namespace of its own with a pid_max of at most 5000.
+        SpawnError: when not even one process could be started.
         ClosedError: when the box has ended.
     """
     pid_max = _small(box)
     with _Crowd(box) as crowd:
         refusal = crowd.grow(pid_max)
         numbers = [child.pid_inside for child in crowd.children]
-        # Below this the kernel gives no number out a second time.
-        freed = next(number for number in numbers if number > FIRST_REUSED_PID)
+        limit = "pid_max" if _all_in_use(box, pid_max) else _limit_in(refusal)
+        # Below that PID the kernel gives no number out a second time.
+        freed = next((number for number in numbers if number > FIRST_REUSED_PID), numbers[0])
         crowd.end(freed)
         following = crowd.start().pid_inside
-        return Exhaustion(pid_max, len(numbers), max(numbers), refusal, freed, following)
+        return Exhaustion(pid_max, len(numbers), max(numbers), refusal.errno or 0, freed, following, limit)
 
 
 def reuse_a_pid(box: Box) -> Reuse:
@@ -300,6 +317,19 @@ def _small(box: Box) -> int:
     return box.pid_max
 
 
+def _all_in_use(box: Box, pid_max: int) -> bool:
+    """Return whether the kernel has no PID left to give out in a box."""
+    used = {process.pids[-1] for process in box.ps()}
+    return used.issuperset(range(FIRST_REUSED_PID + 1, pid_max))
+
+
+def _limit_in(refusal: SpawnError) -> str:
+    """Return the limit that the evidence of an error shows."""
+    if refusal.cause == "task-limit":
+        return refusal.evidence.partition(": ")[2]
+    return "which one cannot be read from here, such as pids.max of an outer cgroup"
+
+
 class _Crowd:
     """Processes that sleep in a box, each known by its PID there; all end with the ``with`` block."""
 
@@ -321,14 +351,20 @@ class _Crowd:
         self.children.append(child)
         return child
 
-    def grow(self, limit: int) -> int:
-        """Start processes until the kernel refuses, and return the error number."""
+    def grow(self, limit: int) -> SpawnError:
+        """Start processes until the kernel refuses, and return the error.
+
+        Raises:
+            SpawnError: when it refuses the first one.
+        """
         while len(self.children) <= limit:
             try:
                 self.start()
             except SpawnError as error:
-                return error.errno or 0
-        return 0
+                if not self.children:
+                    raise
+                return error
+        raise AssertionError(f"more than {limit} processes are in the box, which is its pid_max")
 
     def end(self, pid: int) -> None:
         child = next(child for child in self.children if child.pid_inside == pid)

@@ -27,6 +27,7 @@ from nsbox.seeing.processes import ps
 from nsbox.spec.id_maps import parse_id_map
 from nsbox.spec.kinds import KINDS
 from nsbox.start.enter import enter
+from nsbox.views.answers import what_is_wrong
 from nsbox.views.panel import Panel
 
 __all__ = [
@@ -74,17 +75,21 @@ class Fact:
 def check(answer: object, fact: Fact) -> Panel:
     """Compare an answer with the kernel's state.
 
+    Any usual form of the answer is accepted: numbers as text, kinds of namespaces as a set, a list, ``"mip"`` or
+    ``"mnt pid"``, ``"yes"`` for True.
+
     Args:
         answer: The answer; ``...`` for none yet.
         fact: The value to compare with.
 
     Raises:
-        WrongAnswerError: when they differ, with the place where the right answer can be read.
+        WrongAnswerError: when they differ, with how far it is right, and where the right answer can be read.
     """
     if answer is ...:
         raise WrongAnswerError(f"no answer yet\nnext: replace the dots by your answer; look at {fact.source}")
-    if type(answer) is not type(fact.value) or answer != fact.value:
-        raise WrongAnswerError(f"wrong answer: {answer!r}\nnext: look at {fact.source}")
+    if (wrong := what_is_wrong(answer, fact.value)) is not None:
+        reason = f": {wrong}" if wrong else ""
+        raise WrongAnswerError(f"wrong answer: {answer!r:.200}{reason}\nnext: look at {fact.source}")
     return Panel("fine", f"right: {answer!r}", (("read", fact.source),))
 
 

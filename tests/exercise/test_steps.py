@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import nsbox
 import pytest
-from nsbox.exercise.steps import Exercise
+from nsbox.exercise.steps import Exercise, StepSkippedError
 
-from tests.support.forked import USER
+from tests.support.forked import USER, as_user
+from tests.support.needs import needs_root
 
 CHECKS = 24
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,24 @@ def test_here() -> None:
     out = io.StringIO()
     assert Exercise(out).run() == 0
     shown(out.getvalue())
+
+
+@needs_root
+def test_where_processes_are_limited() -> None:
+    """Where RLIMIT_NPROC is reached before pid_max, the step says so, instead of a false story about PIDs."""
+
+    def use_up_pids() -> tuple[str, str]:
+        resource.setrlimit(resource.RLIMIT_NPROC, (100, 100))
+        out = io.StringIO()
+        with pytest.raises(StepSkippedError) as caught:
+            Exercise(out).use_up_pids()
+        return str(caught.value), out.getvalue()
+
+    # A user whom no other test uses.
+    reason, text = as_user(use_up_pids, 90_000 + os.getpid() % 10_000)
+    assert reason == "here another limit is reached before pid_max: RLIMIT_NPROC is 100, and 100 are in use"
+    assert "PIDs were still free" in " ".join(text.split())
+    assert "no PID was free" not in text
 
 
 def test_command_piped() -> None:

@@ -100,7 +100,7 @@ class Box(BoxRequests):
         if outer is not None:
             spec = inherited(spec, outer.spec)
         spec = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
-        spec = self.spec = arranged(spec, directory, facts.directory, nested=outer is not None)
+        spec = self.spec = arranged(spec, directory, nested=outer is not None)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         made_in = None if outer is None else outer.plan

@@ -28,7 +28,7 @@ _MAX_LINES = 14
 
 
 class StepSkippedError(Exception):
-    """A step needs the shell of an earlier step, and that step was skipped."""
+    """A step cannot be shown here; the text says why."""
 
 
 class Exercise:
@@ -76,8 +76,10 @@ class Exercise:
         stage = self.stage
         stage.say(
             """Every process has a number, its PID, and a parent. The parent made it with fork(2), as a copy of itself.
-            Only the first process, PID 1, has no parent. A mark such as (mnt) shows that a process is in another
-            namespace than its parent: here, in another mount namespace."""
+            PID 1 has none: the kernel starts it. On most machines it is systemd, in a container whatever was started
+            first. Kernel threads descend from kthreadd, whose parent is 0 as well. A PID is a 32-bit integer, and
+            below pid_max, which is at most 4194304. A mark such as (mnt) shows that a process is in another namespace
+            than its parent: here, in another mount namespace."""
         )
         stage.command(">>> print(nsbox.pstree())     # like pstree -S")
         stage.output(pstree().text(width=stage.width - 3), _MAX_LINES)
@@ -207,8 +209,8 @@ class Exercise:
         stage = self.stage
         stage.say(
             f"""The kernel counts PIDs up to pid_max, then starts again at {FIRST_REUSED_PID}, with the PIDs that are
-            free. When none is free, no process can be started. Each PID namespace has its own limit, so this cannot
-            harm the host. Here the limit is {PID_MAX}."""
+            free: those below do not come back. When none is free, no process can be started. Each PID namespace has
+            its own limit, so this cannot harm the host. Here the limit is {PID_MAX}."""
         )
         limit = Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")
         stage.command(
@@ -217,6 +219,9 @@ class Exercise:
             ">>> second = nsbox.lessons.exhaust_pids(box)"
         )
         first, second = exhaust_twice()
+        if first.limit != "pid_max":
+            stage.output(str(first))
+            raise StepSkippedError(f"here another limit is reached before pid_max: {first.limit}")
         error = errno.errorcode.get(first.errno, str(first.errno))
         stage.output(
             f"first:  {first.started} processes, the last with PID {first.highest}; then {error}\n"

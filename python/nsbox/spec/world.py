@@ -48,6 +48,8 @@ def has_world(spec: Spec) -> bool:
     Raises:
         SpecError: when an option contradicts another one.
     """
+    if not spec.harden and spec.writable is None and spec.readable is None and spec.hidden is None:
+        return False
     options: dict[str, tuple[str, ...] | None]
     options = {option: getattr(spec, option) for option in ("writable", "readable", "hidden")}
     given = [option for option, paths in options.items() if paths is not None]

@@ -22,17 +22,20 @@ from nsbox.spec.spec import Spec
 __all__ = ["idmapped"]
 
 
-@contextlib.contextmanager
-def idmapped(spec: Spec, *, nested: bool = False) -> Iterator[Spec]:
+def idmapped(spec: Spec, *, nested: bool = False) -> contextlib.AbstractContextManager[Spec]:
     """Give the spec with a descriptor in each bind that has ``idmap=True``, open during the ``with`` block.
 
     Raises:
         SpecError: in a box inside another one, and without ranges of ids.
         SpawnError: when the file system or the kernel does not support it.
     """
-    if not any(isinstance(mount, Bind) and mount.idmap for mount in spec.mounts):
-        yield spec
-        return
+    if any(isinstance(mount, Bind) and mount.idmap for mount in spec.mounts):
+        return _idmapped(spec, nested)
+    return contextlib.nullcontext(spec)
+
+
+@contextlib.contextmanager
+def _idmapped(spec: Spec, nested: bool) -> Iterator[Spec]:
     if nested:
         raise SpecError("idmap: a box inside another one has the files of that one; give the mounts to the outer box")
     if not (spec.maps.users and spec.maps.groups):

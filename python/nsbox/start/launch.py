@@ -178,7 +178,7 @@ def _prepared(
 ) -> Iterator[tuple[Spec, _core.Cgroup | None, Opened | None]]:
     """Give what a plan is compiled from: the spec resolved, a cgroup, and what is joined, open meanwhile."""
     with _opened(spec) as joined:
-        resolved = arranged(id_ranges.resolve(_held(spec)), launch.cwd, _core.facts().directory)
+        resolved = arranged(id_ranges.resolve(_held(spec)), launch.cwd)
         with contextlib.nullcontext(resolved) if only_planned else idmapped(resolved) as prepared:
             yield prepared, cgroup_for(spec, only_planned=only_planned), joined
 

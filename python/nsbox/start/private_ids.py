@@ -9,7 +9,6 @@ They are still apart, as each has a PID namespace and mounts of its own.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def private_range() -> int:
     maps = [parse_id_map(Path(f"/proc/self/{name}").read_text()) for name in ("uid_map", "gid_map")]
     taken = set(_taken())
     for _ in range(_MAX_ATTEMPTS):
-        first = secrets.choice(_PIECES)
+        first = _PIECES[int.from_bytes(os.urandom(8)) % len(_PIECES)]
         mapped = all(
             any(start <= first and first + COUNT <= start + count for start, _, count in map_) for map_ in maps
         )

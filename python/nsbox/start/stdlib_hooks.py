@@ -5,7 +5,6 @@ A future Python may change any of them. Importing nsbox then fails with a clear 
 
 from __future__ import annotations
 
-import platform
 import sys
 from dataclasses import dataclass
 from types import FunctionType
@@ -108,4 +107,4 @@ def forget_fork_server() -> None:
 
 
 def _unknown(difference: str) -> str:
-    return f"this nsbox does not support Python {platform.python_version()}: {difference}; install a newer nsbox"
+    return f"this nsbox does not support Python {sys.version.split()[0]}: {difference}; install a newer nsbox"

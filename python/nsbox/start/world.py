@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import cast
 
+from nsbox import _core
 from nsbox.spec.mounts import Bind, Tmpfs
 from nsbox.spec.spec import Spec
 from nsbox.spec.world import HIDDEN_PLACES, PRIVATE_TMP, has_world
@@ -26,18 +27,17 @@ _INODES = 4096
 _PACKAGES = ("site-packages", "dist-packages")
 
 
-def arranged(spec: Spec, cwd: bytes | None, directory: os.PathLike[str] | None, *, nested: bool = False) -> Spec:
+def arranged(spec: Spec, cwd: bytes | None, *, nested: bool = False) -> Spec:
     """Return the spec with the mounts that its options for this machine stand for.
 
     Args:
         spec: The namespaces.
         cwd: The working directory that the program is to have; None for that of the caller.
-        directory: The working directory of the caller; None if it has no path.
         nested: Whether it is for a box in a box, which gets no descriptors of the caller for mounts.
     """
     if not has_world(spec):
         return spec
-    here = os.path.normpath(os.path.join(directory or "/", os.fsdecode(cwd or b"")))
+    here = os.path.normpath(os.path.join(_core.facts().directory or "/", os.fsdecode(cwd or b"")))
     writable, readable, asked = (
         cast("tuple[str, ...] | None", one) for one in (spec.writable, spec.readable, spec.hidden)
     )

@@ -54,18 +54,21 @@ class Suite:
         """Have the runs begin with this limit of open descriptors, as ``ulimit -n`` does."""
         self._inner.command = ["prlimit", f"--nofile={count}:{count}", *self._inner.command]
 
-    def run(self, *arguments: str, marked: bool = True, shuffled: bool = False) -> dict[str, Outcome]:
+    def run(
+        self, *arguments: str, marked: bool = True, shuffled: bool = False, limit: float = 250
+    ) -> dict[str, Outcome]:
         """Run the tests, and return their outcomes; the text of the run is in `text`, its exit status in `status`.
 
         Args:
             *arguments: Further arguments of pytest.
             marked: Whether nsbox's plugin is used. Without it, its markers have no effect.
             shuffled: Whether pytest-randomly is used.
+            limit: Seconds after which the run is killed.
         """
         more = [*([] if marked else ["-p", "no:nsbox"]), *([] if shuffled else ["-p", "no:randomly"])]
         report = self.path / "report.xml"
         report.unlink(missing_ok=True)
-        result = self._inner.run(*more, f"--junitxml={report}", "-o", "junit_family=xunit1", *arguments)
+        result = self._inner.run(*more, f"--junitxml={report}", "-o", "junit_family=xunit1", *arguments, limit=limit)
         self.text, self.status = "\n".join(result.outlines), result.ret
         return dict(_outcome(case) for case in ET.parse(report).iter("testcase"))
 

@@ -18,6 +18,10 @@ from tests.support.forked import Who
 VERSIONS = pytest.mark.parametrize("version", ["pytest8", "pytest9"])
 
 
+MODES = ("load", "loadscope", "loadfile", "loadgroup", "worksteal", "each")
+"""The modes of pytest-xdist."""
+
+
 def words(outcomes: object) -> dict[str, int]:
     """Return how often each outcome is there."""
     assert isinstance(outcomes, dict)
@@ -33,7 +37,8 @@ def test_xdist(place: Path, who: Who, version: str) -> None:
     suite = Suite(place, who, version, "modes")
     unmarked = suite.run(marked=False)
     assert words(unmarked) == {"passed": 12, "failed": 5, "skipped": 2}
-    for mode in ("load", "loadscope", "loadfile", "loadgroup", "worksteal", "each"):
+    # Each mode is tried with both versions, and as both users.
+    for mode in MODES[::2] if who.is_root == (version == "pytest9") else MODES[1::2]:
         arguments = ("-n", "2", "--dist", mode) if mode != "each" else ("--tx", "2*popen", "--dist", "each")
         marked = suite.run(*arguments)
         # loadgroup adds the group to the name.

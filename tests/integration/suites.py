@@ -70,12 +70,21 @@ class Suite:
         report.unlink(missing_ok=True)
         result = self._inner.run(*more, f"--junitxml={report}", "-o", "junit_family=xunit1", *arguments, limit=limit)
         self.text, self.status = "\n".join(result.outlines), result.ret
-        return dict(_outcome(case) for case in ET.parse(report).iter("testcase"))
+        found: dict[str, list[Outcome]] = {}
+        for case in ET.parse(report).iter("testcase"):
+            found.setdefault(f"{case.get('classname')}.{case.get('name')}", []).append(_outcome(case))
+        return {name: _together(outcomes) for name, outcomes in found.items()}
 
 
-def _outcome(case: ET.Element) -> tuple[str, Outcome]:
+def _together(outcomes: list[Outcome]) -> Outcome:
+    """Return the outcome of a test that was run several times, or has subtests with reports of their own."""
+    words, messages = (sorted({getattr(one, name) for one in outcomes} - {""}) for name in ("word", "message"))
+    return Outcome(" ".join(words), "; ".join(messages), outcomes[0].properties)
+
+
+def _outcome(case: ET.Element) -> Outcome:
     ends = [child for child in case if child.tag in ("failure", "error", "skipped")]
     word = " ".join({"failure": "failed"}.get(child.tag, child.tag) for child in ends) or "passed"
     message = ends[0].get("message", "").partition("\n")[0] if ends else ""
     properties = tuple((one.get("name", ""), one.get("value", "")) for one in case.iter("property"))
-    return f"{case.get('classname')}.{case.get('name')}", Outcome(word, message, properties)
+    return Outcome(word, message, properties)

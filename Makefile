@@ -8,11 +8,11 @@ PARALLEL := --numprocesses logical --dist loadgroup
 # The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo check test lint fmt stubs notebooks faults bench wheel sdist clean
+.PHONY: help demo check test lint fmt stubs notebooks faults grade-class vm-tests bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/built  ## Build, install, and walk through the exercise on this kernel
 	@$(BIN)/nsbox demo
@@ -55,6 +55,13 @@ notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in the
 
 faults: $(VENV)/tested  ## Make every system call of every way to start something fail once; SCENARIOS= chooses some
 	$(BIN)/python -m tests.faults $(SCENARIOS)
+
+grade-class: $(VENV)/tested  ## Grade 200 submissions, 40 of them hostile, as root and as an ordinary user; nothing may be left
+	if [ "$$(id -u)" = 0 ]; then $(BIN)/python -m tests.grading.whole_class root; fi
+	$(BIN)/python -m tests.grading.whole_class user
+
+vm-tests: $(VENV)/linted  ## Test limits and cgroups as root on a Debian kernel in QEMU; PYTEST= chooses other tests
+	$(BIN)/python tools/vm.py $(PYTEST)
 
 bench: $(VENV)/built  ## Compare speed with floors in C, with similar tools, and imports with a bare interpreter
 	$(BIN)/python benches/spawn.py

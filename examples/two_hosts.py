@@ -8,15 +8,10 @@ import nsbox
 def main() -> None:
     """Send a message from the client to the server, through the router."""
     with nsbox.Box("n") as client, nsbox.Box("n") as router, nsbox.Box("n") as server:
-        near = nsbox.connect(client, router)
-        far = nsbox.connect(router, server)
-        print(near, far, sep="\n")
-
-        # Each host has a route only to the network of its own cable, so the router is its default route.
-        client.run(["ip", "route", "add", "default", "via", near.b.address], check=True)
-        server.run(["ip", "route", "add", "default", "via", far.a.address], check=True)
-        # /proc/sys/net shows the network namespace of the process that opens it.
-        router.run(["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"], check=True)
+        # Each host has a route only to the network of its own cable, so the router becomes its default route.
+        nsbox.connect(client, router, router=router)
+        far = nsbox.connect(router, server, router=router)
+        print(nsbox.networks(client=client, router=router, server=server))
 
         with server.socket() as listener, client.socket() as sender:
             listener.bind((far.b.address, 80))

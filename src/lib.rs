@@ -44,8 +44,6 @@ mod _core {
     #[pymodule_export]
     use crate::call::Call;
     #[pymodule_export]
-    use crate::capabilities::capabilities;
-    #[pymodule_export]
     use crate::cgroup::Cgroup;
     #[pymodule_export]
     use crate::channel::event::Event;
@@ -54,7 +52,7 @@ mod _core {
     #[pymodule_export]
     use crate::descriptors::Descriptor;
     #[pymodule_export]
-    use crate::idmap::idmapped_tree;
+    use crate::idmap::{copied_tree, idmap_tree};
     #[pymodule_export]
     use crate::kinds::{Kind, kinds};
     #[pymodule_export]
@@ -65,6 +63,8 @@ mod _core {
     use crate::plan::facts::{Facts, facts};
     #[pymodule_export]
     use crate::plan::flags::{MountFlag, mount_flags};
+    #[pymodule_export]
+    use crate::plan::harden::landlock_rule;
     #[pymodule_export]
     use crate::plan::id_maps::id_map_lines;
     #[pymodule_export]
@@ -83,6 +83,8 @@ mod _core {
     use crate::seeing::ipc::{IpcFiles, list_queues, read_ipc};
     #[pymodule_export]
     use crate::seeing::proc::handle::{Proc, ProcFile, open_proc, open_proc_of};
+    #[pymodule_export]
+    use crate::seeing::proc::numbering::boot_id;
     #[pymodule_export]
     use crate::seeing::proc::table::read_processes;
     #[pymodule_export]

@@ -45,13 +45,13 @@ pub fn wait_bounded(pidfd: &impl AsRawFd, limit: Duration) -> bool {
 
 /// Wait until `fd` is readable, or `over` returns true; false if `timeout`, in seconds, passes first. Python's signal
 /// handlers run meanwhile.
-pub fn wait(py: Python<'_>, fd: RawFd, timeout: Option<f64>, mut over: impl FnMut() -> bool) -> Result<bool> {
+pub fn wait(py: Python<'_>, fd: RawFd, timeout: Option<f64>, mut over: impl FnMut() -> bool + Send) -> Result<bool> {
     let deadline = deadline(timeout);
     loop {
         let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let slice = rest.map_or(SIGNAL_SLICE, |rest| rest.min(SIGNAL_SLICE));
-        match py.detach(|| poll_readable([fd], Some(slice))) {
-            Ok([readable]) if readable || over() => return Ok(true),
+        match py.detach(|| poll_readable([fd], Some(slice)).map(|[readable]| readable || over())) {
+            Ok(true) => return Ok(true),
             Ok(_) if rest.is_some_and(|rest| rest.is_zero()) => return Ok(false),
             Ok(_) | Err(Error::Os(_, libc::EINTR)) => py.check_signals()?,
             Err(error) => return Err(error),

@@ -23,6 +23,17 @@ pub fn scope_error(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     import(py, c"nsbox.errors")?.getattr("scope_error")
 }
 
+/// `nsbox.records.processes.Reading(pid_namespace, outside, boot_id, boottime_offset)`: what all records of one pass have
+/// in common.
+pub fn reading(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    import(py, c"nsbox.records.processes")?.getattr("Reading")
+}
+
+/// `nsbox.seeing.layer.changes(spec, descriptor, max_files)` reads what was written to a root that is an overlay.
+pub fn changes(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    import(py, c"nsbox.seeing.layer")?.getattr("changes")
+}
+
 /// `io.open`.
 pub fn open(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     import(py, c"io")?.getattr("open")

@@ -24,13 +24,8 @@ pub struct Filters {
 /// The filters, which are compiled once.
 pub fn filters() -> &'static Filters {
     static FILTERS: OnceLock<Filters> = OnceLock::new();
-    FILTERS.get_or_init(|| Filters {
-        denied: compiled(denied(), libc::EPERM),
-        missing: compiled(
-            [libc::SYS_clone3, libc::SYS_openat2].into_iter().map(|call| (call, Vec::new())).collect(),
-            libc::ENOSYS,
-        ),
-    })
+    FILTERS
+        .get_or_init(|| Filters { denied: compiled(denied(), libc::EPERM), missing: compiled(missing(), libc::ENOSYS) })
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -65,6 +60,8 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
+    // What others do with files that are shown here.
+    libc::SYS_fanotify_init,
     // Large interfaces of the kernel that few programs need.
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
@@ -104,9 +101,22 @@ const OF_THE_ARCHITECTURE: &[c_long] = &[libc::SYS_iopl, libc::SYS_ioperm, libc:
 #[cfg(not(target_arch = "x86_64"))]
 const OF_THE_ARCHITECTURE: &[c_long] = &[];
 
-/// linux/vm_sockets.h: sockets to the hypervisor and to other machines of it belong to no network namespace.
-const AF_VSOCK: u64 = 40;
-/// CLONE_NEWTIME is a part of the signal for clone(2), and a flag for unshare(2) alone.
+/// All other families are large interfaces that few programs need, and a socket of one loads its module. Some belong to
+/// no network namespace, such as AF_VSOCK, to the hypervisor, and AF_ALG.
+const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+/// The protocols of AF_NETLINK for addresses, sockets, and by name. Others show the machine in the first network
+/// namespace: the connector (11) shows which processes start and end, whatever their PID namespace is.
+const NETLINK_PROTOCOLS: [i32; 3] = [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG, libc::NETLINK_GENERIC];
+/// asm-generic/ioctls.h: they type into a terminal, or take its output or its discipline, whose module is loaded.
+const TERMINAL_REQUESTS: [u64; 4] = [0x5412, 0x541c, 0x541d, 0x5423];
+/// USERFAULTFD_IOC_NEW of /dev/userfaultfd and KVM_CREATE_VM of /dev/kvm, which every user may open on many machines.
+const DEVICE_REQUESTS: [u64; 2] = [0xaa00, 0xae01];
+/// What unshare(2) may change: descriptors, the working directory, and System V semaphores of this process.
+const UNSHARED: u32 = (libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_SYSVSEM) as u32;
+/// The newest system call that this list takes into account, file_setattr(2) of Linux 6.17. The same number on every
+/// architecture; later ones are not implemented, as on the kernel for which the list was made.
+const NEWEST: u32 = 469;
+/// CLONE_NEWTIME is a part of the signal for clone(2), and a flag for unshare(2) alone, which may have no other either.
 const NEW_NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWCGROUP,
@@ -116,7 +126,6 @@ const NEW_NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWPID,
     libc::CLONE_NEWNET,
 ];
-const CLONE_NEWTIME: i32 = 0x80;
 /// What programs use: Linux as it is, 32 bits, the version number of old kernels, both, and a question.
 const USUAL_PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
@@ -124,14 +133,40 @@ fn denied() -> Rules {
     let mut rules: Rules = ALWAYS.iter().chain(OF_THE_ARCHITECTURE).map(|&call| (call, Vec::new())).collect();
     let flag = |flag: i32| rule(vec![compare(0, SeccompCmpOp::MaskedEq(flag as u64), flag as u64)]);
     rules.insert(libc::SYS_clone, NEW_NAMESPACES.map(flag).into());
-    rules.insert(libc::SYS_unshare, NEW_NAMESPACES.into_iter().chain([CLONE_NEWTIME]).map(flag).collect());
-    let terminal = |request: u64| rule(vec![compare(1, SeccompCmpOp::Eq, request)]);
-    rules.insert(libc::SYS_ioctl, [libc::TIOCSTI, libc::TIOCLINUX].map(terminal).into());
+    let others = (0..32).map(|bit| 1u32 << bit).filter(|bit| bit & UNSHARED == 0);
+    rules.insert(libc::SYS_unshare, others.map(|bit| flag(bit as i32)).collect());
+    let requests = TERMINAL_REQUESTS.into_iter().chain(DEVICE_REQUESTS);
+    rules.insert(libc::SYS_ioctl, requests.map(|one| rule(vec![compare(1, SeccompCmpOp::Eq, one)])).collect());
     let unusual = USUAL_PERSONALITIES.map(|personality| compare(0, SeccompCmpOp::Ne, personality));
     rules.insert(libc::SYS_personality, vec![rule(unusual.into())]);
-    rules.insert(libc::SYS_socket, vec![rule(vec![compare(0, SeccompCmpOp::Eq, AF_VSOCK)])]);
+    rules.extend([libc::SYS_socket, libc::SYS_socketpair].map(|call| (call, sockets())));
     rules.extend(set_id_files());
     rules
+}
+
+/// Other families, and other protocols of AF_NETLINK.
+fn sockets() -> Vec<SeccompRule> {
+    let none_of = |argument, known: &[i32]| -> Vec<SeccompCondition> {
+        known.iter().map(|&one| compare(argument, SeccompCmpOp::Ne, one as u64)).collect()
+    };
+    let mut netlink = none_of(2, &NETLINK_PROTOCOLS);
+    netlink.push(compare(0, SeccompCmpOp::Eq, libc::AF_NETLINK as u64));
+    vec![rule(none_of(0, &FAMILIES)), rule(netlink)]
+}
+
+/// Calls for which programs have another way, or do without.
+fn missing() -> Rules {
+    let core = |argument| compare(argument, SeccompCmpOp::Eq, u64::from(libc::RLIMIT_CORE));
+    let new = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0);
+    let changes = vec![core(1), new.expect("a system call has six arguments")];
+    Rules::from([
+        (libc::SYS_clone3, Vec::new()),
+        (libc::SYS_openat2, Vec::new()),
+        // The limit that `harden` sets keeps the kernel from starting a handler of core dumps outside, as root (core(5));
+        // a lower one does not.
+        (libc::SYS_setrlimit, vec![rule(vec![core(0)])]),
+        (libc::SYS_prlimit64, vec![rule(changes)]),
+    ])
 }
 
 /// Calls that set permissions, with the number of that argument.
@@ -181,29 +216,22 @@ fn compiled(rules: Rules, errno: i32) -> Vec<u8> {
     let refuse = SeccompAction::Errno(errno as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture);
     let program: BpfProgram = filter.and_then(TryInto::try_into).expect("fewer rules than a filter has room for");
-    x32().iter().chain(&program).flat_map(bytes).collect()
+    later().iter().chain(&program).flat_map(bytes).collect()
 }
 
-/// The calls of the x32 ABI have numbers of their own, from this one on, and the same architecture: to a filter that
-/// compares numbers they are unknown calls. They fail with ENOSYS, as on a kernel without x32.
-#[cfg(target_arch = "x86_64")]
-fn x32() -> [sock_filter; 3] {
-    const X32_SYSCALL_BIT: u32 = 0x4000_0000;
+/// Later calls fail with ENOSYS. So do those of the x32 ABI, as on a kernel without it: they have numbers of their own,
+/// from 0x40000000 on, and the same architecture, so to a filter that compares numbers they are unknown calls.
+fn later() -> [sock_filter; 3] {
     const LOAD_NUMBER: u16 = 0x20;
-    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const JUMP_IF_GREATER: u16 = 0x25;
     const RETURN: u16 = 0x06;
     const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
     let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     [
         instruction(LOAD_NUMBER, 0, 0, 0),
-        instruction(JUMP_IF_AT_LEAST, 0, 1, X32_SYSCALL_BIT),
+        instruction(JUMP_IF_GREATER, 0, 1, NEWEST),
         instruction(RETURN, 0, 0, SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
     ]
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn x32() -> [sock_filter; 0] {
-    []
 }
 
 fn bytes(instruction: &sock_filter) -> [u8; 8] {

@@ -57,9 +57,10 @@ step_names! {
     // A box.
     Serve = "serve", Request = "request", Mount = "mount", MountShm = "mount shm", Unmount = "unmount",
     DetachedMount = "detached mount", Open = "open", Read = "read", Write = "write", Socket = "socket",
-    Reap = "reap", Abort = "abort",
-    // Two boxes connected.
-    Veth = "veth", LinkUp = "link up", Address = "address", Carrier = "carrier", RemoveVeth = "remove veth",
+    Reap = "reap", Abort = "abort", AbortFuse = "abort fuse",
+    // Boxes connected.
+    Veth = "veth", Bridge = "bridge", BridgePort = "bridge port", LinkUp = "link up", Address = "address",
+    Carrier = "carrier", Route = "route", RemoveVeth = "remove veth",
 }
 
 impl std::fmt::Display for StepName {

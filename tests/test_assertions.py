@@ -66,6 +66,32 @@ def test_steps_of_the_exercise(who: Who) -> None:
     assert "proc is mounted there" in mounted
 
 
+def test_nothing_was_done(who: Who) -> None:
+    """What is true of a program for which nothing was done is not enough with `since`: it was so before."""
+
+    def check() -> list[str]:
+        with nsbox.Box("mip", mount_proc=True) as box, box.Popen(["sleep", "1000"]) as lazy:
+            assert_proc_matches(lazy)
+            assert_mounted(lazy, "/proc", "proc")
+            texts = [
+                message_of(lambda: assert_proc_matches(lazy, since=box)),
+                message_of(lambda: assert_init(box, since=box)),
+                message_of(lambda: assert_mounted(lazy, "/proc", "proc", since=box)),
+            ]
+            lazy.kill()
+            with box.Box("mip", mount_proc=True) as busy:
+                assert_proc_matches(busy, since=box)
+                assert_init(busy, since=box)
+                assert_mounted(busy, "/proc", "proc", since=box)
+        return texts
+
+    proc, init, mounted = who(check)
+    assert "pid:[" in proc
+    assert "is the same" in proc
+    assert "is the same" in init
+    assert "expected: a mount that was not there before" in mounted
+
+
 def test_without_fork(who: Who) -> None:
     """A shell after unshare -p without --fork has not entered its PID namespace, and the message says so."""
 

@@ -36,7 +36,7 @@ LAYERS = {
         helper
         supervise payload processes
         holder
-        operation setup open
+        operation setup open fuse
         join cgroup
         layers
         proc mounts

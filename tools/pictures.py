@@ -9,7 +9,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from nsbox.box.networks import Networks
 from nsbox.records.comparison import Pair
+from nsbox.records.networks import InterfaceRecord, NetworkRecord, RouteRecord
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.seeing.compare import Comparison
 from nsbox.seeing.diff import diff
@@ -129,6 +131,34 @@ def comparison() -> Comparison:
     return Comparison(8101, HOST, IN_BOX, pairs, others)
 
 
+def routed() -> Networks:
+    """Return three hosts in networks of their own, and a router between them."""
+    hosts, ends, routes = [], [], []
+    for number, name in enumerate(("web", "db", "client")):
+        prefix, prefix6 = f"10.0.{number}", f"fd00:0:0:{number}:" if number else "fd00:"
+        hosts.append(
+            NetworkRecord(
+                name, 4026532400 + number, 4711 + number,
+                (LOOPBACK, cable("eth0", (f"{prefix}.1/24", f"{prefix6}:1/64"), f"eth{number}", "router")),
+                (RouteRecord("default", f"{prefix}.2", "eth0", 4), RouteRecord(f"{prefix}.0/24", "", "eth0", 4)),
+            )
+        )  # fmt: skip
+        ends.append(cable(f"eth{number}", (f"{prefix}.2/24", f"{prefix6}:2/64"), "eth0", name))
+        routes.append(RouteRecord(f"{prefix}.0/24", "", f"eth{number}", 4))
+    router = NetworkRecord("router", 4026532403, 4714, (LOOPBACK, *ends), tuple(routes), (4, 6))
+    return Networks([*hosts, router])
+
+
+LOOPBACK = InterfaceRecord("lo", 1, kind="loopback", up=True, addresses=("127.0.0.1/8", "::1/128"))
+
+
+def cable(name: str, addresses: tuple[str, ...], peer: str, peer_in: str) -> InterfaceRecord:
+    """Return one end of a pair."""
+    return InterfaceRecord(
+        name, 2, kind="veth", up=True, carrier=True, addresses=addresses, peer=peer, peer_in=peer_in
+    )  # fmt: skip
+
+
 def pictures() -> Iterator[tuple[str, str]]:
     """Yield all pictures: the name and the document of each."""
     processes = workshop()
@@ -137,6 +167,7 @@ def pictures() -> Iterator[tuple[str, str]]:
     yield "classroom", ProcessTree(classroom()).svg()
     yield "diff", diff(snapshot(processes[:12]), snapshot([*processes[:11], *processes[13:16]])).svg()
     yield "compare", comparison().svg()
+    yield "networks", routed().svg()
 
 
 def main() -> int:

@@ -38,7 +38,7 @@ THEMES = {
     ),
     "Mounts and limits": ("spec.mounts", "spec.limits"),
     "Boxes": ("box.box",),
-    "Networks": ("box.veth",),
+    "Networks": ("box.veth", "box.networks", "records.networks"),
     "Joining existing namespaces": ("start.enter", "spec.joins", "namespaces.handle", "namespaces.pid_numbers"),
     "The calling thread": ("namespaces.scope",),
     "Python functions": ("tasks.boxed", "tasks.executor", "tasks.outcome"),
@@ -68,6 +68,7 @@ THEMES = {
 MODULES = {
     "nsbox.lessons": "Lessons about PIDs and IPC",
     "nsbox.assertions": "Assertions for tests",
+    "nsbox.grading": "Grading",
     "nsbox.testinfra": "pytest-testinfra",
     "nsbox.raw": "The bare system calls",
 }

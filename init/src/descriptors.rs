@@ -56,7 +56,8 @@ pub fn install(
     let received = &mut received[..numbers.len()];
     let free = pass.iter().fold(2, u32::max) as i32 + 1;
     for fd in received.iter_mut().chain([also]).filter(|fd| (0..free).contains(*fd)) {
-        *fd = sys::duplicate_above(*fd, free).map_err(|errno| (errno, i64::from(free)))?;
+        // For an error, the highest number that was asked for counts.
+        *fd = sys::duplicate_above(*fd, free).map_err(|errno| (errno, i64::from(free) - 1))?;
     }
     let standard = (0..3_u32).filter(|&target| stdio[target as usize] != 0);
     let mut sources = received.iter();

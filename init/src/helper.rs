@@ -10,7 +10,7 @@ use nsbox_init::wire::{Data, Failure, Op, Plan};
 
 use crate::descriptors::close_others;
 use crate::lifetime::die_with_init;
-use crate::mounts::Mounting;
+use crate::mounts::{Mounting, tree};
 use crate::operation::operation;
 use crate::proc::pids_in;
 use crate::report::{Channel, performed};
@@ -94,6 +94,7 @@ impl Helper {
                 }
                 Ok((pids_in(found, self.init).unwrap_or(Data::NONE), Some(found)))
             }
+            Op::SendTree { source, recursive } => Ok((Data::NONE, Some(tree(source.0, *recursive != 0)?.into_raw()))),
             op => operation(reply, &mut Mounting::new(), op).map(|()| (Data::NONE, None)),
         }
     }

@@ -26,7 +26,7 @@ pub fn begin(socket: i32) -> ! {
     let received = sys::close_on_exec(socket).and_then(|()| sys::receive(socket, &mut rights));
     match (received, rights.fds()) {
         (Ok([FILED]), &[lifeline]) => receive_plan(&Channel { socket, lifeline }, true),
-        (Ok(plan), &[lifeline]) => parse(&Channel { socket, lifeline }, plan, true),
+        (Ok(plan), &[lifeline]) => parse(&Channel { socket, lifeline }, plan, true, &[]),
         // The kernel leaves a descriptor out when the limit of open ones is reached.
         (received, _) => Channel { socket, lifeline: -1 }.fail(0, received.err().unwrap_or(sys::EMFILE), 0),
     }
@@ -37,27 +37,28 @@ pub fn begin_copy(channel: &Channel) -> ! {
     receive_plan(channel, false)
 }
 
-/// Receive the plan alone, which may be in a file, and carry it out. `first` says that no program runs here yet.
+/// Receive the plan alone, which may be in a file, and carry it out. `first` says that no program runs here yet. The
+/// plan of a box in a box comes with the trees that were copied for it.
 fn receive_plan(channel: &Channel, first: bool) -> ! {
     let mut rights = sys::Rights::new();
     let received = sys::receive(channel.socket, &mut rights);
-    let bytes = match (received, rights.fds()) {
-        (Ok([FILED]), &[file]) => used(file, sys::map_file(file)),
-        (received, _) => received.map(|bytes| &*bytes),
+    let (bytes, trees) = match (received, rights.fds()) {
+        (Ok([FILED]), [file, trees @ ..]) => (used(*file, sys::map_file(*file)), trees),
+        (received, trees) => (received.map(|bytes| &*bytes), trees),
     };
     match bytes {
-        Ok(bytes) => parse(channel, bytes, first),
+        Ok(bytes) => parse(channel, bytes, first, trees),
         // The plan is sent before its receiver runs: if there is no message, there is no plan.
-        Err(sys::EAGAIN) => parse(channel, &[], first),
+        Err(sys::EAGAIN) => parse(channel, &[], first, trees),
         Err(errno) => channel.fail(0, errno, 0),
     }
 }
 
-fn parse(channel: &Channel, bytes: &'static [u8], first: bool) -> ! {
+fn parse(channel: &Channel, bytes: &'static [u8], first: bool, trees: &[i32]) -> ! {
     let shapes: &[Shape] = if first { &[Shape::Program, Shape::Box, Shape::Look] } else { &[Shape::Box] };
     match Plan::parse_as(bytes, shapes) {
         Ok(plan) if plan.shape == Shape::Look => look(channel, plan),
-        Ok(plan) => carry_out(channel, plan, first),
+        Ok(plan) => carry_out(channel, plan, first, trees),
         Err(malformed) => {
             channel.refuse(malformed);
             sys::exit(FAILED)
@@ -66,7 +67,7 @@ fn parse(channel: &Channel, bytes: &'static [u8], first: bool) -> ! {
 }
 
 /// Carry out `plan`. Does not return: the process exits.
-fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool) -> ! {
+fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool, trees: &[i32]) -> ! {
     let mut ops = plan.ops();
     let mut setup = Setup { proc: -1, cgroup: None };
     // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
@@ -82,7 +83,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool) -> ! {
     // user. Where programs run already, init is not dumpable from its first instruction on.
     let _ = sys::set_dumpable(first);
     let mut holder = None;
-    while let Some((step, op)) = ops.next() {
+    while let Some((step, mut op)) = ops.next() {
         let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
         match op {
             Op::Fork { flags, quiet } => {
@@ -126,6 +127,11 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool) -> ! {
                     channel.fail(step, errno, 0);
                 }
             }
+            Op::KeepTree { ref mut fd, .. } if !first => match trees.get(*fd as usize) {
+                Some(tree) => *fd = *tree,
+                // The kernel leaves a descriptor out when the limit of open ones is reached.
+                None => channel.fail(step, sys::EMFILE, 0),
+            },
             Op::Descend { flags } => {
                 if let Err(errno) = descend(channel, flags) {
                     channel.fail(step, errno, 0);

@@ -7,6 +7,7 @@
 use nsbox_init::wire::{Data, Failure, Op, Plan, Report};
 
 use crate::descriptors::close_others;
+use crate::fuse;
 use crate::mounts::Mounting;
 use crate::open::opened;
 use crate::operation::operation;
@@ -36,6 +37,13 @@ pub fn look(channel: &Channel, plan: Plan<'static>) -> ! {
             continue;
         }
         let before = sys::nanoseconds();
+        if let Op::AbortFuse { devices } = &op {
+            match fuse::abort(proc, devices) {
+                Ok(()) => drop(channel.performed(step, before)),
+                Err(errno) => channel.failed(Failure { step: u32::from(step), errno, value: 0 }),
+            }
+            continue;
+        }
         match opened(proc, &op) {
             Ok(fd) => {
                 let report = performed(step, before, Data::NONE);

@@ -10,6 +10,7 @@
 mod cgroup;
 mod confine;
 mod descriptors;
+mod fuse;
 mod group;
 mod helper;
 mod holder;

@@ -106,7 +106,12 @@ pub fn pivot() -> Result<()> {
 
 /// Copy what is mounted at `source`, and keep it for [`bind`].
 pub fn copy_tree(mounting: &mut Mounting, source: &[u8], recursive: bool) -> Result<()> {
-    mounting.trees.keep(copy(k::AT_FDCWD, source.as_ptr(), if recursive { k::AT_RECURSIVE } else { 0 })?)
+    mounting.trees.keep(tree(source, recursive)?)
+}
+
+/// A copy of what is mounted at `source`.
+pub fn tree(source: &[u8], recursive: bool) -> Result<Fd> {
+    copy(k::AT_FDCWD, source.as_ptr(), if recursive { k::AT_RECURSIVE } else { 0 })
 }
 
 /// Mount the next tree on `target`. Attributes are set before the mount is visible (mount_setattr(2)).
@@ -152,7 +157,7 @@ pub fn file_system(fstype: &[u8], options: &Texts<&'static [u8]>, attributes: u6
     call!(FileSystem, fsmount, context.0, FSMOUNT_CLOEXEC, attributes).map(|fd| Fd(fd as i32))
 }
 
-/// As [`mount`], if there is such a directory.
+/// As [`mount`], if there is such a directory, or it can be made. Where this process may not look it up, no program can.
 pub fn private_mount(
     mounting: &mut Mounting,
     fstype: &[u8],
@@ -161,7 +166,11 @@ pub fn private_mount(
     target: &[u8],
     inside: bool,
 ) -> Result<()> {
-    unless_missing(mount(mounting, fstype, options, attributes, target, inside))
+    const TARGET: i64 = MountPart::Target as i64;
+    match unless_missing(mount(mounting, fstype, options, attributes, target, inside)) {
+        Err((sys::EACCES, TARGET)) => Ok(()),
+        result => result,
+    }
 }
 
 /// Cover the `hidden` paths, and make the `read_only` ones read-only with all mounts below. Those that do not exist are

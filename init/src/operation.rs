@@ -96,11 +96,13 @@ pub fn operation(
         | Op::WriteMap { .. }
         | Op::Copy { .. }
         | Op::OpenProc { .. }
+        | Op::SendTree { .. }
         | Op::Read { .. }
         | Op::OpenOwn { .. }
         | Op::WriteOwn { .. }
         | Op::Detached { .. }
         | Op::DetachedProc { .. }
+        | Op::AbortFuse { .. }
         | Op::Abort { .. }
         | Op::Socket { .. }
         | Op::Reap { .. } => Ok(()),

@@ -194,7 +194,7 @@ impl<'a> Serving<'a> {
         }
         // The event first: a caller that knows of the end finds it among the events.
         self.report_event(Event::Exited, pid, status);
-        let report = Report::Exited { status, usage };
+        let report = Report::Exited { status, usage, left: false };
         let _ = self.reply_to(process.socket).send(report, None);
         sys::close(process.socket);
     }

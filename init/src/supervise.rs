@@ -188,7 +188,9 @@ impl Supervisor {
                     self.channel.failed(failure);
                     self.leave(FAILED);
                 }
-                let report = Report::Exited { status, usage };
+                // Without any child of PID 1 no process is left in its namespace.
+                let left = self.pid_1 && sys::wait(-1, &mut [0; 18], false) != Err(sys::ECHILD);
+                let report = Report::Exited { status, usage, left };
                 let _ = self.channel.send(report, None);
                 // The exit status of init says the same as in a shell (128 + signal), for a caller that only waits.
                 self.leave(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
@@ -199,7 +201,7 @@ impl Supervisor {
     /// Report the end of a payload that cannot be reaped, as if by SIGKILL: in a PID namespace that was joined it is
     /// traced by a process that is no descendant of ours (ptrace(2)). Its exit status is not known.
     fn give_up(&self) -> ! {
-        let _ = self.channel.send(Report::Exited { status: SIGKILL as i32, usage: [0; 18] }, None);
+        let _ = self.channel.send(Report::Exited { status: SIGKILL as i32, usage: [0; 18], left: false }, None);
         self.leave(128 + SIGKILL as i32)
     }
 

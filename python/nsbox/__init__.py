@@ -12,7 +12,7 @@
 #   namespaces/   namespaces as things: Namespace; unshare and setns for a thread; translate_pid
 #   start/        programs in namespaces: run, Popen, create_subprocess_exec, fork_exec, Shell, enter
 #   remote/       a Python inside, and the protocol to it
-#   box/          a living set of namespaces: Box; two boxes connected: connect
+#   box/          a living set of namespaces: Box; boxes connected: connect, networks
 #   tasks/        Python functions in namespaces of their own: Executor, boxed
 #   command/      the options and steps of unshare(1) and nsenter(1): explain
 #   transcript/   terminal sessions of handouts, run again and compared
@@ -20,6 +20,7 @@
 #   assertions.py lessons.py quiz.py testinfra.py kernel_provisioner.py    public modules, used by tests and notebooks
 #   cli/          the nsbox command
 #   plugin/       what pytest_plugin.py does
+#   grading/      submissions of a class, in sandboxes, and their points
 #   notebook/     magics, and errors as panels: %load_ext nsbox
 #
 # Everything that must be atomic, free of allocations or fast is in Rust, behind nsbox._core.
@@ -30,7 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nsbox._core import __version__
     from nsbox.box.box import Box
-    from nsbox.box.veth import VethEnd, VethPair, connect
+    from nsbox.box.networks import Networks, networks
+    from nsbox.box.veth import Switch, VethEnd, VethPair, connect
     from nsbox.command.explain import Explanation, explain
     from nsbox.diagnosis.doctor import Diagnosis, doctor
     from nsbox.errors import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         ForeignImportError,
         NotEndedError,
         NsboxError,
+        ProcessEndedError,
         RemoteError,
         ScopeError,
         SpawnError,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from nsbox.records.ipc import IpcObject
     from nsbox.records.mountinfo import Mount
     from nsbox.records.namespaces import NamespaceRecord
+    from nsbox.records.networks import InterfaceRecord, NetworkRecord, RouteRecord
     from nsbox.records.processes import Process
     from nsbox.records.written import Kept, WrittenFile
     from nsbox.seeing.compare import Comparison, compare
@@ -104,13 +108,14 @@ if TYPE_CHECKING:
 _NAMES = {
     "_core": ("__version__",),
     "box.box": ("Box",),
-    "box.veth": ("VethEnd", "VethPair", "connect"),
+    "box.networks": ("Networks", "networks"),
+    "box.veth": ("Switch", "VethEnd", "VethPair", "connect"),
     "command.explain": ("Explanation", "explain"),
     "diagnosis.doctor": ("Diagnosis", "doctor"),
     "errors": (
         "CallError", "CallTimeoutError", "ClosedError", "ForeignImportError", "NotEndedError", "NsboxError",
-        "RemoteError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError", "TransferError",
-        "UnsupportedError", "WorkerDiedError",
+        "ProcessEndedError", "RemoteError", "ScopeError", "SpawnError", "SpawnPermissionError", "SpecError",
+        "TransferError", "UnsupportedError", "WorkerDiedError",
     ),
     "namespaces.handle": ("Namespace",),
     "namespaces.pid_numbers": ("translate_pid",),
@@ -119,6 +124,7 @@ _NAMES = {
     "records.ipc": ("IpcObject",),
     "records.mountinfo": ("Mount",),
     "records.namespaces": ("NamespaceRecord",),
+    "records.networks": ("InterfaceRecord", "NetworkRecord", "RouteRecord"),
     "records.processes": ("Process",),
     "records.written": ("Kept", "WrittenFile"),
     "seeing.compare": ("Comparison", "compare"),
@@ -177,6 +183,7 @@ __all__ = [
     "Executor",
     "Explanation",
     "ForeignImportError",
+    "InterfaceRecord",
     "IpcObject",
     "IpcTable",
     "Join",
@@ -187,6 +194,8 @@ __all__ = [
     "Namespace",
     "NamespaceRecord",
     "NamespaceTable",
+    "NetworkRecord",
+    "Networks",
     "NotEndedError",
     "NsboxError",
     "Observation",
@@ -198,9 +207,11 @@ __all__ = [
     "Popen",
     "Proc",
     "Process",
+    "ProcessEndedError",
     "ProcessTable",
     "ProcessTree",
     "RemoteError",
+    "RouteRecord",
     "Scope",
     "ScopeError",
     "Shell",
@@ -211,6 +222,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "SubprocessError",
+    "Switch",
     "TimeoutExpired",
     "Tmpfs",
     "TransferError",
@@ -242,6 +254,7 @@ __all__ = [
     "mount_proc",
     "mounts",
     "namespaces_of",
+    "networks",
     "observe",
     "ps",
     "pstree",

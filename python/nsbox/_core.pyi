@@ -29,21 +29,23 @@ __all__ = [
     "Step",
     "ThreadScope",
     "become_untraceable",
-    "capabilities",
+    "boot_id",
     "change_ids",
     "clone3",
     "compile",
     "compile_box",
     "compile_process",
+    "copied_tree",
     "die_with_parent",
     "facts",
     "forget_scopes",
     "give_up_rights",
     "id_map_lines",
-    "idmapped_tree",
+    "idmap_tree",
     "in_foreign_mounts",
     "keep_capabilities",
     "kinds",
+    "landlock_rule",
     "list_queues",
     "mount",
     "mount_flags",
@@ -211,6 +213,13 @@ class Child:
     A payload with its nsbox-init.
     """
     def __repr__(self, /) -> str: ...
+    def changes(self, /, max_files: SupportsIndex | None = None) -> Any:
+        """
+        The files that its processes have created, changed and deleted in a root that is an `Overlay`, as
+        `nsbox.Popen.changes` returns them. `max_files` is the number of files to read at most.
+
+        Raises SpecError when the root is no overlay, and NsboxError when there are more files.
+        """
     def check_executed(self, /) -> None:
         """
         Raise the error of the exec, if the payload has ended because a filter kills a process for that.
@@ -280,6 +289,10 @@ class Child:
     def send_signal(self, /, signal: SupportsIndex) -> None:
         """
         Send a signal to the payload, through its pidfd.
+        """
+    def started_by(self, /, spec: Any) -> None:
+        """
+        Keep what the caller asked for, an `nsbox.Spec` whose root is an overlay, for `changes`.
         """
     def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Exit | None:
         """
@@ -656,6 +669,11 @@ class Plan:
         What is to be known of the rights of its programs, such as that root inside is root outside: a sentence each.
         """
     @property
+    def reaches_root(self, /) -> bool:
+        """
+        Whether a program can be root outside: 0 inside is 0 outside, or the caller's id is not mapped.
+        """
+    @property
     def steps(self, /) -> list[Step]:
         """
         The steps, in order.
@@ -737,6 +755,11 @@ class Proc:
     def namespace(self, /) -> int | None:
         """
         The PID namespace it belongs to; nothing if that may not be known.
+        """
+    def numbers_of(self, /) -> tuple[int | None, int | None, bool]:
+        """
+        The PID namespace that it shows, that of the caller, and whether they are the same one. The last is known also
+        where the first is not.
         """
     def open(self, /, path: SupportsGetItem[int, SupportsIndex]) -> ProcFile:
         """
@@ -860,6 +883,11 @@ class Request:
         Reap orphans: `always` from now on, `now` those that have ended.
         """
     @staticmethod
+    def send_tree(source: bytes, recursive: bool) -> Plan:
+        """
+        Copy what is mounted at a path, for the caller, who may change its owners.
+        """
+    @staticmethod
     def socket(family: SupportsIndex, kind: SupportsIndex, protocol: SupportsIndex) -> Plan:
         """
         A socket of the network namespace.
@@ -977,9 +1005,10 @@ def become_untraceable() -> None:
     (PR_SET_DUMPABLE(2const)).
     """
 
-def capabilities() -> list[tuple[str, int]]:
+def boot_id() -> str | None:
     """
-    Every capability by its name, with its number.
+    What the kernel calls the time since this machine was booted: /proc/sys/kernel/random/boot_id (random(4)). Nothing
+    where it cannot be read.
     """
 
 def change_ids(uid: SupportsIndex | None, gid: SupportsIndex | None, leave_groups: bool) -> None:
@@ -1026,6 +1055,14 @@ def compile_process(
     Make a plan for another process in a box, which was made by the plan `made_by`.
     """
 
+def copied_tree(path: str | PathLike[str], recursive: bool) -> Descriptor:
+    """
+    Copy what is mounted at `path`, and return its descriptor.
+
+    # Errors
+    OSError.
+    """
+
 def die_with_parent(signal: SupportsIndex) -> None:
     """
     prctl(PR_SET_PDEATHSIG): have this signal sent when the parent ends (PR_SET_PDEATHSIG(2const)).
@@ -1049,11 +1086,11 @@ def give_up_rights(
     no_new_privs: bool,
     landlock: bool,
     seccomp: bool,
-    scopes: SupportsIndex = 0,
+    rule: tuple[SupportsGetItem[int, SupportsGetItem[int, SupportsIndex]], SupportsIndex],
 ) -> None:
     """
     Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
-    `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
+    `nsbox.spec.harden.Hardened` of that name; `rule` is what `landlock_rule` returns.
     """
 
 def id_map_lines(
@@ -1066,10 +1103,10 @@ def id_map_lines(
     caller's own outside), and `ranges`, which make room for it.
     """
 
-def idmapped_tree(path: str | PathLike[str], recursive: bool, user_namespace: SupportsIndex) -> int:
+def idmap_tree(tree: SupportsIndex, recursive: bool, user_namespace: SupportsIndex) -> None:
     """
-    Copy what is mounted at `path`, and return its descriptor: the owners of files there are what `user_namespace` maps
-    them to. No mount that is made in the copy appears elsewhere.
+    Change the owners of files in a copy that is mounted nowhere yet to what `user_namespace` maps them to. No mount that
+    is made in the copy appears elsewhere.
 
     # Errors
     OSError.
@@ -1090,6 +1127,12 @@ def keep_capabilities() -> None:
 def kinds() -> list[Kind]:
     """
     The table, for the Python side.
+    """
+
+def landlock_rule(spec: Incomplete, plan: Plan) -> tuple[list[bytes], int]:
+    """
+    What the domain lets through: the paths below which files can be changed, and LANDLOCK_SCOPE_*. For a process that
+    nsbox-init does not start, such as a task of an executor, in the box of a plan.
     """
 
 def list_queues(fd: SupportsIndex) -> list[tuple[bytes, int, int, int, bytes | None]] | None:
@@ -1127,9 +1170,10 @@ def open_box(plan: Plan, outer: Box | None = None) -> Box:
     Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
     """
 
-def open_proc(path: SupportsGetItem[int, SupportsIndex]) -> Proc:
+def open_proc(path: SupportsGetItem[int, SupportsIndex], pid_namespace: SupportsIndex | None = None) -> Proc:
     """
-    Open the proc at `path`.
+    Open the proc at `path`. `pid_namespace` is a descriptor of the PID namespace that it shows, where that is known; the
+    descriptor stays the caller's.
     """
 
 def open_proc_of(pid: SupportsIndex) -> Proc:

@@ -23,8 +23,8 @@ from nsbox.records.mountinfo import parse, visible_at
 from nsbox.records.names import safe
 from nsbox.remote.idle import idle_workers
 from nsbox.seeing.leftovers import described, leftovers
-from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles
+from nsbox.seeing.target import Target
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 
 __all__ = [
@@ -93,20 +93,22 @@ def assert_shared(target: Target, kinds: Namespaces, since: Target | None = None
         )
 
 
-def assert_init(target: Target, comm: str | None = None) -> None:
+def assert_init(target: Target, comm: str | None = None, since: Target | None = None) -> None:
     """Assert that a process is PID 1 of its own PID namespace (pid_namespaces(7)).
 
-    That must not be the namespace of the caller.
+    That must not be the namespace of the caller, nor that of `since`.
 
     Args:
         target: The process.
         comm: The expected name of the process (proc_pid_comm(5)); None for any.
+        since: A process from before, such as the box of a submission: what was so already is not enough.
 
     Raises:
         AssertionError: when it is not, with the likely cause.
         SpecError: for a target that is no process.
     """
     __tracebackhide__ = True
+    _assert_new_pid_namespace(target, since)
     view = ProcFiles(target)
     number = view.numbers()[-1]
     if view.namespace("pid") == ProcFiles(os.getpid()).namespace("pid"):
@@ -120,16 +122,22 @@ def assert_init(target: Target, comm: str | None = None) -> None:
               f"another program was started as PID 1, or {comm} has replaced itself by it (exec).")  # fmt: skip
 
 
-def assert_proc_matches(target: Target) -> None:
+def assert_proc_matches(target: Target, since: Target | None = None) -> None:
     """Assert that the /proc of a process shows its own PID namespace (proc(5)).
 
-    Only a proc of the kernel counts, whatever a program has mounted there.
+    Only a proc of the kernel counts, whatever a program has mounted there. Of a process for which nothing was done,
+    this is true as well. With `since` it has to be in a new PID namespace, too.
+
+    Args:
+        target: The process.
+        since: A process from before, such as the box of a submission: what was so already is not enough.
 
     Raises:
         AssertionError: when it does not, with the likely cause.
         SpecError: for a target that is no process.
     """
     __tracebackhide__ = True
+    _assert_new_pid_namespace(target, since)
     view = ProcFiles(target)
     seen = view.seen_by_its_own_proc()
     if len(seen) == 1:
@@ -149,15 +157,24 @@ def assert_proc_matches(target: Target) -> None:
     )
 
 
-def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | None = None) -> None:
+def _assert_new_pid_namespace(target: Target, since: Target | None) -> None:
+    __tracebackhide__ = True
+    if since is not None:
+        assert_isolated(target, "pid", since=since)
+
+
+def assert_mounted(
+    target: Target, path: str | os.PathLike[str], fstype: str | None = None, since: Target | None = None
+) -> None:
     """Assert that a path is a mount point in the mount namespace of a process (proc_pid_mountinfo(5)).
 
-    A mount that another mount hides does not count.
+    A mount that another mount hides does not count, and with `since` none that was there before.
 
     Args:
         target: The process.
         path: The mount point.
         fstype: The expected type of the file system; None for any.
+        since: A process from before, such as the box of a submission.
 
     Raises:
         AssertionError: when it is not.
@@ -174,12 +191,23 @@ def assert_mounted(target: Target, path: str | os.PathLike[str], fstype: str | N
             f"{safe(mount.fstype)} is mounted there" if mount else "nothing is mounted there",
             "the mount was made in another mount namespace, or not at all, or another mount hides it.",
         )
+    before = None if since is None else visible_at(parse(ProcFiles(since).read("mountinfo")), wanted)
+    # A copy of the mounts has other ids, so the file system and its directory are compared.
+    if mount is not None and before is not None and (before.device, before.root) == (mount.device, mount.root):
+        _fail(
+            f"{safe(mount.fstype)} on {wanted} for {view}",
+            "a mount that was not there before",
+            f"the same mount as before, of {safe(mount.fstype)}",
+            "nothing was mounted there.",
+        )
 
 
 def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """Assert that a process or box has no living descendants, including orphans that it has adopted.
 
     The workers of `nsbox.Box.call` do not count while they wait for the next call.
+
+    It is true where nothing was started. For grading, add ``@pytest.mark.requires(...)`` with a test of the work.
 
     Args:
         target: The process.

@@ -13,7 +13,7 @@
     │   ├── TransferError                    its arguments or its result cannot be sent
     │   ├── CallTimeoutError(TimeoutError)   it exceeded its timeout, and was killed
     │   ├── WorkerDiedError                  the process that ran it has ended
-    │   └── RemoteError                      it raised an exception that cannot be sent
+    │   └── RemoteError                      it raised an exception that cannot be sent as it is
     └── SpawnError(OSError)                  a step of the plan failed
         └── SpawnPermissionError(PermissionError)    ... with EPERM or EACCES, or for an id that is not mapped
 
@@ -84,6 +84,23 @@ def _line_of_main(trace: TracebackType | None) -> str:
 
 class SpecError(NsboxError, ValueError):
     """An argument, or a combination of arguments, that makes no sense. Nothing has been started."""
+
+
+class ProcessEndedError(ProcessLookupError, SpecError):
+    """The process that was given has ended. Its PID may be that of another process, which is never taken for it.
+
+    Attributes:
+        errno: ESRCH.
+        strerror: The message.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        """Keep the error number, which is ESRCH, and the message."""
+        super().__init__(number, text)
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.strerror)
 
 
 class ClosedError(NsboxError):
@@ -191,7 +208,22 @@ class WorkerDiedError(CallError):
 
 
 class RemoteError(CallError):
-    """A function inside raised an exception that is not a standard one; this one is raised in its place."""
+    """A function inside raised an exception that cannot be sent as it is; this one is raised in its place.
+
+    Attributes:
+        text: The message of this error.
+        type_name: The class of the original exception, with its module, such as ``"lab.GradeError"``.
+        message: The message of the original exception.
+    """
+
+    def __init__(self, text: str, type_name: str = "", message: str = "") -> None:
+        """Keep the facts."""
+        super().__init__(text, type_name, message)
+        self.text, self.type_name, self.message = text, type_name, message
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it is the cause of an error, not an error

@@ -27,14 +27,13 @@ from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import Dict, Unicode
 
 from nsbox.errors import SpecError
-from nsbox.spec.mounts import Bind, Overlay, Proc, Tmpfs
+from nsbox.spec.from_text import options_from
 from nsbox.spec.spec import Spec
 from nsbox.spec.world import has_world
 from nsbox.start.popen import Popen
 
 __all__ = ["NsboxProvisioner", "spec_from"]
 
-_MOUNTS = {"bind": Bind, "overlay": Overlay, "proc": Proc, "tmpfs": Tmpfs}
 _FIXED_OPTIONS = {
     "fork": "a kernel is a child of nsbox-init, which ends all of its processes",
     "init": "a kernel is a child of nsbox-init, which reaps the processes that a notebook leaves behind",
@@ -61,24 +60,7 @@ def spec_from(unshare: str, options: Mapping[str, Any]) -> Spec:
     for name in options:
         if name in _FIXED_OPTIONS:
             raise SpecError(f"{name}: cannot be chosen here: {_FIXED_OPTIONS[name]}")
-        if name not in Spec.__dataclass_fields__ or name in ("unshare", "maps", "hardened"):
-            raise SpecError(f"{name}: is no option of nsbox.Spec")
-    values = dict(options)
-    if "mounts" in values:
-        if not isinstance(values["mounts"], list):
-            raise SpecError(f"mounts: expected a list of objects, got {values['mounts']!r}")
-        values["mounts"] = tuple(map(_mount, values["mounts"]))
-    return Spec(unshare=unshare, **values)
-
-
-def _mount(entry: object) -> Bind | Overlay | Proc | Tmpfs:
-    if not isinstance(entry, dict) or entry.get("type") not in _MOUNTS:
-        raise SpecError(f"mounts: expected an object whose type is one of {', '.join(_MOUNTS)}, got {entry!r}")
-    arguments = {name: value for name, value in entry.items() if name != "type"}
-    try:
-        return cast("Bind | Overlay | Proc | Tmpfs", _MOUNTS[entry["type"]](**arguments))
-    except TypeError as error:
-        raise SpecError(f"mounts: {entry['type']}: {error}") from None
+    return Spec(unshare=unshare, **options_from(options))
 
 
 class NsboxProvisioner(LocalProvisioner):

@@ -10,20 +10,21 @@ that says where to look. No right answer is written down in a lesson.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from nsbox.box.box import Box
-from nsbox.errors import NsboxError
+from nsbox.errors import NsboxError, ProcessEndedError
 from nsbox.records.processes import Process
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
 from nsbox.seeing.namespaces import namespaces_of, same_namespace
-from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles
 from nsbox.seeing.processes import ps
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.id_maps import parse_id_map
 from nsbox.spec.kinds import KINDS
 from nsbox.start.enter import enter
@@ -147,9 +148,12 @@ def zombies(box: Box) -> Fact:
 
 def left_of(processes: Iterable[Process]) -> Fact:
     """How many of these processes have not ended: a process with the same PID and start time exists."""
-    before = {process.identity for process in processes}
-    now = {process.identity for process in ps() if process.state not in "ZX"}
-    return Fact(len(before & now), f"ps, for PIDs {', '.join(str(pid) for pid, _ in sorted(before))}")
+    known = {(process.pid_namespace or 0, *process.identity): process for process in processes}
+    left = 0
+    for process in known.values():
+        with contextlib.suppress(ProcessEndedError):
+            left += sum(now.state not in "ZX" for now in ps(pids=[pid_of(process, "processes")]))
+    return Fact(left, f"ps, for PIDs {', '.join(str(pid) for _, pid, _ in sorted(known))}")
 
 
 # Namespaces

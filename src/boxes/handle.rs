@@ -14,9 +14,10 @@ use crate::channel::outcome::Outcome;
 use crate::error::{Error, Result};
 use crate::owner::this_process;
 use crate::plan::plan::Plan;
-use crate::poll::{KILL_TIMEOUT, repeat, wait, wait_bounded};
+use crate::poll::{KILL_TIMEOUT, repeat, wait};
 use crate::start::child::{Child, Fds, InitRef};
 use crate::start::exit::{Exit, check_executed};
+use crate::start::release::{Doomed, await_killed};
 
 /// The handle of a box: nsbox-init in new namespaces, which carries out requests there.
 #[pyclass(frozen, name = "Box", module = "nsbox._core")]
@@ -30,6 +31,7 @@ pub struct BoxHandle {
     method: &'static str,
     /// The directory in memory to which its new root is written.
     layer: Option<OwnedFd>,
+    doomed: Doomed,
     /// How nsbox-init ended, once that is known.
     exit: Mutex<Option<Exit>>,
 }
@@ -58,7 +60,7 @@ impl BoxHandle {
         let since = Instant::now();
         let exit = repeat(py, || {
             Ok(match self.connection.receive_reply(&socket, plan, since)?.map(|message| message.report) {
-                Some(Report::Exited { status, usage }) => Some(Exit::reported(status, &usage)),
+                Some(Report::Exited { status, usage, .. }) => Some(Exit::reported(status, &usage)),
                 _ => None,
             })
         });
@@ -87,7 +89,7 @@ impl BoxHandle {
     /// End everything in the box.
     fn kill(&self, py: Python<'_>) -> Result<()> {
         self.check_owner()?;
-        py.detach(|| self.connection.kill());
+        py.detach(|| self.end());
         Ok(())
     }
 
@@ -97,7 +99,10 @@ impl BoxHandle {
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Exit>> {
         self.check_owner()?;
         let ended = match self.connection.ends() {
-            Some(ends) => wait(py, ends.pidfd.as_raw_fd(), timeout, || false)?,
+            Some(ends) => wait(py, ends.pidfd.as_raw_fd(), timeout, || {
+                self.doomed.release_if_overdue(&ends.pidfd);
+                false
+            })?,
             None => true,
         };
         Ok(ended.then(|| self.ended()))
@@ -166,8 +171,8 @@ impl BoxHandle {
         method: &'static str,
         layer: Option<OwnedFd>,
     ) -> Self {
-        let (owner, exit) = (this_process(), Mutex::new(None));
-        BoxHandle { connection: Arc::new(connection), plan, owner, times, method, layer, exit }
+        let (owner, exit, doomed) = (this_process(), Mutex::new(None), Doomed::default());
+        BoxHandle { connection: Arc::new(connection), plan, owner, times, method, layer, doomed, exit }
     }
 
     /// The connection to nsbox-init.
@@ -178,6 +183,17 @@ impl BoxHandle {
     /// The plan by which it was made.
     pub fn made_by(&self) -> &Plan {
         self.plan.get()
+    }
+
+    /// Kill everything. Without a PID namespace nsbox-init ends the processes one by one, so they are helped to end while
+    /// it is still there.
+    fn end(&self) {
+        self.doomed.doom();
+        let Some(ends) = self.connection.ends() else { return };
+        if !self.connection.init_is_pid_1 && !self.connection.ask_to_end() {
+            await_killed(&ends.pidfd, &ends.pidfd, KILL_TIMEOUT);
+        }
+        self.connection.kill();
     }
 
     fn check_owner(&self) -> Result<()> {
@@ -197,8 +213,9 @@ impl Drop for BoxHandle {
     /// Kill the box: without a handle nothing could end it.
     fn drop(&mut self) {
         if self.is_own() && self.exit.get_mut().is_ok_and(|exit| exit.is_none()) {
-            self.connection.kill();
-            if wait_bounded(&self.connection.pidfd(), KILL_TIMEOUT) {
+            self.end();
+            let ends = self.connection.ends();
+            if ends.is_none_or(|ends| await_killed(&ends.pidfd, &ends.pidfd, KILL_TIMEOUT)) {
                 self.ended();
             } else {
                 self.connection.give_up();

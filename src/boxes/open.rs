@@ -16,8 +16,8 @@ use crate::pidfd;
 use crate::plan::plan::Plan;
 use crate::plan::step::CallerAction;
 use crate::poll::{SIGNAL_SLICE, repeat};
+use crate::start::clone::{NewInit, clone_init};
 use crate::start::handshake::Handshake;
-use crate::start::spawn::clone_init;
 
 /// Make a box by `plan`, and return when it waits for requests. `outer` is the box in which it is made.
 #[pyfunction]
@@ -27,7 +27,7 @@ pub fn open_box(py: Python<'_>, plan: Py<Plan>, outer: Option<&BoxHandle>) -> Re
     let plan = handle.get();
     let encoded = plan.to_bytes();
     let mut handshake = match outer {
-        None => py.detach(|| clone_init(plan, &encoded))?,
+        None => Handshake::new(plan, py.detach(|| clone_init(plan, &encoded))?),
         Some(outer) => nested(py, plan, &encoded, outer.connection(), outer.made_by())?,
     };
     let outer = outer.map(|outer| Arc::clone(outer.connection()));
@@ -63,8 +63,8 @@ fn nested<'a>(
 ) -> Result<Handshake<'a>> {
     let (ours, theirs) = sockets::pair()?;
     let lifeline = pidfd::open(std::process::id() as i32)?;
-    if !sockets::send(&ours, encoded, &[])? {
-        sockets::send_in_file(&ours, encoded, &[], &[])?;
+    if !sockets::send(&ours, encoded, &plan.keep)? {
+        sockets::send_in_file(&ours, encoded, &[], &plan.keep)?;
     }
     let token = connection.next_token();
     if let Some((step, _)) = plan.maps().find(|(_, action)| matches!(action, CallerAction::MapBy(..))) {
@@ -74,7 +74,8 @@ fn nested<'a>(
     let bytes = plan.nested_start(outer, token);
     let fds = [&theirs, &lifeline].map(AsRawFd::as_raw_fd);
     let Started { identity, pidfd, .. } = start(py, connection, plan, &bytes, &fds, token)?;
-    let mut handshake = Handshake::new(plan, identity.pid, pidfd, ours, identity.method);
+    let (pid, method) = (identity.pid, identity.method);
+    let mut handshake = Handshake::new(plan, NewInit { pid, pidfd, socket: ours, method });
     handshake.with_programs = true;
     Ok(handshake)
 }

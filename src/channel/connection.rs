@@ -232,15 +232,19 @@ impl Connection {
         }
     }
 
+    /// Ask nsbox-init to end everything by itself. Returns whether it has, a moment later.
+    pub fn ask_to_end(&self) -> bool {
+        let Some(ends) = self.ends() else { return true };
+        let _ = pidfd::send_signal(&ends.pidfd, libc::SIGCONT);
+        ask_to_end(&ends.socket);
+        wait_bounded(&ends.pidfd, REPLY_TIMEOUT)
+    }
+
     /// Send SIGKILL to PID 1, which ends everything. nsbox-init is asked to end everything by itself if that is not
-    /// allowed, and first of all if there is no PID namespace.
+    /// allowed.
     pub fn kill(&self) {
         let Some(ends) = self.ends() else { return };
         let _ = pidfd::send_signal(&ends.pidfd, libc::SIGCONT);
-        if !self.init_is_pid_1 {
-            ask_to_end(&ends.socket);
-            wait_bounded(&ends.pidfd, REPLY_TIMEOUT);
-        }
         if !matches!(pidfd::send_signal(&ends.pidfd, libc::SIGKILL), Ok(()) | Err(libc::ESRCH)) {
             ask_to_end(&ends.socket);
         }

@@ -118,6 +118,15 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let key = [("fd", Value::File("proc".into())), ("key", Value::text("pidns")), ("aux", (*namespace).into())];
             return vec![call("fsopen", [("fsname", Value::text("proc"))]), call("fsconfig", key), fsmount(0)];
         }
+        Op::AbortFuse { devices } => {
+            let target = |device: &[u32]| format!("the mount of device {}:{}", device[0], device[1]);
+            let devices: Vec<u32> = devices.iter().collect();
+            let one = |device: &[u32]| {
+                let flags = Value::Flags(names(libc::MNT_FORCE as u64, &UMOUNT));
+                call("umount2", [("target", Value::File(target(device).into())), ("flags", flags)])
+            };
+            return devices.chunks_exact(2).map(one).collect();
+        }
         Op::Unmount { target, flags } => call(
             "umount2",
             [("target", Value::text(&target.0)), ("flags", Value::Flags(names(u64::from(*flags), &UMOUNT)))],
@@ -171,7 +180,9 @@ fn op_calls(op: &Op<Vec<u8>>) -> Vec<Call> {
             let set = Value::Flags(names(MOUNT_ATTR_IDMAP, &MOUNT_ATTR));
             return vec![open_tree(&source.0, true), call("mount_setattr", [("attr_set", set)])];
         }
-        Op::CopyTree { source, recursive } => open_tree(&source.0, *recursive != 0),
+        Op::CopyTree { source, recursive } | Op::SendTree { source, recursive } => {
+            open_tree(&source.0, *recursive != 0)
+        }
         Op::Bind { source, target, inside, recursive, attributes } => {
             let tree = || Value::File(name_of(&source.0));
             return vec![

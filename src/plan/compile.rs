@@ -42,8 +42,9 @@ pub fn compile(
 ) -> Result<Plan> {
     let ids_follow = launch.uid.is_some() && launch.gid.is_some();
     let join_first = join.map(|join| (join, ids_follow));
-    let Beginning { mut plan, flags, joined, added, arrangement, carry, rights } =
-        beginning(spec, join_first, facts, cgroup.as_deref(), None)?;
+    let mut begun = beginning(spec, join_first, facts, cgroup.as_deref(), None)?;
+    let Beginning { flags, joined, arrangement, carry, .. } = begun;
+    let plan = &mut begun.plan;
     let inner = if arrangement == Arrangement::Guarded { flags & !kinds::TIME } else { 0 };
     plan.op(
         Actor::Init,
@@ -57,12 +58,12 @@ pub fn compile(
         },
     );
     if let Some(cgroup) = &cgroup {
-        enter(&mut plan, cgroup);
+        enter(plan, cgroup);
     }
     if let Some(join) = join
         && arrangement == Arrangement::Unforked
     {
-        join::steps(&mut plan, Actor::Payload, join, facts, ids_follow)?;
+        join::steps(plan, Actor::Payload, join, facts, ids_follow)?;
     }
     if arrangement == Arrangement::Unforked && flags != 0 {
         plan.op(
@@ -74,27 +75,11 @@ pub fn compile(
         );
     }
     if arrangement != Arrangement::InitInside {
-        world(&mut plan, Actor::Payload, spec, flags, facts, &rights)?;
+        world(plan, Actor::Payload, spec, flags, facts, &begun.rights)?;
     }
-    payload(&mut plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
-    let others = join.into_iter().flat_map(join::descriptors).chain(cgroup.iter().flat_map(|cgroup| cgroup.keep()));
-    let others = others.chain(trees(spec));
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).chain(others).collect();
-    let (close_fds, notes) = (launch.close_fds, rights.notes(Some(launch), facts));
-    let left_out = spec.hardened.left_out.clone();
-    Ok(Plan {
-        steps: plan.steps,
-        namespaces: flags,
-        joined,
-        added,
-        arrangement,
-        keep,
-        close_fds,
-        cgroup,
-        left_out,
-        rights,
-        notes,
-    })
+    payload(plan, spec, launch, facts, flags | joined, carry, layout(launch))?;
+    let others = join.into_iter().flat_map(join::descriptors).chain(trees(spec));
+    Ok(begun.finish(spec, Some(launch), facts, cgroup, others))
 }
 
 /// Make the plan for a box: the namespaces of `spec`, and nsbox-init in them, waiting for requests. One that is
@@ -113,32 +98,16 @@ pub fn compile_box(
     // Where the ids of an outer box lead is not known without its plan.
     let unknown = Rights::unknown();
     let outer = nested.then(|| outer.map_or(&unknown, |outer| &outer.rights));
-    let Beginning { mut plan, flags, added, arrangement, rights, .. } =
-        beginning(spec, None, facts, cgroup.as_deref(), outer)?;
-    let notes = rights.notes(None, facts);
-    directory::step(&mut plan, Actor::Init, directory, "where processes start by default");
-    plan.op(
+    let mut begun = beginning(spec, None, facts, cgroup.as_deref(), outer)?;
+    directory::step(&mut begun.plan, Actor::Init, directory, "where processes start by default");
+    begun.plan.op(
         Actor::Init,
         StepName::Serve,
         Op::Serve {},
         "pid_namespaces(7)",
         "nsbox-init reaps, and waits for requests",
     );
-    let keep = cgroup.iter().flat_map(|cgroup| cgroup.keep()).chain(trees(spec)).collect();
-    let left_out = spec.hardened.left_out.clone();
-    Ok(Plan {
-        steps: plan.steps,
-        namespaces: flags,
-        joined: 0,
-        added,
-        arrangement,
-        keep,
-        close_fds: true,
-        cgroup,
-        left_out,
-        rights,
-        notes,
-    })
+    Ok(begun.finish(spec, None, facts, cgroup, trees(spec)))
 }
 
 /// Make the plan for another process in a box, which was made by the plan `made_by`. A request to end it names its
@@ -171,24 +140,17 @@ pub fn compile_process(
     let stdio = launch.stdio.map(|fd| i32::from(fd >= 0));
     let pass = Numbers(packed(launch.pass_fds.iter().map(|&fd| fd as u32)));
     payload(&mut plan, spec, launch, facts, flags, made_by.carries_capabilities(), Op::Received { stdio, pass })?;
-    let keep = launch.stdio.iter().chain(&launch.pass_fds).copied().filter(|&fd| fd >= 0).collect();
-    let arrangement = Arrangement::InitInside;
-    let rights = made_by.rights.clone();
-    let (added, steps, notes) = (Vec::new(), plan.steps, rights.notes(Some(launch), facts));
-    let left_out = spec.hardened.left_out.clone();
-    Ok(Plan {
-        steps,
-        namespaces: flags,
+    let begun = Beginning {
+        plan,
+        flags,
         joined: 0,
-        added,
-        arrangement,
-        keep,
-        close_fds: true,
-        cgroup: None,
-        left_out,
-        rights,
-        notes,
-    })
+        added: Vec::new(),
+        arrangement: Arrangement::InitInside,
+        carry: made_by.carries_capabilities(),
+        rights: made_by.rights.clone(),
+    };
+    // What is to stay open is sent with the request.
+    Ok(Plan { close_fds: true, ..begun.finish(spec, Some(launch), facts, None, std::iter::empty()) })
 }
 
 /// The descriptors of sources with other owners.
@@ -208,6 +170,37 @@ struct Beginning {
     arrangement: Arrangement,
     carry: bool,
     rights: Rights,
+}
+
+impl Beginning {
+    /// The plan, with all its steps. `launch` is its program, if it has one, and `kept` the descriptors that must survive
+    /// the exec of nsbox-init besides those of the program and of the cgroup.
+    fn finish(
+        self,
+        spec: &Spec,
+        launch: Option<&Launch>,
+        facts: &Facts,
+        cgroup: Option<Arc<Directory>>,
+        kept: impl Iterator<Item = i32>,
+    ) -> Plan {
+        let program = launch.into_iter().flat_map(|launch| launch.stdio.iter().chain(&launch.pass_fds));
+        let program = program.copied().filter(|&fd| fd >= 0);
+        let keep = program.chain(cgroup.iter().flat_map(|cgroup| cgroup.keep())).chain(kept).collect();
+        let notes = self.rights.notes(launch, facts);
+        Plan {
+            steps: self.plan.steps,
+            namespaces: self.flags,
+            joined: self.joined,
+            added: self.added,
+            arrangement: self.arrangement,
+            keep,
+            close_fds: launch.is_none_or(|launch| launch.close_fds),
+            rights: self.rights,
+            notes,
+            cgroup,
+            left_out: spec.hardened.left_out.clone(),
+        }
+    }
 }
 
 /// `join` is what is joined, and whether a later step sets the user and the group; `within` are the rights in the box in

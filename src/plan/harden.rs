@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use nsbox_init::wire::{Blob, Op, Text, Texts};
+use pyo3::prelude::*;
 
 use crate::capabilities;
 use crate::error::{Error, Result};
@@ -10,7 +11,8 @@ use crate::kinds::{self, Kind};
 use crate::plan::builder::{Builder, c_bytes, write_op};
 use crate::plan::facts::Facts;
 use crate::plan::flags::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
-use crate::plan::spec::{Hardened, Mount, Root, Spec};
+use crate::plan::plan::Plan;
+use crate::plan::spec::{Hardened, KnownSpec, Mount, Root, Spec};
 use crate::plan::step::Actor;
 use crate::seccomp;
 use crate::step_name::StepName;
@@ -148,9 +150,7 @@ pub fn rights(plan: &mut Builder, spec: &Spec, flags: u64) {
         op(StepName::NoNewPrivs, Op::NoNewPrivs {}, "PR_SET_NO_NEW_PRIVS(2const)", why);
     }
     if hardened.landlock {
-        let signals = if flags & kinds::PID == 0 { SCOPE_SIGNAL } else { 0 };
-        let sockets = if flags & kinds::NET == 0 { SCOPE_ABSTRACT_UNIX_SOCKET } else { 0 };
-        let op_landlock = Op::Landlock { writable: texts(writable(spec)), scopes: signals | sockets };
+        let op_landlock = Op::Landlock { writable: texts(writable(spec)), scopes: scopes(flags) };
         let why = "a second line: no device nodes, no mounts, no tracing outside, no writes to what is read-only";
         op(StepName::Landlock, op_landlock, "landlock(7)", why);
     }
@@ -165,6 +165,20 @@ pub fn filter(plan: &mut Builder, spec: &Spec) {
             "mounts, namespaces, keyrings, tracing, modules and the like are refused before the kernel looks at them";
         plan.op(Actor::Payload, StepName::Seccomp, op, "seccomp(2)", why);
     }
+}
+
+/// What the domain lets through: the paths below which files can be changed, and LANDLOCK_SCOPE_*. For a process that
+/// nsbox-init does not start, such as a task of an executor, in the box of a plan.
+#[pyfunction]
+pub fn landlock_rule(spec: KnownSpec, plan: &Plan) -> (Vec<Vec<u8>>, u64) {
+    (writable(&spec), scopes(plan.namespaces))
+}
+
+/// What the new namespaces do not keep apart by themselves.
+fn scopes(flags: u64) -> u64 {
+    let signals = if flags & kinds::PID == 0 { SCOPE_SIGNAL } else { 0 };
+    let sockets = if flags & kinds::NET == 0 { SCOPE_ABSTRACT_UNIX_SOCKET } else { 0 };
+    signals | sockets
 }
 
 /// The paths below which files can be changed: all, unless the whole tree is read-only.

@@ -65,6 +65,9 @@ impl Place<'_> {
         if self.unprivileged {
             self.rights.become_own(plan, self.actor);
         }
+        for layer in spec.mounts.iter().filter(|mount| is_layer(mount, spec)) {
+            self.layer(plan, layer);
+        }
         self.overlays(plan, spec)?;
         if matches!(spec.root, Some(Root::Overlay { .. })) {
             let why = "its layers become the root";
@@ -77,7 +80,7 @@ impl Place<'_> {
         if spec.hardened.new_session && self.own_mounts && self.facts.kernel >= BY_DESCRIPTOR {
             harden::private_pts(plan, self.actor, self.inside);
         }
-        for mount in &spec.mounts {
+        for mount in spec.mounts.iter().filter(|mount| !is_layer(mount, spec)) {
             self.mount(plan, mount);
         }
         // The old proc must still be there: a user namespace may mount a new one only where one is seen as a whole.
@@ -96,9 +99,13 @@ impl Place<'_> {
 
     /// The steps that copy the sources of binds, in the order in which they are mounted later.
     fn sources(&self, plan: &mut Builder, spec: &Spec) {
+        let mut kept = 0;
         for mount in &spec.mounts {
             if let Mount::Bind { source, idmap: true, tree, .. } = mount {
-                let op = Op::KeepTree { fd: *tree, source: text(source) };
+                // A box in a box has no descriptors of the caller: they are sent with its plan, in this order.
+                let fd = if plan.outside == Actor::OuterInit { kept } else { *tree };
+                kept += 1;
+                let op = Op::KeepTree { fd, source: text(source) };
                 let why = "copied by the caller, who may change its owners: files of root belong to root inside";
                 plan.op(self.actor, StepName::Idmap, op, "mount_setattr(2)", why);
             } else if let Mount::Bind { source, recursive, .. } = mount {
@@ -136,6 +143,17 @@ impl Place<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The step that covers a layer of the root by a copy with other owners.
+    fn layer(&self, plan: &mut Builder, mount: &Mount) {
+        if let Mount::Bind { source, target, recursive, read_only, dev, .. } = mount {
+            let attributes = bind_attributes(*read_only, *dev);
+            let (source, target, recursive) = (text(source), text(target), (*recursive).into());
+            let op = Op::Bind { source, target, inside: 0, recursive, attributes };
+            let why = "a layer of the root: the same files, which belong to the ids inside";
+            plan.op(self.actor, StepName::Bind, op, "move_mount(2)", why);
+        }
     }
 
     /// The step that makes an overlay.
@@ -257,6 +275,16 @@ impl Place<'_> {
             options.push(("userxattr", OsString::new()));
         }
         Ok(options)
+    }
+}
+
+/// Whether a mount is a copy of a layer of the root, with other owners. Those come first, in the order of the layers.
+fn is_layer(mount: &Mount, spec: &Spec) -> bool {
+    match (mount, &spec.root) {
+        (Mount::Bind { source, target, idmap: true, .. }, Some(Root::Overlay { lower, .. })) => {
+            source == target && lower.contains(source)
+        }
+        _ => false,
     }
 }
 

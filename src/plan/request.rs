@@ -131,6 +131,13 @@ impl Request {
         plan(StepName::Open, op, "openat2(2)", "by a process in these namespaces; the caller gets a copy")
     }
 
+    /// Copy what is mounted at a path, for the caller, who may change its owners.
+    #[staticmethod]
+    fn send_tree(source: &[u8], recursive: bool) -> Plan {
+        let op = Op::SendTree { source: text(source), recursive: u32::from(recursive) };
+        plan(StepName::Source, op, "open_tree(2)", "by a process in these namespaces; the caller gets the copy")
+    }
+
     /// Open the proc that is mounted on a directory.
     #[staticmethod]
     fn open_proc(path: &[u8]) -> Plan {

@@ -84,6 +84,11 @@ impl Rights {
         line.map(|[first, outside, _]| outside + (inside - first))
     }
 
+    /// Whether a program can be root outside, if the caller is.
+    pub fn reaches_root(&self) -> bool {
+        self.root_outside && (self.user.is_none() || self.outside(0) == Some(0))
+    }
+
     /// What is to be known of the rights of a program, or of programs of a box (`launch` is `None`): a sentence each.
     pub fn notes(&self, launch: Option<&Launch>, facts: &Facts) -> Vec<String> {
         let mut notes = Vec::new();

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use crate::call::Call;
+use crate::call::{Call, text_of};
 use crate::kinds::kinds_of;
 use crate::plan::plan::Plan;
 use crate::plan::step::Step;
@@ -38,14 +38,17 @@ impl Plan {
     /// The steps, in order.
     #[getter(steps)]
     fn step_views(&self) -> Vec<StepView> {
-        let view = |(index, step): (usize, &Step)| StepView {
-            index,
-            name: step.name.text(),
-            actor: step.actor.name(),
-            calls: step.calls(),
-            call: step.call(),
-            manual: step.manual,
-            why: step.why,
+        let view = |(index, step): (usize, &Step)| {
+            let calls = step.calls();
+            StepView {
+                index,
+                name: step.name.text(),
+                actor: step.actor.name(),
+                call: text_of(&calls),
+                calls,
+                manual: step.manual,
+                why: step.why,
+            }
         };
         self.steps.iter().enumerate().map(view).collect()
     }
@@ -90,6 +93,12 @@ impl Plan {
     #[getter]
     fn leaves_groups(&self) -> bool {
         self.rights.leave_groups
+    }
+
+    /// Whether a program can be root outside: 0 inside is 0 outside, or the caller's id is not mapped.
+    #[getter]
+    fn reaches_root(&self) -> bool {
+        self.rights.reaches_root()
     }
 
     /// The parts of `harden="best"` that are left out, with the reason why.

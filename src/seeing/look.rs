@@ -17,8 +17,7 @@ use crate::pidfd::{reap, send_signal};
 use crate::plan::facts::Facts;
 use crate::plan::look::{Wanted, compile_look};
 use crate::poll::{KILL_TIMEOUT, poll_readable, wait_bounded};
-use crate::start::handshake::Handshake;
-use crate::start::spawn::clone_init;
+use crate::start::clone::{NewInit, clone_init};
 
 /// How long a look may take. It only opens files of the kernel, but a program inside may have stopped it.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,7 +68,7 @@ pub fn look<const N: usize>(
 }
 
 /// Receive the reports of a look to the last one.
-fn collect(looker: &Handshake<'_>, mut report: impl FnMut(usize, Opened) -> Result<(), i32>) -> Result<(), i32> {
+fn collect(looker: &NewInit, mut report: impl FnMut(usize, Opened) -> Result<(), i32>) -> Result<(), i32> {
     let deadline = Instant::now() + LOOK_TIMEOUT;
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::kinds::KINDS;
 use crate::seeing::lookup::open_in_root_of;
-use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::dir::{Dir, Errno, inode_of};
 use crate::seeing::proc::handle::Proc;
 
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
@@ -50,7 +50,7 @@ fn relations(proc: &Dir, handles: &[Handle]) -> Vec<Relation> {
     let mut owner_uids = HashMap::new();
     for (id, pid, path) in handles {
         let Ok(namespace) = open(proc, *pid, path) else { continue };
-        if inode(&namespace) != Ok(*id) {
+        if inode_of(&namespace) != Ok(*id) {
             continue;
         }
         let mut waiting = vec![(*id, namespace)];
@@ -101,10 +101,6 @@ fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
     Dir::open(c"/proc/thread-self/fd")?.open_at(&again, libc::O_RDONLY)
 }
 
-fn inode(namespace: &OwnedFd) -> Result<u64, Errno> {
-    nix::sys::stat::fstat(namespace).map(|status| status.st_ino).map_err(|errno| errno as i32)
-}
-
 fn kind(namespace: &OwnedFd) -> Option<&'static str> {
     // SAFETY: takes no argument.
     let flag = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
@@ -119,7 +115,7 @@ fn related(namespace: &OwnedFd, request: libc::Ioctl) -> Option<(u64, OwnedFd)> 
     }
     // SAFETY: a new descriptor, which nothing else owns.
     let other = unsafe { OwnedFd::from_raw_fd(fd) };
-    Some((inode(&other).ok()?, other))
+    Some((inode_of(&other).ok()?, other))
 }
 
 fn owner_uid(user_namespace: &OwnedFd) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! The handle of a payload: wait, signal, kill.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nsbox_init::vfork::Method;
@@ -17,7 +17,9 @@ use crate::owner::this_process;
 use crate::pidfd::{give_up, reap, remembered, send_signal};
 use crate::plan::plan::Plan;
 use crate::poll::{KILL_TIMEOUT, poll_readable, wait, wait_bounded};
+use crate::python;
 use crate::start::exit::{Exit, check_executed};
+use crate::start::release::{Doomed, await_killed};
 
 /// How long nsbox-init may take to report the end of a payload that has ended.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -73,8 +75,16 @@ impl Fds {
     /// Whether everything has ended, although [`Fds::end`] is not readable. A child of os.fork may have a copy of the
     /// other end of the socket. And nsbox-init cannot reap a payload that has ended (at `since`) while another process
     /// traces it (ptrace(2)).
-    fn has_ended(&self, init_is_pid_1: bool, since: &mut Option<Instant>) -> bool {
+    ///
+    /// What keeps the others of `doomed` from ending is aborted, which they are since the payload has ended, or earlier.
+    fn has_ended(&self, init_is_pid_1: bool, since: &mut Option<Instant>, doomed: &Doomed) -> bool {
         let ended = || poll_readable([self.pidfd.as_raw_fd()], Some(Duration::ZERO)).is_ok_and(|[ended]| ended);
+        if let InitRef::Own(pidfd) = &self.init {
+            if ended() {
+                doomed.doom();
+            }
+            doomed.release_if_overdue(pidfd);
+        }
         let mut overdue = |limit| ended() && since.get_or_insert_with(Instant::now).elapsed() > limit;
         match &self.init {
             InitRef::Box(connection, _) => {
@@ -93,7 +103,7 @@ impl Fds {
     /// How the payload ended, if nsbox-init has reported it.
     fn reported(&self) -> Option<Exit> {
         while let Ok(Some(message)) = receive(&self.socket) {
-            if let Report::Exited { status, usage } = message.report {
+            if let Report::Exited { status, usage, .. } = message.report {
                 return Some(Exit::reported(status, &usage));
             }
         }
@@ -118,16 +128,20 @@ pub struct Child {
     owner: u64,
     /// The directory in memory to which its new root is written.
     layer: Option<OwnedFd>,
+    doomed: Doomed,
     state: Mutex<State>,
     /// What has to live as long as this handle.
     kept: Mutex<Option<Py<PyAny>>>,
+    /// What the caller asked for, if the root is an overlay.
+    spec: OnceLock<Py<PyAny>>,
 }
 
 impl Child {
     /// Wrap a payload that was just started.
     pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>, layer: Option<OwnedFd>) -> Self {
         let (state, kept) = (Mutex::new(State::Running(Arc::new(fds))), Mutex::new(None));
-        Child { identity, plan, owner: this_process(), layer, state, kept }
+        let doomed = Doomed::default();
+        Child { identity, plan, owner: this_process(), layer, doomed, state, kept, spec: OnceLock::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -188,7 +202,11 @@ impl Drop for Child {
             && let Some(fds) = self.fds()
         {
             let _ = self.kill();
-            if wait_bounded(&fds.end(), KILL_TIMEOUT) {
+            let ended = match &fds.init {
+                InitRef::Own(pidfd) => await_killed(&fds.end(), pidfd, KILL_TIMEOUT),
+                InitRef::Box(..) => wait_bounded(&fds.end(), KILL_TIMEOUT),
+            };
+            if ended {
                 self.collect(&fds);
             } else if let InitRef::Own(pidfd) = &fds.init {
                 give_up(pidfd);
@@ -243,6 +261,20 @@ impl Child {
         self.layer.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
+    /// Keep what the caller asked for, an `nsbox.Spec` whose root is an overlay, for `changes`.
+    fn started_by(&self, spec: Py<PyAny>) {
+        let _ = self.spec.set(spec);
+    }
+
+    /// The files that its processes have created, changed and deleted in a root that is an `Overlay`, as
+    /// `nsbox.Popen.changes` returns them. `max_files` is the number of files to read at most.
+    ///
+    /// Raises SpecError when the root is no overlay, and NsboxError when there are more files.
+    #[pyo3(signature = (max_files=None))]
+    fn changes<'py>(&self, py: Python<'py>, max_files: Option<usize>) -> PyResult<Bound<'py, PyAny>> {
+        python::call(&python::changes(py)?, (self.spec.get(), self.layer(), max_files))
+    }
+
     /// The plan by which it was started.
     #[getter]
     fn plan(&self, py: Python<'_>) -> Py<Plan> {
@@ -265,7 +297,8 @@ impl Child {
             State::Ended(exit) => return Ok(Some(exit.clone())),
         };
         let mut since = None;
-        let ended = wait(py, fds.end(), timeout, || fds.has_ended(self.identity.init_is_pid_1, &mut since))?;
+        let (pid_1, doomed) = (self.identity.init_is_pid_1, &self.doomed);
+        let ended = wait(py, fds.end(), timeout, || fds.has_ended(pid_1, &mut since, doomed))?;
         Ok(ended.then(|| py.detach(|| self.collect(&fds))))
     }
 
@@ -281,6 +314,7 @@ impl Child {
         let Some(fds) = self.fds() else { return Ok(()) };
         let asked = match &fds.init {
             InitRef::Own(pidfd) => {
+                self.doomed.doom();
                 let target = if self.identity.init_is_pid_1 { pidfd } else { &fds.pidfd };
                 let killed = send_signal(target, libc::SIGKILL);
                 // A stopped nsbox-init could not end the rest.

@@ -18,8 +18,10 @@ use crate::plan::plan::Plan;
 use crate::plan::step::{Actor, CallerAction};
 use crate::poll::{SIGNAL_SLICE, poll_readable, wait_bounded};
 use crate::start::child::Identity;
+use crate::start::clone::NewInit;
 use crate::start::exit::{Exit, check_executed};
 use crate::start::map_helper::MapHelper;
+use crate::start::release::{Doomed, await_killed, release};
 use crate::step_name::StepName;
 
 /// How long an nsbox-init whose start is ended may take to exit by itself.
@@ -62,6 +64,9 @@ pub struct Handshake<'a> {
     /// The directory in memory to which a new root is written.
     pub layer: Option<OwnedFd>,
     ending: Ending,
+    /// Whether processes are left that end with nsbox-init.
+    left: bool,
+    doomed: Doomed,
     /// How often it was found stopped.
     stops: u32,
     since: Instant,
@@ -91,10 +96,11 @@ struct Announced {
 
 impl<'a> Handshake<'a> {
     /// Begin, with an nsbox-init that has its plan.
-    pub fn new(plan: &'a Plan, pid: i32, pidfd: OwnedFd, socket: OwnedFd, method: Method) -> Self {
+    pub fn new(plan: &'a Plan, init: NewInit) -> Self {
+        let NewInit { pid, pidfd, socket, method } = init;
         let (payload, member, maps, helper) = (None, None, 0, None);
         let (times, ending) = (Vec::new(), Ending::Unknown);
-        let (layer, stops, since) = (None, 0, Instant::now());
+        let (layer, left, doomed, stops, since) = (None, false, Doomed::default(), 0, Instant::now());
         let with_programs = plan.joined != 0;
         Handshake {
             plan,
@@ -109,6 +115,8 @@ impl<'a> Handshake<'a> {
             times,
             layer,
             ending,
+            left,
+            doomed,
             stops,
             since,
             with_programs,
@@ -223,7 +231,11 @@ impl<'a> Handshake<'a> {
                 Some(mut message) => {
                     self.handle(&mut message)?;
                     match (message.report, message.attached) {
-                        (Report::Exited { status, usage }, _) => {
+                        (Report::Exited { status, usage, left }, _) => {
+                            if left {
+                                self.doomed.doom();
+                            }
+                            self.left = left;
                             self.ending = Ending::Reported(Exit::reported(status, &usage));
                         }
                         (Report::Started { .. }, Some(payload)) => self.ending = Ending::Of(payload),
@@ -234,6 +246,11 @@ impl<'a> Handshake<'a> {
                 None if !readable && !ended => return Ok(None),
                 None => {}
             }
+        }
+        // Processes that are killed with nsbox-init may have to be helped to end.
+        if self.left && poll_readable([self.pidfd.as_raw_fd()], Some(SIGNAL_SLICE))? == [false] {
+            self.doomed.release_if_overdue(&self.pidfd);
+            return Ok(None);
         }
         // All that is left is the kernel's work of removing the namespaces.
         let status = reap_interruptibly(&self.pidfd)?;
@@ -264,11 +281,14 @@ impl<'a> Handshake<'a> {
                 let _ = pidfd::send_signal(payload, libc::SIGKILL);
             }
             let _ = pidfd::send_signal(&self.pidfd, libc::SIGCONT);
-            wait_bounded(&self.pidfd, EXIT_TIMEOUT);
+            if !wait_bounded(&self.pidfd, EXIT_TIMEOUT) {
+                release(&self.pidfd);
+                wait_bounded(&self.pidfd, EXIT_TIMEOUT);
+            }
         }
         let _ = pidfd::send_signal(&self.pidfd, libc::SIGKILL);
         // A process that SIGKILL does not end hangs in the kernel: it cannot be waited for.
-        if wait_bounded(&self.pidfd, EXIT_TIMEOUT) {
+        if await_killed(&self.pidfd, &self.pidfd, EXIT_TIMEOUT) {
             reap(&self.pidfd, false);
         } else {
             pidfd::give_up(&self.pidfd);

@@ -35,7 +35,7 @@ fn report() -> impl Strategy<Value = [u8; REPORT]> {
 fn interpret(report: &Report) {
     let _ = format!("{:?}", Event::from_report(report));
     match report {
-        Report::Exited { status, usage } => {
+        Report::Exited { status, usage, .. } => {
             let exit = Exit::reported(*status, usage);
             assert!((-127..=255).contains(&exit.returncode), "{}", exit.returncode);
         }

@@ -31,6 +31,16 @@ pub fn own_namespace(name: &str) -> Result<OwnedFd> {
     thread_namespace(number, link)
 }
 
+/// The PID namespace of the calling thread itself, whatever is on /proc.
+pub fn own_pid_namespace() -> Result<OwnedFd> {
+    thread_namespace(5, "pid")
+}
+
+/// The time namespace of the calling thread itself.
+pub fn own_time_namespace() -> Result<OwnedFd> {
+    thread_namespace(7, "time")
+}
+
 /// By the number of the request (ioctl_pidfd(2)), or the name of the link.
 fn thread_namespace(number: u32, link: &str) -> Result<OwnedFd> {
     // PIDFD_THREAD (pidfd_open(2), Linux 6.9).

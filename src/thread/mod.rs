@@ -1,9 +1,9 @@
 //! Namespaces, calls and privileges of the calling thread.
 
-mod calls;
+pub mod calls;
 pub mod capabilities;
 mod change;
-mod foreign;
+pub mod foreign;
 pub mod privileges;
 pub mod raw;
 pub mod scope;

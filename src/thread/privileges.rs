@@ -69,9 +69,9 @@ pub fn become_untraceable() -> Result<()> {
 }
 
 /// Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
-/// `nsbox.spec.harden.Hardened` of that name; `scopes` are LANDLOCK_SCOPE_*.
+/// `nsbox.spec.harden.Hardened` of that name; `rule` is what `landlock_rule` returns.
 #[pyfunction]
-#[pyo3(signature = (*, keyring, drop_capabilities, lock_mounts, no_new_privs, landlock, seccomp, scopes=0))]
+#[pyo3(signature = (*, keyring, drop_capabilities, lock_mounts, no_new_privs, landlock, seccomp, rule))]
 #[expect(clippy::fn_params_excessive_bools, reason = "each part is on or off by itself")]
 pub fn give_up_rights(
     keyring: bool,
@@ -80,7 +80,7 @@ pub fn give_up_rights(
     no_new_privs: bool,
     landlock: bool,
     seccomp: bool,
-    scopes: u64,
+    rule: (Vec<Vec<u8>>, u64),
 ) -> Result<()> {
     let failed = |call| move |errno| Error::Os(call, errno);
     if keyring {
@@ -94,8 +94,9 @@ pub fn give_up_rights(
         hardening::no_new_privs().map_err(failed("prctl(PR_SET_NO_NEW_PRIVS)"))?;
     }
     if landlock {
-        let everywhere = [c"/".to_bytes_with_nul()].into_iter();
-        hardening::landlock(everywhere, scopes).map_err(failed("landlock_restrict_self"))?;
+        let (writable, scopes) = rule;
+        let writable: Vec<_> = writable.iter().map(|path| [path, &b"\0"[..]].concat()).collect();
+        hardening::landlock(writable.iter().map(Vec::as_slice), scopes).map_err(failed("landlock_restrict_self"))?;
     }
     if seccomp {
         let filters = filters();

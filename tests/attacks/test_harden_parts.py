@@ -9,6 +9,8 @@ import pty
 import resource
 import signal
 import socket
+import struct
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +48,9 @@ def anyone(who: Who) -> Who:
 ALWAYS_POSSIBLE = {
     "mount", "umount2", "open_tree", "move_mount", "setns", "keyctl", "process_vm_readv", "pidfd_getfd", "clone3",
     "name_to_handle_at", "unshare CLONE_NEWUSER", "clone CLONE_NEWUSER", "ioctl 0x5412", "ioctl 0x100005412",
-    "personality", "ptrace",
+    "personality", "ptrace", "fanotify_init", "unshare empty mounts", "unshare unknown", "ioctl 0x5423", "ioctl 0xaa00",
+    "ioctl 0xae01", "socket of family 38", "socket of family 99", "netlink protocol 11", "netlink protocol 12",
+    "core dumps",
 }  # fmt: skip
 
 
@@ -318,13 +322,96 @@ for name in ("CORE", "NOFILE", "NPROC"):
     print("OUT", *resource.getrlimit(getattr(resource, f"RLIMIT_{name}")))
 """
     given = {"rlimits": {"nofile": 99}}
-    assert anyone(lambda: attack(source, harden=True, **given)) == ["0 0", "99 99", "1024 1024"]
+    assert anyone(lambda: attack(source, harden=True, **given)) == ["1 1", "99 99", "1024 1024"]
 
     def lowered() -> list[str]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))
         return attack(source, harden=True)
 
     assert in_child(lambda: anyone(lowered))[1] == "500 500"
+
+
+# What is counted for the user outside as well
+
+INOTIFY = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+count = 0
+while count < 100 and libc.inotify_init() >= 0:
+    count += 1
+if count > 16:
+    print("OUT inotify instances")
+"""
+TIMERS = """
+import ctypes
+libc = ctypes.CDLL(None)
+room = ctypes.c_void_p()
+count = 0
+# Each timer keeps a signal (timer_create(2)): CLOCK_MONOTONIC, SIGALRM.
+while count < 3000 and libc.timer_create(1, None, ctypes.byref(room)) == 0:
+    count += 1
+if count > 1024:
+    print("OUT timers")
+"""
+LOCKED = """
+import ctypes, mmap
+libc = ctypes.CDLL(None)
+room = mmap.mmap(-1, 4 << 20)
+if libc.mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(room))), ctypes.c_size_t(4 << 20)) == 0:
+    print("OUT locked memory")
+"""
+
+
+@pytest.mark.parametrize("source", [INOTIFY, TIMERS, LOCKED], ids=["inotify", "timers", "memory"])
+def test_what_is_counted_outside_as_well(anyone: Who, source: str) -> None:
+    """A program cannot use up what the kernel gives to the user outside: that user's other programs would get none."""
+    assert len(anyone(lambda: attack(source, **PLAIN))) == 1
+    assert anyone(lambda: attack(source, harden=True)) == []
+    if source is INOTIFY:
+        limits = {"sysctl": {"user.max_inotify_instances": 50}}
+        assert anyone(lambda: attack(source, harden=True, **limits)) == ["inotify instances"]
+
+
+EVENTS = """
+import select, socket
+try:
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11)
+    events.bind((0, 1))
+except OSError:
+    events = None
+print("ready", flush=True)
+input()
+if events and select.select([events], [], [], 0)[0]:
+    print("OUT sees processes start and end")
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("harden", [False, True], ids=["documented", "hardened"])
+def test_events_of_processes(anyone: Who, harden: bool) -> None:
+    """With the caller's network, a program does not see which processes of the machine start and end (connector(7))."""
+    options: dict[str, Any] = {"harden": True, "network": True} if harden else PLAIN
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+    def scene() -> list[str]:
+        with nsbox.Popen([PYTHON, "-c", EVENTS], cwd="/", **pipes, **options) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            subprocess.run(["true"], check=True)
+            # The same broadcast reaches all sockets.
+            return achieved(process.communicate("\n")[0])
+
+    # The kernel sends events while a program of root listens, such as a monitor of the machine.
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 11) as monitor:
+        monitor.bind((0, 1))
+        listen, ignore = (
+            struct.pack("=IHHIIIIIIHHI", 40, 3, 0, 0, os.getpid(), 1, 1, 1, 0, 4, 0, number) for number in (1, 2)
+        )
+        monitor.send(listen)
+        try:
+            assert anyone(scene) == ([] if harden else ["sees processes start and end"])
+        finally:
+            monitor.send(ignore)
 
 
 # Landlock

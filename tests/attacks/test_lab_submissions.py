@@ -1,4 +1,4 @@
-"""The hostile submissions of examples/lab, as programs with `harden`. tests/plugin/test_lab.py grades them."""
+"""The hostile submissions of examples/lab, as programs with `harden`. tests/grading/test_labs.py grades them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.support.attack import HARDENED, Arrangement
 from tests.support.needs import needs
 
-LAB = Path(__file__).parents[2] / "examples" / "lab" / "submissions"
+LAB = Path(__file__).parents[2] / "examples" / "lab" / "exercise" / "submissions"
 HOSTILE = [
     "attacks", "cannot-be-interrupted", "daemon", "ends-pid-1", "fork-bomb", "hangs", "kills-everything", "kills-pid-1",
 ]  # fmt: skip
@@ -24,7 +24,7 @@ WAS_HERE = [Path(place, "nsbox-lab-was-here") for place in ("/tmp", "/dev/shm", 
 def test_hostile(arrangement: Arrangement, name: str) -> None:
     """It ends by itself or at the timeout, and leaves nothing: no file, and no process (the census)."""
     needs(arrangement.who, "mip")
-    text = (LAB / f"{name}.txt").read_text()
+    text = (LAB / f"{name}.sh").read_text()
 
     def use() -> None:
         options = {**arrangement.options, "rlimits": {"nproc": 100}}

@@ -34,21 +34,32 @@ class Payload:
         return os.mkdir, (str(self.evidence),)
 
 
+def _exception(*parts: Any) -> bytes:
+    """Return the bytes of an exception of any class that is loaded in the caller."""
+    name = b"loaded exception"
+    return b"T" + len(name).to_bytes(8, "little") + name + encode((*parts, {}))
+
+
 def _forged(place: Path) -> dict[str, list[bytes]]:
     """Return what an attacker may send in place of a reply."""
     payload = pickle.dumps(Payload(place))
-    failure = ("ValueError", "message", "trace", False, True, payload)
+    failure = ("builtins", "ValueError", "message", "trace", False, True, payload)
+    other = ("nsbox", "x" * 3, "message", "trace", False, False, _exception("os", "system", ("true",)))
     named = encode(("x",)).replace(encode("x"), b"T" + (12).to_bytes(8, "little") + b"posix.system" + encode(("true",)))
     return {
         "a pickle": [RETURNED + payload],
         "a pickled failure": [FAILED + payload],
         "a failure with a pickle": [FAILED + encode(failure)],
+        "a failure of another class": [FAILED + encode(other)],
         "a failure of text": [FAILED + encode("text")],
         "an unlisted name": [RETURNED + named],
         "an unknown record": [b"x" + payload],
         "two replies": [RETURNED + encode("forged"), RETURNED + payload],
         "data": [RETURNED + encode("forged")],
     }
+
+
+_REPLACED = ("a failure with a pickle", "a failure of another class")
 
 
 @pytest.mark.parametrize("name", _forged(Path()))
@@ -78,7 +89,7 @@ def test_a_program_that_takes_the_worker_over(arrangement: Arrangement, place: P
         assert (got, done) == (False, "")
         return
     assert achieved(done) == ["replied"]
-    wrong = {"data": "forged", "two replies": "forged", "a failure with a pickle": "RemoteError"}
+    wrong = {"data": "forged", "two replies": "forged", **dict.fromkeys(_REPLACED, "RemoteError")}
     assert got == wrong.get(name, "TransferError")
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,66 @@ def test_default_places(who: Who, place: Path) -> None:
     assert [line for line in lines if line and not line.startswith(("/", "given", place.name))] == []
     assert "given: Read-only file system" in stderr
     assert (project / "work" / "x").read_text() == "x\n"
+
+
+READ = """
+import os, sys
+for path in sys.argv[1:]:
+    try:
+        print("OUT", path, open(path).read())
+    except OSError:
+        pass
+assert not os.path.exists("given") or open("given").read() == "given"
+"""
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["elsewhere", "working-directory-in-it"])
+@pytest.mark.parametrize("link", [False, True], ids=["home", "linked-home"])
+@needs_root
+def test_a_home_anywhere_is_hidden(who: Who, monkeypatch: pytest.MonkeyPatch, link: bool, inside: bool) -> None:
+    """The home of the caller is empty wherever it is, such as /data/people/NAME, and by each path that leads there."""
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="nsbox-test-") as directory:
+        place = Path(directory)
+        place.chmod(0o755)
+        home, linked = place / "people" / "me", place / "link"
+        (home / "project").mkdir(parents=True)
+        linked.symlink_to(home)
+        (home / "secret").write_text("secret")
+        (home / "project" / "given").write_text("given")
+        if not who.is_root:
+            os.chown(home, USER, USER)
+            os.chown(home / "secret", USER, USER)
+            home.chmod(0o700)
+            (home / "secret").chmod(0o600)
+        monkeypatch.setenv("HOME", str(linked if link else home))
+        command = [PYTHON, "-c", READ, str(home / "secret"), str(linked / "secret")]
+        options: dict[str, Any] = {"cwd": home / "project" if inside else "/", "stdout": -1, "text": True}
+        done = who(lambda: nsbox.run(command, harden=True, check=True, **options).stdout)
+        assert done == ""
+        # The other arrangement of files, and a list that replaces the usual one.
+        assert who(lambda: nsbox.run(command, unshare="mip", readable=(), check=True, **options).stdout) == ""
+        shown = who(lambda: nsbox.run(command, harden=True, hidden=(), check=True, **options).stdout)
+        assert "secret" in shown
+
+
+@needs_root
+@pytest.mark.parametrize("home", ["/", "/bin", "/usr/sbin", "/nonexistent", "", "relative"])
+def test_a_home_that_is_a_part_of_the_system(who: Who, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    """Users that are no persons have such homes; nothing is hidden for them."""
+    monkeypatch.setenv("HOME", home)
+    assert who(lambda: nsbox.run(["ls", "/usr/bin/env"], harden=True, cwd="/", stdout=-1).returncode) == 0
+
+
+@needs_root
+def test_a_home_in_a_closed_directory(who: Who, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing inside can reach it, so nothing has to be mounted there, where nsbox-init could not."""
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="nsbox-test-") as directory:
+        home = Path(directory, "home")
+        home.mkdir()
+        (home / "secret").write_text("secret")
+        monkeypatch.setenv("HOME", str(home))
+        command = [PYTHON, "-c", READ, str(home / "secret")]
+        assert who(lambda: nsbox.run(command, harden=True, cwd="/", stdout=-1, text=True, check=True).stdout) == ""
 
 
 def test_this_python_runs(place: Path) -> None:

@@ -442,7 +442,8 @@ def test_limits(who: Who) -> None:
         with Box("mip") as box:
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
             high = os.dup2(0, 1000)
-            refused(lambda: box.run(["true"], pass_fds=[high]), "descriptor-above-limit", "descriptors")
+            error = refused(lambda: box.run(["true"], pass_fds=[high]), "descriptor-above-limit", "descriptors")
+            assert "descriptor 1000;" in error.evidence
             assert box.run(["true"], pass_fds=[os.dup(high)]).returncode == 0
 
     def size() -> None:

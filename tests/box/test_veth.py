@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import linecache
 import os
 import shutil
 import socket
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import nsbox
@@ -25,6 +23,7 @@ from nsbox import Box, SpecError, connect
 from nsbox.box import netlink, veth
 
 from tests.support.forked import Who
+from tests.support.interrupt import interrupted_at
 
 FIRST, SECOND = "10.0.0.1", "10.0.0.2"
 OURS = {veth.__file__, netlink.__file__}
@@ -218,34 +217,12 @@ def test_refused_by_the_kernel(who: Who) -> None:
 def test_interrupted_at_any_line() -> None:
     """At whichever line a signal handler raises, the connection is complete, or nothing of it is left."""
 
-    def interrupted_at(number: int) -> bool:
-        lines = iter(range(number))
-
-        def trace(frame: FrameType, event: str, _argument: object) -> Any:
-            if frame.f_code.co_filename not in OURS:
-                return None
-            # A handler runs after calls and at jumps: not between the end of a block and its __exit__, nor at a try.
-            code = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
-            if event == "line" and not code.startswith(("with ", "try:")) and next(lines, None) is None:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-            return trace
-
-        pair = None
-        sys.settrace(trace)
-        try:
-            pair = connect(a, b, addresses=[("10.0.0.1/24", "10.0.0.2/24")])
-        except KeyboardInterrupt:
-            return True
-        finally:
-            sys.settrace(None)
-            if pair is not None:
-                pair.close()
-        return False
+    def connected() -> None:
+        connect(a, b, addresses=[("10.0.0.1/24", "10.0.0.2/24")])
 
     with Box("n") as a, Box("n") as b:
         number = 0
-        while interrupted_at(number):
+        while interrupted_at(number, OURS, connected):
             assert (interfaces(a), interfaces(b)) == (["lo"], ["lo"]), number
             number += 1
         assert number > 100
@@ -281,15 +258,18 @@ def test_several_threads(busy_threads: None) -> None:
         ({"addresses": [("10.0.0.1/24", "10.0.1.2/24")]}, "different networks"),
         ({"addresses": [("10.0.0.1/24", "fd00::2/64")]}, "different networks"),
         ({"addresses": [("10.0.0.1/24", "10.0.0.1/24")]}, "at both ends"),
-        ({"addresses": [("10.0.0.1/24", "10.0.0.2/24"), ("10.0.0.3/25", "10.0.0.4/25")]}, "a is in 10.0.0.0/25"),
-        ({"addresses": [("127.0.0.5/24", "127.0.0.6/24")]}, "a is in 127.0.0.0/24 already"),
+        (
+            {"addresses": [("10.0.0.1/24", "10.0.0.2/24"), ("10.0.0.3/25", "10.0.0.4/25")]},
+            "box number 1 is in 10.0.0.0/25",
+        ),
+        ({"addresses": [("127.0.0.5/24", "127.0.0.6/24")]}, "box number 1 is in 127.0.0.0/24 already"),
         ({"addresses": [("192.0.2.5/30", "192.0.2.7/30")]}, "192.0.2.7 is the broadcast address"),
         ({"addresses": [("192.0.2.4/30", "192.0.2.5/30")]}, "192.0.2.4 is the address of the network"),
-        ({"names": "ab"}, "expected two"),
+        ({"names": "ab"}, "expected 2, one for each box"),
         ({"names": ("a" * 16, "eth0")}, "at most 15"),
         ({"names": ("eth%d", "eth0")}, "no name"),
         ({"names": ("eth0", "")}, "no name"),
-        ({"names": ("eth0", "lo")}, "b has an interface lo already"),
+        ({"names": ("eth0", "lo")}, "one of the boxes has an interface lo already"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], said: str) -> None:
@@ -304,12 +284,12 @@ def test_wrong_options(options: dict[str, Any], said: str) -> None:
 def test_targets_that_cannot_be_connected() -> None:
     """The error says what cannot be connected, and why."""
     with Box("n") as a, Box("mip") as plain:
-        with pytest.raises(SpecError, match="b: the box has no net namespace"):
+        with pytest.raises(SpecError, match="boxes: the box has no net namespace"):
             connect(a, plain)
-        with pytest.raises(SpecError, match="b: is the same box"):
+        with pytest.raises(SpecError, match="boxes: one is there twice"):
             connect(a, a)
-        with pytest.raises(SpecError, match="b: expected a box"):
-            connect(a, os.getpid())  # type: ignore[arg-type]
+        with pytest.raises(SpecError, match="boxes: expected boxes"):
+            connect(a, os.getpid())  # type: ignore[call-overload]
         ended = Box("n")
         ended.close()
         with pytest.raises(nsbox.ClosedError):

@@ -134,3 +134,52 @@ def test_ranges() -> None:
         "-mp", "--map-users=0:0:5", "--map-groups=0:0:7", "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map"
     )
     assert [line.split() for line in done.stdout.splitlines()] == [["0", "0", "5"], ["0", "0", "7"]], done.stderr
+
+
+def test_max_output() -> None:
+    """More bytes than allowed, on either stream, kill everything; or the rest is dropped."""
+    for stream in ("1", "2"):
+        done = run("--max-output", "5", "sh", "-c", f"exec >&{stream}; printf 123456; sleep 1000")
+        assert done.returncode == 125
+        assert (done.stdout, done.stderr)[stream == "2"].startswith("12345")
+        assert "has written more than 5 bytes; everything was killed" in done.stderr
+        assert "6" not in done.stdout
+    done = run("--max-output", "5,truncate", "sh", "-c", "yes 2> /dev/null | head -c 5000000; echo end >&2; exit 3")
+    assert (done.returncode, done.stdout) == (3, "y\ny\ny")
+    assert "has written more than 5 bytes; the rest was dropped" in done.stderr
+    done = run("--max-output", "9", "sh", "-c", "cat; printf out; printf err >&2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out", "err")
+    for wrong in ("x", "-1", "5,cut", ""):
+        assert run("--max-output", wrong, "true").returncode == 1
+
+
+def test_max_output_of_what_nobody_reads() -> None:
+    """If the reader of the output has gone, the program gets SIGPIPE, as without the option."""
+    command = shlex.join([*RUN, "--max-output", "100000000", "yes"])
+    done = subprocess.run(f"{command} | head -n 1", shell=True, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "y\n"
+
+
+def test_max_output_and_a_timeout() -> None:
+    """Both together: the timeout kills a program that writes little."""
+    done = run("--max-output", "100", "--timeout", "0.3", "sh", "-c", "echo early; sleep 1000")
+    assert (done.returncode, done.stdout) == (124, "early\n")
+
+
+def test_options_of_spec() -> None:
+    """--option gives any option of `nsbox.Spec`, as JSON or plain text."""
+    script = "ulimit -n; cat /proc/sys/kernel/hostname"
+    options = ["--option", 'rlimits={"nofile": 77}', "--option", "hostname=lab", "-u"]
+    assert run(*options, "sh", "-c", script).stdout == "77\nlab\n"
+    mounts = '[{"type": "tmpfs", "target": "/mnt"}, {"type": "bind", "source": "/usr", "target": "/mnt/usr"}]'
+    assert "bin" in run("-mp", "--option", f"mounts={mounts}", "ls", "/mnt/usr").stdout
+    for wrong, text in (("nonsense=1", "no option"), ("nonsense", "NAME=VALUE"), ("mounts=1", "expected a list"),
+                        ("fork=maybe", "fork: ")):  # fmt: skip
+        done = run("--option", wrong, "true")
+        assert done.returncode == 1
+        assert text in done.stderr
+
+
+def test_help_fits() -> None:
+    """No line of the help is longer than 80 characters."""
+    assert max(map(len, run("--help").stdout.splitlines())) <= 80

@@ -323,6 +323,28 @@ def test_pinned_user_namespace(who: Who, place: Path) -> None:
     assert (status, kind == NSFS) == ((0, True) if who.is_root else (1, False))
 
 
+@needs_root
+def test_with_a_proc_of_an_outer_pid_namespace(place: Path) -> None:
+    """Files in /proc are those of the process itself, whose PID is another one there."""
+    file = place / "pin"
+    file.touch()
+
+    def check() -> tuple[str, str, int, int]:
+        maps = ours(Who("root"), "-U", "--map-users", "100000:0:10", "cat", "/proc/self/uid_map")
+        pinned = ours(Who("root"), f"--uts={file}", "-f", "readlink", "/proc/self/ns/uts")
+        return maps.output, pinned.output, os.stat(file).st_ino, os.getpid()
+
+    def outside() -> tuple[str, str, int, int]:
+        libc.unshare(0x20000000 | 0x20000)
+        libc.mount(None, "/", flags=libc.MS_REC | libc.MS_PRIVATE)
+        return in_child(check)
+
+    maps, uts, inode, pid = in_child(outside)
+    assert pid == 1
+    assert maps.split() == ["100000", "0", "10"]
+    assert uts == f"uts:[{inode}]\n"
+
+
 def test_errors_have_causes(who: Who) -> None:
     """A wanted difference: what failed, why, and what next."""
     wrong = {"root": ["-T", "--boottime=-999999999"], "user": ["-p", "-f"]}[who.name]

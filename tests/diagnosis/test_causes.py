@@ -22,6 +22,7 @@ from errno import (
     ELOOP,
     EMFILE,
     ENAMETOOLONG,
+    ENETUNREACH,
     ENFILE,
     ENOBUFS,
     ENODEV,
@@ -307,6 +308,16 @@ RECORDED: list[tuple[str, FailedStep, Evidence]] = [
     ("address-taken", FailedStep(EEXIST, "address", sent("RTM_NEWADDR", address="10.0.0.1/24")), ROOT),
     ("ipv6-off", FailedStep(EACCES, "address", sent("RTM_NEWADDR", address="fd00::1/64")), ROOT),
     ("unusable-address", FailedStep(EADDRNOTAVAIL, "address", sent("RTM_NEWADDR", address="ff02::1/64")), ROOT),
+    (
+        "route-exists",
+        FailedStep(EEXIST, "route", sent("RTM_NEWROUTE", destination="10.0.0.0/24", gateway="10.0.0.2")),
+        ROOT,
+    ),
+    (
+        "router-not-reachable",
+        FailedStep(ENETUNREACH, "route", sent("RTM_NEWROUTE", destination="10.0.0.0/24", gateway="192.0.2.2")),
+        ROOT,
+    ),
     ("no-carrier", FailedStep(ETIMEDOUT, "carrier", sent("RTM_GETLINK")), ROOT),
 ]  # fmt: skip
 

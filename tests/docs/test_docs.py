@@ -22,8 +22,10 @@ def test_blocks_run(page: Path) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, cwd="/")
 
 
+FILE = re.compile(r"^```\w+ ([\w./-]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""A block whose first line has a path after the language is a file, which the commands of its page find."""
 COMMANDS = [
-    pytest.param(line.partition("  #")[0], id=f"{page.name}: {line[:40]}")
+    pytest.param(page, line.partition("  #")[0], id=f"{page.name}: {line[:40]}")
     for page in PAGES
     for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     for line in block.replace("\\\n", "").splitlines()
@@ -31,10 +33,13 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(command: str, tmp_path: Path) -> None:
-    """Each runs with the nsbox of this Python, and its result is checked."""
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_commands_run(page: Path, command: str, tmp_path: Path) -> None:
+    """Each runs with the nsbox of this Python, in a directory with the files of its page, and its result is checked."""
     (tmp_path / "Makefile").write_text("check:\n\ttrue\n")
+    for name, text in FILE.findall(page.read_text()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "HOME": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path / "jupyter")}
     subprocess.run(["sh", "-c", command], check=True, capture_output=True, cwd=tmp_path, env=environment)

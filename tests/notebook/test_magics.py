@@ -50,6 +50,11 @@ BAD_CELLS = {
     "%pstree 4194305": ("UsageError", "no process 4194305", []),
     "%lsns --type=nothing": ("SpecError", "'nothing'", []),
     "%explain ls": ("UsageError", "can be explained", []),
+    "%%unshare -mip --harden\ntrue": ("SpecError", "harden: with fork=False", []),
+    "%%unshare -mipf --option nonsense=1\ntrue": ("SpecError", "nonsense: is no option", []),
+    "%%unshare -mipf --option nonsense\ntrue": ("UsageError", "expected NAME=VALUE", []),
+    "%%box --max-output many\ntrue": ("UsageError", "failed to parse max-output", []),
+    "%%unshare -mipf --max-output 10\nyes": ("CellOutputError", "more than 10 bytes of output", []),
     "%%unshare -mipf --timeout 0.3\nsleep 1000": ("CellTimeoutError", "timeout after 0.3 seconds", []),
 }
 CELLS = {
@@ -84,6 +89,11 @@ CELLS = {
     "plan": "box.plan",
     "help": "%unshare --help",
     "options": "%%unshare -mipf --mount-proc --propagation=slave --wd /usr sh\nls -d /proc/[0-9]*; pwd",
+    "held": "%%unshare --harden --wd /\ngrep -E '^(CapBnd|Seccomp):' /proc/self/status; touch /usr/x",
+    "held box": "%%box --harden=best --wd / --option seccomp=false\ngrep -E '^(CapBnd|NoNewPrivs):' /proc/self/status",
+    "writable": "%%unshare -mipf --writable /tmp --hidden /usr/share --wd /\ntouch /usr/x; touch /tmp && echo $$",
+    "too much": "%%unshare -mipf --max-output 4,truncate\necho 123456",
+    "options of Spec": "%%unshare -mipf --option 'rlimits={\"nofile\": 77}' --option no_new_privs=true\nulimit -n",
     "new": "%%unshare -mipf --name lab --new\npwd",
     "end": "%%unshare --name lab\nexit 7",
     "again": "%%unshare -mipf --name lab\necho $$",
@@ -144,6 +154,18 @@ def test_a_shell_without_a_name_ends_with_its_cell(shown: dict[str, Shown]) -> N
     assert "lost its PID 1" in shown["broken"].text
     assert shown["options"].stdout.split()[-1] == "/usr"
     assert shown["options"].stdout.split()[0] == "/proc/1"
+
+
+def test_a_held_shell(shown: dict[str, Shown]) -> None:
+    """The options that hold what runs inside are those of `nsbox run`."""
+    assert shown["held"].stdout.startswith("CapBnd:\t0000000000000000\nSeccomp:\t2\n")
+    assert "Read-only file system" in shown["held"].stdout
+    assert shown["held box"].stdout == "CapBnd:\t0000000000000000\nNoNewPrivs:\t1\n"
+    assert "Read-only file system" in shown["writable"].stdout
+    assert shown["writable"].stdout.endswith("\n1\n")
+    assert shown["too much"].stdout == "1234"
+    assert shown["too much"].text.endswith("more than 4 bytes of output: the rest was dropped")
+    assert shown["options of Spec"].stdout == "77\n"
 
 
 def test_a_box_continues_over_cells(shown: dict[str, Shown]) -> None:

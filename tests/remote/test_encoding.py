@@ -330,7 +330,10 @@ class Subclass(dict[Any, Any]):
 
 
 class OwnError(ValueError):
-    """An exception that is not listed."""
+    """An exception that is not listed, with a function that would run when it is shown."""
+
+    def __str__(self) -> str:
+        return "own"
 
 
 @pytest.mark.parametrize(
@@ -351,6 +354,15 @@ def test_refused(value: Any, text: str | None) -> None:
         return
     with pytest.raises(RefusedError, match=text):
         encode(value)
+
+
+def test_tracebacks_stay_inside() -> None:
+    """They are None, as in what a framework returns together with an exception."""
+    try:
+        raise KeyError("k")
+    except KeyError as error:
+        arrived = decode(encode((error, error.__traceback__)))
+    assert (repr(arrived[0]), arrived[1]) == ("KeyError('k')", None)
 
 
 def test_cycles_are_refused() -> None:

@@ -13,7 +13,7 @@ from nsbox.records.comparison import Pair
 from nsbox.records.ipc import IpcObject
 from nsbox.records.mountinfo import Mount
 from nsbox.records.namespaces import NamespaceRecord
-from nsbox.records.processes import NamespaceIds, Process
+from nsbox.records.processes import NamespaceIds, Process, Reading
 from nsbox.seeing.compare import Comparison
 from nsbox.seeing.diff import Diff, diff
 from nsbox.seeing.ipc import IpcTable
@@ -189,6 +189,14 @@ def test_unknown_has_not_gone() -> None:
 def test_from_different_places() -> None:
     with pytest.raises(SpecError, match="different processes"):
         diff(taken(of=4), taken(of=None))
+
+
+def test_with_other_pids() -> None:
+    """One was taken inside, as by ``box.call(nsbox.snapshot)``: there the same PIDs are other processes."""
+    inside, outside = (process(5, 1, "one", reading=Reading(namespace, namespace)) for namespace in (7, 8))
+    with pytest.raises(SpecError, match="after: its PIDs are of PID namespace 8, and those in before of 7"):
+        diff(taken([inside]), taken([outside]))
+    assert not diff(taken([inside]), taken([inside]))
 
 
 def test_a_recorded_difference() -> None:

@@ -39,14 +39,17 @@ KEPT: list[int] = []
 
 
 class OddError(Exception):
-    """Pickles, but cannot be unpickled."""
+    """Pickles, but cannot be unpickled: its constructor takes other arguments than it keeps."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
 
 class PickledError(Exception):
-    """Pickles, and is no standard exception."""
+    """Pickles, and is no data, as it has a function that would run in the caller."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}"
 
 
 def identity(*args: Any, **kwargs: Any) -> Any:
@@ -252,3 +255,34 @@ def write_much(count: int) -> int:
     sys.stdout.write("x" * count)
     sys.stdout.flush()
     return count
+
+
+def write_bytes(data: bytes) -> None:
+    """Write these bytes to standard output."""
+    os.write(1, data)
+
+
+def host_name(_: object = None) -> str:
+    """Return the host name."""
+    return os.uname().nodename
+
+
+def raise_unless(path: str) -> None:
+    """Raise an exception until a file exists."""
+    if not os.path.exists(path):
+        raise ValueError("not there")
+
+
+def nested(number: int) -> int:
+    """Call a function in an executor of this process."""
+    import nsbox
+
+    with nsbox.Executor(1) as executor:
+        return executor.submit(abs, number).result()
+
+
+class Kept:
+    """An object that can be referred to weakly."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number

@@ -17,7 +17,7 @@ from tests.support.attack import PYTHON, Arrangement, program
 from tests.support.far import open_place
 from tests.support.forked import Who, in_child
 
-__all__ = ["prepared", "silent", "with_fuse"]
+__all__ = ["CLONE_NEWNS", "prepared", "silent", "with_fuse"]
 
 T = TypeVar("T")
 

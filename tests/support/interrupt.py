@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from tests.support.census import wait_until
 
-__all__ = ["blocked", "interrupted"]
+__all__ = ["blocked", "interrupted", "interrupted_at"]
 
 _FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine)
 """The system call with which a thread waits for a lock, including the interpreter's."""
@@ -46,3 +50,31 @@ def interrupted(
         yield
     finally:
         thread.join()
+
+
+def interrupted_at(number: int, files: Collection[str], function: Callable[[], object]) -> bool:
+    """Call a function, and raise KeyboardInterrupt at this line of these files, as the handler of a signal does.
+
+    Returns:
+        False if the function has executed fewer lines, and so was not interrupted.
+    """
+    lines = iter(range(number))
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code.co_filename not in files:
+            return None
+        # A handler runs after calls and at jumps: not between the end of a block and its __exit__, nor at a try.
+        code = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+        if event == "line" and not code.startswith(("with ", "try:")) and next(lines, None) is None:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False

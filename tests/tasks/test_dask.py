@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import operator
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import nsbox
 import pytest
 
 from tests.support.callers import survivors
 from tests.support.census import Census, adopt_orphans, reap_adopted
-from tests.support.forked import Who
+from tests.support.forked import Who, in_child
 from tests.support.needs import needs
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize("trust", [False, True])
+def test_an_executor_as_pool(scheduler: str, trust: bool) -> None:
+    """Dask runs each task of a graph in the executor, as many at once as it has workers; errors arrive."""
+
+    def use() -> list[Any]:
+        dask: Any = importlib.import_module("dask")
+        array: Any = importlib.import_module("dask.array")
+        bag: Any = importlib.import_module("dask.bag")
+        # Otherwise each task imports it anew.
+        preload = ["dask.array", "dask.bag"]
+        with (
+            nsbox.Executor(2, preload=preload, trust=trust) as executor,
+            dask.config.set(scheduler=scheduler, pool=executor),
+        ):
+            pids = dask.compute(*(dask.delayed(os.getpid, pure=False)() for _ in range(4)))
+            total = array.ones((8, 8), chunks=(4, 4)).sum().compute()
+            squares = bag.from_sequence(range(10), npartitions=3).map(lambda number: number**2).sum().compute()
+            with pytest.raises(ZeroDivisionError):
+                dask.delayed(operator.truediv)(1, 0).compute()
+            return [pids, float(total), squares]
+
+    assert in_child(use) == [(2, 2, 2, 2), 64.0, 285]
 
 
 @pytest.mark.limit(600)

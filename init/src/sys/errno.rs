@@ -17,6 +17,8 @@ pub const ENOSYS: Errno = errno::ENOSYS as Errno;
 
 pub const ENOTDIR: Errno = errno::ENOTDIR as Errno;
 
+pub const EACCES: Errno = errno::EACCES as Errno;
+
 pub const EBUSY: Errno = errno::EBUSY as Errno;
 
 pub const EAGAIN: Errno = errno::EAGAIN as Errno;

@@ -62,6 +62,23 @@ fn open_resolved(directory: i32, path: &[u8], flags: u32, resolve: u32) -> Resul
     found.map(|fd| fd as i32)
 }
 
+/// What `path` is, without a symbolic link on the way (openat2(2)). It is not opened: only to find or unmount it.
+pub fn find_mount(path: &[u8]) -> Result<i32> {
+    open_resolved(k::AT_FDCWD, path, k::O_PATH | k::O_NOFOLLOW, k::RESOLVE_NO_SYMLINKS | k::RESOLVE_NO_MAGICLINKS)
+}
+
+/// The device of a file, its major and its minor number, and whether the file is the root of a mount (statx(2)). A file
+/// system in user space is not asked, as nothing else is wanted.
+pub fn device(fd: i32) -> Result<([u32; 2], bool)> {
+    let mut found = core::mem::MaybeUninit::<k::statx>::zeroed();
+    let flags = k::AT_EMPTY_PATH | k::AT_STATX_DONT_SYNC;
+    call!(statx, fd, c"".as_ptr(), flags, 0, found.as_mut_ptr())?;
+    // SAFETY: plain numbers, for which zero is valid, and which the kernel has filled in.
+    let found = unsafe { found.assume_init() };
+    let is_root = found.stx_attributes & u64::from(k::STATX_ATTR_MOUNT_ROOT) != 0;
+    Ok(([found.stx_dev_major, found.stx_dev_minor], is_root))
+}
+
 /// The type (S_IF*) and the size in bytes of an open file (fstat(2)).
 pub fn type_and_size(fd: i32) -> Result<(u32, u64)> {
     let mut status = core::mem::MaybeUninit::<k::stat>::zeroed();

@@ -2,6 +2,7 @@
 
 use super::errno::Result;
 use super::files::close;
+use linux_raw_sys::general as k;
 pub use nsbox_init::close_range::is_proc;
 use syscalls::{Sysno, syscall};
 
@@ -13,6 +14,14 @@ pub fn mount(source: Option<&[u8]>, target: &[u8], fstype: Option<&[u8]>, flags:
 
 pub fn unmount(target: &[u8], flags: u32) -> Result<()> {
     call!(umount2, target.as_ptr(), flags).map(drop)
+}
+
+/// Copy the mount of which `root` is the root, and mount the copy on `place` (open_tree(2), move_mount(2)).
+pub fn mount_copy(root: i32, place: &core::ffi::CStr) -> Result<i32> {
+    let (nothing, empty) = (c"".as_ptr(), k::AT_EMPTY_PATH);
+    let flags = k::OPEN_TREE_CLONE | k::OPEN_TREE_CLOEXEC | empty | k::AT_RECURSIVE;
+    let copy = call!(open_tree, root, nothing, flags)? as i32;
+    call!(move_mount, copy, nothing, k::AT_FDCWD, place.as_ptr(), k::MOVE_MOUNT_F_EMPTY_PATH).map(|_| copy)
 }
 
 /// A proc for our PID namespace that is mounted nowhere.

@@ -170,6 +170,8 @@ operations! {
     47 Socket { /** AF_* */ family: i32, /** SOCK_* */ kind: i32, /** the protocol */ protocol: i32 }
     /// Make a proc of a PID namespace that is mounted nowhere, and attach it to the report (Linux 6.17).
     60 DetachedProc { /** the PID namespace */ namespace: i32 }
+    /// Abort FUSE connections by unmounting (umount(2), MNT_FORCE), in the mount namespace that was joined.
+    72 AbortFuse { /** the major and the minor number of the device of each */ devices: Numbers<S> }
     /// Make a user namespace for the box that `CopyInit` makes. A process that can do nothing holds it until its maps are
     /// written.
     61 NewUser {}
@@ -214,8 +216,13 @@ operations! {
         /** where */ target: Text<S>,
         /** whether that is looked up in the new root */ inside: u32,
     }
-    /// Keep a tree that the caller has copied, as [`Op::CopyTree`] does.
-    86 KeepTree { /** a descriptor of it */ fd: i32, /** where it was */ source: Text<S> }
+    /// Keep a tree that was copied outside, as [`Op::CopyTree`] does.
+    86 KeepTree {
+        /** a descriptor of it; in a box in a box, which one of those that came with the plan */ fd: i32,
+        /** where it was */ source: Text<S>,
+    }
+    /// Copy the mounts at a path (open_tree(2)), and attach the copy to the report.
+    87 SendTree { /** where they are */ source: Text<S>, /** whether the mounts below come along */ recursive: u32 }
     /// Copy the mounts at `source` (open_tree(2)), and keep them for the operation that mounts them.
     100 CopyTree { /** where they are */ source: Text<S>, /** whether the mounts below come along */ recursive: u32 }
     /// Make an overlay (fsopen(2)), and keep it for the operation that mounts it.

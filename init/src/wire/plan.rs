@@ -51,7 +51,8 @@ pub enum Shape {
     Process,
     /// A request: operations that init carries out itself.
     Operations,
-    /// A look into namespaces that exist: `Setns` first, then what is opened there and attached to the reports.
+    /// A look into namespaces that exist: `Setns` first, then what is opened there and attached to the
+    /// reports, or aborted.
     Look,
 }
 
@@ -92,7 +93,9 @@ impl<'a> Plan<'a> {
             }
             match op {
                 Op::Setns { .. } if opened == 0 => joins += 1,
-                Op::OpenOwn { .. } | Op::Detached { .. } | Op::DetachedProc { .. } => opened += 1,
+                Op::OpenOwn { .. } | Op::Detached { .. } | Op::DetachedProc { .. } | Op::AbortFuse { .. } => {
+                    opened += 1
+                }
                 _ => others += 1,
             }
             seen = seen.wrapping_add(1);

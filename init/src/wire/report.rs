@@ -36,6 +36,8 @@ pub enum Report {
         status: i32,
         /// What it and its reaped children used.
         usage: Usage,
+        /// Whether other processes are left that end with nsbox-init.
+        left: bool,
     },
     /// Sent by the payload's process as its first act: the kernel attaches its PID, translated for the receiver
     /// (unix(7), SCM_CREDENTIALS). Without /proc there is no other way to get an outer PID that is free of races.
@@ -43,7 +45,8 @@ pub enum Report {
         /// Its PID in its own namespace.
         pid: i32,
     },
-    /// An operation of a box was carried out. `Copy`, `OpenProc`, `OpenOwn`, `Detached` and `Socket` attach a descriptor.
+    /// An operation of a box was carried out. `Copy`, `OpenProc`, `SendTree`, `OpenOwn`, `Detached` and `Socket` attach a
+    /// descriptor.
     Performed {
         /// The step.
         step: u32,
@@ -167,7 +170,7 @@ impl Report {
             Report::MapsWanted => (2, [0; 5], [0; 18]),
             Report::Failed(Failure { step, errno, value }) => (3, [step.into(), errno.into(), value, 0, 0], [0; 18]),
             Report::Started { pid } => (4, [pid.into(), 0, 0, 0, 0], [0; 18]),
-            Report::Exited { status, usage } => (5, [status.into(), 0, 0, 0, 0], usage),
+            Report::Exited { status, usage, left } => (5, [status.into(), left.into(), 0, 0, 0], usage),
             Report::Forked { pid } => (6, [pid.into(), 0, 0, 0, 0], [0; 18]),
             Report::Performed { step, nanoseconds, data } => {
                 (7, [step.into(), nanoseconds, data.length, 0, 0], data.words)
@@ -199,7 +202,7 @@ impl Report {
             2 => Report::MapsWanted,
             3 => Report::Failed(Failure { step: first as u32, errno: second as i32, value: third }),
             4 => Report::Started { pid: first as i32 },
-            5 => Report::Exited { status: first as i32, usage: long },
+            5 => Report::Exited { status: first as i32, usage: long, left: second != 0 },
             6 => Report::Forked { pid: first as i32 },
             7 => {
                 Report::Performed { step: first as u32, nanoseconds: second, data: Data { length: third, words: long } }

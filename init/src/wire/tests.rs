@@ -57,7 +57,7 @@ impl Random {
 
     /// Anything but what gives a plan its shape.
     fn op(&mut self) -> Op<Vec<u8>> {
-        match self.below(57) {
+        match self.below(59) {
             0 => Op::Unshare { flags: self.next() },
             1 => Op::AwaitMaps {},
             2 => Op::Write { path: Text(self.text()), data: Blob(self.bytes()) },
@@ -141,6 +141,8 @@ impl Random {
             52 => Op::Attach { target: Text(self.text()), inside: self.next() as u32 },
             53 => Op::AttachRoot {},
             54 => Op::KeepTree { fd: self.next() as i32, source: Text(self.text()) },
+            57 => Op::SendTree { source: Text(self.text()), recursive: self.next() as u32 },
+            58 => Op::AbortFuse { devices: self.numbers() },
             _ => Op::Signals { mask: self.next(), reset: self.next() },
         }
     }
@@ -189,7 +191,7 @@ fn every_operation_is_among_them() {
     tags.sort_unstable();
     tags.dedup();
     // All but `Serve`, `Start` and `CopyInit`, which make the shape of a request or of a box.
-    let others = (1..=33).chain([36, 38]).chain(40..=47).chain(60..=63).chain(70..=71).chain(80..=86).chain(100..=103);
+    let others = (1..=33).chain([36, 38]).chain(40..=47).chain(60..=63).chain(70..=72).chain(80..=87).chain(100..=103);
     assert_eq!(tags, others.collect::<Vec<u16>>());
 }
 
@@ -300,7 +302,7 @@ fn every_report_is_read_as_it_was_written() {
         Report::MapsWanted,
         Report::Failed(Failure { step: 3, errno: -7, value: i64::MIN }),
         Report::Started { pid: i32::MAX },
-        Report::Exited { status: -1, usage: [9; 18] },
+        Report::Exited { status: -1, usage: [9; 18], left: true },
         Report::Forked { pid: 1 },
         Report::Performed { step: u32::MAX, nanoseconds: 1 << 40, data },
         Report::Done,

@@ -22,7 +22,7 @@ from nsbox.spec.mounts import Bind, Overlay
 from nsbox.spec.paths import path_of
 from nsbox.spec.spec import Options, Spec, box_spec
 from nsbox.start.completed import Completed
-from nsbox.start.hardening import inherited
+from nsbox.start.hardening import check_other_ids, inherited, within_masked
 from nsbox.start.id_ranges import resolve
 from nsbox.start.idmapped import idmapped
 from nsbox.start.launch import Argument, Environment, ProgramOptions, cgroup_for, launch_of
@@ -62,6 +62,8 @@ class Box(BoxRequests):
     spec: Spec
     _outer: Box | None = None
     """The box it is in, which it keeps open."""
+    _switches: list[Any]
+    """The switches (`nsbox.Switch`) that connect it, which it keeps open."""
 
     def __init__(
         self,
@@ -97,10 +99,15 @@ class Box(BoxRequests):
         if outer is not None and outer._connection.directory is not None:
             # Something was mounted there since: the directory that its init has open may be hidden.
             directory = os.path.join(outer._connection.directory, directory or b"")
+        mapped = outer is not None and outer._has_own_ids()
         if outer is not None:
-            spec = inherited(spec, outer.spec)
-        spec = resolve(spec, nested=outer is not None, mapped=outer is not None and outer._has_own_ids())
-        spec = self.spec = arranged(spec, directory, nested=outer is not None)
+            spec = within_masked(inherited(spec, outer.spec), outer.spec)
+            if mapped and outer.plan.reaches_root:
+                check_other_ids(spec)
+        spec = resolve(spec, nested=outer is not None, mapped=mapped)
+        # In a hardened box the same places of this machine are shown already.
+        stranger = mapped and outer is not None and outer.spec.root is None
+        spec = self.spec = arranged(spec, directory, stranger=stranger)
         if outer is not None and spec.limits is not None:
             raise SpecError("limits: a box inside another box shares its limits; give them to the outer box")
         made_in = None if outer is None else outer.plan
@@ -109,7 +116,8 @@ class Box(BoxRequests):
         self._directory = _path_inside(spec, facts.directory, directory)
         self._returncode = None
         self._later_steps = []
-        with idmapped(spec, nested=outer is not None) as prepared:
+        self._switches = []
+        with idmapped(spec, _core.copied_tree if outer is None else outer._copied_tree) as prepared:
             plan = _core.compile_box(prepared, facts, directory, cgroup_for(spec), outer is not None, made_in)
             self._handle = _core.open_box(plan, None if outer is None else outer._handle)
         self._connection = BoxConnection(self._handle, spec)
@@ -234,14 +242,16 @@ class Box(BoxRequests):
 
         Raises:
             Exception: what the function raises, with the traceback from inside as its cause.
-            RemoteError: when the function raises an exception that is not a standard one.
-            SpecError: for arguments that make no sense.
+            RemoteError: when the function raises an exception whose class would run code of its own here, or whose
+                attributes are no data; docs/functions.md has the rule.
+            SpecError: for arguments that make no sense, and for a function that is asynchronous or a generator.
             TransferError: when the function or an argument does not pickle, when the result is no plain data, or when
                 what arrives is no reply to this call; then the worker is ended.
             CallTimeoutError: when `timeout` has passed.
             WorkerDiedError: when the worker ends before the function returns.
             ClosedError: when the box has ended.
         """
+        __tracebackhide__ = True
         # Imported only here, as most boxes call no function.
         from nsbox.remote.pool import Workers  # noqa: PLC0415
         from nsbox.remote.protocol import check_call  # noqa: PLC0415
@@ -310,6 +320,8 @@ class Box(BoxRequests):
                 self.wait()
         finally:
             self._end_workers()
+            for switch in self.__dict__.get("_switches", ()):
+                switch._box_closed()
 
     def _end_workers(self) -> None:
         """End the workers of `call` that wait for the next call."""
@@ -353,6 +365,21 @@ class Box(BoxRequests):
         with contextlib.suppress(TimeoutError):
             self.wait(_KILLED_BOX_SECONDS)
         return not self.alive
+
+    def _copied_tree(self, path: str, recursive: bool) -> _core.Descriptor:
+        """Return a copy of what is mounted at a path in the box, for a bind with other owners."""
+        if self._has_own_ids():
+            raise SpecError(
+                "idmap: the box has a user namespace, and only root outside of it can change owners; give the bind to "
+                "that box"
+            )
+        if not self._has_own_mounts():
+            return _core.copied_tree(path, recursive)
+        return self._fetched(_core.Request.send_tree(os.fsencode(path), recursive))
+
+    def _has_own_mounts(self) -> bool:
+        """Return whether it, or a box around it, has a mount namespace."""
+        return "mount" in self.namespaces or (self._outer is not None and self._outer._has_own_mounts())
 
     def _has_own_ids(self) -> bool:
         """Return whether the ids inside are others than the caller's: it, or a box around it, has a user namespace."""

@@ -386,7 +386,7 @@ class BoxRequests:
         """Return its mounts; see `nsbox.mounts`."""
         from nsbox.seeing.mounts import mounts  # noqa: PLC0415 - few callers need it
 
-        return mounts(self.pid)
+        return mounts(self)
 
     def ipcs(self) -> IpcTable:
         """Return the System V objects and POSIX queues of its IPC namespace; see `nsbox.ipcs`.
@@ -399,6 +399,7 @@ class BoxRequests:
             ClosedError: when the box has ended.
         """
         from nsbox.seeing.ipc import table_of  # noqa: PLC0415 - few callers need it
+        from nsbox.seeing.target import pid_of  # noqa: PLC0415 - few callers need it
 
         texts: dict[IpcKind, bytes | None] = {}
         kinds: tuple[IpcKind, ...] = ("shm", "sem", "msg")
@@ -408,8 +409,10 @@ class BoxRequests:
         try:
             mqueue = self._fetch(_core.Request.detached(b"mqueue"))
         except SpawnPermissionError:
-            return table_of(texts, None, self.pid)
-        return table_of(texts, _core.list_queues(_fd_of(mqueue)), self.pid)
+            queues = None
+        else:
+            queues = _core.list_queues(_fd_of(mqueue))
+        return table_of(texts, queues, pid_of(self, "self"))
 
     def _look(self, view: View, read: Callable[..., T]) -> T:
         """Read a proc of nsbox-init, or from outside if it cannot make one.
@@ -417,8 +420,7 @@ class BoxRequests:
         The init of an ordinary user's box without a mount namespace cannot make a proc, not even a detached one.
         """
         try:
-            with self._proc(view) as proc:
-                return read(proc=proc)
+            return read(proc=self._open_proc(view))
         except SpawnPermissionError:
             if view != "namespace":
                 raise
@@ -445,7 +447,11 @@ class BoxRequests:
     def _open_proc(self, view: View) -> _core.Proc:
         """Open a proc for a reader of `nsbox.seeing` that may not open the one of nsbox-init by itself."""
         with self._proc(view) as path:
-            return _core.open_proc(path.encode())
+            if view == "proc" or "pid" not in self.namespaces:
+                return _core.open_proc(path.encode())
+            # What is in a proc does not show of which PID namespace it is, if no process there may be traced.
+            with self._fetched(_core.Request.open_own(b"self/ns/pid", True)) as namespace:
+                return _core.open_proc(path.encode(), namespace.fileno())
 
     # Requests
 

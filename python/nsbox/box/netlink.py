@@ -18,7 +18,15 @@ import struct
 import time
 from collections.abc import Iterator
 from errno import ETIMEDOUT
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+)
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -26,11 +34,14 @@ from nsbox._core import Call
 from nsbox.box.inside import BoxRequests
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import UnsupportedError
+from nsbox.seeing import netns_ids
 from nsbox.spec.step_names import StepName
 
-__all__ = ["Interface", "Route"]
+__all__ = ["Address", "Interface", "Network", "Route"]
 
+Address: TypeAlias = IPv4Address | IPv6Address
 Interface: TypeAlias = IPv4Interface | IPv6Interface
+Network: TypeAlias = IPv4Network | IPv6Network
 
 _KERNEL = (0, 0)
 _HEADER = struct.Struct("=IHHII")
@@ -45,15 +56,16 @@ _CARRIER_SECONDS = 10.0
 _NODAD = 0x02
 
 
-def _messages() -> tuple[Any, Any]:
+def _messages() -> tuple[Any, Any, Any]:
     try:
         from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: PLC0415 - slow, and may be missing
         from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: PLC0415
+        from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: PLC0415
     except ImportError:
         raise UnsupportedError(
             "pyroute2, which encodes requests about networks, is not installed; next: pip install 'nsbox[net]'"
         ) from None
-    return ifinfmsg, ifaddrmsg
+    return ifinfmsg, ifaddrmsg, rtmsg
 
 
 class Route:
@@ -66,7 +78,7 @@ class Route:
 
     def __init__(self, box: BoxRequests) -> None:
         """Have nsbox-init make the socket."""
-        self._link, self._address = _messages()
+        self._link, self._address, self._route = _messages()
         self._number = 0
         self._socket = box.socket(socket.AF_NETLINK, socket.SOCK_RAW)
         for option in (_CAP_ACK, _EXT_ACK):
@@ -79,6 +91,10 @@ class Route:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
         """Close the socket, which would keep the network namespace alive."""
         self._socket.close()
 
@@ -92,14 +108,34 @@ class Route:
 
     def addresses(self) -> list[Interface]:
         """Return the addresses of all interfaces."""
+        return [address for _, address in self.indexed_addresses()]
+
+    def indexed_addresses(self) -> list[tuple[int, Interface]]:
+        """Return the addresses of all interfaces, each with the index of its interface."""
         found = []
-        for data in self._dump(self._address(), "RTM_GETADDR"):
-            message = self._address(data)
-            message.decode()
+        for message in self._dump(self._address, "RTM_GETADDR"):
             # On a point-to-point link IFA_ADDRESS is that of the peer.
             address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            found.append(ip_interface(f"{address}/{message['prefixlen']}"))
+            found.append((message["index"], ip_interface(f"{address}/{message['prefixlen']}")))
         return found
+
+    def links(self) -> Iterator[Any]:
+        """Return the interfaces, as messages of pyroute2."""
+        return self._dump(self._link, "RTM_GETLINK")
+
+    def routes(self) -> Iterator[Any]:
+        """Return the routes of all tables, as messages of pyroute2."""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            yield from self._dump(self._route, "RTM_GETROUTE", family)
+
+    def id_of(self, namespace: int) -> int | None:
+        """Return the number that this network namespace uses for another one in its messages; None if it uses none.
+
+        Args:
+            namespace: A descriptor of the other one.
+        """
+        number = netns_ids.request(self._socket, namespace)
+        return None if number < 0 else number
 
     def add_pair(self, name: str, peer: str, namespace: int) -> Call:
         """Make a pair of connected interfaces, one here and one in another namespace (veth(4)). Both are down.
@@ -122,6 +158,50 @@ class Route:
         return self._request(
             "veth", message, "RTM_NEWLINK", ifname=name, link_kind="veth", peer=peer, peer_netns={"file": "the peer"}
         )
+
+    def add_bridge(self, name: str) -> Call:
+        """Make a bridge, which is down (ip-link(8), bridge(8)).
+
+        Returns:
+            The request.
+
+        Raises:
+            SpawnError: when the kernel refuses; EOPNOTSUPP if it has no bridges.
+        """
+        message = self._link()
+        message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})]
+        return self._request("bridge", message, "RTM_NEWLINK", ifname=name, link_kind="bridge")
+
+    def join_bridge(self, index: int, name: str, bridge: int, bridge_name: str) -> Call:
+        """Make an interface a port of a bridge.
+
+        Returns:
+            The request.
+
+        Raises:
+            SpawnError: when the kernel refuses.
+        """
+        message = self._link()
+        message["index"], message["attrs"] = index, [("IFLA_MASTER", bridge)]
+        return self._request("bridge port", message, "RTM_SETLINK", ifname=name, master=bridge_name)
+
+    def add_route(self, destination: Network, via: Address) -> Call:
+        """Add a route over a router, which must be reachable directly.
+
+        Returns:
+            The request.
+
+        Raises:
+            SpawnError: when the kernel refuses.
+        """
+        message = self._route()
+        message["family"] = socket.AF_INET if via.version == 4 else socket.AF_INET6
+        message["dst_len"] = destination.prefixlen
+        message["table"], message["proto"], message["type"] = _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST
+        message["attrs"] = [("RTA_DST", str(destination.network_address))] if destination.prefixlen else []
+        message["attrs"] = [*message["attrs"], ("RTA_GATEWAY", str(via))]
+        shown = str(destination) if destination.prefixlen else "default"
+        return self._request("route", message, "RTM_NEWROUTE", destination=shown, gateway=str(via))
 
     def bring_up(self, index: int, name: str) -> Call:
         """Bring an interface up.
@@ -211,21 +291,26 @@ class Route:
                 break
         return call
 
-    def _dump(self, message: Any, kind: str) -> Iterator[bytes]:
-        self._send(message, kind, _REQUEST | _DUMP)
+    def _dump(self, form: Any, kind: str, family: int = socket.AF_UNSPEC) -> Iterator[Any]:
+        request = form()
+        request["family"] = family
+        self._send(request, kind, _REQUEST | _DUMP)
         while True:
             for number, flags, body in self._received():
                 if number in (_DONE, _ERROR):
                     return
-                yield self._whole(number, flags, body)
+                message = form(self._whole(number, flags, body))
+                message.decode()
+                yield message
 
     def _whole(self, number: int, flags: int, body: bytes) -> bytes:
         return _HEADER.pack(_HEADER.size + len(body), number, flags, self._number, 0) + body
 
     def _received(self) -> Iterator[tuple[int, int, bytes]]:
         """Receive one datagram, and return of each message in it the type, the flags and the body."""
-        data = self._socket.recv(1 << 16)
-        while data:
+        data, sender = self._socket.recvfrom(1 << 16)
+        # Root of the box can send messages to this socket, too.
+        while sender == _KERNEL and data:
             length, number, flags, _, _ = _HEADER.unpack_from(data)
             yield number, flags, data[_HEADER.size : length]
             data = data[(length + 3) & ~3 :]
@@ -238,7 +323,10 @@ _KINDS = {
     "RTM_SETLINK": 19,
     "RTM_NEWADDR": 20,
     "RTM_GETADDR": 22,
+    "RTM_NEWROUTE": 24,
+    "RTM_GETROUTE": 26,
 }
+_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
 _REQUEST, _ACK, _DUMP, _CREATE = 0x1, 0x4, 0x300, 0x600
 
 

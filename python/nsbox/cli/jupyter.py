@@ -12,6 +12,7 @@ from typing import Any
 
 from nsbox.cli import _output
 from nsbox.errors import NsboxError, SpecError
+from nsbox.spec.from_text import pair_from
 from nsbox.spec.kinds import namespace_names
 
 __all__ = ["configure", "execute"]
@@ -61,22 +62,12 @@ def execute(options: argparse.Namespace) -> int:
     if options.action == "uninstall":
         _output.write(f"removed {_remove(options)}")
         return 0
-    config: dict[str, Any] = {"unshare": options.unshare, "options": dict(map(_option, options.option))}
+    config: dict[str, Any] = {"unshare": options.unshare, "options": dict(map(pair_from, options.option))}
     if "pid" in namespace_names(options.unshare):
         config["options"].setdefault("mount_proc", True)
     spec_from(**config)
     _output.write(f"installed {_install(options, config)}")
     return 0
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise SpecError(f"--option: expected NAME=VALUE, got {text!r}")
-    try:
-        return name.strip(), json.loads(value)
-    except ValueError:
-        return name.strip(), value
 
 
 def _install(options: argparse.Namespace, config: dict[str, Any]) -> Path:

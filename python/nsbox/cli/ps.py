@@ -9,6 +9,7 @@ import sys
 from nsbox.cli import _output
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ps
+from nsbox.views.process_table import COLUMNS
 
 __all__ = ["configure", "execute"]
 
@@ -18,8 +19,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("style", nargs="*", metavar="aux", help="ignored: all processes are listed")
     parser.add_argument("-e", "-A", "-f", action="store_true", dest="all", help="ignored, for the same reason")
     parser.add_argument("-p", "--pid", action="append", default=[], metavar="PID", help="list only these processes")
+    parser.add_argument(
+        "-o", "--format", action="append", type=columns_of, metavar="COLUMNS",
+        help="print these columns, such as pid,outside,command; outside is the PID for you, pidns the PID namespace",
+    )  # fmt: skip
     parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
     parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
+
+
+def columns_of(given: str) -> list[str]:
+    """Return the columns of the option -o, as ``pid,command``.
+
+    Raises:
+        argparse.ArgumentTypeError: for an unknown column.
+    """
+    names = [name.upper() for name in re.split(r"[,\s]+", given) if name]
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown or not names:
+        known = ", ".join(name.lower() for name in COLUMNS)
+        raise argparse.ArgumentTypeError(f"no column {given!r}; there are {known}")
+    return names
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -33,7 +52,8 @@ def execute(options: argparse.Namespace) -> int:
             return 2
     view: View = "proc" if options.proc else "namespace"
     processes = ps(of=options.of, view=view, pids=map(int, pids) if pids else None)
-    _output.write(processes.text(width=_output.width()))
+    columns = [name for names in options.format or () for name in names] or None
+    _output.write(processes.text(columns=columns, width=_output.width()))
     if processes.hidden:
         print(f"note: {len(processes.hidden)} more processes are hidden (hidepid, proc(5))", file=sys.stderr)
     return 0 if processes else 1

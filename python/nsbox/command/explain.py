@@ -155,7 +155,7 @@ def _of_command(words: list[str]) -> Explanation:
 
 def _of_run(words: list[str]) -> Explanation:
     found, program = parse(RUN_OPTIONS, words)
-    request = request_from([pair for pair in found if pair[0].name != "timeout"], program)
+    request = request_from([pair for pair in found if pair[0].name not in ("timeout", "max-output")], program)
     options = popen_options(request)
     for name in (*request.program_options(), "env"):
         options.pop(name, None)

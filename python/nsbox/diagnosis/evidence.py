@@ -185,7 +185,7 @@ def gather(*, tasks: bool = True) -> Evidence:
         root_is_mount=any(mount.point == "/" for mount in mounts) if mounts else None,
         propagation=" ".join(tag for mount in mounts if mount.point == "/" for tag in mount.propagation),
         procs=tuple(_procs(mounts)),
-        children_born_into=pid_namespace.for_children(os.getpid()),
+        children_born_into=pid_namespace.for_children("self"),
         no_new_privs=status.get("NoNewPrivs") == "1",
         task_limits=tuple(_task_limits(facts)) if tasks else (),
         newuidmap=_id_map_program("newuidmap"),

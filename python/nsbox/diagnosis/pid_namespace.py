@@ -11,8 +11,8 @@ from nsbox import _core, raw
 __all__ = ["for_children"]
 
 
-def for_children(pid: int) -> Literal["own", "unborn", "alive", "dead", "unknown"]:
-    """Return the state of the PID namespace in which a child of process `pid` would be.
+def for_children(pid: int | Literal["self"]) -> Literal["own", "unborn", "alive", "dead", "unknown"]:
+    """Return the state of the PID namespace in which a child of process `pid` of /proc would be.
 
     Returns:
         ``"own"`` for the process's own PID namespace; ``"unborn"`` for a new one that has no process yet; ``"alive"``

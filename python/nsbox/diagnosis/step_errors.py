@@ -28,6 +28,7 @@ from errno import (
     EDQUOT,
     EEXIST,
     EFBIG,
+    EHOSTUNREACH,
     EINVAL,
     EIO,
     EISDIR,
@@ -35,6 +36,8 @@ from errno import (
     ELOOP,
     EMFILE,
     ENAMETOOLONG,
+    ENETDOWN,
+    ENETUNREACH,
     ENFILE,
     ENOBUFS,
     ENODEV,
@@ -218,7 +221,14 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     ),
     "reap": _NOTHING,
     "abort": _NOTHING,
+    # Tried while processes end; what fails is not reported.
+    "abort fuse": _NOTHING,
     "veth": _errors("rtnetlink(7), veth(4)", {EEXIST, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM}),
+    "bridge": _errors("rtnetlink(7), bridge(8)", {ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM}),
+    "bridge port": _errors("rtnetlink(7), bridge(8)", {ENOBUFS, ENODEV, ENOMEM, EPERM}),
+    "route": _errors(
+        "rtnetlink(7)", {EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENOBUFS, ENODEV, ENOMEM, EPERM}
+    ),
     "link up": _errors("rtnetlink(7)", {ENOBUFS, ENODEV, ENOMEM, EPERM}),
     "address": _errors(
         "rtnetlink(7)", {EADDRINUSE, EADDRNOTAVAIL, EEXIST, EINVAL, ENOBUFS, ENODEV, ENOMEM, EOPNOTSUPP, EPERM}
@@ -242,6 +252,9 @@ WITHOUT_CAUSE: Mapping[tuple[StepName, int], str] = {
     **_each("unmount proc", STEP_ERRORS["unmount proc"].errnos, _SCOPE),
     **_each("cwd", STEP_ERRORS["cwd"].errnos, _SCOPE),
     ("exec init", ENOEXEC): _NOT_INIT,
-    ("veth", EOPNOTSUPP): "UnsupportedError names the module that the kernel does not have",
+    **dict.fromkeys(
+        (("veth", EOPNOTSUPP), ("bridge", EOPNOTSUPP)),
+        "UnsupportedError names the module that the kernel does not have",
+    ),
 }
 """The numbers of steps that have no cause, and why."""

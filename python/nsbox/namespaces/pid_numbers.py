@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nsbox import _core, raw
-from nsbox.errors import SpecError
+from nsbox.errors import ProcessEndedError, SpecError
 from nsbox.namespaces.handle import Namespace
 from nsbox.records.status import fields_of, pids_of
 from nsbox.spec.joins import JoinTarget
@@ -59,6 +59,8 @@ def _opened(argument: str, target: JoinTarget | None) -> Iterator[Namespace | No
         return
     try:
         namespace = Namespace.of(target, "pid")
+    except ProcessEndedError as error:
+        raise ProcessEndedError(errno.ESRCH, f"{argument}: {error}") from None
     except SpecError as error:
         raise SpecError(f"{argument}: {error}") from None
     with namespace:

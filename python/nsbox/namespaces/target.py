@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from nsbox import _core, raw
 from nsbox._core import Descriptor
 from nsbox.diagnosis.failure import spawn_error
-from nsbox.errors import SpawnError, SpecError
+from nsbox.errors import ProcessEndedError, SpawnError, SpecError
+from nsbox.seeing.target import number_in_proc, pidfd_of
 from nsbox.spec.joins import JoinTarget, Pidfd
 from nsbox.spec.kinds import KINDS
 
@@ -123,24 +124,19 @@ def _namespace_fd(target: JoinTarget) -> int | None:
 
 
 @contextlib.contextmanager
-def _process(target: JoinTarget) -> Iterator[int]:
+def _process(target: Any) -> Iterator[int]:
     """Yield a pidfd of a process, open during the block."""
-    if isinstance(fd := target.fd if isinstance(target, Pidfd) else getattr(target, "pidfd", None), int):
-        if fd < 0:
-            raise SpecError(f"target: {target!r} has ended")
-        yield fd
-        return
-    pid = target if isinstance(target, int) else getattr(target, "pid", None)
-    if not isinstance(pid, int) or isinstance(pid, bool):
+    pid = target if isinstance(target, int) else getattr(target, "pid", getattr(target, "pidfd", None))
+    if not isinstance(target, Pidfd) and (isinstance(pid, bool) or not isinstance(pid, int)):
         raise SpecError(f"target: {target!r} is neither a process nor a namespace")
-    if getattr(target, "returncode", None) is not None:
-        raise SpecError(f"target: {target!r} has ended")
-    try:
-        opened = Descriptor(os.pidfd_open, pid)
-    except OSError as error:
-        _refuse(error, _core.Call("pidfd_open", pid=pid), target)
-    with opened:
-        yield opened.fileno()
+    with contextlib.ExitStack() as kept:
+        try:
+            pidfd = kept.enter_context(pidfd_of(target, "target"))
+        except OSError as error:
+            if isinstance(error, ProcessEndedError) or error.filename is not None:
+                raise
+            _refuse(error, _core.Call("pidfd_open", pid=pid), target)
+        yield pidfd
 
 
 def _of_process(pidfd: int, kind: str, target: JoinTarget) -> Descriptor:
@@ -165,10 +161,8 @@ def pid_in_proc(pidfd: int, target: JoinTarget) -> int:
         SpawnError: when it has ended, or is not in the PID namespace of that /proc.
     """
     try:
-        with open(f"/proc/thread-self/fdinfo/{pidfd}") as lines:
-            fields = dict(line.split(":", 1) for line in lines)
-        pid = int(fields["Pid"])
-    except (OSError, KeyError, ValueError) as error:
+        pid = number_in_proc(pidfd)
+    except (OSError, ValueError) as error:
         raise SpecError(f"target: {target!r} is no process that /proc shows") from error
     if pid <= 0:
         call = _core.Call("read", path=f"/proc/thread-self/fdinfo/{pidfd}")
@@ -205,6 +199,15 @@ def _refuse(error: OSError, call: _core.Call, target: JoinTarget) -> NoReturn:
         "open target",
         "caller",
         [call],
-        f"the target is {os.fsdecode(target) if isinstance(target, bytes) else repr(target)}",
+        f"the target is {_named(target)}",
     )
     raise failure from None
+
+
+def _named(target: JoinTarget) -> str:
+    """Return the words for a target in an error: of a bare pidfd, the process behind it."""
+    if isinstance(target, Pidfd):
+        with contextlib.suppress(OSError, ValueError):
+            if (pid := number_in_proc(target.fd)) > 0:
+                return f"process {pid}"
+    return os.fsdecode(target) if isinstance(target, bytes) else repr(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 from IPython.display import display
 
 from nsbox.errors import NsboxError, SpecError
+from nsbox.start.output import OutputLimit, OutputLimitError
 from nsbox.start.shell import Shell
 from nsbox.views.panel import Panel
 
-__all__ = ["CellInterrupt", "CellTimeoutError", "type_cell"]
+__all__ = ["CellInterrupt", "CellOutputError", "CellTimeoutError", "type_cell"]
 
 _WITH_SYNTAX_CHECK = ("bash", "dash", "sh", "ash", "ksh", "mksh")
 """Shells that check the syntax of their input with the option -n."""
@@ -33,7 +35,11 @@ class CellTimeoutError(NsboxError, TimeoutError):
     """A cell took longer than its ``--timeout``. Its foreground job has ended."""
 
 
-def type_cell(shell: Shell, cell: str, timeout: float | None, name: str) -> None:
+class CellOutputError(NsboxError):
+    """A cell has written more than its ``--max-output``. Its foreground job has ended."""
+
+
+def type_cell(shell: Shell, cell: str, timeout: float | None, name: str, max_output: OutputLimit | None = None) -> None:
     """Type a cell into a shell and show its output, and its exit status unless that is 0.
 
     Args:
@@ -41,19 +47,25 @@ def type_cell(shell: Shell, cell: str, timeout: float | None, name: str) -> None
         cell: The lines.
         timeout: Seconds after which the cell is interrupted; None for no limit.
         name: The name of the shell; empty for a shell that exits after the cell.
+        max_output: The limit for its output; None for no limit.
 
     Raises:
         SpecError: for a cell that cannot be typed.
         CellInterrupt: when the cell was interrupted.
         CellTimeoutError: after the timeout.
+        CellOutputError: after more output than the limit.
     """
     _check(shell, cell)
     try:
-        result = shell.run(cell.rstrip("\n"), timeout=timeout, output=_write)
+        result = shell.run(cell.rstrip("\n"), timeout=timeout, output=_Written(max_output), max_output=max_output)
     except KeyboardInterrupt:
         raise CellInterrupt(f"interrupted: {_state(shell, name)}") from None
     except subprocess.TimeoutExpired:
         raise CellTimeoutError(f"timeout after {timeout:g} seconds: {_state(shell, name)}") from None
+    except OutputLimitError as error:
+        raise CellOutputError(f"more than {error.limit} bytes of output: {_state(shell, name)}") from None
+    if result.truncated and max_output is not None:
+        display(Panel("note", f"more than {max_output.bytes} bytes of output: the rest was dropped"))
     if result.explanation:
         display(Panel("note", f"exit status {result.returncode}", (("why", result.explanation),)))
     elif not shell.alive:
@@ -84,6 +96,22 @@ def _state(shell: Shell, name: str) -> str:
 
 def _exit(returncode: int) -> str:
     return f"was killed by signal {-returncode}" if returncode < 0 else f"exited with status {returncode}"
+
+
+class _Written:
+    """Shows output, up to the limit."""
+
+    def __init__(self, limit: OutputLimit | None) -> None:
+        self._room: float = math.inf if limit is None else limit.bytes
+
+    def __call__(self, text: str) -> None:
+        data = os.fsencode(text)
+        if len(data) > self._room:
+            data = data[: int(self._room)]
+            text = os.fsdecode(data)
+        self._room -= len(data)
+        if text:
+            _write(text)
 
 
 def _write(text: str) -> None:

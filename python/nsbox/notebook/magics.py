@@ -130,7 +130,7 @@ class Magics:
     def _type(self, wanted: Cell, session: AbstractContextManager[Shell], cell: str) -> None:
         with session as shell:
             if cell.strip():
-                type_cell(shell, cell, wanted.timeout, wanted.name)
+                type_cell(shell, cell, wanted.timeout, wanted.name, wanted.max_output)
 
 
 def _show(

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from nsbox.command.nsenter import request as entry
 from nsbox.command.options import Option, UsageError, parse, whole
-from nsbox.command.unshare.request import HARDEN, OPTIONS, Request, request_from
+from nsbox.command.unshare.request import HOLDING, OPTIONS, Request, max_output_of, request_from
 from nsbox.spec.kinds import KINDS
+from nsbox.start.output import OutputLimit
 
 __all__ = ["BOX", "NSENTER", "UNSHARE", "Cell", "Entering", "Starting", "entering_of", "starting_of", "words_of"]
 
@@ -22,12 +23,11 @@ _MAGIC_ONLY = (
 )
 _WITHOUT = ("setuid", "setgid", "root")
 
-UNSHARE = (*(option for option in OPTIONS if option.name not in _WITHOUT), *_MAGIC_ONLY)
-"""The options of %%unshare: those of unshare(1)."""
+UNSHARE = (*(option for option in OPTIONS if option.name not in _WITHOUT), *HOLDING, *_MAGIC_ONLY)
+"""The options of %%unshare: those of unshare(1), and those that hold what runs inside."""
 
 BOX = (
     *(option for option in UNSHARE if option.name not in ("fork", "kill-child") and option not in _MAGIC_ONLY),
-    HARDEN,
     Option("hostname", "", "HOSTNAME", meaning="the host name in a new UTS namespace"),
     Option("pid-max", "", "NUMBER", meaning="one more than the highest PID of a new PID namespace"),
     *_MAGIC_ONLY,
@@ -47,12 +47,14 @@ class Cell:
         name: The variable for the shell or box; empty if it ends after this cell.
         new: Whether a running one with that name is ended and a new one started.
         timeout: Seconds; None for no limit.
+        max_output: The limit for what the cell writes; None for no limit.
         started_with: The other options and arguments. A cell with the same ones is typed into the running shell or box.
     """
 
     name: str = ""
     new: bool = False
     timeout: float | None = None
+    max_output: OutputLimit | None = None
     started_with: tuple[str, ...] = ()
 
 
@@ -153,9 +155,11 @@ def entering_of(line: str) -> Entering:
 
 def _read_magic_option(cell: Cell, option: Option, value: str) -> bool:
     """Read an option into `cell` if it is one that only the magics have; return whether it is."""
-    if option not in _MAGIC_ONLY:
+    if option not in _MAGIC_ONLY and option.name != "max-output":
         return False
-    if option.name == "name":
+    if option.name == "max-output":
+        cell.max_output = max_output_of(value)
+    elif option.name == "name":
         if not value.isidentifier() or keyword.iskeyword(value):
             raise UsageError(f"--name: {value!r} cannot be the name of a variable")
         cell.name = value

@@ -154,7 +154,7 @@ class Sessions:
 def _unshared(cell: Starting) -> Shell:
     request = cell.request
     assert request is not None
-    if not request.kinds:
+    if not (request.kinds or request.harden):
         if cell.name:
             raise UsageError(f"no shell is named {cell.name!r}. To start it: %%unshare -mipf --name {cell.name}")
         raise UsageError("no namespaces are given. Example: %%unshare -mipf")
@@ -163,11 +163,12 @@ def _unshared(cell: Starting) -> Shell:
             f"{request.program[0]}: a cell is typed into a shell. To run another program: nsbox.run([...], unshare=...)"
         )
     options = popen_options(request)
-    if "user" in request.kinds:
+    if "user" in request.kinds and not request.harden:
         # As unshare(1): without an option for a map, no ids are mapped.
         options.setdefault("map_root_user", False)
     where = {"shell": request.program[0] if request.program else None, "cwd": options.pop("cwd", None)}
-    return Shell(**options, **where, fork=request.fork, timeout=None)
+    # Without any namespace named, those that hold it are new, and all of that takes a fork.
+    return Shell(**options, **where, fork=request.fork or not request.kinds, timeout=None)
 
 
 def _boxed(cell: Starting) -> Box:

@@ -16,11 +16,13 @@ from nsbox.cli import lsns as lsns_command
 from nsbox.cli import ps as ps_command
 from nsbox.cli import pstree as pstree_command
 from nsbox.command.options import UsageError
+from nsbox.errors import SpecError
 from nsbox.notebook.options import words_of
 from nsbox.notebook.sessions import Sessions
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ProcessTable, ps
+from nsbox.seeing.target import pid_of
 from nsbox.views import mime
 
 __all__ = ["Drawing", "namespaces", "processes", "tree"]
@@ -82,7 +84,8 @@ def namespaces(line: str, sessions: Sessions) -> NamespaceTable | None:
     if len(words) == 1 and sessions.is_target(words[0]):
         target = sessions.target(words[0])
         # Only the box itself can read the namespaces of its init.
-        table: NamespaceTable = target.lsns() if hasattr(target, "lsns") else lsns().of_process(target.pid)
+        of_process = lsns().of_process
+        table: NamespaceTable = target.lsns() if hasattr(target, "lsns") else of_process(pid_of(target, words[0]))
         return table
     options = _parsed("lsns", lsns_command.configure, _with_pids(line, sessions))
     if options is None:
@@ -133,5 +136,14 @@ def _parsed(
 
 
 def _with_pids(line: str, sessions: Sessions) -> list[str]:
-    """Return the words of a line; names of variables are replaced by PIDs."""
-    return [str(sessions.target(word).pid) if sessions.is_target(word) else word for word in words_of(line)]
+    """Return the words of a line; names of variables are replaced by PIDs, as /proc has them.
+
+    Raises:
+        UsageError: for a process that has ended, or that cannot be found.
+    """
+    try:
+        return [
+            str(pid_of(sessions.target(word), word)) if sessions.is_target(word) else word for word in words_of(line)
+        ]
+    except SpecError as error:
+        raise UsageError(str(error)) from None

@@ -14,11 +14,9 @@ from typing import Any
 import pytest
 
 from nsbox import Box, Process, Shell, _core
-from nsbox.errors import NsboxError, SpawnError, UnsupportedError
-from nsbox.namespaces.target import pid_in_proc
+from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.plugin import leaks, needs
 from nsbox.seeing.leftovers import leftovers
-from nsbox.seeing.processes import ps
 
 __all__ = ["boxes", "shell"]
 
@@ -119,11 +117,11 @@ class _Made:
         with self._stack.pop_all():
             for box in self._boxes:
                 box._end_workers()  # and with them what multiprocessing keeps for them
-            boxes = [pid for box in self._boxes if box.alive for pid in _in_proc(box)]
-            shells = [pid for shell in self._shells if shell.alive for pid in _in_proc(shell)]
-            # The parent of a shell is an nsbox-init, which adopts the orphans of a shell that is not PID 1.
-            inits = [process.ppid for process in ps(pids=shells, fields=())] if shells else []
-            return leftovers([*boxes, *shells, *inits]) if boxes or shells else []
+            boxes = [box for box in self._boxes if box.alive]
+            shells = [shell for shell in self._shells if shell.alive]
+            # The nsbox-init of a shell is outside. It adopts the orphans of a shell that is not PID 1.
+            roots = [*boxes, *shells, *(shell.init_pid for shell in shells)]
+            return leftovers(roots) if roots else []
 
 
 class _AtEnd:
@@ -203,14 +201,6 @@ def _made(one: Any, name: str) -> Any:
         one._make = make
         raise
     return getattr(one, name)
-
-
-def _in_proc(one: Box | Shell) -> list[int]:
-    """Return the PID of a box's init or of a shell in /proc, which can be that of an outer PID namespace."""
-    try:
-        return [pid_in_proc(one.pidfd, one)]
-    except NsboxError:
-        return []  # it has just ended
 
 
 @contextlib.contextmanager

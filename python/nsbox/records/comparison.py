@@ -40,6 +40,11 @@ class Compared:
     unknown: tuple[str, ...] = ()
 
     @property
+    def process(self) -> Process | None:
+        """The record of the process with which the caller is compared."""
+        return next((pair.outside for pair in self.pairs if pair.outside.pid == self.pid), None)
+
+    @property
     def own(self) -> tuple[str, ...]:
         """The kinds of namespaces in which the two are known to differ."""
         pairs = zip(NamespaceIds._fields, self.outside, self.inside, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from nsbox.records.processes import Reading
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["NamespaceRecord", "TreeOf"]
@@ -28,6 +29,9 @@ class NamespaceRecord:
         owner_uid: The user who made that user namespace; for a user namespace, who made it (NS_GET_OWNER_UID).
         process_count: The number of processes in it, by their first threads.
         pid: The lowest PID of a process in it; None if there is none.
+        pid_outside: The PID of that process for the process that read, as in `Process`.
+        start_ticks: When that process was started, as in `Process`.
+        reading: Which proc was read, as in `Process`.
         ppid: The PID of that process's parent.
         uid: The owner of that process.
         command: The command line of that process, or its name if it has none.
@@ -54,6 +58,9 @@ class NamespaceRecord:
     for_children: tuple[int, ...] = ()
     descriptors: tuple[tuple[int, int], ...] = ()
     mounts: tuple[str, ...] = ()
+    pid_outside: int | None = None
+    start_ticks: int | None = None
+    reading: Reading | None = None
 
     @property
     def link(self) -> str:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from nsbox.records import names
 
-__all__ = ["ALWAYS", "SOURCES", "SOURCE_OF", "Capabilities", "NamespaceIds", "Process", "Thread", "command"]
+__all__ = [
+    "ALWAYS",
+    "CLASSES",
+    "SOURCES",
+    "SOURCE_OF",
+    "Capabilities",
+    "NamespaceIds",
+    "Process",
+    "Reading",
+    "Thread",
+    "command",
+]
 
 
 class NamespaceIds(NamedTuple):
@@ -38,6 +49,27 @@ class Capabilities(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the records of one pass over a proc have in common: what their numbers mean. None stands for unknown.
+
+    Attributes:
+        pid_namespace: The PID namespace that the proc showed, as an inode number. All PIDs of the records are of it.
+        outside: The PID namespace of the process that read. `Process.pid_outside` is of it.
+        boot_id: The kernel's name for the time since it was booted (random(4), boot_id). On another machine, and after
+            the next boot, the numbers mean nothing.
+        boottime_offset: The offset of that process's clock, in nanoseconds (time_namespaces(7)). Start times in a proc
+            include the offset of the process that reads them.
+        received: Whether a program in a box has sent the records, which may have made them up.
+    """
+
+    pid_namespace: int | None = None
+    outside: int | None = None
+    boot_id: str | None = None
+    boottime_offset: int | None = None
+    received: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     """A thread of a process, other than its first one.
 
@@ -59,7 +91,10 @@ class Process:
     An attribute that was not requested (`ps`, `fields`) raises AttributeError. One that could not be read is None.
 
     Attributes:
-        pid: Its PID, in the PID namespace of the proc that was read.
+        reading: Which proc was read, and by whom.
+        pid: Its PID, in the PID namespace of the proc that was read (`pid_namespace`).
+        pid_outside: Its PID in the PID namespace of the process that read, which kill(2) and other functions of that
+            process take. None if it is not in that namespace, or if it could not be found out.
         ppid: Its parent's PID; 0 if the parent is outside of that namespace.
         pgid: Its process group.
         sid: Its session.
@@ -98,7 +133,9 @@ class Process:
         threads: Its other threads; empty if they were not requested.
     """
 
+    reading: Reading
     pid: int
+    pid_outside: int | None
     ppid: int
     pgid: int
     sid: int
@@ -154,7 +191,8 @@ class Process:
 
     def _missing(self) -> list[str]:
         """Return the names of attributes that every pass reads, but that are not set."""
-        return [field.name for field in fields(self) if field.name in ALWAYS and not hasattr(self, field.name)]
+        wanted = ALWAYS - _NOT_IN_OLD_RECORDINGS
+        return [field.name for field in fields(self) if field.name in wanted and not hasattr(self, field.name)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the attributes that are set."""
@@ -172,6 +210,12 @@ class Process:
     def identity(self) -> tuple[int, int]:
         """PID and start time: processes that have the same PID one after the other have different start times."""
         return self.pid, self.start_ticks
+
+    @property
+    def pid_namespace(self) -> int | None:
+        """The PID namespace that its PIDs are of, as an inode number; None if that is not known."""
+        reading: Reading | None = getattr(self, "reading", None)
+        return reading.pid_namespace if reading else None
 
     @property
     def uid(self) -> int:
@@ -201,8 +245,17 @@ class Process:
         return command(self)
 
     def __repr__(self) -> str:
-        """Return its PID, its name and its state."""
-        return f"<process {self.pid} {self.name} ({self.state})>"
+        """Return its PID, its name and its state; for a PID of another namespace also that, and the PID outside."""
+        elsewhere, namespace = "", self.pid_namespace
+        if namespace is not None and namespace != self.reading.outside:
+            elsewhere = f" of PID namespace {namespace}"
+            if self.pid_outside is not None:
+                elsewhere += f", {self.pid_outside} outside"
+        return f"<process {self.pid} {self.name} ({self.state}){elsewhere}>"
+
+
+CLASSES = (Process, Thread, NamespaceIds, Capabilities)
+"""The classes that the core makes records of."""
 
 
 def _restored(values: dict[str, Any]) -> Process:
@@ -227,6 +280,7 @@ SOURCES = {
 SOURCE_OF = {name: source for source, names in SOURCES.items() for name in names}
 ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - SOURCE_OF.keys()
 """The attributes that come from stat, which every pass reads."""
+_NOT_IN_OLD_RECORDINGS = {"reading", "pid_outside"}
 
 
 def command(process: Process) -> str:

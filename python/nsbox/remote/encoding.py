@@ -4,12 +4,15 @@ Unlike pickle it has data only: decoding imports nothing that the sender names, 
 of listed types. A value is a letter, and then a number, a text, or a count and that many values. A value of another
 type is the letter T, the name of its type, and its parts (`nsbox.remote.named_types`).
 
+A traceback is written as None: it is made of frames, which stay inside.
+
 An object that occurs twice is written twice, and arrives as two objects. An object that contains itself is refused.
 """
 
 from __future__ import annotations
 
 import struct
+from types import TracebackType
 
 from nsbox.errors import TransferError
 
@@ -93,6 +96,9 @@ class _Writer:
 
     def _put_simple(self, value: object) -> None:
         self.data += _SIMPLE_LETTERS[value]
+
+    def _put_nothing(self, _: object) -> None:
+        self.data += b"N"
 
     def _put_int(self, value: int) -> None:
         if -(1 << 63) <= value < 1 << 63:
@@ -202,6 +208,7 @@ _WRITERS: dict[type, Callable[[_Writer, Any], None]] = {
     range: _Writer._put_range,
     slice: _Writer._put_range,
     dict: _Writer._put_dict,
+    TracebackType: _Writer._put_nothing,
     **dict.fromkeys(_CONTAINER_LETTERS, _Writer._put_many),
 }
 

@@ -8,14 +8,14 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nsbox._core import Descriptor
 from nsbox.errors import TransferError
 from nsbox.remote.encoding import MAX_BYTES
-from nsbox.remote.protocol import FAILED, HEADER, RETURNED
+from nsbox.remote.protocol import FAILED, HEADER, RETURNED, Unsent
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import Frame
@@ -25,12 +25,14 @@ __all__ = [
     "Exchange",
     "Sink",
     "deadline_after",
+    "decoded",
     "oom_kills",
     "to_stderr",
     "to_stdout",
 ]
 
-Sink: TypeAlias = "Callable[[str], object]"
+Sink: TypeAlias = "Callable[[bytes, bool], object]"
+"""Gets the output as it arrives, and whether that was all."""
 
 _SIGNAL_CHECK_SECONDS = 0.1
 """The longest poll: a signal that arrives just before a poll does not end it, and its handler has to wait."""
@@ -115,11 +117,11 @@ class Exchange:
 
     def ask(
         self,
-        request: bytes,
+        request: Sequence[bytes],
         token: bytes,
         deadline: float | None,
-        stdout: Sink = to_stdout,
-        stderr: Sink = to_stderr,
+        stdout: Sink | None = None,
+        stderr: Sink | None = None,
         limit: int | None = MAX_BYTES,
     ) -> Frame:
         """Send a request, and return the reply.
@@ -127,10 +129,10 @@ class Exchange:
         After an exception the connection must not be used again.
 
         Args:
-            request: A frame.
+            request: The parts of a frame.
             token: Its token, which the reply must have as well.
             deadline: When to stop waiting, on the clock of `time.monotonic`.
-            stdout: A function that is called with the output that arrives meanwhile.
+            stdout: Gets the output that arrives meanwhile; by default it is printed (`to_stdout`).
             stderr: The same for standard error.
             limit: The longest reply, in bytes; None for any.
 
@@ -139,13 +141,13 @@ class Exchange:
             TimeoutError: when the deadline has passed.
             EOFError: when the other end was closed, or the watched process has ended.
         """
-        sinks = {self._stdout: _decoded(stdout), self._stderr: _decoded(stderr)}
+        sinks = {self._stdout: stdout or decoded(to_stdout), self._stderr: stderr or decoded(to_stderr)}
         reply = _Incoming(self.socket, token, limit)
-        rest = memoryview(request)
+        rest = Unsent(request)
         try:
             while not reply.is_complete:
                 if rest:
-                    rest = self._send(rest)
+                    self._send(rest)
                     self._poll.modify(self.socket, select.POLLIN | (select.POLLOUT if rest else 0))
                 ready = dict(self._poll.poll(_poll_milliseconds(deadline)))
                 for fd in ready.keys() & sinks.keys():
@@ -167,23 +169,22 @@ class Exchange:
                 sink(b"", True)
         return reply.frame()
 
-    def _send(self, rest: memoryview) -> memoryview:
+    def _send(self, rest: Unsent) -> None:
         try:
             while rest:
-                rest = rest[os.write(self.socket, rest) :]
+                rest.write(self.socket)
         except BlockingIOError:
             pass
         except (BrokenPipeError, ConnectionResetError):
             raise EOFError from None
-        return rest
 
-    def _pass_on(self, fd: int, sink: Callable[..., None]) -> None:
+    def _pass_on(self, fd: int, sink: Sink) -> None:
         try:
             data = os.read(fd, _MAX_READ_BYTES)
         except BlockingIOError:
             return
         if data:
-            sink(data)
+            sink(data, False)
         else:
             # All writers have closed the pipe, and each poll would report that at once.
             with contextlib.suppress(KeyError):
@@ -251,12 +252,13 @@ class _Incoming:
         return self._letter, bytes(self._data)
 
 
-def _decoded(sink: Sink) -> Callable[..., None]:
+def decoded(write: Callable[[str], object]) -> Sink:
+    """Return a sink that calls a function with text, in whole characters."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def pass_on(data: bytes, final: bool = False) -> None:
+    def pass_on(data: bytes, final: bool) -> None:
         if text := decoder.decode(data, final):
-            sink(text)
+            write(text)
 
     return pass_on
 

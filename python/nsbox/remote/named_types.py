@@ -6,13 +6,12 @@ may have been written by anybody. It calls the type's own constructor alone, aft
 
 from __future__ import annotations
 
-import builtins
 import math
 import re
 import sys
 from importlib import import_module
 
-from nsbox import errors
+from nsbox.remote import exceptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,14 +45,20 @@ def made_from(name: str, parts: Any) -> Any:
     Raises:
         Exception: for a name that is not listed, and for other parts than `parts_of` returns.
     """
+    if name == _LOADED:
+        return exceptions.loaded(parts)
     form = _form_of(name)
+    if name in exceptions.OUTCOMES:
+        return form[1](exceptions.outcome_class(name), parts)
     module, _, kind = name.rpartition(".")
     return form[1](getattr(import_module(module), kind), parts)
 
 
 def _form_of(name: str) -> Form:
-    if name in _EXCEPTIONS:
+    if name in exceptions.LISTED:
         return _EXCEPTION
+    if name in exceptions.OUTCOMES:
+        return _OUTCOME
     if name in _STRUCTURES:
         return _STRUCTURE
     if name in _RECORDS:
@@ -75,11 +80,13 @@ def _name_of(kind: type) -> str | None:
 
 def _find_name(kind: type) -> str | None:
     # Only a module that is loaded can have made it.
-    for names in (_FORMS, _EXCEPTIONS, _STRUCTURES, _RECORDS, _TABLES):
+    for names in (_FORMS, exceptions.LISTED, exceptions.OUTCOMES, _STRUCTURES, _RECORDS, _TABLES):
         for name in names:
             module, _, attribute = name.rpartition(".")
             if getattr(sys.modules.get(module), attribute, None) is kind:
                 return name
+    if issubclass(kind, BaseException):
+        return None if exceptions.obstacle(kind) else _LOADED
     numpy = sys.modules.get("numpy")
     is_scalar = numpy is not None and issubclass(kind, numpy.generic)
     return "numpy.generic" if is_scalar and kind.__module__ == "numpy" else None
@@ -234,57 +241,6 @@ def _scalar(kind: Any, parts: Any) -> Any:
     return array[()]
 
 
-# Exceptions
-
-
-def _exception_parts(error: BaseException) -> Any:
-    reduced: Any = error.__reduce__()
-    state = dict(reduced[2]) if len(reduced) > 2 and isinstance(reduced[2], dict) else {}
-    if notes := getattr(error, "__notes__", None):
-        state["__notes__"] = list(map(str, notes))
-    args = (error.message, list(error.exceptions)) if isinstance(error, BaseExceptionGroup) else tuple(reduced[1])
-    return args, {name: value for name, value in state.items() if _is_attribute(type(error), name)}
-
-
-def _exception(kind: Any, parts: Any) -> Any:
-    args, attributes = _typed(parts, tuple, dict)
-    _check_args(kind, args)
-    error = kind(*args)
-    for name, value in attributes.items():
-        if not _is_attribute(kind, name):
-            raise AttributeError("an attribute that an exception does not have")
-        if name == "__notes__" and (type(value) is not list or not all(type(one) is str for one in value)):
-            raise TypeError("notes that are no texts")
-        setattr(error, name, value)
-    if kind.__module__ != "builtins":
-        # Their texts are made of their attributes, which may have another type.
-        str(error)
-    return error
-
-
-def _check_args(kind: type, args: tuple[Any, ...]) -> None:
-    """Check arguments by which the text of an exception reads beyond an object, or is longer than memory."""
-    if issubclass(kind, UnicodeError) and any(type(one) is int and one < 0 for one in args):
-        raise ValueError("a negative position")
-    if issubclass(kind, SyntaxError):
-        details = args[1] if len(args) > 1 and type(args[1]) is tuple else ()
-        if any(type(one) is int and not -1 <= one <= _MAX_POSITION for one in details):
-            raise ValueError("a position that is far away")
-
-
-def _is_attribute(kind: type, name: object) -> bool:
-    """Return whether an exception can have an attribute that is not one of its arguments, and hides nothing."""
-    if type(name) is not str or not name.isidentifier():
-        return False
-    if name.startswith("_"):
-        return name == "__notes__"
-    return not hasattr(kind, name) or (name in _IMPORT_ERROR_ATTRIBUTES and issubclass(kind, ImportError))
-
-
-_IMPORT_ERROR_ATTRIBUTES = ("name", "path", "name_from")
-_MAX_POSITION = 1 << 20
-
-
 # Structures of the os, time and resource modules: tuples with names
 
 
@@ -308,7 +264,7 @@ def _record_parts(value: Any) -> Any:
 def _record(kind: Any, parts: Any) -> Any:
     from nsbox.records.recording import restored  # noqa: PLC0415 - only if needed
 
-    return restored(parts, kind)
+    return restored(_marked(parts), kind)
 
 
 def _table_parts(value: Any) -> Any:
@@ -316,7 +272,20 @@ def _table_parts(value: Any) -> Any:
 
 
 def _table(kind: Any, parts: Any) -> Any:
-    return kind.from_dict(parts)
+    return kind.from_dict(_marked(parts))
+
+
+def _marked(parts: Any) -> Any:
+    """Mark everywhere that a record was received: which process it names may be made up (`nsbox.seeing.target`)."""
+    if isinstance(parts, dict):
+        if isinstance(reading := parts.get("reading"), dict):
+            reading["received"] = True
+        for part in parts.values():
+            _marked(part)
+    elif isinstance(parts, list):
+        for part in parts:
+            _marked(part)
+    return parts
 
 
 def _completed_parts(value: Any) -> Any:
@@ -345,7 +314,10 @@ def _completed(kind: Any, parts: Any) -> Any:
     return kind(args, returncode, stdout, stderr)
 
 
+_LOADED = "loaded exception"
+"""The name for an exception of any class that is loaded; its parts have the name of the class."""
 _FORMS: dict[str, Form] = {
+    _LOADED: (exceptions.loaded_parts, lambda _, parts: exceptions.loaded(parts)),
     "datetime.datetime": (_datetime_parts, _datetime),
     "datetime.date": (lambda day: (day.year, day.month, day.day), lambda kind, parts: kind(*_typed(parts, *[int] * 3))),
     "datetime.time": (_time_parts, _time),
@@ -371,27 +343,11 @@ _FORMS: dict[str, Form] = {
     "numpy.ndarray": (_array_parts, _array),
     "numpy.generic": (_scalar_parts, _scalar),
 }
-_EXCEPTION: Form = _exception_parts, _exception
+_EXCEPTION: Form = exceptions.listed_parts, exceptions.listed
+_OUTCOME: Form = exceptions.outcome_parts, exceptions.outcome
 _STRUCTURE: Form = _structure_parts, _structure
 _RECORD: Form = _record_parts, _record
 _TABLE: Form = _table_parts, _table
-_EXCEPTIONS = {
-    *(f"builtins.{name}" for name, kind in vars(builtins).items()
-      if isinstance(kind, type) and issubclass(kind, BaseException) and kind.__name__ == name),
-    *(f"nsbox.errors.{name}" for name in errors.__all__),
-    "asyncio.CancelledError", "asyncio.IncompleteReadError", "asyncio.InvalidStateError",
-    "asyncio.QueueEmpty", "asyncio.QueueFull",
-    "binascii.Error", "concurrent.futures.BrokenExecutor", "concurrent.futures.CancelledError",
-    "concurrent.futures.InvalidStateError", "configparser.Error", "csv.Error",
-    "decimal.DivisionByZero", "decimal.InvalidOperation", "decimal.Overflow",
-    "http.client.HTTPException", "io.UnsupportedOperation", "json.JSONDecodeError", "lzma.LZMAError",
-    "pickle.PickleError", "pickle.PicklingError", "pickle.UnpicklingError", "queue.Empty", "queue.Full", "re.error",
-    "shutil.Error", "shutil.SameFileError", "socket.gaierror", "socket.herror", "sqlite3.DatabaseError",
-    "sqlite3.Error", "sqlite3.IntegrityError", "sqlite3.OperationalError", "statistics.StatisticsError",
-    "struct.error", "subprocess.CalledProcessError", "subprocess.SubprocessError", "subprocess.TimeoutExpired",
-    "tarfile.TarError", "tarfile.ReadError", "unittest.SkipTest", "urllib.error.URLError", "zipfile.BadZipFile",
-    "zlib.error", "zoneinfo.ZoneInfoNotFoundError",
-}  # fmt: skip
 _STRUCTURES = {
     "os.stat_result", "os.statvfs_result", "os.terminal_size", "os.times_result", "os.uname_result",
     "resource.struct_rusage", "time.struct_time",

@@ -89,7 +89,7 @@ class Worker:
         """Run a call, and return the reply. After an exception the worker cannot be used again."""
         settings: CallSettings = (search_path(), None, ())
         token = os.urandom(TOKEN_BYTES)
-        request = pack_request(None if settings == self._sent_settings else settings, call, token, trust)
+        request = pack_request(None if settings == self._sent_settings else settings, [call], token, trust)
         limit = None if trust else MAX_BYTES
         try:
             reply = self._exchange.ask(request, token, deadline_after(timeout), limit=limit)

@@ -9,6 +9,7 @@ A caller that runs only its own functions in a box can ask for pickled replies: 
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import pickle
@@ -27,6 +28,7 @@ __all__ = [
     "TOKEN_BYTES",
     "Failure",
     "Returned",
+    "Unsent",
     "check_call",
     "frame",
     "pack_call",
@@ -37,6 +39,7 @@ __all__ = [
     "send",
     "title",
     "unpack_reply",
+    "unpack_request",
 ]
 
 # Every Python inside imports this module first, so it imports little: types for type checkers only, and what failures
@@ -56,8 +59,10 @@ FIRST_TOKEN = bytes(TOKEN_BYTES)
 """The token of a message that replies to no request."""
 HEADER = struct.Struct(f"=c{TOKEN_BYTES}sQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
+_LENGTH = struct.Struct("=Q")
 _MAX_TEXT_CHARS = 1 << 20
 """The longest message or traceback in a reply."""
+_MAX_REASON_CHARS = 1000
 
 
 def title(function: object) -> str:
@@ -73,8 +78,31 @@ def check_call(function: object, timeout: object) -> None:
     """
     if not callable(function):
         raise SpecError(f"function: {function!r} cannot be called")
+    if found := _code_flags(function) & _CALLED_IN_VAIN.keys():
+        raise SpecError(f"function: {title(function)} {_CALLED_IN_VAIN[min(found)]}")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
         raise SpecError(f"timeout: expected seconds, got {timeout!r}")
+
+
+def _code_flags(function: object) -> set[int]:
+    """Return the flags of the code of a function, of a method, or of what a partial or another object calls."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    called = function if hasattr(function, "__code__") else vars(type(function)).get("__call__")
+    code = getattr(called, "__code__", None)
+    flags = getattr(code, "co_flags", 0)
+    return {flag for flag in _CALLED_IN_VAIN if flags & flag}
+
+
+_AWAIT = "next: call a function that runs it inside: def function(): return asyncio.run(...)"
+_LIST = "next: return list(...) from a function that goes through it inside"
+# The flags of code objects (inspect, "Code Objects Bit Flags").
+_CALLED_IN_VAIN = {
+    0x80: f"is asynchronous, so its call only returns a coroutine\n{_AWAIT}",
+    0x20: f"is a generator function, whose generator would be left inside\n{_LIST}",
+    0x200: f"is an asynchronous generator function, whose generator would be left inside\n{_AWAIT}",
+}
+_LEFT_INSIDE = {"coroutine": _AWAIT, "generator": _LIST, "async_generator": _AWAIT}
 
 
 def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
@@ -84,12 +112,36 @@ def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
 
 def send(fd: int, token: bytes, letter: bytes, data: bytes) -> None:
     """Send a frame over a blocking socket."""
-    rest = memoryview(frame(letter, token, data))
+    rest = Unsent([HEADER.pack(letter, token, len(data)), data])
     while rest:
-        rest = rest[os.write(fd, rest) :]
+        rest.write(fd)
 
 
-def receive(fd: int) -> tuple[bytes, bytes]:
+class Unsent:
+    """The parts of a message that have not been written yet. They may be large, and are never joined."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        """Keep the parts that are not empty."""
+        self._parts = [memoryview(part) for part in parts if part]
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self._parts)
+
+    def write(self, fd: int) -> None:
+        """Write as much as the socket takes.
+
+        Raises:
+            OSError: from write(2).
+        """
+        written = os.writev(fd, self._parts)
+        while self._parts and written >= len(self._parts[0]):
+            written -= len(self._parts.pop(0))
+        if written:
+            self._parts[0] = self._parts[0][written:]
+
+
+def receive(fd: int) -> tuple[bytes, memoryview]:
     """Receive a request over a blocking socket, and return its token and its content.
 
     Raises:
@@ -102,14 +154,15 @@ def receive(fd: int) -> tuple[bytes, bytes]:
     return token, _exactly(fd, length)
 
 
-def _exactly(fd: int, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        part = os.read(fd, min(length - len(data), 1 << 20))
-        if not part:
+def _exactly(fd: int, length: int) -> memoryview:
+    data = memoryview(bytearray(length))
+    at = 0
+    while at < length:
+        size = os.readv(fd, [data[at:]])
+        if not size:
             raise EOFError
-        data += part
-    return bytes(data)
+        at += size
+    return data
 
 
 def pack_call(call: Call) -> bytes:
@@ -150,18 +203,38 @@ _NEEDS_CLOUDPICKLE = (
 )
 
 
-def pack_request(settings: CallSettings | None, call: bytes, token: bytes, trust: bool) -> bytes:
-    """Return a request as a frame.
+def pack_request(settings: CallSettings | None, calls: Sequence[bytes], token: bytes, trust: bool) -> list[bytes]:
+    """Return a request as the parts of a frame.
 
     The settings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
-    resource limits. None stands for those of the request before.
+    resource limits. None stands for those of the request before. The reply is that of the last call; those before it
+    prepare the process.
     """
-    return frame(REQUEST, token, pickle.dumps((settings, call, trust), pickle.HIGHEST_PROTOCOL))
+    head = pickle.dumps((settings, trust, list(map(len, calls))), pickle.HIGHEST_PROTOCOL)
+    length = len(head) + sum(map(len, calls))
+    return [HEADER.pack(REQUEST, token, _LENGTH.size + length) + _LENGTH.pack(len(head)) + head, *calls]
+
+
+def unpack_request(content: memoryview) -> tuple[CallSettings | None, bool, list[memoryview]]:
+    """Return the settings of a request, whether results are pickled, and the pickled calls."""
+    (at,) = _LENGTH.unpack_from(content)
+    at += _LENGTH.size
+    settings, trust, lengths = pickle.loads(content[_LENGTH.size : at])
+    calls = []
+    for length in lengths:
+        calls.append(content[at : at + length])
+        at += length
+    return settings, trust, calls
 
 
 def pack_value(function: object, value: object, trust: bool = False) -> Frame:
     """Return the reply with a result, or with the reason why the result cannot be sent."""
     kind = type(value).__qualname__
+    if kind in _LEFT_INSIDE:
+        if close := getattr(value, "close", None):
+            close()  # otherwise Python warns that nothing has awaited it
+        problem = f"{title(function)} returned a {kind}, which cannot leave its process"
+        return pack_failure(TransferError(f"{problem}\n{_LEFT_INSIDE[kind]}"))
     if not trust:
         try:
             return RETURNED, encode(value)
@@ -223,6 +296,7 @@ class Failure:
 
     def result(self) -> Any:
         """Raise the exception."""
+        __tracebackhide__ = True
         raise self.error
 
 
@@ -252,49 +326,100 @@ def pack_failure(error: BaseException, trust: bool = False, exhausted: bool = Fa
         message = str(error)
     except Exception as failure:
         message = f"(str() of it raises {failure!r})"
-    data = _pickled(error) if trust else _encoded(error)
+    is_pickled, data = _packed(error, trust)
+    kind = type(error)
     # Of a long traceback, the end has the reason.
-    texts = type(error).__qualname__, message[:_MAX_TEXT_CHARS], trace[-_MAX_TEXT_CHARS:]
-    return FAILED, encode((*texts, exhausted, trust, data))
+    texts = kind.__module__, kind.__qualname__, message[:_MAX_TEXT_CHARS], trace[-_MAX_TEXT_CHARS:]
+    return FAILED, encode((*map(str, texts), exhausted, is_pickled, data))
 
 
 def _unpack_failure(data: bytes, trust: bool) -> Failure:
     parts = decode(data)
-    if type(parts) is not tuple or [type(part) for part in parts[:-1]] != [str, str, str, bool, bool]:
+    if type(parts) is not tuple or [type(part) for part in parts[:-1]] != [str, str, str, str, bool, bool]:
         raise TransferError("what arrived is no failure of a function")
-    name, message, trace, exhausted, is_pickled, data = parts
+    module, name, message, trace, exhausted, is_pickled, content = parts
     error: object = None
-    if type(data) is bytes and (trust or not is_pickled):
+    why = content if type(content) is str else "it cannot be sent as data"
+    if type(content) is bytes and (trust or not is_pickled):
         try:
-            error = pickle.loads(data) if is_pickled else decode(data)
-        except Exception:
-            error = None
+            error = pickle.loads(content) if is_pickled else decode(content)
+        except Exception as failure:
+            why = str(failure)
     if not isinstance(error, BaseException):
-        why = "it does not pickle" if trust else "only standard exceptions are sent, unless trust=True"
-        error = RemoteError(f"{name[:_MAX_TEXT_CHARS]}: {message[:_MAX_TEXT_CHARS]} ({why}, so this error replaces it)")
+        error = _replacement(module, name[:_MAX_TEXT_CHARS], message[:_MAX_TEXT_CHARS], why[:_MAX_REASON_CHARS], trust)
     error.__cause__ = RemoteTraceback(trace[-_MAX_TEXT_CHARS:])
     return Failure(error, exhausted)
 
 
-def _encoded(error: BaseException) -> bytes | None:
-    try:
-        data = encode(error)
-        decode(data)
-    except (RefusedError, TransferError):
-        return None
-    return data
+def _replacement(module: str, name: str, message: str, why: str, trust: bool) -> RemoteError:
+    cure = "" if trust else "; trust=True keeps it, if only your own functions run in that box"
+    text = f"{name}: {message} (this error replaces it, as {why}{cure})"
+    return RemoteError(text, name if module == "builtins" else f"{module[:_MAX_REASON_CHARS]}.{name}", message)
+
+
+def _packed(error: BaseException, trust: bool) -> tuple[bool, bytes | str]:
+    """Return whether an exception is pickled, and its data; or the reason why it cannot be sent."""
+    from nsbox.remote.exceptions import obstacle  # noqa: PLC0415 - only needed when something fails
+
+    why = obstacle(type(error))
+    # Pickle would send the class of an outcome of pytest by value, since that names another module as its own.
+    if not trust or why:
+        try:
+            return False, encode(error)
+        except Exception as refused:
+            why = why or f"{refused} cannot be sent as data"
+    if not trust:
+        return False, why
+    data = _pickled(error)
+    return (False, "it does not pickle") if data is None else (True, data)
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    dumps: list[Callable[[object], bytes]] = [pickle.dumps]
-    if "cloudpickle" in sys.modules:
-        dumps.append(sys.modules["cloudpickle"].dumps)
-    for dump in dumps:
+    """Pickle an exception in the first way in which it arrives with its type and its text."""
+    found = None
+    by_value = _dumps_by_value()
+    # Many pickle, but do not unpickle: their __init__ requires other arguments than `args` has.
+    for dump, value in (pickle.dumps, error), (by_value, error), (by_value, _Remade(error)):
         try:
-            data = dump(error)
-            # Many pickle but do not unpickle: their __init__ requires other arguments than `args` has.
-            if type(pickle.loads(data)) is type(error):
-                return data
+            data: bytes = dump(value)
+            copy = pickle.loads(data)
+            if type(copy) is type(error):
+                found = found or data
+                if str(copy) == str(error):
+                    return data
         except Exception:
             continue
-    return None
+    return found
+
+
+class _Remade:
+    """Pickles an exception by the arguments of its built-in base class, and by those attributes that pickle."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from nsbox.remote.exceptions import parts_to_make, remade  # noqa: PLC0415 - only if needed
+
+        args, state = parts_to_make(self.error)
+        if isinstance(self.error, BaseExceptionGroup):
+            args = self.error.message, list(map(_Remade, self.error.exceptions))
+        left_out = [name for name, value in state.items() if not _pickles(value)]
+        if left_out:
+            note = f"attributes that do not pickle were left out: {', '.join(left_out)}"
+            state["__notes__"] = [*state.get("__notes__", ()), note]
+        return remade, (type(self.error), args, {name: state[name] for name in state if name not in left_out})
+
+
+def _pickles(value: object) -> bool:
+    try:
+        pickle.loads(_dumps_by_value()(value))
+    except Exception:
+        return False
+    return True
+
+
+def _dumps_by_value() -> Callable[[object], bytes]:
+    """Return a function that pickles classes of a script, too, if there is one."""
+    dumps: Callable[[object], bytes] = getattr(sys.modules.get("cloudpickle"), "dumps", pickle.dumps)
+    return dumps

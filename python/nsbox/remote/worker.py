@@ -12,7 +12,7 @@ import sys
 
 from nsbox import _core
 from nsbox.errors import TransferError
-from nsbox.remote.protocol import pack_failure, pack_value, receive, send
+from nsbox.remote.protocol import pack_failure, pack_value, receive, send, title, unpack_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nsbox.remote.protocol import Frame
 
-__all__ = ["PROGRAM", "Streams", "run_call", "work"]
+__all__ = ["PROGRAM", "Streams", "run_calls", "work"]
 
 PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; import {module}; {module}.{function}(int(sys.argv[1]), sys.argv[2])"
 """For ``python -c``. The arguments are a descriptor, a text for the function, and the caller's ``sys.path``."""
@@ -66,28 +66,32 @@ def _text(number: int) -> io.TextIOWrapper:
     )
 
 
-def run_call(request: bytes) -> Frame:
-    """Run the call in a request, and return the reply."""
+def run_calls(request: memoryview) -> Frame:
+    """Run the calls in a request, and return the reply: the result of the last one, or the exception of any."""
     trust = False
     try:
-        settings, call, trust = pickle.loads(request)
+        settings, trust, calls = unpack_request(request)
         if settings is not None:
             _apply(*settings)
     except Exception as error:
         return pack_failure(error, trust)
-    try:
-        function, args, kwargs = pickle.loads(call)
-    except BaseException as error:
-        problem = TransferError(f"the function or its arguments do not unpickle inside: {error!r}")
-        problem.__cause__ = error
-        return pack_failure(problem, trust)
-    try:
-        value = function(*args, **kwargs)
-    except BaseException as error:
-        # The line above in this file does not belong into the traceback.
-        if error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next
-        return pack_failure(error, trust, exhausted=_is_exhausted(error))
+    function, value = None, None
+    for number, call in enumerate(calls, 1):
+        try:
+            function, args, kwargs = pickle.loads(call)
+        except BaseException as error:
+            problem = TransferError(f"the function or its arguments do not unpickle inside: {error!r}")
+            problem.__cause__ = error
+            return pack_failure(problem, trust)
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:
+            # The line above in this file does not belong into the traceback.
+            if error.__traceback__ is not None:
+                error.__traceback__ = error.__traceback__.tb_next
+            if number < len(calls):
+                error.add_note(f"the initializer {title(function)} has raised this, so its task was not called")
+            return pack_failure(error, trust, exhausted=_is_exhausted(error))
     return pack_value(function, value, trust)
 
 
@@ -101,7 +105,10 @@ def _apply(path: list[str], directory: str | None, rlimits: tuple[tuple[str, tup
         import resource  # noqa: PLC0415 - rarely needed
 
         for name, limits in rlimits:
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), limits)
+            kind = getattr(resource, f"RLIMIT_{name.upper()}")
+            # The filter of `harden` refuses to set that for core files, which was set before it.
+            if resource.getrlimit(kind) != limits:
+                resource.setrlimit(kind, limits)
 
 
 def _is_exhausted(error: BaseException) -> bool:
@@ -154,7 +161,7 @@ def work(fd: int, _argument: str) -> NoReturn:
         except EOFError:
             sys.exit(0)
         start_directory.enter()
-        reply = run_call(data)
+        reply = run_calls(data)
         if _core.this_process() != own:
             # The function has forked, and has returned in the child as well. Only the parent replies.
             streams.restore()

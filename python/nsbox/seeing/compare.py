@@ -15,7 +15,7 @@ from nsbox.records.processes import NamespaceIds
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
-from nsbox.seeing.proc import Target, pid_of
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view

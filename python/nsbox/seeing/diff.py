@@ -132,10 +132,16 @@ def diff(before: Snapshot, after: Snapshot) -> Diff:
     A part that is unknown in one of them is not compared: else all of it would come or go.
 
     Raises:
-        SpecError: when they were taken for different processes.
+        SpecError: when they were taken for different processes, or in different PID namespaces.
     """
     if before.of != after.of:
         raise SpecError("after: the snapshots were taken for different processes")
+    seen = [one.pid_namespace for taken in (before, after) for one in taken.processes[:1] if one.pid_namespace]
+    if len(set(seen)) > 1:
+        raise SpecError(
+            f"after: its PIDs are of PID namespace {seen[1]}, and those in before of {seen[0]}. To see both sides of a "
+            "box: nsbox.compare(box)"
+        )
     unknown = {*before.unknown, *after.unknown}
     kinds = {*before.ipc.unknown, *after.ipc.unknown}
     old_ipc, new_ipc = ([one for one in taken.ipc if one.kind not in kinds] for taken in (before, after))

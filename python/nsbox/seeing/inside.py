@@ -6,13 +6,15 @@ file of each process has its PIDs in all namespaces inwards (NSpid, proc_pid_sta
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from nsbox import _core
-from nsbox.records.processes import Process, Thread
+from nsbox.records.processes import Process, Reading, Thread
 from nsbox.records.status import fields_of, pids_of
 from nsbox.seeing.proc import read_here
+from nsbox.seeing.target import descendants
 
 __all__ = ["both", "read"]
 
@@ -53,12 +55,14 @@ def both(
         raise refused
     depth = len(target.pids) - 1
     deeper = [process for process in everything if len(process.pids) > depth]
-    inside = set() if target.namespaces.pid is None else _descendants(target.namespaces.pid, deeper)
+    inside = set() if target.namespaces.pid is None else descendants(target.namespaces.pid, deeper)
     members = {process.pid for process in deeper if process.namespaces.pid in inside}
     if is_init:
         members |= _below(pid, deeper)
     numbers = {process.pid: process.pids[depth] for process in deeper if process.pid in members}
-    pairs = [(process, _renumbered(process, depth, numbers)) for process in deeper if process.pid in numbers]
+    reading = getattr(target, "reading", None) and replace(target.reading, pid_namespace=target.namespaces.pid)
+    inner = functools.partial(_renumbered, reading, depth, numbers)
+    pairs = [(process, inner(process)) for process in deeper if process.pid in numbers]
     return everything, pairs, hidden
 
 
@@ -79,25 +83,7 @@ def _below(pid: int, processes: Sequence[Process]) -> set[int]:
     return found
 
 
-def _descendants(namespace: int, processes: Iterable[Process]) -> set[int]:
-    """Return the namespace, and those that were made in it and have processes."""
-    members = {process.namespaces.pid: process.pid for process in processes if process.namespaces.pid is not None}
-    handles = [(id_, pid, b"ns/pid") for id_, pid in members.items()]
-    relations = _core.namespace_relations(_core.open_proc(b"/proc"), handles)
-    parents = {relation.id: relation.parent for relation in relations if relation.kind == "pid"}
-    found = {namespace}
-    for id_ in members:
-        path: list[int] = []
-        above: int | None = id_
-        while above is not None and above not in found:
-            path.append(above)
-            above = parents.get(above)
-        if above is not None:
-            found.update(path)
-    return found
-
-
-def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Process:
+def _renumbered(reading: Reading | None, depth: int, numbers: dict[int, int], process: Process) -> Process:
     """Return the record with all PIDs translated. A process outside has no PID inside; as in a proc, it becomes 0."""
     values = process._asdict()
     values |= {
@@ -109,6 +95,8 @@ def _renumbered(process: Process, depth: int, numbers: dict[int, int]) -> Proces
         "tpgid": -1 if process.tpgid < 0 else numbers.get(process.tpgid, 0),
         "threads": tuple(_thread(process.pid, thread, depth) for thread in process.threads),
     }
+    if reading:
+        values["reading"] = reading
     return Process(**values)
 
 

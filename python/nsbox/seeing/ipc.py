@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, overload
 from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, as_box, pid_of
+from nsbox.seeing.proc import as_box
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.views import ipc_table as _view
 from nsbox.views import mime
@@ -99,7 +100,8 @@ def ipcs(of: Target | None = None) -> IpcTable:
         of: The process: its PID, or an object with a `pid`.
 
     Raises:
-        ProcessLookupError: when there is no such process.
+        SpecError: when `of` is no process, or one that the caller cannot find.
+        ProcessLookupError: when there is no such process, or it has ended (`ProcessEndedError`).
         PermissionError: when the caller may not know its namespaces, or not enter them.
     """
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read

@@ -20,7 +20,7 @@ from nsbox.spec.spec import Spec
 from nsbox.spec.world import PRIVATE_TMP
 from nsbox.views import mime, written_table
 
-__all__ = ["MAX_FILES", "Layer", "WrittenFiles", "layer_of"]
+__all__ = ["MAX_FILES", "Layer", "WrittenFiles", "changes", "layer_of"]
 
 MAX_FILES = 100_000
 """The number of files that are read or copied, unless the caller gives another one."""
@@ -144,7 +144,8 @@ class Layer:
             NsboxError: when there is more than `max_files`.
         """
         with self.opened() as upper:
-            walk = _Walk(max_files)
+            status = os.fstat(upper)
+            walk = _Walk(max_files, (status.st_uid, status.st_gid))
             walk.directory(upper, "/", self._lower, 0)
         files = [one for one in walk.found if one.state != "created" or one.path not in self._own]
         return WrittenFiles(files, walk.notes, self)
@@ -163,6 +164,7 @@ def layer_of(spec: Spec, descriptor: int) -> Layer:
     if not isinstance(spec.root, Overlay):
         raise SpecError("changes: the root is no overlay; see root=Overlay([DIRECTORY])")
     targets = [*PRIVATE_TMP, *(str(mount.target) for mount in spec.mounts)]
+    targets += ["/dev/pts"] if spec.hardened.new_session else []
     targets += [os.fsdecode(spec.mount_proc)] if isinstance(spec.mount_proc, bytes) else []
     lower = [str(path) for path in spec.root.lower]
     if spec.root.upper is not None:
@@ -170,6 +172,26 @@ def layer_of(spec: Spec, descriptor: int) -> Layer:
     if descriptor < 0:
         raise NsboxError("nsbox-init sent no descriptor of the upper layer: too many may be open in this process")
     return Layer(descriptor, lower, targets)
+
+
+def changes(spec: Spec | None, descriptor: int, max_files: int | None) -> WrittenFiles:
+    """Return the files that were written to a root: for `nsbox.fork_exec` and `nsbox.Shell`.
+
+    Args:
+        spec: What was started; None if its root is no overlay, or that of a box.
+        descriptor: The descriptor of an upper layer in memory; -1 if there is none.
+        max_files: The number of files to read at most; by default `MAX_FILES`.
+
+    Raises:
+        SpecError: when the root is no overlay of its own.
+        NsboxError: when there are more files.
+    """
+    if spec is None:
+        raise SpecError(
+            "changes: the root is no overlay; see root=Overlay([DIRECTORY]). A process in a box shares its root: see "
+            "the method changes of the box"
+        )
+    return layer_of(spec, descriptor).files(MAX_FILES if max_files is None else max_files)
 
 
 class _Below(NamedTuple):
@@ -182,7 +204,9 @@ class _Below(NamedTuple):
 class _Walk:
     """Reads directories, one below the other."""
 
-    def __init__(self, max_files: int) -> None:
+    def __init__(self, max_files: int, root: tuple[int, int]) -> None:
+        """Begin; `root` are the ids of root inside, as seen outside."""
+        self._root = root
         self.found: list[WrittenFile] = []
         self.notes: list[str] = []
         self._max_files = max_files
@@ -238,10 +262,11 @@ class _Walk:
         if is_opaque or _kind(below.status) != kind:
             self._add(WrittenFile(path, "deleted", _kind(below.status)))
             return self._add(WrittenFile(path, "created", kind, size, mode))
-        # A directory is copied to the upper layer for what is written below it.
-        same = (mode, status.st_uid, status.st_gid) == (
-            stat.S_IMODE(below.status.st_mode), below.status.st_uid, below.status.st_gid,
-        )  # fmt: skip
+        # A directory is copied to the upper layer for what is written below it. With private ids of root's, its owner
+        # has the same number inside.
+        owner, before = (status.st_uid, status.st_gid), (below.status.st_uid, below.status.st_gid)
+        moved = (before[0] + self._root[0], before[1] + self._root[1])
+        same = mode == stat.S_IMODE(below.status.st_mode) and owner in (before, moved)
         if kind != "directory" or not same:
             self._add(WrittenFile(path, "changed", kind, size, mode))
 

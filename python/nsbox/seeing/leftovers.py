@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
 
 from nsbox.records.processes import Process
 from nsbox.seeing.processes import ps
+from nsbox.seeing.target import Target, pid_of
 
 __all__ = ["describe", "described", "is_helper", "leftovers"]
 
@@ -23,7 +25,7 @@ _HELPER_SECONDS = 3.0
 
 
 def leftovers(
-    roots: Iterable[int], known: Callable[[Process], bool] = lambda _: False, timeout: float = _GRACE_SECONDS
+    roots: Iterable[Target], known: Callable[[Process], bool] = lambda _: False, timeout: float = _GRACE_SECONDS
 ) -> list[Process]:
     """Return the living descendants of some processes, without these processes themselves.
 
@@ -33,12 +35,16 @@ def leftovers(
     ends when the process that it belongs to has ended.
 
     Args:
-        roots: Their PIDs, as the caller sees them.
+        roots: These processes; one that has ended counts as one without descendants.
         known: Returns whether a descendant is no leftover.
         timeout: Seconds during which they may still end; 0 does not wait.
     """
+    above = set()
+    for root in roots:
+        with contextlib.suppress(ProcessLookupError):
+            above.add(pid_of(root, "roots"))
     start = time.monotonic()
-    while found := _descendants(set(roots), known):
+    while found := _descendants(above, known):
         limit = _HELPER_SECONDS if timeout and any(map(is_helper, found)) else 0.0
         if time.monotonic() >= start + max(limit, timeout):
             break

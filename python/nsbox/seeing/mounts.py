@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, pid_of
+from nsbox.seeing.target import Target, pid_of
 from nsbox.views import mime
 from nsbox.views import mount_table as _view
 
@@ -75,7 +75,8 @@ def mounts(of: Target | None = None) -> MountTable:
         of: The process: its PID, or an object with a `pid`; by default the caller.
 
     Raises:
-        ProcessLookupError: when there is no such process.
+        SpecError: when `of` is no process, or one that the caller cannot find.
+        ProcessLookupError: when there is no such process, or it has ended (`ProcessEndedError`).
         PermissionError: when the caller may not know its mounts.
     """
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read

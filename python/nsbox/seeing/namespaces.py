@@ -17,7 +17,8 @@ from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, View, as_box, open_proc, pid_of, read_from
+from nsbox.seeing.proc import View, as_box, open_proc, read_from
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
 from nsbox.views import mime
 from nsbox.views import namespace_table as _view
@@ -302,6 +303,9 @@ def _record(
         for_children=tuple(kept.for_children),
         descriptors=tuple(kept.descriptors),
         mounts=tuple(kept.mounts),
+        pid_outside=getattr(lowest, "pid_outside", None),
+        start_ticks=lowest.start_ticks if lowest else None,
+        reading=getattr(lowest, "reading", None),
     )
 
 
@@ -309,7 +313,8 @@ def namespaces_of(target: Target) -> NamespaceIds:
     """Return the namespaces of a process, given by its PID or as an object with a `pid`.
 
     Raises:
-        ProcessLookupError: when there is no such process.
+        SpecError: when the target is no process, or one that the caller cannot find.
+        ProcessLookupError: when there is no such process, or it has ended (`ProcessEndedError`).
         PermissionError: when the caller may know none of its namespaces (ptrace(2), PTRACE_MODE_READ).
     """
     pid = pid_of(target, "target")

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nsbox import _core
 
-__all__ = ["of"]
+__all__ = ["of", "request"]
 
 _RTM_NEWNSID, _RTM_GETNSID, _NLM_F_REQUEST = 88, 90, 1
 _NETNSA_NSID, _NETNSA_FD = 1, 3
 _NOT_ASSIGNED = -1
+_KERNEL = (0, 0)
 
 
 def of(proc: _core.Proc, handles: Mapping[int, bytes]) -> dict[int, str]:
@@ -29,18 +30,33 @@ def of(proc: _core.Proc, handles: Mapping[int, bytes]) -> dict[int, str]:
         for id_, path in handles.items():
             try:
                 file = proc.open(path)
-                number = _request(netlink, file.fileno())
+                number = request(netlink, file.fileno())
             except OSError:
                 continue
             found[id_] = "unassigned" if number == _NOT_ASSIGNED else str(number)
     return found
 
 
-def _request(netlink: socket.socket, fd: int) -> int:
-    """Send one request and read the reply: a header, a family with padding, and one attribute."""
+def request(netlink: socket.socket, fd: int) -> int:
+    """Return the id that the network namespace of a socket uses for another one; -1 if it uses none.
+
+    The request is a header, a family with padding, and one attribute.
+
+    Args:
+        netlink: A socket of the family AF_NETLINK.
+        fd: A descriptor of the other network namespace.
+
+    Raises:
+        OSError: when the kernel refuses.
+    """
     attribute = struct.pack("=HHi", 8, _NETNSA_FD, fd)
-    netlink.send(struct.pack("=IHHIIBxxx", 20 + len(attribute), _RTM_GETNSID, _NLM_F_REQUEST, 0, 0, 0) + attribute)
-    reply = netlink.recv(256)
+    header = struct.pack("=IHHIIBxxx", 20 + len(attribute), _RTM_GETNSID, _NLM_F_REQUEST, 0, 0, 0)
+    netlink.sendto(header + attribute, _KERNEL)
+    while True:
+        reply, sender = netlink.recvfrom(256)
+        # Root of that namespace can send messages to this socket, too.
+        if sender == _KERNEL:
+            break
     if struct.unpack_from("=IH", reply)[1] != _RTM_NEWNSID:
         raise OSError(errno.EBADMSG, "no id in the reply")
     size, name, number = struct.unpack_from("=HHi", reply, 20)

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 
 from nsbox.seeing.diff import Diff, diff
-from nsbox.seeing.proc import Target
 from nsbox.seeing.snapshot import Snapshot, snapshot
+from nsbox.seeing.target import Target
 
 __all__ = ["Observation", "observe"]
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 from nsbox.errors import SpecError
-from nsbox.records.processes import Capabilities, NamespaceIds, Process, Thread
+from nsbox.records.processes import CLASSES, NamespaceIds, Process
+from nsbox.seeing.target import Target, pid_of, with_outside
 
 if TYPE_CHECKING:
     from nsbox import _core
     from nsbox.seeing.ipc import IpcTable
 
-__all__ = ["BoxFiles", "Target", "View", "as_box", "completed", "open_proc", "pid_of", "read_from", "read_here"]
+__all__ = ["BoxFiles", "ProcSource", "View", "as_box", "completed", "open_proc", "read_from", "read_here"]
 
 
 class BoxFiles(Protocol):
@@ -50,19 +51,11 @@ class BoxFiles(Protocol):
         ...
 
 
-class _HasPid(Protocol):
-    @property
-    def pid(self) -> int: ...
-
-
-Target: TypeAlias = "int | _HasPid"
-"""A process: its PID as the caller sees it, or anything with such a ``pid``, such as a `Shell`, `Popen`, `Process` or
-`Box`. The process of a box is its nsbox-init."""
-
 View: TypeAlias = Literal["namespace", "proc"]
 """How processes are looked at: through their PID namespace, or through the proc that is mounted there."""
 
-_CLASSES = (Process, Thread, NamespaceIds, Capabilities)
+ProcSource: TypeAlias = "str | bytes | os.PathLike[str] | _core.Proc"
+"""A proc: its directory, or one that is open already."""
 
 
 def as_box(target: object) -> BoxFiles | None:
@@ -70,20 +63,7 @@ def as_box(target: object) -> BoxFiles | None:
     return cast("BoxFiles", target) if hasattr(target, "_open_proc") else None
 
 
-def pid_of(target: Target, name: str) -> int:
-    """Return the PID of a target. `name` is the name of the argument, for the error.
-
-    Raises:
-        SpecError: when it is no process.
-    """
-    pid = target if isinstance(target, int) else getattr(target, "pid", None)
-    # The range of the kernel's pid_t.
-    if isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 1 << 31:
-        raise SpecError(f"{name}: expected a PID or something with a pid, got {target!r}")
-    return pid
-
-
-def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str] | None) -> _core.Proc:
+def open_proc(of: Target | None, view: View, proc: ProcSource | None) -> _core.Proc:
     """Open the proc that is to be read; see `ps` for the arguments.
 
     Raises:
@@ -95,7 +75,7 @@ def open_proc(of: Target | None, view: View, proc: str | bytes | os.PathLike[str
     if view not in ("namespace", "proc"):
         raise SpecError(f"view: expected 'namespace' or 'proc', got {view!r}")
     if of is None:
-        return _core.open_proc(os.fsencode("/proc" if proc is None else proc))
+        return proc if isinstance(proc, _core.Proc) else _core.open_proc(os.fsencode("/proc" if proc is None else proc))
     if proc is not None:
         raise TypeError("of and proc cannot be combined, as each of them selects a proc")
     pid = pid_of(of, "of")
@@ -134,21 +114,23 @@ def read_from(
     """
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
-    records, hidden = _core.read_processes(proc, _CLASSES, list(sources), pids=None if pids is None else list(pids))
-    return records, tuple(hidden)
+    records, hidden = _core.read_processes(proc, CLASSES, list(sources), pids=None if pids is None else list(pids))
+    return with_outside(records), tuple(hidden)
 
 
 def read_here(
-    sources: Sequence[str], pids: Sequence[int] | None = None, proc: str | bytes | os.PathLike[str] | None = None
+    sources: Sequence[str], pids: Sequence[int] | None = None, proc: ProcSource | None = None
 ) -> tuple[list[Process], tuple[int, ...]]:
     """Read processes in /proc or another directory, and the PIDs of those that the caller may not read.
 
     Raises:
         OSError: when it cannot be read, or no proc is mounted there.
     """
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
+
     records, hidden = read_from(open_proc(None, "namespace", proc), sources, pids)
     if not records and not hidden and pids is None:
         # An empty mount point, as in a new root: an empty table would look like a result.
-        path = "/proc" if proc is None else os.fsdecode(proc)
+        path = "/proc" if proc is None or isinstance(proc, _core.Proc) else os.fsdecode(proc)
         raise FileNotFoundError(2, "no process is listed; is proc mounted there?", path)
     return records, hidden

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
+from nsbox.errors import ProcessEndedError
 from nsbox.records.names import safe
 from nsbox.records.status import fields_of, pids_of
-from nsbox.seeing.proc import Target, as_box, pid_of, read_from
+from nsbox.seeing.proc import as_box, read_from
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["ProcFiles"]
@@ -17,7 +20,6 @@ class ProcFiles:
     """The files of a process in /proc, each read when it is used; `str()` names the process.
 
     Attributes:
-        pid: Its PID, as the caller sees it.
         is_box: Whether the target is a box, and the process its nsbox-init.
     """
 
@@ -25,11 +27,25 @@ class ProcFiles:
         """Read nothing yet.
 
         Raises:
-            SpecError: when the target is no process.
+            SpecError: when the target is no process, or one that the caller cannot find.
+            AssertionError: when it has ended.
         """
-        self.pid = pid_of(target, "target")
         self._box = as_box(target)
         self.is_box = self._box is not None
+        self._target = target
+        if not self.is_box:
+            self._find()
+
+    def _find(self) -> int:
+        try:
+            return self.pid
+        except ProcessEndedError as error:
+            raise AssertionError(str(error)) from None
+
+    @functools.cached_property
+    def pid(self) -> int:
+        """The PID of the process in the caller's /proc."""
+        return pid_of(self._target, "target")
 
     def read(self, name: str) -> bytes:
         """Return the contents of a file of the process, from the caller's /proc; for a box, from nsbox-init's own."""

@@ -15,7 +15,8 @@ from nsbox.errors import SpecError
 from nsbox.records.names import Users
 from nsbox.records.processes import ALWAYS, SOURCE_OF, SOURCES, Process
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.proc import Target, View, completed, open_proc, pid_of, read_from, read_here
+from nsbox.seeing.proc import View, completed, open_proc, read_from, read_here
+from nsbox.seeing.target import Target, pid_of
 from nsbox.views import mime
 from nsbox.views import process_table as _view
 
@@ -117,19 +118,32 @@ class ProcessTable(mime.Table, Sequence[Process]):
             processes, boot=self.boot, read_at=self.read_at, memory=self.memory, hidden=self.hidden, users=self.users
         )
 
-    def text(self, *, width: int | None = None) -> str:
+    def text(self, *, columns: Iterable[str] | None = None, width: int | None = None) -> str:
         """Return the table as text.
 
         Args:
+            columns: The columns, in this order, such as ``["pid", "outside", "command"]``; by default those of ``ps
+                aux``, and INSIDE if a process has PIDs further in. OUTSIDE is `Process.pid_outside`, PIDNS the PID
+                namespace of the PIDs. A ``?`` stands for what is not known.
             width: Cut the lines after this number of characters.
+
+        Raises:
+            SpecError: for an unknown column.
         """
         return _view.table(
-            self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users, width=width
-        )
+            self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users, columns=columns,
+            width=width,
+        )  # fmt: skip
 
-    def html(self) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
-        return _view.html(self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users)
+    def html(self, *, columns: Iterable[str] | None = None) -> str:
+        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
+
+        Raises:
+            SpecError: for an unknown column.
+        """
+        return _view.html(
+            self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users, columns=columns
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as data that fit into JSON."""
@@ -173,8 +187,8 @@ def ps(
     """Return all processes, or those in the PID namespace of a process.
 
     Args:
-        of: The process whose PID namespace is shown: its PID, or an object with a `pid`. Nothing is entered or mounted
-            for it, and no proc need be mounted inside.
+        of: The process whose PID namespace is shown: its PID, or a record or handle with one. Nothing is entered or
+            mounted for it, and no proc need be mounted inside.
         view: With `of`: ``"namespace"`` shows the PID namespace of the process, with the PIDs inside; ``"proc"`` shows
             what the process's own ``/proc`` has, as a ``ps`` inside would.
         proc: The proc directory to read instead of ``/proc``.

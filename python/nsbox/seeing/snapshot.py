@@ -11,8 +11,8 @@ from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import IpcTable, ipcs
 from nsbox.seeing.mounts import MountTable, mounts
 from nsbox.seeing.namespaces import NamespaceTable, lsns
-from nsbox.seeing.proc import Target, pid_of
 from nsbox.seeing.processes import ProcessTable, ps
+from nsbox.seeing.target import Target, pid_of
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views import html as _html
 from nsbox.views import mime

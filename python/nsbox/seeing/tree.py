@@ -13,8 +13,9 @@ from nsbox.records import names
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
-from nsbox.seeing.proc import Target, View, completed, pid_of
+from nsbox.seeing.proc import View, completed, read_here
 from nsbox.seeing.processes import read
+from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
 from nsbox.views import mime
 from nsbox.views import process_picture as _picture
@@ -307,7 +308,8 @@ def pstree(
     """Return the tree of all processes, or of those in the PID namespace of a process.
 
     Args:
-        root: The process at the top, by default PID 1. Its PID is that in the proc that is read.
+        root: The process at the top, by default PID 1. A number is a PID in the proc that is read; anything else is
+            the same process there.
         of: The process whose PID namespace is shown: its PID, or an object with a `pid`.
         view: With `of`: ``"namespace"`` shows the PID namespace of the process; ``"proc"`` shows what the process's own
             ``/proc`` has, as a ``pstree`` inside would.
@@ -323,9 +325,23 @@ def pstree(
     sources = ["pids", "cmdline", "namespaces", *(["threads"] if threads else []), *(["label"] if labels else [])]
     processes, _ = read(sources, of=of, view=view, proc=proc)
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
-    top = None if root is None else pid_of(root, "root")
+    top = None if root is None else _top(root, processes)
     processes = completed(processes, root, top)
     return ProcessTree(processes, root=top, ns_changes=ns_changes, uptime=uptime)
+
+
+def _top(root: Target, processes: Sequence[Process]) -> int:
+    """Return the PID of a process in the proc that was read."""
+    pid = pid_of(root, "root") if not isinstance(root, int) or isinstance(root, bool) else root
+    if isinstance(root, int):
+        return pid
+    (now,), _ = read_here((), [pid])
+    for process in processes:
+        if (process.pid, process.reading) == (now.pid, now.reading):
+            return pid
+        if process.pid_outside is not None and process.pid_outside == now.pid_outside:
+            return process.pid
+    raise ProcessLookupError(3, f"root: {root!r} is not in the PID namespace that was read")
 
 
 def _kind(name: str) -> str:

@@ -98,7 +98,8 @@ class Spec:
             can be relative to the working directory. ``"/"`` leaves the machine as it is, also with `harden`.
         readable: What stays visible of what is hidden, read-only. This Python, with its packages, and the working
             directory always do, unless that is a home.
-        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES`. The deeper of two paths decides.
+        hidden: The directories that are empty, in memory, in place of `HIDDEN_PLACES` and the home of the caller. The
+            deeper of two paths decides.
         propagation: The propagation that all mounts get first: ``"private"``, ``"slave"``, ``"shared"`` or
             ``"unchanged"`` (mount_namespaces(7)).
         map_root_user: True maps the caller to root in a new user namespace; ``"auto"`` does so if there is a user
@@ -317,6 +318,20 @@ class Spec:
             raise SpecError("pid_max: with fork=False nothing runs in the new PID namespace yet")
 
 
+_ELSEWHERE = {
+    "max_output": "belongs to what reads the output: run, Popen.communicate, Shell.run, and Executor with "
+    "capture_output=True",
+    "timeout": "belongs to what waits for the end: run, Popen.communicate, Shell, Executor and boxed",
+    "trust": "belongs to what receives results of functions: Box, Executor and boxed",
+    **dict.fromkeys(
+        ("user", "group", "extra_groups", "umask"),
+        "belongs to the start of a program: run, Popen, and run and Popen of a Box; map_user= and map_users= say who "
+        "is who inside",
+    ),
+}
+"""Options of some functions that look like those of `Spec`, and where they belong."""
+
+
 @functools.lru_cache(maxsize=64, typed=True)
 def _cached(**options: Any) -> Spec:
     return Spec(**options)
@@ -334,6 +349,9 @@ def spec_of(unshare: Namespaces, options: Options) -> Spec:
     try:
         return _cached(**cast("dict[str, Hashable]", {"unshare": unshare, **hashable}))
     except TypeError:
+        for name, why in _ELSEWHERE.items():
+            if name in options:
+                raise SpecError(f"{name}: {why}") from None
         # An unhashable value, such as a set of namespaces; or an unknown option, for which this raises TypeError again.
         return Spec(unshare=unshare, **options)
 

@@ -33,9 +33,9 @@ StepName: TypeAlias = Literal[
     "landlock", "seccomp", "signals", "exec",
     # A box.
     "serve", "request", "mount", "mount shm", "unmount", "detached mount", "open", "read", "write", "socket",
-    "reap", "abort",
-    # Two boxes connected.
-    "veth", "link up", "address", "carrier", "remove veth",
+    "reap", "abort", "abort fuse",
+    # Boxes connected.
+    "veth", "bridge", "bridge port", "link up", "address", "carrier", "route", "remove veth",
 ]
 """The name of a step, as in plans, errors and explanations. Names never change."""
 # fmt: on

@@ -93,6 +93,8 @@ async def create_subprocess_shell(
 
 
 def _check_binary(keywords: dict[str, Any]) -> None:
+    if keywords.get("max_output") is not None:
+        raise SpecError("max_output: the caller reads the streams of asyncio; read at most so many bytes, then kill")
     for name in _TEXT_KEYWORDS:
         if keywords.pop(name, None):
             raise SpecError(f"{name}: the streams of asyncio are binary")
@@ -147,6 +149,7 @@ class Transport(BaseSubprocessTransport):
     _popen: Popen | None = None
     _starter: asyncio.Task[Any] | None = None
     _was_killed = False
+    _helper: asyncio.TimerHandle | None = None
 
     @classmethod
     async def start(
@@ -192,6 +195,8 @@ class Transport(BaseSubprocessTransport):
         """Record that all processes have ended."""
         if self._starter is not None:
             self._starter.remove_done_callback(self._starter_done)
+        if self._helper is not None:
+            self._helper.cancel()
         self._process_exited(returncode)
         self._ended.set_result(None)
 
@@ -200,6 +205,7 @@ class Transport(BaseSubprocessTransport):
         self._was_killed = True
         if self._popen is not None:
             self._popen.kill()
+            self._help_to_end()
             await asyncio.wait([self._ended], timeout=ending.END_SECONDS)
             if not self._ended.done():
                 raise ending.not_ended(self._popen.init_pid, self._popen.pid)
@@ -209,6 +215,7 @@ class Transport(BaseSubprocessTransport):
         if self._ended.get_loop().is_closed():
             return  # _Watch.__del__ has done both.
         super().close()
+        self._help_to_end()
         for fd, stream in _streams(self._popen):
             if self._pipes[fd] is None:
                 stream.close()
@@ -224,6 +231,19 @@ class Transport(BaseSubprocessTransport):
             self._check_proc()
             assert self._popen is not None
             self._popen.send_signal(signal)
+            if self._popen._was_killed:
+                self._help_to_end()
+
+    def _help_to_end(self) -> None:
+        """Look now and then whether killed processes wait for something that has to be aborted."""
+        if self._helper is None and not self._ended.done():
+            self._helper = self._loop.call_later(ending.TURN_SECONDS, self._help)
+
+    def _help(self) -> None:
+        self._helper = None
+        if not self._ended.done() and self._popen is not None:
+            self._popen.poll()
+            self._help_to_end()
 
     def terminate(self) -> None:
         """Send SIGTERM, as `send_signal`."""

@@ -8,10 +8,13 @@ from typing import TypeVar
 
 from nsbox.errors import NotEndedError
 
-__all__ = ["END_SECONDS", "await_end", "not_ended"]
+__all__ = ["END_SECONDS", "TURN_SECONDS", "await_end", "not_ended"]
 
 END_SECONDS = 30.0
 """The longest wait for what was killed. The kernel may have much memory to free, and many processes to reap."""
+
+TURN_SECONDS = 2.0
+"""How often a caller that waits for something else looks whether killed processes have to be helped to end."""
 
 E = TypeVar("E")
 
@@ -39,8 +42,10 @@ def not_ended(*pids: int) -> NotEndedError:
 
 def _state(pid: int) -> str:
     """Return the state of a process in words (proc_pid_status(5)); empty if it has none any more."""
+    from nsbox.seeing.target import pid_of  # noqa: PLC0415 - few starts need it
+
     try:
-        with open(f"/proc/{pid}/status", "rb") as lines:
+        with open(f"/proc/{pid_of(pid, 'pid')}/status", "rb") as lines:
             fields = dict(line.split(b":", 1) for line in lines)
         uid = int(fields[b"Uid"].split()[0])
         state = fields[b"State"].decode().strip()

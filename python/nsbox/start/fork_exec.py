@@ -21,8 +21,8 @@ def fork_exec(argv: Sequence[Argument], *, unshare: Namespaces = "mip", **option
     """Start a program in new namespaces and return its handle. No pipes are made.
 
     The handle has ``pid``, ``pid_inside``, ``pidfd``, ``init_pid``, ``init_pidfd``, ``wait(timeout)``,
-    ``send_signal(number)``, ``kill()`` and ``plan``. The process ends when the calling process ends, and when the
-    handle is garbage collected.
+    ``send_signal(number)``, ``kill()``, ``changes()`` and ``plan``. The process ends when the calling process ends, and
+    when the handle is garbage collected.
 
     Args:
         argv: The program and its arguments.

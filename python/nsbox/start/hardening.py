@@ -7,28 +7,44 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from nsbox import _core
 from nsbox.errors import SpecError, UnsupportedError
 from nsbox.spec.capabilities import has_capability
-from nsbox.spec.harden import INHERITED, NEED_NO_NEW_PRIVS
+from nsbox.spec.harden import INHERITED, NEED_NO_NEW_PRIVS, sysctls_of
 from nsbox.spec.limits import RLIMITS, rlimits_of
 from nsbox.spec.spec import Spec
 from nsbox.start.private_ids import COUNT, private_range
 
-__all__ = ["default_rlimits", "inherited", "resolve_hardening"]
+__all__ = ["check_other_ids", "default_rlimits", "inherited", "resolve_hardening", "within_masked"]
 
-_RLIMITS = {"core": 0, "nofile": 1024, "nproc": 1024}
-"""Limits of each process of a hardened program, unless the caller gives others (getrlimit(2))."""
+_RLIMITS = {
+    "core": 1, "nofile": 1024, "nproc": 1024, "memlock": 1 << 20, "sigpending": 1024, "msgqueue": 400_000, "rtprio": 0,
+}  # fmt: skip
+"""Limits of each process of a hardened program, unless the caller gives others (getrlimit(2)).
+
+With the limit 1 for core files there are none, and no handler of them is started either: the machine's handler runs as
+root outside, and 0 does not prevent it (core(5)). The kernel counts locked memory, signals that wait and message queues
+for the user outside as well.
+"""
+
+_SYSCTLS = {"max_inotify_instances": 16, "max_inotify_watches": 8192}
+"""Limits of the new user namespace below /proc/sys/user. What is counted there is also counted for the user outside who
+made the namespace, who could get no more."""
+_USER_SYSCTLS = "/proc/sys/user"
+
+_MASKED = "the box keeps the /proc of the outer one, which hides the same: no other proc can be mounted below it"
 
 
-def resolve_hardening(spec: Spec, *, mapped: bool = False) -> Spec:
+def resolve_hardening(spec: Spec, *, nested: bool = False, mapped: bool = False) -> Spec:
     """Return the spec with what `harden` means for this caller on this machine.
 
     Args:
         spec: The namespaces as the caller asked for them.
+        nested: Whether it is for a box in a box, where the limits of the outer one hold.
         mapped: Whether it is for a box in a user namespace, whose ids are others than the caller's already.
 
     Raises:
@@ -41,15 +57,30 @@ def resolve_hardening(spec: Spec, *, mapped: bool = False) -> Spec:
     if not mapped and os.geteuid() == 0:
         changes |= _private_ids(spec)
     changes["rlimits"] = (*rlimits_of(spec.rlimits), *default_rlimits(spec))
+    if spec.harden and not nested:
+        changes["sysctl"] = (*sysctls_of(spec.sysctl, spec.kinds), *_default_sysctls(spec))
     left_out = _lacking(spec) if spec.harden == "best" else {}
     changes |= dict.fromkeys(left_out, False)
-    return replace(spec, **changes).leave_out(left_out)
+    return replace(spec, **changes).leave_out({**dict(spec.hardened.left_out), **left_out})
 
 
 def default_rlimits(spec: Spec) -> tuple[tuple[str, tuple[int, int]], ...]:
     """Return the limits of `harden` for the resources for which the spec has none."""
     given = dict(rlimits_of(spec.rlimits))
     return tuple((name, _lowered(name, limit)) for name, limit in _RLIMITS.items() if spec.harden and name not in given)
+
+
+def _default_sysctls(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Give the limits of the new user namespace that the spec does not set, where they can be written."""
+    given = {name for name, _ in sysctls_of(spec.sysctl, spec.kinds)}
+    for name, limit in _SYSCTLS.items():
+        try:
+            with open(f"{_USER_SYSCTLS}/{name}") as file:
+                least = min(limit, int(file.read()))
+        except (OSError, ValueError):
+            continue
+        if f"user.{name}" not in given and not os.statvfs(_USER_SYSCTLS).f_flag & os.ST_RDONLY:
+            yield f"user.{name}", str(least)
 
 
 def inherited(spec: Spec, outer: Spec) -> Spec:
@@ -70,6 +101,32 @@ def inherited(spec: Spec, outer: Spec) -> Spec:
     rlimits = (*own, *(limit for limit in rlimits_of(outer.rlimits) if limit[0] not in dict(own)))
     changes: Any = dict.fromkeys(parts, True)
     return replace(spec, rlimits=rlimits, **changes)
+
+
+def within_masked(spec: Spec, outer: Spec) -> Spec:
+    """Return the spec of a box inside a box whose /proc has hidden parts: it keeps that /proc.
+
+    The kernel lets a user namespace mount a proc only where it sees another one as a whole (mount_namespaces(7)).
+    """
+    if not (outer.hardened.mask_proc or _MASKED in dict(outer.hardened.left_out).values()):
+        return spec
+    if not (spec.hardened.mask_proc and spec.harden and "user" in spec.kinds):
+        return spec
+    left_out = {**dict(spec.hardened.left_out), "mask_proc": _MASKED}
+    return replace(spec, mount_proc=False, mask_proc=False).leave_out(left_out)
+
+
+def check_other_ids(spec: Spec) -> None:
+    """Check that a hardened box is not in a user namespace whose root is root outside: no other ids exist there.
+
+    Raises:
+        SpecError: when it is.
+    """
+    if (spec.harden or spec.hardened.private_ids) and os.geteuid() == 0:
+        raise SpecError(
+            "private_ids: root of the outer box is root outside, and its user namespace has no other ids; give harden, "
+            "or map_users, to the outer box"
+        )
 
 
 def _lacking(spec: Spec) -> dict[str, str]:

@@ -39,7 +39,7 @@ def resolve(spec: Spec, *, nested: bool = False, mapped: bool = False) -> Spec:
         option, word = next(iter(words.items()))
         raise SpecError(f"{option}: {word!r} stands for ids of the caller, not of a box; give ranges")
     changes: Any = {option: resolved_ranges(option, [word]) for option, word in words.items()}
-    return resolve_hardening(replace(spec, **changes) if changes else spec, mapped=mapped)
+    return resolve_hardening(replace(spec, **changes) if changes else spec, nested=nested, mapped=mapped)
 
 
 def resolved_ranges(option: str, wanted: Iterable[IdRange | str]) -> tuple[IdRange, ...]:

@@ -17,6 +17,7 @@ from nsbox import _core
 from nsbox._core import Launch
 from nsbox.errors import SpawnError, SpecError
 from nsbox.spec.limits import Limits
+from nsbox.spec.mounts import Overlay
 from nsbox.spec.spec import Spec
 from nsbox.start import cgroup, id_ranges
 from nsbox.start.hardening import inherited
@@ -35,6 +36,7 @@ __all__ = [
     "cgroup_for",
     "descriptor_numbers",
     "environment",
+    "held",
     "inheritable_fds",
     "launch_of",
     "plan_for",
@@ -145,7 +147,10 @@ def start(
         UnsupportedError: when this kernel lacks a feature.
     """
     with subprocess_errors(program, cwd), _prepared(spec, launch) as (resolved, cgroup, joined):
-        return _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined), after_clone)
+        child = _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined), after_clone)
+        if isinstance(spec.root, Overlay):
+            child.started_by(spec)
+        return child
 
 
 def run_and_wait(spec: Spec, launch: Launch, *, program: Argument) -> _core.Exit:
@@ -178,12 +183,12 @@ def _prepared(
 ) -> Iterator[tuple[Spec, _core.Cgroup | None, Opened | None]]:
     """Give what a plan is compiled from: the spec resolved, a cgroup, and what is joined, open meanwhile."""
     with _opened(spec) as joined:
-        resolved = arranged(id_ranges.resolve(_held(spec)), launch.cwd)
+        resolved = arranged(id_ranges.resolve(held(spec)), launch.cwd)
         with contextlib.nullcontext(resolved) if only_planned else idmapped(resolved) as prepared:
             yield prepared, cgroup_for(spec, only_planned=only_planned), joined
 
 
-def _held(spec: Spec) -> Spec:
+def held(spec: Spec) -> Spec:
     """Return the spec with what holds in the boxes that are joined, unless the caller trusts what runs there."""
     for join in spec.join or ():
         if not join.trust and isinstance(box := getattr(join.target, "spec", None), Spec):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nsbox.errors import NsboxError, SpecError
+from nsbox.start.ending import TURN_SECONDS
 
 if TYPE_CHECKING:
     from nsbox.start.popen import Popen
@@ -120,7 +121,11 @@ class Communication:
             rest = None if deadline is None else deadline - time.monotonic()
             if rest is not None and rest <= 0:
                 raise subprocess.TimeoutExpired(process.args, timeout or 0, *self._outputs(_undecoded))
-            for fd, _ in self._poll.poll(None if rest is None else rest * 1000 + 1):
+            turn = TURN_SECONDS if rest is None else min(rest, TURN_SECONDS)
+            if not (ready := self._poll.poll(turn * 1000 + 1)):
+                # A process that cannot end after its kill keeps the pipes open: this helps it.
+                process.poll()
+            for fd, _ in ready:
                 if fd in self._kept:
                     self._read(fd)
                 else:

@@ -10,16 +10,26 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.spec.spec import Options, Spec, spec_of
-from nsbox.start import stdlib_hooks
+from nsbox.start import ending, stdlib_hooks
 from nsbox.start.completed import rusage_of
 from nsbox.start.ending import await_end
-from nsbox.start.launch import Argument, Launch, candidates, descriptor_numbers, environment, inheritable_fds, start
+from nsbox.start.launch import (
+    Argument,
+    Launch,
+    candidates,
+    descriptor_numbers,
+    environment,
+    held,
+    inheritable_fds,
+    start,
+)
 from nsbox.start.output import Communication, MaxOutput, output_limit
 
 if TYPE_CHECKING:
@@ -116,12 +126,35 @@ class Popen(subprocess.Popen[Any]):
             OutputLimitError: when there is more output than `max_output`.
         """
         if self._max_output is None:
-            return super().communicate(input, timeout)
+            return self._communicate_in_turns(input, timeout)
         if self._communication is None:
             self._communication = Communication(self, self._max_output, input)
         elif input:
             raise ValueError("Cannot send input after starting communication")
         return self._communication.finish(timeout)
+
+    def _communicate_in_turns(self, input: Any, timeout: float | None) -> tuple[Any, Any]:
+        """Do what `subprocess.Popen.communicate` does, and look now and then whether the processes have to be helped.
+
+        One that cannot end after its kill also keeps the other ends of the pipes open.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        limit = time.monotonic() + ending.END_SECONDS
+        while True:
+            rest = None if deadline is None else deadline - time.monotonic()
+            # Without any pipe only the end is waited for, and that wait helps by itself.
+            piped = any(one is not None and not one.closed for one in (self.stdin, self.stdout, self.stderr))
+            turn = (ending.TURN_SECONDS if rest is None else min(rest, ending.TURN_SECONDS)) if piped else rest
+            try:
+                return super().communicate(input, turn)
+            except subprocess.TimeoutExpired as error:
+                if deadline is not None and time.monotonic() >= deadline:
+                    error.timeout = timeout or 0
+                    raise
+            input = None
+            self.poll()
+            if self._was_killed and deadline is None and time.monotonic() > limit:
+                raise ending.not_ended(self.init_pid, self.pid)
 
     @property
     def truncated(self) -> bool:
@@ -189,7 +222,7 @@ class Popen(subprocess.Popen[Any]):
         sys.audit("subprocess.Popen", executable, args, cwd, env)
         if min(p2cread, c2pwrite, errwrite) < -1:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        if uid is not None and self.spec.hardened.drop_groups:
+        if uid is not None and held(self.spec).hardened.drop_groups:
             gid = _group_of(uid) if gid is None else gid
             gids = () if gids is None else gids
         stdio, passed = self._descriptors((p2cread, c2pwrite, errwrite), pass_fds if close_fds else None)

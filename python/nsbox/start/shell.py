@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType, TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from nsbox import _core
 from nsbox.diagnosis import pid_namespace
@@ -37,6 +37,9 @@ from nsbox.start.ending import await_end
 from nsbox.start.fork_exec import fork_exec
 from nsbox.start.launch import Environment
 from nsbox.start.output import MaxOutput, OutputLimit, OutputLimitError, output_limit
+
+if TYPE_CHECKING:
+    from nsbox.seeing.layer import WrittenFiles
 
 __all__ = ["POSIX_SHELLS", "Shell", "ShellResult"]
 
@@ -196,6 +199,21 @@ class Shell:
     def plan(self) -> _core.Plan:
         """The steps by which it was started."""
         return self._child.plan
+
+    def changes(self, max_files: int | None = None) -> WrittenFiles:
+        """Return the files that its processes have created, changed and deleted in a root that is an `Overlay`.
+
+        They stay readable when the shell has ended: ``shell.changes().keep(DIRECTORY)`` copies them.
+
+        Args:
+            max_files: The number of files to read at most; by default 100,000.
+
+        Raises:
+            SpecError: when the root is no overlay, or that of a box.
+            NsboxError: when there are more files.
+        """
+        found: WrittenFiles = self._child.changes(max_files)
+        return found
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -454,7 +472,13 @@ class Shell:
     def _explanation(self, stdout: str, pid: int | None) -> str | None:
         if pid is None or not re.search(r"fork", stdout, re.IGNORECASE):
             return None
-        return ENOMEM_EXPLAINED if pid_namespace.for_children(self.pid) == "dead" else None
+        from nsbox.seeing.target import pid_of  # noqa: PLC0415 - few shells need it
+
+        try:
+            shown = pid_of(self, "self")
+        except (OSError, SpecError):
+            return None
+        return ENOMEM_EXPLAINED if pid_namespace.for_children(shown) == "dead" else None
 
 
 def _rest(deadline: float | None) -> float | None:

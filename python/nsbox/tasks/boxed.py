@@ -64,6 +64,7 @@ def boxed(
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
             # Imported only here: the Python inside imports this module for the decorated function, but makes no box.
             from nsbox.box.box import Box  # noqa: PLC0415
 

@@ -1,9 +1,9 @@
 """The fork server of an `nsbox.Executor`: a Python inside that forks for each task.
 
 It has imported the modules that the tasks need, and has a single thread, so that a fork is fast and safe. A task is
-requested by a message with descriptors: a socket for the call, pipes for its output and for its status, and one for
-each namespace of the box that was made for it. The server enters a PID namespace before the fork, the child enters all
-others (setns(2)).
+requested by a message with descriptors: a socket for the call, pipes for its output and for its status, a file with
+the rest of the request, and one for each namespace of the box that was made for it. The server enters a PID namespace
+before the fork, the child enters all others (setns(2)).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -24,20 +25,25 @@ from typing import Any, NoReturn
 from nsbox import _core
 from nsbox.errors import SpecError
 from nsbox.remote.protocol import FIRST_TOKEN, pack_failure, pack_value, receive, send
-from nsbox.remote.worker import Streams, run_call
+from nsbox.remote.worker import Streams, run_calls
 from nsbox.spec.harden import RIGHTS
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["END", "ORDER", "serve"]
+__all__ = ["END", "NO_LIMIT", "ORDER", "SCOPES", "serve"]
 
 END = struct.Struct("=iid")
 """How a task has ended: its return code, the errno for which it could not be started, or 0, and its CPU time."""
 
-ORDER = struct.Struct("=Qqq???" + "?" * len(RIGHTS))
+ORDER = struct.Struct("=Qqqqq???" + "?" * len(RIGHTS))
 """The message with the descriptors of a task: the CLONE_NEW* flags of its namespaces, whose descriptors come in the
-order of the table of kinds; the user and the group that the task becomes, or -1, and whether it leaves its
-supplementary groups; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`; and the parts of `harden` that a process
-gives up by itself."""
+order of the table of kinds; the user and the group that the task becomes, or -1; its limits for core files, soft and
+hard, or `NO_LIMIT`; whether it leaves its supplementary groups; ``keep_caps`` and ``no_new_privs`` as in `nsbox.Spec`;
+and the parts of `harden` that a process gives up by itself. The file has what `landlock_rule` returns: the number, and
+the paths, each with a NUL at its end."""
+SCOPES = struct.Struct("=Q")
+
+NO_LIMIT = -2
+"""Where there is a limit in an `ORDER`: -1 is RLIM_INFINITY."""
 
 _MAX_DESCRIPTORS = 16
 _KINDS = [kind.flag for kind in KINDS.values()]
@@ -81,14 +87,14 @@ class _Server:
                 os.close(fd)
         return True
 
-    def _fork(self, order: bytes, call: int, stdout: int, stderr: int, end: int, *namespaces: int) -> None:
+    def _fork(self, order: bytes, call: int, stdout: int, stderr: int, end: int, rule: int, *namespaces: int) -> None:
         flags, *privileges = ORDER.unpack(order)
         wanted = list(zip(namespaces, (kind for kind in _KINDS if flags & kind), strict=True))
         try:
             _enter([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
             pid = os.fork()
             if pid == 0:
-                self._become_task(call, (stdout, stderr), end, wanted, privileges)
+                self._become_task(call, (stdout, stderr), end, rule, wanted, privileges)
             # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
@@ -120,6 +126,7 @@ class _Server:
         call: int,
         output: tuple[int, int],
         end: int,
+        rule: int,
         namespaces: list[tuple[int, int]],
         privileges: list[Any],
     ) -> NoReturn:
@@ -139,12 +146,14 @@ class _Server:
             streams = Streams()
             own = _core.this_process()
             token, request = receive(call)
+            data = os.pread(rule, os.fstat(rule).st_size, 0)
+            os.close(rule)
             try:
                 _enter([(fd, kind) for fd, kind in namespaces if kind != _CLONE_NEWPID])
-                _take_privileges(privileges)
+                _take_privileges(privileges, data)
                 for fd, _ in namespaces:
                     os.close(fd)
-                reply = run_call(request)
+                reply = run_calls(request)
             except BaseException as error:
                 reply = pack_failure(error)
             streams.restore()
@@ -155,11 +164,16 @@ class _Server:
             os._exit(status)
 
 
-def _take_privileges(privileges: list[Any]) -> None:
-    uid, gid, leave_groups, keep_caps, no_new_privs, *rights = privileges
+def _take_privileges(privileges: list[Any], rule: bytes) -> None:
+    uid, gid, soft, hard, leave_groups, keep_caps, no_new_privs, *rights = privileges
+    if soft != NO_LIMIT:
+        # The filter for system calls keeps it from being changed.
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
     _core.change_ids(None if uid < 0 else uid, None if gid < 0 else gid, leave_groups)
     if any(rights):
-        _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)))
+        (scopes,) = SCOPES.unpack_from(rule)
+        writable = rule[SCOPES.size :].split(b"\0")[:-1]
+        _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)), rule=(writable, scopes))
     else:
         _core.shed_privileges(keep_caps, no_new_privs)
 

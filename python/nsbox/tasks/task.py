@@ -16,13 +16,14 @@ from nsbox.box.box import Box
 from nsbox.diagnosis.failure import spawn_error
 from nsbox.errors import CallTimeoutError, SpawnError, SpecError, WorkerDiedError
 from nsbox.remote.encoding import MAX_BYTES
-from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills, to_stderr, to_stdout
+from nsbox.remote.exchange import Ends, Exchange, Sink, oom_kills
 from nsbox.remote.pool import start_python
 from nsbox.remote.protocol import FIRST_TOKEN, TOKEN_BYTES, pack_request, unpack_reply
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.kinds import KINDS, namespace_names
+from nsbox.spec.limits import rlimits_of
 from nsbox.spec.spec import Spec
-from nsbox.tasks.forkserver import END, ORDER
+from nsbox.tasks.forkserver import END, NO_LIMIT, ORDER, SCOPES
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import CallSettings, Frame, Reply
@@ -71,7 +72,7 @@ class ForkServer:
     def _first_reply(self) -> Frame:
         before = oom_kills()
         try:
-            return self._exchange.ask(b"", FIRST_TOKEN, None)
+            return self._exchange.ask((), FIRST_TOKEN, None)
         except EOFError:
             end = self._child.wait(_END_SECONDS)
             returncode = -9 if end is None else end.returncode
@@ -153,9 +154,13 @@ class Task:
             plan = self.box.plan
             ids = (-1 if number is None else number for number in (plan.uid, plan.gid))
             flags = sum(kind.flag for kind in kinds)
-            privileges = (plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
+            core = dict(rlimits_of(spec.rlimits)).get("core", (NO_LIMIT, NO_LIMIT))
+            privileges = (*core, plan.leaves_groups, spec.keep_caps, spec.hardened.no_new_privs, *rights.values())
             order = ORDER.pack(flags, *ids, *privileges)
-            server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, *namespaces)])
+            writable, scopes = _core.landlock_rule(spec, plan)
+            with _core.Descriptor(os.memfd_create, "nsbox-landlock") as rule:
+                os.pwrite(rule.fileno(), SCOPES.pack(scopes) + b"".join(path + b"\0" for path in writable), 0)
+                server.fork(order, [fd.fileno() for fd in (*ends.theirs, status_writer, rule, *namespaces)])
         except BaseException:
             self.close()
             raise
@@ -168,13 +173,13 @@ class Task:
         self,
         name: str,
         settings: CallSettings,
-        call: bytes,
+        calls: Sequence[bytes],
         deadline: float | None,
         trust: bool,
-        stdout: Sink = to_stdout,
-        stderr: Sink = to_stderr,
+        stdout: Sink | None = None,
+        stderr: Sink | None = None,
     ) -> Reply:
-        """Run a call in the process, and return the reply.
+        """Run calls in the process, and return the reply of the last one.
 
         Raises:
             TransferError: when what arrives is no reply to this call.
@@ -183,7 +188,7 @@ class Task:
             SpawnError: when the process could not be forked.
         """
         token = os.urandom(TOKEN_BYTES)
-        request = pack_request(settings, call, token, trust)
+        request = pack_request(settings, calls, token, trust)
         limit = None if trust else MAX_BYTES
         try:
             reply = self._exchange.ask(request, token, deadline, stdout, stderr, limit)

@@ -15,10 +15,12 @@ the caller, and exits with it. It has no other descriptors of the caller.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -31,8 +33,8 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from nsbox import _core, raw
 from nsbox.errors import NsboxError
 from nsbox.records.names import safe_lines
-from nsbox.spec.harden import Hardened
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.limits import RLIMITS, rlimits_of
 from nsbox.start.stdlib_hooks import forget_fork_server
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
 
@@ -113,10 +115,8 @@ class Within:
                         lifeline_reader,
                         caller,
                         self._stack_file,
-                        self._box.spec.hardened,
+                        self._box,
                     )
-                    keeper.plan = self._box.plan
-                    keeper.keep_caps = self._box.spec.keep_caps
                     keeper.run(mask, (self._result, lifeline_writer))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -173,9 +173,6 @@ class Within:
 class _Keeper:
     """The process between the caller and the child; its methods are also those of the forker and the child."""
 
-    plan: _core.Plan
-    keep_caps: bool
-
     def __init__(
         self,
         links: dict[str, int],
@@ -184,10 +181,15 @@ class _Keeper:
         lifeline: int,
         caller: int,
         stack_file: int,
-        hardened: Hardened,
+        box: Box,
     ) -> None:
         self.links = links
-        self.rights = hardened.rights()
+        self.rights = box.spec.hardened.rights()
+        self.rule = _core.landlock_rule(box.spec, box.plan)
+        self.plan = box.plan
+        self.keep_caps = box.spec.keep_caps
+        self.leads_session = box.spec.hardened.new_session
+        self.rlimits = rlimits_of(box.spec.rlimits)
         self.function = function
         self.result = result
         self.lifeline = lifeline
@@ -265,13 +267,16 @@ class _Keeper:
                 os.chdir(directory)
             if not os.read(start, 1):
                 os._exit(status)  # the keeper is gone
+            if self.leads_session:
+                os.setsid()
+            self.set_limits()
             _core.change_ids(self.plan.uid, self.plan.gid, self.plan.leaves_groups)
             if "user" in self.plan.namespaces:
                 # The user namespace has given it all capabilities. An exec, which does not follow, would take them
                 # from a process that is not root in it (capabilities(7)).
                 _core.shed_privileges(self.keep_caps, False)
             if any(self.rights.values()):
-                _core.give_up_rights(**self.rights)
+                _core.give_up_rights(**self.rights, rule=self.rule)
             # From now on the keeper is the parent, whose end is the signal's reason. A change of ids clears both.
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             prctl(PR_SET_DUMPABLE, 1)
@@ -291,6 +296,14 @@ class _Keeper:
             status = 0
         finally:
             os._exit(status)
+
+    def set_limits(self) -> None:
+        for name, limits in self.rlimits:
+            try:
+                resource.setrlimit(RLIMITS[name], limits)
+            except ValueError as error:
+                # Only CAP_SYS_RESOURCE may raise a hard limit (getrlimit(2)).
+                raise OSError(errno.EPERM, f"rlimits: {name}: {error}") from None
 
     def watch(self, child: int) -> None:
         """Wait until the child exits, then until the caller closes the lifeline; then kill all remaining processes."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from nsbox.errors import SpecError
 from nsbox.records.names import Users, terminal
 from nsbox.records.processes import command
 from nsbox.views import grid
@@ -14,15 +15,28 @@ from nsbox.views import html as _html
 if TYPE_CHECKING:
     from nsbox.records.processes import Process
 
-__all__ = ["html", "table"]
+__all__ = ["COLUMNS", "html", "table"]
 
 _DAY = 24 * 60 * 60
 _USER_WIDTH = 8
 _LEFT = ("USER", "TTY", "STAT")
+COLUMNS = (
+    "USER", "PID", "INSIDE", "OUTSIDE", "PIDNS", "PPID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME",
+    "COMMAND",
+)  # fmt: skip
+"""The columns. OUTSIDE is the PID for the process that has read, INSIDE those in the PID namespaces further in."""
+_ASKED_FOR = ("OUTSIDE", "PIDNS")
 
 
 def table(
-    processes: Sequence[Process], *, boot: float, now: float, memory: int, users: Users, width: int | None = None
+    processes: Sequence[Process],
+    *,
+    boot: float,
+    now: float,
+    memory: int,
+    users: Users,
+    columns: Iterable[str] | None = None,
+    width: int | None = None,
 ) -> str:
     """Return a table of processes.
 
@@ -32,9 +46,13 @@ def table(
         now: The time at which the processes were read, in seconds since the epoch.
         memory: The bytes of memory of the machine.
         users: The names of users.
+        columns: The columns, in this order; by default those of ``ps aux``, and INSIDE where a process has such PIDs.
         width: The length in characters at which lines are cut.
+
+    Raises:
+        SpecError: for an unknown column.
     """
-    rows = _rows(processes, boot, now, memory, users)
+    rows = _rows(processes, boot, now, memory, users, columns)
     left = {column for column, name in enumerate(rows[0]) if name in _LEFT}
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = []
@@ -45,39 +63,68 @@ def table(
     return "\n".join(lines)
 
 
-def html(processes: Sequence[Process], *, boot: float, now: float, memory: int, users: Users) -> str:
+def html(
+    processes: Sequence[Process],
+    *,
+    boot: float,
+    now: float,
+    memory: int,
+    users: Users,
+    columns: Iterable[str] | None = None,
+) -> str:
     """Return the same as an HTML table."""
-    head, *rows = _rows(processes, boot, now, memory, users)
-    columns = [grid.Column(name, right=name not in {*_LEFT, "COMMAND"}) for name in head]
-    return _html.table(columns, [grid.Row(row) for row in rows])
+    head, *rows = _rows(processes, boot, now, memory, users, columns)
+    cells = [grid.Column(name, right=name not in {*_LEFT, "COMMAND"}) for name in head]
+    return _html.table(cells, [grid.Row(row) for row in rows])
 
 
-def _rows(processes: Sequence[Process], boot: float, now: float, memory: int, users: Users) -> list[list[str]]:
+def _rows(
+    processes: Sequence[Process], boot: float, now: float, memory: int, users: Users, columns: Iterable[str] | None
+) -> list[list[str]]:
     """Return the headings, and the cells of all rows."""
-    inner = any(len(getattr(process, "pids", ())) > 1 for process in processes)
-    inside = ["INSIDE"] if inner else []
-    rows = [["USER", "PID", *inside, "PPID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"]]
+    chosen = _chosen(processes, columns)
+    rows = [chosen]
     for process in processes:
         uids = getattr(process, "uids", None)
         user = users[uids[1] if uids else process.owner]
         cpu = process.utime + process.stime
         started = boot + process.start_seconds
-        rows.append([
-            user if len(user) <= _USER_WIDTH else user[: _USER_WIDTH - 1] + "+",
-            str(process.pid),
-            *([",".join(map(str, getattr(process, "pids", ())[1:])) or "-"] if inner else []),
-            str(process.ppid),
-            _share(cpu, now - started, 10_000),
-            _share(process.rss, memory, 999),
-            str(process.vsize // 1024),
-            str(process.rss // 1024),
-            terminal(process.tty_nr) or "?",
-            _stat(process),
-            _start(started, now),
-            f"{int(cpu) // 60}:{int(cpu) % 60:02}",
-            command(process),
-        ])  # fmt: skip
+        cells = {
+            "USER": user if len(user) <= _USER_WIDTH else user[: _USER_WIDTH - 1] + "+",
+            "PID": str(process.pid),
+            "INSIDE": ",".join(map(str, getattr(process, "pids", ())[1:])) or "-",
+            "OUTSIDE": _known(getattr(process, "pid_outside", None)),
+            "PIDNS": _known(process.pid_namespace),
+            "PPID": str(process.ppid),
+            "%CPU": _share(cpu, now - started, 10_000),
+            "%MEM": _share(process.rss, memory, 999),
+            "VSZ": str(process.vsize // 1024),
+            "RSS": str(process.rss // 1024),
+            "TTY": terminal(process.tty_nr) or "?",
+            "STAT": _stat(process),
+            "START": _start(started, now),
+            "TIME": f"{int(cpu) // 60}:{int(cpu) % 60:02}",
+            "COMMAND": command(process),
+        }
+        rows.append([cells[name] for name in chosen])
     return rows
+
+
+def _chosen(processes: Sequence[Process], columns: Iterable[str] | None) -> list[str]:
+    if columns is None:
+        inner = any(len(getattr(process, "pids", ())) > 1 for process in processes)
+        return [name for name in COLUMNS if name not in _ASKED_FOR and (inner or name != "INSIDE")]
+    chosen = [name.upper() for name in columns]
+    for name in chosen:
+        if name not in COLUMNS:
+            raise SpecError(f"columns: there is no {name!r}; there are {', '.join(COLUMNS)}")
+    if not chosen:
+        raise SpecError("columns: name at least one")
+    return chosen
+
+
+def _known(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _share(part: float, whole: float, most: int) -> str:

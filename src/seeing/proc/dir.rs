@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::seeing::lookup::open_in_root_of;
-use crate::seeing::proc::parse::entries;
+use crate::seeing::proc::parse::{entries, pid};
 
 /// An errno.
 pub type Errno = i32;
@@ -150,6 +150,27 @@ impl From<OwnedFd> for Dir {
         Self(directory)
     }
 }
+
+/// The inode number of an open file, such as a namespace.
+pub fn inode_of(file: &OwnedFd) -> Result<u64, Errno> {
+    nix::sys::stat::fstat(file).map(|status| status.st_ino).map_err(|errno| errno as Errno)
+}
+
+/// The numbers among the names in a directory, in its order.
+pub fn list(directory: &Dir, buffer: &mut [u8]) -> Result<Vec<i32>, Errno> {
+    let mut found = Vec::new();
+    loop {
+        let some = directory.entries(buffer)?;
+        found.extend(entries(some).filter_map(pid));
+        // A proc stops only where there is no room for one more name, or at the end.
+        if some.len() + MAX_ENTRY < buffer.len() {
+            return Ok(found);
+        }
+    }
+}
+
+/// More than an entry of a directory takes, in bytes: 19, and a name of up to 255.
+const MAX_ENTRY: usize = 512;
 
 fn open(at: libc::c_int, name: &CStr, flags: libc::c_int) -> Result<OwnedFd, Errno> {
     // SAFETY: a C string and plain numbers.

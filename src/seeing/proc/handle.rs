@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result, os_error};
 use crate::seeing::lookup::open_in_root_of;
 use crate::seeing::proc::dir::Dir;
+use crate::seeing::proc::numbering::Numbering;
 use crate::seeing::proc::open;
 
 /// A proc, to be read; mounted somewhere or nowhere.
@@ -20,13 +21,22 @@ pub struct Proc {
     pub(crate) directory: Dir,
     /// How it was found, for errors.
     pub(crate) path: Vec<u8>,
+    /// The PID namespace that it shows, if that is known from elsewhere.
+    pub(crate) known: Option<OwnedFd>,
 }
 
 #[pymethods]
 impl Proc {
     /// The PID namespace it belongs to; nothing if that may not be known.
     fn namespace(&self, py: Python<'_>) -> Option<u64> {
-        py.detach(|| open::namespace_of_proc(&self.directory, None))
+        py.detach(|| self.numbering().namespace)
+    }
+
+    /// The PID namespace that it shows, that of the caller, and whether they are the same one. The last is known also
+    /// where the first is not.
+    fn numbers_of(&self, py: Python<'_>) -> (Option<u64>, Option<u64>, bool) {
+        let found = py.detach(|| self.numbering());
+        (found.namespace, found.caller, found.is_callers())
     }
 
     /// The proc that its process `pid` finds at `path`.
@@ -34,7 +44,7 @@ impl Proc {
         let name = CString::new(&*path).map_err(|_| Error::Spec("path: it cannot contain a NUL".into()))?;
         let path = [&self.path, format!("/{pid}/root").as_bytes(), &path].concat();
         match py.detach(|| self.directory.open_as_seen_by(pid, &name)) {
-            Ok(directory) => Ok(Proc { directory, path }),
+            Ok(directory) => Ok(Proc { directory, path, known: None }),
             Err(errno) => Err(os_error(errno, path)),
         }
     }
@@ -86,6 +96,13 @@ impl Proc {
     }
 }
 
+impl Proc {
+    /// Of which PID namespace its numbers are.
+    pub fn numbering(&self) -> Numbering {
+        Numbering::of(&self.directory, self.known.as_ref())
+    }
+}
+
 /// An open file of a proc, which is closed with the last reference to it: no signal can come between.
 #[pyclass(frozen, module = "nsbox._core")]
 #[derive(Debug)]
@@ -101,12 +118,16 @@ impl ProcFile {
     }
 }
 
-/// Open the proc at `path`.
+/// Open the proc at `path`. `pid_namespace` is a descriptor of the PID namespace that it shows, where that is known; the
+/// descriptor stays the caller's.
 #[pyfunction]
-pub fn open_proc(path: Vec<u8>) -> Result<Proc> {
+#[pyo3(signature = (path, pid_namespace=None))]
+pub fn open_proc(path: Vec<u8>, pid_namespace: Option<RawFd>) -> Result<Proc> {
     let name = CString::new(&*path).map_err(|_| Error::Spec("proc: a path cannot contain a NUL".into()))?;
+    // SAFETY: the caller keeps it open during this call.
+    let known = pid_namespace.and_then(|fd| unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().ok());
     match Dir::open(&name) {
-        Ok(directory) => Ok(Proc { directory, path }),
+        Ok(directory) => Ok(Proc { directory, path, known }),
         Err(errno) => Err(os_error(errno, path)),
     }
 }
@@ -116,7 +137,7 @@ pub fn open_proc(path: Vec<u8>) -> Result<Proc> {
 pub fn open_proc_of(py: Python<'_>, pid: i32) -> Result<Proc> {
     let path = format!("/proc/{pid}/ns/pid").into_bytes();
     match py.detach(|| open::of_namespace(pid)) {
-        Ok(directory) => Ok(Proc { directory, path }),
+        Ok((directory, known)) => Ok(Proc { directory, path, known }),
         Err(errno) => Err(os_error(errno, path)),
     }
 }

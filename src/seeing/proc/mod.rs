@@ -5,6 +5,7 @@
 
 pub mod dir;
 pub mod handle;
+pub mod numbering;
 pub mod open;
 mod parse;
 #[cfg(test)]

@@ -8,28 +8,28 @@ use crate::kinds::{Kind, by_name};
 use crate::plan::facts::Facts;
 use crate::plan::look::Wanted;
 use crate::seeing::look::{Opened, look, open_here};
-use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::dir::{Dir, Errno, list};
 use crate::seeing::proc::parse;
-use crate::seeing::proc::reader::list;
 use crate::seeing::proc::status::status;
 
-/// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere.
+/// A proc of the PID namespace of process `pid`: its own /proc if it is one, else a new one that is mounted nowhere. Also
+/// returns a descriptor of that namespace.
 ///
 /// # Errors
 /// An errno: ESRCH or ENOENT without such a process, EACCES where its namespaces may not be read; where only the new
 /// proc is refused, the kernel's error for that, EINVAL before Linux 6.17.
-pub fn of_namespace(pid: i32) -> Result<Dir, Errno> {
+pub fn of_namespace(pid: i32) -> Result<(Dir, Option<OwnedFd>), Errno> {
     let process = Dir::open(&c_path(format!("/proc/{pid}")))?;
     let namespace = namespace_of(&process)?;
     if let Ok(own) = Dir::open(c"/proc")?.open_as_seen_by(pid, c"/proc")
         && namespace_of_proc(&own, process.inner_pid()) == Some(namespace)
     {
-        return Ok(own);
+        return Ok((own, process.open_at(c"ns/pid", libc::O_RDONLY).ok()));
     }
     let namespaces = Namespaces { process: &process };
     let pidns = process.open_at(c"ns/pid", libc::O_RDONLY)?;
     let ([found], _) = namespaces.look(&[], [Wanted::Proc(pidns.as_raw_fd())])?;
-    found.map(Dir::from)
+    Ok((found.map(Dir::from)?, Some(pidns)))
 }
 
 /// The namespaces of a process, to be looked into.
@@ -92,11 +92,23 @@ pub fn namespace_of(process: &Dir) -> Result<u64, Errno> {
 /// The PID namespace that a proc belongs to: that of a process to which it gives a single PID (NSpid,
 /// proc_pid_status(5)). `likely` is tried first. `None` if there is none whose namespaces may be read.
 pub fn namespace_of_proc(proc: &Dir, likely: Option<i32>) -> Option<u64> {
-    let ask = |pid: i32| {
-        let process = proc.enter(&c_path(pid.to_string())).ok()?;
-        (process.pids().len() == 1).then(|| namespace_of(&process).ok()).flatten()
-    };
-    likely.and_then(ask).or_else(|| list(proc, &mut vec![0; 64 * 1024]).ok()?.into_iter().find_map(ask))
+    likely.and_then(|pid| member_namespace(proc, pid)).or_else(|| find_namespace(proc)).map(|(id, _)| id)
+}
+
+/// The same, and a descriptor of it, if it can be opened.
+pub fn find_namespace(proc: &Dir) -> Option<(u64, Option<OwnedFd>)> {
+    // Through another descriptor, as this one may be listed from its beginning later.
+    let pids = list(&proc.list(c".").ok()?, &mut vec![0; 64 * 1024]).ok()?;
+    pids.into_iter().find_map(|pid| member_namespace(proc, pid))
+}
+
+/// The PID namespace of a process, if the proc gives it a single PID.
+fn member_namespace(proc: &Dir, pid: i32) -> Option<(u64, Option<OwnedFd>)> {
+    let process = proc.enter(&c_path(pid.to_string())).ok()?;
+    let id = namespace_of(&process).ok()?;
+    let fd = process.open_at(c"ns/pid", libc::O_RDONLY).ok();
+    // The process may end in between: its directory then has no status any more.
+    (process.pids().len() == 1).then_some((id, fd))
 }
 
 impl Dir {

@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::kinds::KINDS;
-use crate::seeing::proc::dir::{Dir, Errno};
+use crate::seeing::proc::dir::{Dir, Errno, list};
+use crate::seeing::proc::numbering::Numbering;
 use crate::seeing::proc::parse::{self, Stat};
 use crate::seeing::proc::status::{Status, status};
 
@@ -35,6 +36,8 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Process {
     pub pid: i32,
+    /// Its PID in the PID namespace of the caller.
+    pub outside: Option<i32>,
     pub owner: u32,
     pub stat: Stat,
     pub status: Option<Status>,
@@ -76,18 +79,18 @@ pub struct Found {
 }
 
 /// Read `pids`, or all there are, in this order. Processes that end meanwhile are left out.
-pub fn read(proc: &Dir, pids: Option<Vec<i32>>, wanted: Wanted) -> Result<Found, Errno> {
+pub fn read(proc: &Dir, numbering: &Numbering, pids: Option<Vec<i32>>, wanted: Wanted) -> Result<Found, Errno> {
     let pids = match pids {
         Some(pids) => pids,
         None => list(proc, &mut vec![0; 64 * 1024])?,
     };
     let workers = workers(pids.len());
     if workers == 1 {
-        return Reader::new(proc, wanted).read(&pids);
+        return Reader::new(proc, numbering, wanted).read(&pids);
     }
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut reader = Reader::new(proc, wanted);
+        let mut reader = Reader::new(proc, numbering, wanted);
         let mut done = Vec::new();
         loop {
             let block = next.fetch_add(1, Ordering::Relaxed);
@@ -138,6 +141,7 @@ fn workers(processes: usize) -> usize {
 /// The directory, what is wanted of it, and the buffers of a worker.
 struct Reader<'a> {
     proc: &'a Dir,
+    numbering: &'a Numbering,
     wanted: Wanted,
     buffer: Vec<u8>,
     links: [CString; KINDS.len()],
@@ -147,9 +151,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(proc: &'a Dir, wanted: Wanted) -> Self {
+    fn new(proc: &'a Dir, numbering: &'a Numbering, wanted: Wanted) -> Self {
         let links = KINDS.map(|kind| c_string(kind.link.as_bytes()));
-        Reader { proc, wanted, buffer: vec![0; 16 * 1024], links, own: None }
+        Reader { proc, numbering, wanted, buffer: vec![0; 16 * 1024], links, own: None }
     }
 
     fn read(&mut self, pids: &[i32]) -> Result<Found, Errno> {
@@ -169,9 +173,12 @@ impl<'a> Reader<'a> {
     fn process(&mut self, pid: i32) -> Result<Option<Process>, Errno> {
         let dir = self.proc.enter(&decimal(pid))?;
         let owner = dir.owner()?;
+        // Before stat is read: a process that has one then had not ended.
+        let outside = self.numbering.outside(self.proc, pid, &dir, &mut self.buffer);
         let Some(stat) = parse::stat(dir.read(c"stat", &mut self.buffer)?) else { return Ok(None) };
         let mut process = Process {
             pid,
+            outside,
             owner,
             stat,
             status: None,
@@ -306,22 +313,6 @@ fn known<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
         Err(_) => Ok(None),
     }
 }
-
-/// The numbers among the names in a directory, in its order.
-pub fn list(directory: &Dir, buffer: &mut [u8]) -> Result<Vec<i32>, Errno> {
-    let mut found = Vec::new();
-    loop {
-        let some = directory.entries(buffer)?;
-        found.extend(parse::entries(some).filter_map(parse::pid));
-        // A proc stops only where there is no room for one more name, or at the end.
-        if some.len() + MAX_ENTRY < buffer.len() {
-            return Ok(found);
-        }
-    }
-}
-
-/// More than an entry of a directory takes, in bytes: 19, and a name of up to 255.
-const MAX_ENTRY: usize = 512;
 
 /// Whether this process has run out of something: then others cannot be read, and a short list would be wrong.
 fn is_shortage(errno: Errno) -> bool {

@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use pyo3::{ffi, intern};
 
 use crate::python::call;
+use crate::seeing::proc::numbering::{Numbering, boot_id, boottime_offset};
 use crate::seeing::proc::parse::arguments;
 use crate::seeing::proc::reader::{Ids, Process, Thread, Wanted};
 
@@ -25,6 +26,7 @@ pub struct Maker<'py> {
     new: Bound<'py, PyAny>,
     classes: Classes<'py>,
     wanted: Wanted,
+    reading: Bound<'py, PyAny>,
     ids: HashMap<Ids, Bound<'py, PyAny>>,
     users: HashMap<[u32; 4], Bound<'py, PyAny>>,
     groups: HashMap<Vec<u32>, Bound<'py, PyAny>>,
@@ -34,7 +36,9 @@ pub struct Maker<'py> {
 }
 
 impl<'py> Maker<'py> {
-    pub fn new(py: Python<'py>, classes: Classes<'py>, wanted: Wanted) -> PyResult<Self> {
+    pub fn new(py: Python<'py>, classes: Classes<'py>, wanted: Wanted, numbering: &Numbering) -> PyResult<Self> {
+        let values = (numbering.namespace, numbering.caller, boot_id(), boottime_offset());
+        let reading = call(&crate::python::reading(py)?, values)?;
         // SAFETY: plain numbers; neither can fail.
         let (ticks, page) = unsafe { (libc::sysconf(libc::_SC_CLK_TCK), libc::sysconf(libc::_SC_PAGESIZE)) };
         Ok(Maker {
@@ -42,6 +46,7 @@ impl<'py> Maker<'py> {
             new: crate::python::new(py)?,
             classes,
             wanted,
+            reading,
             ids: HashMap::new(),
             users: HashMap::new(),
             groups: HashMap::new(),
@@ -56,7 +61,15 @@ impl<'py> Maker<'py> {
         let seconds = |ticks: u64| ticks as f64 / self.ticks_per_second;
         let record = call(&self.new, (&self.classes.0,))?;
         let set = Setter { record: &record };
-        set.put(intern!(py, "pid"), process.pid)?;
+        let pid = process.pid.into_bound_py_any(py)?;
+        // The same object if it is the same number, to save memory.
+        let outside = match process.outside {
+            Some(outside) if outside == process.pid => pid.clone(),
+            other => other.into_bound_py_any(py)?,
+        };
+        set.put(intern!(py, "pid"), pid)?;
+        set.put(intern!(py, "pid_outside"), outside)?;
+        set.put(intern!(py, "reading"), &self.reading)?;
         set.put(intern!(py, "ppid"), stat.ppid)?;
         set.put(intern!(py, "pgid"), stat.pgid)?;
         set.put(intern!(py, "sid"), stat.sid)?;

@@ -21,10 +21,13 @@ pub fn read_processes<'py>(
     pids: Option<Vec<i32>>,
 ) -> Result<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let wanted = wanted(&sources)?;
-    let found = py
-        .detach(|| reader::read(&proc.directory, pids, wanted))
+    let (found, numbering) = py
+        .detach(|| {
+            let numbering = proc.numbering();
+            reader::read(&proc.directory, &numbering, pids, wanted).map(|found| (found, numbering))
+        })
         .map_err(|errno| os_error(errno, proc.path.clone()))?;
-    let mut maker = Maker::new(py, classes, wanted)?;
+    let mut maker = Maker::new(py, classes, wanted, &numbering)?;
     let records = found.processes.iter().map(|process| maker.process(process)).collect::<PyResult<Vec<_>>>()?;
     Ok((records, found.hidden))
 }

@@ -42,6 +42,7 @@ NUMBERS = {
     "finit_module": (313, 273),
     "delete_module": (176, 106),
     "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
     "reboot": (169, 142),
     "swapon": (167, 224),
     "swapoff": (168, 225),
@@ -65,8 +66,14 @@ FLAGS = {
     "CLONE_NEWUTS": 0x4000000,
     "CLONE_NEWCGROUP": 0x2000000,
 }
+# UNSHARE_EMPTY_MNTNS, CLONE_NEWTIME, and one that means nothing yet: EINVAL or success from the kernel.
+OTHER_FLAGS = {"empty mounts": 0x100000, "CLONE_NEWTIME": 0x80, "unknown": 0x1}
 TIOCSTI, TIOCLINUX, UPPER = 0x5412, 0x541C, 1 << 32
 CLONE, UNSHARE, IOCTL, PERSONALITY, PTRACE = (56, 272, 16, 135, 101) if X86 else (220, 97, 29, 92, 117)
+
+
+TWO, ZEROS = (ctypes.c_int * 2)(), (ctypes.c_ulong * 2)(0, 0)
+PAIR, LIMITS = ctypes.addressof(TWO), ctypes.addressof(ZEROS)
 
 
 def call(number: int, *arguments: int) -> int:
@@ -97,7 +104,15 @@ for name, flag in FLAGS.items():
     if not refused(call(CLONE, flag | 0x10000, 0, 0, 0, 0)):
         print("OUT clone", name)
 
-for request in (TIOCSTI, TIOCLINUX):
+for name, flag in OTHER_FLAGS.items():
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if call(UNSHARE, flag) == errno.EPERM else 0)
+    if os.waitpid(child, 0)[1] == 0:
+        print("OUT unshare", name)
+
+# TIOCCONS, TIOCSETD, USERFAULTFD_IOC_NEW, KVM_CREATE_VM
+for request in (TIOCSTI, TIOCLINUX, 0x541D, 0x5423, 0xAA00, 0xAE01):
     for upper in (0, UPPER, -1 << 32):
         # No descriptor is 99: EBADF from the kernel.
         if call(IOCTL, 99, request | upper, 0) != errno.EPERM:
@@ -111,9 +126,25 @@ if child == 0:
     os._exit(0 if call(PTRACE, 0, 0, 0, 0) == 0 else 1)
 if os.waitpid(child, 0)[1] == 0:
     print("OUT ptrace")
-# AF_VSOCK, SOCK_STREAM
-if call(41 if X86 else 198, 40, 1, 0) == 0:
-    print("OUT vsock")
+# FAN_REPORT_FID: what an ordinary user may watch
+if call(300 if X86 else 262, 0x200, 0) == 0:
+    print("OUT fanotify_init")
+# AF_KEY, AF_PACKET, AF_RDS, AF_CAN, AF_TIPC, AF_BLUETOOTH, AF_ALG, AF_VSOCK, AF_XDP, and one that does not exist: a
+# kernel without them has another error.
+for family in (15, 17, 21, 29, 30, 31, 38, 40, 44, 99):
+    for number in (41, 53) if X86 else (198, 199):
+        for upper in (0, UPPER):
+            if call(number, family | upper, 1, 0, PAIR) != errno.EPERM:
+                print("OUT socket of family", family)
+# NETLINK_XFRM, SELINUX, AUDIT, FIB_LOOKUP, CONNECTOR, NETFILTER, KOBJECT_UEVENT, CRYPTO
+for protocol in (6, 7, 9, 10, 11, 12, 15, 21):
+    if call(41 if X86 else 198, 16, 3, protocol) != errno.EPERM:
+        print("OUT netlink protocol", protocol)
+for family, protocol in ((1, 0), (2, 0), (16, 0), (16, 4), (16, 16)):
+    assert call(41 if X86 else 198, family, 2, protocol) == 0, (family, protocol)
+# RLIMIT_CORE, by setrlimit and prlimit64
+if call(160 if X86 else 164, 4, LIMITS) == 0 or call(302 if X86 else 261, 0, 4, LIMITS, 0) == 0:
+    print("OUT core dumps")
 # getpid of the x32 ABI
 if X86 and call(0x40000000 + 39) == 0:
     print("OUT x32")

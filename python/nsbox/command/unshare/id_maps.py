@@ -14,6 +14,7 @@ from nsbox._core import Call
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.helper import Helper
 from nsbox.command.unshare.request import Request
+from nsbox.seeing.target import own_number_in_proc
 from nsbox.spec.capabilities import has_capability
 from nsbox.spec.step_names import StepName
 from nsbox.start.id_ranges import resolved_ranges
@@ -28,6 +29,7 @@ _CAPABILITIES = {"uid_map": "CAP_SETUID", "gid_map": "CAP_SETGID"}
 
 def range_steps(request: Request, helper: Helper) -> Iterator[CommandStep]:
     """Return the steps for maps of ranges. They are written from outside, where the rights for that are."""
+    number = own_number_in_proc()
     for option, own, single in (
         ("map_users", os.geteuid(), request.map_user),
         ("map_groups", os.getegid(), request.map_group),
@@ -41,12 +43,12 @@ def range_steps(request: Request, helper: Helper) -> Iterator[CommandStep]:
         rows = tuple(lines)
         if has_capability(_core.facts().effective, _CAPABILITIES[file]):
             call, manual = Call("write", path=f"/proc/PID/{file}", buf=rows), _MANUAL
-            do = functools.partial(_put, Path(f"/proc/{os.getpid()}", file), text_of(rows))
+            do = functools.partial(_put, Path(f"/proc/{number}", file), text_of(rows))
         else:
             program = _PROGRAMS[file]
             call, manual = Call.program(program, pid=("PID",), rows=rows), f"{program}(1)"
             numbers = [str(number) for row in rows for number in row]
-            do = functools.partial(_run, [program, str(os.getpid()), *numbers])
+            do = functools.partial(_run, [program, str(number), *numbers])
         yield CommandStep(file, (call,), manual, why, helper.add(file, do))
 
 

@@ -10,6 +10,7 @@ from nsbox._core import Call
 from nsbox.command.step import CommandStep
 from nsbox.command.unshare.helper import Helper
 from nsbox.command.unshare.request import Request
+from nsbox.seeing.target import own_number_in_proc
 from nsbox.spec.kinds import KINDS
 
 __all__ = ["pin_step"]
@@ -21,7 +22,7 @@ def pin_step(request: Request, helper: Helper) -> CommandStep | None:
     A mount in a new mount namespace would be removed with that one, and a new user namespace has no rights over the old
     mounts. So where one of these is new, the helper makes the mounts.
     """
-    files, owner = request.pins, os.getpid()
+    files, owner = request.pins, own_number_in_proc()
     if not files:
         return None
 

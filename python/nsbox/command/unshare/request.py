@@ -9,11 +9,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from nsbox.command.options import Option, UsageError, parse, whole
+from nsbox.errors import SpecError
+from nsbox.spec.from_text import options_from, pair_from
 from nsbox.spec.id_maps import IDS, IdRange, parse_id_range
 from nsbox.spec.kinds import KINDS
 from nsbox.start.id_ranges import resolved_ranges
+from nsbox.start.output import OutputLimit
 
-__all__ = ["HARDEN", "OPTIONS", "RUN_OPTIONS", "Request", "popen_options", "request_from", "request_of"]
+__all__ = [
+    "HOLDING",
+    "OPTIONS",
+    "RUN_OPTIONS",
+    "Request",
+    "max_output_of",
+    "popen_options",
+    "request_from",
+    "request_of",
+]
 
 _NAMESPACES = ("mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time")
 
@@ -86,6 +98,7 @@ class Request:
         keep_env: The names of variables that are kept.
         harden: As for `Spec`.
         places: Paths of this machine, by the options of `Spec` for which they are: writable, readable and hidden.
+        others: Further options of `Spec`, as values of JSON.
         show: ``"help"``, ``"version"`` or empty.
         program: The program and its arguments; empty for a shell.
     """
@@ -113,6 +126,7 @@ class Request:
     keep_env: frozenset[str] = frozenset()
     harden: bool | Literal["best"] = False
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
     show: str = ""
     program: tuple[str, ...] = ()
 
@@ -283,6 +297,14 @@ def _place(request: Request, option: Option, value: str) -> None:
     request.places[option.name] = (*request.places.get(option.name, ()), value)
 
 
+def _other(request: Request, _: Option, value: str) -> None:
+    try:
+        name, found = pair_from(value)
+    except SpecError as error:
+        raise UsageError(str(error)) from None
+    request.others[name] = found
+
+
 def _number(attribute: str, what: str, allowed: range | None = None) -> Callable[[Request, Option, str], None]:
     def read(request: Request, _: Option, value: str) -> None:
         setattr(request, attribute, whole(value, what, allowed))
@@ -339,6 +361,7 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
     "setgroups": _setgroups,
     "keep-caps": _keep_caps,
     "harden": _harden,
+    "option": _other,
     "root": _text("root"),
     "wd": _text("wd"),
     **dict.fromkeys(("writable", "readable", "hidden"), _place),
@@ -349,10 +372,26 @@ _READ: Mapping[str, Callable[[Request, Option, str], None]] = {
 }
 
 
-HARDEN = Option(
-    "harden", "", "best", optional=True, meaning="hold the program: see docs/harden.md; best: as far as possible here"
+HOLDING = (
+    Option(
+        "harden",
+        "",
+        "best",
+        optional=True,
+        meaning="hold the program: see docs/harden.md; best: as far as possible here",
+    ),
+    Option("writable", "", "PATH", meaning="make this machine read-only except PATH, and hide homes and the like"),
+    Option("readable", "", "PATH", meaning="show PATH, read-only, of what is hidden"),
+    Option("hidden", "", "DIR", meaning="hide DIR, in place of homes and the like"),
+    Option(
+        "max-output",
+        "",
+        "BYTES",
+        meaning="kill everything that writes more; BYTES,truncate drops the rest instead",
+    ),
+    Option("option", "", "NAME=VALUE", meaning="an option of nsbox.Spec, its value in JSON or plain: seccomp=false"),
 )
-"""Only for what starts a child by a plan: nsbox unshare replaces unshare(1), which has no such option."""
+"""Only for what starts a child by a plan: nsbox unshare replaces unshare(1), which has no such options."""
 
 _NOT_FOR_RUN = ("fork", "kill-child", "forward-signals", "owner", "mount-binfmt", "load-interp")
 
@@ -365,10 +404,7 @@ RUN_OPTIONS = (
         for option in OPTIONS
         if option.name not in _NOT_FOR_RUN
     ),
-    HARDEN,
-    Option("writable", "", "PATH", meaning="make this machine read-only except PATH, and hide homes and the like"),
-    Option("readable", "", "PATH", meaning="show PATH, read-only, of what is hidden"),
-    Option("hidden", "", "DIR", meaning="hide DIR, in place of homes and the like"),
+    *HOLDING,
     Option("timeout", "t", "SECONDS", meaning="kill everything after that time, and exit with 124"),
 )
 
@@ -378,6 +414,7 @@ def popen_options(request: Request) -> dict[str, Any]:
 
     Raises:
         UsageError: for files that keep namespaces.
+        SpecError: for an option of `Spec` that does not exist.
     """
     if request.pins:
         raise UsageError("a file cannot keep a namespace here: all namespaces are removed when the program exits")
@@ -388,4 +425,16 @@ def popen_options(request: Request) -> dict[str, Any]:
         options["root"] = request.root
     if (environment := request.environment) is not None:
         options["env"] = environment
-    return options | request.places | request.program_options()
+    return options | request.places | options_from(request.others) | request.program_options()
+
+
+def max_output_of(text: str) -> OutputLimit:
+    """Return the limit of ``--max-output``.
+
+    Raises:
+        UsageError: for what is no number of bytes, with ``,truncate`` or without.
+    """
+    number, comma, word = text.partition(",")
+    if comma and word != "truncate":
+        raise UsageError(f"--max-output: expected BYTES or BYTES,truncate, got '{text}'")
+    return OutputLimit(whole(number, "max-output", range(2**63)), "truncate" if comma else "kill")

@@ -1,4 +1,4 @@
-"""Why two boxes cannot be connected by a pair of network interfaces (veth(4))."""
+"""Why boxes cannot be connected by pairs of network interfaces and bridges (veth(4), bridge(8))."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
     EEXIST,
+    EHOSTUNREACH,
     EINVAL,
+    ENETDOWN,
+    ENETUNREACH,
     ENODEV,
     EOPNOTSUPP,
     EPERM,
@@ -19,11 +22,15 @@ from nsbox.diagnosis.evidence import Evidence
 
 __all__ = ["CONNECTIONS"]
 
-_STEPS = frozenset({"veth", "link up", "address", "carrier", "remove veth"})
+_STEPS = frozenset({"veth", "bridge", "bridge port", "link up", "address", "carrier", "route", "remove veth"})
 
 
 def _named(failed: FailedStep, _: Evidence) -> Found | None:
     return {"name": str(failed.argument("ifname")), "address": str(failed.argument("address"))}
+
+
+def _route(failed: FailedStep, _: Evidence) -> Found | None:
+    return {"to": str(failed.argument("destination")), "router": str(failed.argument("gateway"))}
 
 
 def _ipv6(failed: FailedStep, evidence: Evidence) -> Found | None:
@@ -31,6 +38,7 @@ def _ipv6(failed: FailedStep, evidence: Evidence) -> Found | None:
 
 
 _EXAMPLE = {"name": "eth0", "address": "10.0.0.1/24"}
+_ROUTE = {"to": "192.0.2.0/24", "router": "10.0.0.2"}
 
 CONNECTIONS = (
     Cause(
@@ -104,6 +112,31 @@ CONNECTIONS = (
         meaning="Some ranges of addresses have a special use.",
         manual="ip(7), ipv6(7)",
         example={"name": "eth0", "address": "ff02::1/64"},
+    ),
+    Cause(
+        name="route-exists",
+        title="The box has a route for that network already",
+        steps=frozenset({"route"}),
+        errnos=frozenset({EEXIST}),
+        find=_route,
+        why="the box has a route for {to} already",
+        remedy="remove that one in the box first: ip route delete NETWORK; nsbox.networks(box) lists the routes",
+        meaning="For each network a table has one route of the same preference.",
+        manual="ip-route(8), rtnetlink(7)",
+        example=_ROUTE,
+    ),
+    Cause(
+        name="router-not-reachable",
+        title="The router is in none of the networks of the box",
+        steps=frozenset({"route"}),
+        errnos=frozenset({EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH}),
+        find=_route,
+        why="{router} is no address of another host in a network that the box is in, so nothing can be sent to it",
+        remedy="give the address of a router at the other end of the connection; nsbox.networks(box) lists the "
+        "networks of the box",
+        meaning="A router is the next station of a packet, so it must be reachable directly.",
+        manual="ip-route(8), rtnetlink(7)",
+        example=_ROUTE,
     ),
     Cause(
         name="no-carrier",

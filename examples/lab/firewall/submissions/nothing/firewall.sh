@@ -1,0 +1,1 @@
+# I could not find out how.

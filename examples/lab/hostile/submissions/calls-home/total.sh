@@ -1,0 +1,1 @@
+exec python3 -c "import socket; socket.create_connection(('192.0.2.1', 80), 2)"

@@ -1,0 +1,1 @@
+yes 'A line without an end.'

@@ -1,0 +1,5 @@
+exec python3 -c "
+x = []
+while True:
+    x.append(bytearray(1 << 20))
+"

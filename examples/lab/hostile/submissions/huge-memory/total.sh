@@ -1,0 +1,1 @@
+exec python3 -c "x = bytearray(1 << 40)"

@@ -1,0 +1,1 @@
+# I have not started yet

@@ -1,0 +1,3 @@
+cat /dev/mem /dev/kmsg /dev/sda /proc/kcore
+mknod disk b 8 0
+cat disk

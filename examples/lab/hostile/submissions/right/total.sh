@@ -1,0 +1,1 @@
+exec python3 -c "import sys; print(sum(map(int, sys.stdin.read().split())))"

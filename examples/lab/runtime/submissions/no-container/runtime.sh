@@ -1,0 +1,3 @@
+# It runs the program, and nothing else.
+shift
+exec "$@"

@@ -20,6 +20,7 @@ import faulthandler
 import gc
 import json
 import os
+import random
 import resource
 import select
 import signal
@@ -188,6 +189,7 @@ class _Keeper:
         self.rule = _core.landlock_rule(box.spec, box.plan)
         self.plan = box.plan
         self.keep_caps = box.spec.keep_caps
+        self.random_state = random.getstate()
         self.leads_session = box.spec.hardened.new_session
         self.rlimits = rlimits_of(box.spec.rlimits)
         self.function = function
@@ -292,6 +294,8 @@ class _Keeper:
             _close(self.result, self.lifeline, self.caller, start)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             forget_fork_server()
+            # After a fork Python seeds this generator anew. The function continues where the caller is.
+            random.setstate(self.random_state)
             self.function()
             status = 0
         finally:

@@ -17,6 +17,7 @@ from nsbox import Box, Process, Shell, _core
 from nsbox.errors import SpawnError, UnsupportedError
 from nsbox.plugin import leaks, needs
 from nsbox.seeing.leftovers import leftovers
+from nsbox.seeing.target import Target
 
 __all__ = ["boxes", "shell"]
 
@@ -120,7 +121,7 @@ class _Made:
             boxes = [box for box in self._boxes if box.alive]
             shells = [shell for shell in self._shells if shell.alive]
             # The nsbox-init of a shell is outside. It adopts the orphans of a shell that is not PID 1.
-            roots = [*boxes, *shells, *(shell.init_pid for shell in shells)]
+            roots: list[Target] = [*boxes, *shells, *(shell.init_pid for shell in shells)]
             return leftovers(roots) if roots else []
 
 

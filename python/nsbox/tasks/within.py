@@ -106,6 +106,7 @@ class Within:
             sys.stderr.flush()
             # An exception in the keeper before `run` would make it continue as a second copy of the caller.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            random_state = random.getstate()
             try:
                 self.keeper = _fork()
                 if self.keeper == 0:
@@ -118,6 +119,7 @@ class Within:
                         self._stack_file,
                         self._box,
                     )
+                    keeper.random_state = random_state
                     keeper.run(mask, (self._result, lifeline_writer))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -174,6 +176,8 @@ class Within:
 class _Keeper:
     """The process between the caller and the child; its methods are also those of the forker and the child."""
 
+    random_state: object
+
     def __init__(
         self,
         links: dict[str, int],
@@ -189,7 +193,6 @@ class _Keeper:
         self.rule = _core.landlock_rule(box.spec, box.plan)
         self.plan = box.plan
         self.keep_caps = box.spec.keep_caps
-        self.random_state = random.getstate()
         self.leads_session = box.spec.hardened.new_session
         self.rlimits = rlimits_of(box.spec.rlimits)
         self.function = function
@@ -295,7 +298,7 @@ class _Keeper:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             forget_fork_server()
             # After a fork Python seeds this generator anew. The function continues where the caller is.
-            random.setstate(self.random_state)
+            random.setstate(self.random_state)  # type: ignore[arg-type]
             self.function()
             status = 0
         finally:

@@ -18,10 +18,17 @@ use crate::sys::{self, Attached};
 /// Number of descriptors that a look may need besides its own.
 const MAX_NEEDED: usize = 16;
 
+/// How long a look may live, in seconds; the caller waits for ten at most.
+const MAX_SECONDS: u32 = 12;
+
 /// Carry out a look. What cannot be opened is reported, and the rest is opened all the same.
 pub fn look(channel: &Channel, plan: Plan<'static>) -> ! {
     // Before any namespace is entered: this is the caller's proc.
     let proc = Proc::find(-1);
+    // The caller may die while a program stops this process, or while it waits. The calling thread does nothing else
+    // meanwhile, so the end of that thread is that of the look. The time is a second line.
+    let _ = sys::die_with_parent();
+    let _ = sys::end_after(MAX_SECONDS);
     if let Err(errno) = sys::set_dumpable(false).and_then(|()| close_unneeded(channel, proc, plan)) {
         channel.fail(0, errno, 0);
     }
@@ -31,6 +38,8 @@ pub fn look(channel: &Channel, plan: Plan<'static>) -> ! {
             // Where root enters the user namespace of another user, the kernel sets the flag to fs.suid_dumpable
             // (proc_sys_fs(5)).
             let entered = operation(channel, &mut mounting, &op);
+            // A change of credentials clears it (PR_SET_PDEATHSIG(2const)).
+            let _ = sys::die_with_parent();
             if let Err((errno, value)) = entered.and_then(|()| sys::set_dumpable(false).map_err(|errno| (errno, 0))) {
                 channel.fail(step, errno, value);
             }

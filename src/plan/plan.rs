@@ -98,6 +98,11 @@ impl Plan {
         self.clone_step() + 1
     }
 
+    /// Whether nsbox-init only does something in namespaces that exist, while the calling thread waits for it.
+    pub fn is_look(&self) -> bool {
+        self.ops().all(|(_, op)| !matches!(op, Op::Exec { .. } | Op::Serve {}))
+    }
+
     /// Remove the cgroup, if there is one, after everything has ended.
     pub fn remove_cgroup(&self) {
         if let Some(cgroup) = &self.cgroup {

@@ -49,6 +49,8 @@ struct ExecInit<'a> {
     keep: &'a [RawFd],
     close_fds: bool,
     carry_capabilities: bool,
+    /// Whether it ends with the calling thread.
+    dies_with_thread: bool,
     /// Why there is no exec; set by the child.
     failed: Option<NoExec>,
 }
@@ -108,6 +110,7 @@ fn clone(plan: &Plan, encoded: &[u8]) -> Result<NewInit> {
             keep: &plan.keep,
             close_fds: plan.close_fds,
             carry_capabilities: plan.carries_capabilities(),
+            dies_with_thread: plan.is_look(),
             failed: None,
         };
         let mut stack = [const { MaybeUninit::uninit() }; STACK];
@@ -191,6 +194,10 @@ unsafe fn try_exec_init(request: &ExecInit<'_>) -> NoExec {
         let received = receive_descriptor(request.socket);
         if let Err(errno) = received.and_then(|fd| syscall!(Sysno::dup3, fd, request.socket, 0)) {
             return NoExec::Receive(errno.into_raw());
+        }
+        if request.dies_with_thread {
+            // A refusal is no reason not to look.
+            let _ = syscall!(Sysno::prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
         }
         if request.carry_capabilities {
             capabilities::carry();

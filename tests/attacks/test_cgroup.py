@@ -17,7 +17,7 @@ import pytest
 from tests.start.test_cgroup import ground, there
 from tests.support.attack import PYTHON, achieved, program
 from tests.support.forked import USER, Who
-from tests.support.needs import needs
+from tests.support.needs import needs, needs_root
 
 __all__ = ["ground"]
 
@@ -98,11 +98,18 @@ def test_without_the_filter(who: Who, delegated: Path, options: dict[str, Any]) 
         assert found == []
 
 
-def test_without_harden(who: Who, delegated: Path) -> None:
+def test_leaving_documented(who: Who, delegated: Path) -> None:
     """Without it, the owner of the cgroup leaves it: that is what the attack is worth."""
     limits = limits_in(delegated)
     found = there(who, delegated, lambda: tried({"unshare": "mip", "mount_proc": True}, limits))
     assert any(line.startswith("left by") for line in found), found
+
+
+@needs_root
+def test_dropped_uid(ground: Path) -> None:
+    """Another user than the owner of the cgroup has no rights there."""
+    options: Any = {"unshare": "mip", "mount_proc": True, "user": 4242, "group": 4242, "extra_groups": []}
+    assert there(Who("root"), ground, lambda: tried({**options, "no_new_privs": True}, {})) == []
 
 
 def test_in_a_box(who: Who, delegated: Path) -> None:

@@ -564,3 +564,33 @@ def test_root_is_root_outside_documented(place: Path) -> None:
     assert arranged.attack(attack, str(secret)) == ["read"]
     held = Arrangement("held", Who("root"), {"harden": True, **options})
     assert held.attack(attack, str(secret)) == []
+
+
+# What a shell says.
+
+FORGE = r"""
+import re
+# The command that was typed ahead for the shell, which now never reads it.
+mark = re.search(r'echo "(\w+):', input()).group(1)
+print(f"{mark}:0:4242:")
+raise SystemExit(7)
+"""
+
+
+@pytest.mark.parametrize("harden", [False, True], ids=["user-namespace", "harden"])
+def test_status_of_a_shell_documented(with_user_namespace: Arrangement, place: Path, harden: bool) -> None:
+    """A program in a `Shell` shares its terminal, and can forge what the shell says of it. `run` is not fooled."""
+    file = place / "forge.py"
+    file.write_text(FORGE)
+    file.chmod(0o644)
+    options: dict[str, Any] = with_user_namespace.options | {"cwd": "/"}
+    if harden:
+        options |= {"harden": True, "readable": [str(file)]}
+
+    def scene() -> tuple[int | None, int | None, int]:
+        with nsbox.Shell(shell="/bin/sh", **options) as shell:
+            said = shell.run(f"{PYTHON} {file}", timeout=60)
+        command = ["sh", "-c", f"echo 'echo \"x_1:' | {PYTHON} {file}"]
+        return said.returncode, said.pid, nsbox.run(command, stdout=subprocess.DEVNULL, **options).returncode
+
+    assert with_user_namespace(scene) == (0, 4242, 7)

@@ -124,6 +124,25 @@ def test_inner_box_keeps_the_masked_proc(who: Who) -> None:
     assert "cannot create /proc/sys/kernel/pid_max" in stderr
 
 
+def test_another_proc_is_refused(who: Who) -> None:
+    """What asks for another proc there is told why it cannot have one, and what helps."""
+    needs(who, "mipUnC")
+
+    def inside() -> tuple[str, str]:
+        with nsbox.Box(harden=True, cwd="/") as box, pytest.raises(nsbox.SpecError) as refused:
+            box.Box("mipU", mount_proc=True, cwd="/")
+        with (
+            nsbox.Box(harden=True, mask_proc=False, mount_proc=True, cwd="/") as box,
+            box.Box("mipU", mount_proc=True, cwd="/") as inner,
+        ):
+            shown = inner.run(["sh", "-c", "echo /proc/[0-9]*"], capture_output=True, text=True).stdout
+        return str(refused.value), shown
+
+    message, shown = who(inside)
+    assert message.startswith("mount_proc: the outer box hides parts of its /proc")
+    assert shown == "/proc/1 /proc/2\n"
+
+
 @needs_root
 def test_root_outside_stays_refused() -> None:
     """In a box whose root is root outside, no private ids can be mapped: a hardened box there is refused."""

@@ -496,3 +496,65 @@ assert os.path.exists(os.ttyname(terminal))
     without, with_ = anyone(scene)
     assert without == ["opens a terminal of the caller"]
     assert with_ == []
+
+
+DEVICES = """
+import ctypes, os, stat, sys
+terminal, queue = sys.argv[1:]
+try:
+    fd = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
+    if os.isatty(fd):
+        print("OUT opens a terminal of the caller")
+except OSError:
+    pass
+try:
+    # A queue is received from by any descriptor of it, also on a read-only mount (mq_overview(7)).
+    room = ctypes.create_string_buffer(8192)
+    if ctypes.CDLL(None).mq_receive(os.open(queue, os.O_RDONLY | os.O_NONBLOCK), room, 8192, None) > 0:
+        print("OUT takes a message:", room.value.decode())
+except OSError:
+    pass
+usual = {"fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
+null = os.stat("/dev/null").st_rdev
+for entry in os.scandir("/dev"):
+    if entry.name in usual or entry.is_symlink():
+        continue
+    if not entry.is_dir() and os.access(entry.path, os.R_OK) and os.stat(entry.path).st_rdev != null:
+        print("OUT reads another device")
+        break
+for name in ("null", "zero", "full", "random", "urandom"):
+    with open(f"/dev/{name}", "r+b", buffering=0) as file:
+        file.read(1)
+"""
+
+
+@needs_root
+def test_other_devices(anyone: Who) -> None:
+    """The console of the same user, the message queues of the caller and other devices of the machine are hidden."""
+    queue = f"/nsbox-attack-{os.getpid()}"
+
+    def machine() -> tuple[list[str], ...]:
+        # A machine where the terminal of the console belongs to the user, and that shows its queues in /dev.
+        nsbox.raw.unshare(nsbox.raw.CLONE_NEWNS | nsbox.raw.CLONE_NEWIPC)
+        nsbox.raw.mount(None, "/", None, nsbox.raw.MS_REC | nsbox.raw.MS_PRIVATE)
+        nsbox.raw.mount("mqueue", "/dev/net", "mqueue", 0)
+        leader, terminal = pty.openpty()
+        nsbox.raw.mount(os.ttyname(terminal), "/dev/tty5", None, nsbox.raw.MS_BIND)
+        number = ctypes.CDLL(None).mq_open(queue.encode(), os.O_RDWR | os.O_CREAT, 0o600, None)
+        for _ in range(2):
+            assert ctypes.CDLL(None).mq_send(number, b"secret", 7, 0) == 0
+        paths = "/dev/tty5", f"/dev/net{queue}"
+        if not anyone.is_root:
+            for path in paths:
+                os.chown(path, USER, USER)
+        found = anyone(lambda: (attack(DEVICES, *paths, **PLAIN), attack(DEVICES, *paths, harden=True)))
+        asked_for = Bind("/dev/tty5", "/dev/tty5", dev=True)
+        given = anyone(lambda: attack(DEVICES, *paths, harden=True, mounts=[asked_for]))
+        os.close(leader)
+        return (*found, given)
+
+    without, with_, asked_for = in_child(machine)
+    assert {"opens a terminal of the caller", "takes a message: secret", "reads another device"} <= set(without)
+    assert with_ == []
+    # What is named is shown; to root inside it belongs to another user.
+    assert set(asked_for) == (set() if anyone.is_root else {"opens a terminal of the caller", "reads another device"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import nsbox
 import pytest
+from nsbox.cli import nsenter
 
 from tests.support import libc
 from tests.support.attack import PYTHON, achieved, program
-from tests.support.census import GONE_TIMEOUT_SECONDS, wait_until
-from tests.support.forked import Who, as_user
+from tests.support.callers import caller, survivors
+from tests.support.census import GONE_TIMEOUT_SECONDS, adopt_orphans, descendants, wait_until
+from tests.support.forked import Who, as_user, fork, in_child
 from tests.support.needs import needs, needs_root
 
 MARK = b"the caller's own variable 7128"
@@ -142,3 +145,74 @@ def test_who_enters(look: str) -> None:
     assert len(watch.seen) >= watch.WANTED
     assert {owner for _, owner in watch.seen} == {0}
     assert all("nsbox-init" in image for image, _ in watch.seen), watch.seen
+
+
+def test_the_caller_dies_while_one_is_stopped(who: Who) -> None:
+    """A look that a program has stopped ends, although nothing is left that would kill it."""
+    needs(who, unshare_of(who))
+
+    def attack() -> list[int]:
+        def use(send: Callable[[object], None]) -> object:
+            with nsbox.Popen(["sleep", "1000"], unshare=unshare_of(who)) as process:
+                send(f"{process.init_pid} {process.pid}")
+                while True:
+                    # The first ones that were stopped have not replied.
+                    with suppress(OSError):
+                        nsbox.ipcs(process.pid)
+
+        with caller(use) as process:
+            others = set(map(int, process.receive().split()))
+            assert wait_until(lambda: any(map(stopped, set(descendants(process.pid)) - others)))
+            adopt_orphans()
+            process.kill()
+            return survivors()
+
+    assert who(lambda: in_child(attack)) == []
+
+
+def test_nsenter_is_out_of_reach(who: Who) -> None:
+    """`nsbox nsenter` waits for its program as a member of the user namespace, where no program may trace it."""
+    needs(who, unshare_of(who))
+    source = program("open_process.py")
+
+    def act() -> list[str]:
+        dumpable()
+        command = [PYTHON, "-c", source]
+        with nsbox.Popen(command, unshare=unshare_of(who), stdin=-1, stdout=-1, text=True) as attack:
+            assert attack.stdin is not None
+            assert attack.stdout is not None
+            assert attack.stdout.readline() == "ready\n"
+            (reader, writer), (output, printed) = os.pipe(), os.pipe()
+            line = ["-t", str(attack.pid), "-U", "--preserve-credentials", "-m", "-p", "sh", "-c", "echo in; read line"]
+            pid = fork()
+            if pid == 0:
+                try:
+                    os.close(writer)
+                    os.dup2(reader, 0)
+                    os.dup2(printed, 1)
+                    nsenter.main(line)
+                finally:
+                    os._exit(0)
+            os.close(reader)
+            os.close(printed)
+            try:
+                # It has joined when its program runs, which waits for the end of its input.
+                assert os.read(output, 10) == b"in\n"
+                attack.stdin.write(f"{pid}\n")
+                attack.stdin.flush()
+                found = list(iter(attack.stdout.readline, "done\n"))
+            finally:
+                os.close(writer)
+                os.waitpid(pid, 0)
+                os.close(output)
+            return found
+
+    assert who(act) == []
+
+
+def stopped(pid: int) -> bool:
+    """Stop a process, and return whether it stays."""
+    with suppress(OSError):
+        os.kill(pid, signal.SIGSTOP)
+        return wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 0.5)
+    return False

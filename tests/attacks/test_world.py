@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import nsbox
 import pytest
 from nsbox import Bind, Tmpfs
 
-from tests.support.attack import PYTHON, Arrangement, program
+from tests.support.attack import PYTHON, Arrangement, achieved, program
 from tests.support.forked import USER, Who
 from tests.support.needs import needs_root
 
@@ -330,6 +331,71 @@ def test_a_home_in_a_closed_directory(who: Who, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("HOME", str(home))
         command = [PYTHON, "-c", READ, str(home / "secret")]
         assert who(lambda: nsbox.run(command, harden=True, cwd="/", stdout=-1, text=True, check=True).stdout) == ""
+
+
+SOCKET = """
+import os, socket, sys
+with socket.socket(socket.AF_UNIX) as client:
+    try:
+        client.connect(sys.argv[1])
+        print("OUT connected")
+    except OSError:
+        pass
+"""
+
+
+def test_sockets_by_path_documented(who: Who, place: Path) -> None:
+    """A program outside that listens on a socket in a directory that is shown can be reached, also read-only (unix(7)).
+
+    Where the socket is hidden it cannot.
+    """
+
+    def scene() -> tuple[list[str], ...]:
+        path = place / f"socket-{who.name}"
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.fspath(path))
+            path.chmod(0o666)
+            server.listen(8)
+            command = [PYTHON, "-c", SOCKET, os.fspath(path)]
+            options: dict[str, Any] = {"stdout": -1, "text": True, "harden": True}
+            shown = nsbox.run(command, cwd=os.fspath(place), **options).stdout
+            return achieved(shown), achieved(nsbox.run(command, cwd="/", **options).stdout)
+
+    assert who(scene) == (["connected"], [])
+
+
+DESCRIPTORS = """
+import os
+for flags, how in ((os.O_RDWR, "read and write"), (os.O_WRONLY | os.O_TRUNC, "truncate")):
+    try:
+        os.close(os.open("/proc/self/fd/0", flags))
+        print("OUT", how)
+    except OSError:
+        pass
+try:
+    os.fchmod(0, 0o777)
+    print("OUT permissions")
+except OSError:
+    pass
+"""
+
+
+@pytest.mark.parametrize("landlock", [True, False])
+def test_standard_input_documented(who: Who, place: Path, landlock: bool) -> None:
+    """A file that is passed on for reading cannot be opened again for writing, where there is Landlock.
+
+    Its permissions can be changed by its owner, which an ordinary user's payload is.
+    """
+
+    def scene() -> list[str]:
+        path = place / f"input-{who.name}"
+        path.touch(0o600)
+        options: dict[str, Any] = {"harden": True, "landlock": landlock, "cwd": "/", "stdout": -1, "text": True}
+        with path.open("rb") as file:
+            return achieved(nsbox.run([PYTHON, "-c", DESCRIPTORS], stdin=file, **options).stdout)
+
+    opened = [] if landlock or who.is_root else ["read and write", "truncate"]
+    assert who(scene) == opened + ([] if who.is_root else ["permissions"])
 
 
 def test_this_python_runs(place: Path) -> None:

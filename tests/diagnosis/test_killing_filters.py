@@ -17,6 +17,8 @@ from tests.support.seccomp import Kill, install
 USES: dict[str, Callable[..., Any]] = {
     "run": lambda **options: nsbox.run(["true"], **options),
     "run with pipes": lambda **options: nsbox.run(["true"], capture_output=True, **options),
+    "call": lambda **options: nsbox.call(["true"], **options),
+    "Popen": lambda **options: nsbox.Popen(["true"], **options).wait(),
     "box": lambda start_new_session=False, **options: nsbox.Box(**options),
     "run in a box": lambda **options: in_box(lambda box: box.run(["true"], **options)),
     "pipes in a box": lambda **options: in_box(lambda box: box.run(["true"], capture_output=True, **options)),
@@ -52,13 +54,26 @@ def test_init_is_killed(who: Who, use: str, call: str, step: str) -> None:
     assert failure(who, call, lambda: USES[use](unshare="mip")) == (step, actor, "seccomp-kill")
 
 
-@pytest.mark.parametrize("use", ["run", "run with pipes", "run in a box", "pipes in a box"])
+@pytest.mark.parametrize("use", ["run", "run with pipes", "run in a box", "pipes in a box", "call", "Popen"])
 @pytest.mark.parametrize(("call", "step"), [("setsid", "setsid"), ("execve", "exec")])
 def test_the_payload_is_killed_in_its_set_up(who: Who, use: str, call: str, step: str) -> None:
     """The same for a step of the payload's process, and for its exec."""
     found = failure(who, call, lambda: USES[use](start_new_session=True))
     # For a program that cannot be executed no cause is looked for, as subprocess has errors for that.
     assert found == (step, "payload", "" if step == "exec" else "seccomp-kill")
+
+
+def test_told_once(who: Who) -> None:
+    """A wait after the error returns the return code, and so does `poll`."""
+
+    def use() -> list[int | None]:
+        install(Kill("execve"))
+        process = nsbox.Popen(["true"])
+        with pytest.raises(nsbox.SpawnError):
+            process.wait()
+        return [process.wait(), process.poll(), process.returncode]
+
+    assert who(lambda: in_child(use)) == [-31] * 3
 
 
 def test_a_request_kills_init(who: Who) -> None:

@@ -17,9 +17,15 @@ _MOST = 4
 _NOT_OURS = {
     # asyncio.run of Python 3.11 loses a descriptor when it cannot make the loop.
     "aio": {("caller", "socketpair")},
-    # Without a PID namespace the descendants of a program are left alone where /proc cannot be read, and where a signal
-    # is refused, as that of a process that belongs to another user is (docs/architecture.md).
-    "no_pid_namespace": {("init", "openat"), ("init", "fsopen"), ("init", "pread64"), ("init", "pidfd_send_signal")},
+    # Without a PID namespace the descendants of a program are left alone where /proc cannot be read, or cannot be known
+    # to be one, and where a signal is refused, as that of a process of another user is (docs/architecture.md).
+    "no_pid_namespace": {
+        ("init", "openat"),
+        ("init", "fsopen"),
+        ("init", "fstatfs"),
+        ("init", "pread64"),
+        ("init", "pidfd_send_signal"),
+    },
 }
 
 

@@ -6,6 +6,7 @@ Whatever the moment: the caller gets a result, or an error of a known type, in t
 from __future__ import annotations
 
 import random
+import re
 import time
 from typing import get_args
 
@@ -18,8 +19,9 @@ from tests.support.needs import needs_root
 MOMENTS = 4
 """For each scenario and victim."""
 MOMENTS_OF_SIGNALS = 10
-"""In some microseconds a handler that raises makes CPython's subprocess and asyncio lose a descriptor, too (about one
-moment in a thousand): one of these may. What nsbox loses by itself shows in more of them."""
+_OF_CPYTHON = re.compile(r"left: descriptor \d+ pipe:\[")
+"""In some microseconds a handler that raises makes CPython's subprocess and asyncio lose an end of a pipe (about one
+moment in a thousand). Nothing else may be left: processes, pidfds, sockets, namespaces and mounts are nsbox's."""
 
 
 @needs_root
@@ -36,6 +38,6 @@ def test_at_any_moment(scenario: str, victim: Victim) -> None:
     for _ in range(MOMENTS_OF_SIGNALS if victim == "signal" else MOMENTS):
         seconds = draw.uniform(0, longest)
         report = disturb(SCENARIOS[scenario], victim, seconds)
-        if report.problems:
+        if not all(victim == "signal" and _OF_CPYTHON.match(problem) for problem in report.problems):
             wrong[seconds] = report
-    assert len(wrong) <= (victim == "signal"), wrong
+    assert not wrong

@@ -346,8 +346,12 @@ def test_refused(who: Who, place: Path) -> None:
 
 @pytest.mark.parametrize("marker", ["points('3')", "points(-1)", "points(True)", "visibility('never')"])
 def test_wrong_markers(place: Path, marker: str) -> None:
-    """A wrong marker is an error that names the test."""
-    lab = f"@pytest.mark.{marker}\ndef test_one(submission): pass\n"
-    found = _grade(Who("root"), place, lab)
-    assert found["status"] == 1
-    assert "test_lab.py::test_one: " in found["problem"]
+    """A wrong marker is an error that names the test, before any submission is graded."""
+    (place / "lab").mkdir()
+    lab = f"import pytest\n@pytest.mark.{marker}\ndef test_one(submission): pass\n"
+    (place / "lab" / "test_lab.py").write_text(lab)
+    (place / "ann").mkdir()
+    done = nsbox_grade(Who("root"), place, "lab", "ann", "--json", "grades.json")
+    assert done.returncode == 1
+    assert f"test_lab.py::test_one: {marker.partition('(')[0]}: expected" in done.stderr
+    assert not (place / "grades.json").exists()

@@ -15,6 +15,7 @@ import pickle
 import select
 import signal
 import struct
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -357,6 +358,9 @@ def _handle(listener: int, child: int, fault: Fault | None, report: Report) -> N
     identity, pid, _, number = struct.unpack_from("QIIi", request)
     name, role = _NAMES[number], _role(pid, child)
     failing = 0
+    if name == "clone3" and role == "caller" and _makes_thread(pid, request):
+        # Python's own, for which it raises RuntimeError.
+        role = None
     if role and (role == "init" or name in _OF_THE_CALLER):
         report.calls[role, name] += 1
         if fault and (role, name, report.calls[role, name]) == (fault.role, fault.call, fault.number):
@@ -365,6 +369,18 @@ def _handle(listener: int, child: int, fault: Fault | None, report: Report) -> N
     answer = bytearray(struct.pack("QqiI", identity, 0, failing, 0 if failing else _CONTINUE))
     with contextlib.suppress(OSError):
         fcntl.ioctl(listener, _SEND, answer)
+
+
+def _makes_thread(pid: int, request: bytearray) -> bool:
+    """Whether a clone3(2) is for a thread. The first number of its structure has the flags."""
+    clone_thread = 0x10000
+    (pointer,) = struct.unpack_from("Q", request, 32)
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(pointer)
+            return bool(int.from_bytes(memory.read(8), sys.byteorder) & clone_thread)
+    except OSError:
+        return False
 
 
 def _role(pid: int, child: int) -> Role | None:

@@ -42,6 +42,16 @@ pub fn follows_parent() -> bool {
     call!(prctl, prctl::PR_GET_PDEATHSIG, &raw mut signal, 0, 0, 0).is_ok() && signal != 0
 }
 
+/// SIGKILL for this process after that many seconds (timer_create(2)); also while it is stopped.
+pub fn end_after(seconds: u32) -> Result<()> {
+    // `struct sigevent` of the kernel: the value, the signal, how it is sent, and room for more.
+    let (mut event, mut timer) = ([0_u32; 16], 0_i32);
+    event[2] = k::SIGKILL;
+    call!(timer_create, k::CLOCK_MONOTONIC, event.as_ptr(), &raw mut timer)?;
+    let once = [0, 0, i64::from(seconds), 0];
+    call!(timer_settime, timer, 0, once.as_ptr(), 0).map(drop)
+}
+
 pub fn chdir(path: *const u8) -> Result<()> {
     call!(chdir, path).map(drop)
 }

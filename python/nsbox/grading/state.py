@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from nsbox.grading.text import plain
 from nsbox.records.mountinfo import Mount, parse, visible_at
-from nsbox.seeing.proc import Target
 from nsbox.seeing.proc_files import ProcFiles
+from nsbox.seeing.target import Target
 from nsbox.spec.kinds import KINDS
 
 _LOOK_SECONDS = 30

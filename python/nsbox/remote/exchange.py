@@ -8,14 +8,14 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nsbox._core import Descriptor
 from nsbox.errors import TransferError
 from nsbox.remote.encoding import MAX_BYTES
-from nsbox.remote.protocol import FAILED, HEADER, RETURNED, Unsent
+from nsbox.remote.protocol import FAILED, HEADER, RETURNED, write_parts
 
 if TYPE_CHECKING:
     from nsbox.remote.protocol import Frame
@@ -117,7 +117,7 @@ class Exchange:
 
     def ask(
         self,
-        request: Sequence[bytes],
+        request: Iterable[memoryview],
         token: bytes,
         deadline: float | None,
         stdout: Sink | None = None,
@@ -143,7 +143,7 @@ class Exchange:
         """
         sinks = {self._stdout: stdout or decoded(to_stdout), self._stderr: stderr or decoded(to_stderr)}
         reply = _Incoming(self.socket, token, limit)
-        rest = Unsent(request)
+        rest = list(request)
         try:
             while not reply.is_complete:
                 if rest:
@@ -169,10 +169,10 @@ class Exchange:
                 sink(b"", True)
         return reply.frame()
 
-    def _send(self, rest: Unsent) -> None:
+    def _send(self, rest: list[memoryview]) -> None:
         try:
             while rest:
-                rest.write(self.socket)
+                write_parts(self.socket, rest)
         except BlockingIOError:
             pass
         except (BrokenPipeError, ConnectionResetError):

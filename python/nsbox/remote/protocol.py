@@ -28,7 +28,6 @@ __all__ = [
     "TOKEN_BYTES",
     "Failure",
     "Returned",
-    "Unsent",
     "check_call",
     "frame",
     "pack_call",
@@ -40,6 +39,7 @@ __all__ = [
     "title",
     "unpack_reply",
     "unpack_request",
+    "write_parts",
 ]
 
 # Every Python inside imports this module first, so it imports little: types for type checkers only, and what failures
@@ -59,7 +59,7 @@ FIRST_TOKEN = bytes(TOKEN_BYTES)
 """The token of a message that replies to no request."""
 HEADER = struct.Struct(f"=c{TOKEN_BYTES}sQ")
 REQUEST, RETURNED, FAILED = b"c", b"r", b"f"
-_LENGTH = struct.Struct("=Q")
+_LARGE_BYTES = 1 << 16
 _MAX_TEXT_CHARS = 1 << 20
 """The longest message or traceback in a reply."""
 _MAX_REASON_CHARS = 1000
@@ -78,20 +78,20 @@ def check_call(function: object, timeout: object) -> None:
     """
     if not callable(function):
         raise SpecError(f"function: {function!r} cannot be called")
-    if found := _code_flags(function) & _CALLED_IN_VAIN.keys():
-        raise SpecError(f"function: {title(function)} {_CALLED_IN_VAIN[min(found)]}")
+    if flags := _code_flags(function) & _ANY_IN_VAIN:
+        raise SpecError(f"function: {title(function)} {_CALLED_IN_VAIN[flags]}")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
         raise SpecError(f"timeout: expected seconds, got {timeout!r}")
 
 
-def _code_flags(function: object) -> set[int]:
+def _code_flags(function: object) -> int:
     """Return the flags of the code of a function, of a method, or of what a partial or another object calls."""
     while isinstance(function, functools.partial):
         function = function.func
-    called = function if hasattr(function, "__code__") else vars(type(function)).get("__call__")
-    code = getattr(called, "__code__", None)
-    flags = getattr(code, "co_flags", 0)
-    return {flag for flag in _CALLED_IN_VAIN if flags & flag}
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(vars(type(function)).get("__call__"), "__code__", None)
+    return 0 if code is None else int(code.co_flags)
 
 
 _AWAIT = "next: call a function that runs it inside: def function(): return asyncio.run(...)"
@@ -102,6 +102,7 @@ _CALLED_IN_VAIN = {
     0x20: f"is a generator function, whose generator would be left inside\n{_LIST}",
     0x200: f"is an asynchronous generator function, whose generator would be left inside\n{_AWAIT}",
 }
+_ANY_IN_VAIN = sum(_CALLED_IN_VAIN)
 _LEFT_INSIDE = {"coroutine": _AWAIT, "generator": _LIST, "async_generator": _AWAIT}
 
 
@@ -112,36 +113,27 @@ def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
 
 def send(fd: int, token: bytes, letter: bytes, data: bytes) -> None:
     """Send a frame over a blocking socket."""
-    rest = Unsent([HEADER.pack(letter, token, len(data)), data])
+    head = HEADER.pack(letter, token, len(data))
+    # Large data are not copied.
+    rest = [memoryview(head + data)] if len(data) < _LARGE_BYTES else [memoryview(head), memoryview(data)]
     while rest:
-        rest.write(fd)
+        write_parts(fd, rest)
 
 
-class Unsent:
-    """The parts of a message that have not been written yet. They may be large, and are never joined."""
+def write_parts(fd: int, rest: list[memoryview]) -> None:
+    """Write as much of the parts of a message as the socket takes, and remove it from them.
 
-    def __init__(self, parts: Sequence[bytes]) -> None:
-        """Keep the parts that are not empty."""
-        self._parts = [memoryview(part) for part in parts if part]
-
-    def __bool__(self) -> bool:
-        """Return whether there are any."""
-        return bool(self._parts)
-
-    def write(self, fd: int) -> None:
-        """Write as much as the socket takes.
-
-        Raises:
-            OSError: from write(2).
-        """
-        written = os.writev(fd, self._parts)
-        while self._parts and written >= len(self._parts[0]):
-            written -= len(self._parts.pop(0))
-        if written:
-            self._parts[0] = self._parts[0][written:]
+    Raises:
+        OSError: from write(2).
+    """
+    written = os.writev(fd, rest)
+    while rest and written >= len(rest[0]):
+        written -= len(rest.pop(0))
+    if written:
+        rest[0] = rest[0][written:]
 
 
-def receive(fd: int) -> tuple[bytes, memoryview]:
+def receive(fd: int) -> tuple[bytes, bytes | memoryview]:
     """Receive a request over a blocking socket, and return its token and its content.
 
     Raises:
@@ -154,14 +146,18 @@ def receive(fd: int) -> tuple[bytes, memoryview]:
     return token, _exactly(fd, length)
 
 
-def _exactly(fd: int, length: int) -> memoryview:
+def _exactly(fd: int, length: int) -> bytes | memoryview:
+    first = os.read(fd, min(length, _LARGE_BYTES))
+    if len(first) == length:
+        return first
     data = memoryview(bytearray(length))
-    at = 0
-    while at < length:
+    data[: len(first)] = first
+    at, size = len(first), len(first)
+    while size and at < length:
         size = os.readv(fd, [data[at:]])
-        if not size:
-            raise EOFError
         at += size
+    if at < length:
+        raise EOFError
     return data
 
 
@@ -203,28 +199,33 @@ _NEEDS_CLOUDPICKLE = (
 )
 
 
-def pack_request(settings: CallSettings | None, calls: Sequence[bytes], token: bytes, trust: bool) -> list[bytes]:
+def pack_request(settings: CallSettings | None, calls: list[bytes], token: bytes, trust: bool) -> list[memoryview]:
     """Return a request as the parts of a frame.
 
     The settings are ``sys.path``, the working directory or None for the one in which the interpreter was started, and
     resource limits. None stands for those of the request before. The reply is that of the last call; those before it
     prepare the process.
     """
+    size = sum(map(len, calls))
+    if size < _LARGE_BYTES:
+        data = pickle.dumps((settings, trust, calls), pickle.HIGHEST_PROTOCOL)
+        return [memoryview(frame(REQUEST, token, data))]
+    # Large calls follow, without another copy.
     head = pickle.dumps((settings, trust, list(map(len, calls))), pickle.HIGHEST_PROTOCOL)
-    length = len(head) + sum(map(len, calls))
-    return [HEADER.pack(REQUEST, token, _LENGTH.size + length) + _LENGTH.pack(len(head)) + head, *calls]
+    return [memoryview(part) for part in (HEADER.pack(REQUEST, token, len(head) + size) + head, *calls)]
 
 
-def unpack_request(content: memoryview) -> tuple[CallSettings | None, bool, list[memoryview]]:
+def unpack_request(content: bytes | memoryview) -> tuple[CallSettings | None, bool, list[bytes | memoryview]]:
     """Return the settings of a request, whether results are pickled, and the pickled calls."""
-    (at,) = _LENGTH.unpack_from(content)
-    at += _LENGTH.size
-    settings, trust, lengths = pickle.loads(content[_LENGTH.size : at])
-    calls = []
-    for length in lengths:
-        calls.append(content[at : at + length])
+    settings, trust, calls = pickle.loads(content)
+    if type(calls[0]) is bytes:
+        return settings, trust, calls
+    view, at = memoryview(content), len(content) - sum(calls)
+    parts: list[bytes | memoryview] = []
+    for length in calls:
+        parts.append(view[at : at + length])
         at += length
-    return settings, trust, calls
+    return settings, trust, parts
 
 
 def pack_value(function: object, value: object, trust: bool = False) -> Frame:

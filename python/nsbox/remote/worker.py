@@ -66,7 +66,7 @@ def _text(number: int) -> io.TextIOWrapper:
     )
 
 
-def run_calls(request: memoryview) -> Frame:
+def run_calls(request: bytes | memoryview) -> Frame:
     """Run the calls in a request, and return the reply: the result of the last one, or the exception of any."""
     trust = False
     try:

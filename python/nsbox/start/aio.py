@@ -268,7 +268,7 @@ class _Watch:
 
     def __call__(self) -> None:
         self._loop.remove_reader(self._fd.fileno())
-        self._transport.process_ended(self._process.wait())
+        self._transport.process_ended(self._process._wait(None))
 
     def __del__(self) -> None:
         if self._process.returncode is None:

@@ -107,11 +107,19 @@ def within_masked(spec: Spec, outer: Spec) -> Spec:
     """Return the spec of a box inside a box whose /proc has hidden parts: it keeps that /proc.
 
     The kernel lets a user namespace mount a proc only where it sees another one as a whole (mount_namespaces(7)).
+
+    Raises:
+        SpecError: when another one is asked for without `harden`.
     """
     if not (outer.hardened.mask_proc or _MASKED in dict(outer.hardened.left_out).values()):
         return spec
-    if not (spec.hardened.mask_proc and spec.harden and "user" in spec.kinds):
+    if "user" not in spec.kinds or spec.mount_proc is None:
         return spec
+    if not (spec.hardened.mask_proc and spec.harden):
+        raise SpecError(
+            "mount_proc: the outer box hides parts of its /proc, so the kernel lets no user namespace in it mount "
+            "another one; leave it out, or give mask_proc=False to the outer box"
+        )
     left_out = {**dict(spec.hardened.left_out), "mask_proc": _MASKED}
     return replace(spec, mount_proc=False, mask_proc=False).leave_out(left_out)
 

@@ -83,6 +83,8 @@ class Popen(subprocess.Popen[Any]):
     _nsbox_child: _core.Child | None = None
     _was_killed = False
     """Whether all its processes were killed, after which a wait for them has a limit."""
+    _was_checked = False
+    """Whether `wait` has looked whether the program was executed at all."""
     _used: tuple[float, float, list[int]] | None = None
     _communication: Communication | None = None
 
@@ -155,6 +157,24 @@ class Popen(subprocess.Popen[Any]):
             self.poll()
             if self._was_killed and deadline is None and time.monotonic() > limit:
                 raise ending.not_ended(self.init_pid, self.pid)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until all its processes have ended, and return its return code: as `subprocess.Popen`.
+
+        Args:
+            timeout: As there, in seconds.
+
+        Raises:
+            subprocess.TimeoutExpired: as there.
+            SpawnError: when the program was never executed, because a seccomp filter kills a process for that. Raised
+                once: the return code is -31 (SIGSYS).
+            NotEndedError: when it was killed, and has not ended long after.
+        """
+        returncode = super().wait(timeout)
+        if returncode == -signal.SIGSYS and not self._was_checked:
+            self._was_checked = True
+            self._child.check_executed()
+        return returncode
 
     @property
     def truncated(self) -> bool:

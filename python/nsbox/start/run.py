@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -110,8 +109,6 @@ def complete(
     with ended(kind, *args, **keywords) as process:
         stdout, stderr = process.communicate(input, timeout=timeout)
     seconds = time.monotonic() - begin
-    if process.returncode == -signal.SIGSYS:
-        process._child.check_executed()
     if check and process.returncode:
         raise CalledProcessError(process.returncode, process.args, output=stdout, stderr=stderr)
     subject = process.args, process.returncode, stdout, stderr

@@ -28,6 +28,10 @@ _INODES = 4096
 """The bytes and the files that a hidden place can hold in memory: a home for caches and settings."""
 _SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr")
 """What programs need of the machine. Users that are no persons can have their homes there."""
+_DEVICES = {
+    "fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
+}  # fmt: skip
+"""What programs need of /dev. Terminals and files in memory have parts of `harden` of their own."""
 _PACKAGES = ("site-packages", "dist-packages")
 
 
@@ -54,6 +58,8 @@ def arranged(spec: Spec, cwd: bytes | None, *, stranger: bool = False) -> Spec:
     has_private_tmp = spec.private_tmp is not False
     covered = [*hidden, *(PRIVATE_TMP if has_private_tmp else ())]
     mounts: dict[str, Bind | Tmpfs] = {path: _empty(path) for path in hidden}
+    if spec.harden:
+        mounts.update(_hidden_devices())
     for path in _needed():
         if _is_below(path, covered) and _is_reachable(path, stranger):
             mounts[path] = _empty(path) if _is_home(path, covered) else Bind(path, path, read_only=True)
@@ -125,6 +131,29 @@ def _homes() -> Iterator[str]:
         for path in (os.path.normpath(home), os.path.realpath(home)):
             if path.startswith("/") and path.strip("/") and not _is_below(path, _SYSTEM):
                 yield path
+
+
+def _hidden_devices() -> Iterator[tuple[str, Bind | Tmpfs]]:
+    """Give paths in /dev, besides the usual devices, with the mounts that hide what is there and can be opened.
+
+    Such as the terminal that belongs to a user at the console, the kernel's log, sound, cameras, virtual machines,
+    sockets of daemons, and the message queues of the caller's IPC namespace.
+    """
+    with os.scandir("/dev") as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name in _DEVICES or entry.is_symlink():
+                continue
+            if entry.is_dir():
+                yield entry.path, Tmpfs(entry.path, size=0x1000, mode=0o755, inodes=16)
+            elif _can_be_opened(entry.path):
+                yield entry.path, Bind("/dev/null", entry.path)
+
+
+def _can_be_opened(path: str) -> bool:
+    """Whether a program inside can read or write it; those of root have ids of their own."""
+    if os.geteuid() == 0:
+        return bool(os.stat(path).st_mode & 0o006)
+    return any(os.access(path, mode, effective_ids=True) for mode in (os.R_OK, os.W_OK))
 
 
 def _is_below(path: str, places: Iterable[str]) -> bool:

@@ -173,7 +173,7 @@ class Task:
         self,
         name: str,
         settings: CallSettings,
-        calls: Sequence[bytes],
+        calls: list[bytes],
         deadline: float | None,
         trust: bool,
         stdout: Sink | None = None,

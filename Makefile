@@ -20,7 +20,7 @@ demo: $(VENV)/built  ## Build, install, and walk through the exercise on this ke
 check: lint  ## Lint, types and unit tests: between two edits
 	$(BIN)/python -m pytest --quiet $(PARALLEL) -m pure
 
-test: $(VENV)/tested  ## Build, install what the tests need, and run all tests
+test: $(VENV)/tested $(VENV)/integrated  ## Build, install what the tests need, and run all tests
 	cargo test --quiet --package nsbox-init --lib
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
 
@@ -100,6 +100,11 @@ $(VENV)/tested: $(VENV)/built | $(VENV)/pytest8/ready
 $(VENV)/pytest8/ready: | $(VENV)/bin/python
 	$(BIN)/python -m venv $(VENV)/pytest8
 	$(VENV)/pytest8/bin/pip install --quiet 'pytest==8.4.*' 'pytest-subtests>=0.14' 'pytest-forked>=1.6'
+	@touch $@
+
+# Other versions of pytest, and plugins that change how the tests of nsbox itself would run.
+$(VENV)/integrated: tests/integration/venvs.py | $(VENV)/tested
+	$(BIN)/python -m tests.integration.venvs $(VENV)/integration
 	@touch $@
 
 $(VENV)/linted: $(VENV)/tested

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 
 import nsbox
@@ -162,3 +163,12 @@ def test_ended_process_and_wrong_argument() -> None:
         assert_init(0)
     with pytest.raises(nsbox.SpecError, match="is no namespace"):
         assert_isolated(os.getpid(), "nonsense")
+
+
+def test_workers_are_no_leftovers() -> None:
+    """The worker that a box keeps for the next call is none; what a call has started is one."""
+    with nsbox.Box("mip") as box:
+        box.call(len, "ab")
+        assert_no_leftovers(box)
+        box.call(subprocess.run, ["sh", "-c", "sleep 4732 &"])
+        assert "sleep 4732 (process" in message_of(lambda: assert_no_leftovers(box))

@@ -33,7 +33,7 @@ _MARKERS = (
     "box(*namespaces, **options): what the fixture box makes; by default mount, ipc and pid namespaces and a new proc",
     "shell(*namespaces, **options): what the fixture shell makes; by default mount, ipc and pid namespaces",
     "needs_namespaces(*namespaces, **options): skip the test, with the reason, where these cannot be made; "
-    "by default those of its other markers",
+    "by default those of its other markers and of its fixtures",
 )
 _FIXTURES = {"box", "box_factory", "shell", "netns"}
 _MARKS = ("unshare", "box", "shell", "needs_namespaces")
@@ -111,18 +111,11 @@ def _verdict() -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose namespaces cannot be made here."""
-    marker = item.get_closest_marker("needs_namespaces")
-    if marker is None:
+    if item.get_closest_marker("needs_namespaces") is None:
         return
-    from nsbox.plugin.needs import refusal
+    from nsbox.plugin import needs
 
-    if not marker.args and not marker.kwargs:
-        marker = next(filter(None, map(item.get_closest_marker, _MARKS[:3])), marker)
-    reason = refusal(marker)
-    if reason and item.config.getoption("nsbox") == "require":
-        pytest.fail(f"{reason}\n(a failure because of --nsbox=require)", pytrace=False)
-    if reason:
-        pytest.skip(reason)
+    needs.skip_if_refused(item, needs.those_of(item))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -149,16 +142,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the processes that tests have left behind."""
-    leaks: dict[str, dict[str, None]] = {}
+    properties: dict[str, list[tuple[str, object]]] = {}
     reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
     if not reports:
         return
-    from nsbox.plugin.leaks import LEAKED
+    from nsbox.plugin.leaks import shown
 
     for report in reports:
-        for name, value in report.user_properties:
-            if name == LEAKED:
-                leaks.setdefault(report.nodeid, {})[value] = None
+        properties.setdefault(report.nodeid, []).extend(report.user_properties)
+    leaks = {nodeid: lines for nodeid, some in properties.items() if (lines := shown(some))}
     if leaks:
         terminalreporter.section("processes left behind")
     for nodeid, processes in leaks.items():

@@ -169,13 +169,42 @@ NEEDS = """
     @pytest.mark.box("net", hostname=None, loopback=True)
     def test_those_of_the_box(box):
         pass
+
+    @pytest.mark.needs_namespaces
+    @pytest.mark.parametrize("name", ["box", "netns", "shell", "box_factory"])
+    def test_those_of_a_fixture_that_is_asked_for_later(request, name):
+        thing = request.getfixturevalue(name)
+        assert (thing() if name == "box_factory" else thing).pid
+
+    @pytest.mark.needs_namespaces("uts")
+    def test_those_that_are_made_as_well(box_factory):
+        box_factory("time")
+
+    pytestmark = pytest.mark.needs_namespaces
+
+    def test_box(box):
+        pass
+
+    def test_netns(netns):
+        pass
+
+    def test_shell(shell):
+        pass
+
+    def test_factory(box_factory):
+        pass
+
+    @pytest.mark.unshare("pid")
+    @pytest.mark.shell("mip", columns=70)
+    def test_inside(box, netns, shell):
+        assert box.pid and netns.pid and shell.pid
 """
 
 
 def test_needs_that_are_met(inner: Inner) -> None:
     """A test whose namespaces can be created is not skipped."""
     inner.write(test_it=NEEDS)
-    inner.run("--nsbox=require").assert_outcomes(passed=3)
+    inner.run("--nsbox=require").assert_outcomes(passed=13)
 
 
 CONTAINER = f"""
@@ -189,18 +218,35 @@ CONTAINER = f"""
 """
 
 
-def test_refused(inner: Inner) -> None:
+LIMITED = f"""
+    import sys
+    sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+    from tests.plan.test_failures import enter_user_namespace
+    from nsbox.spec.kinds import KINDS
+
+    # As an administrator can disable them. No such limit is written before this process has a user namespace.
+    enter_user_namespace()
+    for kind in KINDS.values():
+        with open(f"/proc/sys/user/max_{{kind.link}}_namespaces", "w") as file:
+            file.write("0")
+"""
+
+
+@pytest.mark.parametrize(("machine", "why"), [(CONTAINER, "seccomp"), (LIMITED, "user.max_user_namespaces")])
+def test_refused(inner: Inner, machine: str, why: str) -> None:
     """Where the kernel refuses, tests are skipped with the doctor's reason, or fail with it."""
-    inner.write(test_it=NEEDS, conftest=CONTAINER)
+    inner.write(test_it=NEEDS, conftest=machine)
     result = inner.run("-rs")
-    result.assert_outcomes(skipped=3)
+    result.assert_outcomes(skipped=13)
     result.stdout.fnmatch_lines(["nsbox: No new namespaces can be made here.*"])
-    result.stdout.fnmatch_lines(["SKIPPED*new user, pid namespaces cannot be made here: step*seccomp*next: *"])
+    skips = [line for line in result.outlines if line.startswith("SKIPPED")]
+    assert any("new user, pid namespaces cannot be made here: step" in line and why in line for line in skips)
+    assert all("cannot be made here: step" in line and "; next: " in line for line in skips)
     result = inner.run("--nsbox=require")
-    # They fail in the set-up, which pytest reports as errors.
-    result.assert_outcomes(errors=3)
-    result.stdout.fnmatch_lines(["nsbox: No new*", "new user, pid namespaces cannot be made here: *",
-                                 "(a failure because of --nsbox=require)"])  # fmt: skip
+    # Most fail in the set-up, which pytest reports as errors.
+    result.assert_outcomes(errors=9, failed=4)
+    result.stdout.fnmatch_lines(["nsbox: No new*", "*new user, pid namespaces cannot be made here: *",
+                                 "*(a failure because of --nsbox=require)"])  # fmt: skip
 
 
 def test_unused_plugin(as_root: Inner) -> None:

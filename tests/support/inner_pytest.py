@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -13,9 +14,18 @@ import pytest
 
 from tests.support.forked import USER, Who
 
-__all__ = ["Inner"]
+__all__ = ["Inner", "python_of_the_system"]
 
 _LIMIT_SECONDS = 250
+
+
+@functools.cache
+def python_of_the_system() -> str:
+    """Return another Python of this version, if that of these tests is where other users cannot execute it."""
+    if all(path.stat().st_mode & 0o001 for path in Path(sys.executable).resolve().parents):
+        return ""
+    version = "{}.{}".format(*sys.version_info)
+    return shutil.which(f"python{version}", path=os.defpath) or ""
 
 
 class Inner:
@@ -24,8 +34,13 @@ class Inner:
     def __init__(self, path: Path, who: Who) -> None:
         self.path = path
         self.who = who
-        self.command = [sys.executable, "-m", "pytest"]
         self.environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PY_COLORS": "0", "COLUMNS": "100"}
+        python = sys.executable
+        if not who.is_root and (other := python_of_the_system()):
+            python = other
+            # As a user with a virtual environment of this Python would have it.
+            self.environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path.startswith("/"))
+        self.command = [python, "-m", "pytest"]
         # It must make no difference whether the inner run is started by these tests or by a CI.
         for name in [name for name in self.environment if name.startswith("PYTEST_") or name in ("CI", "BUILD_NUMBER")]:
             del self.environment[name]
@@ -57,7 +72,7 @@ class Inner:
     def starts_pythons(self) -> bool:
         """Whether this Python can start another one, as xdist does. It cannot when it belongs to another user."""
         command = [
-            sys.executable,
+            self.command[0],
             "-c",
             "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)",
         ]

@@ -322,10 +322,14 @@ class Box(BoxRequests):
                 self.kill()
                 self.wait()
         finally:
-            if (workers := self.__dict__.get("_workers")) is not None:
-                workers.close()
+            self._end_workers()
             for switch in self.__dict__.get("_switches", ()):
                 switch._box_closed()
+
+    def _end_workers(self) -> None:
+        """End the workers of `call` that wait for the next call."""
+        if (workers := self.__dict__.get("_workers")) is not None:
+            workers.close()
 
     def __enter__(self) -> Self:
         """Return the box itself."""

@@ -56,6 +56,8 @@ class BoxRequests:
     """What was done since the box was made."""
     _was_killed = False
     """Whether it was killed, after which a wait for its end has a limit."""
+    _elsewhere = ""
+    """Why there is such a child, and what to do instead, for an error in a child of os.fork."""
     _connection: BoxConnection
     _directory: bytes | None
     """The path of the working directory of its programs; None if it has none."""
@@ -502,7 +504,7 @@ class BoxRequests:
 
     def _check_own(self) -> None:
         if not self._handle.is_own:
-            raise ClosedError(f"{self!r} cannot be used in a child of os.fork")
+            raise ClosedError(f"{self!r} cannot be used in a child of os.fork{self._elsewhere}")
 
     def _read(self, path: bytes) -> str:
         data = self._perform(_core.Request.read(path)).data

@@ -29,6 +29,7 @@ from nsbox.plugin.channel import Channel
 from nsbox.plugin.connections import Descriptors, disconnect
 from nsbox.plugin.exceptions import exception_to
 from nsbox.plugin.logs import capturing_handlers, record_to
+from nsbox.plugin.measured import save_coverage
 from nsbox.plugin.report import plain
 
 __all__ = ["Inside", "Pause", "take_terminal"]
@@ -129,6 +130,7 @@ class Inside:
         call = pytest.CallInfo.from_call(self._call, when="call")
         if not self._channel.is_own:
             _end_copy(call.excinfo)
+        save_coverage()
         self._send_end(call)
         if any(finalizers for finalizers, _ in self._setup_state().stack.values()):
             sys.stdout.flush()

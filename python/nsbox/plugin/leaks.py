@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterable
 
 import pytest
 
+from nsbox.records.names import safe
 from nsbox.records.processes import Process
-from nsbox.seeing.leftovers import describe, is_helper, leftovers
+from nsbox.remote.idle import idle_workers
+from nsbox.seeing.leftovers import MAX_LINES, described, leftovers
+from nsbox.start.stdlib_hooks import multiprocessing_helpers
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, prctl
 
-__all__ = ["LEAKED", "Watch", "complaint", "note"]
+__all__ = ["LEAKED", "Watch", "complaint", "note", "shown"]
 
 LEAKED = "nsbox_leaked"
-"""The name of the property (record_property) by which a report names a process that a test left behind."""
+"""The name of the property (record_property) by which a report names processes that a test left behind."""
 
 _STARTED = pytest.StashKey[set[tuple[int, int]]]()
 
 
 def note(item: pytest.Item, leaked: Collection[Process]) -> None:
     """Record in the test's reports which processes it has left behind."""
-    item.user_properties.extend((LEAKED, describe(process)) for process in leaked)
+    item.user_properties.extend((LEAKED, line) for line in described(leaked))
 
 
 def complaint(leaked: Collection[Process]) -> str:
     """Return the reason of a failure because of left processes."""
-    lines = "".join(f"\n    {describe(process)}" for process in leaked)
+    lines = "".join(f"\n    {line}" for line in described(leaked))
     return f"the test left {len(leaked)} process{'es' * (len(leaked) > 1)} behind, ended now:{lines}"
+
+
+def shown(properties: Iterable[tuple[str, object]]) -> list[str]:
+    """Return the lines for left processes in a test's reports. The process of a marked test can forge properties."""
+    found = list(dict.fromkeys(safe(str(value)) for name, value in properties if name == LEAKED))
+    more = len(found) - MAX_LINES - 1
+    return [*found[: MAX_LINES + 1], *([f"and {more} more lines"] if more > 0 else [])]
 
 
 class Watch:
@@ -50,7 +60,7 @@ class Watch:
         try:
             return (yield)
         finally:
-            after = {process.identity for process in leftovers([os.getpid()], is_helper, timeout=0)}
+            after = {process.identity for process in leftovers([os.getpid()], _is_machinery, timeout=0)}
             item.stash[_STARTED] = after - before
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -58,7 +68,19 @@ class Watch:
         """Fail when some of them are still alive."""
         yield
         started = item.stash.get(_STARTED, set())
-        leaked = started and leftovers([os.getpid()], lambda process: process.identity not in started)
+        leaked = started and leftovers(
+            [os.getpid()], lambda process: process.identity not in started or _is_machinery(process)
+        )
         if leaked:
             note(item, leaked)
             pytest.fail(complaint(leaked).replace(", ended now", ""), pytrace=False)
+
+
+def _is_machinery(process: Process) -> bool:
+    """Return whether a process belongs to multiprocessing or to nsbox in this process.
+
+    They say so themselves: they know which processes they have started. The name of a process is no reason.
+    """
+    if process.pid in idle_workers():
+        return True
+    return process.ppid == os.getpid() and process.pid in multiprocessing_helpers()

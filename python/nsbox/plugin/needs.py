@@ -1,16 +1,55 @@
-"""Whether the namespaces that a marker of a test names can be made here: for `nsbox.pytest_plugin`."""
+"""Whether the namespaces that a test needs can be made here: for `nsbox.pytest_plugin`."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from nsbox.diagnosis.trial import attempt
 from nsbox.spec.kinds import namespace_names
+from nsbox.spec.spec import Options
 
-__all__ = ["refusal"]
+__all__ = ["refusal", "skip_if_refused", "those_of"]
+
+_FIXTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "box": ("mip", {"mount_proc": True}),
+    "box_factory": ("mip", {}),
+    "netns": ("mpn", {"mount_proc": True}),
+    "shell": ("mip", {}),
+}
+"""What each fixture makes without a marker of its name. `box_factory` is the default of its function."""
+
+
+def those_of(item: pytest.Item) -> list[pytest.Mark]:
+    """Return which namespaces a test needs, each as a marker.
+
+    They are those that its marker ``needs_namespaces`` names, or else those of its other markers and of its fixtures.
+    """
+    named = item.get_closest_marker("needs_namespaces")
+    if named is not None and (named.args or named.kwargs):
+        return [named]
+    marked = {name: mark for name in ("unshare", "box", "shell") if (mark := item.get_closest_marker(name))}
+    fixtures = set(getattr(item, "fixturenames", ())) & _FIXTURES.keys() - marked.keys()
+    if fixtures & {"box", "netns"} or "box" in marked:
+        fixtures.discard("box_factory")  # they use it
+    made = [pytest.Mark(name, (kinds,), options) for name, (kinds, options) in _FIXTURES.items() if name in fixtures]
+    return [*marked.values(), *made]
+
+
+def skip_if_refused(item: pytest.Item, needed: Iterable[pytest.Mark]) -> None:
+    """Skip a test, or fail it with ``--nsbox=require``, if these namespaces cannot be made here.
+
+    Raises:
+        SpecError: for an unknown namespace, and options that make no sense.
+    """
+    reason = next(filter(None, map(refusal, needed)), "")
+    if reason and item.config.getoption("nsbox") == "require":
+        pytest.fail(f"{reason}\n(a failure because of --nsbox=require)", pytrace=False)
+    if reason:
+        pytest.skip(reason)
 
 
 def refusal(marker: pytest.Mark) -> str:
@@ -19,8 +58,9 @@ def refusal(marker: pytest.Mark) -> str:
     Raises:
         SpecError: for an unknown namespace, and options that make no sense.
     """
-    options = {name: value for name, value in marker.kwargs.items() if name != "trust"}  # no option of namespaces
-    return _refusal(namespace_names(marker.args), _Options(options))
+    # The others are options of boxes, shells and tests.
+    options = {name: value for name, value in marker.kwargs.items() if name in Options.__annotations__}
+    return _refusal(namespace_names(marker.args or "mip"), _Options(options))
 
 
 class _Options:

@@ -1,10 +1,10 @@
-"""Names of processes, users and terminals as text."""
+"""Names of processes, users and terminals as text, and any text from a box as one that a terminal can be given."""
 
 from __future__ import annotations
 
 import sys
 
-__all__ = ["Users", "printable", "terminal", "user"]
+__all__ = ["Users", "escaped", "printable", "safe", "safe_lines", "terminal", "user"]
 
 _ESCAPES = {byte: f"\\{byte:03o}" for byte in range(256) if not 0x20 <= byte < 0x7F} | {0x5C: "\\\\"}
 
@@ -13,6 +13,28 @@ def printable(name: bytes) -> str:
     """Return a name as text: a byte that is not printable ASCII as three octal digits, a backslash as two."""
     text = name.decode("latin-1")
     return text if text.isascii() and text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
+
+
+def safe(text: str) -> str:
+    """Return a text for a terminal: each character that is not printable is escaped, byte by byte.
+
+    Every name that a program can have chosen (of a process, host, file, file system or interface) is shown so: a
+    control character would make the terminal do something, and a line break or a change of the writing direction would
+    make a text say something else.
+    """
+    return text if text.isprintable() else "".join(char if char.isprintable() else escaped(char) for char in text)
+
+
+def safe_lines(text: str) -> str:
+    """Return the same for a text of several lines: line breaks and tabs stay."""
+    return "\n".join("\t".join(map(safe, line.split("\t"))) for line in text.split("\n"))
+
+
+def escaped(char: str) -> str:
+    """Return the bytes of a character as hexadecimal numbers."""
+    # A byte that is no UTF-8 is a low surrogate in Python (surrogateescape). Other surrogates have no bytes.
+    errors = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", errors))
 
 
 def user(uid: int) -> str:

@@ -14,6 +14,7 @@ from nsbox import _core
 from nsbox.errors import CallTimeoutError, SpecError, WorkerDiedError
 from nsbox.remote.encoding import MAX_BYTES
 from nsbox.remote.exchange import Ends, Exchange, deadline_after, oom_kills
+from nsbox.remote.idle import pools
 from nsbox.remote.protocol import TOKEN_BYTES, pack_call, pack_request, title, unpack_reply
 from nsbox.remote.worker import PROGRAM
 
@@ -75,6 +76,11 @@ class Worker:
         self._oom_kills = oom_kills()
 
     @property
+    def pid(self) -> int:
+        """Its PID, as the caller sees it."""
+        return self._child.pid
+
+    @property
     def is_usable(self) -> bool:
         """Whether it has not ended, and has sent nothing that it was not asked for."""
         return self._exchange.is_quiet and self._child.wait(0) is None
@@ -112,6 +118,7 @@ class Workers:
     def __init__(self) -> None:
         """Begin without any."""
         self._idle: deque[Worker] = deque()
+        pools.add(self)
 
     def call(
         self,
@@ -154,3 +161,7 @@ class Workers:
         """End the idle workers."""
         while self._idle:
             self._idle.pop().close()
+
+    def pids(self) -> set[int]:
+        """Return the PIDs of the idle workers, as the caller sees them."""
+        return {worker.pid for worker in list(self._idle) if worker.is_usable}

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from nsbox.records.processes import Process
 from nsbox.seeing.processes import ps
 from nsbox.seeing.target import Target, pid_of
 from nsbox.views.grid import safe
 
-__all__ = ["describe", "leftovers"]
+__all__ = ["describe", "described", "is_helper", "leftovers"]
 
+MAX_LINES = 10
+"""How many commands are named."""
+_MAX_COMMAND = 160
+"""How many characters of a command are shown."""
 _GRACE_SECONDS = 0.2
 """The time for processes that are about to end."""
 _HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 """Processes that Python's multiprocessing keeps until the process ends."""
+_HELPER_SECONDS = 3.0
+"""The time for such a process to end while it sleeps, after the process that it belongs to has ended."""
+_MAX_HELPER_SECONDS = 20.0
 
 
 def leftovers(
@@ -26,17 +33,28 @@ def leftovers(
 
     An orphan is a child of the init of its PID namespace, or of the subreaper (prctl(2)) that adopted it.
 
+    A process that calls itself one that multiprocessing keeps gets more time, and nothing else for its name: a real one
+    ends when the process that it belongs to has ended.
+
     Args:
         roots: These processes; one that has ended counts as one without descendants.
         known: Returns whether a descendant is no leftover.
-        timeout: Seconds during which they may still end.
+        timeout: Seconds during which they may still end; 0 does not wait.
     """
-    deadline = time.monotonic() + timeout
     above = set()
     for root in roots:
         with contextlib.suppress(ProcessLookupError):
             above.add(pid_of(root, "roots"))
-    while (found := _descendants(above, known)) and time.monotonic() < deadline:
+    start = busy = time.monotonic()
+    while found := _descendants(above, known):
+        now, end = time.monotonic(), start + timeout
+        helpers = [process for process in found if is_helper(process)] if timeout else []
+        if any(process.state != "S" for process in helpers):
+            busy = now  # on a busy machine, one that is ending waits for a processor
+        if helpers:
+            end = max(end, min(busy + _HELPER_SECONDS, start + _MAX_HELPER_SECONDS))
+        if now >= end:
+            break
         time.sleep(0.02)
     return found
 
@@ -57,7 +75,7 @@ def _descendants(roots: set[int], known: Callable[[Process], bool]) -> list[Proc
 
 
 def is_helper(process: Process) -> bool:
-    """Return whether a process is one that Python's multiprocessing keeps."""
+    """Return whether a process calls itself one that Python's multiprocessing keeps, as any process can."""
     return any(helper in argument for argument in process.cmdline for helper in _HELPERS)
 
 
@@ -68,4 +86,19 @@ def describe(process: Process) -> str:
     """
     inside = f", {process.pids[-1]} inside" if len(process.pids) > 1 else ""
     daemon = ", in a session of its own" if process.sid in (process.pid, process.pids[-1]) else ""
-    return f"{safe(process.command)} (process {process.pid}{inside}{daemon})"
+    command = safe(process.command)
+    shown = command if len(command) <= _MAX_COMMAND else f"{command[:_MAX_COMMAND]}..."
+    return f"{shown} (process {process.pid}{inside}{daemon})"
+
+
+def described(processes: Collection[Process]) -> list[str]:
+    """Return a line for each command, with the first process that has it, and a last line if there are many."""
+    by_command: dict[str, list[Process]] = {}
+    for process in processes:
+        by_command.setdefault(process.command, []).append(process)
+    groups = list(by_command.values())
+    lines = [describe(first) + (f" and {len(others)} more" if others else "") for first, *others in groups[:MAX_LINES]]
+    if rest := groups[MAX_LINES:]:
+        commands = f"{len(rest)} other command{'s' * (len(rest) > 1)}"
+        lines.append(f"and {sum(map(len, rest))} more, of {commands}")
+    return lines

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from nsbox.errors import ProcessEndedError
+from nsbox.records.names import safe
 from nsbox.records.status import fields_of, pids_of
 from nsbox.seeing.proc import as_box, read_from
 from nsbox.seeing.target import Target, pid_of
@@ -79,11 +80,11 @@ class ProcFiles:
     @property
     def comm(self) -> str:
         """Its name (proc_pid_comm(5))."""
-        return self.read("comm").decode(errors="replace").rstrip("\n")
+        return self.read("comm").decode(errors="surrogateescape").removesuffix("\n")
 
     def __str__(self) -> str:
         """Name it: its PID and its name."""
-        return "the box" if self._box is not None else f"process {self.pid} ({self.comm})"
+        return "the box" if self._box is not None else f"process {self.pid} ({safe(self.comm)})"
 
     def seen_by_its_own_proc(self) -> list[int]:
         """Return its PIDs as the proc on its /proc shows them; none if no proc is there, or one that does not show it.

@@ -106,6 +106,9 @@ class Shell:
         returncode: The shell's exit status; None while it runs.
     """
 
+    _elsewhere = ""
+    """Why there is a child of os.fork that has a copy of it, and what to do instead, for an error there."""
+
     def __init__(
         self,
         unshare: Namespaces = "mip",
@@ -251,12 +254,14 @@ class Shell:
 
         Raises:
             SpecError: for a command that cannot be typed.
-            ClosedError: if the shell has ended already.
+            ClosedError: if the shell has ended already, and in a child of os.fork.
             subprocess.TimeoutExpired: with the output so far.
             OutputLimitError: with the output up to the limit.
             subprocess.CalledProcessError: with `check`, for a return code other than 0.
         """
         self._limit = output_limit(max_output)
+        if self.returncode is None and not self._child.is_own:
+            raise ClosedError(f"{self!r} cannot be used in a child of os.fork{self._elsewhere}")
         if not self.alive:
             raise ClosedError(f"the shell has ended with {self.returncode}")
         if "\0" in command or any(len(os.fsencode(line)) > _MAX_LINE_BYTES for line in command.split("\n")):
@@ -310,6 +315,8 @@ class Shell:
     def __repr__(self) -> str:
         """Show the PIDs and the state of the shell."""
         state = "running" if self.alive else f"ended with {self.returncode}"
+        if self.returncode is None and not self._child.is_own:
+            state = "of another process"
         rights = "".join(f"; {note}" for note in self.plan.notes)
         return f"<nsbox.Shell: process {self.pid} ({self.pid_inside} inside), {state}{rights}>"
 

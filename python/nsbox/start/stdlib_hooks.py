@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from types import FunctionType
 
-__all__ = ["ASYNCIO", "SUBPROCESS", "Hooks", "check"]
+__all__ = ["ASYNCIO", "SUBPROCESS", "Hooks", "check", "forget_fork_server", "multiprocessing_helpers"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,29 @@ def check(kind: type, hooks: Hooks) -> None:
     for name in hooks.attributes:
         if not hasattr(kind, name) and name not in kind.__init__.__code__.co_names:  # type: ignore[misc]
             raise ImportError(_unknown(f"{kind.__module__}.{kind.__qualname__} has no {name}"))
+
+
+def multiprocessing_helpers() -> set[int]:
+    """Return the PIDs of the processes that multiprocessing keeps for this process: they end with it.
+
+    Another version of Python may have other names for them. Then none are found, and they count like any process.
+    """
+    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    forkserver = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    found = getattr(tracker, "_pid", None), getattr(forkserver, "_forkserver_pid", None)
+    return {pid for pid in found if pid is not None}
+
+
+def forget_fork_server() -> None:
+    """Have multiprocessing start another fork server in this child of os.fork.
+
+    That of the parent is in the parent's namespaces, and its children would be there, too. It is no child of this
+    process, so that CPython cannot wait for it, and fails (ForkServer.ensure_running).
+    """
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    if server is not None:
+        preload = getattr(server, "_preload_modules", [])
+        vars(server).update(vars(type(server)()) | {"_preload_modules": preload})
 
 
 def _unknown(difference: str) -> str:

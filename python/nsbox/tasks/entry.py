@@ -22,16 +22,18 @@ import faulthandler
 import gc
 import json
 import os
+import random
 import resource
 import select
 import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nsbox import _core, raw
-from nsbox.spec.limits import RLIMITS
+from nsbox.spec.limits import RLIMITS, rlimits_of
+from nsbox.start.stdlib_hooks import forget_fork_server
 from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, is_subreaper, prctl
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Entry:
     mask: set[int] = field(default_factory=set)
     rule: Any = None
     """The Landlock rule of the box."""
+    _random_state: Any = None
     _start: tuple[int, int] = (-1, -1)
     """A pipe: the child starts when something was written, and ends with its parent, which has the other end."""
 
@@ -80,6 +83,7 @@ class Entry:
             OSError: when the kernel refuses a step.
         """
         self._start = os.pipe()
+        self._random_state = random.getstate()
         try:
             child = self._fork_directly()
             if child is None:
@@ -186,6 +190,9 @@ class Entry:
             os.close(self.error)
             os.close(self._start[0])
             signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+            forget_fork_server()
+            # After a fork Python seeds this generator anew. The function continues where the parent is.
+            random.setstate(self._random_state)
             self.function()
             status = 0
         finally:
@@ -212,7 +219,7 @@ class Entry:
             # The process group of the parent is not the child's to kill. Reading a terminal takes being in that group.
             os.setpgid(0, 0)
         spec, plan = self.box.spec, self.box.plan
-        for name, limit in cast("tuple[tuple[str, tuple[int, int]], ...]", spec.rlimits):
+        for name, limit in rlimits_of(spec.rlimits):
             try:
                 resource.setrlimit(RLIMITS[name], limit)
             except ValueError as error:  # the error of Python for EINVAL and EPERM

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Self
 
 from nsbox import _core
 from nsbox.errors import NsboxError
+from nsbox.records.names import safe_lines
 from nsbox.spec.kinds import KINDS
 from nsbox.tasks import keeper
 from nsbox.tasks.entry import Entry
@@ -230,7 +231,8 @@ class Within:
             self._reap()
             raise
         finally:
-            self.stack = os.pread(self._stack_file, 1 << 20, 0).decode(errors="replace")
+            # The child can write anything to this file.
+            self.stack = safe_lines(os.pread(self._stack_file, 1 << 20, 0).decode(errors="surrogateescape"))
             os.close(self._stack_file)
             self._closing.close()
 

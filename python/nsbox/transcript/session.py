@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Self, Unpack
 
 from nsbox import Box, NsboxError, Shell, ShellResult
+from nsbox.records.names import safe_lines
 from nsbox.spec.kinds import Namespaces
 from nsbox.spec.spec import Options
 from nsbox.transcript.forms import Step, Transcript, read
@@ -46,11 +47,11 @@ class CheckedStep:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        """Return a line, and the reason below it."""
+        """Return a line, and the reason below it. Control characters of the output are escaped."""
         mark = {"passed": "ok", "failed": "FAIL", "skipped": "skip", "not run": "----"}[self.outcome]
         first, *more = self.step.command.split("\n")
         head = f"{mark:4} {self.step.line:4}  {first}{' ...' if more else ''}"
-        return "\n".join([head, *(f"           {line}" for line in self.why.splitlines())])
+        return safe_lines("\n".join([head, *(f"           {line}" for line in self.why.split("\n") if self.why)]))
 
 
 @dataclass(frozen=True, slots=True)

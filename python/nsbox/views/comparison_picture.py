@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nsbox.views.grid import safe
+from nsbox.records.names import safe
 from nsbox.views.layout import ROW, Label
 from nsbox.views.legend import Legend
 from nsbox.views.palette import GREY, INK, KIND_STYLES, LINE, PAPER, SLATE

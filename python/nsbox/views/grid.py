@@ -11,7 +11,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["BOX", "Column", "Row", "cut", "downwards", "human", "json", "raw", "safe"]
+from nsbox.records.names import escaped, safe
+
+__all__ = ["BOX", "Column", "Row", "cut", "downwards", "human", "json", "raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +131,6 @@ def _columns(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
 
 
-def safe(text: str) -> str:
-    """Escape unprintable characters, byte by byte."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
-
-
 def raw(columns: Sequence[Column], rows: Sequence[Row], *, headings: bool = True, ascii: bool = False) -> str:
     """Return a line for each row, with a blank between cells. Blanks, backslashes and non-ASCII bytes are escaped."""
     lines = [" ".join(column.name for column in columns)] if headings and rows else []
@@ -150,7 +141,7 @@ def raw(columns: Sequence[Column], rows: Sequence[Row], *, headings: bool = True
 
 
 def _raw(char: str) -> str:
-    return char if "!" <= char <= "~" and char != "\\" else _escaped(char)
+    return char if "!" <= char <= "~" and char != "\\" else escaped(char)
 
 
 def json(name: str, columns: Sequence[Column], rows: Sequence[Row]) -> str:

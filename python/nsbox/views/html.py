@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from nsbox.records.names import safe
 from nsbox.views import grid
 
 __all__ = ["MAX_ROWS", "aligned", "cell", "table", "text"]
@@ -60,12 +61,12 @@ def aligned(tag: str, side: str, content: str, span: int = 1) -> str:
 def cell(text: str) -> str:
     """Return a text as the contents of a cell. Unprintable characters are escaped, byte by byte."""
     # A line may be broken in the flags of a system call.
-    return escape(_blanks(grid.safe(_cut(text)))).replace("|", "|<wbr/>")
+    return escape(_blanks(safe(_cut(text)))).replace("|", "|<wbr/>")
 
 
 def text(text: str) -> str:
     """Return a text uncut, with its line breaks."""
-    return "<br/>".join(escape(grid.safe(line)) for line in text.split("\n"))
+    return "<br/>".join(escape(safe(line)) for line in text.split("\n"))
 
 
 def _cell(column: grid.Column, tree: str, text: str, colours: Mapping[str, Mapping[str, str]]) -> str:

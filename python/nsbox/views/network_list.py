@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nsbox.records.names import safe
 from nsbox.views import grid
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def title(network: NetworkRecord) -> str:
 
 
 def _lines(network: NetworkRecord) -> Iterator[str]:
-    yield grid.safe(title(network))
+    yield safe(title(network))
     rows = [
         grid.Row([f"  {one.name}", state(one), " ".join(one.addresses) or "-", connection(network, one)])
         for one in network.interfaces
@@ -38,7 +39,7 @@ def _lines(network: NetworkRecord) -> Iterator[str]:
     for line in grid.human(_COLUMNS, rows, headings=False).splitlines():
         yield line.rstrip()
     for route in network.routes:
-        yield grid.safe(f"  route {route_text(route)}")
+        yield safe(f"  route {route_text(route)}")
 
 
 def state(interface: InterfaceRecord) -> str:

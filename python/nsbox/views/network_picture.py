@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING
 
-from nsbox.views.grid import safe
+from nsbox.records.names import safe
 from nsbox.views.network_list import route_text, state
 from nsbox.views.palette import GREY, INK, KIND_STYLES, RED, SLATE
 from nsbox.views.svg import MONO, SANS, Sheet, measure

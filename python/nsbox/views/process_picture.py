@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nsbox.records.names import safe
 from nsbox.views.compact import Group, grouped, pids_of
-from nsbox.views.grid import safe
 from nsbox.views.layout import INDENT, Block, Family, Frame, Label, Row, columns_of
 from nsbox.views.legend import MARKS, TIMES, Legend, Mark
 from nsbox.views.palette import GREY, INK, KIND_STYLES, RED, SLATE

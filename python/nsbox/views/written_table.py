@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nsbox.records.names import safe
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.palette import AMBER, GREEN, RED
@@ -24,7 +25,7 @@ _COLOURS = {"created": GREEN, "deleted": RED, "changed": AMBER}
 def table(files: Sequence[WrittenFile], notes: Sequence[str]) -> str:
     """Return a line for each file."""
     lines = [grid.human(_COLUMNS, _rows(files))] if files else ["nothing was written"]
-    return "\n".join([*lines, *(f"({note})" for note in notes)])
+    return "\n".join([*lines, *(f"({safe(note)})" for note in notes)])
 
 
 def html(files: Sequence[WrittenFile], notes: Sequence[str]) -> str:

@@ -1,0 +1,56 @@
+"""The virtual environments of the integration tests: ``python -m tests.integration.venvs DIRECTORY``, in `make test`.
+
+Each has its own pytest and the plugins that are tried. They are not installed beside nsbox's own tests: pytest-randomly
+and others change the runs of all tests that they are installed for. nsbox is not built again: what an editable
+installation writes into a virtual environment is copied.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from tests.support.inner_pytest import python_of_the_system
+
+__all__ = ["PLUGINS", "VERSIONS", "build"]
+
+VERSIONS = {"pytest7": "pytest==7.0.1", "pytest8": "pytest==8.4.*", "pytest9": "pytest>=9"}
+"""The pytest of each environment. The first is the oldest that the extra allows."""
+PLUGINS = (
+    "anyio>=4", "pytest-asyncio>=1", "pytest-cov>=6", "pytest-randomly>=3.16", "pytest-rerunfailures>=15",
+    "pytest-subtests>=0.14", "pytest-timeout>=2", "pytest-xdist>=3",
+)  # fmt: skip
+"""The plugins in all environments but the first."""
+
+
+def build(directory: Path) -> None:
+    """Make all environments, at the same time.
+
+    Raises:
+        RuntimeError: when pip failed.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    # Ordinary users must be able to execute it.
+    python = python_of_the_system() or sys.executable
+    pips = {}
+    for name, version in VERSIONS.items():
+        home = directory / name
+        subprocess.run([python, "-m", "venv", "--without-pip", home], check=True)
+        (site,) = home.glob("lib/python*/site-packages")
+        for path in Path(sysconfig.get_path("purelib")).glob("nsbox[-.]*"):
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, site / path.name)
+        wanted = [version, *(PLUGINS if name != next(iter(VERSIONS)) else ())]
+        pips[name] = subprocess.Popen(
+            [sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--quiet",
+             "--disable-pip-version-check", *wanted]
+        )  # fmt: skip
+    failed = [name for name, pip in pips.items() if pip.wait()]
+    if failed:
+        raise RuntimeError(f"pip could not install what these environments need: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))

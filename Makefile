@@ -91,15 +91,8 @@ $(VENV)/built: $(CORE) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/built | $(VENV)/pytest8/ready
+$(VENV)/tested: $(VENV)/built
 	$(BIN)/pip install --quiet --editable '.[test]'
-	@touch $@
-
-# The oldest pytest for which the plugin is tested, with plugins that do not work with a newer one. nsbox itself is found
-# by PYTHONPATH.
-$(VENV)/pytest8/ready: | $(VENV)/bin/python
-	$(BIN)/python -m venv $(VENV)/pytest8
-	$(VENV)/pytest8/bin/pip install --quiet 'pytest==8.4.*' 'pytest-subtests>=0.14' 'pytest-forked>=1.6'
 	@touch $@
 
 # Other versions of pytest, and plugins that change how the tests of nsbox itself would run.

@@ -61,7 +61,7 @@ def pytest_sessionfinish():
 
 def measure(tests: int) -> dict[str, list[int]]:
     """Run the tests of all kinds; return their times in nanoseconds."""
-    python = Path(sys.prefix) / "pytest8/bin/python"
+    python = Path(sys.prefix) / "integration/plain8/bin/python"
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         (place / "test_it.py").write_text(TESTS.replace("TESTS", str(tests + WARM_UP_TESTS)))

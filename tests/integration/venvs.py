@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support.inner_pytest import python_of_the_system
 
-__all__ = ["PLUGINS", "VERSIONS", "build"]
+__all__ = ["PLAIN", "PLUGINS", "VERSIONS", "build"]
 
 VERSIONS = {"pytest7": "pytest==7.0.1", "pytest8": "pytest==8.4.*", "pytest9": "pytest>=9"}
 """The pytest of each environment. The first is the oldest that the extra allows."""
@@ -24,6 +24,10 @@ PLUGINS = (
     "pytest-subtests>=0.14", "pytest-timeout>=2", "pytest-xdist>=3",
 )  # fmt: skip
 """The plugins in all environments but the first."""
+
+
+PLAIN = {"plain8": ("pytest==8.4.*", "pytest-subtests>=0.14", "pytest-forked>=1.6")}
+"""An environment without other plugins, and without nsbox, which is found by PYTHONPATH."""
 
 
 def build(directory: Path) -> None:
@@ -36,13 +40,15 @@ def build(directory: Path) -> None:
     # Ordinary users must be able to execute it.
     python = python_of_the_system() or sys.executable
     pips = {}
-    for name, version in VERSIONS.items():
+    oldest = next(iter(VERSIONS))
+    packages = {name: (version, *(PLUGINS if name != oldest else ())) for name, version in VERSIONS.items()} | PLAIN
+    for name, wanted in packages.items():
         home = directory / name
         subprocess.run([python, "-m", "venv", "--without-pip", home], check=True)
         (site,) = home.glob("lib/python*/site-packages")
-        for path in Path(sysconfig.get_path("purelib")).glob("nsbox[-.]*"):
-            (shutil.copytree if path.is_dir() else shutil.copy)(path, site / path.name)
-        wanted = [version, *(PLUGINS if name != next(iter(VERSIONS)) else ())]
+        if name not in PLAIN:
+            for path in Path(sysconfig.get_path("purelib")).glob("nsbox[-.]*"):
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, site / path.name)
         pips[name] = subprocess.Popen(
             [sys.executable, "-m", "pip", "--python", home / "bin/python", "install", "--quiet",
              "--disable-pip-version-check", *wanted]

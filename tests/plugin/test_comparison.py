@@ -34,8 +34,8 @@ Event = list[Any]
 
 def python_with_pytest_8() -> str:
     """Return the Python of the virtual environment with pytest 8.4 and pytest-subtests, which the Makefile makes."""
-    python = Path(sys.prefix) / "pytest8/bin/python"
-    assert python.exists(), "there is no environment with pytest 8: make .venv/tested"
+    python = Path(sys.prefix) / "integration/plain8/bin/python"
+    assert python.exists(), "there is no environment with pytest 8: make .venv/integrated"
     return str(python)
 
 

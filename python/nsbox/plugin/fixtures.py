@@ -8,7 +8,7 @@ by the test itself, in its namespaces, or by pytest's process if a fixture uses 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +25,6 @@ _MADE_OUTSIDE = (
     ": the marker unshare runs this test in one, and a fixture has used it before in pytest's process. "
     "Make another one in the test, by nsbox.{}, or use it in fixtures only"
 )
-_MADE = pytest.StashKey[list["_Made"]]()
 
 
 def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
@@ -79,10 +78,6 @@ class _Made:
         self.marked = request.node.get_closest_marker("unshare") is not None
         self._item = request.node
         self._begin()
-        if self.marked:
-            request.node.stash.setdefault(_MADE, []).append(self)
-            if not request.config.pluginmanager.has_plugin("nsbox-fixtures"):
-                request.config.pluginmanager.register(_AtEnd(), "nsbox-fixtures")
 
     def _begin(self) -> None:
         self._process = _core.this_process()
@@ -123,24 +118,6 @@ class _Made:
             # The nsbox-init of a shell is outside. It adopts the orphans of a shell that is not PID 1.
             roots: list[Target] = [*boxes, *shells, *(shell.init_pid for shell in shells)]
             return leftovers(roots) if roots else []
-
-
-class _AtEnd:
-    """The end of what a test has made in a child, where its fixtures are not torn down."""
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
-        """End it; a test that has failed anyway keeps its own failure."""
-        try:
-            yield
-        except BaseException:
-            leaks.note(item, self._finish(item))
-            raise
-        _report(item, self._finish(item))
-
-    @staticmethod
-    def _finish(item: pytest.Item) -> list[Process]:
-        return [process for made in item.stash.get(_MADE, ()) if made.in_child for process in made.finish()]
 
 
 class _LaterBox(Box):

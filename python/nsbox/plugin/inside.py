@@ -130,13 +130,13 @@ class Inside:
         call = pytest.CallInfo.from_call(self._call, when="call")
         if not self._channel.is_own:
             _end_copy(call.excinfo)
-        save_coverage()
         self._send_end(call)
         if any(finalizers for finalizers, _ in self._setup_state().stack.values()):
             sys.stdout.flush()
             sys.stderr.flush()
             self._pause.wait_inside()
         self._tear_down()
+        save_coverage()
         sys.stdout.flush()
         sys.stderr.flush()
 
@@ -201,7 +201,8 @@ class Inside:
 
         handler.emit = emit_and_send
         for name in ("clear", "reset"):
-            setattr(handler, name, cleared(name))
+            if hasattr(handler, name):  # pytest 7.0 has no clear
+                setattr(handler, name, cleared(name))
 
     def _watch_junit(self, xml: Any) -> None:
         """Send attributes and properties for JUnit's XML (record_xml_attribute, record_testsuite_property)."""

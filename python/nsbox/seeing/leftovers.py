@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
 
+from nsbox.records.names import safe
 from nsbox.records.processes import Process
 from nsbox.seeing.processes import ps
 from nsbox.seeing.target import Target, pid_of
-from nsbox.views.grid import safe
 
 __all__ = ["describe", "described", "is_helper", "leftovers"]
 

@@ -72,7 +72,7 @@ class Entry:
     mask: set[int] = field(default_factory=set)
     rule: Any = None
     """The Landlock rule of the box."""
-    _random_state: Any = None
+    _random_state: Any = field(default_factory=random.getstate)
     _start: tuple[int, int] = (-1, -1)
     """A pipe: the child starts when something was written, and ends with its parent, which has the other end."""
 
@@ -83,7 +83,6 @@ class Entry:
             OSError: when the kernel refuses a step.
         """
         self._start = os.pipe()
-        self._random_state = random.getstate()
         try:
             child = self._fork_directly()
             if child is None:
@@ -231,8 +230,8 @@ class Entry:
         rights = spec.hardened.rights()
         if any(rights.values()):
             _core.give_up_rights(**rights, rule=self.rule)
-        else:
-            _core.shed_privileges(spec.keep_caps, False)
+        # As an exec would do it, after all else: to give up some rights takes others.
+        _core.shed_privileges(spec.keep_caps, False)
         # From now on the parent is the one whose end is the signal's reason. A change of ids clears both.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         prctl(PR_SET_DUMPABLE, 1)

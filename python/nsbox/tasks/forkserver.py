@@ -174,8 +174,8 @@ def _take_privileges(privileges: list[Any], rule: bytes) -> None:
         (scopes,) = SCOPES.unpack_from(rule)
         writable = rule[SCOPES.size :].split(b"\0")[:-1]
         _core.give_up_rights(**dict(zip(RIGHTS, rights, strict=True)), rule=(writable, scopes))
-    else:
-        _core.shed_privileges(keep_caps, no_new_privs)
+    # As an exec would do it, after all else: to give up some rights takes others.
+    _core.shed_privileges(keep_caps, no_new_privs)
 
 
 def _enter(namespaces: list[tuple[int, int]]) -> None:

@@ -121,7 +121,7 @@ def test_subtests(place: Path, who: Who, version: str) -> None:
 
 def test_oldest(place: Path, who: Who) -> None:
     """The oldest pytest that the extra allows, without any other plugin."""
-    suite = Suite(place, who, "pytest7", "oldest")
+    suite = Suite(place, who, "oldest", "oldest")
     outcomes = suite.run()
     assert words(outcomes) == {"passed": 3, "failed": 1, "skipped": 2}
     assert outcomes["test_oldest.test_passes"].properties == (("points", "3"),)

@@ -17,7 +17,7 @@ from tests.support.inner_pytest import python_of_the_system
 
 __all__ = ["PLAIN", "PLUGINS", "VERSIONS", "build"]
 
-VERSIONS = {"pytest7": "pytest==7.0.1", "pytest8": "pytest==8.4.*", "pytest9": "pytest>=9"}
+VERSIONS = {"oldest": "pytest==8.4.0", "pytest8": "pytest==8.4.*", "pytest9": "pytest>=9"}
 """The pytest of each environment. The first is the oldest that the extra allows."""
 PLUGINS = (
     "anyio>=4", "pytest-asyncio>=1", "pytest-cov>=6", "pytest-randomly>=3.16", "pytest-rerunfailures>=15",

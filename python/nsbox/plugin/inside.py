@@ -137,8 +137,11 @@ class Inside:
             self._pause.wait_inside()
         self._tear_down()
         save_coverage()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # Also those that capsys has replaced: what was printed past it may be in their buffers.
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
 
     # Before the call
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from nsbox import Bind
 
 from tests.support.needs import needs_root
+from tests.support.private import private_directory
 
 pytestmark = needs_root
 
@@ -22,10 +22,7 @@ cd "$1" && cat private && echo written > new && chmod 600 new && stat -c %u:%g n
 @pytest.fixture
 def work() -> Iterator[Path]:
     """Return a directory of root's, with a file that only root may read, where private /tmp is not."""
-    with tempfile.TemporaryDirectory(dir="/var/lib", prefix="nsbox-test-") as directory:
-        (path := Path(directory)).chmod(0o700)
-        (path / "private").write_text("secret\n")
-        (path / "private").chmod(0o600)
+    with private_directory() as path:
         yield path
 
 

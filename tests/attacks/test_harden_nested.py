@@ -16,6 +16,7 @@ from nsbox.tasks.within import Within
 from tests.attacks.test_harden_everywhere import reachable
 from tests.support.forked import USER, Who
 from tests.support.needs import needs, needs_root
+from tests.support.private import private_directory
 from tests.support.rootfs import Rootfs
 
 SCRIPT = 'cd "$1" && cat private && echo written > new && chmod 600 new && stat -c %u:%g new && stat -c %u:%g .'
@@ -25,10 +26,7 @@ SCRIPT = 'cd "$1" && cat private && echo written > new && chmod 600 new && stat 
 def work(who: Who) -> Iterator[Path]:
     """Return a directory of the caller's, with a file that only the caller may read, where private /tmp is not."""
     needs(who, "mipUnC")
-    with tempfile.TemporaryDirectory(dir="/var/lib" if os.geteuid() == 0 else None, prefix="nsbox-test-") as directory:
-        (path := Path(directory)).chmod(0o700)
-        (path / "private").write_text("secret\n")
-        (path / "private").chmod(0o600)
+    with private_directory("/var/lib" if os.geteuid() == 0 else None) as path:
         if os.geteuid() == 0 and not who.is_root:
             for one in (path / "private", path):
                 os.chown(one, USER, USER)
@@ -38,10 +36,7 @@ def work(who: Who) -> Iterator[Path]:
 @pytest.fixture
 def roots() -> Iterator[Path]:
     """Return a directory of root's, with a file that only root may read."""
-    with tempfile.TemporaryDirectory(dir="/var/lib", prefix="nsbox-test-") as directory:
-        (path := Path(directory)).chmod(0o700)
-        (path / "private").write_text("secret\n")
-        (path / "private").chmod(0o600)
+    with private_directory() as path:
         yield path
 
 

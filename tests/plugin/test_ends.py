@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import nsbox
 import pytest
 
 from tests.support.census import descendants, reaped_all, wait_until
-from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
-
-
-@pytest.fixture
-def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, as root and as an ordinary user."""
-    return Inner(place, who)
-
-
-@pytest.fixture
-def as_root(place: Path) -> Inner:
-    """The same for tests that do not depend on the user."""
-    return Inner(place, Who("root"))
-
 
 ENDS = """
     import atexit, ctypes, faulthandler, gc, os, resource, signal, subprocess, sys, threading, time

@@ -10,20 +10,7 @@ import nsbox
 import pytest
 
 from tests.support.census import descendants, reap_adopted, wait_until
-from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
-
-
-@pytest.fixture
-def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, as root and as an ordinary user."""
-    return Inner(place, who)
-
-
-@pytest.fixture
-def as_root(place: Path) -> Inner:
-    """The same for tests that do not depend on the user."""
-    return Inner(place, Who("root"))
 
 
 def reaped(pid: int) -> bool:

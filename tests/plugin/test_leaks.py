@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import nsbox
-import pytest
 
 from tests.support.census import descendants, reaped_all, wait_until
-from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
-
-
-@pytest.fixture
-def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, as root and as an ordinary user."""
-    return Inner(place, who)
-
 
 MACHINERY = """
     import multiprocessing, os

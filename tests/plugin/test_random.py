@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
 
 SEEDED = """
@@ -28,12 +23,6 @@ SEEDED = """
     def test_uts(seeded):
         assert random.random() == random.Random(13).random()
 """
-
-
-@pytest.fixture
-def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, as root and as an ordinary user."""
-    return Inner(place, who)
 
 
 def test_seed_of_a_fixture(inner: Inner) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.forked import Who
 from tests.support.inner_pytest import Inner
 
@@ -69,12 +67,6 @@ REFUSED = """
         (tmp_path / "file").touch(0)
         assert (tmp_path / "file").read_text() == ""
 """
-
-
-@pytest.fixture
-def inner(place: Path, who: Who) -> Inner:
-    """A directory for tests, as root and as an ordinary user."""
-    return Inner(place, who)
 
 
 def test_capabilities(inner: Inner) -> None:

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 from nsbox.box.box import Box
 from nsbox.box.netlink import Interface, Route
-from nsbox.box.veth import Switch
+from nsbox.box.veth import FORWARDING, Switch
 from nsbox.errors import SpecError
 from nsbox.records.networks import InterfaceRecord, NetworkRecord, RouteRecord
 from nsbox.records.recording import loaded, recorded
@@ -22,7 +22,6 @@ _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _RT_TABLE_MAIN = 254
 _ROUTE_KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 """The types of routes in the main table that lead somewhere, or refuse (rtnetlink(7))."""
-_FORWARDING = {4: b"sys/net/ipv4/ip_forward", 6: b"sys/net/ipv6/conf/all/forwarding"}
 
 
 class Networks(mime.Picture, Sequence[NetworkRecord]):
@@ -157,7 +156,7 @@ def _names(given: Sequence[tuple[str | None, Box]]) -> list[str]:
 def _of_box(stack: contextlib.ExitStack, name: str, box: Box) -> _Opened:
     route = stack.enter_context(Route(box))
     namespace = stack.enter_context(box.namespace("net"))
-    versions = [version for version, path in _FORWARDING.items() if _is_on(box, path)]
+    versions = [version for version, path in FORWARDING.items() if _is_on(box, path)]
     return _Opened(route, namespace.fileno(), NetworkRecord(name, namespace.id, box.pid, forwards=tuple(versions)))
 
 

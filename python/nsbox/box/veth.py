@@ -24,7 +24,7 @@ from nsbox.spec.step_names import StepName
 if TYPE_CHECKING:
     from nsbox.namespaces.handle import Namespace
 
-__all__ = ["Switch", "VethEnd", "VethPair", "connect"]
+__all__ = ["FORWARDING", "Switch", "VethEnd", "VethPair", "connect"]
 
 Addresses: TypeAlias = "Iterable[tuple[str, ...]]"
 """Groups of addresses with their prefix length: in each, one for each box."""
@@ -38,7 +38,7 @@ _POINT_TO_POINT_PREFIX = 31
 """The prefix length of an IPv4 network whose two addresses are both for hosts (RFC 3021)."""
 _PAIR = 2
 _BRIDGE = "br0"
-_FORWARDING = {4: b"sys/net/ipv4/ip_forward", 6: b"sys/net/ipv6/conf/all/forwarding"}
+FORWARDING = {4: b"sys/net/ipv4/ip_forward", 6: b"sys/net/ipv6/conf/all/forwarding"}
 """Files of proc that make a network namespace that of a router (ip(7), ipv6(7))."""
 
 
@@ -135,10 +135,7 @@ class VethPair:
 
     def __repr__(self) -> str:
         """Show the interfaces, their addresses and their boxes."""
-        ends = [f"{end.name} ({', '.join(map(str, end.addresses)) or 'no address'})" for end in self.ends]
-        places = [f"the box of process {end.box.pid}" for end in self.ends]
-        state = ", closed" if self._closed else ""
-        return f"<nsbox.VethPair: {ends[0]} in {places[0]}, {ends[1]} in {places[1]}{state}>"
+        return _shown("VethPair", self.ends, closed=self._closed)
 
 
 class Switch:
@@ -208,11 +205,15 @@ class Switch:
 
     def __repr__(self) -> str:
         """Show the interfaces, their addresses and their boxes."""
-        ends = [
-            f"{end.name} ({', '.join(map(str, end.addresses)) or 'no address'}) in the box of process {end.box.pid}"
-            for end in self.ends
-        ]
-        return f"<nsbox.Switch: {', '.join(ends)}{'' if self.alive else ', closed'}>"
+        return _shown("Switch", self.ends, closed=not self.alive)
+
+
+def _shown(kind: str, ends: Iterable[VethEnd], *, closed: bool) -> str:
+    texts = [
+        f"{end.name} ({', '.join(map(str, end.addresses)) or 'no address'}) in the box of process {end.box.pid}"
+        for end in ends
+    ]
+    return f"<nsbox.{kind}: {', '.join(texts)}{', closed' if closed else ''}>"
 
 
 @overload
@@ -405,7 +406,7 @@ def _route_over(ends: Sequence[VethEnd], router: Box) -> None:
     """Have a box forward packets, and the others send it those for which they have no other route."""
     gateway = next(end for end in ends if end.box is router)
     for address in gateway.addresses:
-        router._step(_core.Request.write(_FORWARDING[address.version], b"1"))
+        router._step(_core.Request.write(FORWARDING[address.version], b"1"))
     for end in ends:
         if end is not gateway:
             for address in gateway.addresses:

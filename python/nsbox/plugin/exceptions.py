@@ -16,6 +16,8 @@ from typing import Any, TypeAlias, cast
 import pytest
 
 from nsbox.plugin.channel import ReportError
+from nsbox.plugin.report import is_plain_number, is_text, without_surrogates
+from nsbox.remote.exceptions import class_at
 
 __all__ = ["Data", "exception_from", "exception_to", "loaded_class"]
 
@@ -29,7 +31,6 @@ _MAX_CLASSES = 50
 _MAX_FRAMES = 200
 _MAX_LINE = 1 << 30
 _MAX_NAME = 1000
-_INT_BITS = 63
 _HEAP_TYPE = 1 << 9
 """The flag of classes that are no part of the interpreter (Py_TPFLAGS_HEAPTYPE)."""
 _OUTCOMES = {one.Exception.__name__: one.Exception for one in (pytest.skip, pytest.fail, pytest.exit)}
@@ -113,10 +114,8 @@ def _is_sent(name: object) -> bool:
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
     kind = type(value)
-    if value is None or kind in (bool, float, str, bytes):
+    if kind in (str, bytes) or is_plain_number(value):
         return True
-    if kind is int:
-        return bool(value.bit_length() < _INT_BITS)
     if depth >= _MAX_DEPTH:
         return False
     if kind in (list, tuple):
@@ -127,7 +126,7 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 def _clean(value: Any) -> Any:
     """Return a value without surrogates."""
     if type(value) is str:
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+        return without_surrogates(value)
     if type(value) is dict:
         return {_clean(key): _clean(one) for key, one in value.items()}
     return type(value)(map(_clean, value)) if type(value) in (list, tuple) else value
@@ -193,7 +192,7 @@ def _filled(kind: type[BaseException], data: Data, grouped: list[BaseException] 
 def _has_text(value: Any) -> bool:
     """Return whether all texts in a value can be written as UTF-8."""
     if type(value) is str:
-        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+        return is_text(value)
     if type(value) is dict:
         return all(_has_text(key) and _has_text(one) for key, one in value.items())
     return all(map(_has_text, value)) if type(value) in (list, tuple) else True
@@ -205,12 +204,8 @@ def loaded_class(module: object, name: object) -> type[BaseException] | None:
         return None
     if module == "builtins" and name in _OUTCOMES:
         return _OUTCOMES[name]
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        if not isinstance(found, type | types.ModuleType):
-            return None
-        found = vars(found).get(part)
-    return cast("type[BaseException]", found) if isinstance(found, type) and _is_exception(found) else None
+    found = class_at(module, name)
+    return cast("type[BaseException]", found) if found is not None and _is_exception(found) else None
 
 
 def _is_exception(kind: type) -> bool:

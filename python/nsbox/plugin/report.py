@@ -16,7 +16,15 @@ import pytest
 from nsbox.plugin import leaks
 from nsbox.plugin.channel import ReportError
 
-__all__ = ["check", "check_properties", "plain", "report_from"]
+__all__ = [
+    "check",
+    "check_properties",
+    "is_plain_number",
+    "is_text",
+    "plain",
+    "report_from",
+    "without_surrogates",
+]
 
 _MAX_DEPTH = 40
 _INT_BITS = 63
@@ -30,8 +38,8 @@ _SUBTEST = "SubTestReport"
 def plain(value: Any, depth: int = 0) -> Any:
     """Return a value as plain data. What is none is sent as text."""
     if type(value) is str:
-        return value.encode("utf-8", "backslashreplace").decode()
-    if _is_plain_number(value):
+        return without_surrogates(value)
+    if is_plain_number(value):
         return value
     if depth < _MAX_DEPTH:
         if isinstance(value, dict):
@@ -44,11 +52,22 @@ def plain(value: Any, depth: int = 0) -> Any:
         return f"<{type(value).__qualname__} without a text: {type(error).__name__}>"
 
 
-def _is_plain_number(value: object) -> bool:
+def without_surrogates(text: str) -> str:
+    """Return a text that can be written as UTF-8: a surrogate is written as an escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def is_plain_number(value: object) -> bool:
+    """Return whether a value is None, a truth value, or a number that fits into 64 bits."""
     return value is None or type(value) in (bool, float) or (type(value) is int and value.bit_length() < _INT_BITS)
 
 
 # In pytest's process
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: it has no surrogates."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def check(record: Any) -> None:
@@ -69,10 +88,10 @@ def check(record: Any) -> None:
 
 def _is_plain(value: Any) -> bool:
     if type(value) is str:
-        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+        return is_text(value)
     if type(value) is dict:
         return all(type(key) is str and _is_plain(key) for key in value) and all(map(_is_plain, value.values()))
-    return all(map(_is_plain, value)) if type(value) in (list, tuple) else _is_plain_number(value)
+    return all(map(_is_plain, value)) if type(value) in (list, tuple) else is_plain_number(value)
 
 
 def report_from(item: pytest.Item, data: dict[str, Any], *, of_subtest: bool = False) -> pytest.TestReport:

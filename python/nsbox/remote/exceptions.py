@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LISTED",
     "OUTCOMES",
+    "class_at",
     "listed",
     "listed_parts",
     "loaded",
@@ -240,19 +241,12 @@ def obstacle(kind: type[BaseException]) -> str:
 
 
 def _loaded_class(module: object, qualname: object) -> type[BaseException]:
-    """Find a class by its name, without running any code: a lookup in a lazy module would import it."""
+    """Find a class of exceptions by its own name."""
     if type(module) is not str or type(qualname) is not str:
         raise TypeError("names that are no texts")
-    place: object = sys.modules.get(module)
-    if not issubclass(type(place), ModuleType):
+    kind: Any = class_at(module, qualname)
+    if kind is None:
         raise LookupError(_NOT_LOADED)
-    names = _NAMES_OF_MODULE.__get__(place)
-    for part in qualname.split("."):
-        place = names.get(part)
-        if not issubclass(type(place), type):
-            raise LookupError(_NOT_LOADED)
-        names = _NAMES_OF_CLASS.__get__(place)
-    kind: Any = place
     if type(kind) is not type or not issubclass(kind, BaseException):
         raise LookupError("its class is no class of exceptions")
     if (kind.__module__, kind.__qualname__) != (module, qualname):
@@ -260,6 +254,24 @@ def _loaded_class(module: object, qualname: object) -> type[BaseException]:
     if problem := obstacle(kind):
         raise TypeError(problem)
     return kind
+
+
+def class_at(module: str, qualname: str) -> type | None:
+    """Return the class that a loaded module has under a name, without running any code; None if there is none.
+
+    A lookup of an attribute in a lazy module would import it.
+    """
+    place: object = sys.modules.get(module)
+    if not issubclass(type(place), ModuleType):
+        return None
+    names = _NAMES_OF_MODULE.__get__(place)
+    found: Any = None
+    for part in qualname.split("."):
+        found = names.get(part)
+        if not issubclass(type(found), type):
+            return None
+        names = _NAMES_OF_CLASS.__get__(found)
+    return found  # type: ignore[no-any-return]
 
 
 # An attribute of a module or a class could be a function of its own.

@@ -102,6 +102,14 @@ def test_router(who: Who) -> None:
     who(check)
 
 
+def test_router_in_several_networks() -> None:
+    """A box has one default route, also if the router has several addresses at the other end."""
+    pairs = [("192.0.2.1/24", "192.0.2.2/24"), ("198.51.100.1/24", "198.51.100.2/24")]
+    with Box("n") as a, Box("n") as router, connect(a, router, addresses=pairs, router=router):
+        routes = networks(a)[0].routes
+        assert [route.via for route in routes if route.destination == "default"] == ["192.0.2.2"]
+
+
 def test_routes_by_hand() -> None:
     """A route over two routers; a wrong one names its step and cause."""
     with Box("n") as a, Box("n") as first, Box("n") as second, Box("n") as b:

@@ -405,12 +405,14 @@ def _use_at_once(box: Box, name: str) -> None:
 def _route_over(ends: Sequence[VethEnd], router: Box) -> None:
     """Have a box forward packets, and the others send it those for which they have no other route."""
     gateway = next(end for end in ends if end.box is router)
-    for address in gateway.addresses:
-        router._step(_core.Request.write(FORWARDING[address.version], b"1"))
+    # For each version its first address: a box has one default route.
+    addresses = {address.version: address.ip for address in reversed(gateway.addresses)}
+    for version in addresses:
+        router._step(_core.Request.write(FORWARDING[version], b"1"))
     for end in ends:
         if end is not gateway:
-            for address in gateway.addresses:
-                end.add_route("0.0.0.0/0" if address.version == 4 else "::/0", str(address.ip))
+            for version, address in addresses.items():
+                end.add_route("0.0.0.0/0" if version == 4 else "::/0", str(address))
 
 
 def _end(box: Box, route: Route, name: str, addresses: Sequence[Interface], is_router: bool = False) -> VethEnd:

@@ -211,8 +211,14 @@ def test_nsenter_is_out_of_reach(who: Who) -> None:
 
 
 def stopped(pid: int) -> bool:
-    """Stop a process, and return whether it stays."""
+    """Stop a process that has become nsbox-init, and return whether it stays.
+
+    Before that it is a vfork's child of the caller, outside of the box and of its PID namespace: no program inside can
+    name it. Stopped before its first instruction it has not asked to end with the caller yet.
+    """
     with suppress(OSError):
+        if Path(f"/proc/{pid}/comm").read_text() == Path("/proc/self/comm").read_text():
+            return False
         os.kill(pid, signal.SIGSTOP)
         return wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 0.5)
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import io
 import os
@@ -30,6 +31,7 @@ __all__ = [
     "numbers",
     "raise_it",
     "say",
+    "siblings",
     "state",
     "status",
     "wait_for",
@@ -286,3 +288,22 @@ class Kept:
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+def siblings(number: int) -> list[bool]:
+    """Make children of the parent of this process (clone(2), CLONE_PARENT): one that ends, one that stays, and so on.
+
+    Returns:
+        Whether the kernel has made each of them.
+    """
+    return [_sibling(index % 2) > 0 for index in range(number)]
+
+
+def _sibling(stays: int) -> int:
+    clone, clone_parent, sigchld = {"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x8000, 17
+    pid: int = ctypes.CDLL(None).syscall(clone, clone_parent | sigchld, 0, 0, 0, 0)
+    if pid == 0:
+        while stays:
+            signal.pause()
+        os._exit(0)
+    return pid

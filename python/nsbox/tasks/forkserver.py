@@ -46,6 +46,8 @@ NO_LIMIT = -2
 """Where there is a limit in an `ORDER`: -1 is RLIM_INFINITY."""
 
 _MAX_DESCRIPTORS = 16
+_MAX_REAPED = 256
+"""Number of children that are reaped in a row: a task can make them as fast as they are reaped."""
 _KINDS = [kind.flag for kind in KINDS.values()]
 _CLONE_NEWPID = KINDS["pid"].flag
 
@@ -55,10 +57,16 @@ class _Server:
 
     def __init__(self, control: int) -> None:
         self._control = socket.socket(fileno=control)
+        # A byte for each SIGCHLD. A pidfd of each task would not show the children that a task gives to this process
+        # (clone(2), CLONE_PARENT), and as long as one of them is not reaped, the PID namespace of the task cannot end.
+        self._signals, self._signalled = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         self._poll = select.poll()
-        self._poll.register(control, select.POLLIN)
-        # By the pidfd of each task: its PID, and the pipe for its status.
-        self._running: dict[int, tuple[int, int]] = {}
+        for fd in (control, self._signals):
+            self._poll.register(fd, select.POLLIN)
+        # The pipe for the status of each task, by its PID.
+        self._running: dict[int, int] = {}
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -67,7 +75,7 @@ class _Server:
         while True:
             for fd, _ in self._poll.poll():
                 if fd != control:
-                    self._reap(fd)
+                    self._reap()
                 elif not self._receive_order():
                     return
 
@@ -101,25 +109,28 @@ class _Server:
             os.write(end, END.pack(0, error.errno or 0, 0.0))
             return
         try:
-            self._watch(pid, os.dup(end))
+            self._running[pid] = os.dup(end)
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             os.write(end, END.pack(0, error.errno or 0, 0.0))
 
-    def _watch(self, pid: int, end: int) -> None:
-        pidfd = os.pidfd_open(pid)
-        self._running[pidfd] = pid, end
-        self._poll.register(pidfd, select.POLLIN)
-
-    def _reap(self, pidfd: int) -> None:
-        pid, end = self._running.pop(pidfd)
-        self._poll.unregister(pidfd)
-        os.close(pidfd)
-        _, status, usage = os.wait4(pid, 0)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(end, END.pack(os.waitstatus_to_exitcode(status), 0, usage.ru_utime + usage.ru_stime))
-        os.close(end)
+    def _reap(self) -> None:
+        """Reap all children that have ended, and report the ends of tasks."""
+        os.read(self._signals, select.PIPE_BUF)
+        for _ in range(_MAX_REAPED):
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if (end := self._running.pop(pid, None)) is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(end, END.pack(os.waitstatus_to_exitcode(status), 0, usage.ru_utime + usage.ru_stime))
+                os.close(end)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._signalled, b"\0")
 
     def _become_task(
         self,
@@ -133,12 +144,12 @@ class _Server:
         """Run the call in this child, and exit: with status 1 if no reply could be sent."""
         status = 1
         try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Only the server writes to the status pipes, its own and those of other tasks.
-            for fd in (end, self._control.detach(), self._own_pid_namespace):
+            own_fds = self._control.detach(), self._own_pid_namespace, self._signals, self._signalled
+            for fd in (end, *own_fds, *self._running.values()):
                 os.close(fd)
-            for pidfd, (_, other) in self._running.items():
-                os.close(pidfd)
-                os.close(other)
             os.setsid()
             for number, fd in enumerate(output, 1):
                 os.dup2(fd, number)

@@ -8,6 +8,8 @@ import errno
 import io
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -26,6 +28,7 @@ __all__ = [
     "fork_twice",
     "identity",
     "leave_behind",
+    "linger",
     "links",
     "locked",
     "numbers",
@@ -307,3 +310,37 @@ def _sibling(stays: int) -> int:
             signal.pause()
         os._exit(0)
     return pid
+
+
+def linger(seconds: int) -> int:
+    """Send a socket that lingers when its last descriptor is closed, over each Unix socket of this process.
+
+    Its other end, which a child keeps open, does not read (socket(7), SO_LINGER).
+
+    Returns:
+        The number of Unix sockets that have taken it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = socket.create_connection(server.getsockname())
+        receiver, _ = server.accept()
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    sender.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sender.send(bytes(1 << 16))
+    if os.fork() == 0:
+        os.setsid()
+        sender.close()
+        time.sleep(seconds)
+        os._exit(0)
+    receiver.close()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sender.fileno()))]
+    taken = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
+            if found.family == socket.AF_UNIX:
+                found.sendmsg([b"x"], rights)
+                taken += 1
+    with contextlib.suppress(BlockingIOError):
+        sender.close()
+    return taken

@@ -1,7 +1,7 @@
 """The fork server of an `nsbox.Executor`: a Python inside that forks for each task.
 
 It has imported the modules that the tasks need, and has a single thread, so that a fork is fast and safe. A task is
-requested by a message with descriptors: a socket for the call, pipes for its output and for its status, a file with
+requested by a message with descriptors: a socket for the call, pipes for its reply, output and status, a file with
 the rest of the request, and one for each namespace of the box that was made for it. The server enters a PID namespace
 before the fork, the child enters all others (setns(2)).
 """
@@ -95,14 +95,16 @@ class _Server:
                 os.close(fd)
         return True
 
-    def _fork(self, order: bytes, call: int, stdout: int, stderr: int, end: int, rule: int, *namespaces: int) -> None:
+    def _fork(
+        self, order: bytes, call: int, replies: int, stdout: int, stderr: int, end: int, rule: int, *namespaces: int
+    ) -> None:
         flags, *privileges = ORDER.unpack(order)
         wanted = list(zip(namespaces, (kind for kind in _KINDS if flags & kind), strict=True))
         try:
             _enter([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
             pid = os.fork()
             if pid == 0:
-                self._become_task(call, (stdout, stderr), end, rule, wanted, privileges)
+                self._become_task(call, replies, (stdout, stderr), end, rule, wanted, privileges)
             # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
@@ -135,6 +137,7 @@ class _Server:
     def _become_task(
         self,
         call: int,
+        replies: int,
         output: tuple[int, int],
         end: int,
         rule: int,
@@ -169,7 +172,7 @@ class _Server:
                 reply = pack_failure(error)
             streams.restore()
             if _core.this_process() == own:
-                send(call, token, *reply)
+                send(replies, token, *reply)
             status = 0
         finally:
             os._exit(status)
@@ -194,14 +197,15 @@ def _enter(namespaces: list[tuple[int, int]]) -> None:
         _core.setns(fd, kind)
 
 
-def serve(control: int, modules: str) -> None:
+def serve(control: int, replies: int, modules: str) -> None:
     """Import the modules, separated by commas, send a reply, and serve.
 
     Raises:
         SpecError: in the reply, when a module leaves a thread running, which a fork would not copy.
     """
     sys.argv[:] = [""]
-    os.set_inheritable(control, False)
+    for fd in (control, replies):
+        os.set_inheritable(fd, False)
     try:
         for name in filter(None, modules.split(",")):
             importlib.import_module(name)
@@ -209,7 +213,7 @@ def serve(control: int, modules: str) -> None:
                 raise SpecError(f"preload: {name} has started a thread, which a fork does not copy")
         server = _Server(control)
     except BaseException as error:
-        send(control, FIRST_TOKEN, *pack_failure(error))
+        send(replies, FIRST_TOKEN, *pack_failure(error))
         return
     # Each task would write a copy of what is left in a buffer.
     sys.stdout.flush()
@@ -217,5 +221,6 @@ def serve(control: int, modules: str) -> None:
     # The garbage collector skips all present objects from now on, so that their memory stays shared with the tasks.
     gc.collect()
     gc.freeze()
-    send(control, FIRST_TOKEN, *pack_value(serve, None))
+    send(replies, FIRST_TOKEN, *pack_value(serve, None))
+    os.close(replies)
     server.serve()

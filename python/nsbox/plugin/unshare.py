@@ -26,7 +26,9 @@ from nsbox.plugin import leaks
 from nsbox.plugin.channel import Channel, ReportError
 from nsbox.plugin.connections import Descriptors, connections, descriptors
 from nsbox.plugin.inside import Inside, Pause
+from nsbox.plugin.recorded import Recorded
 from nsbox.plugin.replay import Replay, without_debugger
+from nsbox.plugin.state import State
 from nsbox.seeing.leftovers import leftovers
 from nsbox.spec.spec import Options
 from nsbox.tasks.within import Within
@@ -88,7 +90,9 @@ class _Test:
         __tracebackhide__ = True
         options, ids = self._options()
         self._channel = Channel()
-        self._replay = Replay(self._item, self._channel)
+        self._state = State(self._item)
+        self._recorded = Recorded(self._item)
+        self._replay = Replay(self._item, self._channel, self._state, self._recorded)
         status: int | None = None
         with self._ending():
             self._start(options, ids)
@@ -151,7 +155,9 @@ class _Test:
 
         def run() -> None:
             try:
-                Inside(self._item, self._runtest, self._channel, ended, nothing, pause).run()
+                Inside(
+                    self._item, self._runtest, self._channel, ended, nothing, pause, self._state, self._recorded
+                ).run()
             except BaseException:
                 # It ends without a report. Its output is shown.
                 traceback.print_exc()

@@ -27,17 +27,24 @@ _BASE = "runner"
 
 
 class Verdicts:
-    """The hooks of installed plugins; for the process of a test."""
+    """The hooks of installed plugins.
+
+    Attributes:
+        can_judge: Whether there are some that see the report.
+    """
 
     def __init__(self, item: pytest.Item) -> None:
-        """Find them. The hooks must not be diverted yet."""
+        """Find them, in pytest's process, in the call of the test."""
         self._item = item
         self._make = item.config.hook.pytest_runtest_makereport
         self._makers = [
             one for one in self._make.get_hookimpls() if one.plugin_name == _BASE or _is_installed(one.plugin)
         ]
+        self.can_judge = len(self._makers) > 1
         self._wrappers = list(_entered())
         self._late = list(_late_functions(item))
+
+    # In the child
 
     def call(self, runtest: Callable[[], object]) -> None:
         """Call the test, and what installed plugins do after it.
@@ -63,7 +70,7 @@ class Verdicts:
 
     def judge(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> bool:
         """Let the plugins change the report of the call; return whether they have changed its outcome."""
-        if all(one.plugin_name == _BASE for one in self._makers):
+        if not self.can_judge:
             return False
         before, excinfo = report.outcome, call.excinfo
         others = self._make._hookimpls[:]

@@ -90,8 +90,8 @@ def test_the_same(place: Path, who: Who, version: int, kinds: str, arguments: li
     recorder = Recorder(place, who, version)
     if arguments == ["-n", "1"] and not recorder.inner.starts_pythons():
         pytest.skip("this Python cannot start another one as this user")
-    # With xdist, the order of what a worker and its controller record is not fixed, and an unmarked test whose exception
-    # has a surrogate ends the worker, which cannot send it.
+    # With xdist, the order of what a worker and its controller record is not fixed, and an unmarked test whose
+    # exception has a surrogate ends the worker, which cannot send it.
     with_xdist = arguments == ["-n", "1"]
     options = [*arguments, *(["--deselect=test_exceptions.py::test_surrogates"] if with_xdist else [])]
     unmarked, first = recorder.run("", *options, **SAMPLES)

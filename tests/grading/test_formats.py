@@ -52,6 +52,9 @@ def test_junit() -> None:
     assert found == {"points": "0.5", "of": "2", "verdicts": "TIMEOUT"}
     assert cases[1].findtext("failure") == "secret 42"
     assert cases[1].findtext("system-out") == "a tree"
+    # Of a submission that could not be graded, GitLab would show nothing.
+    assert (suites[1].get("tests"), suites[1].get("errors")) == ("1", "1")
+    assert suites[1].findtext("testcase/error") == "pytest was killed"
 
 
 def test_gradescope() -> None:

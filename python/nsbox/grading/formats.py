@@ -80,9 +80,11 @@ def as_junit(grades: Sequence[Grade]) -> str:
     root = ET.Element("testsuites", name="nsbox grade")
     for grade in grades:
         outcomes = [_junit_outcome(check) for check in grade.checks]
+        problems = int(bool(grade.problem))
         suite = ET.SubElement(
-            root, "testsuite", name=grade.submission, tests=str(len(outcomes)), failures=str(outcomes.count("failure")),
-            errors=str(outcomes.count("error")), skipped=str(outcomes.count("skipped")), time=f"{grade.seconds:.3f}",
+            root, "testsuite", name=grade.submission, tests=str(len(outcomes) + problems),
+            failures=str(outcomes.count("failure")), errors=str(outcomes.count("error") + problems),
+            skipped=str(outcomes.count("skipped")), time=f"{grade.seconds:.3f}",
         )  # fmt: skip
         _properties(suite, points=number(grade.points), of=number(grade.of), problem=grade.problem)
         for check, outcome in zip(grade.checks, outcomes, strict=True):
@@ -99,6 +101,12 @@ def as_junit(grades: Sequence[Grade]) -> str:
             if check.evidence:
                 # GitLab links the file that such a mark names, and programs have written parts of the evidence.
                 ET.SubElement(case, "system-out").text = check.evidence.replace("[[ATTACHMENT|", r"[\[ATTACHMENT|")
+        if grade.problem:
+            # A suite without a failed test case counts as passed, and GitLab shows no properties.
+            case = ET.SubElement(
+                suite, "testcase", classname=grade.submission, name=f"grading [{grade.submission}]", time="0.000"
+            )
+            ET.SubElement(case, "error", message=grade.problem.partition("\n")[0]).text = grade.problem
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 

@@ -12,7 +12,7 @@ from nsbox.plugin.state import State
 from tests.support.inner_pytest import Inner
 
 SAMPLE = '''
-    import collections, dataclasses, functools, os, unittest
+    import collections, dataclasses, functools, io, os, queue, threading, types, unittest
     from unittest import mock
 
     import pytest
@@ -32,12 +32,31 @@ SAMPLE = '''
     class Score:
         lost: int = 0
 
+    @dataclasses.dataclass(slots=True)
+    class Slots:
+        lost: int = 0
+        more: list = dataclasses.field(default_factory=list)
+
+    class Refuses(dict):
+        def keys(self): raise ValueError("no keys")
+        def __iter__(self): raise ValueError("no keys")
+
+    def graph():
+        """Return a list whose text would have 2 ** 60 parts."""
+        parts = []
+        for _ in range(60):
+            parts = [parts, parts]
+        return parts
+
     @pytest.fixture(params=["object", "dataclass", "list", "set", "deque", "counter", "deep", "closure", "nonlocal",
-                            "method", "partial", "mock", "replaced", "present", "tuple"])
+                            "method", "partial", "mock", "replaced", "present", "tuple", "slots", "slots list", "queue",
+                            "event", "namespace", "text", "bytes", "bytearray", "keys", "set of tuples", "graph"])
     def change(request):
         """Return a function that records a failure; the teardown looks for it."""
         errors, objects, number = [], [ValueError()], 0
-        soft, score, some, queue = Soft(), Score(), set(), collections.deque()
+        soft, score, some, double_ended = Soft(), Score(), set(), collections.deque()
+        slots, tasks, event, namespace = Slots(), queue.Queue(), threading.Event(), types.SimpleNamespace(bad=0)
+        text, data, array, refuses = io.StringIO(), io.BytesIO(), bytearray(), Refuses()
         counter, deep, double = collections.Counter(), {"a": [{"b": {}}]}, mock.Mock()
         def add(text="closure"):
             errors.append(text)
@@ -49,7 +68,7 @@ SAMPLE = '''
             "dataclass": lambda: setattr(score, "lost", 1),
             "list": lambda: errors.extend([1, {"two": 2}]),
             "set": lambda: some.add("x"),
-            "deque": lambda: queue.append(b"x"),
+            "deque": lambda: double_ended.append(b"x"),
             "counter": lambda: counter.update(["x"]),
             "deep": lambda: deep["a"][0]["b"].update(c=1),
             "closure": add,
@@ -60,8 +79,21 @@ SAMPLE = '''
             "replaced": lambda: setattr(soft, "errors", ["other"]),
             "present": lambda: objects.append(ValueError("x")),
             "tuple": lambda: errors.append(("a", 1)),
+            "slots": lambda: setattr(slots, "lost", 1),
+            "slots list": lambda: slots.more.append(1),
+            "queue": lambda: tasks.put(ValueError("x")),
+            "event": event.set,
+            "namespace": lambda: setattr(namespace, "bad", 1),
+            "text": lambda: text.write("x"),
+            "bytes": lambda: data.write(b"\\xff"),
+            "bytearray": lambda: array.extend(b"\\xff"),
+            "keys": lambda: counter.update([("x", 1)]),
+            "set of tuples": lambda: some.add(("x", 1)),
+            "graph": lambda: errors.append(graph()),
         }[request.param]
-        assert not soft.errors and not score.lost and not errors and not some and not queue and not counter
+        assert not soft.errors and not score.lost and not errors and not some and not double_ended and not counter
+        assert slots == Slots() and tasks.empty() and not event.is_set() and not namespace.bad
+        assert not text.getvalue() and not data.getvalue() and not array
         assert not deep["a"][0]["b"] and number == 0 and not double.called and len(objects) == 1
 
     def test_fixture(change):
@@ -117,7 +149,7 @@ def test_teardown_sees_it(inner: Inner) -> None:
     for kinds in ("", "pid mount"):
         inner.environment["NSBOX_MARK"] = kinds
         result = inner.run("-rA", "--tb=no")
-        result.assert_outcomes(passed=49, errors=34)
+        result.assert_outcomes(passed=82, errors=56)
         lines.append(sorted(line.partition(" - ")[0] for line in result.outlines if line.startswith(("ERROR", "PASS"))))
     assert lines[0] == lines[1]
 

@@ -287,7 +287,7 @@ class Inside:
 
     def _send_state(self) -> None:
         for change in self._state.changes():
-            self._channel.send("state", *change)
+            self._channel.send("state", *change, droppable=True)
         self._recorded.send(self._channel.send)
 
     def _send_output(self, *, replaces: bool) -> None:

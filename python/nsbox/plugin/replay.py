@@ -166,7 +166,10 @@ class Replay:
                 io.TextIOWrapper.write(stream, text)
 
     def _dropped(self, number: int) -> None:
-        text = f"nsbox: {number} warnings, sections and log records of this test were left out, as there were too many"
+        text = (
+            f"nsbox: {number} warnings, sections, log records and changes of fixtures of this test were left out, as "
+            "there were too many"
+        )
         warnings.warn(text, pytest.PytestWarning, stacklevel=1)
 
     def _debugged(self) -> None:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         found, words = parse(_OPTIONS, arguments)
         names = {option.name for option, _ in found}
         if "help" in names:
-            print(f"{_USAGE}\n{help_text(_OPTIONS)}")
+            _output.write(f"{_USAGE}\n{help_text(_OPTIONS)}")
             return 0
         if not words:
             raise UsageError("no command line is given. Example: nsbox explain unshare -mipf")

@@ -12,6 +12,7 @@ from nsbox.errors import SpecError
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View, open_proc, read_from
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views import namespace_table
 
 __all__ = ["configure", "execute"]
@@ -64,8 +65,10 @@ def execute(options: argparse.Namespace) -> int:
     problem = None
     if tree not in (None, "process", "parent", "owner"):
         problem = f"unknown tree type: {tree}. The types are process, parent and owner"
+        problem += did_you_mean(tree, ["process", "parent", "owner"])
     elif unknown := [name for name in options.type if name not in _KINDS]:
         problem = f"unknown namespace type: {unknown[0]}. The types are {', '.join(_KINDS)}"
+        problem += did_you_mean(unknown[0], [*_KINDS, *KINDS])
     elif options.task is not None and options.namespace is not None:
         problem = "--task is mutually exclusive with <namespace>"
     if problem:
@@ -116,7 +119,8 @@ def _columns(options: argparse.Namespace) -> list[str]:
         columns = columns + wanted if options.output.startswith("+") else wanted
     for column in columns:
         if column not in namespace_table.COLUMNS:
-            raise SpecError(f"unknown column: {column}. To list all: nsbox lsns --list-columns")
+            similar = did_you_mean(column, namespace_table.COLUMNS).removesuffix("?")
+            raise SpecError(f"unknown column: {column}{similar}. To list all: nsbox lsns --list-columns")
     return columns
 
 

@@ -9,6 +9,7 @@ import sys
 from nsbox.cli import _output
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ps
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views.process_table import COLUMNS
 
 __all__ = ["configure", "execute"]
@@ -36,8 +37,9 @@ def columns_of(given: str) -> list[str]:
     names = [name.upper() for name in re.split(r"[,\s]+", given) if name]
     unknown = [name for name in names if name not in COLUMNS]
     if unknown or not names:
-        known = ", ".join(name.lower() for name in COLUMNS)
-        raise argparse.ArgumentTypeError(f"no column {given!r}; there are {known}")
+        known = [name.lower() for name in COLUMNS]
+        similar = did_you_mean(unknown[0], known) if unknown else ""
+        raise argparse.ArgumentTypeError(f"no column {given!r}; there are {', '.join(known)}{similar}")
     return names
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nsbox.errors import SpecError
+from nsbox.spec.nearest import did_you_mean
 
 __all__ = ["Option", "UsageError", "help_text", "parse", "whole"]
 
@@ -63,7 +64,8 @@ def _long(table: Sequence[Option], word: str, left: list[str]) -> tuple[Option, 
         option for option in table if option.name.startswith(name)
     ]
     if not options:
-        raise UsageError(f"unrecognized option '--{name}'")
+        similar = did_you_mean(f"--{name}", [f"--{option.name}" for option in table], "\n")
+        raise UsageError(f"unrecognized option '--{name}'{similar.replace('did', 'Did')}")
     if len(options) > 1:
         names = " ".join(f"'--{option.name}'" for option in options)
         raise UsageError(f"option '--{name}' is ambiguous; possibilities: {names}")

@@ -8,7 +8,6 @@ called in a forked child inside a box (`nsbox.plugin.inside`). What it reports i
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import os
 import pwd
@@ -30,6 +29,7 @@ from nsbox.plugin.recorded import Recorded
 from nsbox.plugin.replay import Replay, without_debugger
 from nsbox.plugin.state import State
 from nsbox.seeing.leftovers import leftovers
+from nsbox.spec.nearest import did_you_mean
 from nsbox.spec.spec import Options
 from nsbox.tasks.within import Within
 
@@ -128,8 +128,7 @@ class _Test:
             if name in options:
                 raise SpecError(f"{name}: {reason}")
         for name in options.keys() - _OPTIONS:
-            near = difflib.get_close_matches(name, sorted(_OPTIONS), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, _OPTIONS)
             pytest.fail(f"{self._item.nodeid}: the marker unshare has no option {name!r}{hint}", pytrace=False)
         timeout = options.pop("timeout", None)
         if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 1e9):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from nsbox.errors import SpecError
 from nsbox.records.names import Users
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.filter import Filter
@@ -76,7 +77,8 @@ def columns_of(names: Sequence[str], tree: TreeOf | None, *, cut: bool = True) -
     for name in names:
         upper = name.upper()
         if upper not in COLUMNS:
-            raise SpecError(f"columns: there is no {name!r}; there are {', '.join(COLUMNS)}")
+            known = ", ".join(COLUMNS)
+            raise SpecError(f"columns: there is no {name!r}; there are {known}{did_you_mean(name, COLUMNS)}")
         of_relations = tree in ("parent", "owner")
         column = grid.Column(
             upper, upper in _RIGHT, upper in _NUMBERS, room=_ROOM.get(upper, 0), cut=cut and upper == "COMMAND"

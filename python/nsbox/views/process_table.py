@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nsbox.errors import SpecError
 from nsbox.records.names import Users, terminal
 from nsbox.records.processes import command
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views import grid
 from nsbox.views import html as _html
 
@@ -117,7 +118,8 @@ def _chosen(processes: Sequence[Process], columns: Iterable[str] | None) -> list
     chosen = [name.upper() for name in columns]
     for name in chosen:
         if name not in COLUMNS:
-            raise SpecError(f"columns: there is no {name!r}; there are {', '.join(COLUMNS)}")
+            known = ", ".join(COLUMNS)
+            raise SpecError(f"columns: there is no {name!r}; there are {known}{did_you_mean(name, COLUMNS)}")
     if not chosen:
         raise SpecError("columns: name at least one")
     return chosen

@@ -108,9 +108,13 @@ def _is_of_suite(kind: type) -> bool:
     """
     if kind.__module__ == "unittest.mock" or (kind.__module__, kind.__qualname__) in _OF_PYTHON:
         return True
-    module = sys.modules.get(kind.__module__)
-    file = str(getattr(module, "__file__", None) or "")
-    return kind.__module__.partition(".")[0] not in ("nsbox", "_pytest", "pytest") and not (
+    return type(kind.__module__) is str and _is_module_of_suite(kind.__module__)
+
+
+@functools.cache
+def _is_module_of_suite(name: str) -> bool:
+    file = str(getattr(sys.modules.get(name), "__file__", None) or "")
+    return name.partition(".")[0] not in ("nsbox", "_pytest", "pytest") and not (
         not file or "site-packages" in file or "dist-packages" in file or file.startswith(_STDLIB)
     )
 

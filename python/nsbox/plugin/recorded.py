@@ -97,8 +97,9 @@ class _Benchmark:
     name = "benchmark"
 
     def __init__(self, item: pytest.Item) -> None:
-        found = (value for value in _values_of(item) if type(value).__name__ == "BenchmarkFixture")
-        self._fixture: Any = next(found, None)
+        self._fixture: Any = None
+        if (kind := getattr(sys.modules.get("pytest_benchmark.fixture"), "BenchmarkFixture", None)) is not None:
+            self._fixture = next((value for value in _values_of(item) if type(value) is kind), None)
         self.is_there = self._fixture is not None
 
     def keep(self, _: Callable[[Any], None]) -> None:
@@ -148,8 +149,9 @@ class _Allure:
 
     def __init__(self, item: pytest.Item) -> None:
         self._result: Any = None
-        for plugin in item.config.pluginmanager.get_plugins():
-            if type(plugin).__name__ == "AllureListener":
+        kind = getattr(sys.modules.get("allure_pytest.listener"), "AllureListener", None)
+        for plugin in item.config.pluginmanager.get_plugins() if kind is not None else ():
+            if type(plugin) is kind:
                 self._result = plugin.allure_logger.get_test(plugin._cache.get(item.nodeid))
         self.is_there = self._result is not None
         self._events = 0

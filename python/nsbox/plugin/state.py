@@ -29,6 +29,7 @@ _OF_PYTEST = {
 }  # fmt: skip
 """Attributes that pytest itself gives to a test."""
 _ABSENT = object()
+_MODULES = pytest.StashKey[tuple[int, list[types.ModuleType]]]()
 
 
 class State:
@@ -143,15 +144,23 @@ def _stash_of(item: pytest.Item) -> Iterator[tuple[str, Any]]:
 
 def _named_keys(item: pytest.Item) -> dict[str, pytest.StashKey[Any]]:
     """Return the keys of stashes that are global in the modules of the suite and of plugins, by their names."""
-    modules = {getattr(item, "module", None)}
-    for plugin in item.config.pluginmanager.get_plugins():
-        is_module = isinstance(plugin, types.ModuleType)
-        modules.add(plugin if is_module else sys.modules.get(type(plugin).__module__))
     found: dict[str, pytest.StashKey[Any]] = {}
-    for module in modules:
-        if module is not None and module.__name__.partition(".")[0] not in ("_pytest", "pytest", "nsbox"):
+    for module in (*_modules_of(item.config), getattr(item, "module", None)):
+        if module is not None:
             found |= _keys_of(module, len(vars(module)))
     return found
+
+
+def _modules_of(config: pytest.Config) -> list[types.ModuleType]:
+    """Return the modules of the suite's and installed plugins. Looked up once for so many plugins."""
+    plugins = config.pluginmanager.get_plugins()
+    count, modules = config.stash.get(_MODULES, (0, []))
+    if count != len(plugins):
+        found = {one if isinstance(one, types.ModuleType) else sys.modules.get(type(one).__module__) for one in plugins}
+        names = ("_pytest", "pytest", "nsbox")
+        modules = [one for one in found if one is not None and one.__name__.partition(".")[0] not in names]
+        config.stash[_MODULES] = len(plugins), modules
+    return modules
 
 
 @functools.cache

@@ -10,6 +10,7 @@ Hooks of the test suite are not called twice, as they may write files.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import types
@@ -93,7 +94,11 @@ class Verdicts:
 
 def _is_installed(plugin: object) -> bool:
     """Return whether a plugin belongs to an installed package, and neither to pytest, nsbox nor the test suite."""
-    name = plugin.__name__ if isinstance(plugin, types.ModuleType) else type(plugin).__module__
+    return _is_installed_module(plugin.__name__ if isinstance(plugin, types.ModuleType) else type(plugin).__module__)
+
+
+@functools.cache
+def _is_installed_module(name: str) -> bool:
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     is_package = "site-packages" in file or "dist-packages" in file
     return is_package and name.partition(".")[0] not in ("_pytest", "pytest", "nsbox")

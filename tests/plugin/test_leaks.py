@@ -119,16 +119,24 @@ def test_hostile_names(inner: Inner) -> None:
 
 MANY = """
     import subprocess
+    import nsbox
     import pytest
 
     LOOP = "for i in $(seq {count}); do sleep {what} & done"
 
+    def wait_until_all_sleep(count, what):
+        # Until its exec, each has the name of the shell.
+        while sum(one.cmdline[:1] == (b"sleep",) and one.cmdline[1].startswith(what) for one in nsbox.ps()) < count:
+            pass
+
     @pytest.mark.unshare("pid")
     def test_same():
         subprocess.run(["sh", "-c", LOOP.format(count=300, what=4744)])
+        wait_until_all_sleep(300, b"4744")
 
     def test_others(box):
         box.run(["sh", "-c", LOOP.format(count=30, what="4745.$i")])
+        wait_until_all_sleep(30, b"4745.")
 
     def test_long(box):
         box.Popen(["sh", "-c", "sleep 4746; true", "x" * 100000])

@@ -18,10 +18,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from nsbox.box.workers import belongs_to_worker
 from nsbox.diagnosis import pid_namespace
 from nsbox.records.mountinfo import Mount, holding, normal_path, parse, visible_at
 from nsbox.records.names import safe
-from nsbox.remote.idle import idle_workers
 from nsbox.seeing.leftovers import described, leftovers
 from nsbox.seeing.proc_files import ProcFiles
 from nsbox.seeing.target import Target
@@ -218,7 +218,8 @@ def _why_not_mounted(listed: list[Mount], path: str, fstype: str | None) -> str:
 def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """Assert that a process or box has no living descendants, including orphans that it has adopted.
 
-    The workers of `nsbox.Box.call` do not count while they wait for the next call.
+    The workers of `nsbox.Box.call` do not count while they wait for the next call, nor do the processes that
+    multiprocessing keeps for them.
 
     It is true where nothing was started. For grading, add ``@pytest.mark.requires(...)`` with a test of the work.
 
@@ -232,8 +233,7 @@ def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
-    workers = idle_workers()
-    if left := leftovers([view.pid], lambda process: process.pid in workers, timeout=patience):
+    if left := leftovers([view.pid], belongs_to_worker, timeout=patience):
         daemons = any(process.sid == process.pid for process in left)
         _fail(
             f"nothing left behind below {view}",

@@ -16,7 +16,7 @@ from nsbox.records.processes import NamespaceIds
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
@@ -105,6 +105,7 @@ _TYPES = get_type_hints(Compared)
 def compare(box: Target) -> Comparison: ...
 @overload
 def compare(box: Target | Steps, model: Target | Steps) -> MissingSteps: ...
+@names_ended("box", "model")
 def compare(box: Any, model: Any = None) -> Comparison | MissingSteps:
     """Compare what the caller sees with what is seen in a box; or a box with a model, and name the missing steps.
 

@@ -15,7 +15,7 @@ from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import as_box
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.views import ipc_table as _view
 from nsbox.views import mime
@@ -89,6 +89,7 @@ class IpcTable(mime.Table, Sequence[IpcObject]):
         return f"<table of {len(self)} ipc objects{unknown}>"
 
 
+@names_ended("of")
 def ipcs(of: Target | None = None) -> IpcTable:
     """Return the objects in the IPC namespace of a process, or of the calling thread.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.views import mime
 from nsbox.views import mount_table as _view
 
@@ -78,6 +78,7 @@ class MountTable(mime.Table, Sequence[Mount]):
         return f"<table of {len(self)} mounts>"
 
 
+@names_ended("of")
 def mounts(of: Target | None = None) -> MountTable:
     """Return the mounts that a process sees.
 

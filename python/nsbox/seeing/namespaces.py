@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
-from nsbox.errors import SpecError
+from nsbox.errors import ProcessEndedError, SpecError
 from nsbox.records.mountinfo import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process, unpadded
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import View, as_box, open_proc, read_from
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
 from nsbox.views import mime
 from nsbox.views import namespace_table as _view
@@ -181,6 +181,7 @@ class _Found:
     mounts: dict[str, None] = field(default_factory=dict)
 
 
+@names_ended("of")
 def lsns(
     *,
     of: Target | None = None,
@@ -309,6 +310,7 @@ def _record(
     )
 
 
+@names_ended("target")
 def namespaces_of(target: Target) -> NamespaceIds:
     """Return the namespaces of a process, given by its PID or as an object with a `pid`.
 
@@ -355,5 +357,5 @@ def same_namespace(a: Target, b: Target, kinds: Namespaces) -> bool:
     for namespaces, target in zip(both, (a, b), strict=True):
         for name in names:
             if getattr(namespaces, name) is None:
-                raise ProcessLookupError(3, f"process {pid_of(target, 'target')} has no {name} namespace (any more)")
+                raise ProcessEndedError(3, f"process {pid_of(target, 'target')} has no {name} namespace (any more)")
     return all(getattr(both[0], name) == getattr(both[1], name) for name in names)

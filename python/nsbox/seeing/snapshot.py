@@ -12,7 +12,7 @@ from nsbox.seeing.ipc import IpcTable, ipcs
 from nsbox.seeing.mounts import MountTable, mounts
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.processes import ProcessTable, ps
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views import html as _html
 from nsbox.views import mime
@@ -95,6 +95,7 @@ _PARTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@names_ended("of")
 def snapshot(of: Target | None = None) -> Snapshot:
     """Read everything: processes, namespaces, mounts and ipc objects.
 

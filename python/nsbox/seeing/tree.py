@@ -16,7 +16,7 @@ from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
 from nsbox.seeing.proc import View, completed, read_here
 from nsbox.seeing.processes import read
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
 from nsbox.views import mime, tree_data
 from nsbox.views import process_picture as _picture
@@ -331,6 +331,7 @@ class ProcessTree(mime.Picture):
         return f"<tree of {sum(1 for _ in self.walk())} processes and threads below {self.root.pid} {self.root.name}>"
 
 
+@names_ended("root", "of")
 def pstree(
     root: Target | None = None,
     *,

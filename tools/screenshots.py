@@ -1,7 +1,8 @@
 """Execute a notebook in JupyterLab, in a headless Chromium, and write a picture of each cell to `docs/pictures`.
 
-This needs `jupyterlab`, `playwright`, `pillow`, `pyroute2` and `resvg_py` from PyPI, and a `chromium`. The server runs
-in new namespaces, with a small tree of processes. With --all, every cell is pictured in every view.
+This needs `jupyterlab`, `playwright` and `pillow` from PyPI besides what the tests need, and a Chromium: that of the
+machine, or that of playwright. The server runs in new namespaces, with a small tree of processes. With --all, every
+cell is pictured in every view, to look at them.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ CELLS = {
 """The cells, by the name of their picture."""
 MAX_HEIGHT_PIXELS = {"doctor": 425}
 """Pictures that show only the upper part of a cell."""
+
+
+IS_CUT_OFF = """cell => [...cell.querySelectorAll(".jp-OutputArea-output")].some(
+    output => output.scrollWidth > output.clientWidth + 1
+)"""
 
 
 class View(NamedTuple):
@@ -127,6 +133,8 @@ def photograph(page: Any, address: str, token: str, into: Path, end: str, cells:
     page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
     for name, cell in zip(CELLS, page.locator(".jp-Notebook .jp-Cell").all(), strict=True):
         box = cell.bounding_box()
+        if cell.evaluate(IS_CUT_OFF):
+            print(f"jupyter-{name}{end}: a part is only visible after scrolling", file=sys.stderr)
         if name in cells and box:
             clip = {**box, "height": min(box["height"], MAX_HEIGHT_PIXELS.get(name, math.inf))}
             picture = Image.open(io.BytesIO(page.screenshot(clip=clip)))

@@ -20,10 +20,10 @@ MAX_ROWS = 500
 """The maximum number of rows that are shown, as a page with more becomes slow. The records have all of them."""
 
 _MAX_LENGTH = 160
-_BREAKS = re.compile(r"\||(?<=\w)/(?=\w)|,(?=\w)")
-"""Where a line may be broken: in the flags of a system call, in a path, in options of a mount."""
+_BREAKS = re.compile(r"\||(?<=\w)/(?=\w)|,(?=\w)|(?<=[a-z])_(?=[a-z])")
+"""Where a line may be broken: in flags of a system call, in a path, in options of a mount, in a name."""
 _MANY_COLUMNS = 6
-_SMALLER = ' style="font-size:min(.93em,1.6vw)"'
+_SMALLER = ' style="font-size:min(.93em,1.45vw)"'
 """The style of a table with many columns, so that it fits into a narrow page. JupyterLab has .93 em for all."""
 _BLANK = "\N{NO-BREAK SPACE}"
 

@@ -79,7 +79,7 @@ _SIGNS = {
 }
 
 _LINE = 20
-_SAMPLE = 34
+_SAMPLE = 46
 _SIZE = 11
 _GAP = 22
 _ABOVE = 8

@@ -17,7 +17,7 @@ from nsbox.seeing.target import Target
 from nsbox.spec.capabilities import CAPABILITIES
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["state_of"]
+__all__ = ["hostname_of", "state_of"]
 
 _LOOK_SECONDS = 30
 
@@ -128,6 +128,19 @@ def _mounts_of_namespace(view: ProcFiles) -> list[Mount]:
     """Return all mounts of a mount namespace: a process sees only those below its root directory (chroot(2))."""
     # The root of nsbox-init is that of its namespace, and an ordinary user may not enter it from outside.
     return parse(view.read("mountinfo") if view.is_box else _looked(view, "mnt"))
+
+
+def hostname_of(target: Target | None) -> str:
+    """Return the host name that a process sees (uts_namespaces(7)); by default the caller.
+
+    Raises:
+        AssertionError: when the process has ended, or its UTS namespace cannot be entered.
+        OSError: when the caller may not know its namespaces.
+    """
+    if target is None:
+        return os.uname().nodename
+    view = ProcFiles(target)
+    return _hostname(view, target) if _differs(view, ProcFiles(os.getpid()), "uts") else os.uname().nodename
 
 
 def _hostname(view: ProcFiles, target: Target) -> str:

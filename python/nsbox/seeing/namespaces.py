@@ -169,10 +169,15 @@ class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
 
 @dataclass(slots=True)
 class _Found:
-    """What keeps a namespace alive, and where it can be opened: a PID, and a path below /proc/PID or its root."""
+    """What keeps a namespace alive, and where it can be opened: PIDs, and paths below /proc/PID or its root.
+
+    Two places, if there are two processes in it: the caller may know the namespaces of nsbox-init from itself, and not
+    be allowed to open them in /proc.
+    """
 
     kind: str
     handle: tuple[int, bytes]
+    other: tuple[int, bytes] | None = None
     count: int = 0
     lowest: Process | None = None
     threads: list[tuple[int, int]] = field(default_factory=list)
@@ -213,7 +218,8 @@ def lsns(
     for id_, kept in list(found.items()):
         if kept.kind == "mount" and kept.lowest is not None:
             _add_mounts(opened_proc, id_, kept.lowest.pid, found)
-    relations = {r.id: r for r in _core.namespace_relations(opened_proc, [(i, *k.handle) for i, k in found.items()])}
+    handles = [(id_, *handle) for id_, kept in found.items() for handle in (kept.handle, kept.other) if handle]
+    relations = {relation.id: relation for relation in _core.namespace_relations(opened_proc, handles)}
     lowest = {kept.lowest.pid for kept in found.values() if kept.lowest}
     commands = {
         process.identity: b" ".join(process.cmdline) or process.comm
@@ -243,7 +249,9 @@ def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
             kept.count += 1
             if kept.lowest is None or process.pid < kept.lowest.pid:
                 kept.lowest = process
-                kept.handle = (process.pid, path)
+                kept.other, kept.handle = kept.handle, (process.pid, path)
+            else:
+                kept.other = (process.pid, path)
     for process in processes:
         _add_others(process, found)
     return iter(found.items())

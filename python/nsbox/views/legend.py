@@ -46,6 +46,10 @@ _SIGNS: dict[str, tuple[Label, str]] = {
     ),
     "count": (Label(f"3{TIMES}", 11, SLATE, bold=True, pill="full"), "count of equal processes, and the first PIDs"),
     "joined": (Label("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too"),
+    "begins": (
+        Label("ipc ?", 10, GREY, bold=True, pill="hollow"),
+        "a namespace that begins here or at a process below: those here are unknown",
+    ),
     "unknown": (Label("?", 12, RED, bold=True), "its namespaces are unknown: it may be in others than its parent"),
     "came": (Label("+", 12, GREEN, bold=True), "was not there before"),
     "went": (Label(MINUS, 12, RED, bold=True), "is not there any more"),

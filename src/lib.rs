@@ -90,6 +90,8 @@ mod _core {
     #[pymodule_export]
     use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]
+    use crate::signals::{block_signals, set_signal_mask};
+    #[pymodule_export]
     use crate::start::child::Child;
     #[pymodule_export]
     use crate::start::exit::Exit;
@@ -100,11 +102,11 @@ mod _core {
     #[pymodule_export]
     use crate::thread::capabilities::keep_capabilities;
     #[pymodule_export]
-    use crate::thread::privileges::{become_untraceable, change_ids, give_up_rights, shed_privileges};
+    use crate::thread::prctl::{die_with_parent, is_child_subreaper, set_child_subreaper, set_dumpable};
     #[pymodule_export]
-    use crate::thread::raw::{
-        clone3, die_with_parent, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare,
-    };
+    use crate::thread::privileges::{change_ids, give_up_rights, shed_privileges};
+    #[pymodule_export]
+    use crate::thread::raw::{clone3, mount, pivot_root, setdomainname, sethostname, setns, umount2, unshare};
     #[pymodule_export]
     use crate::thread::scope::{ThreadScope, forget_scopes, in_foreign_mounts};
 

@@ -2,6 +2,7 @@
 
 use crate::call::Name;
 use nix::sys::signal::Signal;
+use pyo3::prelude::*;
 use syscalls::{Sysno, raw_syscall};
 
 /// The names of the signals in a set (signal(7)).
@@ -9,6 +10,18 @@ pub fn names(mask: u64) -> impl Iterator<Item = Name> {
     (1..=64).filter(move |number| mask & 1 << (number - 1) != 0).map(|number| {
         Signal::try_from(number).map_or_else(|_| format!("SIG{number}").into(), |signal| signal.as_str().into())
     })
+}
+
+/// Block all signals in the calling thread (sigprocmask(2)), and return the mask that it had: bit N - 1 is signal N.
+#[pyfunction]
+pub fn block_signals() -> u64 {
+    BlockedSignals::set(u64::MAX)
+}
+
+/// Set the signal mask of the calling thread.
+#[pyfunction]
+pub fn set_signal_mask(mask: u64) {
+    BlockedSignals::set(mask);
 }
 
 /// All signals blocked in this thread, by the kernel's own call: the C library leaves out the two it uses itself.

@@ -28,7 +28,7 @@ __all__ = [
     "SpecRead",
     "Step",
     "ThreadScope",
-    "become_untraceable",
+    "block_signals",
     "boot_id",
     "change_ids",
     "clone3",
@@ -43,6 +43,7 @@ __all__ = [
     "id_map_lines",
     "idmap_tree",
     "in_foreign_mounts",
+    "is_child_subreaper",
     "keep_capabilities",
     "kinds",
     "landlock_rule",
@@ -58,6 +59,9 @@ __all__ = [
     "read_ipc",
     "read_processes",
     "run",
+    "set_child_subreaper",
+    "set_dumpable",
+    "set_signal_mask",
     "setdomainname",
     "sethostname",
     "setns",
@@ -999,10 +1003,9 @@ class ThreadScope:
         Whether a thread has entered it, or has tried to.
         """
 
-def become_untraceable() -> None:
+def block_signals() -> int:
     """
-    Let no other process trace this one before its next exec, if it has no more rights in our user namespace
-    (PR_SET_DUMPABLE(2const)).
+    Block all signals in the calling thread (sigprocmask(2)), and return the mask that it had: bit N - 1 is signal N.
     """
 
 def boot_id() -> str | None:
@@ -1065,7 +1068,7 @@ def copied_tree(path: str | PathLike[str], recursive: bool) -> Descriptor:
 
 def die_with_parent(signal: SupportsIndex) -> None:
     """
-    prctl(PR_SET_PDEATHSIG): have this signal sent when the parent ends (PR_SET_PDEATHSIG(2const)).
+    Have this signal sent to the calling process when its parent ends (PR_SET_PDEATHSIG(2const)).
     """
 
 def facts() -> Facts:
@@ -1116,6 +1119,11 @@ def in_foreign_mounts() -> bool:
     """
     Whether the calling thread is in a mount namespace that a scope has joined, or in a copy of one: other programs may
     have arranged the files there.
+    """
+
+def is_child_subreaper() -> bool:
+    """
+    Whether it does (PR_GET_CHILD_SUBREAPER(2const)).
     """
 
 def keep_capabilities() -> None:
@@ -1213,6 +1221,22 @@ def read_processes(
 def run(spec: Incomplete, launch: Launch, cgroup: Cgroup | None = None, join: Incomplete | None = None) -> Exit:
     """
     Make the plan, carry it out and wait for the end of everything: `compile`, `spawn` and `wait` in one call.
+    """
+
+def set_child_subreaper(on: bool) -> None:
+    """
+    Whether the calling process becomes the parent of the orphans among its descendants (PR_SET_CHILD_SUBREAPER(2const)).
+    """
+
+def set_dumpable(on: bool) -> None:
+    """
+    Whether a process that has no more rights in our user namespace may trace this one before its next exec
+    (PR_SET_DUMPABLE(2const)).
+    """
+
+def set_signal_mask(mask: SupportsIndex) -> None:
+    """
+    Set the signal mask of the calling thread.
     """
 
 def setdomainname(name: bytes | bytearray) -> None:

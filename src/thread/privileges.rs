@@ -57,17 +57,6 @@ pub fn shed_privileges(keep_caps: bool, no_new_privs: bool) -> Result<()> {
     Ok(())
 }
 
-/// Let no other process trace this one before its next exec, if it has no more rights in our user namespace
-/// (PR_SET_DUMPABLE(2const)).
-#[pyfunction]
-pub fn become_untraceable() -> Result<()> {
-    // SAFETY: plain numbers.
-    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) } != 0 {
-        return Err(last("prctl(PR_SET_DUMPABLE)"));
-    }
-    Ok(())
-}
-
 /// Give up what a hardened payload gives up before its exec, in the same order. `parts` are the fields of
 /// `nsbox.spec.harden.Hardened` of that name; `rule` is what `landlock_rule` returns.
 #[pyfunction]

@@ -88,13 +88,6 @@ pub fn setdomainname(name: PyBackedBytes) -> Result<()> {
     checked("setdomainname", unsafe { libc::setdomainname(name.as_ptr().cast::<c_char>(), name.len()) })
 }
 
-/// prctl(PR_SET_PDEATHSIG): have this signal sent when the parent ends (PR_SET_PDEATHSIG(2const)).
-#[pyfunction]
-pub fn die_with_parent(signal: c_int) -> Result<()> {
-    // SAFETY: plain numbers.
-    checked("prctl", unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })
-}
-
 /// clone3(2) without sharing memory, as os.fork: 0 in the child, the PID in the parent, each with the pidfd, which is
 /// -1 where CLONE_PIDFD is not among the flags. What the flags may be is decided in `nsbox.raw`.
 #[pyfunction]

@@ -82,10 +82,9 @@ def _differs(view: ProcFiles, before: ProcFiles, kind: str) -> bool:
 
 _LOOK = """
 import os, sys
-from nsbox import raw
-from nsbox.tasks.prctl import PR_SET_DUMPABLE, prctl
+from nsbox import _core, raw
 # No root inside may trace it, whatever it enters (ptrace(2), PR_SET_DUMPABLE in prctl(2)).
-prctl(PR_SET_DUMPABLE, 0)
+_core.set_dumpable(False)
 own = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
 for namespace in [os.open(f"/proc/{sys.argv[1]}/ns/{kind}", os.O_RDONLY) for kind in sys.argv[2:]]:
     raw.setns(namespace)

@@ -98,7 +98,7 @@ class Inside:
         nothing: int,
         pause: Pause,
     ) -> None:
-        """Keep what the process needs.
+        """Keep what the process needs, in pytest's process, before the fork: a page that a process writes to is copied.
 
         Args:
             item: The test.
@@ -116,6 +116,19 @@ class Inside:
         self._pause = pause
         self._subtest: BaseException | None = None
         self._made_fixtures: set[int] = set()
+        self._markers = list(map(id, item.own_markers))
+        self._properties = list(item.user_properties)
+        self._streams = sys.stdout, sys.stderr
+        self._dictionaries = {
+            name: copied
+            for name, value in vars(item).items()
+            if type(value) is dict and name not in _PYTEST_DICTIONARIES and (copied := plain(value)) == value
+        }
+        self._handlers = capturing_handlers()
+        self._xml = [one for one in item.config.pluginmanager.get_plugins() if type(one).__name__ == "LogXML"]
+        kept = {*_KEPT_PLUGINS, _HOOKS}
+        implementations = [getattr(item.config.hook, name)._hookimpls for name in _DIVERTED]
+        self._diverted = [(each, [one for one in each if one.plugin_name in kept]) for each in implementations]
 
     def run(self) -> None:
         """Call the test, and send everything."""
@@ -125,7 +138,8 @@ class Inside:
         # Handlers of pytest's process are for its own end.
         atexit._clear()
         self._send_as_it_happens()
-        self._divert_hooks()
+        for implementations, kept in self._diverted:
+            implementations[:] = kept
         self._forget_finalizers()
         call = pytest.CallInfo.from_call(self._call, when="call")
         if not self._channel.is_own:
@@ -148,22 +162,13 @@ class Inside:
     def _send_as_it_happens(self) -> None:
         """Send properties, sections, warnings and log records when they are made: the test may end at any time."""
         item = self.item
-        self._markers = list(map(id, item.own_markers))
-        self._streams = sys.stdout, sys.stderr
-        self._dictionaries = {
-            name: copy.deepcopy(value)
-            for name, value in vars(item).items()
-            if type(value) is dict and name not in _PYTEST_DICTIONARIES and plain(value) == value
-        }
-        self._properties = list(item.user_properties)
         item.user_properties = _Sent(item.user_properties, self._send_property)
         item.add_report_section = self._add_section  # type: ignore[method-assign]
         warnings.showwarning = self._show_warning(warnings.showwarning)
-        for number, handler in enumerate(capturing_handlers()):
+        for number, handler in enumerate(self._handlers):
             self._watch_handler(number, handler)
-        for plugin in item.config.pluginmanager.get_plugins():
-            if type(plugin).__name__ == "LogXML":
-                self._watch_junit(plugin)
+        for xml in self._xml:
+            self._watch_junit(xml)
 
     def _send_property(self, pair: tuple[str, object]) -> None:
         name, value = pair
@@ -214,12 +219,6 @@ class Inside:
         reporter = xml.node_reporter(self.item.nodeid)
         reporter.attrs = _SentDict(reporter.attrs, lambda name, value: send("xml attribute", str(name), str(value)))
 
-    def _divert_hooks(self) -> None:
-        kept = {*_KEPT_PLUGINS, _HOOKS}
-        for name in _DIVERTED:
-            implementations = getattr(self.item.config.hook, name)._hookimpls
-            implementations[:] = [one for one in implementations if one.plugin_name in kept]
-
     def _forget_finalizers(self) -> None:
         """Leave the teardown of everything that pytest's process has set up to that process."""
         for finalizers, _ in self._setup_state().stack.values():
@@ -256,8 +255,9 @@ class Inside:
         raised = call.excinfo and call.excinfo.value
         # What unittest has collected: pytest reports the first one in the call, and the second one in the teardown.
         collected = list(getattr(item, "_excinfo", None) or ())
-        report = self._report(call)
-        self._debug(call, report)
+        report = self._report(call) if call.excinfo or collected else None
+        if report is not None:
+            self._debug(call, report)
         if _identities(item.user_properties) != _identities(self._properties):
             send("properties", [plain((str(name), value)) for name, value in item.user_properties])
         for marker in item.own_markers:
@@ -268,7 +268,7 @@ class Inside:
             if type(value) is dict and value != before:
                 send("attribute", name, plain(value))
         self._send_output(replaces=True)
-        if call.excinfo is None:
+        if report is None:
             send("passed", call.start, call.stop, call.duration)
             return
         for excinfo in collected[1:2]:
@@ -359,7 +359,8 @@ class Inside:
             self.item.addfinalizer(self.item._explicit_tearDown)  # type: ignore[attr-defined]
         self._setup_state().teardown_exact(None)
         # What was there before the fork is frozen, so this looks at the objects of the test only.
-        gc.collect()
+        # A collection of the last generation also frees memory that Python keeps for new objects, all over its pages.
+        gc.collect(2 if gc.get_objects(2) else 1)
         self._collect_exceptions("pytest_runtest_teardown")
 
     def send_subtest(self, report: pytest.TestReport) -> None:

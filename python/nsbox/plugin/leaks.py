@@ -8,12 +8,12 @@ from collections.abc import Collection, Generator, Iterable
 
 import pytest
 
+from nsbox import _core
 from nsbox.records.names import safe
 from nsbox.records.processes import Process
 from nsbox.remote.idle import idle_workers
 from nsbox.seeing.leftovers import MAX_LINES, described, leftovers
 from nsbox.start.stdlib_hooks import multiprocessing_helpers
-from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, prctl
 
 __all__ = ["LEAKED", "Watch", "complaint", "note", "shown"]
 
@@ -51,7 +51,7 @@ class Watch:
     def pytest_sessionstart(self) -> None:
         """Make pytest a subreaper (prctl(2)): daemons become its children, and are found."""
         with contextlib.suppress(OSError):  # a seccomp filter may refuse it; then daemons are not found
-            prctl(PR_SET_CHILD_SUBREAPER, 1)
+            _core.set_child_subreaper(True)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:

@@ -148,10 +148,11 @@ class _Test:
         self._closing.callback(os.close, nothing)
         pause = self._pause = Pause()
         self._closing.callback(pause.close)
+        inside = Inside(self._item, self._runtest, self._channel, ended, nothing, pause)
 
         def run() -> None:
             try:
-                Inside(self._item, self._runtest, self._channel, ended, nothing, pause).run()
+                inside.run()
             except BaseException:
                 # It ends without a report. Its output is shown.
                 traceback.print_exc()

@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nsbox import _core, raw
 from nsbox.spec.limits import RLIMITS, rlimits_of
 from nsbox.start.stdlib_hooks import forget_fork_server
-from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG, is_subreaper, prctl
 
 if TYPE_CHECKING:
     from nsbox.box.box import Box
@@ -69,7 +68,7 @@ class Entry:
     error: int
     stack: int
     others: list[int] = field(default_factory=list)
-    mask: set[int] = field(default_factory=set)
+    mask: int = 0
     rule: Any = None
     """The Landlock rule of the box."""
     _random_state: Any = field(default_factory=random.getstate)
@@ -125,9 +124,9 @@ class Entry:
     def _fork_by_forker(self) -> int:
         reader, writer = os.pipe()
         # The parent adopts the child when the forker exits.
-        adopts = is_subreaper()
+        adopts = _core.is_child_subreaper()
         if not adopts:
-            prctl(PR_SET_CHILD_SUBREAPER, 1)
+            _core.set_child_subreaper(True)
         try:
             forker = fork()
             if forker == 0:
@@ -139,7 +138,7 @@ class Entry:
         finally:
             os.close(reader)
             if not adopts:
-                prctl(PR_SET_CHILD_SUBREAPER, 0)
+                _core.set_child_subreaper(False)
         if not sent:
             raise ChildProcessError(errno.ECHILD, "the forker, the parent process of the child, has ended")
         return int(sent)
@@ -149,10 +148,10 @@ class Entry:
         status = 1
         try:
             # As its memory belongs to the caller's user namespace, root of another one cannot trace it (ptrace(2)).
-            prctl(PR_SET_DUMPABLE, 0)
+            _core.set_dumpable(False)
             self._enter("user", "pid")
             # A change of capabilities may have set another value (proc_sys_fs(5), suid_dumpable).
-            prctl(PR_SET_DUMPABLE, 0)
+            _core.set_dumpable(False)
             self.others.append(pid)
             child = self._fork_child()
             with contextlib.suppress(BrokenPipeError):  # the parent was killed; the child notices that, too
@@ -188,7 +187,7 @@ class Entry:
             faulthandler.register(STACK_SIGNAL, file=self.stack, all_threads=True)
             os.close(self.error)
             os.close(self._start[0])
-            signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+            _core.set_signal_mask(self.mask)
             forget_fork_server()
             # After a fork Python seeds this generator anew. The function continues where the parent is.
             random.setstate(self._random_state)
@@ -218,7 +217,7 @@ class Entry:
             # The process group of the parent is not the child's to kill. Reading a terminal takes being in that group.
             os.setpgid(0, 0)
         spec, plan = self.box.spec, self.box.plan
-        for name, limit in rlimits_of(spec.rlimits):
+        for name, limit in rlimits_of(spec.rlimits) if spec.rlimits else ():
             try:
                 resource.setrlimit(RLIMITS[name], limit)
             except ValueError as error:  # the error of Python for EINVAL and EPERM
@@ -233,8 +232,8 @@ class Entry:
         # As an exec would do it, after all else: to give up some rights takes others.
         _core.shed_privileges(spec.keep_caps, False)
         # From now on the parent is the one whose end is the signal's reason. A change of ids clears both.
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        prctl(PR_SET_DUMPABLE, 1)
+        _core.die_with_parent(signal.SIGKILL)
+        _core.set_dumpable(True)
 
     def _enter(self, *kinds: str) -> None:
         for kind in kinds:

@@ -16,8 +16,8 @@ import signal
 import time
 from typing import NoReturn
 
+from nsbox import _core
 from nsbox.tasks.entry import STACK_SIGNAL, Entry, fork
-from nsbox.tasks.prctl import PR_SET_CHILD_SUBREAPER, prctl
 
 __all__ = ["start", "write_stack"]
 
@@ -47,7 +47,7 @@ def _be_keeper(entry: Entry, caller: int, lifeline: int, others: tuple[int, ...]
         gc.freeze()
         for fd in others:
             os.close(fd)
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        _core.set_child_subreaper(True)
         entry.others += [caller, lifeline]
         child = entry.fork()
         _close_all_but(entry.error, entry.stack, caller, lifeline, entry.start_writer)

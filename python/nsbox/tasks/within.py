@@ -113,14 +113,14 @@ class Within:
             sys.stdout.flush()
             sys.stderr.flush()
             # An exception in a child before its function is called would make it a second copy of the caller.
-            entry.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            entry.mask = _core.block_signals()
             try:
                 if "pid" in links:
                     self._fork(entry)
                 else:
                     self._fork_keeper(entry, theirs)
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, entry.mask)
+                _core.set_signal_mask(entry.mask)
 
     def _fork(self, entry: Entry) -> None:
         try:

@@ -256,7 +256,7 @@ class _Files:
         if kind == "user":
             # Root of that user namespace could otherwise trace this process: what waits for the program, and what
             # becomes it up to the exec (ptrace(2)).
-            _core.become_untraceable()
+            _core.set_dumpable(False)
         _core.setns(self._opened[kind].fileno(), KINDS[kind].flag)
         self._opened.pop(kind).close()
 

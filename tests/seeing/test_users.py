@@ -15,6 +15,7 @@ from nsbox.seeing.tree import ProcessTree
 
 from tests.support.forked import Who, as_user
 from tests.support.needs import needs
+from tests.support.running import ended
 
 Scene = Callable[[], contextlib.AbstractContextManager[dict[str, Any]]]
 """Starts something; the boxes and shells in it by name."""
@@ -24,9 +25,8 @@ SLEEP = ["sleep", "600"]
 
 @contextlib.contextmanager
 def one_box() -> Iterator[dict[str, Any]]:
-    with nsbox.Box("mipuU") as box, box.Popen(SLEEP) as program:
+    with nsbox.Box("mipuU") as box, ended(box.Popen(SLEEP)):
         yield {"box": box}
-        program.kill()
 
 
 @contextlib.contextmanager
@@ -44,8 +44,7 @@ def three_deep() -> Iterator[dict[str, Any]]:
         inner = stack.enter_context(middle.Box("pm"))
         boxes = {"outer": outer, "middle": middle, "inner": inner}
         for box in boxes.values():
-            program = stack.enter_context(box.Popen(SLEEP))
-            stack.callback(program.kill)
+            stack.enter_context(ended(box.Popen(SLEEP)))
         yield boxes
 
 
@@ -57,30 +56,26 @@ def unforked_shell() -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def program() -> Iterator[dict[str, Any]]:
-    with nsbox.Popen(SLEEP, unshare="mipU") as popen:
+    with ended(nsbox.Popen(SLEEP, unshare="mipU")) as popen:
         yield {"program": popen}
-        popen.kill()
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[dict[str, Any]]:
-    with nsbox.Box("mipU") as box, nsbox.Popen(SLEEP, unshare="", join=box) as popen:
+    with nsbox.Box("mipU") as box, ended(nsbox.Popen(SLEEP, unshare="", join=box)) as popen:
         yield {"box": box, "program": popen}
-        popen.kill()
 
 
 @contextlib.contextmanager
 def new_in_joined() -> Iterator[dict[str, Any]]:
-    with nsbox.Box("mipU") as box, nsbox.Popen(SLEEP, unshare="mip", join=box) as popen:
+    with nsbox.Box("mipU") as box, ended(nsbox.Popen(SLEEP, unshare="mip", join=box)) as popen:
         yield {"box": box, "program": popen}
-        popen.kill()
 
 
 @contextlib.contextmanager
 def another_user_namespace() -> Iterator[dict[str, Any]]:
-    with nsbox.Box("mipU") as outer, outer.Box("mipU") as inner, inner.Popen(SLEEP) as popen:
+    with nsbox.Box("mipU") as outer, outer.Box("mipU") as inner, ended(inner.Popen(SLEEP)):
         yield {"outer": outer, "inner": inner}
-        popen.kill()
 
 
 SCENES: list[Scene] = [

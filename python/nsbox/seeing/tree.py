@@ -40,8 +40,8 @@ class ProcessTree(mime.Picture):
 
         Args:
             processes: The processes, in the order in which they were read.
-            root: The PID at the top. By default 1; 0, which stands for all that is outside of what was read, if there are
-                processes that are not below 1, such as those that `enter` or ``docker exec`` has started.
+            root: The PID at the top. By default 1; 0, which stands for all that is outside of what was read, if there
+                are processes that are not below 1, such as those that `enter` or ``docker exec`` has started.
             ns_changes: Whether `str()` shows changes of namespaces.
             uptime: The time since boot when they were read, in seconds.
 
@@ -317,8 +317,8 @@ def pstree(
     """Return the tree of all processes, or of those in the PID namespace of a process.
 
     Args:
-        root: The process at the top. By default PID 1, or 0 if there are processes that are not below 1 (`ProcessTree`).
-            A number is a PID in the proc that is read; anything else is
+        root: The process at the top. By default PID 1, or 0 if there are processes that are not below 1
+            (`ProcessTree`). A number is a PID in the proc that is read; anything else is
             the same process there.
         of: The process whose PID namespace is shown: its PID, or an object with a `pid`.
         view: With `of`: ``"namespace"`` shows the PID namespace of the process; ``"proc"`` shows what the process's own

@@ -66,8 +66,8 @@ def _walk(root: Node) -> Iterator[Node]:
 def _with_known_changes(root: Node) -> Node:
     """Return the tree with the changes that are known although namespaces of some processes are not.
 
-    Changes are relative to the next known ancestor. Then it is known that a namespace changed, but not exactly where. If
-    all processes below an unknown one agree, its namespace is drawn around it as well, and not once around each of
+    Changes are relative to the next known ancestor. Then it is known that a namespace changed, but not exactly where.
+    If all processes below an unknown one agree, its namespace is drawn around it as well, and not once around each of
     them. pstree shows no change there.
     """
     order = list(_walk(root))

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,8 +49,7 @@ def ground() -> Iterator[Path]:
             top = Path(hierarchy.place(frozenset()))
     except nsbox.UnsupportedError as error:
         pytest.skip(str(error))
-    path = top / f"test-{os.getpid()}"
-    path.mkdir()
+    path = Path(tempfile.mkdtemp(prefix="test-", dir=top))
     (path / "own").mkdir()
     for directory in (path, path / "own"):
         for file in (directory, directory / "cgroup.procs", directory / "cgroup.subtree_control"):
@@ -60,10 +60,20 @@ def ground() -> Iterator[Path]:
     finally:
         for name in _left(path):
             (path / name / "cgroup.kill").write_text("1")
-            wait_until(lambda name=name: "populated 0" in (path / name / "cgroup.events").read_text())
-            (path / name).rmdir()
-        (path / "own").rmdir()
-        path.rmdir()
+            _remove(path / name)
+        _remove(path / "own")
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a cgroup when no process is in it. An attack of a test beside this one may pass through any cgroup."""
+
+    def removed() -> bool:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        return not path.exists()
+
+    assert wait_until(removed), (path / "cgroup.procs").read_text()
 
 
 def _left(path: Path) -> list[str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from nsbox.records.names import safe
 from nsbox.views.network_list import route_text, state
-from nsbox.views.palette import GREY, INK, KIND_STYLES, RED, SLATE
-from nsbox.views.svg import MONO, SANS, Sheet, measure
+from nsbox.views.palette import GREY, INK, KIND_STYLES, PAPER, RED, SLATE
+from nsbox.views.svg import MONO, SANS, Document, Sheet, measure, sentences
 
 if TYPE_CHECKING:
     from nsbox.records.networks import InterfaceRecord, NetworkRecord
@@ -87,8 +87,8 @@ class _Cable:
         return max(max(self.ends) + (_BAR if self.name else 0), self.left + room)
 
 
-def picture(networks: Sequence[NetworkRecord]) -> str:
-    """Draw networks as an SVG document."""
+def picture(networks: Sequence[NetworkRecord], *, legend: bool = True) -> Document:
+    """Draw networks; the legend explains ends of cables that are not shown."""
     shown = {network.name for network in networks}
     cards = [_card(network) for network in networks if not network.is_switch]
     x = float(_MARGIN)
@@ -111,11 +111,25 @@ def picture(networks: Sequence[NetworkRecord]) -> str:
     lanes = max((cable.lane for cable in cables), default=-1) + 1
     bottom = below + (_FIRST_LANE + (lanes - 1) * _LANE + _BAR / 2 if lanes else 0)
     if loose:
-        bottom = max(bottom, below + _FIRST_LANE + 8) + 22
+        bottom = max(bottom, below + _FIRST_LANE + 8)
+    if loose and legend:
+        bottom += 22
         sheet.text(_MARGIN, bottom - 6, _ELSEWHERE, size=_SMALL, fill=GREY, family=SANS)
     width = max([x - _BETWEEN, *(cable.right for cable in cables)]) if cards else _MARGIN
     count = len(cards)
-    return sheet.document(width + _MARGIN, bottom + _MARGIN, f"Networks of {count} box{'es' * (count != 1)}")
+    title = f"Networks of {count} box{'es' * (count != 1)}"
+    said = sentences([_sentence(card) for card in cards])
+    return sheet.document(width + _MARGIN, bottom + _MARGIN, title, said)
+
+
+def _sentence(card: _Card) -> str:
+    """Say what the ports of a box are connected with."""
+    parts = [
+        f"{safe(port.name)} {' '.join(port.addresses)} "
+        + (f"is connected with {safe(port.peer_in)}" if port.peer_in else "has its other end elsewhere")
+        for port in card.ports
+    ]
+    return f"{safe(card.network.name)}: {'; '.join(parts) or 'no cables'}."
 
 
 def _card(network: NetworkRecord) -> _Card:
@@ -215,7 +229,7 @@ def _draw_cable(sheet: Sheet, cable: _Cable, below: float) -> None:
         sheet.path(f"M{end:g} {below:g}V{y:g}", stroke=_COLOUR, stroke_width=2)
     sheet.rect(cable.left, y - _BAR / 2, cable.right - cable.left, _BAR, radius=5, fill=_COLOUR)
     middle = (cable.left + cable.right) / 2
-    sheet.text(middle, y, cable.name, size=_SMALL, fill="#ffffff", family=SANS, bold=True, anchor="middle")
+    sheet.text(middle, y, cable.name, size=_SMALL, fill=PAPER, family=SANS, bold=True, anchor="middle")
 
 
 def _draw_card(sheet: Sheet, card: _Card, height: float) -> None:
@@ -233,9 +247,7 @@ def _draw_card(sheet: Sheet, card: _Card, height: float) -> None:
     for port in card.ports:
         width, place = _port_width(port), card.places[port.name]
         top = _MARGIN + height
-        sheet.rect(
-            place - width / 2, top, width, _PORT_HEIGHT, radius=3, fill="#ffffff", stroke=_COLOUR, stroke_width=1.5
-        )
+        sheet.rect(place - width / 2, top, width, _PORT_HEIGHT, radius=3, fill=PAPER, stroke=_COLOUR, stroke_width=1.5)
         sheet.text(
             place, top + _PORT_HEIGHT / 2, safe(port.name), size=_SMALL, fill=_COLOUR, bold=True, anchor="middle"
         )

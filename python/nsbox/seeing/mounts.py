@@ -54,7 +54,7 @@ class MountTable(mime.Table, Sequence[Mount]):
         return visible_at(self._mounts, point)
 
     def html(self) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return the table as HTML, without classes, ids or scripts."""
         return _view.html(self._mounts)
 
     def to_dict(self) -> dict[str, Any]:

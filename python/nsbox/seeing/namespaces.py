@@ -137,7 +137,7 @@ class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
         return _view.table(self._namespaces, tree=tree, columns=columns, form="json", users=self.users)
 
     def html(self, *, tree: TreeOf | None = "process", columns: Sequence[str] | None = None) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
+        """Return the table as HTML, without classes, ids or scripts.
 
         Raises:
             SpecError: for an unknown column.

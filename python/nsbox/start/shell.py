@@ -309,8 +309,11 @@ class Shell:
         child: _core.Child | None = getattr(self, "_child", None)
         # The copy of the object in a child of os.fork must not end the shell.
         if child is not None and child.is_own and self.returncode is None:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            self._close()
+            try:
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # As in `Box.__del__`.
+                self._close()
 
     def __repr__(self) -> str:
         """Show the PIDs and the state of the shell."""

@@ -9,6 +9,7 @@ shells work too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import math
@@ -416,7 +417,10 @@ class Shell:
                 self._untyped = self._untyped[os.write(self._terminal.fileno(), self._untyped) :]
         try:
             return os.read(self._terminal.fileno(), 65536)
-        except OSError:
+        except OSError as error:
+            # The handler of a signal may raise another one, such as TimeoutError.
+            if error.errno != errno.EIO:
+                raise
             return b""
 
     def _poll(self, seconds: float | None) -> tuple[bool, bool, bool]:

@@ -16,9 +16,11 @@ _USAGE = """\
 Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
        nsbox explain [--json] [--] nsenter [options] [program [argument...]]
        nsbox explain [--json] [--] nsbox run [options] program [argument...]
+       nsbox explain [--json] [--] docker run [options] image [argument...]
 
 Show what a command line does: each system call, a command that does the same,
-the manual page, and why. Nothing is carried out.
+the manual page, and why. Nothing is carried out. The command line can also be
+one of podman run, ip netns exec, systemd-run, and begin with sudo or doas.
 
 Example: nsbox explain unshare -mipf
 """

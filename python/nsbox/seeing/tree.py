@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from nsbox.errors import SpecError
 from nsbox.records import names
+from nsbox.records.names import Users
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
@@ -17,7 +18,7 @@ from nsbox.seeing.proc import View, completed, read_here
 from nsbox.seeing.processes import read
 from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
-from nsbox.views import mime
+from nsbox.views import mime, tree_data
 from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view
 from nsbox.views.svg import Document, Theme
@@ -287,6 +288,15 @@ class ProcessTree(mime.Picture):
             SpecError: for an unknown theme.
         """
         return self.drawn(compact=compact, marks=marks, legend=legend, width=width).svg(theme)
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each process and thread, for JSON, each process before what is below it.
+
+        Each has ``"pid"``, ``"parent"`` (the PID above it in the tree; None at the top), ``"depth"``, ``"name"``,
+        ``"thread"``, ``"pgid"``, ``"user"``, ``"command"``, ``"new"`` (in which kinds of namespaces it differs from its
+        parent) and ``"namespaces"`` (inode numbers; None where they could not be read).
+        """
+        return tree_data.data(self.root, Users())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as data that fit into JSON."""

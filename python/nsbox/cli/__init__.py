@@ -14,6 +14,7 @@ To add a command, add a module and a line in `COMMANDS`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; by default those of this process.
     """
-    name, *arguments = list(sys.argv[1:] if argv is None else argv) or [""]
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["--no-pager"]:
+        os.environ["NSBOX_PAGER"] = ""
+        del given[0]
+    name, *arguments = given or [""]
     if name == "help" and arguments and not arguments[0].startswith("-"):
         name, arguments = arguments[0], ["--help"]
     title = f"nsbox {name}" if name in COMMANDS else "nsbox"
@@ -117,8 +122,6 @@ def _run(name: str, arguments: list[str]) -> int:
 
 def _drop_output() -> None:
     """Send what is left in the output buffer to /dev/null: its flush at Python's exit must not fail again."""
-    import os  # noqa: PLC0415 - only needed here
-
     if sys.stdout is None:
         return
     devnull = os.open(os.devnull, os.O_WRONLY)
@@ -129,4 +132,6 @@ def _drop_output() -> None:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {meaning}" for name, meaning in COMMANDS.items()]
-    return "\n".join(["usage: nsbox COMMAND ...", "", *lines, "", "For the options of a command: nsbox COMMAND --help"])
+    return "\n".join(
+        ["usage: nsbox [--no-pager] COMMAND ...", "", *lines, "", "For the options of a command: nsbox COMMAND --help"]
+    )

@@ -5,23 +5,103 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import signal
 import struct
 import subprocess
 import sys
 import termios
 
 import pytest
-from nsbox.cli import main
+from nsbox.cli import _output, main
+
+LONG = ["explain", "unshare", "-mipf", "--mount-proc", "bash"]
+MARKED = "sed s/^/page:/"
+"""A pager whose output can be recognized."""
+_VARIABLES = ("PAGER", "NSBOX_PAGER", "LESS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS")
 
 
-def on_terminal(words: list[str], lines: int = 24, columns: int = 80, **variables: str) -> tuple[int, str]:
-    """Run a command with a terminal as its output; return its status and what it writes."""
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let the output be taken for a terminal of 3 lines."""
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("PAGER", MARKED)
+    monkeypatch.setattr(_output, "is_terminal", lambda: True)
+    monkeypatch.setattr(os, "get_terminal_size", lambda fd=1: os.terminal_size((80, 3)))
+    return monkeypatch
+
+
+def paged(words: list[str], capfd: pytest.CaptureFixture[str]) -> bool:
+    """Run a command; return whether its output went through the pager."""
+    assert main(words) == 0
+    text = capfd.readouterr().out
+    assert text.count("\n") > 2
+    return "page:" in text
+
+
+@pytest.mark.parametrize("words", [["ps"], ["pstree", "-p"], ["lsns"], ["doctor"], LONG])
+def test_long_output_is_for_the_pager(
+    words: list[str], terminal: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert paged(words, capfd)
+    assert not paged([words[0], "--no-pager", *words[1:]], capfd)
+    assert not paged(["--no-pager", *words], capfd)
+
+
+def test_when_there_is_no_pager(terminal: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, value in (
+        ("TERM", "dumb"), ("PAGER", ""), ("NSBOX_PAGER", "cat"), ("PAGER", "/nonexistent/pager 2>/dev/null"),
+    ):  # fmt: skip
+        with terminal.context() as changed:
+            changed.setenv(name, value)
+            assert not paged(LONG, capfd), (name, value)
+    terminal.setattr(os, "get_terminal_size", lambda fd=1: os.terminal_size((80, 500)))
+    assert not paged(LONG, capfd)
+
+
+def test_colours(terminal: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    changes: tuple[tuple[dict[str, str], bool], ...] = (
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"CLICOLOR": "0"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "dumb", "CLICOLOR_FORCE": "1"}, True),
+    )
+    for words in (LONG, ["doctor"]):
+        for variables, coloured in changes if words is LONG else changes[:2]:
+            with terminal.context() as changed:
+                changed.setenv("PAGER", "cat")
+                for name, value in variables.items():
+                    changed.setenv(name, value)
+                main(words)
+            assert ("\x1b[" in capfd.readouterr().out) == coloured, variables
+
+
+def test_colours_in_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    main(LONG)
+    plain = capsys.readouterr().out
+    assert "\x1b[" not in plain
+    for name, value, coloured in (
+        ("FORCE_COLOR", "0", False),
+        ("FORCE_COLOR", "1", True),
+        ("CLICOLOR_FORCE", "1", True),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            main(LONG)
+        assert (capsys.readouterr().out != plain) == coloured
+
+
+def on_terminal(words: list[str], pager: str) -> tuple[int, str]:
+    """Run a command with a terminal of 24 lines of 40 columns; return its status and what it writes."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    known = ("PAGER", "NSBOX_PAGER", "LESS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS")
-    environment = {name: value for name, value in os.environ.items() if name not in known}
-    environment |= {"TERM": "xterm", **variables}
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
+    environment |= {"TERM": "xterm", "PAGER": pager}
     process = subprocess.Popen(
         [sys.executable, "-m", "nsbox", *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     )
@@ -36,78 +116,18 @@ def on_terminal(words: list[str], lines: int = 24, columns: int = 80, **variable
     return process.wait(), text.decode().replace("\r\n", "\n")
 
 
-LONG = ["explain", "unshare", "-mipf", "--mount-proc", "bash"]
-MARKED = "sed s/^/page:/"
-"""A pager whose output can be recognized."""
-
-
-def test_long_output_is_for_the_pager() -> None:
-    status, text = on_terminal(LONG, PAGER=MARKED)
+def test_a_pager_on_a_real_terminal() -> None:
+    status, text = on_terminal(LONG, MARKED)
     assert status == 0
     assert all(line.startswith("page:") for line in text.splitlines())
-    # Not where it fits, nor where it is turned off, nor on a dumb terminal.
-    for words, variables in (
-        (LONG, {"PAGER": MARKED, "TERM": "dumb"}),
-        (LONG, {"PAGER": ""}),
-        (LONG, {"PAGER": MARKED, "NSBOX_PAGER": "cat"}),
-        (["--no-pager", *LONG], {"PAGER": MARKED}),
-        (["explain", "--no-pager", *LONG[1:]], {"PAGER": MARKED}),
-        (LONG, {"PAGER": "/nonexistent/pager 2>/dev/null"}),
-    ):
-        status, text = on_terminal(words, **variables)
-        assert (status, "page:" in text, "CLONE_NEWPID" in text) == (0, False, True), (words, variables)
-    assert "page:" not in on_terminal(LONG, lines=200, PAGER=MARKED)[1]
-
-
-@pytest.mark.parametrize("words", [["ps"], ["pstree", "-p"], ["lsns"], ["doctor"]])
-def test_commands_with_a_pager(words: list[str]) -> None:
-    assert "page:" in on_terminal(words, lines=3, PAGER=MARKED)[1]
-    assert "page:" not in on_terminal([*words, "--no-pager"], lines=3, PAGER=MARKED)[1]
-
-
-def test_a_pager_that_does_not_read_everything() -> None:
-    """As after q in less(1): no message, and the status of the command."""
-    assert on_terminal(["ps"], lines=3, PAGER="head -n 1 >/dev/null") == (0, "")
-
-
-def test_colours() -> None:
-    for variables, coloured in (
-        ({}, True),
-        ({"NO_COLOR": "1"}, False),
-        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
-        ({"NO_COLOR": ""}, True),
-        ({"CLICOLOR": "0"}, False),
-        ({"TERM": "dumb"}, False),
-        ({"TERM": "dumb", "CLICOLOR_FORCE": "1"}, True),
-    ):
-        _, text = on_terminal(LONG, PAGER="cat", **variables)
-        assert ("\x1b[" in text) == coloured, variables
-
-
-def test_colours_in_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
-        monkeypatch.delenv(name, raising=False)
-    main(LONG)
-    plain = capsys.readouterr().out
-    assert "\x1b[" not in plain
-    monkeypatch.setenv("FORCE_COLOR", "0")
-    main(LONG)
-    assert capsys.readouterr().out == plain
-    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
-        monkeypatch.setenv(name, "1")
-        main(LONG)
-        assert "\x1b[1m" in capsys.readouterr().out
-        monkeypatch.delenv(name)
+    # As after q in less(1): no message, and the status of the command.
+    assert on_terminal(LONG, "head -n 1 >/dev/null") == (0, "")
+    # Ctrl-C belongs to the pager.
+    assert on_terminal(LONG, "kill -INT $PPID; cat >/dev/null; echo end") == (0, "end\n")
 
 
 def test_a_narrow_terminal() -> None:
-    for words in (["ps"], ["lsns"], ["pstree", "-p"]):
-        _, text = on_terminal(words, columns=40, PAGER="cat")
-        # A table is not narrower than its headings; commands are cut.
-        assert all(len(line) <= 60 for line in text.splitlines()), words
-
-
-def test_ctrl_c_belongs_to_the_pager() -> None:
-    handler = signal.getsignal(signal.SIGINT)
-    assert on_terminal(["ps"], lines=3, PAGER="kill -INT $PPID; cat >/dev/null; echo end") == (0, "end\n")
-    assert signal.getsignal(signal.SIGINT) is handler
+    _, text = on_terminal(["lsns"], "cat")
+    # A table is not narrower than its headings; commands are cut.
+    heading, *lines = text.splitlines()
+    assert max(map(len, lines)) <= max(40, len(heading))

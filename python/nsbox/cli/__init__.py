@@ -14,7 +14,6 @@ To add a command, add a module and a line in `COMMANDS`.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -37,6 +36,9 @@ COMMANDS = {
 }
 """The name of each command, whose module is `nsbox.cli.NAME`, and what the command does."""
 
+_PAGED = ("doctor", "explain", "lsns", "ps", "pstree")
+"""The commands that show long output by a pager, and have an option against it."""
+
 _BROKEN_PIPE = 128 + 13
 """The exit status that a shell reports for a command that was killed by SIGPIPE."""
 
@@ -48,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; by default those of this process.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    if given[:1] == ["--no-pager"]:
-        os.environ["NSBOX_PAGER"] = ""
-        del given[0]
-    name, *arguments = given or [""]
+    options = ["--no-pager"] if given[:1] == ["--no-pager"] else []
+    name, *arguments = given[len(options) :] or [""]
+    if name in _PAGED:
+        arguments = [*options, *arguments]
     if name == "help" and arguments and not arguments[0].startswith("-"):
         name, arguments = arguments[0], ["--help"]
     title = f"nsbox {name}" if name in COMMANDS else "nsbox"
@@ -122,6 +124,8 @@ def _run(name: str, arguments: list[str]) -> int:
 
 def _drop_output() -> None:
     """Send what is left in the output buffer to /dev/null: its flush at Python's exit must not fail again."""
+    import os  # noqa: PLC0415 - only needed here
+
     if sys.stdout is None:
         return
     devnull = os.open(os.devnull, os.O_WRONLY)
@@ -132,6 +136,5 @@ def _drop_output() -> None:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {meaning}" for name, meaning in COMMANDS.items()]
-    return "\n".join(
-        ["usage: nsbox [--no-pager] COMMAND ...", "", *lines, "", "For the options of a command: nsbox COMMAND --help"]
-    )
+    usage, more = "usage: nsbox [--no-pager] COMMAND ...", "For the options of a command: nsbox COMMAND --help"
+    return "\n".join([usage, "", *lines, "", more])

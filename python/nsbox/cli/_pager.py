@@ -52,13 +52,12 @@ def _by_pager(command: str, text: str) -> bool:
     import signal  # noqa: PLC0415 - only for long output
     import subprocess  # noqa: PLC0415
 
-    with subprocess.Popen(
-        command, shell=True, stdin=subprocess.PIPE, env={"LESS": _OPTIONS, "LV": "-c", **os.environ}
-    ) as process:
-        # Ctrl-C is for the pager, which ends a search with it.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+    # Ctrl-C is for the pager, which ends a search with it. An exec resets a handler, but would keep SIG_IGN.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        environment = {"LESS": _OPTIONS, "LV": "-c", **os.environ}
+        with subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, env=environment) as process:
             process.communicate(f"{text}\n".encode(errors="replace"))
-        finally:
-            signal.signal(signal.SIGINT, before)
+    finally:
+        signal.signal(signal.SIGINT, before)
     return process.returncode not in _NOT_STARTED

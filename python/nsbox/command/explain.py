@@ -98,7 +98,7 @@ class Explanation(mime.Table):
         return "\n".join(lines)
 
     def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return a table as HTML, without classes, ids or scripts."""
         return _view.explained(
             self.title, self.steps, {"As a command": self.command, "In Python": self.python}, self.notes
         )

@@ -54,7 +54,7 @@ class Comparison(Compared, mime.Picture):
         return _view.text(self, width=width)
 
     def html(self) -> str:
-        """Return tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return tables as HTML, without classes, ids or scripts."""
         return _view.html(self)
 
     def drawn(self, *, legend: bool = True, width: int = mime.MAX_WIDTH) -> Document:

@@ -148,7 +148,7 @@ class ProcessTable(mime.Table, Sequence[Process]):
         )
 
     def html(self, *, columns: Iterable[str] | None = None) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
+        """Return the table as HTML, without classes, ids or scripts.
 
         Raises:
             SpecError: for an unknown column.

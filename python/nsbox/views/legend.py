@@ -79,7 +79,7 @@ _SIGNS = {
 }
 
 _LINE = 20
-_SAMPLE = 34
+_SAMPLE = 46
 _SIZE = 11
 _GAP = 22
 _ABOVE = 8
@@ -89,30 +89,31 @@ _ABOVE = 8
 class Legend:
     """The signs that occur in a picture, with their meanings, in columns.
 
-    It is smaller than the picture: in a small picture the meanings have fewer words, and in a tiny one there is none.
+    It has at most half the height of the picture. In a small picture the meanings have fewer words, and the legend has
+    at most three quarters of the height; in a tiny one there is none.
 
     Attributes:
         height: Its height in pixels; 0 if there is none.
     """
 
-    def __init__(self, kinds: Collection[str], seen: Collection[str], width: float, max_height: float) -> None:
+    def __init__(self, kinds: Collection[str], seen: Collection[str], width: float, height: float) -> None:
         """Select what is explained, and lay it out.
 
         Args:
             kinds: The kinds of namespaces in the picture.
             seen: The other signs in the picture.
             width: The width of the picture in pixels.
-            max_height: The height of the picture in pixels.
+            height: The height of the picture in pixels.
         """
         self._width = width
         self.height = 0.0
-        for short in (False, True):
+        for short, share in ((False, 0.5), (True, 0.75)):
             items = [_kind(kind, short=short) for kind in reversed(KIND_STYLES) if kind in kinds]
             items += [_sign(sign, short=short) for name, sign in _SIGNS.items() if name in seen]
             self._columns = _columns(items, width)
-            height = _ABOVE + _LINE * max(map(len, self._columns), default=0)
-            if items and height <= max_height and _total(self._columns) <= width:
-                self.height = height
+            own = _ABOVE + _LINE * max(map(len, self._columns), default=0)
+            if items and own <= share * height and _total(self._columns) <= width:
+                self.height = own
                 return
 
     def draw(self, sheet: Sheet, x: float, y: float) -> None:

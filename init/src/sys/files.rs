@@ -79,6 +79,14 @@ pub fn device(fd: i32) -> Result<([u32; 2], bool)> {
     Ok(([found.stx_dev_major, found.stx_dev_minor], is_root))
 }
 
+/// The inode number of a file below `directory`, as a number of the kernel for a namespace (statx(2)).
+pub fn inode_at(directory: i32, path: *const u8) -> Result<u64> {
+    let mut found = core::mem::MaybeUninit::<k::statx>::zeroed();
+    call!(statx, directory, path, 0, k::STATX_INO, found.as_mut_ptr())?;
+    // SAFETY: plain numbers, for which zero is valid, and which the kernel has filled in.
+    Ok(unsafe { found.assume_init() }.stx_ino)
+}
+
 /// The type (S_IF*) and the size in bytes of an open file (fstat(2)).
 pub fn type_and_size(fd: i32) -> Result<(u32, u64)> {
     let mut status = core::mem::MaybeUninit::<k::stat>::zeroed();

@@ -72,3 +72,45 @@ def test_a_box_in_the_pid_namespace_of_the_caller(who: Who) -> None:
     assert init[1].namespaces == ids
     assert pid in came
     assert in_tree
+
+
+def test_only_what_was_done_is_new(who: Who) -> None:
+    """A program in a box, in a box of a box, in a shell, beside a PID: no old namespace comes or goes for it."""
+
+    def act() -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        with nsbox.Box("mip") as box, box.Box("pi") as nested, nsbox.Shell("mip") as shell:
+            targets: dict[str, Any] = {"box": box, "nested": nested, "box's pid": box.pid}
+            for name, target in targets.items():
+                place = nested if target is nested else box
+                with nsbox.observe(of=target) as seen:
+                    running = place.Popen(["sleep", "1000"])
+                with nsbox.observe(of=target) as ending:
+                    running.kill()
+                    running.wait()
+                found[name] = seen.diff, ending.diff
+            with nsbox.observe(of=shell) as seen:
+                shell.run("sleep 1000 &")
+            with nsbox.observe(of=shell) as ending:
+                shell.run("kill $!; wait", check=True)
+            found["shell"] = seen.diff, ending.diff
+            with nsbox.observe(of=box) as seen:
+                inner = box.Box("u")
+            with nsbox.observe(of=box) as ending:
+                inner.close()
+            found["made"] = seen.diff, ending.diff
+        return found
+
+    found = who(act)
+    made, ended = found.pop("made")
+    for name, (begun, over) in found.items():
+        assert not begun.namespaces, (name, str(begun))
+        assert not over.namespaces, (name, str(over))
+        # A shell does not wait until its background job has executed the program.
+        assert [one.pid for one in begun.processes.came] == [one.pid for one in over.processes.went], name
+        assert [one.comm for one in over.processes.went] == [b"sleep"] or name == "shell", name
+    kinds = {"uts"} if who.is_root else {"uts", "user"}
+    assert "uts" in {one.kind for one in made.namespaces.came} <= kinds
+    assert {one.kind for one in ended.namespaces.went} <= kinds
+    assert not made.namespaces.went
+    assert not ended.namespaces.came

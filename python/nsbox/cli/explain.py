@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pager
 from nsbox.command.explain import explain
 from nsbox.command.options import Option, UsageError, help_text, parse
 
 __all__ = ["main"]
 
-_OPTIONS = (Option("json", meaning="print the steps as JSON"), Option("help", "h", meaning="display this help"))
+_OPTIONS = (
+    Option("json", meaning="print the steps as JSON"),
+    Option("no-pager", meaning="do not show long output on a terminal by $PAGER"),
+    Option("help", "h", meaning="display this help"),
+)
 _USAGE = """\
 Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
        nsbox explain [--json] [--] nsenter [options] [program [argument...]]
@@ -39,5 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         explanation = explain(words)
     except UsageError as error:
         return _output.usage_error("explain", error)
-    _output.write(json.dumps(explanation.data(), indent=2) if "json" in names else str(explanation))
+    if "json" in names:
+        _output.write(json.dumps(explanation.data(), indent=2))
+    else:
+        _pager.show(explanation.text(colour=_output.takes_colours()), pager="no-pager" not in names)
     return 0

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "check": "run the commands of a handout again and compare their output",
+    "completion": "print what bash, zsh or fish needs to complete commands and options",
     "doctor": "show what this machine, user and container allow, and what to do",
     "demo": "run the workshop exercise step by step, on this kernel",
     "explain": "show what a command line does: each step, and why",

@@ -37,10 +37,10 @@ impl Lineage {
         let found = if proc < 0 { sys::open(c"/proc".as_ptr().cast(), flags) } else { Ok(proc) };
         let Ok(root) = found else { return };
         if sys::is_proc(root)
-            && let Ok(directory) = sys::open_here(root, c"self/ns".to_bytes_with_nul(), flags)
+            && let Ok(directory) = sys::open_at(root, c"self/ns".as_ptr().cast(), flags)
         {
             for (id, link) in ids.iter_mut().zip(LINKS) {
-                *id = sys::inode_at(directory, link.as_ptr().cast()).unwrap_or(0);
+                *id = sys::namespace_at(directory, link.as_ptr().cast()).unwrap_or(0);
             }
             sys::close(directory);
         }

@@ -270,8 +270,12 @@ impl Init for Connection {
         self.send_request(&[NAMESPACES], &[]).ok()
     }
 
-    fn replies(&self) -> bool {
-        !self.has_ended() && !self.is_stopped()
+    fn is_alive(&self) -> bool {
+        !self.has_ended()
+    }
+
+    fn is_stopped(&self) -> bool {
+        Connection::is_stopped(self)
     }
 
     fn lineage(&self) -> &OnceLock<Lineage> {

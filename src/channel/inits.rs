@@ -41,8 +41,10 @@ pub struct Lineage {
 pub trait Init: Send + Sync {
     /// Ask for its namespaces; returns the socket for the replies.
     fn ask(&self) -> Option<OwnedFd>;
-    /// Whether it is there to reply: alive, and not stopped.
-    fn replies(&self) -> bool;
+    /// Whether it is alive.
+    fn is_alive(&self) -> bool;
+    /// Whether it is stopped, and cannot reply.
+    fn is_stopped(&self) -> bool;
     /// What it has replied. It never enters another namespace.
     fn lineage(&self) -> &OnceLock<Lineage>;
     /// Open one of its namespaces, by the name of the link in /proc/PID/ns, if it does that for the caller.
@@ -83,7 +85,7 @@ impl Inits {
         let asked: Vec<_> = self
             .0
             .iter()
-            .filter(|init| init.lineage().get().is_none() && init.replies())
+            .filter(|init| init.lineage().get().is_none() && init.is_alive() && !init.is_stopped())
             .filter_map(|init| Some((init, init.ask()?)))
             .collect();
         let deadline = Instant::now() + REPLY_TIMEOUT;
@@ -92,7 +94,7 @@ impl Inits {
                 let _ = init.lineage().set(lineage);
             }
         }
-        self.0.iter().filter(|init| init.replies()).filter_map(|init| init.lineage().get()).collect()
+        self.0.iter().filter(|init| init.is_alive()).filter_map(|init| init.lineage().get()).collect()
     }
 
     /// Open a namespace of one of them.

@@ -124,10 +124,12 @@ impl Init for Fds {
         send(&self.socket, &[NAMESPACES], &[theirs.as_raw_fd()]).is_ok_and(|sent| sent).then_some(ours)
     }
 
-    fn replies(&self) -> bool {
-        let init = self.init_pidfd();
-        let InitRef::Own(pidfd) = &self.init else { return false };
-        poll_readable([init], Some(Duration::ZERO)).is_ok_and(|[ended]| !ended) && !is_stopped(pidfd)
+    fn is_alive(&self) -> bool {
+        poll_readable([self.init_pidfd()], Some(Duration::ZERO)).is_ok_and(|[ended]| !ended)
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(&self.init, InitRef::Own(pidfd) if is_stopped(pidfd))
     }
 
     fn lineage(&self) -> &OnceLock<Lineage> {

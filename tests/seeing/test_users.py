@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from nsbox.records.processes import NamespaceIds
 from nsbox.seeing.tree import ProcessTree
 
-from tests.support.forked import Who, as_user
+from tests.support.forked import Who, as_user, in_child
 from tests.support.needs import needs
 from tests.support.running import ended
 
@@ -170,3 +171,42 @@ def test_a_user_sees_what_root_sees(scene: Scene) -> None:
     for part, expected in by_root.items():
         assert by_user[part] == expected, part
     assert "?" not in str(by_user["tree"])
+
+
+def test_an_init_that_is_stopped(who: Who) -> None:
+    """It cannot reply. What it has said before holds, and its namespaces are unknown otherwise: drawn as unknown."""
+
+    def act() -> list[str]:
+        def drawn() -> str:
+            return nsbox.pstree().subtree(os.getpid()).text(mark_unknown=True, threads=False)
+
+        with nsbox.Box("mipU") as asked, nsbox.Box("mipU") as other:
+            found = [nsbox.pstree(of=asked).text(mark_unknown=True)]
+            nsbox.Box("u").close()
+            for box in (asked, other):
+                signal.pidfd_send_signal(box.pidfd, signal.SIGSTOP)
+            found.append(drawn())
+            for box in (asked, other):
+                signal.pidfd_send_signal(box.pidfd, signal.SIGCONT)
+            return [*found, drawn()]
+
+    first, stopped, later = who(act)
+    assert first == "nsbox-init"
+    assert stopped == later
+    assert "2*[nsbox-init]" not in later
+    assert later.count("nsbox-init(ipc,mnt,pid,user)") == 2
+
+
+def test_a_child_of_fork_asks_no_init(who: Who) -> None:
+    """The boxes belong to its parent, and so do the replies: what it may not read is unknown, and it does not wait."""
+
+    def act() -> list[str]:
+        def drawn() -> str:
+            return nsbox.pstree(of=box.pid).text(mark_unknown=True)
+
+        with nsbox.Box("mip") as box:
+            return [drawn(), in_child(drawn)]
+
+    own, of_child = who(act)
+    assert own == "nsbox-init"
+    assert of_child == ("nsbox-init" if who.is_root else "nsbox-init(?)")

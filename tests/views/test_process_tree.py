@@ -156,7 +156,7 @@ def test_unknown_parents_and_parents_outside() -> None:
     # Only the threads of the kernel are left out, as in pstree.
     tree = ProcessTree([process(1, 0, "init"), process(2, 0, "kthreadd", kernel_thread=True)])
     assert str(tree) == "init"
-    assert tree.notes == ("1 threads of the kernel are left out, as they are not below PID 1: top(2)",)
+    assert tree.notes == ("left out: 1 thread of the kernel, not below PID 1; top(2) shows them",)
     assert ProcessTree([process(5, 99, "orphan"), process(6, 0, "joined")]).root.pid == 0
 
 

@@ -79,12 +79,13 @@ pub fn device(fd: i32) -> Result<([u32; 2], bool)> {
     Ok(([found.stx_dev_major, found.stx_dev_minor], is_root))
 }
 
-/// The inode number of a file below `directory`, as a number of the kernel for a namespace (statx(2)).
-pub fn inode_at(directory: i32, path: *const u8) -> Result<u64> {
-    let mut found = core::mem::MaybeUninit::<k::statx>::zeroed();
-    call!(statx, directory, path, 0, k::STATX_INO, found.as_mut_ptr())?;
-    // SAFETY: plain numbers, for which zero is valid, and which the kernel has filled in.
-    Ok(unsafe { found.assume_init() }.stx_ino)
+/// The number in a link of /proc to a namespace, such as `net:[4026531840]` (namespaces(7)).
+pub fn namespace_at(directory: i32, link: *const u8) -> Result<u64> {
+    let mut text = [0_u8; 64];
+    let length = call!(readlinkat, directory, link, text.as_mut_ptr(), text.len())?;
+    let digits =
+        text[..length].iter().skip_while(|&&byte| byte != b'[').skip(1).take_while(|byte| byte.is_ascii_digit());
+    Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 /// The type (S_IF*) and the size in bytes of an open file (fstat(2)).

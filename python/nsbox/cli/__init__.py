@@ -22,10 +22,11 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "check": "run the commands of a handout again and compare their output",
+    "completion": "print what bash, zsh or fish needs to complete commands",
     "doctor": "show what this machine, user and container allow, and what to do",
     "demo": "run the workshop exercise step by step, on this kernel",
     "explain": "show what a command line does: each step, and why",
-    "grade": "run the tests of a lab for each submission of a class, held, and write the points",
+    "grade": "run the tests of a lab for each submission, and write the points",
     "jupyter": "install a Jupyter kernel that runs in new namespaces",
     "lsns": "list namespaces, also those without processes",
     "nsenter": "run a program in the namespaces of a process, as nsenter(1) does",

@@ -40,7 +40,9 @@ def is_terminal() -> bool:
 
 
 def is_utf8() -> bool:
-    """Return whether the output takes all characters."""
+    """Return whether the output takes all characters. In the locale C, Python itself writes UTF-8 (PEP 538, 540)."""
+    if (os.environ.get("LC_ALL") or os.environ.get("LANG")) in ("C", "POSIX"):
+        return False
     return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
 
 

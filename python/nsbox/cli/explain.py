@@ -9,9 +9,9 @@ from nsbox.cli import _output, _pager
 from nsbox.command.explain import explain
 from nsbox.command.options import Option, UsageError, help_text, parse
 
-__all__ = ["main"]
+__all__ = ["OPTIONS", "main"]
 
-_OPTIONS = (
+OPTIONS = (
     Option("json", meaning="print the steps as JSON"),
     Option("no-pager", meaning="do not show long output on a terminal by $PAGER"),
     Option("help", "h", meaning="display this help"),
@@ -33,10 +33,10 @@ Example: nsbox explain unshare -mipf
 def main(arguments: Sequence[str]) -> int:
     """Explain the command line that follows the options; return the exit status."""
     try:
-        found, words = parse(_OPTIONS, arguments)
+        found, words = parse(OPTIONS, arguments)
         names = {option.name for option, _ in found}
         if "help" in names:
-            _output.write(f"{_USAGE}\n{help_text(_OPTIONS)}")
+            _output.write(f"{_USAGE}\n{help_text(OPTIONS)}")
             return 0
         if not words:
             raise UsageError("no command line is given. Example: nsbox explain unshare -mipf")

@@ -152,7 +152,8 @@ class ProcessTree(mime.Picture):
         count = sum(not self._is_below_root(process.pid) for process in self._processes)
         if not count:
             return ()
-        return (f"{count} threads of the kernel are left out, as they are not below PID {self.root.pid}: top(2)",)
+        threads = f"{count} thread{'s' * (count != 1)} of the kernel"
+        return (f"left out: {threads}, not below PID {self.root.pid}; top(2) shows them",)
 
     def _found(self, pid: int) -> Node:
         node = self.find(pid)

@@ -93,9 +93,11 @@ class Box(BoxRequests):
             SpawnError: when a step failed.
             UnsupportedError: when this kernel lacks a feature.
         """
+        __tracebackhide__ = True
         self._open(None, box_spec(unshare, spec, options), cwd, reap, trust)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool, trust: bool) -> None:
+        __tracebackhide__ = True
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and outer._connection.directory is not None:
@@ -354,11 +356,11 @@ class Box(BoxRequests):
 
     def __repr__(self) -> str:
         """Show its namespaces, the PID of its init, and whether it is alive."""
-        kinds = ", ".join(self.namespaces)
-        new = f"new {kinds} namespace{'s' * (len(self.namespaces) > 1)}" if kinds else "no new namespaces"
         core = getattr(self, "_handle", None)
         if core is None:
             return "<nsbox.Box, not made>"
+        kinds = ", ".join(self.namespaces)
+        new = f"new {kinds} namespace{'s' * (len(self.namespaces) > 1)}" if kinds else "no new namespaces"
         if not core.is_own:
             return f"<nsbox.Box with {new}, of another process>"
         state = "alive" if self.alive else f"ended with {self._returncode}"

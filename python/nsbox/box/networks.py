@@ -45,9 +45,8 @@ class Networks(mime.Picture, Sequence[NetworkRecord]):
         return len(self._records)
 
     def drawn(self, *, legend: bool = True, width: int = mime.MAX_WIDTH) -> Document:
-        """Draw a card for each box, lines for cables, a bar for a switch; the width is that of the cards."""
-        del width
-        return network_picture.picture(self._records, legend=legend)
+        """Draw a card for each box, lines for cables, a bar for a switch; in two rows if one is too wide."""
+        return network_picture.picture(self._records, width=width, legend=legend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as data that fit into JSON."""

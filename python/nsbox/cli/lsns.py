@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pager, _pictures
 from nsbox.errors import SpecError
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View, open_proc, read_from
@@ -25,6 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("-J", "--json", action="store_true", help="print JSON")
     forms.add_argument("-r", "--raw", action="store_true", help="print columns without alignment, with blanks escaped")
+    _pictures.configure(parser)
+    _pager.add_option(parser)
     trees = parser.add_mutually_exclusive_group()
     trees.add_argument("-l", "--list", action="store_true", help="print a list instead of a tree")
     trees.add_argument("-T", "--tree", nargs="?", const="owner", metavar="RELATION",
@@ -99,10 +102,22 @@ def execute(options: argparse.Namespace) -> int:
     if options.task is not None:
         found = found.of_process(options.task)
     shown = [namespace for namespace in found if not options.persistent or not namespace.process_count]
-    text = namespace_table.table(shown, tree=relation, related=related, **drawing)
-    if text:
-        _output.write(text)
+    _show(options, partial(namespace_table.table, shown, tree=relation, related=related), drawing)
     return 0
+
+
+def _show(options: argparse.Namespace, draw: Callable[..., str], drawing: dict[str, Any]) -> None:
+    """Print a table, or write it into the files that the options name."""
+
+    def svg() -> str:
+        from nsbox.views.pages import listing  # noqa: PLC0415 - only for files
+
+        return listing("Namespaces", draw(**drawing | {"form": "human", "ascii": False, "width": None}))
+
+    if _pictures.write(options, "nsbox lsns", svg, lambda: draw(**drawing | {"form": "html"})):
+        return
+    if text := draw(**drawing):
+        _pager.show(text, pager=not options.no_pager)
 
 
 def _columns(options: argparse.Namespace) -> list[str]:
@@ -133,9 +148,7 @@ def _print_members(
         return 1
     pids = [process.pid for process in found.processes_in(namespace.id)]
     members, _ = read_from(open_proc(options.of, view, None), ["cmdline"], pids)
-    text = namespace_table.members(members, namespace, tree=tree, **drawing)
-    if text:
-        _output.write(text)
+    _show(options, partial(namespace_table.members, members, namespace, tree=tree), drawing)
     return 0
 
 

@@ -25,7 +25,9 @@ from nsbox.plugin import leaks
 from nsbox.plugin.channel import Channel, ReportError
 from nsbox.plugin.connections import Descriptors, connections, descriptors
 from nsbox.plugin.inside import Inside, Pause
+from nsbox.plugin.recorded import Recorded
 from nsbox.plugin.replay import Replay, without_debugger
+from nsbox.plugin.state import State
 from nsbox.seeing.leftovers import leftovers
 from nsbox.spec.nearest import did_you_mean
 from nsbox.spec.spec import Options
@@ -88,7 +90,9 @@ class _Test:
         __tracebackhide__ = True
         options, ids = self._options()
         self._channel = Channel()
-        self._replay = Replay(self._item, self._channel)
+        self._state = State(self._item)
+        self._recorded = Recorded(self._item)
+        self._replay = Replay(self._item, self._channel, self._state, self._recorded)
         status: int | None = None
         with self._ending():
             self._start(options, ids)
@@ -147,7 +151,7 @@ class _Test:
         self._closing.callback(os.close, nothing)
         pause = self._pause = Pause()
         self._closing.callback(pause.close)
-        inside = Inside(self._item, self._runtest, self._channel, ended, nothing, pause)
+        inside = Inside(self._item, self._runtest, self._channel, ended, nothing, pause, self._state, self._recorded)
 
         def run() -> None:
             try:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Workers", "search_path", "start_python"]
 
+_ASK_SECONDS = 10.0
+"""The longest wait for what nsbox itself asks a worker for."""
 _KILLED_SECONDS = 5.0
 """The longest wait for a killed process: one that hangs in the kernel may never end."""
 
@@ -167,3 +169,21 @@ class Workers:
     def pids(self) -> set[int]:
         """Return the PIDs of the idle workers, as the caller sees them."""
         return {worker.pid for worker in list(self._idle) if worker.is_usable}
+
+    def ask(self, pid: int, function: Callable[[], Any]) -> Any:
+        """Return what a function returns in the idle worker with this PID; None if there is none, or if it fails."""
+        for worker in list(self._idle):
+            if worker.pid != pid:
+                continue
+            try:
+                self._idle.remove(worker)
+            except ValueError:  # another thread has taken it
+                return None
+            try:
+                result = worker.call(title(function), pack_call((function, (), {})), _ASK_SECONDS, False).result()
+            except Exception:
+                worker.close()
+                return None
+            self._idle.append(worker)
+            return result
+        return None

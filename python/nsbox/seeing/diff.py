@@ -90,7 +90,7 @@ class Diff(mime.Table, mime.Drawable):
         return _view.text(self._shown(), width=width, color=_view.is_colored() if color is None else color)
 
     def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return a table as HTML, without classes, ids or scripts."""
         return _view.html(self._shown())
 
     def drawn(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.records.recording import loaded, recorded
+from nsbox.seeing.proc import as_box
 from nsbox.seeing.target import Target, pid_of
 from nsbox.views import mime
 from nsbox.views import mount_table as _view
@@ -38,12 +39,22 @@ class MountTable(mime.Table, Sequence[Mount]):
         """Count the mounts."""
         return len(self._mounts)
 
-    def at(self, point: str | os.PathLike[str]) -> Mount | None:
-        """Return the visible mount at a mount point: the last one; None if a mount on a directory above hides it."""
-        return visible_at(self._mounts, os.fspath(point))
+    def at(self, point: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Mount | None:
+        """Return the mount that a process finds at a mount point: the last one, if several are on each other.
+
+        Args:
+            point: An absolute path without ``..``; links are not followed.
+
+        Returns:
+            The mount; None if nothing is mounted there, or if a mount on a directory above hides it.
+
+        Raises:
+            SpecError: for any other path.
+        """
+        return visible_at(self._mounts, point)
 
     def html(self) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return the table as HTML, without classes, ids or scripts."""
         return _view.html(self._mounts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,9 +97,13 @@ def mounts(of: Target | None = None) -> MountTable:
     directory = b"thread-self" if of is None else b"%d" % pid
     try:
         found = parse(proc.file(directory + b"/mountinfo"))
-    except FileNotFoundError as error:
-        raise ProcessLookupError(3, f"no process has the PID {pid}") from error
     except OSError as error:
+        if (box := as_box(of)) is not None:
+            # An ordinary user may not see the init of a box (hidepid, proc(5)).
+            with box._open_own("self/mountinfo") as file:
+                return MountTable(parse(file.read()))
+        if isinstance(error, FileNotFoundError):
+            raise ProcessLookupError(3, f"no process has the PID {pid}") from error
         if error.errno == 22:  # EINVAL: a zombie has no mount namespace any more
             raise ProcessLookupError(3, f"process {pid} has ended") from error
         raise

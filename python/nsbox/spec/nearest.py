@@ -15,6 +15,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     import difflib  # noqa: PLC0415 - only for errors; it would slow down every start
 
     by_lower = {name.lower(): name for name in known}
+    longer = [name for lower, name in by_lower.items() if lower.startswith(word.lower())]
+    if len(longer) == 1 and len(word) > 2:
+        return longer[0]
     # A very long word is no typing error, and would take long to compare.
     found = difflib.get_close_matches(word.lower(), by_lower, 1, _SIMILAR) if len(word) <= 64 else []
     return by_lower[found[0]] if found else ""

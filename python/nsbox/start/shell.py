@@ -139,6 +139,7 @@ class Shell:
             OSError: as `subprocess` for a shell that cannot be executed.
             SpawnError: when setting up the namespaces failed.
         """
+        __tracebackhide__ = True
         if options.get("init"):
             raise SpecError("init: the shell itself is PID 1; for a program under nsbox-init use Popen or run")
         options["init"] = False
@@ -160,6 +161,7 @@ class Shell:
         columns: int = 80,
         timeout: float | None = 60,
     ) -> None:
+        __tracebackhide__ = True
         self.timeout = timeout
         self.returncode: int | None = None
         self._marks = shell_marks.Marks()
@@ -507,6 +509,7 @@ def _start(
     columns: int,
 ) -> tuple[_core.Child, _core.Descriptor]:
     """Start the shell on a new terminal; return the process and our side of the terminal."""
+    __tracebackhide__ = True
     variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
     # As login(1) does: programs such as unshare(1) start $SHELL.
     variables.setdefault(b"SHELL", os.fsencode(program))

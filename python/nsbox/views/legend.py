@@ -47,10 +47,10 @@ _SIGNS = {
     "inner": _Sign(
         Label("20", 11, _PID, bold=True, pill="full"),
         "process in an inner PID namespace, with its PID in there",
-        "its PID inside",
+        "PID inside",
     ),
     "outside": _Sign(
-        Label("outside"), "… and the PIDs by which it is known outside, from the inside out", "its PIDs further out"
+        Label("outside"), "… and the PIDs by which it is known outside, from the inside out", "PIDs outside"
     ),
     "init": _Sign(
         Label("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends", "PID 1"
@@ -68,6 +68,11 @@ _SIGNS = {
     "joined": _Sign(
         Label("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too", "joined"
     ),
+    "begins": _Sign(
+        Label("ipc ?", 10, GREY, bold=True, pill="hollow"),
+        "a namespace that begins here or at a process below: those here are unknown",
+        "begins here or below",
+    ),
     "unknown": _Sign(
         Label("?", 12, RED, bold=True),
         "its namespaces are unknown: it may be in others than its parent",
@@ -79,9 +84,9 @@ _SIGNS = {
 }
 
 _LINE = 20
-_SAMPLE = 34
+_SAMPLE = 46
 _SIZE = 11
-_GAP = 22
+_GAP = 16
 _ABOVE = 8
 """Pixels between the line above the legend and its first row."""
 
@@ -89,30 +94,31 @@ _ABOVE = 8
 class Legend:
     """The signs that occur in a picture, with their meanings, in columns.
 
-    It is smaller than the picture: in a small picture the meanings have fewer words, and in a tiny one there is none.
+    It has at most half the height of the picture. In a small picture the meanings have fewer words, and the legend has
+    at most three quarters of the height; in a tiny one there is none.
 
     Attributes:
         height: Its height in pixels; 0 if there is none.
     """
 
-    def __init__(self, kinds: Collection[str], seen: Collection[str], width: float, max_height: float) -> None:
+    def __init__(self, kinds: Collection[str], seen: Collection[str], width: float, height: float) -> None:
         """Select what is explained, and lay it out.
 
         Args:
             kinds: The kinds of namespaces in the picture.
             seen: The other signs in the picture.
             width: The width of the picture in pixels.
-            max_height: The height of the picture in pixels.
+            height: The height of the picture in pixels.
         """
         self._width = width
         self.height = 0.0
-        for short in (False, True):
+        for short, share in ((False, 0.5), (True, 0.75)):
             items = [_kind(kind, short=short) for kind in reversed(KIND_STYLES) if kind in kinds]
             items += [_sign(sign, short=short) for name, sign in _SIGNS.items() if name in seen]
             self._columns = _columns(items, width)
-            height = _ABOVE + _LINE * max(map(len, self._columns), default=0)
-            if items and height <= max_height and _total(self._columns) <= width:
-                self.height = height
+            own = _ABOVE + _LINE * max(map(len, self._columns), default=0)
+            if items and own <= share * height and _total(self._columns) <= width:
+                self.height = own
                 return
 
     def draw(self, sheet: Sheet, x: float, y: float) -> None:

@@ -32,7 +32,7 @@ class Table:
 
     @abstractmethod
     def html(self) -> str:
-        """Return it as an HTML table, with attributes only: no styles, classes, ids or scripts."""
+        """Return it as an HTML table, without classes, ids or scripts."""
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         del include, exclude

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nsbox.errors import SpecError
 from nsbox.records.names import Users
+from nsbox.records.processes import unpadded
 from nsbox.spec.kinds import KINDS
 from nsbox.spec.nearest import did_you_mean
 from nsbox.views import grid
@@ -279,5 +280,5 @@ def members(
 
 def _as_seen(namespace: NamespaceRecord, process: Process) -> NamespaceRecord:
     """Return the record of the namespace, with this process as the lowest in it."""
-    command = b" ".join(process.cmdline) or process.comm
+    command = b" ".join(unpadded(process.cmdline)) or process.comm
     return replace(namespace, pid=process.pid, ppid=process.ppid, uid=process.owner, command=command)

@@ -16,7 +16,7 @@ from nsbox.views import html as _html
 if TYPE_CHECKING:
     from nsbox.records.processes import Process
 
-__all__ = ["COLUMNS", "html", "table"]
+__all__ = ["COLUMNS", "html", "json", "table"]
 
 _DAY = 24 * 60 * 60
 _USER_WIDTH = 8
@@ -26,6 +26,9 @@ COLUMNS = (
     "COMMAND",
 )  # fmt: skip
 """The columns. OUTSIDE is the PID for the process that has read, INSIDE those in the PID namespaces further in."""
+_NUMBERS = ("PID", "OUTSIDE", "PIDNS", "PPID", "%CPU", "%MEM", "VSZ", "RSS")
+_UNKNOWN = {"INSIDE": "-", "OUTSIDE": "?", "PIDNS": "?", "TTY": "?"}
+"""The text of a cell that is not known, which is null in JSON."""
 _ASKED_FOR = ("OUTSIDE", "PIDNS")
 
 
@@ -77,6 +80,25 @@ def html(
     head, *rows = _rows(processes, boot, now, memory, users, columns)
     cells = [grid.Column(name, right=name not in {*_LEFT, "COMMAND"}) for name in head]
     return _html.table(cells, [grid.Row(row) for row in rows])
+
+
+def json(
+    processes: Sequence[Process],
+    *,
+    boot: float,
+    now: float,
+    memory: int,
+    users: Users,
+    columns: Iterable[str] | None = None,
+) -> str:
+    """Return the same as JSON: an object for each process, by the names of the columns in lower case."""
+    head, *rows = _rows(processes, boot, now, memory, users, columns)
+    cells = [grid.Column(name, number=name in _NUMBERS) for name in head]
+    shown = [
+        grid.Row([None if cell == _UNKNOWN.get(name) else cell for name, cell in zip(head, row, strict=True)])
+        for row in rows
+    ]
+    return grid.json("processes", cells, shown)
 
 
 def _rows(

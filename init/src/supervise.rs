@@ -10,6 +10,7 @@ use nsbox_init::wire::Report;
 use crate::cgroup::Cgroup;
 use crate::descriptors::close_others;
 use crate::group::leave_group;
+use crate::lineage::Lineage;
 use crate::memory::Notes;
 use crate::proc::open_children;
 use crate::report::{Channel, Command, FAILED};
@@ -45,6 +46,8 @@ pub struct Supervisor {
     children: i32,
     /// The cgroup of what has been started.
     cgroup: Option<Cgroup>,
+    /// The namespaces of init.
+    lineage: Lineage,
 }
 
 /// After how many milliseconds init leaves the caller's process group, when nothing is reported before the payload's
@@ -61,6 +64,7 @@ impl Supervisor {
     /// Prepare.
     pub fn new(channel: &Channel, setup: Setup) -> Result<Self> {
         let pid_1 = sys::getpid() == 1;
+        let Setup { cgroup, lineage, .. } = setup;
         let (mut proc, mut children) = (-1, -1);
         if !pid_1 {
             // The kernel gives orphans to the nearest subreaper instead of to the init of the caller's namespace.
@@ -68,7 +72,7 @@ impl Supervisor {
             (proc, children) = open_children(setup.proc).unwrap_or((-1, -1));
         }
         let channel = Channel { socket: channel.socket, lifeline: channel.lifeline };
-        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children, cgroup: setup.cgroup })
+        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children, cgroup, lineage })
     }
 
     /// Whether init is PID 1 of a namespace.
@@ -127,6 +131,10 @@ impl Supervisor {
                     // The caller lost the handle but lives on: init continues until the payload ends or the lifeline
                     // does.
                     Command::Closed => socket = -1,
+                    Command::Namespaces(reply) => {
+                        self.send_namespaces(reply);
+                        sys::close(reply);
+                    }
                     Command::Go | Command::End => self.end(payload),
                 }
             }
@@ -145,6 +153,11 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Send the namespaces of init to the caller.
+    pub fn send_namespaces(&self, reply: i32) {
+        self.lineage.send(&Channel { socket: reply, lifeline: self.channel.lifeline });
     }
 
     fn kill_others(&self) {

@@ -348,8 +348,11 @@ class Box(BoxRequests):
         core: _core.Box | None = getattr(self, "_handle", None)
         # The copy of the object in a child of os.fork must not end the box.
         if core is not None and core.is_own and self.alive:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            try:
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # The warning may be an error, with which a hook may keep this object (sys.unraisablehook).
+                self.close()
 
     def __repr__(self) -> str:
         """Show its namespaces, the PID of its init, and whether it is alive."""

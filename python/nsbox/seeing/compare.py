@@ -15,6 +15,7 @@ from nsbox.records.processes import NamespaceIds
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
+from nsbox.seeing.proc import as_box
 from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
@@ -40,7 +41,8 @@ class Comparison(Compared, mime.Picture):
         only_inside: The mounts that only that process sees.
         ipc_only_outside: The ipc objects that only the caller sees.
         ipc_only_inside: The ipc objects that only that process sees.
-        unknown: The parts that could not be read, and so are not compared.
+        unknown: The parts that could not be read, and so are not compared. ``hidden processes`` are in the box, and not
+            visible to the caller outside (hidepid, proc(5)).
     """
 
     __slots__ = ()
@@ -107,9 +109,15 @@ def compare(box: Target) -> Comparison:
 
     pid = pid_of(box, "box")
     inside, outside = namespaces_of(box), _own()
-    everything, pairs, _ = _inside.both(pid, _SOURCES, ProcessLookupError(3, f"no process has the PID {pid}"))
-    seen = {outer.pid for outer, _ in pairs}
     unknown: list[str] = []
+    try:
+        everything, pairs, _ = _inside.both(pid, _SOURCES, ProcessLookupError(3, f"no process has the PID {pid}"))
+    except ProcessLookupError:
+        if (files := as_box(box)) is None:
+            raise
+        everything, pairs, are_hidden = _inside.both_of_box(files, _SOURCES)
+        unknown += ["hidden processes"] if are_hidden else []
+    seen = {outer.pid for outer, _ in pairs}
     mounted = _mounts(unknown, box)
     # Not Changes[IpcObject](): Python 3.11 would try to set an attribute of the frozen object.
     objects: Changes[IpcObject] = Changes() if inside.ipc == outside.ipc else _objects(unknown, box)

@@ -81,8 +81,9 @@ def open_proc(of: Target | None, view: View, proc: ProcSource | None) -> _core.P
     pid = pid_of(of, "of")
     try:
         return _core.open_proc_of(pid) if view == "namespace" else _core.open_proc(b"/proc").seen_by(pid, b"/proc")
-    except PermissionError:
-        # An ordinary user may not trace the init of a box, but that can open a proc itself.
+    except (PermissionError, FileNotFoundError, ProcessLookupError):
+        # An ordinary user may not trace the init of a box, and may not even see it (hidepid, proc(5)), but that can
+        # open a proc itself.
         if (box := as_box(of)) is None:
             raise
         return box._open_proc(view)

@@ -9,6 +9,7 @@ shells work too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import math
@@ -311,8 +312,11 @@ class Shell:
         child: _core.Child | None = getattr(self, "_child", None)
         # The copy of the object in a child of os.fork must not end the shell.
         if child is not None and child.is_own and self.returncode is None:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            self._close()
+            try:
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # As in `Box.__del__`.
+                self._close()
 
     def __repr__(self) -> str:
         """Show the PIDs and the state of the shell."""
@@ -415,7 +419,10 @@ class Shell:
                 self._untyped = self._untyped[os.write(self._terminal.fileno(), self._untyped) :]
         try:
             return os.read(self._terminal.fileno(), 65536)
-        except OSError:
+        except OSError as error:
+            # The handler of a signal may raise another one, such as TimeoutError.
+            if error.errno != errno.EIO:
+                raise
             return b""
 
     def _poll(self, seconds: float | None) -> tuple[bool, bool, bool]:

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+use crate::channel::inits::Inits;
 use crate::error::{Error, Result, os_error};
 use crate::seeing::proc::handle::Proc;
 use crate::seeing::proc::reader::{self, Wanted};
@@ -21,10 +22,14 @@ pub fn read_processes<'py>(
     pids: Option<Vec<i32>>,
 ) -> Result<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let wanted = wanted(&sources)?;
+    let inits = Inits::find();
     let (found, numbering) = py
         .detach(|| {
             let numbering = proc.numbering();
-            reader::read(&proc.directory, &numbering, pids, wanted).map(|found| (found, numbering))
+            reader::read(&proc.directory, &numbering, pids, wanted).map(|mut found| {
+                found.add_namespaces(&inits);
+                (found, numbering)
+            })
         })
         .map_err(|errno| os_error(errno, proc.path.clone()))?;
     let mut maker = Maker::new(py, classes, wanted, &numbering)?;

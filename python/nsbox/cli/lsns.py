@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from nsbox.cli import _output
@@ -79,7 +78,6 @@ def execute(options: argparse.Namespace) -> int:
     if tree is None and not options.list and (options.namespace is not None or not options.output_all):
         tree = "process"
     relation: Any = tree
-    needed = {*columns, *(chosen_by.columns if chosen_by else ())}
     drawing: dict[str, Any] = {
         "columns": columns,
         "form": form,
@@ -88,7 +86,6 @@ def execute(options: argparse.Namespace) -> int:
         "ascii": not _output.is_utf8(),
         "one_line": options.nowrap,
         "width": None if options.notruncate else _output.terminal_width(),
-        "network_ids": _network_ids(found, view, options) if "NETNSID" in needed else None,
     }
     if options.namespace is not None:
         return _print_members(found, options, view, drawing, tree is not None)
@@ -133,14 +130,3 @@ def _print_members(
     if text:
         _output.write(text)
     return 0
-
-
-def _network_ids(found: NamespaceTable, view: View, options: argparse.Namespace) -> Mapping[int, str]:
-    from nsbox.seeing import netns_ids  # noqa: PLC0415 - only this column needs it
-
-    handles = {
-        namespace.id: b"%d/ns/net" % namespace.pid
-        for namespace in found
-        if namespace.kind == "net" and namespace.pid is not None
-    }
-    return netns_ids.of(open_proc(options.of, view, None), handles)

@@ -1,14 +1,15 @@
 """All namespaces, whatever keeps them alive: `lsns`; and the namespaces of a process.
 
 A namespace exists as long as something refers to it (namespaces(7)): a process or thread in it, a process whose future
-children will be in it, an open descriptor, a bind mount of its file, or another namespace that descends from it.
+children will be in it, an open descriptor, an open socket, a bind mount of its file, or another namespace that descends
+from it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.errors import SpecError
@@ -17,6 +18,7 @@ from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import loaded, recorded
+from nsbox.seeing import netns_ids as network_ids
 from nsbox.seeing.proc import View, as_box, open_proc, read_from
 from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
@@ -169,7 +171,7 @@ class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
 
 @dataclass(slots=True)
 class _Found:
-    """What keeps a namespace alive, and where it can be opened: a PID, and a path below /proc/PID or its root."""
+    """What keeps a namespace alive, and where it can be opened: a PID, and a path (`_core.Proc.open_namespace`)."""
 
     kind: str
     handle: tuple[int, bytes]
@@ -178,6 +180,7 @@ class _Found:
     threads: list[tuple[int, int]] = field(default_factory=list)
     for_children: list[int] = field(default_factory=list)
     descriptors: list[tuple[int, int]] = field(default_factory=list)
+    sockets: list[tuple[int, int]] = field(default_factory=list)
     mounts: dict[str, None] = field(default_factory=dict)
 
 
@@ -207,7 +210,7 @@ def lsns(
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     opened_proc = open_proc(of, view, proc)
-    processes, _ = read_from(opened_proc, ["namespaces", "for_children", "descriptors", "threads"])
+    processes, _ = read_from(opened_proc, ["namespaces", "for_children", "descriptors", "sockets", "threads"])
     found = dict(_in_processes(processes))
     by_pid = {process.pid: process for process in processes}
     for id_, kept in list(found.items()):
@@ -219,12 +222,15 @@ def lsns(
         process.identity: b" ".join(process.cmdline) or process.comm
         for process in read_from(opened_proc, ["cmdline"], sorted(lowest))[0]
     }
+    networks = {id_: kept.handle for id_, kept in found.items() if kept.kind == "net"}
+    netns_ids = network_ids.of(opened_proc, networks)
     records = []
     for id_ in found.keys() | relations.keys():
         relation = relations.get(id_)
         # A namespace that nothing was found to keep alive is a parent or an owner of another one.
         ancestor = _Found(relation.kind if relation else "", (0, b""))
-        records.append(_record(id_, found.get(id_, ancestor), relation, by_pid, commands))
+        record = _record(id_, found.get(id_, ancestor), relation, by_pid, commands)
+        records.append(replace(record, netns_id=netns_ids[id_]) if id_ in netns_ids else record)
     table = NamespaceTable(records, processes)
     return table if kinds is None else table.of_kind(kinds)
 
@@ -250,7 +256,7 @@ def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
 
 
 def _add_others(process: Process, found: dict[int, _Found]) -> None:
-    """Add the other namespaces that a process keeps alive: by its threads, for its children, by its descriptors."""
+    """Add the other namespaces that a process keeps alive: by threads, for children, by descriptors and sockets."""
     own, pid = process.namespaces, process.pid
     for thread in process.threads:
         if thread.namespaces != own:
@@ -263,6 +269,11 @@ def _add_others(process: Process, found: dict[int, _Found]) -> None:
             found.setdefault(id_, _Found(kind, (pid, b"ns/%b_for_children" % kind.encode()))).for_children.append(pid)
     for fd, kind, id_ in process.namespace_descriptors or ():
         found.setdefault(id_, _Found(kind, (pid, b"fd/%d" % fd))).descriptors.append((pid, fd))
+    for fd, id_ in process.socket_namespaces or ():
+        # Most sockets are in the network namespace of their process, which keeps it anyway.
+        if id_ != own.net:
+            handle = (process.pid_outside or 0, b"socket/%d" % fd)
+            found.setdefault(id_, _Found("net", handle)).sockets.append((pid, fd))
 
 
 def _add_mounts(proc: _core.Proc, namespace: int, pid: int, found: dict[int, _Found]) -> None:
@@ -302,6 +313,7 @@ def _record(
         threads=tuple(kept.threads),
         for_children=tuple(kept.for_children),
         descriptors=tuple(kept.descriptors),
+        sockets=tuple(kept.sockets),
         mounts=tuple(kept.mounts),
         pid_outside=getattr(lowest, "pid_outside", None),
         start_ticks=lowest.start_ticks if lowest else None,

@@ -8,7 +8,10 @@ PARALLEL := --numprocesses $(shell expr 2 '*' $$(nproc)) --dist loadgroup
 # The sources of the extension: a change of one of them causes a build. Python sources are used in place.
 CORE := $(shell find src init -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock build.rs pyproject.toml
 
-.PHONY: help demo check test lint fmt stubs notebooks faults grade-class vm-tests bench wheel sdist clean
+# What takes the pictures of JupyterLab. Chromium is that of the machine, or `playwright install chromium`.
+SCREENSHOTS := 'jupyterlab>=4' 'playwright>=1.50' 'pillow>=11'
+
+.PHONY: help demo check test lint fmt stubs notebooks pictures faults grade-class vm-tests bench wheel sdist clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -52,6 +55,11 @@ stubs: $(VENV)/linted  ## Generate _core.pyi, docs/errors.md and docs/reference.
 
 notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in them
 	$(BIN)/python tools/notebooks.py
+
+pictures: $(VENV)/tested  ## Make all pictures of the docs; those of JupyterLab in a headless Chromium
+	$(BIN)/python tools/pictures.py
+	$(BIN)/pip install --quiet $(SCREENSHOTS)
+	$(BIN)/python tools/screenshots.py
 
 faults: $(VENV)/tested  ## Make every system call of every way to start something fail once; SCENARIOS= chooses some
 	$(BIN)/python -m tests.faults $(SCENARIOS)

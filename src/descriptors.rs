@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -86,12 +86,14 @@ impl Descriptor {
         Ok((Self::own(first)?, Self::own(second)?))
     }
 
-    /// Two connected sockets (unix(7), SOCK_STREAM).
+    /// Two connected sockets (unix(7), SOCK_STREAM), for what the first one sends. Nothing can be sent to it: with a message
+    /// come descriptors, and a socket whose last descriptor is closed can keep the process waiting (socket(7), SO_LINGER).
     #[staticmethod]
     fn sockets() -> PyResult<(Self, Self)> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (first, second) =
             socketpair(AddressFamily::Unix, SockType::Stream, None, flags).map_err(os("socketpair"))?;
+        shutdown(first.as_raw_fd(), Shutdown::Read).map_err(os("shutdown"))?;
         Ok((Self::own(first)?, Self::own(second)?))
     }
 

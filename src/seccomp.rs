@@ -109,6 +109,11 @@ const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::
 const NETLINK_PROTOCOLS: [i32; 3] = [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG, libc::NETLINK_GENERIC];
 /// asm-generic/ioctls.h: they type into a terminal, or take its output or its discipline, whose module is loaded.
 const TERMINAL_REQUESTS: [u64; 4] = [0x5412, 0x541c, 0x541d, 0x5423];
+/// FIOASYNC, as O_ASYNC: signals for input, which for a terminal go to its foreground processes, the caller's. So for a
+/// program of the same user, whatever its session and its PID namespace are.
+const ASYNC_REQUEST: u64 = 0x5452;
+/// fcntl(2): which signal that is.
+const F_SETSIG: i32 = 10;
 /// USERFAULTFD_IOC_NEW of /dev/userfaultfd and KVM_CREATE_VM of /dev/kvm, which every user may open on many machines.
 const DEVICE_REQUESTS: [u64; 2] = [0xaa00, 0xae01];
 /// What unshare(2) may change: descriptors, the working directory, and System V semaphores of this process.
@@ -135,8 +140,12 @@ fn denied() -> Rules {
     rules.insert(libc::SYS_clone, NEW_NAMESPACES.map(flag).into());
     let others = (0..32).map(|bit| 1u32 << bit).filter(|bit| bit & UNSHARED == 0);
     rules.insert(libc::SYS_unshare, others.map(|bit| flag(bit as i32)).collect());
-    let requests = TERMINAL_REQUESTS.into_iter().chain(DEVICE_REQUESTS);
+    let requests = TERMINAL_REQUESTS.into_iter().chain([ASYNC_REQUEST]).chain(DEVICE_REQUESTS);
     rules.insert(libc::SYS_ioctl, requests.map(|one| rule(vec![compare(1, SeccompCmpOp::Eq, one)])).collect());
+    let command = |number: i32| compare(1, SeccompCmpOp::Eq, number as u64);
+    let asynchronous = compare(2, SeccompCmpOp::MaskedEq(libc::O_ASYNC as u64), libc::O_ASYNC as u64);
+    let signals = vec![rule(vec![command(libc::F_SETFL), asynchronous]), rule(vec![command(F_SETSIG)])];
+    rules.insert(libc::SYS_fcntl, signals);
     let unusual = USUAL_PERSONALITIES.map(|personality| compare(0, SeccompCmpOp::Ne, personality));
     rules.insert(libc::SYS_personality, vec![rule(unusual.into())]);
     rules.extend([libc::SYS_socket, libc::SYS_socketpair].map(|call| (call, sockets())));

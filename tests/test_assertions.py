@@ -145,6 +145,33 @@ def test_mount_points_of_any_name(who: Who, name: str) -> None:
     assert "nothing is mounted there" in who(check)
 
 
+def test_a_hidden_mount(who: Who) -> None:
+    """A mount that another one covers is none that a program finds. Paths may be bytes, with a slash too many."""
+
+    def check() -> list[str]:
+        with nsbox.Box("mip") as box:
+            box.mount("none", "/tmp", "tmpfs")
+            box.mount_proc("/tmp/.")
+            box.run(["mount", "-t", "tmpfs", "over", "/tmp"], check=True)
+            box.run(["mkdir", "/tmp/a"], check=True)
+            box.mount("none", "/tmp/a", "tmpfs")
+            assert_mounted(box, b"/tmp//a/", "tmpfs")
+            texts = [message_of(lambda: assert_mounted(box, "/tmp/", "proc"))]
+            box.mount("none", "/tmp", "ramfs")
+            texts.append(message_of(lambda: assert_mounted(box, "/tmp/a", "tmpfs")))
+            texts.append(message_of(lambda: assert_mounted(box, "/tmp/a", "proc")))
+            with pytest.raises(nsbox.SpecError, match="path: expected an absolute path"):
+                assert_mounted(box, "tmp")
+        return texts
+
+    covered, below, other = who(check)
+    assert "seen:     tmpfs is mounted there" in covered
+    assert "likely:   the mount was made, but the mount of tmpfs on /tmp hides it" in covered
+    assert "seen:     nothing is mounted there" in below
+    assert "likely:   the mount was made, but the mount of ramfs on /tmp hides it" in below
+    assert "likely:   the mount was made in another mount namespace, or not at all" in other
+
+
 def test_second_in_its_namespace() -> None:
     """Only the first process of a new PID namespace is its init."""
     with nsbox.Popen(["sleep", "20"], unshare="pid") as process:

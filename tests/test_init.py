@@ -40,7 +40,7 @@ def test_nothing_is_imported_before_it_is_used() -> None:
     ("arguments", "unused"),
     [
         (["--help"], HEAVY),
-        (["nonsense"], HEAVY),
+        (["nonsense"], HEAVY - {"re"}),  # similar names are looked for
         (["--version"], HEAVY - {"nsbox._core"}),
         (["ps", "-p", "1"], {"subprocess", "nsbox.start.popen", "nsbox.start.shell"}),
     ],

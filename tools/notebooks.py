@@ -49,6 +49,9 @@ def executed(notebook: Any) -> Any:
             resources={"metadata": {"path": scratch}},
         )  # fmt: skip
         client.execute(env={**os.environ, "HOME": scratch, "IPYTHONDIR": scratch, "JUPYTER_RUNTIME_DIR": scratch})
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        # Pages show the SVG, and PNG is large.
+        output.get("data", {}).pop("image/png", None)
     notebook.metadata["kernelspec"], notebook.metadata["language_info"] = KERNEL, {"name": "python"}
     return notebook
 

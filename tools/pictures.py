@@ -162,7 +162,7 @@ def cable(name: str, addresses: tuple[str, ...], peer: str, peer_in: str) -> Int
 def pictures() -> Iterator[tuple[str, str]]:
     """Yield all pictures: the name and the document of each."""
     processes = workshop()
-    yield "box", ProcessTree([*processes[:10], processes[10]], root=8101).svg()
+    yield "box", ProcessTree(processes[:12], root=7128).svg()
     yield "workshop", ProcessTree(processes).svg()
     yield "classroom", ProcessTree(classroom()).svg()
     yield "diff", diff(snapshot(processes[:12]), snapshot([*processes[:11], *processes[13:16]])).svg()

@@ -339,7 +339,8 @@ class Descriptor:
     @staticmethod
     def sockets() -> tuple[Descriptor, Descriptor]:
         """
-        Two connected sockets (unix(7), SOCK_STREAM).
+        Two connected sockets (unix(7), SOCK_STREAM), for what the first one sends. Nothing can be sent to it: with a message
+        come descriptors, and a socket whose last descriptor is closed can keep the process waiting (socket(7), SO_LINGER).
         """
 
 @final

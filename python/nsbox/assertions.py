@@ -18,10 +18,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from nsbox.box.workers import belongs_to_worker
 from nsbox.diagnosis import pid_namespace
-from nsbox.records.mountinfo import parse, visible_at
+from nsbox.records.mountinfo import Mount, holding, normal_path, parse, visible_at
 from nsbox.records.names import safe
-from nsbox.remote.idle import idle_workers
 from nsbox.seeing.leftovers import described, leftovers
 from nsbox.seeing.proc_files import ProcFiles
 from nsbox.seeing.target import Target
@@ -164,7 +164,10 @@ def _assert_new_pid_namespace(target: Target, since: Target | None) -> None:
 
 
 def assert_mounted(
-    target: Target, path: str | os.PathLike[str], fstype: str | None = None, since: Target | None = None
+    target: Target,
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    fstype: str | None = None,
+    since: Target | None = None,
 ) -> None:
     """Assert that a path is a mount point in the mount namespace of a process (proc_pid_mountinfo(5)).
 
@@ -172,24 +175,25 @@ def assert_mounted(
 
     Args:
         target: The process.
-        path: The mount point.
+        path: The mount point: an absolute path without ``..``; links are not followed.
         fstype: The expected type of the file system; None for any.
         since: A process from before, such as the box of a submission.
 
     Raises:
         AssertionError: when it is not.
-        SpecError: for a target that is no process.
+        SpecError: for a target that is no process, and for any other path.
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
-    wanted = os.fspath(path)
-    mount = visible_at(parse(view.read("mountinfo")), wanted)
+    wanted = normal_path(path)
+    listed = parse(view.read("mountinfo"))
+    mount = visible_at(listed, wanted)
     if mount is None or (fstype is not None and mount.fstype != fstype):
         _fail(
             f"{fstype or 'something'} on {wanted} for {view}",
             f"a mount of {fstype or 'any type'}",
             f"{safe(mount.fstype)} is mounted there" if mount else "nothing is mounted there",
-            "the mount was made in another mount namespace, or not at all, or another mount hides it.",
+            _why_not_mounted(listed, wanted, fstype),
         )
     before = None if since is None else visible_at(parse(ProcFiles(since).read("mountinfo")), wanted)
     # A copy of the mounts has other ids, so the file system and its directory are compared.
@@ -202,10 +206,20 @@ def assert_mounted(
         )
 
 
+def _why_not_mounted(listed: list[Mount], path: str, fstype: str | None) -> str:
+    is_hidden = any(mount.point == path and fstype in (None, mount.fstype) for mount in listed)
+    if not is_hidden:
+        return "the mount was made in another mount namespace, or not at all."
+    cover = holding(listed, path)
+    by = "another mount" if cover is None else f"the mount of {safe(cover.fstype)} on {safe(cover.point)}"
+    return f"the mount was made, but {by} hides it: umount, or mount it again."
+
+
 def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """Assert that a process or box has no living descendants, including orphans that it has adopted.
 
-    The workers of `nsbox.Box.call` do not count while they wait for the next call.
+    The workers of `nsbox.Box.call` do not count while they wait for the next call, nor do the processes that
+    multiprocessing keeps for them.
 
     It is true where nothing was started. For grading, add ``@pytest.mark.requires(...)`` with a test of the work.
 
@@ -219,8 +233,7 @@ def assert_no_leftovers(target: Target, patience: float = 0.5) -> None:
     """
     __tracebackhide__ = True
     view = ProcFiles(target)
-    workers = idle_workers()
-    if left := leftovers([view.pid], lambda process: process.pid in workers, timeout=patience):
+    if left := leftovers([view.pid], belongs_to_worker, timeout=patience):
         daemons = any(process.sid == process.pid for process in left)
         _fail(
             f"nothing left behind below {view}",

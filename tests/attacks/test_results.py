@@ -18,6 +18,7 @@ from nsbox.remote import exchange
 from nsbox.remote.encoding import MAX_BYTES, encode
 from nsbox.remote.protocol import FAILED, HEADER, RETURNED, TOKEN_BYTES
 
+from tests.support import callees
 from tests.support.attack import PYTHON, Arrangement, achieved, program
 from tests.support.far import run_as
 from tests.support.forked import Who
@@ -93,7 +94,7 @@ def test_a_program_that_takes_the_worker_over(arrangement: Arrangement, place: P
     assert got == wrong.get(name, "TransferError")
 
 
-# Functions that use the socket of their own process, which need no right for that.
+# Functions that use the pipe of their own process, which need no right for that.
 
 
 def _send(*frames: tuple[bytes, bytes, int], wait: float = 0) -> str:
@@ -103,7 +104,7 @@ def _send(*frames: tuple[bytes, bytes, int], wait: float = 0) -> str:
         assert frame.f_back
         frame = frame.f_back
     token = frame.f_locals["token"]
-    fd: int = frame.f_locals["fd" if frame.f_code.co_name == "work" else "call"]
+    fd: int = frame.f_locals["replies"]
     for letter, content, more in frames:
         this = token if letter != b"o" else bytes(TOKEN_BYTES)
         header = HEADER.pack(b"r" if letter == b"o" else letter, this, len(content) + more)
@@ -165,6 +166,21 @@ def test_a_reply_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(nsbox.TransferError, match="not ended it"):
             box.call(_send, part, wait=1000)
         assert box.call(abs, -3) == 3
+
+
+def test_descriptors_that_keep_the_caller_waiting(who: Who, place: Path) -> None:
+    """The caller gets no descriptor of a program inside, as closing it could take as long as the program likes."""
+
+    def use() -> list[Any]:
+        with nsbox.Box(harden=True) as box, nsbox.Executor(1, harden=True) as executor:
+            return [
+                box.call(callees.linger, 60, timeout=50),
+                executor.submit(callees.linger, 60).result(50),
+                box.call(abs, -3),
+                executor.submit(abs, -3).result(50),
+            ]
+
+    assert run_as(who, place, use) == [0, 0, 3, 3]
 
 
 # A marked test, and the processes around it.

@@ -20,6 +20,7 @@ from nsbox.box import netlink, veth
 from tests.support.forked import Who
 from tests.support.interrupt import interrupted_at
 from tests.support.needs import needs
+from tests.support.pages import image, texts
 
 HAS_IPV6 = os.path.exists("/proc/sys/net/ipv6")
 NUMBER_OF_VERSIONS = 2 if HAS_IPV6 else 1
@@ -255,7 +256,8 @@ def test_text_and_picture(scene: Networks) -> None:
     for element in picture.iter(f"{svg}text"):
         assert 0 < float(element.attrib["y"]) < height
     bundle = scene._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "image/svg+xml"}
+    assert set(bundle) == {"text/plain", "text/html", "image/svg+xml", "image/png"}
+    assert len(texts(image(bundle["text/html"]))) == len(words)
 
 
 def test_names() -> None:

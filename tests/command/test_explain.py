@@ -190,7 +190,7 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--help"]) == 0
     assert main(["explain", "ls"]) == 1
     assert main(["explain"]) == 1
-    assert "only unshare, nsenter and nsbox run" in capsys.readouterr().err
+    assert "what can be: unshare, nsenter, nsbox run, docker run" in capsys.readouterr().err
     assert main(["explain", "nsenter", "-t", "1", "-u"]) == 0
     assert "setns(</proc/1/ns/uts>, CLONE_NEWUTS)" in capsys.readouterr().out
 

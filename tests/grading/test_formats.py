@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -51,6 +52,9 @@ def test_junit() -> None:
     assert found == {"points": "0.5", "of": "2", "verdicts": "TIMEOUT"}
     assert cases[1].findtext("failure") == "secret 42"
     assert cases[1].findtext("system-out") == "a tree"
+    # Of a submission that could not be graded, GitLab would show nothing.
+    assert (suites[1].get("tests"), suites[1].get("errors")) == ("1", "1")
+    assert suites[1].findtext("testcase/error") == "pytest was killed"
 
 
 def test_gradescope() -> None:
@@ -86,6 +90,33 @@ def test_autolab() -> None:
     assert table["stages"] == ["Tests"]
     assert table["Tests"]["hidden test 2"] == {"passed": False}
     assert table["Tests"]["test_lab.py::test_c"] == {"passed": False, "hint": "not run"}
+
+
+@pytest.mark.parametrize("problem", ["Lab 2: sum", 'a"b', "x:y:z", "schön", "\\"])
+def test_autolab_problem(problem: str) -> None:
+    """Autolab puts quotes around each word before a colon, as it accepts results that are no JSON."""
+    line = formats.as_autolab(RIGHT, problem).splitlines()[-1]
+    # autolab/Autolab, app/helpers/assessment_autograde_core.rb, parseAutoresult
+    assert json.loads(re.sub(r"([a-zA-Z0-9]+):", r'"\1":', line)) == {"scores": {problem: 3.5}}
+
+
+HOSTILE = "a\n::add-mask::3\n  ::stop-commands::x\r\n\u2028::error::x\nb ::c ##[add-mask]x [[ATTACHMENT|/etc/passwd]]"
+
+
+def test_commands_in_messages() -> None:
+    """What a program has written is no command for GitHub Actions, and no link to a file for GitLab."""
+    check = Check(name="test_lab.py::test_a", of=1.0, outcome="failed", message=HOSTILE, evidence=HOSTILE)
+    grade = Grade(submission="eve", checks=(check,), problem=HOSTILE)
+    found = json.loads(formats.as_classroom(grade))
+    for text in (found["message"], found["tests"][0]["message"]):
+        assert "##[" not in text
+        # The runner trims a line before it looks for a command.
+        assert not [line for line in text.splitlines() if line.strip().startswith("::")]
+        assert "b ::c" in text
+    evidence = ET.fromstring(formats.as_junit([grade]).encode()).findtext(".//system-out") or ""
+    # gitlab-org/gitlab, lib/gitlab/ci/parsers/test/junit.rb, ATTACHMENT_TAG_REGEX
+    assert not re.search(r"\[\[ATTACHMENT\|(?P<path>.+?)\]\]", evidence)
+    assert "ATTACHMENT|/etc/passwd" in evidence
 
 
 def test_nbgrader() -> None:

@@ -120,11 +120,13 @@ def test_names() -> None:
     assert found == {"a/x": Path("a/x"), "b/x": Path("b/x"), "y": Path("b/y")}
     with pytest.raises(SpecError, match="given twice"):
         names_of([Path("a"), Path("a")])
+    # What is shown of two names can be the same; one student's name does not stop the class.
+    assert list(names_of([Path("a\nb"), Path(r"a\nb"), Path("a\tb")])) == [r"a\nb", r"a\nb (2)", r"a\tb"]
 
 
 def test_a_name_for_a_terminal(place: Path) -> None:
     """A student can choose the name of a file: it is text on the terminal and in XML, and no control sequence."""
-    command = _class(place, SLOW_LAB, **{"\x1b]0;owned\x07": "true", "=cmd": "true"})
+    command = _class(place, SLOW_LAB, **{"\x1b]0;owned\x07": "true", "=cmd": "true", "eve\nbob 9 of": "true"})
     done = subprocess.run(
         [*command, "--csv", "points.csv", "--junit", "points.xml", "--gradescope", "each"],
         cwd=place, capture_output=True, check=False,
@@ -133,7 +135,9 @@ def test_a_name_for_a_terminal(place: Path) -> None:
     written = [(place / name).read_bytes() for name in ("points.csv", "points.xml")]
     assert not any(byte in text for text in (done.stdout, done.stderr, *written) for byte in (b"\x1b", b"\x07"))
     assert b"'=cmd,1,1" in written[0]
-    assert sorted(os.listdir(place / "each")) == ["=cmd.json", "\\x1b]0;owned\\x07.json"]
+    # A name is one line, and no line of the table that looks like that of another student.
+    assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(b"bob")]
+    assert sorted(os.listdir(place / "each")) == ["=cmd.json", "\\x1b]0;owned\\x07.json", "eve\\nbob 9 of.json"]
 
 
 CONFTEST = """

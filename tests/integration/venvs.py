@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support.inner_pytest import python_of_the_system
 
-__all__ = ["PLAIN", "PLUGINS", "VERSIONS", "build"]
+__all__ = ["PLAIN", "PLUGINS", "RECORDING", "VERSIONS", "build"]
 
 VERSIONS = {"oldest": "pytest==8.4.0", "pytest8": "pytest==8.4.*", "pytest9": "pytest>=9"}
 """The pytest of each environment. The first is the oldest that the extra allows."""
@@ -26,6 +26,13 @@ PLUGINS = (
 """The plugins in all environments but the first."""
 
 
+RECORDING = {
+    "recording": (
+        "pytest>=9", "allure-pytest>=2.13", "pytest-assume>=2.4", "pytest-benchmark>=5", "pytest-check>=2.5",
+        "pytest-html>=4", "pytest-json-report>=1.5", "pytest-metadata>=3",
+    )
+}  # fmt: skip
+"""An environment with plugins in which a test records data, or failures that do not end it."""
 PLAIN = {"plain8": ("pytest==8.4.*", "pytest-subtests>=0.14", "pytest-forked>=1.6")}
 """An environment without other plugins, and without nsbox, which is found by PYTHONPATH."""
 
@@ -41,7 +48,8 @@ def build(directory: Path) -> None:
     python = python_of_the_system() or sys.executable
     pips = {}
     oldest = next(iter(VERSIONS))
-    packages = {name: (version, *(PLUGINS if name != oldest else ())) for name, version in VERSIONS.items()} | PLAIN
+    packages = {name: (version, *(PLUGINS if name != oldest else ())) for name, version in VERSIONS.items()}
+    packages |= RECORDING | PLAIN
     for name, wanted in packages.items():
         home = directory / name
         subprocess.run([python, "-m", "venv", "--without-pip", home], check=True)

@@ -20,7 +20,7 @@ from tests.support.census import reaped_all, wait_until
 from tests.support.far import apart
 from tests.support.forked import Who
 from tests.support.notebook_kernel import Shown, kernel
-from tests.support.pages import drawing, page
+from tests.support.pages import drawing, image, page
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.limit(600)]
 
@@ -125,7 +125,8 @@ def clean(bundle: dict[str, str]) -> None:
     """Look for anything that a sanitizer would remove."""
     if "image/svg+xml" in bundle:
         drawing(bundle["image/svg+xml"])
-    if "text/html" in bundle:
+        image(bundle["text/html"])
+    elif "text/html" in bundle:
         page(bundle["text/html"])
     assert bundle["text/plain"]
 

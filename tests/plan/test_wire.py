@@ -74,7 +74,7 @@ def test_too_long(plan: _core.Plan, marker: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_one_bit_is_wrong(plan: _core.Plan, marker: Path, data: st.DataObject) -> None:
     """Any single bit of the header, or of the length of an operation, is changed: the plan is refused."""
     encoded = bytearray(plan.encode())
@@ -92,14 +92,14 @@ def test_one_bit_is_wrong(plan: _core.Plan, marker: Path, data: st.DataObject) -
 @given(st.binary(max_size=300))
 @example(b"f")  # announces that the plan comes in a file
 @example(b"x")  # ends a box
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_noise(plan: _core.Plan, marker: Path, noise: bytes) -> None:
     """Bytes that are no plan are refused."""
     assert refused(plan, noise, marker)[0] in ("truncated", "operation", "field", "order")
 
 
 @given(st.binary(max_size=300), st.integers(0, 20))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_noise_with_a_right_header(plan: _core.Plan, marker: Path, noise: bytes, count: int) -> None:
     """The header is right, the rest is not."""
     assert refused(plan, headed(noise, count), marker)[0] in ("truncated", "operation", "field", "order")

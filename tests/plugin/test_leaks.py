@@ -14,7 +14,7 @@ MACHINERY = """
     import multiprocessing, os
     from multiprocessing.shared_memory import SharedMemory
 
-    import nsbox, pytest
+    import nsbox, nsbox.assertions, pytest
 
     def use_tracker():
         memory = SharedMemory(create=True, size=10)
@@ -53,8 +53,15 @@ MACHINERY = """
         with nsbox.Box("pid") as box:
             yield box
 
-    def test_called_in_a_box_of_the_module(wide):
-        wide.call(os.getpid)
+    @USES
+    def test_called_in_a_box_of_the_module(wide, use):
+        wide.call(use)
+        nsbox.assertions.assert_no_leftovers(wide)
+
+    def test_called_in_a_trusted_box_of_the_module():
+        with nsbox.Box("uts", trust=True) as box:
+            box.call(use_forkserver)
+            nsbox.assertions.assert_no_leftovers(box)
 
     def test_executor():
         with nsbox.Executor(2, "pid") as executor:
@@ -67,13 +74,13 @@ def test_machinery_is_no_leak(inner: Inner) -> None:
     inner.write(test_it=MACHINERY)
     result = inner.run("--fail-on-leak")
     assert wait_until(reaped_all)
-    result.assert_outcomes(passed=15)
+    result.assert_outcomes(passed=18)
     result.stdout.no_fnmatch_line("*left behind*")
 
 
 HOSTILE = """
     import multiprocessing, subprocess, sys
-    import pytest
+    import nsbox, pytest
 
     PROGRAM = '''
     from multiprocessing.{name} import main
@@ -94,6 +101,14 @@ HOSTILE = """
     def test_called(box):
         box.call(leave, "resource_tracker")
 
+    @pytest.fixture(scope="module")
+    def wide():
+        with nsbox.Box("pid") as box:
+            yield box
+
+    def test_called_in_a_box_of_the_module(wide):
+        wide.call(leave, "resource_tracker")
+
     def test_below_a_worker(box):
         box.call(subprocess.run, ["sh", "-c", "sleep 4742 &"])
 
@@ -113,7 +128,7 @@ def test_hostile_names(inner: Inner) -> None:
         if any(b"sleep(4741)" in argument for argument in process.cmdline):
             os.kill(process.pid, signal.SIGKILL)
     assert wait_until(reaped_all)
-    result.assert_outcomes(passed=3, failed=2, errors=3)
+    result.assert_outcomes(passed=4, failed=2, errors=4)
     result.stdout.fnmatch_lines(["*    sleep 4742 (process *", "*    sleep 4743 (process *"])
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nsbox.records.mountinfo import nsfs_mounts, parse
+from nsbox.errors import SpecError
+from nsbox.records.mountinfo import nsfs_mounts, parse, visible_at
 from nsbox.seeing.mounts import MountTable, mounts
 
 pytestmark = pytest.mark.pure
@@ -80,3 +82,53 @@ def test_the_callers_own() -> None:
     assert len(lines) == 1 + len(table)
     found: dict[str, Any] = {mount.point: mount for mount in table}
     assert found["/proc"].pid_namespace == os.stat("/proc/self/ns/pid").st_ino
+
+
+def table(*rows: tuple[int, int, str]) -> MountTable:
+    return MountTable(
+        parse(b"\n".join(b"%d %d 0:%d / %b rw - tmpfs t%d rw" % (id, above, id, os.fsencode(point), id)
+                         for id, above, point in rows))
+    )  # fmt: skip
+
+
+def found(rows: MountTable, *points: Any) -> list[int | None]:
+    return [None if (mount := rows.at(point)) is None else mount.id for point in points]
+
+
+STACKED = [
+    (1, 0, "/"),
+    (2, 1, "/mnt"),
+    (3, 2, "/mnt"),
+    (4, 3, "/mnt"),
+    (5, 3, "/mnt/low"),
+    (6, 1, "/srv/a/b"),
+    (7, 1, "/srv"),
+]
+
+
+def test_the_last_of_a_stack_is_visible() -> None:
+    """Also of three, in any order of the list; what is mounted below a covered directory is hidden."""
+    for rows in (STACKED, STACKED[::-1]):
+        assert found(table(*rows), "/", "/mnt", "/mnt/low", "/srv", "/srv/a/b", "/none") == [1, 4, None, 7, None, None]
+
+
+def test_paths_in_every_form() -> None:
+    points: list[Any] = [b"/mnt", Path("/mnt"), "/mnt/", "//mnt", "/./mnt//", b"/mnt/", os.fsencode("/mnt")]
+    assert found(table(*STACKED), *points, "//", "/.") == [4] * len(points) + [1, 1]
+    assert found(table((1, 0, "/"), (2, 1, "/\udcff")), b"/\xff", "/\udcff/") == [2, 2]
+    for point in ("mnt", "", b"", "/mnt/../srv", "."):
+        with pytest.raises(SpecError, match="expected an absolute path"):
+            table(*STACKED).at(point)
+
+
+def test_a_mount_on_the_root_directory_hides_nothing() -> None:
+    """The process keeps the root directory that it has: ``mount -t tmpfs none /`` changes nothing for it."""
+    assert found(table((1, 0, "/"), (2, 1, "/mnt"), (3, 1, "/")), "/", "/mnt") == [1, 2]
+
+
+def test_below_a_chroot() -> None:
+    """In a directory of a mount, that mount is not listed, and several others have no parent in the list."""
+    rows = table((4, 1, "/proc"), (5, 1, "/sys"), (6, 5, "/sys/fs"), (7, 4, "/proc"))
+    assert found(rows, "/", "/proc", "/sys", "/sys/fs") == [None, 7, 5, 6]
+    assert found(MountTable(()), "/", "/proc") == [None, None]
+    assert visible_at([], "/") is None

@@ -35,8 +35,8 @@ def result_from(pieces: list[bytes], output: list[bytes] | None = None) -> tuple
     def other_end() -> None:
         for at, piece in enumerate(pieces):
             if output:
-                os.write(ends.theirs[1].fileno(), output[at % len(output)])
-            os.write(ends.theirs[0].fileno(), piece)
+                os.write(ends.theirs[2].fileno(), output[at % len(output)])
+            os.write(ends.theirs[1].fileno(), piece)
         ends.close_theirs()
 
     thread = threading.Thread(target=other_end)

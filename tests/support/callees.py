@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import io
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -25,11 +28,13 @@ __all__ = [
     "fork_twice",
     "identity",
     "leave_behind",
+    "linger",
     "links",
     "locked",
     "numbers",
     "raise_it",
     "say",
+    "siblings",
     "state",
     "status",
     "wait_for",
@@ -286,3 +291,56 @@ class Kept:
 
     def __init__(self, number: int) -> None:
         self.number = number
+
+
+def siblings(number: int) -> list[bool]:
+    """Make children of the parent of this process (clone(2), CLONE_PARENT): one that ends, one that stays, and so on.
+
+    Returns:
+        Whether the kernel has made each of them.
+    """
+    return [_sibling(index % 2) > 0 for index in range(number)]
+
+
+def _sibling(stays: int) -> int:
+    clone, clone_parent, sigchld = {"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x8000, 17
+    pid: int = ctypes.CDLL(None).syscall(clone, clone_parent | sigchld, 0, 0, 0, 0)
+    if pid == 0:
+        while stays:
+            signal.pause()
+        os._exit(0)
+    return pid
+
+
+def linger(seconds: int) -> int:
+    """Send a socket that lingers when its last descriptor is closed, over each Unix socket of this process.
+
+    Its other end, which a child keeps open, does not read (socket(7), SO_LINGER).
+
+    Returns:
+        The number of Unix sockets that have taken it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sender = socket.create_connection(server.getsockname())
+        receiver, _ = server.accept()
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+    sender.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sender.send(bytes(1 << 16))
+    if os.fork() == 0:
+        os.setsid()
+        sender.close()
+        time.sleep(seconds)
+        os._exit(0)
+    receiver.close()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sender.fileno()))]
+    taken = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
+            if found.family == socket.AF_UNIX:
+                found.sendmsg([b"x"], rights)
+                taken += 1
+    with contextlib.suppress(BlockingIOError):
+        sender.close()
+    return taken

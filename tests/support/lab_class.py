@@ -20,7 +20,7 @@ HOSTILE = (
     "fork-bomb", "endless-output", "forges-the-report", "poses-as-pytest", "kills-the-grader", "fills-the-disk",
     "sleeps-for-ever", "growing-memory", "links", "reads-the-answer", "reads-the-others", "traces", "detaches-mounts",
     "escapes", "fills-the-inodes", "huge-memory", "race-on-the-evidence", "fakes-proc", "burns-cpu", "daemon",
-    "deletes-everything", "reads-devices",
+    "deletes-everything", "reads-devices", "signals-everything", "changes-limits", "poses-as-init",
 )  # fmt: skip
 """The hostile submissions of the lab `hostile`. The first five are in the small class."""
 

@@ -15,6 +15,7 @@ from nsbox.errors import SpecError
 from nsbox.records.networks import InterfaceRecord, NetworkRecord, RouteRecord
 from nsbox.records.recording import loaded, recorded
 from nsbox.views import mime, network_list, network_picture
+from nsbox.views.svg import Document
 
 __all__ = ["Networks", "networks"]
 
@@ -43,9 +44,9 @@ class Networks(mime.Picture, Sequence[NetworkRecord]):
         """Count the networks."""
         return len(self._records)
 
-    def svg(self) -> str:
-        """Return a picture as an SVG document: a card for each box, lines for cables, a bar for a switch."""
-        return network_picture.picture(self._records)
+    def drawn(self, *, legend: bool = True, width: int = mime.MAX_WIDTH) -> Document:
+        """Draw a card for each box, lines for cables, a bar for a switch; in two rows if one is too wide."""
+        return network_picture.picture(self._records, width=width, legend=legend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as data that fit into JSON."""

@@ -17,7 +17,7 @@ class Steps(mime.Table, list[StepResult]):
     __slots__ = ()
 
     def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return a table as HTML, without classes, ids or scripts."""
         return _view.done(self)
 
     def __str__(self) -> str:

@@ -46,65 +46,81 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; by default those of this process.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] in ([], ["-h"], ["--help"], ["help"]):
-        print(_overview())
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version"):
+    name, *arguments = list(sys.argv[1:] if argv is None else argv) or [""]
+    if name == "help" and arguments and not arguments[0].startswith("-"):
+        name, arguments = arguments[0], ["--help"]
+    title = f"nsbox {name}" if name in COMMANDS else "nsbox"
+    try:
+        status = _execute(name, arguments)
+        if sys.stdout is not None:
+            # An error of a flush at the interpreter's exit could not be caught.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return _BROKEN_PIPE
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except (AttributeError, OSError):  # AttributeError: the output is closed
+            _drop_output()
+        reason = error.strerror or str(error)
+        print(f"{title}: {f'{error.filename}: ' if error.filename else ''}{reason}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _execute(name: str, arguments: list[str]) -> int:
+    if name in COMMANDS:
+        return _run(name, arguments)
+    from nsbox.cli import _output  # noqa: PLC0415 - a command imports what it needs
+
+    if name in ("-h", "--help", "help"):
+        _output.write(_overview())
+        return 0
+    if name in ("-V", "--version"):
         from nsbox import _core  # noqa: PLC0415 - only this option needs it
 
-        print(f"nsbox {_core.__version__}")
+        _output.write(f"nsbox {_core.__version__}")
         return 0
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"nsbox: unknown command {name!r}\n{_overview()}", file=sys.stderr)
+    if not name:
+        _output.write(_overview())
         return 2
-    return _run(name, rest)
+    from nsbox.spec.nearest import did_you_mean  # noqa: PLC0415 - only for errors
+
+    if name.startswith("-"):
+        problem = f"unknown option {name!r}{did_you_mean(name, ['--help', '--version'])}"
+    else:
+        problem = f"unknown command {name!r}{did_you_mean(name, COMMANDS)}"
+    print(f"nsbox: {problem}\n{_overview()}", file=sys.stderr)
+    return 2
 
 
 def _run(name: str, arguments: list[str]) -> int:
     from nsbox.errors import NsboxError  # noqa: PLC0415 - the overview is faster without it
 
     command = import_module(f"nsbox.cli.{name}")
-    given: object = arguments
-    if hasattr(command, "main"):
-        run = command.main
-    else:
-        import argparse  # noqa: PLC0415 - takes longer to import than all the rest
+    try:
+        if hasattr(command, "main"):
+            return int(command.main(arguments))
+        from nsbox.cli import _arguments  # noqa: PLC0415 - takes longer to import than all the rest
 
-        parser = argparse.ArgumentParser(
-            prog=f"nsbox {name}",
-            description=COMMANDS[name],
-            allow_abbrev=False,
-            conflict_handler="resolve",  # in pstree(1) -h is another option
-        )
-        command.configure(parser)
+        parser = _arguments.parser_of(name, COMMANDS[name], command)
         try:
-            given = parser.parse_args(arguments)
+            options = parser.parse_args(arguments)
         except SystemExit as stop:
             return stop.code if isinstance(stop.code, int) else 2
-        run = command.execute
-    try:
-        status = int(run(given))
-        # An error of a flush at the interpreter's exit could not be caught.
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()
-        return _BROKEN_PIPE
+        return int(command.execute(options))
     except NsboxError as error:
         print(f"nsbox {name}: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
-        reason = error.strerror or str(error)
-        print(f"nsbox {name}: {f'{error.filename}: ' if error.filename else ''}{reason}", file=sys.stderr)
-        return 1
-    return status
 
 
 def _drop_output() -> None:
     """Send what is left in the output buffer to /dev/null: its flush at Python's exit must not fail again."""
     import os  # noqa: PLC0415 - only needed here
 
+    if sys.stdout is None:
+        return
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)

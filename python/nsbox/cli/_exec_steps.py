@@ -55,7 +55,8 @@ def exec_steps(
     except UsageError as error:
         return _output.usage_error(command, error)
     if wanted.show:
-        print(f"{usage}\n{help_text(options)}" if wanted.show == "help" else f"nsbox {command} {_core.__version__}")
+        is_help = wanted.show == "help"
+        _output.write(f"{usage}\n{help_text(options)}" if is_help else f"nsbox {command} {_core.__version__}")
         return 0
     _undo_python_startup()
     # From inside a new user namespace, a part of the evidence can no longer be read.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
-__all__ = ["is_utf8", "takes_box_drawing", "terminal_width", "usage_error", "width", "write"]
+__all__ = ["is_terminal", "is_utf8", "takes_box_drawing", "terminal_width", "usage_error", "width", "write"]
 
 
 def width() -> int | None:
@@ -15,27 +16,38 @@ def width() -> int | None:
         return int(columns)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # AttributeError: the output is closed
         return None
 
 
 def terminal_width() -> int | None:
     """Return the width of the terminal that is written to; None for files and pipes."""
-    return width() if sys.stdout.isatty() else None
+    return width() if is_terminal() else None
+
+
+def is_terminal() -> bool:
+    """Return whether the output is a terminal; it can be closed as well."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def is_utf8() -> bool:
     """Return whether the output takes all characters."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
 
 
 def takes_box_drawing() -> bool:
     """Return whether the output is a terminal that shows box drawing characters; files and pipes get ASCII."""
-    return sys.stdout.isatty() and is_utf8()
+    return is_terminal() and is_utf8()
 
 
 def write(text: str) -> None:
-    """Print text; characters that the encoding of the output does not have become question marks."""
+    """Print text; characters that the encoding of the output does not have become question marks.
+
+    Raises:
+        OSError: when the output is closed, or does not take the text.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, f"write error: {os.strerror(errno.EBADF)}")
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding, "replace"))
 

@@ -16,9 +16,11 @@ _USAGE = """\
 Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
        nsbox explain [--json] [--] nsenter [options] [program [argument...]]
        nsbox explain [--json] [--] nsbox run [options] program [argument...]
+       nsbox explain [--json] [--] docker run [options] image [argument...]
 
 Show what a command line does: each system call, a command that does the same,
-the manual page, and why. Nothing is carried out.
+the manual page, and why. Nothing is carried out. The command line can also be
+one of podman run, ip netns exec, systemd-run, and begin with sudo or doas.
 
 Example: nsbox explain unshare -mipf
 """
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         found, words = parse(_OPTIONS, arguments)
         names = {option.name for option, _ in found}
         if "help" in names:
-            print(f"{_USAGE}\n{help_text(_OPTIONS)}")
+            _output.write(f"{_USAGE}\n{help_text(_OPTIONS)}")
             return 0
         if not words:
             raise UsageError("no command line is given. Example: nsbox explain unshare -mipf")

@@ -18,7 +18,7 @@ from nsbox.grading import formats
 from nsbox.grading.grades import Grade, number
 from nsbox.grading.runner import EMPTY, Lab, grade_all, names_of, test_files
 from nsbox.grading.sandbox import SandboxLimits, open_sandbox
-from nsbox.grading.text import plain
+from nsbox.grading.text import one_line
 
 __all__ = ["configure", "execute"]
 
@@ -183,7 +183,7 @@ class _Progress:
         self.grades.append(grade)
         done = len(self.grades)
         left = (time.monotonic() - self._begin) / done * (self._count - done)
-        text = f"{done} of {self._count} graded, about {left:.0f} s left; {plain(grade.submission)}: "
+        text = f"{done} of {self._count} graded, about {left:.0f} s left; {one_line(grade.submission)}: "
         text += f"{number(grade.points)} of {number(grade.of)}"
         if self._is_terminal:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals have no size

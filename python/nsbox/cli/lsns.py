@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pictures
 from nsbox.errors import SpecError
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View, open_proc, read_from
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views import namespace_table
 
 __all__ = ["configure", "execute"]
@@ -23,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("-J", "--json", action="store_true", help="print JSON")
     forms.add_argument("-r", "--raw", action="store_true", help="print columns without alignment, with blanks escaped")
+    _pictures.configure(parser)
     trees = parser.add_mutually_exclusive_group()
     trees.add_argument("-l", "--list", action="store_true", help="print a list instead of a tree")
     trees.add_argument("-T", "--tree", nargs="?", const="owner", metavar="RELATION",
@@ -63,8 +67,10 @@ def execute(options: argparse.Namespace) -> int:
     problem = None
     if tree not in (None, "process", "parent", "owner"):
         problem = f"unknown tree type: {tree}. The types are process, parent and owner"
+        problem += did_you_mean(tree, ["process", "parent", "owner"])
     elif unknown := [name for name in options.type if name not in _KINDS]:
         problem = f"unknown namespace type: {unknown[0]}. The types are {', '.join(_KINDS)}"
+        problem += did_you_mean(unknown[0], [*_KINDS, *KINDS])
     elif options.task is not None and options.namespace is not None:
         problem = "--task is mutually exclusive with <namespace>"
     if problem:
@@ -93,10 +99,22 @@ def execute(options: argparse.Namespace) -> int:
     if options.task is not None:
         found = found.of_process(options.task)
     shown = [namespace for namespace in found if not options.persistent or not namespace.process_count]
-    text = namespace_table.table(shown, tree=relation, related=related, **drawing)
-    if text:
-        _output.write(text)
+    _show(options, partial(namespace_table.table, shown, tree=relation, related=related), drawing)
     return 0
+
+
+def _show(options: argparse.Namespace, draw: Callable[..., str], drawing: dict[str, Any]) -> None:
+    """Print a table, or write it into the files that the options name."""
+
+    def svg() -> str:
+        from nsbox.views.pages import listing  # noqa: PLC0415 - only for files
+
+        return listing("Namespaces", draw(**drawing | {"form": "human", "ascii": False, "width": None}))
+
+    if _pictures.write(options, "nsbox lsns", svg, lambda: draw(**drawing | {"form": "html"})):
+        return
+    if text := draw(**drawing):
+        _output.write(text)
 
 
 def _columns(options: argparse.Namespace) -> list[str]:
@@ -113,7 +131,8 @@ def _columns(options: argparse.Namespace) -> list[str]:
         columns = columns + wanted if options.output.startswith("+") else wanted
     for column in columns:
         if column not in namespace_table.COLUMNS:
-            raise SpecError(f"unknown column: {column}. To list all: nsbox lsns --list-columns")
+            similar = did_you_mean(column, namespace_table.COLUMNS).removesuffix("?")
+            raise SpecError(f"unknown column: {column}{similar}. To list all: nsbox lsns --list-columns")
     return columns
 
 
@@ -126,7 +145,5 @@ def _print_members(
         return 1
     pids = [process.pid for process in found.processes_in(namespace.id)]
     members, _ = read_from(open_proc(options.of, view, None), ["cmdline"], pids)
-    text = namespace_table.members(members, namespace, tree=tree, **drawing)
-    if text:
-        _output.write(text)
+    _show(options, partial(namespace_table.members, members, namespace, tree=tree), drawing)
     return 0

@@ -6,9 +6,10 @@ import argparse
 import re
 import sys
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pictures
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ps
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views.process_table import COLUMNS
 
 __all__ = ["configure", "execute"]
@@ -23,8 +24,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--format", action="append", type=columns_of, metavar="COLUMNS",
         help="print these columns, such as pid,outside,command; outside is the PID for you, pidns the PID namespace",
     )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the columns as JSON")
+    _pictures.configure(parser)
     parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
     parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
+
+
+def _listing(text: str) -> str:
+    from nsbox.views.pages import listing  # noqa: PLC0415 - only for files
+
+    return listing("Processes", text)
 
 
 def columns_of(given: str) -> list[str]:
@@ -36,8 +45,9 @@ def columns_of(given: str) -> list[str]:
     names = [name.upper() for name in re.split(r"[,\s]+", given) if name]
     unknown = [name for name in names if name not in COLUMNS]
     if unknown or not names:
-        known = ", ".join(name.lower() for name in COLUMNS)
-        raise argparse.ArgumentTypeError(f"no column {given!r}; there are {known}")
+        known = [name.lower() for name in COLUMNS]
+        similar = did_you_mean(unknown[0], known) if unknown else ""
+        raise argparse.ArgumentTypeError(f"no column {given!r}; there are {', '.join(known)}{similar}")
     return names
 
 
@@ -53,7 +63,12 @@ def execute(options: argparse.Namespace) -> int:
     view: View = "proc" if options.proc else "namespace"
     processes = ps(of=options.of, view=view, pids=map(int, pids) if pids else None)
     columns = [name for names in options.format or () for name in names] or None
-    _output.write(processes.text(columns=columns, width=_output.width()))
+    if options.json:
+        _output.write(processes.json(columns=columns))
+    elif not _pictures.write(
+        options, "nsbox ps", lambda: _listing(processes.text(columns=columns)), lambda: processes.html(columns=columns)
+    ):
+        _output.write(processes.text(columns=columns, width=_output.width()))
     if processes.hidden:
         print(f"note: {len(processes.hidden)} more processes are hidden (hidepid, proc(5))", file=sys.stderr)
     return 0 if processes else 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pictures
+from nsbox.errors import SpecError
 from nsbox.seeing.proc import View
 from nsbox.seeing.tree import ProcessTree, pstree
 from nsbox.spec.kinds import KINDS
@@ -58,6 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     }.items():
         parser.add_argument(*names, action="store_const", const=characters, dest="characters",
                             help=f"draw with {characters} characters; the last of -A, -U and -G applies")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print a list of all processes and threads as JSON")
+    _pictures.configure(parser)
     parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
     parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
     parser.add_argument("what", nargs="?", metavar="PID | USER",
@@ -97,6 +101,10 @@ def execute(options: argparse.Namespace) -> int:
             return 1
     tree = read(options)
     trees = _trees(tree, pid, uid, options)
+    # As pstree(1): a process that is not found is an error only with --show-parents.
+    status = 0 if trees or (pid is not None and not options.show_parents) else 1
+    if _written(options, trees):
+        return status
     texts = [drawn(tree, options, highlight, bold, uid) for tree in trees]
     if texts:
         _output.write("\n\n".join(texts))
@@ -104,8 +112,19 @@ def execute(options: argparse.Namespace) -> int:
         # On standard error, so that standard output is exactly that of pstree(1).
         for note in tree.notes:
             print(f"note: {note}", file=sys.stderr)
-    # As pstree(1): a process that is not found is an error only with --show-parents.
-    return 0 if texts or (pid is not None and not options.show_parents) else 1
+    return status
+
+
+def _written(options: argparse.Namespace, trees: list[ProcessTree]) -> bool:
+    """Print trees as JSON, or write pictures into files, if the options ask for it; return whether they do."""
+    if options.json:
+        _output.write(json.dumps({"processes": [entry for tree in trees for entry in tree.data()]}, indent=2))
+        return True
+    if options.svg is not None and (len(trees) != 1 or options.ns_sort):
+        raise SpecError("--svg: a picture shows one tree: name a PID, without --ns-sort; --html takes several")
+    pictures = [tree.svg for tree in trees]
+    svg = pictures[0] if pictures else str
+    return _pictures.write(options, "nsbox pstree", svg, lambda: "\n".join(picture() for picture in pictures))
 
 
 def _trees(tree: ProcessTree, pid: int | None, uid: int | None, options: argparse.Namespace) -> list[ProcessTree]:

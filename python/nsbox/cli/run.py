@@ -50,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         limits = [max_output_of(value or "") for option, value in found if option.name == "max-output"]
         request = request_from([pair for pair in found if pair[0].name not in ("timeout", "max-output")], program)
         if request.show:
-            print(f"{_USAGE}\n{help_text(RUN_OPTIONS)}" if request.show == "help" else f"nsbox run {_core.__version__}")
+            is_help = request.show == "help"
+            _output.write(f"{_USAGE}\n{help_text(RUN_OPTIONS)}" if is_help else f"nsbox run {_core.__version__}")
             return 0
         if not program:
             raise UsageError("no program is given. Example: nsbox run ps -e")

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from nsbox import _core
+from nsbox.command.engines import run as engines
 from nsbox.command.equivalents import command_for, unshare_line
 from nsbox.command.nsenter.advice import notes_of, python_of
 from nsbox.command.nsenter.request import entry_of
 from nsbox.command.nsenter.steps import entering_steps
 from nsbox.command.options import UsageError, parse
+from nsbox.command.others import ip_netns, sudo, systemd_run
 from nsbox.command.unshare.request import RUN_OPTIONS, Request, popen_options, request_from, request_of
 from nsbox.command.unshare.steps import steps_of
 from nsbox.errors import SpecError
 from nsbox.records.steps import ExplainedStep, StepResult, data_of
+from nsbox.spec.nearest import did_you_mean
 from nsbox.spec.spec import Spec, spec_of
 from nsbox.start.launch import Launch, candidates, environment, plan_for
 from nsbox.views import mime
@@ -28,6 +31,10 @@ from nsbox.views import step_table as _view
 __all__ = ["Explanation", "explain"]
 
 _WIDTH = 80
+_EXPLAINED = (
+    "unshare", "nsenter", "nsbox run", "docker run", "podman run", "ip netns exec", "systemd-run", "sudo",
+)  # fmt: skip
+"""The commands that can be explained."""
 
 
 class _Step(Protocol):
@@ -73,7 +80,7 @@ class Explanation(mime.Table):
         """Return a text to read."""
         lines = [self.title, ""]
         for step in self.steps:
-            article = "" if step.actor in ("unshare", "nsenter", "init") else "the "
+            article = "the " if step.actor in ("caller", "payload") else ""
             lines.append(f"{step.index:2}  {step.name}, by {article}{step.actor}")
             lines += _labelled("", step.call)
             lines += _labelled("by hand  ", step.command)
@@ -86,7 +93,7 @@ class Explanation(mime.Table):
         return "\n".join(lines)
 
     def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return a table as HTML, without classes, ids or scripts."""
         return _view.explained(
             self.title, self.steps, {"As a command": self.command, "In Python": self.python}, self.notes
         )
@@ -100,8 +107,9 @@ def explain(what: object = None, /, **options: Any) -> Explanation:
     """Explain the steps that would be carried out, or that were carried out (namespaces(7), unshare(1)).
 
     Args:
-        what: A command line of unshare(1), of nsenter(1) or of ``nsbox run``, as a text or as words; with options, the
-            program as for `run`; a `Spec`; a plan, or anything that has one, such as a `Popen` or a `Box`.
+        what: A command line of unshare(1), of nsenter(1), of ``nsbox run``, ``docker run``, ``podman run``, ``ip netns
+            exec`` or ``systemd-run``, also behind sudo(8), as a text or as words; with options, the program as for
+            `run`; a `Spec`; a plan, or anything that has one, such as a `Popen` or a `Box`.
         **options: The options of `Spec`.
 
     Raises:
@@ -120,7 +128,7 @@ def explain(what: object = None, /, **options: Any) -> Explanation:
     words = _words(what, split=not options)
     if options:
         return _of_spec(spec_of(options.pop("unshare", "mip"), cast("Any", options)), words)
-    return _of_command(words)
+    return _of_command(words, is_root=os.geteuid() == 0)
 
 
 def _words(what: object, *, split: bool) -> list[str]:
@@ -134,7 +142,7 @@ def _words(what: object, *, split: bool) -> list[str]:
     raise SpecError(f"explain: expected a command line, a program with options, a Spec or a plan, got {what!r}")
 
 
-def _of_command(words: list[str]) -> Explanation:
+def _of_command(words: list[str], *, is_root: bool) -> Explanation:
     match words:
         case ["nsbox", "run", *rest]:
             return _of_run(rest)
@@ -148,9 +156,28 @@ def _of_command(words: list[str]) -> Explanation:
             entry = entry_of(rest)
             steps = _explained(entering_steps(entry))
             return Explanation(shlex.join(words), steps, python=python_of(entry), notes=tuple(notes_of(entry)))
-    raise UsageError(
-        f"explain: only unshare, nsenter and nsbox run can be explained, not {' '.join(words[:1]) or 'nothing'!r}"
-    )
+        case [("docker" | "podman") as engine, "run", *rest] | [
+            ("docker" | "podman") as engine,
+            "container",
+            "run",
+            *rest,
+        ]:
+            found = engines.run(engine, rest, is_root=is_root)
+            return Explanation(shlex.join(words), found.steps, found.command, found.python, found.notes)
+        case ["ip", "netns", "exec", *rest]:
+            found = ip_netns.execute(rest)
+            return Explanation(shlex.join(words), found.steps, found.command, found.python, found.notes)
+        case ["systemd-run", *rest]:
+            found = systemd_run.execute(rest)
+            return Explanation(shlex.join(words), found.steps, found.command, found.python, found.notes)
+        case [("sudo" | "doas") as name, *rest]:
+            user, program = sudo.program_of(name, rest)
+            below = _of_command(program, is_root=user == "root")
+            note = sudo.note(name, user, program[0])
+            return dataclasses.replace(below, title=shlex.join(words), notes=(note, *below.notes))
+    given = " ".join(words[:2]) if words[:1] in (["docker"], ["podman"], ["nsbox"], ["ip"]) else " ".join(words[:1])
+    known = f"; what can be: {', '.join(_EXPLAINED)}"
+    raise UsageError(f"explain: {given!r} cannot be explained{did_you_mean(given, _EXPLAINED) or known}")
 
 
 def _of_run(words: list[str]) -> Explanation:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nsbox.errors import SpecError
+from nsbox.spec.nearest import did_you_mean
 
 __all__ = ["Option", "UsageError", "help_text", "parse", "whole"]
 
@@ -38,8 +39,15 @@ class Option:
     meaning: str = ""
 
 
-def parse(table: Sequence[Option], words: Sequence[str]) -> tuple[list[tuple[Option, str | None]], list[str]]:
+def parse(
+    table: Sequence[Option], words: Sequence[str], *, exact: bool = False
+) -> tuple[list[tuple[Option, str | None]], list[str]]:
     """Split a command line into options with their values, and the rest from the first word that is no option.
+
+    Args:
+        table: The options.
+        words: The command line.
+        exact: Whether long options must be written in full.
 
     Raises:
         UsageError: for invalid options, with the message of getopt_long(3).
@@ -51,19 +59,20 @@ def parse(table: Sequence[Option], words: Sequence[str]) -> tuple[list[tuple[Opt
         if word == "--":
             break
         if word.startswith("--"):
-            found.append(_long(table, word[2:], left))
+            found.append(_long(table, word[2:], left, exact))
         else:
             found.extend(_short(table, word[1:], left))
     return found, left
 
 
-def _long(table: Sequence[Option], word: str, left: list[str]) -> tuple[Option, str | None]:
+def _long(table: Sequence[Option], word: str, left: list[str], exact: bool) -> tuple[Option, str | None]:
     name, equals, value = word.partition("=")
     options = [option for option in table if option.name == name] or [
-        option for option in table if option.name.startswith(name)
+        option for option in table if option.name.startswith(name) and not exact
     ]
     if not options:
-        raise UsageError(f"unrecognized option '--{name}'")
+        similar = did_you_mean(f"--{name}", [f"--{option.name}" for option in table], "\n")
+        raise UsageError(f"unrecognized option '--{name}'{similar.replace('did', 'Did')}")
     if len(options) > 1:
         names = " ".join(f"'--{option.name}'" for option in options)
         raise UsageError(f"option '--{name}' is ambiguous; possibilities: {names}")

@@ -58,7 +58,7 @@ class Diagnosis(mime.Table):
         return dataclasses.asdict(self)
 
     def html(self) -> str:
-        """Return tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return tables as HTML, without classes, ids or scripts."""
         return _view.page(self.verdict, self.where, self.answers, {**self.kinds, "all": self.everything})
 
     def __str__(self) -> str:

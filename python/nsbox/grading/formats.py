@@ -80,9 +80,11 @@ def as_junit(grades: Sequence[Grade]) -> str:
     root = ET.Element("testsuites", name="nsbox grade")
     for grade in grades:
         outcomes = [_junit_outcome(check) for check in grade.checks]
+        problems = int(bool(grade.problem))
         suite = ET.SubElement(
-            root, "testsuite", name=grade.submission, tests=str(len(outcomes)), failures=str(outcomes.count("failure")),
-            errors=str(outcomes.count("error")), skipped=str(outcomes.count("skipped")), time=f"{grade.seconds:.3f}",
+            root, "testsuite", name=grade.submission, tests=str(len(outcomes) + problems),
+            failures=str(outcomes.count("failure")), errors=str(outcomes.count("error") + problems),
+            skipped=str(outcomes.count("skipped")), time=f"{grade.seconds:.3f}",
         )  # fmt: skip
         _properties(suite, points=number(grade.points), of=number(grade.of), problem=grade.problem)
         for check, outcome in zip(grade.checks, outcomes, strict=True):
@@ -97,7 +99,14 @@ def as_junit(grades: Sequence[Grade]) -> str:
                 found = ET.SubElement(case, outcome, message=check.message.partition("\n")[0])
                 found.text = check.message
             if check.evidence:
-                ET.SubElement(case, "system-out").text = check.evidence
+                # GitLab links the file that such a mark names, and programs have written parts of the evidence.
+                ET.SubElement(case, "system-out").text = check.evidence.replace("[[ATTACHMENT|", r"[\[ATTACHMENT|")
+        if grade.problem:
+            # A suite without a failed test case counts as passed, and GitLab shows no properties.
+            case = ET.SubElement(
+                suite, "testcase", classname=grade.submission, name=f"grading [{grade.submission}]", time="0.000"
+            )
+            ET.SubElement(case, "error", message=grade.problem.partition("\n")[0]).text = grade.problem
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
@@ -142,14 +151,23 @@ def as_classroom(grade: Grade) -> str:
             "name": name,
             "status": "pass" if check.outcome == "passed" else "error" if check.outcome == "error" else "fail",
             "score": _plain_number(check.points),
-            "message": message or None,
+            "message": _without_commands(message) or None,
         }
         for name, message, check in _for_students(grade)
     ]
     is_right = all(check.outcome == "passed" for check in grade.checks)
     status = "error" if grade.problem else "pass" if is_right else "fail"
     data: dict[str, Any] = {"version": _CLASSROOM_VERSION, "status": status, "max_score": _plain_number(grade.of)}
-    return json.dumps({**data, "message": grade.problem or None, "tests": tests}) + "\n"
+    return json.dumps({**data, "message": _without_commands(grade.problem) or None, "tests": tests}) + "\n"
+
+
+def _without_commands(text: str) -> str:
+    """Return a text in which GitHub Actions finds no command: the reporter prints it into the log of the workflow.
+
+    A command is a line that begins with ``::``, or has ``##[`` anywhere (actions/runner, ActionCommand).
+    """
+    lines = ("\\" * line.lstrip().startswith("::") + line for line in text.splitlines(keepends=True))
+    return "".join(lines).replace("##[", r"##\[")
 
 
 def as_autolab(grade: Grade, problem: str) -> str:
@@ -164,7 +182,9 @@ def as_autolab(grade: Grade, problem: str) -> str:
         for name, message, check in _for_students(grade)
     }
     table = {"_presentation": "semantic", "stages": ["Tests"], "Tests": tests}
-    return f"{json.dumps(table)}\n{json.dumps({'scores': {problem: _plain_number(grade.points)}})}\n"
+    # Autolab puts quotes around what is before a colon (parseAutoresult), also in the name of a problem.
+    name = json.dumps(problem).replace(":", r"\u003a")
+    return f'{json.dumps(table)}\n{{"scores": {{{name}: {_plain_number(grade.points)}}}}}\n'
 
 
 def _for_students(grade: Grade) -> list[tuple[str, str, Check]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from nsbox.grading.text import plain, shortened
+from nsbox.grading.text import one_line, plain, shortened
 
 __all__ = ["MAX_LINE_BYTES", "OUTCOMES", "VISIBILITIES", "Check", "Grade", "Report", "check_line", "number", "total"]
 
@@ -161,7 +161,7 @@ def _checked(data: Any) -> Check:
     if data["points"] > data["of"] or data["outcome"] not in OUTCOMES or data["visibility"] not in VISIBILITIES:
         raise ValueError("expected points up to the limit, a known outcome and a known visibility")
     attempts = _attempts(data["attempts"])
-    return Check(**{**data, "attempts": attempts, "name": plain(data["name"])})
+    return Check(**{**data, "attempts": attempts, "name": one_line(data["name"])})
 
 
 def _attempts(data: Any) -> tuple[dict[str, Any], ...]:

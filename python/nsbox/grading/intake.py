@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from nsbox.errors import NsboxError
+from nsbox.grading.text import one_line
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_FILES", "RefusedError", "take_in"]
 
@@ -46,7 +47,7 @@ def take_in(source: Path, target: Path) -> list[str]:
     try:
         found = os.lstat(source)
     except OSError as error:
-        raise RefusedError(f"{source.name} cannot be read: {error.strerror}") from None
+        raise RefusedError(f"{one_line(source.name)} cannot be read: {error.strerror}") from None
     copy = _Copy()
     target.mkdir(mode=0o755)
     if stat.S_ISREG(found.st_mode):
@@ -54,7 +55,7 @@ def take_in(source: Path, target: Path) -> list[str]:
     elif stat.S_ISDIR(found.st_mode):
         copy.directory(None, str(source), target, "", 0)
     else:
-        raise RefusedError(f"{source.name} is {_kind(found.st_mode)}: expected a file or a directory")
+        raise RefusedError(f"{one_line(source.name)} is {_kind(found.st_mode)}: expected a file or a directory")
     return copy.left_out
 
 
@@ -97,14 +98,14 @@ class _Copy:
         with open(os.open(name, _READ, dir_fd=parent), "rb") as source, target.open("xb") as copy:
             found = os.fstat(source.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise RefusedError(f"{path} was replaced while it was read")
+                raise RefusedError(f"{one_line(path)} was replaced while it was read")
             # The size first: a file with holes can be large without taking room.
             if found.st_size > self._bytes:
-                raise RefusedError(f"more than {MAX_BYTES} bytes, at {path}")
+                raise RefusedError(f"more than {MAX_BYTES} bytes, at {one_line(path)}")
             while chunk := source.read(_CHUNK_BYTES):
                 self._bytes -= len(chunk)
                 if self._bytes < 0:
-                    raise RefusedError(f"more than {MAX_BYTES} bytes, at {path}")
+                    raise RefusedError(f"more than {MAX_BYTES} bytes, at {one_line(path)}")
                 copy.write(chunk)
             os.fchmod(copy.fileno(), 0o755 if found.st_mode & 0o111 else 0o644)
 

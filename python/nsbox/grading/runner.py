@@ -7,6 +7,7 @@ is in a sandbox, and ends with them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import shutil
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from nsbox.errors import SpecError
 from nsbox.grading.grades import MAX_LINE_BYTES, Grade, Report
-from nsbox.grading.text import plain
+from nsbox.grading.text import one_line
 from nsbox.start.popen import Popen
 from nsbox.start.run import DEVNULL, STDOUT
 
@@ -64,10 +65,12 @@ def names_of(submissions: Sequence[Path]) -> dict[str, Path]:
     names = [path.name for path in submissions]
     found: dict[str, Path] = {}
     for path in submissions:
-        name = plain(path.name if names.count(path.name) == 1 else str(path))
-        if name in found:
+        name = one_line(path.name if names.count(path.name) == 1 else str(path))
+        if path in found.values():
             raise SpecError(f"{name} is given twice")
-        found[name] = path
+        # Names that differ in characters that are not shown.
+        same = next(count for count in itertools.count(1) if (name if count == 1 else f"{name} ({count})") not in found)
+        found[name if same == 1 else f"{name} ({same})"] = path
     return found
 
 
@@ -154,7 +157,9 @@ def grade(lab: Lab, name: str, path: Path) -> Grade:
     checks = report.checks
     if not checks and not problem:
         problems.append("no test was found")
-    return Grade(submission=name, checks=checks, problem=plain("; ".join(problems)), seconds=time.monotonic() - begin)
+    return Grade(
+        submission=name, checks=checks, problem=one_line("; ".join(problems)), seconds=time.monotonic() - begin
+    )
 
 
 def _run(lab: Lab, name: str, path: Path, report: Report) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from nsbox.grading.text import plain
+from nsbox.grading.text import one_line
 from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.seeing.proc_files import ProcFiles
 from nsbox.seeing.target import Target
@@ -65,7 +65,7 @@ def state_of(target: Target, since: Target) -> State:
     return State(
         namespaces=kinds,
         pid=numbers[-1],
-        comm=plain(view.comm),
+        comm=one_line(view.comm),
         proc="pid" in kinds and len(view.seen_by_its_own_proc()) == 1,
         new_root=root is not None and (root.device, root.root) not in old,
         outside="mount" not in kinds or any((mount.device, mount.root) in old and mount.root == "/" for mount in seen),
@@ -117,7 +117,7 @@ def _mounts_of_namespace(view: ProcFiles) -> list[Mount]:
 
 
 def _hostname(view: ProcFiles) -> str:
-    return plain(os.fsdecode(_looked(view, "uts")))
+    return one_line(os.fsdecode(_looked(view, "uts")))
 
 
 def differences(seen: State, model: State) -> list[str]:

@@ -15,7 +15,7 @@ from nsbox.box.popen import BoxPopen
 from nsbox.errors import ClosedError
 from nsbox.grading.attempt import Attempt, judged
 from nsbox.grading.sandbox import WORK, SandboxLimits, environment, open_sandbox
-from nsbox.grading.text import plain, shortened
+from nsbox.grading.text import one_line, plain, shortened
 from nsbox.records.processes import Process
 from nsbox.seeing.mounts import mounts
 from nsbox.seeing.tree import pstree
@@ -151,7 +151,7 @@ class Submission:
                 if list(process.cmdline) == wanted:
                     return process
             if time.monotonic() > deadline or not self.box.alive:
-                seen = "; ".join(plain(process.command) for process in found) or "none"
+                seen = "; ".join(one_line(process.command) for process in found) or "none"
                 raise AssertionError(f"no process {' '.join(arguments)} was started\n    processes: {seen}")
             time.sleep(0.02)
 
@@ -179,7 +179,7 @@ class Submission:
     def evidence(self) -> str:
         """Return what there is to see now: the programs that ran, the tree of processes, and new mounts."""
         lines = [str(attempt) for attempt in self.attempts[-5:]]
-        lines += [f"not copied: {path}" for path in self.left_out[:5]]
+        lines += [f"not copied: {one_line(path)}" for path in self.left_out[:5]]
         if self.box.alive and self.outer.alive:
             with contextlib.suppress(OSError, ClosedError, AssertionError):
                 lines.append(str(pstree(self.outer.pid, threads=False)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["plain", "shortened"]
+__all__ = ["one_line", "plain", "shortened"]
 
 
 def plain(text: str) -> str:
@@ -11,6 +11,11 @@ def plain(text: str) -> str:
     Terminals act on control characters, and on those that change the direction of text. XML 1.0 does not allow most.
     """
     return "".join(one if one in "\n\t" or one.isprintable() else _escaped(one) for one in text)
+
+
+def one_line(text: str) -> str:
+    r"""Return the same as one line, with newlines as ``\n``: a name could look like a line of a report."""
+    return plain(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def _escaped(character: str) -> str:

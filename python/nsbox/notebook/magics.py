@@ -98,7 +98,7 @@ class Magics:
         return doctor()
 
     def explain(self, line: str) -> Explanation:
-        """Explain each step of a command line of unshare(1) or nsenter(1), or of the start of a shell or a box."""
+        """Explain each step of a command line (``unshare``, ``docker run``), or of the start of a shell or a box."""
         text = line.strip()
         return explain(self._sessions.target(text) if self._sessions.is_target(text) else text)
 

@@ -23,7 +23,9 @@ from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ProcessTable, ps
 from nsbox.seeing.target import pid_of
+from nsbox.seeing.tree import ProcessTree
 from nsbox.views import mime
+from nsbox.views.svg import Document
 
 __all__ = ["Drawing", "namespaces", "processes", "tree"]
 
@@ -35,15 +37,15 @@ class Drawing(mime.Picture):
     """A picture, and the text that the command prints."""
 
     text: str
-    picture: str
+    found: ProcessTree
 
     def __str__(self) -> str:
         """Return the text."""
         return self.text
 
-    def svg(self) -> str:
-        """Return the picture."""
-        return self.picture
+    def drawn(self, *, legend: bool = True, width: int = mime.MAX_WIDTH) -> Document:
+        """Draw the tree."""
+        return self.found.drawn(legend=legend, width=width)
 
 
 def tree(line: str, sessions: Sessions) -> Drawing | None:
@@ -71,7 +73,7 @@ def tree(line: str, sessions: Sessions) -> Drawing | None:
             raise UsageError(f"there is no process {what}. To list all: %ps") from None
     elif what:
         raise UsageError(f"{what!r} is neither a PID nor the name of a shell, a box or a process")
-    return Drawing(pstree_command.drawn(found, options), found.svg())
+    return Drawing(pstree_command.drawn(found, options), found)
 
 
 def namespaces(line: str, sessions: Sessions) -> NamespaceTable | None:

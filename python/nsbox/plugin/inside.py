@@ -30,7 +30,10 @@ from nsbox.plugin.connections import Descriptors, disconnect
 from nsbox.plugin.exceptions import exception_to
 from nsbox.plugin.logs import capturing_handlers, record_to
 from nsbox.plugin.measured import save_coverage
+from nsbox.plugin.recorded import Recorded
 from nsbox.plugin.report import plain
+from nsbox.plugin.state import State
+from nsbox.plugin.verdicts import Verdicts
 
 __all__ = ["Inside", "Pause", "take_terminal"]
 
@@ -41,7 +44,6 @@ _KEPT_PLUGINS = ("unittest", "runner", "session", "pdbinvoke")
 """Plugins of pytest whose hooks of these names are called here too: they make reports, count failures, and debug."""
 _MAX_OUTPUT = 1 << 23
 """The characters of each standard stream that are sent where pytest captures in memory."""
-_PYTEST_DICTIONARIES = {"funcargs"}
 
 
 class Pause:
@@ -97,6 +99,8 @@ class Inside:
         ended: Descriptors,
         nothing: int,
         pause: Pause,
+        state: State,
+        recorded: Recorded,
     ) -> None:
         """Keep what the process needs, in pytest's process, before the fork: a page that a process writes to is copied.
 
@@ -107,6 +111,8 @@ class Inside:
             ended: Connections of pytest that this process must not have.
             nothing: An empty file in their place.
             pause: The end of the call and the begin of the teardown.
+            state: What the test can change for its teardown.
+            recorded: What it can record with plugins.
         """
         self.item = item
         self._runtest = runtest
@@ -114,16 +120,15 @@ class Inside:
         self._ended = ended
         self._nothing = nothing
         self._pause = pause
+        self._state = state
+        self._recorded = recorded
         self._subtest: BaseException | None = None
         self._made_fixtures: set[int] = set()
         self._markers = list(map(id, item.own_markers))
         self._properties = list(item.user_properties)
         self._streams = sys.stdout, sys.stderr
-        self._dictionaries = {
-            name: copied
-            for name, value in vars(item).items()
-            if type(value) is dict and name not in _PYTEST_DICTIONARIES and (copied := plain(value)) == value
-        }
+        self._verdicts = Verdicts(item)
+        state.keep()
         self._handlers = capturing_handlers()
         self._xml = [one for one in item.config.pluginmanager.get_plugins() if type(one).__name__ == "LogXML"]
         kept = {*_KEPT_PLUGINS, _HOOKS}
@@ -162,6 +167,7 @@ class Inside:
     def _send_as_it_happens(self) -> None:
         """Send properties, sections, warnings and log records when they are made: the test may end at any time."""
         item = self.item
+        self._recorded.keep(self._channel.send)
         item.user_properties = _Sent(item.user_properties, self._send_property)
         item.add_report_section = self._add_section  # type: ignore[method-assign]
         warnings.showwarning = self._show_warning(warnings.showwarning)
@@ -239,7 +245,7 @@ class Inside:
 
     def _call(self) -> None:
         __tracebackhide__ = True
-        self._runtest()
+        self._verdicts.call(self._runtest)
         if self._channel.is_own:
             self._collect_exceptions("pytest_runtest_call")
 
@@ -255,7 +261,8 @@ class Inside:
         raised = call.excinfo and call.excinfo.value
         # What unittest has collected: pytest reports the first one in the call, and the second one in the teardown.
         collected = list(getattr(item, "_excinfo", None) or ())
-        report = self._report(call) if call.excinfo or collected else None
+        report = self._report(call) if call.excinfo or collected or self._verdicts.can_judge else None
+        is_judged = report is not None and self._verdicts.judge(call, report)
         if report is not None:
             self._debug(call, report)
         if _identities(item.user_properties) != _identities(self._properties):
@@ -263,12 +270,12 @@ class Inside:
         for marker in item.own_markers:
             if marker.name == "xfail" and id(marker) not in self._markers:
                 self._send_xfail(marker, call.excinfo and call.excinfo.value)
-        for name, before in self._dictionaries.items():
-            value = getattr(item, name, None)
-            if type(value) is dict and value != before:
-                send("attribute", name, plain(value))
+        self._send_state()
         self._send_output(replaces=True)
-        if report is None:
+        if report is not None and is_judged and raised is None:
+            send("verdict", self._data_of(report), call.excinfo and exception_to(call.excinfo.value))
+            return
+        if report is None or call.excinfo is None:
             send("passed", call.start, call.stop, call.duration)
             return
         for excinfo in collected[1:2]:
@@ -277,6 +284,11 @@ class Inside:
             send("next", self._data_of(pytest.TestReport.from_item_and_call(item, later)))
         errors = [exception_to(excinfo.value) for excinfo in collected]
         send("end", self._data_of(report), raised and exception_to(raised), errors)
+
+    def _send_state(self) -> None:
+        for change in self._state.changes():
+            self._channel.send("state", *change, droppable=True)
+        self._recorded.send(self._channel.send)
 
     def _send_output(self, *, replaces: bool) -> None:
         """Send, and forget, what pytest has captured in memory."""
@@ -346,6 +358,7 @@ class Inside:
         if late.excinfo:
             report = pytest.TestReport.from_item_and_call(self.item, late)
             self._channel.send("late", self._data_of(report), exception_to(late.excinfo.value))
+        self._send_state()
         self._send_output(replaces=False)
         if self._channel.dropped:
             self._channel.send("dropped", self._channel.dropped)

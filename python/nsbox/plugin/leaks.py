@@ -9,9 +9,9 @@ from collections.abc import Collection, Generator, Iterable
 import pytest
 
 from nsbox import _core
+from nsbox.box.workers import belongs_to_worker
 from nsbox.records.names import safe
 from nsbox.records.processes import Process
-from nsbox.remote.idle import idle_workers
 from nsbox.seeing.leftovers import MAX_LINES, described, leftovers
 from nsbox.start.stdlib_hooks import multiprocessing_helpers
 
@@ -81,6 +81,6 @@ def _is_machinery(process: Process) -> bool:
 
     They say so themselves: they know which processes they have started. The name of a process is no reason.
     """
-    if process.pid in idle_workers():
+    if belongs_to_worker(process):
         return True
     return process.ppid == os.getpid() and process.pid in multiprocessing_helpers()

@@ -21,7 +21,9 @@ from nsbox.plugin.channel import Channel, ReportError
 from nsbox.plugin.exceptions import exception_from
 from nsbox.plugin.inside import take_terminal
 from nsbox.plugin.logs import capturing_handlers, record_from
-from nsbox.plugin.report import check, check_properties, plain, report_from
+from nsbox.plugin.recorded import Recorded
+from nsbox.plugin.report import check, check_properties, report_from
+from nsbox.plugin.state import State
 
 __all__ = ["Replay", "prepared_report"]
 
@@ -39,10 +41,12 @@ class Replay:
         late: What has failed after its end.
     """
 
-    def __init__(self, item: pytest.Item, channel: Channel) -> None:
+    def __init__(self, item: pytest.Item, channel: Channel, places: State, plugins: Recorded) -> None:
         """Do nothing yet."""
         self._item = item
         self._channel = channel
+        self._places = places
+        self._plugins = plugins
         self.has_end = self.is_done = False
         self.error: BaseException | None = None
         self.late: BaseException | None = None
@@ -111,12 +115,11 @@ class Replay:
         plugins = self._item.config.pluginmanager.get_plugins()
         return next((one for one in plugins if type(one).__name__ == "LogXML"), None)
 
-    def _attribute(self, name: str, content: dict[str, Any]) -> None:
-        present = vars(self._item).get(name)
-        if name == "funcargs" or type(present) is not dict or plain(present) != present:
-            raise ReportError(f"the test has no dictionary {name!a}")
-        present.clear()
-        present.update(content)
+    def _state(self, kind: str, key: object, content: object) -> None:
+        self._places.change(kind, key, content)
+
+    def _recorded(self, name: str, data: object) -> None:
+        self._plugins.put(name, data)
 
     def _subtest(self, data: dict[str, Any], error: Any) -> None:
         item = self._item
@@ -163,7 +166,10 @@ class Replay:
                 io.TextIOWrapper.write(stream, text)
 
     def _dropped(self, number: int) -> None:
-        text = f"nsbox: {number} warnings, sections and log records of this test were left out, as there were too many"
+        text = (
+            f"nsbox: {number} warnings, sections, log records and changes of fixtures of this test were left out, as "
+            "there were too many"
+        )
         warnings.warn(text, pytest.PytestWarning, stacklevel=1)
 
     def _debugged(self) -> None:
@@ -194,6 +200,14 @@ class Replay:
                 _prepare(self._item, "teardown", self._second)
                 self._item.stash[_LATE] = excinfos[1].value
 
+    def _verdict(self, data: dict[str, Any], error: Any) -> None:
+        self.has_end = True
+        report = _prepare(self._item, "call", report_from(self._item, data))
+        judged = None if error is None else _harmless(exception_from(error))
+        self._item.stash[_JUDGED] = judged
+        if judged is not None:
+            self._show(judged, report.longrepr)
+
     def _next(self, data: dict[str, Any]) -> None:
         self._second = report_from(self._item, data)
 
@@ -223,6 +237,8 @@ class Replay:
 
 
 _LATE = pytest.StashKey[BaseException]()
+_JUDGED = pytest.StashKey[BaseException | None]()
+"""The exception of the report that a plugin has made for a test that has raised nothing."""
 
 
 def _prepare(item: pytest.Item, when: str, report: pytest.TestReport) -> pytest.TestReport:
@@ -238,7 +254,10 @@ def prepared_report(item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.Te
     if call.when == "teardown" and (call.excinfo is None or call.excinfo.value is not item.stash.get(_LATE, None)):
         return None  # something else has failed as well
     if type(kept) is pytest.TestReport:
-        if call.when == "call" and (kept.passed != (call.excinfo is None)):
+        if call.when == "call" and call.excinfo is None and _JUDGED in item.stash:
+            judged = item.stash[_JUDGED]
+            call.excinfo = None if judged is None else _raised(judged)
+        elif call.when == "call" and (kept.passed != (call.excinfo is None)):
             return None  # a hook has failed in pytest's process
         without = copy.copy(call)
         without.excinfo = None

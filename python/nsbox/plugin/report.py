@@ -219,7 +219,8 @@ _RECORDS: dict[str, Any] = {
     "log cleared": (int,),
     "xml attribute": (str, str),
     "xml property": (str, str),
-    "attribute": (str, dict),
+    "state": ({"place", "attribute", "stash"}, object, object),
+    "recorded": (str, object),
     "subtest": (dict, _ERROR),
     "xfail": (str, bool, bool, _Either(_NONE, bool)),
     "output": (_TEXT, _TEXT, bool),
@@ -227,6 +228,7 @@ _RECORDS: dict[str, Any] = {
     "debugged": (),
     "passed": (float, float, float),
     "end": (dict, _ERROR, [dict]),
+    "verdict": (dict, _ERROR),
     "next": (dict,),
     "late": (dict, dict),
     "done": (),
@@ -238,7 +240,8 @@ _RECORDS: dict[str, Any] = {
 - ``warning``: it, its file, the number of the line, and the line.
 - ``log``: the number of the handler that has got it, and its attributes; ``log cleared``: the handler was emptied.
 - ``xml attribute``, ``xml property``: for JUnit's XML, of the test and of the suite.
-- ``attribute``: the name of a dictionary that a plugin keeps on the test, and its contents.
+- ``state``: a kind, the number or the name of a place that belongs to the test, and its change (`nsbox.plugin.state`).
+- ``recorded``: the name of a plugin, and what the test has recorded with it (`nsbox.plugin.recorded`).
 - ``subtest``: its report, and its exception.
 - ``xfail``: the reason, whether it counts, whether the test was called, and whether it is strict, of a marker that the
   test has added.
@@ -247,8 +250,9 @@ _RECORDS: dict[str, Any] = {
 - ``debugged``: a debugger was opened inside.
 - ``passed``: its start and its end, in seconds since the epoch, and its duration in seconds.
 - ``end``: the report of a test that has not passed, its exception, and those that unittest has collected.
+- ``verdict``: the report that a plugin has made for a test that has raised nothing, and the exception in it.
 - ``next``: the report of the second exception that unittest has collected.
 - ``late``: the report of what fails after the end, and its exception; ``done``: nothing follows.
 """
-_EXCEPTIONS = {"warning": {0}, "subtest": {1}, "end": {1, 2}, "late": {1}}
+_EXCEPTIONS = {"warning": {0}, "subtest": {1}, "end": {1, 2}, "verdict": {1}, "late": {1}}
 """Which parts are exceptions."""

@@ -8,7 +8,6 @@ called in a forked child inside a box (`nsbox.plugin.inside`). What it reports i
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import os
 import pwd
@@ -26,8 +25,11 @@ from nsbox.plugin import leaks
 from nsbox.plugin.channel import Channel, ReportError
 from nsbox.plugin.connections import Descriptors, connections, descriptors
 from nsbox.plugin.inside import Inside, Pause
+from nsbox.plugin.recorded import Recorded
 from nsbox.plugin.replay import Replay, without_debugger
+from nsbox.plugin.state import State
 from nsbox.seeing.leftovers import leftovers
+from nsbox.spec.nearest import did_you_mean
 from nsbox.spec.spec import Options
 from nsbox.tasks.within import Within
 
@@ -88,7 +90,9 @@ class _Test:
         __tracebackhide__ = True
         options, ids = self._options()
         self._channel = Channel()
-        self._replay = Replay(self._item, self._channel)
+        self._state = State(self._item)
+        self._recorded = Recorded(self._item)
+        self._replay = Replay(self._item, self._channel, self._state, self._recorded)
         status: int | None = None
         with self._ending():
             self._start(options, ids)
@@ -124,8 +128,7 @@ class _Test:
             if name in options:
                 raise SpecError(f"{name}: {reason}")
         for name in options.keys() - _OPTIONS:
-            near = difflib.get_close_matches(name, sorted(_OPTIONS), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, _OPTIONS)
             pytest.fail(f"{self._item.nodeid}: the marker unshare has no option {name!r}{hint}", pytrace=False)
         timeout = options.pop("timeout", None)
         if timeout is not None and (type(timeout) not in (int, float) or not 0 < timeout < 1e9):
@@ -148,7 +151,7 @@ class _Test:
         self._closing.callback(os.close, nothing)
         pause = self._pause = Pause()
         self._closing.callback(pause.close)
-        inside = Inside(self._item, self._runtest, self._channel, ended, nothing, pause)
+        inside = Inside(self._item, self._runtest, self._channel, ended, nothing, pause, self._state, self._recorded)
 
         def run() -> None:
             try:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Mount", "nsfs_mounts", "parse", "visible_at"]
+from nsbox.errors import SpecError
+
+__all__ = ["Mount", "holding", "normal_path", "nsfs_mounts", "parse", "visible_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,28 +79,72 @@ def _parse_line(line: str) -> Mount | None:
         return None
 
 
-def visible_at(mounts: Iterable[Mount], point: str) -> Mount | None:
+def normal_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    """Return an absolute path as mountinfo has it, without the slashes that are not needed.
+
+    Raises:
+        SpecError: for a relative path, and one with ``..``, which depends on links.
+    """
+    text = os.fsdecode(path)
+    names = [name for name in text.split("/") if name not in ("", ".")]
+    if not text.startswith("/") or ".." in names:
+        raise SpecError(f"path: expected an absolute path without '..', got {path!r}")
+    return "/" + "/".join(names)
+
+
+def visible_at(mounts: Iterable[Mount], point: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Mount | None:
     """Return the mount that a process finds at a path, from its mountinfo.
 
     A later mount on the same path covers an earlier one, and a mount on a directory above hides what is mounted below.
-    Both stay in the list.
+    Both stay in the list. A mount on the root directory of a process covers nothing for that process: paths are looked
+    up from the root directory itself (path_resolution(7)).
+
+    Args:
+        mounts: The mounts in its mountinfo.
+        point: An absolute path without ``..``; links are not followed.
 
     Returns:
         The mount; None if the path is no mount point, or if its mounts are hidden.
+
+    Raises:
+        SpecError: for any other path.
     """
+    path = normal_path(point)
+    found = holding(mounts, path)
+    return found if found is not None and found.point == path else None
+
+
+def holding(mounts: Iterable[Mount], path: str) -> Mount | None:
+    """Return the mount in which a process finds a normal path; None if that mount is not listed (see `_root_of`)."""
     mounts = list(mounts)
-    ids = {mount.id for mount in mounts}
+    root = _root_of(mounts)
+    found = root if isinstance(root, Mount) else None
+    at = root.id if isinstance(root, Mount) else root
     # A mount has a single child at each of its directories: another mount there is made on that child.
-    children = {(mount.parent, mount.point): mount for mount in mounts if mount.parent != mount.id}
-    found = next((mount for mount in mounts if mount.parent not in ids - {mount.id}), None)
-    if found is None:
-        return None
-    names = point.rstrip("/").split("/")
-    for depth in range(1, len(names) + 1):
-        prefix = "/".join(names[:depth]) or "/"
-        while (child := children.get((found.id, prefix))) is not None:
-            found = child
-    return found if found.point == point else None
+    children: dict[tuple[int | None, str], Mount] = {}
+    children |= {(mount.parent, mount.point): mount for mount in mounts if mount.parent != mount.id}
+    end = path.find("/", 1)
+    while path != "/":
+        prefix = path if end < 0 else path[:end]
+        while (child := children.get((at, prefix))) is not None:
+            found, at = child, child.id
+        if end < 0:
+            break
+        end = path.find("/", end + 1)
+    return found
+
+
+def _root_of(mounts: Iterable[Mount]) -> Mount | int | None:
+    """Return the mount with the root directory of the process, or its number if it is not listed.
+
+    After chroot(2) the root directory may be one inside of a mount. Then mountinfo leaves out that mount, as its own
+    root cannot be reached. Its number is known from the mounts on it.
+    """
+    ids = {mount.id for mount in mounts}
+    top = [mount for mount in mounts if mount.parent not in ids - {mount.id}]
+    if len(top) == 1 and top[0].point == "/":
+        return top[0]
+    return top[0].parent if top else None
 
 
 _NAMESPACE = re.compile(r"(\w+):\[([0-9]+)\]")

@@ -295,7 +295,19 @@ def command(process: Process) -> str:
     cmdline = getattr(process, "cmdline", ())
     if not cmdline:
         return f"[{_readable(process.comm)}]"
-    return _readable(b" ".join(cmdline)).rstrip()
+    return _readable(b" ".join(unpadded(cmdline))).rstrip()
+
+
+def unpadded(cmdline: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the arguments without what pads them at the end.
+
+    A process that sets its title writes over its arguments (setproctitle(3bsd)), and fills the rest of their memory
+    with null bytes, which are read as empty arguments, or with blanks.
+    """
+    count = len(cmdline)
+    while count and not cmdline[count - 1]:
+        count -= 1
+    return (cmdline[0].rstrip(b" "),) if count == 1 else cmdline[:count]
 
 
 def _readable(line: bytes) -> str:

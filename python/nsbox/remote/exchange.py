@@ -61,23 +61,26 @@ def _write(stream: Any, text: str) -> None:
 
 
 class Ends:
-    """Both ends of the three connections to a Python inside: a socket, and pipes for its standard output and error.
+    """Both ends of the connections to a Python inside: a socket for requests, and pipes for replies and its output.
+
+    Through a pipe no descriptors are sent (unix(7), SCM_RIGHTS). To close those that the Python inside sends could keep
+    the caller waiting (socket(7), SO_LINGER).
 
     Attributes:
-        mine: The three ends of the caller.
-        theirs: The three ends of the Python inside.
+        mine: The four ends of the caller.
+        theirs: The four ends of the Python inside.
     """
 
     def __init__(self) -> None:
-        """Open all six."""
-        pairs = [Descriptor.sockets(), Descriptor.pair(os.pipe), Descriptor.pair(os.pipe)]
+        """Open all eight."""
+        pairs = [Descriptor.sockets(), *(Descriptor.pair(os.pipe) for _ in range(3))]
         # Of a pipe the first is the end for reading.
         self.mine, self.theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         for fd in self.mine:
             os.set_blocking(fd.fileno(), False)
 
     def numbers_of_theirs(self) -> list[int]:
-        """Return the descriptors that the Python inside gets: the socket, standard output and error."""
+        """Return what the Python inside gets: the socket, and the pipes for replies, standard output and error."""
         return [fd.fileno() for fd in self.theirs]
 
     def close_theirs(self) -> None:
@@ -92,10 +95,12 @@ class Exchange:
     def __init__(self, mine: list[Descriptor]) -> None:
         """Take over the descriptors `Ends.mine`."""
         self._fds = mine
-        self.socket, self._stdout, self._stderr = (fd.fileno() for fd in mine)
+        self.socket, self._replies, self._stdout, self._stderr = (fd.fileno() for fd in mine)
         self._end_fd = -1
         self._poll = select.poll()
-        for fd in mine:
+        # Of the socket only the end is waited for.
+        self._poll.register(self.socket, 0)
+        for fd in mine[1:]:
             self._poll.register(fd.fileno(), select.POLLIN)
 
     def watch(self, end_fd: int) -> None:
@@ -112,7 +117,8 @@ class Exchange:
     def is_quiet(self) -> bool:
         """Whether nothing has arrived since the last reply. A reply that no request has asked for is an attack."""
         poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
+        poll.register(self.socket, 0)
+        poll.register(self._replies, select.POLLIN)
         return not poll.poll(0)
 
     def ask(
@@ -142,21 +148,22 @@ class Exchange:
             EOFError: when the other end was closed, or the watched process has ended.
         """
         sinks = {self._stdout: stdout or decoded(to_stdout), self._stderr: stderr or decoded(to_stderr)}
-        reply = _Incoming(self.socket, token, limit)
+        reply = _Incoming(self._replies, token, limit)
         rest = list(request)
         try:
             while not reply.is_complete:
                 if rest:
                     self._send(rest)
-                    self._poll.modify(self.socket, select.POLLIN | (select.POLLOUT if rest else 0))
+                    self._poll.modify(self.socket, select.POLLOUT if rest else 0)
                 ready = dict(self._poll.poll(_poll_milliseconds(deadline)))
                 for fd in ready.keys() & sinks.keys():
                     self._pass_on(fd, sinks[fd])
-                if self.socket in ready or self._end_fd in ready:
+                closed = self._end_fd in ready or ready.get(self.socket, 0) & (select.POLLHUP | select.POLLERR)
+                if closed or self._replies in ready:
                     reply.read()
                 if reply.is_complete:
                     break
-                if self._end_fd in ready:
+                if closed:
                     raise EOFError
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError
@@ -222,8 +229,6 @@ class _Incoming:
                 part = os.read(self._fd, min(self._length - len(self._data), _MAX_READ_BYTES))
             except BlockingIOError:
                 return
-            except ConnectionResetError:
-                part = b""
             if not part:
                 raise EOFError
             self._data += part

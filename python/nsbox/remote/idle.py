@@ -1,11 +1,12 @@
-"""The workers that wait for the next call, in all boxes of this process: `idle_workers`."""
+"""The workers that wait for the next call, in all boxes of this process: `idle_workers` and `ask_idle_worker`."""
 
 from __future__ import annotations
 
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
-__all__ = ["idle_workers", "pools"]
+__all__ = ["ask_idle_worker", "idle_workers", "pools"]
 
 
 class Pool(Protocol):
@@ -13,6 +14,9 @@ class Pool(Protocol):
 
     def pids(self) -> set[int]:
         """Return the PIDs of those that are idle, as the caller sees them."""
+
+    def ask(self, pid: int, function: Callable[[], Any]) -> Any:
+        """Return what a function returns in the idle worker with this PID; None if there is none, or if it fails."""
 
 
 pools: weakref.WeakSet[Pool] = weakref.WeakSet()
@@ -25,3 +29,8 @@ def idle_workers() -> set[int]:
     The pools have handles of these processes. So a process in a box cannot be taken for one because of its name.
     """
     return set().union(*(pool.pids() for pool in list(pools)))
+
+
+def ask_idle_worker(pid: int, function: Callable[[], Any]) -> Any:
+    """Return what a function returns in the idle worker with this PID; None if there is none, or if it fails."""
+    return next((result for pool in list(pools) if (result := pool.ask(pid, function)) is not None), None)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Workers", "search_path", "start_python"]
 
+_ASK_SECONDS = 10.0
+"""The longest wait for what nsbox itself asks a worker for."""
 _KILLED_SECONDS = 5.0
 """The longest wait for a killed process: one that hangs in the kernel may never end."""
 
@@ -34,9 +36,11 @@ def search_path() -> list[str]:
 
 
 def start_python(
-    box: Box, module: str, function: str, argument: str, control: int, stdout: int, stderr: int
+    box: Box, module: str, function: str, argument: str, control: int, replies: int, stdout: int, stderr: int
 ) -> _core.Child:
-    """Start the same Python interpreter in a box, with empty standard input. It calls `function(control, argument)`.
+    """Start the same Python interpreter in a box, with empty standard input.
+
+    It calls `function(control, replies, argument)`.
 
     It leads a session of its own, so that Ctrl-C reaches only the caller, which then ends it or not.
     """
@@ -44,14 +48,14 @@ def start_python(
         raise SpecError("sys.executable: is empty, so no Python can be started in a box")
     program = PROGRAM.format(module=module, function=function)
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-    command = [sys.executable, *flags, "-c", program, str(control), argument, *search_path()]
+    command = [sys.executable, *flags, "-c", program, str(control), str(replies), argument, *search_path()]
     with open(os.devnull, "rb") as nothing:
         return box._fork_exec(
             command,
             stdin=nothing.fileno(),
             stdout=stdout,
             stderr=stderr,
-            pass_fds=[control],
+            pass_fds=[control, replies],
             start_new_session=True,
         )
 
@@ -64,8 +68,8 @@ class Worker:
         ends = Ends()
         self._exchange = Exchange(ends.mine)
         try:
-            control, stdout, stderr = ends.numbers_of_theirs()
-            self._child = start_python(box, "nsbox.remote.worker", "work", "", control, stdout, stderr)
+            control, replies, stdout, stderr = ends.numbers_of_theirs()
+            self._child = start_python(box, "nsbox.remote.worker", "work", "", control, replies, stdout, stderr)
         except BaseException:
             self._exchange.close()
             raise
@@ -165,3 +169,21 @@ class Workers:
     def pids(self) -> set[int]:
         """Return the PIDs of the idle workers, as the caller sees them."""
         return {worker.pid for worker in list(self._idle) if worker.is_usable}
+
+    def ask(self, pid: int, function: Callable[[], Any]) -> Any:
+        """Return what a function returns in the idle worker with this PID; None if there is none, or if it fails."""
+        for worker in list(self._idle):
+            if worker.pid != pid:
+                continue
+            try:
+                self._idle.remove(worker)
+            except ValueError:  # another thread has taken it
+                return None
+            try:
+                result = worker.call(title(function), pack_call((function, (), {})), _ASK_SECONDS, False).result()
+            except Exception:
+                worker.close()
+                return None
+            self._idle.append(worker)
+            return result
+        return None

@@ -1,8 +1,9 @@
 """The messages between a caller and the Python inside that runs its calls: used by both.
 
-Both send frames over a stream socket: a letter, a token, a length, and that many bytes. A request contains a pickled
-call and the settings in which to run it. Its token is random, and its reply has the same. A reply contains the encoded
-result, or an exception with its traceback as text (`nsbox.remote.encoding`). Any program in a box may have written it.
+Requests are sent over a stream socket, replies through a pipe. Both are frames: a letter, a token, a length, and that
+many bytes. A request contains a pickled call and the settings in which to run it. Its token is random, and its reply
+has the same. A reply contains the encoded result, or an exception with its traceback as text
+(`nsbox.remote.encoding`). Any program in a box may have written it.
 
 A caller that runs only its own functions in a box can ask for pickled replies: ``trust=True``.
 """
@@ -112,7 +113,7 @@ def frame(letter: bytes, token: bytes, data: bytes) -> bytes:
 
 
 def send(fd: int, token: bytes, letter: bytes, data: bytes) -> None:
-    """Send a frame over a blocking socket."""
+    """Send a frame over a blocking socket or pipe."""
     head = HEADER.pack(letter, token, len(data))
     # Large data are not copied.
     rest = [memoryview(head + data)] if len(data) < _LARGE_BYTES else [memoryview(head), memoryview(data)]
@@ -121,7 +122,7 @@ def send(fd: int, token: bytes, letter: bytes, data: bytes) -> None:
 
 
 def write_parts(fd: int, rest: list[memoryview]) -> None:
-    """Write as much of the parts of a message as the socket takes, and remove it from them.
+    """Write as much of the parts of a message as the socket or pipe takes, and remove it from them.
 
     Raises:
         OSError: from write(2).

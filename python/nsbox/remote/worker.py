@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PROGRAM", "Streams", "run_calls", "work"]
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; import {module}; {module}.{function}(int(sys.argv[1]), sys.argv[2])"
-"""For ``python -c``. The arguments are a descriptor, a text for the function, and the caller's ``sys.path``."""
+PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[4:]; import {module}; "
+    "{module}.{function}(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])"
+)
+"""For ``python -c``. The arguments are two descriptors, a text for the function, and the caller's ``sys.path``."""
 
 _FIRST_KEPT_FD = 10
 
@@ -148,16 +151,17 @@ class _StartDirectory:
             os.chdir("/")
 
 
-def work(fd: int, _argument: str) -> NoReturn:
+def work(requests: int, replies: int, _argument: str) -> NoReturn:
     """Run one call after the other, until the caller closes the socket."""
     sys.argv[:] = [""]
-    os.set_inheritable(fd, False)
+    for fd in (requests, replies):
+        os.set_inheritable(fd, False)
     start_directory = _StartDirectory()
     streams = Streams()
     own = _core.this_process()
     while True:
         try:
-            token, data = receive(fd)
+            token, data = receive(requests)
         except EOFError:
             sys.exit(0)
         start_directory.enter()
@@ -167,4 +171,4 @@ def work(fd: int, _argument: str) -> NoReturn:
             streams.restore()
             os._exit(0)
         streams.restore()
-        send(fd, token, *reply)
+        send(replies, token, *reply)

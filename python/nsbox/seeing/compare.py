@@ -20,6 +20,7 @@ from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
 from nsbox.views import mime
+from nsbox.views.svg import Document
 
 __all__ = ["Comparison", "compare"]
 
@@ -53,12 +54,13 @@ class Comparison(Compared, mime.Picture):
         return _view.text(self, width=width)
 
     def html(self) -> str:
-        """Return tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return tables as HTML, without classes, ids or scripts."""
         return _view.html(self)
 
-    def svg(self) -> str:
-        """Draw both sides as an SVG document, with presentation attributes only: each process with both PIDs."""
-        return _picture.picture(self)
+    def drawn(self, *, legend: bool = True, width: int = mime.MAX_WIDTH) -> Document:
+        """Draw both sides, each process with both PIDs; the width is that of the processes."""
+        del width
+        return _picture.picture(self, legend=legend)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as data that fit into JSON."""

@@ -18,6 +18,7 @@ from nsbox.seeing.tree import ProcessTree
 from nsbox.views import change_table as _view
 from nsbox.views import mime
 from nsbox.views.legend import Mark
+from nsbox.views.svg import Document, Theme
 
 if TYPE_CHECKING:
     from nsbox.seeing.snapshot import Snapshot
@@ -26,7 +27,7 @@ __all__ = ["Diff", "diff"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Diff(mime.Table):
+class Diff(mime.Table, mime.Drawable):
     """What came, went and changed between two snapshots; `str()` lists it. It is true if there is any difference.
 
     Attributes:
@@ -89,13 +90,21 @@ class Diff(mime.Table):
         return _view.text(self._shown(), width=width, color=_view.is_colored() if color is None else color)
 
     def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return a table as HTML, without classes, ids or scripts."""
         return _view.html(self._shown())
 
-    def svg(self, *, compact: bool | None = None, width: int = 1000) -> str:
-        """Draw the tree of what came, went or changed; see `ProcessTree.svg`."""
+    def drawn(
+        self, *, compact: bool | None = None, legend: bool = True, width: int = mime.MAX_WIDTH
+    ) -> Document:  # fmt: skip
+        """Draw the tree of what came, went or changed; see `ProcessTree.drawn`."""
         marks = {process.identity: mark for process, mark in self._marked().items()}
-        return self.tree.svg(compact=compact, marks=marks, width=width)
+        return self.tree.drawn(compact=compact, marks=marks, legend=legend, width=width)
+
+    def svg(
+        self, *, compact: bool | None = None, legend: bool = True, width: int = mime.MAX_WIDTH, theme: Theme = "auto"
+    ) -> str:
+        """Draw the tree of what came, went or changed as SVG; see `ProcessTree.svg`."""
+        return self.drawn(compact=compact, legend=legend, width=width).svg(theme)
 
     def to_dict(self) -> dict[str, Any]:
         """Return both snapshots as data that fit into JSON."""

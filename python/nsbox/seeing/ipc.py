@@ -61,7 +61,7 @@ class IpcTable(mime.Table, Sequence[IpcObject]):
         return tuple(one for one in self._objects if one.kind == kind)
 
     def html(self) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return the table as HTML, without classes, ids or scripts."""
         return _view.html(self._objects, self.users, self.unknown)
 
     def to_dict(self) -> dict[str, Any]:

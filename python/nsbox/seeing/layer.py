@@ -67,7 +67,7 @@ class WrittenFiles(mime.Table, Sequence[WrittenFile]):
         return len(self._files)
 
     def html(self) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return the table as HTML, without classes, ids or scripts."""
         return written_table.html(self._files, self.notes)
 
     def __str__(self) -> str:

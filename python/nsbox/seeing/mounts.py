@@ -38,12 +38,22 @@ class MountTable(mime.Table, Sequence[Mount]):
         """Count the mounts."""
         return len(self._mounts)
 
-    def at(self, point: str | os.PathLike[str]) -> Mount | None:
-        """Return the visible mount at a mount point: the last one; None if a mount on a directory above hides it."""
-        return visible_at(self._mounts, os.fspath(point))
+    def at(self, point: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Mount | None:
+        """Return the mount that a process finds at a mount point: the last one, if several are on each other.
+
+        Args:
+            point: An absolute path without ``..``; links are not followed.
+
+        Returns:
+            The mount; None if nothing is mounted there, or if a mount on a directory above hides it.
+
+        Raises:
+            SpecError: for any other path.
+        """
+        return visible_at(self._mounts, point)
 
     def html(self) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return the table as HTML, without classes, ids or scripts."""
         return _view.html(self._mounts)
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nsbox.errors import SpecError
 from nsbox.records.mountinfo import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
-from nsbox.records.processes import NamespaceIds, Process
+from nsbox.records.processes import NamespaceIds, Process, unpadded
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing import netns_ids as network_ids
 from nsbox.seeing.proc import View, as_box, open_proc, read_from
@@ -137,7 +137,7 @@ class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
         return _view.table(self._namespaces, tree=tree, columns=columns, form="json", users=self.users)
 
     def html(self, *, tree: TreeOf | None = "process", columns: Sequence[str] | None = None) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
+        """Return the table as HTML, without classes, ids or scripts.
 
         Raises:
             SpecError: for an unknown column.
@@ -219,7 +219,7 @@ def lsns(
     relations = {r.id: r for r in _core.namespace_relations(opened_proc, [(i, *k.handle) for i, k in found.items()])}
     lowest = {kept.lowest.pid for kept in found.values() if kept.lowest}
     commands = {
-        process.identity: b" ".join(process.cmdline) or process.comm
+        process.identity: b" ".join(unpadded(process.cmdline)) or process.comm
         for process in read_from(opened_proc, ["cmdline"], sorted(lowest))[0]
     }
     networks = {id_: kept.handle for id_, kept in found.items() if kept.kind == "net"}

@@ -135,8 +135,20 @@ class ProcessTable(mime.Table, Sequence[Process]):
             width=width,
         )  # fmt: skip
 
+    def json(self, *, columns: Iterable[str] | None = None) -> str:
+        """Return the table as JSON: ``{"processes": [{"user": "root", "pid": 1, ...}, ...]}``.
+
+        Names are those of the columns in lower case. What is not known is null.
+
+        Raises:
+            SpecError: for an unknown column.
+        """
+        return _view.json(
+            self._processes, boot=self.boot, now=self.read_at, memory=self.memory, users=self.users, columns=columns
+        )
+
     def html(self, *, columns: Iterable[str] | None = None) -> str:
-        """Return the table as HTML, with attributes only: no styles, classes, ids or scripts.
+        """Return the table as HTML, without classes, ids or scripts.
 
         Raises:
             SpecError: for an unknown column.

@@ -50,7 +50,7 @@ class Snapshot(mime.Table):
         return ProcessTree(self.processes)
 
     def html(self) -> str:
-        """Return all tables as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return all tables as HTML, without classes, ids or scripts."""
         parts = [f"<p><b>{_html.cell(title)}</b></p>\n{part.html()}" for title, part in self._titled()]
         return "\n".join([*parts, *(f"<p>{_html.cell(note)}</p>" for note in self._notes())])
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from nsbox.errors import SpecError
 from nsbox.records import names
+from nsbox.records.names import Users
 from nsbox.records.processes import NamespaceIds, Process
 from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
@@ -17,9 +18,10 @@ from nsbox.seeing.proc import View, completed, read_here
 from nsbox.seeing.processes import read
 from nsbox.seeing.target import Target, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
-from nsbox.views import mime
+from nsbox.views import mime, tree_data
 from nsbox.views import process_picture as _picture
 from nsbox.views import process_tree as _view
+from nsbox.views.svg import Document, Theme
 
 __all__ = ["ProcessTree", "pstree"]
 
@@ -242,14 +244,15 @@ class ProcessTree(mime.Picture):
             parts += [f"[{id_ or 0}]", *(_view.tree(node, options) for node in nodes)]
         return "\n".join(parts)
 
-    def svg(
+    def drawn(
         self,
         *,
         compact: bool | None = None,
         marks: Mapping[tuple[int, int], _picture.Mark] | None = None,
-        width: int = 1000,
-    ) -> str:
-        """Draw the tree as an SVG document, with presentation attributes only.
+        legend: bool = True,
+        width: int = mime.MAX_WIDTH,
+    ) -> Document:
+        """Draw the tree.
 
         New namespaces, which differ from those of the parent, are coloured boxes around the processes in them. Each
         process has its own PID, and those that it has further out.
@@ -258,9 +261,42 @@ class ProcessTree(mime.Picture):
             compact: Whether siblings that look alike are drawn once, with their number; by default if there are more
                 than forty processes.
             marks: What happened to some processes, by their identity: ``"came"``, ``"went"`` or ``"changed"``.
+            legend: Whether the picture explains its signs, if there is room for it.
             width: The maximum width in pixels, beyond which the picture becomes higher. Deep trees can be wider.
         """
-        return _picture.picture(self.root, compact=compact, marks=marks, width=width)
+        return _picture.picture(self.root, compact=compact, marks=marks, legend=legend, width=width)
+
+    def svg(
+        self,
+        *,
+        compact: bool | None = None,
+        marks: Mapping[tuple[int, int], _picture.Mark] | None = None,
+        legend: bool = True,
+        width: int = mime.MAX_WIDTH,
+        theme: Theme = "auto",
+    ) -> str:
+        """Draw the tree as an SVG document, which can be read where styles are removed, too.
+
+        Args:
+            compact: As for `drawn`.
+            marks: As for `drawn`.
+            legend: Whether the picture explains its signs, if there is room for it.
+            width: The maximum width in pixels, beyond which the picture becomes higher. Deep trees can be wider.
+            theme: The colours: ``"light"``, ``"dark"``, or ``"auto"`` for those of the page.
+
+        Raises:
+            SpecError: for an unknown theme.
+        """
+        return self.drawn(compact=compact, marks=marks, legend=legend, width=width).svg(theme)
+
+    def data(self) -> list[dict[str, Any]]:
+        """Return a dictionary for each process and thread, for JSON, each process before what is below it.
+
+        Each has ``"pid"``, ``"parent"`` (the PID above it in the tree; None at the top), ``"depth"``, ``"name"``,
+        ``"thread"``, ``"pgid"``, ``"user"``, ``"command"``, ``"new"`` (in which kinds of namespaces it differs from its
+        parent) and ``"namespaces"`` (inode numbers; None where they could not be read).
+        """
+        return tree_data.data(self.root, Users())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tree as data that fit into JSON."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from nsbox.errors import SpecError
 from nsbox.spec.mounts import Bind, NewMount, Overlay, Proc, Tmpfs
+from nsbox.spec.nearest import did_you_mean
 from nsbox.spec.spec import Spec
 
 __all__ = ["options_from", "pair_from"]
@@ -43,7 +44,8 @@ def options_from(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in values:
         if name not in Spec.__dataclass_fields__ or name in _DERIVED:
-            raise SpecError(f"{name}: is no option of nsbox.Spec")
+            known = [field for field in Spec.__dataclass_fields__ if field not in _DERIVED]
+            raise SpecError(f"{name}: is no option of nsbox.Spec{did_you_mean(name, known)}")
     options = dict(values)
     if "mounts" in options:
         if not isinstance(options["mounts"], list):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from nsbox.errors import SpecError
+from nsbox.spec.nearest import nearest
 
 __all__ = ["KINDS", "KINDS_BY_WORD", "Kind", "Namespaces", "namespace_names"]
 
@@ -88,6 +89,8 @@ def _named(wanted: Namespaces) -> Iterable[str]:
 
 
 def _unknown(word: str, letter: str) -> str:
+    if similar := nearest(word, KINDS_BY_WORD) if len(word) > 2 and not word.startswith("-") else "":
+        return f"unshare: {word!r} is no namespace; did you mean {similar!r}?"
     problem = f"unshare: {letter!r} in {word!r} is no namespace"
     if letter == "f":
         return problem + "; forking is the default, and fork=False turns it off"

@@ -166,7 +166,14 @@ def _private_ids(spec: Spec) -> dict[str, Any]:
 
 
 def _lowered(name: str, limit: int) -> tuple[int, int]:
-    """Return a limit, soft and hard, that is not above the caller's: to raise it takes CAP_SYS_RESOURCE."""
-    _, hard = resource.getrlimit(RLIMITS[name])
+    """Return a limit, soft and hard, that is not above the caller's: to raise it takes CAP_SYS_RESOURCE.
+
+    Of open files, it is not above half of the caller's. The kernel compares it with the number of descriptors that are
+    on their way through sockets, of all processes of the user outside (unix(7), ETOOMANYREFS): at the caller's limit
+    the caller could send none, and start nothing.
+    """
+    soft, hard = resource.getrlimit(RLIMITS[name])
     limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    if name == "nofile" and soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft // 2)
     return limit, limit

@@ -1,7 +1,7 @@
 """The fork server of an `nsbox.Executor`: a Python inside that forks for each task.
 
 It has imported the modules that the tasks need, and has a single thread, so that a fork is fast and safe. A task is
-requested by a message with descriptors: a socket for the call, pipes for its output and for its status, a file with
+requested by a message with descriptors: a socket for the call, pipes for its reply, output and status, a file with
 the rest of the request, and one for each namespace of the box that was made for it. The server enters a PID namespace
 before the fork, the child enters all others (setns(2)).
 """
@@ -46,6 +46,8 @@ NO_LIMIT = -2
 """Where there is a limit in an `ORDER`: -1 is RLIM_INFINITY."""
 
 _MAX_DESCRIPTORS = 16
+_MAX_REAPED = 256
+"""Number of children that are reaped in a row: a task can make them as fast as they are reaped."""
 _KINDS = [kind.flag for kind in KINDS.values()]
 _CLONE_NEWPID = KINDS["pid"].flag
 
@@ -55,10 +57,16 @@ class _Server:
 
     def __init__(self, control: int) -> None:
         self._control = socket.socket(fileno=control)
+        # A byte for each SIGCHLD. A pidfd of each task would not show the children that a task gives to this process
+        # (clone(2), CLONE_PARENT), and as long as one of them is not reaped, the PID namespace of the task cannot end.
+        self._signals, self._signalled = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._signalled, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         self._poll = select.poll()
-        self._poll.register(control, select.POLLIN)
-        # By the pidfd of each task: its PID, and the pipe for its status.
-        self._running: dict[int, tuple[int, int]] = {}
+        for fd in (control, self._signals):
+            self._poll.register(fd, select.POLLIN)
+        # The pipe for the status of each task, by its PID.
+        self._running: dict[int, int] = {}
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -67,7 +75,7 @@ class _Server:
         while True:
             for fd, _ in self._poll.poll():
                 if fd != control:
-                    self._reap(fd)
+                    self._reap()
                 elif not self._receive_order():
                     return
 
@@ -87,43 +95,49 @@ class _Server:
                 os.close(fd)
         return True
 
-    def _fork(self, order: bytes, call: int, stdout: int, stderr: int, end: int, rule: int, *namespaces: int) -> None:
+    def _fork(
+        self, order: bytes, call: int, replies: int, stdout: int, stderr: int, end: int, rule: int, *namespaces: int
+    ) -> None:
         flags, *privileges = ORDER.unpack(order)
         wanted = list(zip(namespaces, (kind for kind in _KINDS if flags & kind), strict=True))
         try:
             _enter([(fd, kind) for fd, kind in wanted if kind == _CLONE_NEWPID])
             pid = os.fork()
             if pid == 0:
-                self._become_task(call, (stdout, stderr), end, rule, wanted, privileges)
+                self._become_task(call, replies, (stdout, stderr), end, rule, wanted, privileges)
             # Otherwise the next child would be in the task's namespace, and once that has ended no fork would succeed.
             _enter([(self._own_pid_namespace, _CLONE_NEWPID)])
         except OSError as error:
             os.write(end, END.pack(0, error.errno or 0, 0.0))
             return
         try:
-            self._watch(pid, os.dup(end))
+            self._running[pid] = os.dup(end)
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             os.write(end, END.pack(0, error.errno or 0, 0.0))
 
-    def _watch(self, pid: int, end: int) -> None:
-        pidfd = os.pidfd_open(pid)
-        self._running[pidfd] = pid, end
-        self._poll.register(pidfd, select.POLLIN)
-
-    def _reap(self, pidfd: int) -> None:
-        pid, end = self._running.pop(pidfd)
-        self._poll.unregister(pidfd)
-        os.close(pidfd)
-        _, status, usage = os.wait4(pid, 0)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(end, END.pack(os.waitstatus_to_exitcode(status), 0, usage.ru_utime + usage.ru_stime))
-        os.close(end)
+    def _reap(self) -> None:
+        """Reap all children that have ended, and report the ends of tasks."""
+        os.read(self._signals, select.PIPE_BUF)
+        for _ in range(_MAX_REAPED):
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if (end := self._running.pop(pid, None)) is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(end, END.pack(os.waitstatus_to_exitcode(status), 0, usage.ru_utime + usage.ru_stime))
+                os.close(end)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._signalled, b"\0")
 
     def _become_task(
         self,
         call: int,
+        replies: int,
         output: tuple[int, int],
         end: int,
         rule: int,
@@ -133,12 +147,12 @@ class _Server:
         """Run the call in this child, and exit: with status 1 if no reply could be sent."""
         status = 1
         try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # Only the server writes to the status pipes, its own and those of other tasks.
-            for fd in (end, self._control.detach(), self._own_pid_namespace):
+            own_fds = self._control.detach(), self._own_pid_namespace, self._signals, self._signalled
+            for fd in (end, *own_fds, *self._running.values()):
                 os.close(fd)
-            for pidfd, (_, other) in self._running.items():
-                os.close(pidfd)
-                os.close(other)
             os.setsid()
             for number, fd in enumerate(output, 1):
                 os.dup2(fd, number)
@@ -158,7 +172,7 @@ class _Server:
                 reply = pack_failure(error)
             streams.restore()
             if _core.this_process() == own:
-                send(call, token, *reply)
+                send(replies, token, *reply)
             status = 0
         finally:
             os._exit(status)
@@ -183,14 +197,15 @@ def _enter(namespaces: list[tuple[int, int]]) -> None:
         _core.setns(fd, kind)
 
 
-def serve(control: int, modules: str) -> None:
+def serve(control: int, replies: int, modules: str) -> None:
     """Import the modules, separated by commas, send a reply, and serve.
 
     Raises:
         SpecError: in the reply, when a module leaves a thread running, which a fork would not copy.
     """
     sys.argv[:] = [""]
-    os.set_inheritable(control, False)
+    for fd in (control, replies):
+        os.set_inheritable(fd, False)
     try:
         for name in filter(None, modules.split(",")):
             importlib.import_module(name)
@@ -198,7 +213,7 @@ def serve(control: int, modules: str) -> None:
                 raise SpecError(f"preload: {name} has started a thread, which a fork does not copy")
         server = _Server(control)
     except BaseException as error:
-        send(control, FIRST_TOKEN, *pack_failure(error))
+        send(replies, FIRST_TOKEN, *pack_failure(error))
         return
     # Each task would write a copy of what is left in a buffer.
     sys.stdout.flush()
@@ -206,5 +221,6 @@ def serve(control: int, modules: str) -> None:
     # The garbage collector skips all present objects from now on, so that their memory stays shared with the tasks.
     gc.collect()
     gc.freeze()
-    send(control, FIRST_TOKEN, *pack_value(serve, None))
+    send(replies, FIRST_TOKEN, *pack_value(serve, None))
+    os.close(replies)
     server.serve()

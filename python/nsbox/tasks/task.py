@@ -50,10 +50,10 @@ class ForkServer:
         try:
             self.box = Box(spec=_server_spec())
             try:
-                control, stdout, stderr = ends.numbers_of_theirs()
+                control, replies, stdout, stderr = ends.numbers_of_theirs()
                 modules = ",".join(preload)
                 self._child = start_python(
-                    self.box, "nsbox.tasks.forkserver", "serve", modules, control, stdout, stderr
+                    self.box, "nsbox.tasks.forkserver", "serve", modules, control, replies, stdout, stderr
                 )
                 self._exchange.watch(self._child.end_fd)
                 unpack_reply(ForkServer, self._first_reply()).result()

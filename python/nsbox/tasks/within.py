@@ -19,6 +19,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from nsbox.box.box import Box
 
 __all__ = ["Within"]
+
+_END_SECONDS = 5.0
+"""The longest wait for killed processes."""
 
 
 class Within:
@@ -72,6 +76,7 @@ class Within:
         self._function = function
         self._ids = ids
         self._directory = directory
+        self._pid_namespace = 0
         self.child = self.keeper = 0
         self._pidfd = -1
         self._status: int | None = None
@@ -95,6 +100,8 @@ class Within:
                 kind: theirs.enter_context(self._box._open_own(path, link=True)).fileno()
                 for kind, path in self._paths().items()
             }
+            if "pid" in links:
+                self._pid_namespace = os.fstat(links["pid"]).st_ino
             self._result, result_writer = os.pipe()
             self._closing.callback(os.close, self._result)
             theirs.callback(os.close, result_writer)
@@ -246,3 +253,35 @@ class Within:
             if pid:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
+        if self.child:
+            self._end_siblings()
+
+    def _end_siblings(self) -> None:
+        """End the children that the child has given to this process (clone(2), CLONE_PARENT), and the box with them.
+
+        As long as one of them is not reaped, the PID namespace does not end.
+        """
+        deadline = time.monotonic() + _END_SECONDS
+        while (siblings := self._siblings()) and time.monotonic() < deadline:
+            self._box.kill()
+            if not any([_reap(pid) for pid in siblings]):
+                time.sleep(0.01)
+
+    def _siblings(self) -> list[int]:
+        """Return the children of this process that are in the PID namespace of the box."""
+        found = []
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children", "rb") as children:
+                for pid in map(int, children.read().split()):
+                    with contextlib.suppress(OSError):
+                        if os.stat(f"/proc/{pid}/ns/pid").st_ino == self._pid_namespace:
+                            found.append(pid)
+        return found
+
+
+def _reap(pid: int) -> bool:
+    """Reap a child if it has ended; return whether it is gone."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

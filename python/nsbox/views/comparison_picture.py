@@ -10,7 +10,7 @@ from nsbox.records.names import safe
 from nsbox.views.layout import ROW, Label
 from nsbox.views.legend import Legend
 from nsbox.views.palette import GREY, INK, KIND_STYLES, LINE, PAPER, SLATE
-from nsbox.views.svg import MONO, SANS, Sheet
+from nsbox.views.svg import MONO, Document, Sheet, sentences
 
 if TYPE_CHECKING:
     from nsbox.records.comparison import Compared
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["picture"]
 
+_OUTSIDE, _INSIDE = "seen from outside", "seen from inside, by process"
 _MARGIN = 16
 _STEP = 26
 _GAP = 8
@@ -47,8 +48,8 @@ class _Line:
     parent: int | None
 
 
-def picture(comparison: Compared) -> str:
-    """Draw both sides as an SVG document."""
+def picture(comparison: Compared, *, legend: bool = True) -> Document:
+    """Draw both sides, with a legend if there is room for it."""
     lines, hidden = _lines(comparison)
     first = next((number for number, line in enumerate(lines) if line.inside is not None), len(lines))
     base = min((line.depth for line in lines if line.inside is not None), default=0)
@@ -63,16 +64,17 @@ def picture(comparison: Compared) -> str:
     above = max(first * ROW, head)
     top = _MARGIN + 24
     middles = [top + above + (number - first + 0.5) * ROW for number in range(len(lines))]
-    left = max((line.depth * _STEP + _width(_labels(line.outside)) for line in lines), default=0)
+    titles = [Label(text, 12, INK, bold=True) for text in (_OUTSIDE, f"{_INSIDE} {comparison.pid}")]
+    left = max([line.depth * _STEP + _width(_labels(line.outside)) for line in lines] + [titles[0].width - _BETWEEN])
     right = _MARGIN + left + _BETWEEN
     inner = max(
         [(line.depth - base) * _STEP + _width(_labels(line.inside, inside=True)) for line in lines if line.inside]
-        + [sum(chip.width + 5 for chip in row) for row in chips] + [160]
+        + [sum(chip.width + 5 for chip in row) for row in chips] + [titles[1].width]
     )  # fmt: skip
     bottom = top + above + (len(lines) - first) * ROW
     sheet = Sheet()
-    for x, title in ((_MARGIN, "seen from outside"), (right + edge, f"seen from inside, by process {comparison.pid}")):
-        sheet.text(x, _MARGIN + 6, title, size=12, fill=INK, family=SANS, bold=True)
+    for x, label in zip((_MARGIN, right + edge), titles, strict=True):
+        label.draw(sheet, x, _MARGIN + 6)
     _box(sheet, own, right, top + above - head + 3, inner + 2 * edge, bottom + edge - (top + above - head) - 3)
     y = top + above - head + edge + 1
     for row in chips:
@@ -92,17 +94,24 @@ def picture(comparison: Compared) -> str:
             if parent is not None and parent.inside is not None:
                 _stem(sheet, lines, middles, line, middle, right + edge - base * _STEP)
             _draw(sheet, _labels(line.inside, inside=True), start, middle)
-    end = bottom + edge + _GAP
+    end, note = bottom + edge + _GAP, Label(hidden, 11.5)
     if hidden:
-        sheet.text(_MARGIN, end + 8, hidden, size=11.5, fill=GREY, family=SANS)
+        note.draw(sheet, _MARGIN, end + 8)
         end += 22
     seen = {"init"} if any(line.inside and line.inside.pid == 1 for line in lines) else set()
-    legend = Legend(own, seen)
-    width = max(right + inner + 2 * edge + _MARGIN, legend.width(0) + 2 * _MARGIN)
-    if own:
-        end += legend.draw(sheet, _MARGIN, end + _GAP, width - 2 * _MARGIN) + _GAP
+    across = max(right + inner + 2 * edge - _MARGIN, note.width if hidden else 0)
+    if legend:
+        explained = Legend(own, seen, across, end - _MARGIN)
+        explained.draw(sheet, _MARGIN, end + _GAP)
+        end += 2 * _GAP + explained.height if explained.height else 0
     title = f"{len(comparison.pairs)} processes seen from outside and from inside"
-    return sheet.document(width, end + _MARGIN, title)
+    said = [f"Namespaces of its own: {', '.join(own)}."] if own else []
+    said += [
+        f"{_name(line.outside)} has PID {line.outside.pid} outside and {line.inside.pid} inside."
+        for line in lines
+        if line.inside is not None
+    ]
+    return sheet.document(across + 2 * _MARGIN, end + _MARGIN, title, sentences(said))
 
 
 def _lines(comparison: Compared) -> tuple[list[_Line], str]:
@@ -157,16 +166,19 @@ def _labels(process: Process | None, *, inside: bool = False) -> list[Label]:
     if process is None:
         return []
     over = process.state in "ZX"
-    name = safe(process.comm.decode("utf-8", "surrogateescape"))
-    name = name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…"
     colour = KIND_STYLES["pid"].colour if inside else SLATE
     labels = [
         Label(str(process.pid), 12, colour, bold=True, pill="hollow" if over else "full"),
-        Label(name or '""', 13, GREY if over else INK, MONO, bold=True),
+        Label(_name(process), 13, GREY if over else INK, MONO, bold=True),
     ]
     if inside and process.pid == 1:
         labels.append(Label("init", 11, KIND_STYLES["pid"].colour, bold=True))
     return [*labels, Label("zombie")] if over else labels
+
+
+def _name(process: Process) -> str:
+    name = safe(process.comm.decode("utf-8", "surrogateescape"))
+    return (name if len(name) <= _MAX_NAME_LENGTH else name[: _MAX_NAME_LENGTH - 1] + "…") or '""'
 
 
 def _width(labels: Sequence[Label]) -> float:

@@ -1,11 +1,13 @@
 """HTML tables that the sanitizers of GitHub, nbconvert and JupyterLab leave as they are.
 
-They have no styles, classes, ids or scripts. The colours of the text are those of the page, dark or light. The style of
-JupyterLab aligns all cells to the right, whatever their attributes, but not a division (div) in a cell.
+They have no classes, ids or scripts, and lose nothing without the one style. The colours of the text are those of the
+page, dark or light. The style of JupyterLab aligns all cells to the right, whatever their attributes, but not a
+division (div) in a cell.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -18,6 +20,11 @@ MAX_ROWS = 500
 """The maximum number of rows that are shown, as a page with more becomes slow. The records have all of them."""
 
 _MAX_LENGTH = 160
+_BREAKS = re.compile(r"\||(?<=\w)/(?=\w)|,(?=\w)|(?<=[a-z])_(?=[a-z])")
+"""Where a line may be broken: in flags of a system call, in a path, in options of a mount, in a name."""
+_MANY_COLUMNS = 6
+_SMALLER = ' style="font-size:min(.93em,1.45vw)"'
+"""The style of a table with many columns, so that it fits into a narrow page. JupyterLab has .93 em for all."""
 _BLANK = "\N{NO-BREAK SPACE}"
 
 
@@ -38,7 +45,8 @@ def table(
     """
     colours = colours or {}
     head = "".join(aligned("th", _side(column), escape(column.name)) for column in columns)
-    lines = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+    style = _SMALLER if len(columns) >= _MANY_COLUMNS else ""
+    lines = [f"<table{style}>", f"<thead><tr>{head}</tr></thead>", "<tbody>"]
     drawn = list(grid.downwards(rows, grid.BOX))
     for row, own, _ in drawn[:MAX_ROWS]:
         cells = (
@@ -60,8 +68,7 @@ def aligned(tag: str, side: str, content: str, span: int = 1) -> str:
 
 def cell(text: str) -> str:
     """Return a text as the contents of a cell. Unprintable characters are escaped, byte by byte."""
-    # A line may be broken in the flags of a system call.
-    return escape(_blanks(safe(_cut(text)))).replace("|", "|<wbr/>")
+    return _BREAKS.sub(r"\g<0><wbr/>", escape(_blanks(safe(_cut(text)))))
 
 
 def text(text: str) -> str:

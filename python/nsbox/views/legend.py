@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from nsbox.views.layout import Label
-from nsbox.views.palette import AMBER, GREEN, GREY, KIND_STYLES, RED, SLATE
-from nsbox.views.svg import SANS, Sheet, measure
+from nsbox.views.palette import AMBER, EDGE, GREEN, GREY, INK, KIND_STYLES, RED, SLATE
+from nsbox.views.svg import Sheet
 
 __all__ = ["MARKS", "TIMES", "Legend", "Mark", "Sign"]
 
@@ -32,76 +32,147 @@ MARKS: dict[Mark, Sign] = {
 }
 
 _PID = KIND_STYLES["pid"].colour
-_SIGNS: dict[str, tuple[Label, str]] = {
-    "pid": (Label("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID"),
-    "inner": (
+
+
+class _Sign(NamedTuple):
+    """A sign, its meaning, and its meaning in a few words for small pictures."""
+
+    label: Label
+    meaning: str
+    short: str
+
+
+_SIGNS = {
+    "pid": _Sign(Label("7128", 11, SLATE, bold=True, pill="full"), "process, with its PID", "process"),
+    "inner": _Sign(
         Label("20", 11, _PID, bold=True, pill="full"),
         "process in an inner PID namespace, with its PID in there",
+        "its PID inside",
     ),
-    "outside": (Label("outside"), "… and the PIDs by which it is known outside, from the inside out"),
-    "init": (Label("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends"),
-    "zombie": (
+    "outside": _Sign(
+        Label("outside"), "… and the PIDs by which it is known outside, from the inside out", "its PIDs further out"
+    ),
+    "init": _Sign(
+        Label("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends", "PID 1"
+    ),
+    "zombie": _Sign(
         Label("34", 11, GREY, bold=True, pill="hollow"),
         "zombie: it has ended, but its parent has not reaped it",
+        "ended, not reaped",
     ),
-    "count": (Label(f"3{TIMES}", 11, SLATE, bold=True, pill="full"), "count of equal processes, and the first PIDs"),
-    "joined": (Label("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too"),
-    "unknown": (Label("?", 12, RED, bold=True), "its namespaces are unknown: it may be in others than its parent"),
-    "came": (Label("+", 12, GREEN, bold=True), "was not there before"),
-    "went": (Label(MINUS, 12, RED, bold=True), "is not there any more"),
-    "changed": (Label("~", 12, AMBER, bold=True), "was different before"),
+    "count": _Sign(
+        Label(f"3{TIMES}", 11, SLATE, bold=True, pill="full"),
+        "count of equal processes, and the first PIDs",
+        "equal processes",
+    ),
+    "joined": _Sign(
+        Label("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too", "joined"
+    ),
+    "unknown": _Sign(
+        Label("?", 12, RED, bold=True),
+        "its namespaces are unknown: it may be in others than its parent",
+        "namespaces unknown",
+    ),
+    "came": _Sign(Label("+", 12, GREEN, bold=True), "was not there before", "new"),
+    "went": _Sign(Label(MINUS, 12, RED, bold=True), "is not there any more", "gone"),
+    "changed": _Sign(Label("~", 12, AMBER, bold=True), "was different before", "changed"),
 }
 
-_LINE = 21
-_SIGN = 52
-_SIZE = 11.5
-_GAP = 30
+_LINE = 20
+_SAMPLE = 46
+_SIZE = 11
+_GAP = 22
+_ABOVE = 8
+"""Pixels between the line above the legend and its first row."""
 
 
 class Legend:
-    """The signs that occur in a picture, with their meanings."""
+    """The signs that occur in a picture, with their meanings, in columns.
 
-    def __init__(self, kinds: Collection[str], seen: Collection[str]) -> None:
-        """Select the kinds of namespaces and the other signs to be explained."""
-        self._kinds = [kind for kind in reversed(KIND_STYLES) if kind in kinds]
-        self._signs = [sign for sign in _SIGNS if sign in seen]
-        self._left = max((_SIGN + _kind_width(kind) for kind in self._kinds), default=0)
-        self._right = max((_SIGN + measure(_SIGNS[sign][1], _SIZE, SANS) for sign in self._signs), default=0)
+    It has at most half the height of the picture. In a small picture the meanings have fewer words, and the legend has
+    at most three quarters of the height; in a tiny one there is none.
 
-    def width(self, available: float) -> float:
-        """Return its width in pixels: that of both columns if there is room for them, else of one."""
-        both = self._left + _GAP + self._right
-        return both if self._kinds and both <= available and self._tall else max(self._left, self._right)
+    Attributes:
+        height: Its height in pixels; 0 if there is none.
+    """
+
+    def __init__(self, kinds: Collection[str], seen: Collection[str], width: float, height: float) -> None:
+        """Select what is explained, and lay it out.
+
+        Args:
+            kinds: The kinds of namespaces in the picture.
+            seen: The other signs in the picture.
+            width: The width of the picture in pixels.
+            height: The height of the picture in pixels.
+        """
+        self._width = width
+        self.height = 0.0
+        for short, share in ((False, 0.5), (True, 0.75)):
+            items = [_kind(kind, short=short) for kind in reversed(KIND_STYLES) if kind in kinds]
+            items += [_sign(sign, short=short) for name, sign in _SIGNS.items() if name in seen]
+            self._columns = _columns(items, width)
+            own = _ABOVE + _LINE * max(map(len, self._columns), default=0)
+            if items and own <= share * height and _total(self._columns) <= width:
+                self.height = own
+                return
+
+    def draw(self, sheet: Sheet, x: float, y: float) -> None:
+        """Draw it, with its top left corner at this point."""
+        if not self.height:
+            return
+        sheet.path(f"M{x:g} {y:g}H{x + self._width:g}", stroke=EDGE, stroke_width=1)
+        for column in self._columns:
+            for row, item in enumerate(column):
+                item.draw(sheet, x, y + _ABOVE + _LINE * (row + 0.5))
+            x += max(item.width for item in column) + _GAP
+
+
+class _Item(NamedTuple):
+    """What is explained: a sign, or the outline of a kind of namespace; and the texts."""
+
+    sign: Label | str
+    texts: tuple[Label, ...]
 
     @property
-    def _tall(self) -> bool:
-        return len(self._kinds) + len(self._signs) > 7
+    def width(self) -> float:
+        return self._sign_width + sum(8 + text.width for text in self.texts)
 
-    def draw(self, sheet: Sheet, x: float, y: float, width: float) -> float:
-        """Draw it, with its top left corner at this point; return its height in pixels."""
-        sheet.path(f"M{x:g} {y:g}H{x + width:g}", stroke="#d5dae1", stroke_width=1)
-        y += 8
-        for row, kind in enumerate(self._kinds):
-            _explain_kind(sheet, x, y + _LINE * (row + 0.5), kind)
-        beside = self._kinds and self._left + _GAP + self._right <= width
-        left, first = (x + self._left + _GAP, 0) if beside else (x, len(self._kinds))
-        for row, sign in enumerate(self._signs, first):
-            label, meaning = _SIGNS[sign]
-            middle = y + _LINE * (row + 0.5)
-            label.draw(sheet, left, middle, 16)
-            sheet.text(left + _SIGN, middle, meaning, size=_SIZE, family=SANS)
-        rows = max(len(self._kinds), first + len(self._signs))
-        return 8 + rows * _LINE
+    @property
+    def _sign_width(self) -> float:
+        return _SAMPLE if isinstance(self.sign, str) else max(self.sign.width, _SAMPLE)
 
-
-def _kind_width(kind: str) -> float:
-    return measure(f"{kind} namespace", _SIZE, SANS, bold=True) + 8 + measure(KIND_STYLES[kind].gives, _SIZE, SANS)
+    def draw(self, sheet: Sheet, x: float, middle: float) -> None:
+        if isinstance(self.sign, str):
+            sheet.rect(x + 1, middle - 7, 32, 14, radius=4, fill=self.sign, opacity=0.07, stroke=self.sign,
+                       stroke_width=2)  # fmt: skip
+        else:
+            self.sign.draw(sheet, x, middle, 16)
+        x += self._sign_width
+        for text in self.texts:
+            text.draw(sheet, x + 8, middle)
+            x += 8 + text.width
 
 
-def _explain_kind(sheet: Sheet, x: float, middle: float, kind: str) -> None:
+def _kind(kind: str, *, short: bool) -> _Item:
     colour, gives = KIND_STYLES[kind]
-    sheet.rect(x + 1, middle - 7, 34, 14, radius=4, fill=colour, opacity=0.07, stroke=colour, stroke_width=2)
-    label = f"{kind} namespace"
-    sheet.text(x + _SIGN, middle, label, size=_SIZE, fill=colour, family=SANS, bold=True)
-    after = x + _SIGN + measure(label, _SIZE, SANS, bold=True) + 8
-    sheet.text(after, middle, gives, size=_SIZE, family=SANS)
+    name = Label(f"{kind} namespace", _SIZE, colour, bold=True)
+    return _Item(colour, (name,) if short else (name, Label(gives, _SIZE, INK)))
+
+
+def _sign(sign: _Sign, *, short: bool) -> _Item:
+    return _Item(sign.label, (Label(sign.short if short else sign.meaning, _SIZE, INK),))
+
+
+def _columns(items: Sequence[_Item], width: float) -> list[list[_Item]]:
+    """Split items into as many columns as fit, of about the same height."""
+    best = [list(items)] if items else []
+    for number in range(2, len(items) + 1):
+        rows = -(-len(items) // number)
+        tried = [list(items[start : start + rows]) for start in range(0, len(items), rows)]
+        if _total(tried) <= width:
+            best = tried
+    return best
+
+
+def _total(columns: Sequence[Sequence[_Item]]) -> float:
+    return sum(max(item.width for item in column) + _GAP for column in columns) - _GAP

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from nsbox.errors import SpecError
 from nsbox.records.names import Users
+from nsbox.records.processes import unpadded
 from nsbox.spec.kinds import KINDS
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views import grid
 from nsbox.views import html as _html
 from nsbox.views.filter import Filter
@@ -76,7 +78,8 @@ def columns_of(names: Sequence[str], tree: TreeOf | None, *, cut: bool = True) -
     for name in names:
         upper = name.upper()
         if upper not in COLUMNS:
-            raise SpecError(f"columns: there is no {name!r}; there are {', '.join(COLUMNS)}")
+            known = ", ".join(COLUMNS)
+            raise SpecError(f"columns: there is no {name!r}; there are {known}{did_you_mean(name, COLUMNS)}")
         of_relations = tree in ("parent", "owner")
         column = grid.Column(
             upper, upper in _RIGHT, upper in _NUMBERS, room=_ROOM.get(upper, 0), cut=cut and upper == "COMMAND"
@@ -270,5 +273,5 @@ def members(
 
 def _as_seen(namespace: NamespaceRecord, process: Process) -> NamespaceRecord:
     """Return the record of the namespace, with this process as the lowest in it."""
-    command = b" ".join(process.cmdline) or process.comm
+    command = b" ".join(unpadded(process.cmdline)) or process.comm
     return replace(namespace, pid=process.pid, ppid=process.ppid, uid=process.owner, command=command)

@@ -32,7 +32,7 @@ class Panel(mime.Table):
     rows: tuple[tuple[str, str], ...] = ()
 
     def html(self) -> str:
-        """Return a table as HTML, with attributes only: no styles, classes, ids or scripts."""
+        """Return a table as HTML, without classes, ids or scripts."""
         square = f'<font color="{_COLOURS[self.tone]}">\N{BLACK SQUARE}</font>\N{NO-BREAK SPACE}'
         head = html.aligned("th", "left", f"{square}{html.text(self.title)}", span=2)
         cells = [(f"<b>{html.text(label)}</b>", html.text(text)) for label, text in self.rows]

@@ -12,7 +12,7 @@ from nsbox.views.compact import Group, grouped, pids_of
 from nsbox.views.layout import INDENT, Block, Family, Frame, Label, Row, columns_of
 from nsbox.views.legend import MARKS, TIMES, Legend, Mark
 from nsbox.views.palette import GREY, INK, KIND_STYLES, RED, SLATE
-from nsbox.views.svg import MONO, Sheet
+from nsbox.views.svg import MONO, Document, Sheet, sentences
 
 if TYPE_CHECKING:
     from nsbox.records.tree import Node
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Mark", "picture"]
 
 _MARGIN = 16
+_GAP = 10
+_MARKED: dict[Mark, str] = {"came": "new", "went": "gone", "changed": "changed"}
 _MANY_PROCESSES = 40
 _MAX_HEIGHT, _MAX_HEIGHT_IF_MANY = 900, 320
 _MAX_NAME_LENGTH = 32
@@ -27,9 +29,14 @@ _MAX_CHAIN_WIDTH = 320
 
 
 def picture(
-    root: Node, *, compact: bool | None = None, marks: Mapping[tuple[int, int], Mark] | None = None, width: int = 1000
-) -> str:
-    """Draw a tree as an SVG document.
+    root: Node,
+    *,
+    compact: bool | None = None,
+    marks: Mapping[tuple[int, int], Mark] | None = None,
+    width: int,
+    legend: bool = True,
+) -> Document:
+    """Draw a tree.
 
     Args:
         root: The node at its top.
@@ -37,20 +44,37 @@ def picture(
             forty processes.
         marks: What happened to some processes, by their identity.
         width: The maximum width in pixels, beyond which the picture becomes higher. Deep trees can be wider.
+        legend: Whether the signs are explained, if there is room for it.
     """
     root = _with_changes_from_ancestors(root)
     count = sum(node.thread is None for node in _walk(root))
     many = count > _MANY_PROCESSES if compact is None else compact
     drawing = _Drawing(marks or {}, _first_of_each(root), _MAX_HEIGHT_IF_MANY if many else _MAX_HEIGHT)
     block = drawing.block(grouped(root, compact=many, looks=drawing.looks), width - 2 * _MARGIN)
-    legend = Legend(drawing.kinds, drawing.seen)
-    across = max(block.width, legend.width(width - 2 * _MARGIN))
     sheet = Sheet()
     block.draw(sheet, _MARGIN, _MARGIN)
-    bottom = _MARGIN + block.height + _MARGIN
-    bottom += legend.draw(sheet, _MARGIN, bottom, across)
+    bottom = _MARGIN + block.height
+    if legend:
+        explained = Legend(drawing.kinds, drawing.seen, block.width, block.height)
+        explained.draw(sheet, _MARGIN, bottom + _GAP)
+        bottom += _GAP + explained.height if explained.height else 0
     title = f"Tree of {count} process{'es' * (count != 1)} below {root.pid} {_name(root)}"
-    return sheet.document(across + 2 * _MARGIN, bottom + _MARGIN, title)
+    return sheet.document(block.width + 2 * _MARGIN, bottom + _MARGIN, title, _description(root, marks or {}))
+
+
+def _description(root: Node, marks: Mapping[tuple[int, int], Mark]) -> str:
+    """Say which processes are in new namespaces, and what happened to them."""
+    said = []
+    for node in _walk(root):
+        inner = pids_of(node)
+        known = f"{_name(node)}, PID {inner[0]}" + "".join(f", inside {pid}" for pid in inner[1:])
+        kinds = [kind for kind in KIND_STYLES if kind in node.changes]
+        parts = [f"in {' and '.join(kinds)} namespace{'s' * (len(kinds) > 1)} of its own"] if kinds else []
+        if node.process is not None and node.thread is None and (mark := marks.get(node.process.identity)):
+            parts.append(_MARKED[mark])
+        if parts:
+            said.append(f"{known}: {'; '.join(parts)}.")
+    return sentences(said)
 
 
 def _walk(root: Node) -> Iterator[Node]:

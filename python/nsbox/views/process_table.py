@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from nsbox.errors import SpecError
 from nsbox.records.names import Users, terminal
 from nsbox.records.processes import command
+from nsbox.spec.nearest import did_you_mean
 from nsbox.views import grid
 from nsbox.views import html as _html
 
 if TYPE_CHECKING:
     from nsbox.records.processes import Process
 
-__all__ = ["COLUMNS", "html", "table"]
+__all__ = ["COLUMNS", "html", "json", "table"]
 
 _DAY = 24 * 60 * 60
 _USER_WIDTH = 8
@@ -25,6 +26,9 @@ COLUMNS = (
     "COMMAND",
 )  # fmt: skip
 """The columns. OUTSIDE is the PID for the process that has read, INSIDE those in the PID namespaces further in."""
+_NUMBERS = ("PID", "OUTSIDE", "PIDNS", "PPID", "%CPU", "%MEM", "VSZ", "RSS")
+_UNKNOWN = {"INSIDE": "-", "OUTSIDE": "?", "PIDNS": "?", "TTY": "?"}
+"""The text of a cell that is not known, which is null in JSON."""
 _ASKED_FOR = ("OUTSIDE", "PIDNS")
 
 
@@ -78,6 +82,25 @@ def html(
     return _html.table(cells, [grid.Row(row) for row in rows])
 
 
+def json(
+    processes: Sequence[Process],
+    *,
+    boot: float,
+    now: float,
+    memory: int,
+    users: Users,
+    columns: Iterable[str] | None = None,
+) -> str:
+    """Return the same as JSON: an object for each process, by the names of the columns in lower case."""
+    head, *rows = _rows(processes, boot, now, memory, users, columns)
+    cells = [grid.Column(name, number=name in _NUMBERS) for name in head]
+    shown = [
+        grid.Row([None if cell == _UNKNOWN.get(name) else cell for name, cell in zip(head, row, strict=True)])
+        for row in rows
+    ]
+    return grid.json("processes", cells, shown)
+
+
 def _rows(
     processes: Sequence[Process], boot: float, now: float, memory: int, users: Users, columns: Iterable[str] | None
 ) -> list[list[str]]:
@@ -117,7 +140,8 @@ def _chosen(processes: Sequence[Process], columns: Iterable[str] | None) -> list
     chosen = [name.upper() for name in columns]
     for name in chosen:
         if name not in COLUMNS:
-            raise SpecError(f"columns: there is no {name!r}; there are {', '.join(COLUMNS)}")
+            known = ", ".join(COLUMNS)
+            raise SpecError(f"columns: there is no {name!r}; there are {known}{did_you_mean(name, COLUMNS)}")
     if not chosen:
         raise SpecError("columns: name at least one")
     return chosen

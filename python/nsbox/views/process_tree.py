@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nsbox.records.names import printable
+from nsbox.records.processes import unpadded
 from nsbox.spec.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _label(node: Node, name: str, parent_owner: int, options: TreeOptions) -> st
 def _words(node: Node, options: TreeOptions) -> list[str]:
     if node.thread or not node.process:
         return []
-    return [printable(word) for word in _cmdline(node.process)[1:]]
+    return [printable(word) for word in unpadded(_cmdline(node.process))[1:]]
 
 
 def _cmdline(process: Process) -> tuple[bytes, ...]:

@@ -1,18 +1,27 @@
 """Drawing on a sheet of SVG.
 
-The sanitizers of GitHub, nbconvert and JupyterLab remove styles, classes, ids and scripts from a picture. So it
-consists of basic shapes with presentation attributes only (SVG 2, section 6.6). They are on a white sheet, so that they
-can be read in a dark theme too.
+The sanitizers of GitHub, nbconvert and JupyterLab remove classes, ids and scripts from a picture, and some of them
+remove styles. So it consists of basic shapes with presentation attributes (SVG 2, section 6.6), in the light colours on
+a sheet of paper. One style has the colours for dark pages; without it, the picture is a light one.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from dataclasses import dataclass
 from html import escape
+from typing import Literal, TypeAlias
 
-from nsbox.views.palette import INK, LINE, PAPER
+from nsbox.errors import SpecError
+from nsbox.views.palette import DARK, EDGE, INK, LINE, PAPER
 
-__all__ = ["MONO", "SANS", "Sheet", "measure"]
+__all__ = ["MONO", "SANS", "Document", "Sheet", "Theme", "measure", "sentences"]
+
+Theme: TypeAlias = Literal["auto", "light", "dark"]
+"""The colours of a picture. "auto" is dark where the page is (prefers-color-scheme, Media Queries 5, section 11.5)."""
+
+_MAX_SENTENCES = 20
 
 MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 SANS = "system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
@@ -26,6 +35,65 @@ def measure(text: str, size: float, family: str = MONO, *, bold: bool = False) -
     """Return the maximum width of a text, in pixels. The exact width depends on the fonts of the reader."""
     wide = 0 if text.isascii() else sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return (len(text) + wide) * size * _EM[family] * (_BOLD_SANS if bold and family == SANS else 1)
+
+
+def sentences(parts: list[str]) -> str:
+    """Return the description of a picture: at most twenty sentences, and how many more there are."""
+    more = [f"And {len(parts) - _MAX_SENTENCES} more."] if len(parts) > _MAX_SENTENCES else []
+    return " ".join([*parts[:_MAX_SENTENCES], *more])
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole picture.
+
+    Attributes:
+        width: Its width in pixels; on a narrower page it is scaled down.
+        height: Its height in pixels.
+        title: What it shows.
+        description: What is in it.
+        shapes: The elements, in the light colours.
+    """
+
+    width: float
+    height: float
+    title: str
+    description: str
+    shapes: str
+
+    def svg(self, theme: Theme = "auto") -> str:
+        """Return it as an SVG document.
+
+        Raises:
+            SpecError: for an unknown theme.
+        """
+        if theme not in ("auto", "light", "dark"):
+            raise SpecError(f"theme: expected 'auto', 'light' or 'dark', got {theme!r}")
+        width, height, title = _number(self.width), _number(self.height), escape(self.title)
+        size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+        lines = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{title}">',
+            f"<title>{title}</title>",
+        ]
+        lines += [f"<desc>{escape(self.description)}</desc>"] if self.description else []
+        lines += [_style(self.shapes)] if theme == "auto" else []
+        shapes = _COLOUR.sub(_dark, self.shapes) if theme == "dark" else self.shapes
+        return "\n".join([*lines, shapes, "</svg>\n"])
+
+
+_COLOUR = re.compile('(?<= )(fill|stroke)="(#[0-9a-f]{6})"')
+"""A colour among the attributes. In texts, quotation marks are escaped."""
+
+
+def _dark(match: re.Match[str]) -> str:
+    return f'{match[1]}="{DARK[match[2]]}"'
+
+
+def _style(shapes: str) -> str:
+    """Return the colours for dark pages, of those that occur. The rules of a style are stronger than attributes."""
+    used = sorted({(match[1], match[2]) for match in _COLOUR.finditer(shapes)})
+    rules = "".join(f'svg>[{name}="{colour}"]{{{name}:{DARK[colour]}}}' for name, colour in used)
+    return f"<style>@media (prefers-color-scheme:dark){{{rules}}}</style>"
 
 
 class Sheet:
@@ -65,21 +133,20 @@ class Sheet:
             text_decoration="line-through" if struck else "none",
         )  # fmt: skip
 
-    def document(self, width: float, height: float, title: str) -> str:
-        """Return the whole document, on a white sheet.
+    def document(self, width: float, height: float, title: str, description: str) -> Document:
+        """Return the whole picture, on paper.
 
         Args:
-            width: Its width in pixels; on a narrower page it is scaled down.
+            width: Its width in pixels.
             height: Its height in pixels.
-            title: The text that screen readers read.
+            title: What it shows, in a few words; screen readers read it.
+            description: What is in it, in sentences; screen readers read it.
         """
-        size = f'width="{_number(width)}" height="{_number(height)}" viewBox="0 0 {_number(width)} {_number(height)}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{escape(title)}</title>\n'
         paper = _element(
             "rect",
-            {"x": 0.5, "y": 0.5, "width": width - 1, "height": height - 1, "rx": 8, "fill": PAPER, "stroke": "#d5dae1"},
+            {"x": 0.5, "y": 0.5, "width": width - 1, "height": height - 1, "rx": 8, "fill": PAPER, "stroke": EDGE},
         )
-        return head + "\n".join([paper, *self._parts]) + "\n</svg>\n"
+        return Document(width, height, title, description, "\n".join([paper, *self._parts]))
 
     def _add(self, name: str, content: str | None = None, **attributes: str | float) -> None:
         self._parts.append(_element(name, {key.replace("_", "-"): value for key, value in attributes.items()}, content))

@@ -1,0 +1,1 @@
+"""Command lines of container engines: ``docker run`` and ``podman run``."""

@@ -1,0 +1,1 @@
+"""Tests of `nsbox.command.engines`."""

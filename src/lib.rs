@@ -90,6 +90,8 @@ mod _core {
     #[pymodule_export]
     use crate::seeing::relations::{Relation, namespace_relations};
     #[pymodule_export]
+    use crate::seeing::sockets::open_socket_namespace;
+    #[pymodule_export]
     use crate::signals::{block_signals, set_signal_mask};
     #[pymodule_export]
     use crate::start::child::Child;

@@ -54,6 +54,7 @@ __all__ = [
     "open_box",
     "open_proc",
     "open_proc_of",
+    "open_socket_namespace",
     "pivot_root",
     "probe",
     "read_ipc",
@@ -770,6 +771,11 @@ class Proc:
         """
         An open file in it.
         """
+    def open_namespace(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> ProcFile:
+        """
+        An open namespace of its process `pid`: at a path below its directory, below its root if the path begins with a
+        slash, or that of a socket, as `socket/NUMBER`, for which `pid` is the caller's PID of the process.
+        """
     def seen_by(self, /, pid: SupportsIndex, path: SupportsGetItem[int, SupportsIndex]) -> Proc:
         """
         The proc that its process `pid` finds at `path`.
@@ -1188,6 +1194,14 @@ def open_proc(path: SupportsGetItem[int, SupportsIndex], pid_namespace: Supports
 def open_proc_of(pid: SupportsIndex) -> Proc:
     """
     Open a proc of the PID namespace of process `pid` of our /proc, whatever it has mounted itself.
+    """
+
+def open_socket_namespace(pidfd: SupportsIndex, fd: SupportsIndex) -> int:
+    """
+    Open the network namespace of a socket of the process of a pidfd: `fd` is its number there. Returned is a descriptor.
+
+    EBADF: the process has no such descriptor. ENOTSOCK: it is no socket. EPERM: the caller may not trace the process
+    (ptrace(2)), or has no CAP_NET_ADMIN over the network namespace.
     """
 
 def pivot_root(new_root: bytes | bytearray, put_old: bytes | bytearray) -> None:

@@ -1,20 +1,17 @@
 //! Parents and owners of namespaces, as far as the kernel shows them (ioctl_nsfs(2)).
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
 
 use crate::channel::inits::Inits;
-use crate::kinds::KINDS;
-use crate::seeing::lookup::open_in_root_of;
-use crate::seeing::proc::dir::{Dir, Errno, inode_of};
+use crate::seeing::nsfs::{kind, open_namespace};
+use crate::seeing::proc::dir::{Dir, inode_of};
 use crate::seeing::proc::handle::Proc;
 
 const NS_GET_USERNS: libc::Ioctl = 0xb701;
 const NS_GET_PARENT: libc::Ioctl = 0xb702;
-const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
 
 /// A namespace and its relations; None where there is none, or where the caller may not know it.
@@ -34,8 +31,7 @@ pub struct Relation {
     pub owner_uid: Option<u32>,
 }
 
-/// Where a namespace can be opened: an id, a process, and a path below its directory in /proc, or below its root if it
-/// begins with a slash.
+/// Where a namespace can be opened: an id, a process, and a path, as for [`open_namespace`].
 type Handle = (u64, i32, Vec<u8>);
 
 /// Find the relations of namespaces of processes in a proc, and of their parents and owners. Handles that no longer
@@ -55,7 +51,7 @@ fn relations(proc: &Dir, handles: &[Handle], inits: &Inits) -> Vec<Relation> {
             continue;
         }
         let is_it = |namespace: &OwnedFd| inode_of(namespace) == Ok(*id);
-        let opened = open(proc, *pid, path).ok().filter(is_it).or_else(|| inits.open(*id).filter(is_it));
+        let opened = open_namespace(proc, *pid, path).ok().filter(is_it).or_else(|| inits.open(*id).filter(is_it));
         let Some(namespace) = opened else { continue };
         let mut waiting = vec![(*id, namespace)];
         while let Some((id, namespace)) = waiting.pop() {
@@ -81,34 +77,6 @@ fn relations(proc: &Dir, handles: &[Handle], inits: &Inits) -> Vec<Relation> {
         }
     }
     found
-}
-
-/// Another file may have taken the place of the namespace, even one whose open blocks. So its type is checked first.
-fn open(proc: &Dir, pid: i32, path: &[u8]) -> Result<OwnedFd, Errno> {
-    const NSFS_MAGIC: i64 = 0x6e73_6673;
-    let name = CString::new(path).map_err(|_| libc::EINVAL)?;
-    let place = if path.starts_with(b"/") {
-        open_in_root_of(proc, pid, &name, libc::O_PATH, Some(NSFS_MAGIC))?
-    } else {
-        let process = CString::new(pid.to_string()).map_err(|_| libc::EINVAL)?;
-        proc.enter(&process)?.open_at(&name, libc::O_PATH)?
-    };
-    // SAFETY: plain numbers, for which zero is valid; writes the structure it is given.
-    let is_namespace = unsafe {
-        let mut status: libc::statfs = std::mem::zeroed();
-        libc::fstatfs(place.as_raw_fd(), &raw mut status) == 0 && status.f_type == NSFS_MAGIC
-    };
-    if !is_namespace {
-        return Err(libc::EINVAL);
-    }
-    let again = CString::new(place.as_raw_fd().to_string()).map_err(|_| libc::EINVAL)?;
-    Dir::open(c"/proc/thread-self/fd")?.open_at(&again, libc::O_RDONLY)
-}
-
-fn kind(namespace: &OwnedFd) -> Option<&'static str> {
-    // SAFETY: takes no argument.
-    let flag = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
-    KINDS.iter().find(|kind| i64::from(flag) == kind.flag as i64).map(|kind| kind.name)
 }
 
 fn related(namespace: &OwnedFd, request: libc::Ioctl) -> Option<(u64, OwnedFd)> {

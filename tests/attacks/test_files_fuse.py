@@ -113,12 +113,20 @@ LOOKS: dict[str, Callable[[int], object]] = {
 }
 """What leads the caller to the file system."""
 
+HOLD = "import os, sys, time; os.open(sys.argv[1], os.O_PATH); print('open', flush=True); time.sleep(1000)"
+"""Keeps a descriptor of a path, which could be that of a namespace."""
+
 
 def test_looks_of_the_caller(with_user_namespace: Arrangement) -> None:
     """Neither does the caller itself wait for the file system: its death would then be noticed by no box."""
 
     def use() -> list[str]:
-        with prepared(with_user_namespace) as box, box.Popen(["sleep", "1000"]) as process, silent(box, "/proc"):
+        with (
+            prepared(with_user_namespace) as box, box.Popen(["sleep", "1000"]) as process, silent(box, "/proc"),
+            box.Popen([PYTHON, "-c", HOLD, "/proc"], stdout=subprocess.PIPE) as holder,
+        ):  # fmt: skip
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"open\n"
             waiting = {}
             for name, look in LOOKS.items():
                 waiting[name] = threading.Thread(target=error_of, args=[functools.partial(look, process.pid)])
@@ -126,6 +134,7 @@ def test_looks_of_the_caller(with_user_namespace: Arrangement) -> None:
             for thread in waiting.values():
                 thread.join(100)
             process.kill()
+            holder.kill()
             return [name for name, thread in waiting.items() if thread.is_alive()]
 
     assert with_fuse(with_user_namespace.who, use) == []

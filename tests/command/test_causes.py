@@ -25,6 +25,7 @@ from tests.support.twins import ours
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="processes of several users can only be made by root")
 
 ROOT, USER = Who("root"), Who("user")
+OWN = "--ipc=/proc/self/ns/ipc"
 
 
 def fails(who: Who, cause: str, *arguments: str, command: str = "nsenter") -> None:
@@ -63,12 +64,14 @@ def test_directories(place: Path) -> None:
     """Directories of --root and --wd of unshare, and of --wdns of nsenter."""
     closed = place / "closed"
     closed.mkdir(mode=0o700)
-    for command, option in (("unshare", "-R"), ("unshare", "-w"), ("nsenter", "-W")):
-        fails(ROOT, "no-such-directory", option, "/nonexistent", command=command)
-        fails(ROOT, "not-a-directory", option, "/etc/passwd", command=command)
-        fails(USER, "closed-directory", option, str(closed), command=command)
+    for command, *options in (("unshare", "-R"), ("unshare", "-w"), ("nsenter", OWN, "-W")):
+        fails(ROOT, "no-such-directory", *options, "/nonexistent", command=command)
+        fails(ROOT, "not-a-directory", *options, "/etc/passwd", command=command)
+    for option in ("-R", "-w"):
+        fails(USER, "closed-directory", option, str(closed), command="unshare")
+    with running("users") as pid:
+        fails(USER, "closed-directory", "-t", str(pid), "-U", "--preserve-credentials", "-W", str(closed))
     fails(USER, "no-right-to-chroot", "-R", "/usr", command="unshare")
-    fails(USER, "no-right-to-chroot", "-r/usr")
 
 
 def test_targets(place: Path) -> None:
@@ -81,18 +84,21 @@ def test_targets(place: Path) -> None:
         fails(ROOT, "target-is-a-thread", "-t", str(number), "-u")
     fails(ROOT, "target-gone", "-t", str(ended.pid), "-u")
     for option in ("-u", "-r", "-w", "-e"):
-        fails(USER, "target-hidden", "-t", str(os.getpid()), option)
+        fails(USER, "target-hidden", "-t", str(os.getpid()), OWN, option)
+    fails(USER, "closed-socket", "-t", str(os.getpid()), "-N", "0")
+    fails(ROOT, "no-socket", "-t", str(os.getpid()), "-N", "0")
+    fails(ROOT, "no-socket", "-t", str(os.getpid()), "-N", "987654")
     fails(USER, "closed-file", f"--net={closed}/net")
-    fails(USER, "closed-file", f"--root={closed}/directory")
+    fails(USER, "closed-file", OWN, f"--root={closed}/directory")
     fails(ROOT, "no-namespace-file", "--net=/nonexistent")
-    fails(ROOT, "no-namespace-file", "--root=/nonexistent")
+    fails(ROOT, "no-namespace-file", OWN, "--root=/nonexistent")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(place / "socket"))
     fails(ROOT, "no-namespace-file", f"--net={place}/socket")
     (place / "loop").symlink_to("loop")
     fails(ROOT, "no-namespace-file", f"--net={place}/loop")
     fails(ROOT, "name-too-long", f"--net={place}/{300 * 'a'}")
-    fails(ROOT, "no-namespace-file", "--wd=/etc/passwd")
+    fails(ROOT, "no-namespace-file", OWN, "--wd=/etc/passwd")
 
 
 def test_files_of_another_kind() -> None:
@@ -141,6 +147,7 @@ def test_mounts_without_chroot() -> None:
             data[word] &= ~(1 << 18)
         assert library.capset(header, data) == 0
         fails(ROOT, "no-right-to-join-mounts", "--mount=/proc/self/ns/mnt")
+        fails(ROOT, "no-right-to-chroot", OWN, "-r/usr")
 
     in_child(check)
 

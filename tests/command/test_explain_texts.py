@@ -40,6 +40,7 @@ CASES = {
     "nsenter-places": (ROOT, f"nsenter -t {UNUSED_PID} --net=/run/netns/a -u -r -w -S 5 -G 6 ls"),
     "nsenter-inside": (ROOT, f"nsenter -t {UNUSED_PID} -p -F -m -r -W /tmp ls"),
     "nsenter-follow": (ROOT, f"nsenter -t {UNUSED_PID} -U -S follow -G follow -e -c"),
+    "nsenter-socket": (ROOT, f"nsenter -t {UNUSED_PID} -N 7 -u ip address"),
     "nsenter-parent": (USER, f"nsenter -t {UNUSED_PID}:4711 --user-parent -i ipcs"),
 }
 
@@ -74,7 +75,7 @@ def test_no_golden_is_forgotten() -> None:
          "nsbox.enter(5, 'pid user', ['sh'], preserve_credentials=True, fork=False)"),
         ("-t 5 -u -n/a -S 1 -G 2 sh", "nsbox.run(['sh'], unshare='', join=[nsbox.Join(5, 'uts'), "
          "nsbox.Join('/a', None)], user=1, group=2, extra_groups=[])"),
-        ("-t 5 -a -n/a sh", ""), ("-t 5 -u -e sh", ""), ("-t 5 -u", ""), ("-t 5 -w sh", ""), ("-t 5 -u -c sh", ""),
+        ("-t 5 -a -n/a sh", ""), ("-t 5 -u -e sh", ""), ("-t 5 -u", ""), ("-t 5 -N 3 sh", ""), ("-t 5 -u -c sh", ""),
         ("-t 5 --user-parent sh", ""), ("-t 5 -U -S follow sh", ""),
     ],
 )  # fmt: skip

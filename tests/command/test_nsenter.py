@@ -5,7 +5,9 @@ Wanted differences, each with a test of its own below:
 - errors say why and what next, in several lines, where the real one has the kernel's words alone;
 - as later versions of the real one: a sign between a letter and its file (``-n=FILE``) does not belong to the file;
   a second target is refused; a PID is one of the caller's own PID namespace, whatever /proc shows;
-- options of later versions: ``-e``, ``--keep-caps``, ``--user-parent``, ``-c``, ``-S follow``, ``-t PID:INODE``;
+- as since version 2.42, a command line without any namespace is refused, where 2.38 runs the program outside;
+- options of later versions: ``-N``, ``-e``, ``--keep-caps``, ``--user-parent``, ``-c``, ``-S follow``,
+  ``-t PID:INODE``;
 - letters that follow a letter cause a note that they are no file;
 - a directory is only opened as a place, so that ``-w`` takes one that may be entered but not read;
 - a child killed by a signal that was ignored outside: ours dies of that signal, the real one returns 1.
@@ -30,6 +32,7 @@ from nsbox.start import cgroup as places
 
 from tests.support.census import wait_until
 from tests.support.forked import USER, Who, in_child
+from tests.support.held import Held, by_socket, held
 from tests.support.look import LOOK, links_of
 from tests.support.nsenter_targets import KINDS, running
 from tests.support.twins import Ended, ours, theirs
@@ -64,13 +67,14 @@ def both(who: Who, pid: int, *arguments: str) -> Ended:
     return own
 
 
-EVERYWHERE = ["-a", "-m", "-p", "-u", "-i -n", "-C -T", "-U", "-r -w", "-a -F", "-U --preserve-credentials -a"]
+EVERYWHERE = ["-a", "-m", "-p", "-u", "-i -n", "-C -T", "-U", "-r -w -u", "-a -F", "-U --preserve-credentials -a"]
 LINES = {
     "all": [
         "-m -u -i -n -p -C -T", "-m -p", "-p -F", "-m -F -p", "-n", "-T", "-C", "-mF -i", "-F -m -p -u -i -n -C -T",
-        "-a -S 5 -G 6", "-a -S5", "-G6 -u", "-S 7", "-u -S 0 -G 0", "-a -w", "-a -r", "-a -r -w", "-a -w/usr", "-m -w",
-        "-m -r", "-m -W /usr", "-m --wdns=/proc", "-m -r --wdns=/usr", "-W /nonexistent", "-w/nonexistent",
-        "-r/usr/bin",
+        "-a -S 5 -G 6", "-a -S5", "-G6 -u", "-S 7 -i", "-u -S 0 -G 0", "-a -w", "-a -r", "-a -r -w", "-a -w/usr",
+        "-m -w",
+        "-m -r", "-m -W /usr", "-m --wdns=/proc", "-m -r --wdns=/usr", "-W /nonexistent -u", "-w/nonexistent -u",
+        "-r/usr/bin -u",
         "--mount --uts --ipc --net --pid --cgroup --time", "--all", "--all --wd", "--mount --root=/", "--wd=/usr --uts",
         "--uts=/proc/@/ns/uts", "-n/proc/@/ns/net -u", "--net=/proc/self/ns/net -a", "--net=/proc/@/ns/uts",
         "--uts=/etc/passwd", "--uts=/nonexistent", "-m -p --preserve-credentials", "-p -p -u", "--pi --no-f",
@@ -86,8 +90,9 @@ LINES = {
     ],
     "seven": ["-U -u", "-U -u -S 7 -G 8", "-U -S 7", "-U -G 8", "-U -u --preserve-credentials", "-U -i -w",
               "-a -S 7 -G 8"],
-    "plain": ["-w", "-r", "-w -u", "-U", "-r -W /usr", "-G 6", ""],
-    "rooted": ["-m", "-m -r", "-m -r -w", "-r", "-r -w", "-w", "-m -W /data", "-r -W /data", "-m -r/ -w/", "-a -w -u"],
+    "plain": ["-w -i", "-r -i", "-w -u", "-U", "-r -W /usr -i", "-G 6 -i", "-i"],
+    "rooted": ["-m", "-m -r", "-m -r -w", "-r -i", "-r -w -i", "-w -i", "-m -W /data", "-r -W /data -i",
+               "-m -r/ -w/", "-a -w -u"],
     "box": ["-m -p -u -i -n", "-p -r", "-n -S 5"],
 }  # fmt: skip
 
@@ -136,7 +141,7 @@ ENDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", ["", "-u", "-p", "-m -p", "-p -F", "-a"])
+@pytest.mark.parametrize("options", ["-i", "-u", "-p", "-m -p", "-p -F", "-a"])
 def test_status(lab: int, options: str) -> None:
     """The status is the program's, 126, 127, or the same signal."""
     for command in ENDS:
@@ -234,8 +239,8 @@ def root(pid: int, *arguments: str) -> Ended:
 def test_a_sign_between_letter_and_file(lab: int) -> None:
     """A wanted difference, as in later versions."""
     assert root(lab, "-u=/proc/@/ns/uts", "hostname").output == "lab\n"
-    assert root(lab, "-w=/usr", "pwd").output == "/usr\n"
-    assert root(lab, "-r=/usr", "-W=/bin", "pwd").output == "/bin\n"
+    assert root(lab, "-u", "-w=/usr", "pwd").output == "/usr\n"
+    assert root(lab, "-u", "-r=/usr", "-W=/bin", "pwd").output == "/bin\n"
     assert ours(Who("root"), "-t", "1", "-t", "1", "-u", "true", command="nsenter").status == 1
 
 
@@ -247,6 +252,46 @@ def test_numbers_of_the_caller() -> None:
     done = subprocess.run(["unshare", "-fpu", "sh", "-c", script], env=environment, stdout=subprocess.PIPE, check=True)
     assert done.stdout.startswith(b"outer\n/\n")
     assert b"MARK=1" in done.stdout
+
+
+@pytest.mark.parametrize("line", ["", "-t @", "-t @ -r -w", "-t @ -S 7 -G 8", "-t @ -e", "-t @ -c", "-W /", "-F -r/"])
+def test_no_namespace(who: Who, line: str) -> None:
+    """A wanted difference, as in later versions: the program would run outside."""
+    refused = ours(who, *line.replace("@", str(os.getpid())).split(), "echo", "outside", command="nsenter")
+    assert (refused.status, refused.output) == (1, "")
+    assert refused.error.splitlines()[0] == "nsbox nsenter: no namespace specified"
+    with pytest.raises(nsbox.SpecError, match="no namespace specified"):
+        nsbox.explain(["nsenter", *line.replace("@", "1").split(), "echo"])
+
+
+def test_the_network_namespace_of_a_socket(who: Who) -> None:
+    """-N, --net-socket: a namespace in which the target is no longer; it replaces that of --net and --all."""
+    # The other namespaces of the target are those of the machine, which an ordinary user may not join.
+    lines = ["--net-socket {fd}", "-N{fd}", "-n -N {fd}", "-N {fd} -m"]
+    lines += ["-u -N {fd}", "-a -N {fd}"] if who.is_root else []
+    user = [] if who.is_root else ["-U", "--preserve-credentials"]
+
+    def act() -> tuple[Held, list[Ended], list[Ended]]:
+        with held(by_socket) as found:
+
+            def enter(line: str) -> Ended:
+                words = line.format(**found).split()
+                return ours(Who("root"), "-t", str(found["pid"]), *user, *words, "readlink", "/proc/self/ns/net",
+                            command="nsenter")  # fmt: skip
+
+            return found, [enter(line) for line in lines], [enter("-N 0"), enter("-N 987654")]
+
+    found, entered, refused = who(act)
+    for one in entered:
+        assert (one.status, one.output) == (0, f"net:[{found['net']}]\n"), one.error
+    for one in refused:
+        assert one.status == 1
+        assert one.error.startswith("nsbox nsenter: step 'open target' failed: ")
+        assert "no socket" in one.error
+    without = ours(who, "-N", "3", "true", command="nsenter")
+    assert (without.status, without.error.splitlines()[0]) == (
+        1, "nsbox nsenter: no target PID specified for --net-socket",
+    )  # fmt: skip
 
 
 def test_letters_that_are_no_file(lab: int) -> None:
@@ -263,9 +308,9 @@ def test_environment(lab: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(["sleep", "1000"], env=environment) as target:
         try:
             wait_until(lambda: Path(f"/proc/{target.pid}/cmdline").read_bytes().startswith(b"sleep"))
-            printed = root(target.pid, "-e", "env").output
+            printed = root(target.pid, "-u", "-e", "env").output
             assert sorted(printed.splitlines()) == sorted(f"{name}={value}" for name, value in environment.items())
-            assert root(target.pid, "--env").status == 1
+            assert root(target.pid, "-u", "--env").status == 1
         finally:
             target.kill()
 
@@ -274,7 +319,7 @@ def test_ids_of_the_target() -> None:
     """-S follow, -G follow: the ids are those of the target's owner, as mapped in the joined user namespace."""
     with running("seven") as pid:
         assert root(pid, "-U", "-S", "follow", "-G", "follow", "sh", "-c", "id -u; id -g").output == "7\n8\n"
-        assert root(pid, "-S", "follow", "sh", "-c", "id -u; id -g").output == f"{USER}\n0\n"
+        assert root(pid, "-u", "-S", "follow", "sh", "-c", "id -u; id -g").output == f"{USER}\n0\n"
 
 
 def test_capabilities_are_kept() -> None:
@@ -327,7 +372,7 @@ def test_cgroup_of_the_target(lab: int) -> None:
         with subprocess.Popen(["sleep", "1000"]) as target:
             try:
                 (cgroup / "cgroup.procs").write_text(str(target.pid))
-                found = root(target.pid, "-c", "cat", "/proc/self/cgroup")
+                found = root(target.pid, "-i", "-c", "cat", "/proc/self/cgroup")
                 assert f"{cgroup.name}\n" in found.output, found.error
             finally:
                 target.kill()
@@ -371,7 +416,7 @@ def test_inode_of_a_pidfd(lab: int) -> None:
 
 def test_refused_options(lab: int) -> None:
     """Refused before anything is done, with the reason."""
-    for line, words in (("-Z", "runcon"), ("-N 3", "--net"), ("--net=:4711", "process")):
+    for line, words in (("-Z", "runcon"), ("--net=:4711", "process")):
         refused = root(lab, *line.split(), "true")
         assert refused.status == 1
         assert words in refused.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -85,7 +85,6 @@ def execute(options: argparse.Namespace) -> int:
     if tree is None and not options.list and (options.namespace is not None or not options.output_all):
         tree = "process"
     relation: Any = tree
-    needed = {*columns, *(chosen_by.columns if chosen_by else ())}
     drawing: dict[str, Any] = {
         "columns": columns,
         "form": form,
@@ -94,7 +93,6 @@ def execute(options: argparse.Namespace) -> int:
         "ascii": not _output.is_utf8(),
         "one_line": options.nowrap,
         "width": None if options.notruncate else _output.terminal_width(),
-        "network_ids": _network_ids(found, view, options) if "NETNSID" in needed else None,
     }
     if options.namespace is not None:
         return _print_members(found, options, view, drawing, tree is not None)
@@ -150,14 +148,3 @@ def _print_members(
     members, _ = read_from(open_proc(options.of, view, None), ["cmdline"], pids)
     _show(options, partial(namespace_table.members, members, namespace, tree=tree), drawing)
     return 0
-
-
-def _network_ids(found: NamespaceTable, view: View, options: argparse.Namespace) -> Mapping[int, str]:
-    from nsbox.seeing import netns_ids  # noqa: PLC0415 - only this column needs it
-
-    handles = {
-        namespace.id: b"%d/ns/net" % namespace.pid
-        for namespace in found
-        if namespace.kind == "net" and namespace.pid is not None
-    }
-    return netns_ids.of(open_proc(options.of, view, None), handles)

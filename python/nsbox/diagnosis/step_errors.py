@@ -48,6 +48,7 @@ from errno import (
     ENOSYS,
     ENOTBLK,
     ENOTDIR,
+    ENOTSOCK,
     ENOTTY,
     ENXIO,
     EOPNOTSUPP,
@@ -118,7 +119,10 @@ STEP_ERRORS: Mapping[StepName, StepErrors] = {
     "uid_map": _errors("open(2), user_namespaces(7), newuidmap(1)", _OPEN_TO_WRITE, {EAGAIN, EINVAL, EPERM, ESRCH}),
     "new user": _errors("clone(2), socketpair(2)", _CLONE, {ESRCH, ETIMEDOUT}),
     "open target": _errors(
-        "pidfd_open(2), open(2), ioctl_pidfd(2), ioctl_nsfs(2)", _PATH, _NEW_DESCRIPTOR, {EINVAL, ENXIO, EPERM, ESRCH}
+        "pidfd_open(2), open(2), ioctl_pidfd(2), ioctl_nsfs(2), pidfd_getfd(2)",
+        _PATH,
+        _NEW_DESCRIPTOR,
+        {EBADF, EINVAL, ENOTSOCK, ENXIO, EPERM, ESRCH},
     ),
     "open own": _errors("pidfd_open(2), open(2), ioctl_pidfd(2)", _NEW_DESCRIPTOR, {EACCES, ENOENT}),
     "join user": _errors("setns(2)", {EINVAL, ENOMEM, EPERM}),

@@ -40,6 +40,9 @@ class NamespaceRecord:
         threads: Threads in it whose processes are in others: PID and thread id of each.
         for_children: The PIDs of processes that are not in it, but whose future children will be.
         descriptors: Open descriptors of it: PID and number of each.
+        sockets: Open sockets of it, a network namespace, in processes that are not in it: PID and number of each.
+        netns_id: What the network namespace of the caller calls it, if it is a network namespace (ip-netns(8)); -1 if
+            it has no name for it, None if that is not known.
         mounts: Its mount points, as paths in the mount namespace in which they were found.
     """
 
@@ -57,6 +60,8 @@ class NamespaceRecord:
     threads: tuple[tuple[int, int], ...] = ()
     for_children: tuple[int, ...] = ()
     descriptors: tuple[tuple[int, int], ...] = ()
+    sockets: tuple[tuple[int, int], ...] = ()
+    netns_id: int | None = None
     mounts: tuple[str, ...] = ()
     pid_outside: int | None = None
     start_ticks: int | None = None
@@ -75,6 +80,7 @@ class NamespaceRecord:
             "threads": self.threads,
             "for children": self.for_children,
             "descriptors": self.descriptors,
+            "sockets": self.sockets,
             "mounts": self.mounts,
         }
         return tuple(what for what, there in held.items() if there) or ("ancestry",)

@@ -126,6 +126,9 @@ class Process:
         pid_for_children: The PID namespace of its future children, if that exists already.
         time_for_children: The time namespace of its future children.
         namespace_descriptors: Its open descriptors of namespaces: number, kind and id of each.
+        socket_namespaces: Its open sockets: number of each, and id of its network namespace, which need not be that of
+            the process. Without CAP_NET_ADMIN over that namespace, or the right to trace the process, a socket is left
+            out (socket(7), pidfd_getfd(2)).
         exe: The file it executes, as a path in its own mount namespace.
         cwd: Its working directory.
         cgroup: Its control group, as a path in the caller's cgroup namespace (cgroups(7)).
@@ -166,6 +169,7 @@ class Process:
     pid_for_children: int | None
     time_for_children: int | None
     namespace_descriptors: tuple[tuple[int, str, int], ...] | None
+    socket_namespaces: tuple[tuple[int, int], ...] | None
     exe: bytes | None
     cwd: bytes | None
     cgroup: bytes | None
@@ -269,13 +273,14 @@ SOURCES = {
     "namespaces": ("namespaces",),
     "for_children": ("pid_for_children", "time_for_children"),
     "descriptors": ("namespace_descriptors",),
+    "sockets": ("socket_namespaces",),
     "exe": ("exe",),
     "cwd": ("cwd",),
     "cgroup": ("cgroup",),
     "label": ("label",),
     "threads": ("threads",),
 }
-"""What is read besides stat, one file, link or directory each, and the attributes that come from it."""
+"""What is read besides stat, files, links or directories, and the attributes that come from it."""
 
 SOURCE_OF = {name: source for source, names in SOURCES.items() for name in names}
 ALWAYS = {name for name in Process.__dict__ if not name.startswith("_")} - SOURCE_OF.keys()

@@ -1,7 +1,8 @@
 """All namespaces, whatever keeps them alive: `lsns`; and the namespaces of a process.
 
 A namespace exists as long as something refers to it (namespaces(7)): a process or thread in it, a process whose future
-children will be in it, an open descriptor, a bind mount of its file, or another namespace that descends from it.
+children will be in it, an open descriptor, an open socket, a bind mount of its file, or another namespace that descends
+from it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
 from nsbox.records.processes import NamespaceIds, Process, unpadded
 from nsbox.records.recording import loaded, recorded
+from nsbox.seeing import netns_ids as network_ids
 from nsbox.seeing.proc import View, as_box, open_proc, read_from
 from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NamespaceTable", "lsns", "namespaces_of", "same_namespace"]
 
-_SOURCES = ("namespaces", "for_children", "descriptors", "threads")
+_SOURCES = ("namespaces", "for_children", "descriptors", "sockets", "threads")
 
 
 class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
@@ -171,7 +173,7 @@ class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
 
 @dataclass(slots=True)
 class _Found:
-    """What keeps a namespace alive, and where it can be opened: PIDs, and paths below /proc/PID or its root.
+    """What keeps a namespace alive, and where it can be opened: PIDs, and paths (`_core.Proc.open_namespace`).
 
     Two places, if there are two processes in it: the caller may know the namespaces of nsbox-init from itself, and not
     be allowed to open them in /proc.
@@ -185,6 +187,7 @@ class _Found:
     threads: list[tuple[int, int]] = field(default_factory=list)
     for_children: list[int] = field(default_factory=list)
     descriptors: list[tuple[int, int]] = field(default_factory=list)
+    sockets: list[tuple[int, int]] = field(default_factory=list)
     mounts: dict[str, None] = field(default_factory=dict)
 
 
@@ -246,12 +249,15 @@ def _records(opened_proc: _core.Proc, processes: Sequence[Process]) -> list[Name
         process.identity: b" ".join(unpadded(process.cmdline)) or process.comm
         for process in read_from(opened_proc, ["cmdline"], sorted(lowest))[0]
     }
+    networks = {id_: kept.handle for id_, kept in found.items() if kept.kind == "net"}
+    netns_ids = network_ids.of(opened_proc, networks)
     records = []
     for id_ in found.keys() | relations.keys():
         relation = relations.get(id_)
         # A namespace that nothing was found to keep alive is a parent or an owner of another one.
         ancestor = _Found(relation.kind if relation else "", (0, b""))
-        records.append(_record(id_, found.get(id_, ancestor), relation, by_pid, commands))
+        record = _record(id_, found.get(id_, ancestor), relation, by_pid, commands)
+        records.append(replace(record, netns_id=netns_ids[id_]) if id_ in netns_ids else record)
     return records
 
 
@@ -266,6 +272,7 @@ def _renumbered(record: NamespaceRecord, inside: Mapping[int, Process]) -> Names
         threads=tuple((inside[pid].pid, tid) for pid, tid in record.threads),
         for_children=tuple(inside[pid].pid for pid in record.for_children),
         descriptors=tuple((inside[pid].pid, fd) for pid, fd in record.descriptors),
+        sockets=tuple((inside[pid].pid, fd) for pid, fd in record.sockets),
         pid_outside=None if first is None else first.pid_outside,
         reading=getattr(first, "reading", None),
     )
@@ -294,7 +301,7 @@ def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
 
 
 def _add_others(process: Process, found: dict[int, _Found]) -> None:
-    """Add the other namespaces that a process keeps alive: by its threads, for its children, by its descriptors."""
+    """Add the other namespaces that a process keeps alive: by threads, for children, by descriptors and sockets."""
     own, pid = process.namespaces, process.pid
     for thread in process.threads:
         if thread.namespaces != own:
@@ -307,6 +314,11 @@ def _add_others(process: Process, found: dict[int, _Found]) -> None:
             found.setdefault(id_, _Found(kind, (pid, b"ns/%b_for_children" % kind.encode()))).for_children.append(pid)
     for fd, kind, id_ in process.namespace_descriptors or ():
         found.setdefault(id_, _Found(kind, (pid, b"fd/%d" % fd))).descriptors.append((pid, fd))
+    for fd, id_ in process.socket_namespaces or ():
+        # Most sockets are in the network namespace of their process, which keeps it anyway.
+        if id_ != own.net:
+            handle = (process.pid_outside or 0, b"socket/%d" % fd)
+            found.setdefault(id_, _Found("net", handle)).sockets.append((pid, fd))
 
 
 def _add_mounts(proc: _core.Proc, namespace: int, pid: int, found: dict[int, _Found]) -> None:
@@ -346,6 +358,7 @@ def _record(
         threads=tuple(kept.threads),
         for_children=tuple(kept.for_children),
         descriptors=tuple(kept.descriptors),
+        sockets=tuple(kept.sockets),
         mounts=tuple(kept.mounts),
         pid_outside=getattr(lowest, "pid_outside", None),
         start_ticks=lowest.start_ticks if lowest else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -15,25 +16,31 @@ __all__ = ["of", "request"]
 
 _RTM_NEWNSID, _RTM_GETNSID, _NLM_F_REQUEST = 88, 90, 1
 _NETNSA_NSID, _NETNSA_FD = 1, 3
-_NOT_ASSIGNED = -1
 _KERNEL = (0, 0)
 
 
-def of(proc: _core.Proc, handles: Mapping[int, bytes]) -> dict[int, str]:
-    """Return the ids of network namespaces, by their inode numbers; `handles` are their paths in the proc."""
-    found = {}
+def of(proc: _core.Proc, handles: Mapping[int, tuple[int, bytes]]) -> dict[int, int]:
+    """Return the ids of network namespaces, by their inode numbers; -1 for one without an id.
+
+    Args:
+        proc: A proc.
+        handles: Where each can be opened, as for `_core.Proc.open_namespace`.
+    """
+    found: dict[int, int] = {}
+    if not handles:
+        return found
     try:
         netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     except OSError:
         return {}
     with netlink:
-        for id_, path in handles.items():
+        for id_, handle in handles.items():
             try:
-                file = proc.open(path)
-                number = request(netlink, file.fileno())
+                namespace = proc.open_namespace(*handle)
+                if os.fstat(namespace.fileno()).st_ino == id_:
+                    found[id_] = request(netlink, namespace.fileno())
             except OSError:
                 continue
-            found[id_] = "unassigned" if number == _NOT_ASSIGNED else str(number)
     return found
 
 

@@ -104,7 +104,6 @@ def table(
     ascii: bool = False,
     one_line: bool = False,
     width: int | None = None,
-    network_ids: Mapping[int, str] | None = None,
     related: Mapping[int, NamespaceRecord] | None = None,
     users: Users | None = None,
     chosen_by: Filter | None = None,
@@ -120,7 +119,6 @@ def table(
         ascii: Draw the tree with ASCII characters.
         one_line: Put several mount points on one line, with commas, instead of a line for each.
         width: Cut the commands so that no line is longer.
-        network_ids: The ids of the network subsystem for network namespaces, by their inode numbers.
         related: Parents and owners that are not among the namespaces, by their ids.
         users: The names of users.
         chosen_by: Show only those that this filter selects.
@@ -137,13 +135,13 @@ def table(
     of_process: dict[int, grid.Row] = {}
     of_namespace: dict[int, grid.Row] = {}
     if chosen_by:
-        wanted = _wanted(chosen_by, names, separator, network_ids or {})
+        wanted = _wanted(chosen_by, names, separator)
         namespaces = [namespace for namespace in namespaces if wanted(namespace)]
         related = {id_: namespace for id_, namespace in (related or {}).items() if wanted(namespace)}
     known = dict(related or {}) | {namespace.id: namespace for namespace in namespaces}
 
     def add(namespace: NamespaceRecord, above: grid.Row | None) -> None:
-        cells = [_cell(namespace, column.name, names, separator, network_ids or {}) for column in chosen]
+        cells = [_cell(namespace, column.name, names, separator) for column in chosen]
         row = grid.Row(cells)
         (rows if above is None else above.children).append(row)
         of_namespace[namespace.id] = row
@@ -197,9 +195,7 @@ def _formed(
     return grid.human(columns, rows, headings=headings, ascii=ascii, width=width)
 
 
-def _cell(
-    namespace: NamespaceRecord, column: str, users: Users, separator: str, network_ids: Mapping[int, str]
-) -> str | None:
+def _cell(namespace: NamespaceRecord, column: str, users: Users, separator: str) -> str | None:
     kind, _, _ = namespace.link.partition(":")
     owner = namespace.uid if namespace.uid is not None else namespace.owner_uid or 0
     values: dict[str, Callable[[], str | None]] = {
@@ -212,7 +208,7 @@ def _cell(
         "COMMAND": lambda: None if namespace.command is None else os.fsdecode(namespace.command),
         "UID": lambda: str(owner),
         "USER": lambda: users[owner],
-        "NETNSID": lambda: network_ids.get(namespace.id) if kind == "net" else None,
+        "NETNSID": lambda: "unassigned" if namespace.netns_id == -1 else _number(namespace.netns_id),
         "NSFS": lambda: separator.join(namespace.mounts) or None,
         "PNS": lambda: str(namespace.parent or 0),
         "ONS": lambda: str(namespace.owner or 0),
@@ -220,11 +216,9 @@ def _cell(
     return values[column]()
 
 
-def _wanted(
-    chosen_by: Filter, users: Users, separator: str, network_ids: Mapping[int, str]
-) -> Callable[[NamespaceRecord], bool]:
+def _wanted(chosen_by: Filter, users: Users, separator: str) -> Callable[[NamespaceRecord], bool]:
     def wanted(namespace: NamespaceRecord) -> bool:
-        cells = {name: _cell(namespace, name, users, separator, network_ids) for name in chosen_by.columns}
+        cells = {name: _cell(namespace, name, users, separator) for name in chosen_by.columns}
         return chosen_by.matches(cells)
 
     return wanted
@@ -245,7 +239,6 @@ def members(
     ascii: bool = False,
     one_line: bool = False,
     width: int | None = None,
-    network_ids: Mapping[int, str] | None = None,
     chosen_by: Filter | None = None,
 ) -> str:
     """Return a table of the processes of a namespace, as ``lsns NAMESPACE`` does. They must have `cmdline`.
@@ -258,7 +251,7 @@ def members(
     tree = any(column.tree for column in chosen)
     seen_in = {process.pid: _as_seen(namespace, process) for process in processes}
     if chosen_by:
-        wanted = _wanted(chosen_by, users, separator, network_ids or {})
+        wanted = _wanted(chosen_by, users, separator)
         processes = [process for process in processes if wanted(seen_in[process.pid])]
     by_pid = {process.pid: process for process in processes}
     shown: dict[int, grid.Row] = {}
@@ -271,7 +264,7 @@ def members(
             one = by_pid.get(one.ppid) if tree else None
         for member in reversed(path):
             seen = seen_in[member.pid]
-            row = grid.Row([_cell(seen, column.name, users, separator, network_ids or {}) for column in chosen])
+            row = grid.Row([_cell(seen, column.name, users, separator) for column in chosen])
             above = shown.get(member.ppid) if tree else None
             (rows if above is None else above.children).append(row)
             shown[member.pid] = row

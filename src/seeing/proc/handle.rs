@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result, os_error};
 use crate::seeing::lookup::open_in_root_of;
+use crate::seeing::nsfs::open_namespace;
 use crate::seeing::proc::dir::Dir;
 use crate::seeing::proc::numbering::Numbering;
 use crate::seeing::proc::open;
@@ -83,6 +84,15 @@ impl Proc {
         match self.directory.open_at(&name, libc::O_RDONLY) {
             Ok(file) => Ok(ProcFile { file }),
             Err(errno) => Err(os_error(errno, [&self.path, &b"/"[..], &path].concat())),
+        }
+    }
+
+    /// An open namespace of its process `pid`: at a path below its directory, below its root if the path begins with a
+    /// slash, or that of a socket, as `socket/NUMBER`, for which `pid` is the caller's PID of the process.
+    fn open_namespace(&self, py: Python<'_>, pid: i32, path: Vec<u8>) -> Result<ProcFile> {
+        match py.detach(|| open_namespace(&self.directory, pid, &path)) {
+            Ok(file) => Ok(ProcFile { file }),
+            Err(errno) => Err(os_error(errno, [&self.path, format!("/{pid}/").as_bytes(), &path].concat())),
         }
     }
 

@@ -93,6 +93,11 @@ pub fn namespace_link(bytes: &[u8]) -> Option<(&[u8], u64)> {
     Some((&bytes[..colon], number(bytes.get(colon + 2..)?.strip_suffix(b"]")?)?))
 }
 
+/// Parse the target of a link to a socket, as `socket:[4711]` (proc_pid_fd(5)): its inode.
+pub fn socket_link(bytes: &[u8]) -> Option<u64> {
+    number(bytes.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
+}
+
 /// The label in /proc/PID/attr/current, whose end depends on the security module.
 pub fn label(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | 0)).map_or(0, |last| last + 1);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub use crate::channel::inits::Ids;
 use crate::channel::inits::Inits;
 use crate::kinds::KINDS;
+use crate::seeing::nsfs::namespace_at;
 use crate::seeing::proc::dir::{Dir, Errno, list};
 use crate::seeing::proc::numbering::Numbering;
 use crate::seeing::proc::parse::{self, Stat};
@@ -24,6 +25,7 @@ pub struct Wanted {
     pub namespaces: bool,
     pub for_children: bool,
     pub descriptors: bool,
+    pub sockets: bool,
     pub exe: bool,
     pub cwd: bool,
     pub cgroup: bool,
@@ -46,6 +48,7 @@ pub struct Process {
     pub namespaces: Option<Ids>,
     pub for_children: [Option<u64>; FOR_CHILDREN.len()],
     pub descriptors: Option<Vec<Descriptor>>,
+    pub sockets: Option<Vec<OpenSocket>>,
     pub exe: Option<Vec<u8>>,
     pub cwd: Option<Vec<u8>>,
     pub cgroup: Option<Vec<u8>>,
@@ -67,6 +70,16 @@ pub struct Descriptor {
     pub fd: i32,
     pub kind: &'static str,
     pub id: u64,
+}
+
+/// An open socket.
+#[derive(Debug)]
+pub struct OpenSocket {
+    pub fd: i32,
+    /// The inode number of the socket.
+    pub inode: u64,
+    /// Its network namespace, once that was asked for.
+    pub namespace: Option<u64>,
 }
 
 /// What a pass found.
@@ -186,6 +199,7 @@ impl<'a> Reader<'a> {
             namespaces: None,
             for_children: [None; FOR_CHILDREN.len()],
             descriptors: None,
+            sockets: None,
             exe: None,
             cwd: None,
             cgroup: None,
@@ -212,8 +226,8 @@ impl<'a> Reader<'a> {
             }
             process.status = wanted.status.then_some(status);
         }
-        if wanted.descriptors {
-            process.descriptors = known(self.descriptors(&dir))?;
+        if wanted.descriptors || wanted.sockets {
+            (process.descriptors, process.sockets) = known(self.descriptors(&dir))?.unzip();
         }
         if wanted.exe {
             process.exe = known(dir.read_link(c"exe", &mut self.buffer))?.map(<[u8]>::to_vec);
@@ -280,19 +294,28 @@ impl<'a> Reader<'a> {
         Ok((self.wanted.namespaces.then_some(ids), for_children))
     }
 
-    fn descriptors(&mut self, process: &Dir) -> Result<Vec<Descriptor>, Errno> {
+    /// The descriptors of namespaces, and the sockets.
+    fn descriptors(&mut self, process: &Dir) -> Result<(Vec<Descriptor>, Vec<OpenSocket>), Errno> {
         let directory = process.list(c"fd")?;
-        let mut found = Vec::new();
+        let (mut found, mut sockets) = (Vec::new(), Vec::new());
         let mut buffer = [0; 64];
         for fd in list(&directory, &mut self.buffer)? {
-            let Some(target) = known(directory.read_link(&decimal(fd), &mut buffer))? else { continue };
-            let Some((link, id)) = parse::namespace_link(target) else { continue };
-            // Paths begin with a slash, other objects have other names: pipe, socket, anon_inode.
-            if let Some(kind) = KINDS.iter().find(|kind| kind.link.as_bytes() == link) {
+            let name = decimal(fd);
+            let Some(target) = known(directory.read_link(&name, &mut buffer))? else { continue };
+            if target.starts_with(b"/") {
+                // A namespace that was opened where it is mounted has that path, even when it is mounted no longer.
+                let opened = namespace_at(&directory, &name);
+                found.extend(opened.map(|(kind, id)| Descriptor { fd, kind, id }));
+            } else if let Some(inode) = parse::socket_link(target) {
+                sockets.push(OpenSocket { fd, inode, namespace: None });
+            } else if let Some((link, id)) = parse::namespace_link(target)
+                // Other objects have other names: pipe, anon_inode.
+                && let Some(kind) = KINDS.iter().find(|kind| kind.link.as_bytes() == link)
+            {
                 found.push(Descriptor { fd, kind: kind.name, id });
             }
         }
-        Ok(found)
+        Ok((found, sockets))
     }
 }
 

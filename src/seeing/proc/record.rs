@@ -124,6 +124,13 @@ impl<'py> Maker<'py> {
             });
             set.put(intern!(py, "namespace_descriptors"), open.transpose()?)?;
         }
+        if self.wanted.sockets {
+            let known = process.sockets.as_ref().map(|sockets| {
+                let known: Vec<_> = sockets.iter().filter_map(|one| Some((one.fd, one.namespace?))).collect();
+                PyTuple::new(py, known)
+            });
+            set.put(intern!(py, "socket_namespaces"), known.transpose()?)?;
+        }
         let files = [
             (self.wanted.exe, intern!(py, "exe"), &process.exe),
             (self.wanted.cwd, intern!(py, "cwd"), &process.cwd),

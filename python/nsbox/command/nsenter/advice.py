@@ -17,11 +17,12 @@ def python_of(entry: Entry) -> str:
     files = [path for path in entry.kinds.values() if path is not None]
     kinds = " ".join(kind for kind, path in entry.kinds.items() if path is None)
     follows = FOLLOW in (entry.uid, entry.gid)
-    if entry.env or entry.join_cgroup or entry.user_parent or follows or (entry.everything and files):
+    special = entry.env or entry.join_cgroup or entry.user_parent or entry.net_socket is not None or follows
+    if special or (entry.everything and files):
         return ""
     targets = [f"{entry.target}, {None if entry.everything else kinds!r}"] if entry.everything or kinds else []
     targets += [f"{path!r}, None" for path in files]
-    if not targets or not entry.program:
+    if not entry.program:
         return ""
     places = {"root": entry.root, "wd": entry.wd}
     options = [f"{name}={value or True!r}" for name, value in places.items() if value is not None]

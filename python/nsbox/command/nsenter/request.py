@@ -27,6 +27,7 @@ OPTIONS = (
                meaning=f"join the {kind} namespace of the target, or that of FILE")
         for kind in _NAMESPACES
     ),
+    Option("net-socket", "N", "FD", meaning="join the network namespace of the socket FD of the target"),
     Option("user-parent", meaning="join the parent of that user namespace"),
     Option("setuid", "S", "UID", meaning='set the user id inside; "follow" means that of the target'),
     Option("setgid", "G", "GID", meaning='set the group id inside; "follow" means that of the target'),
@@ -40,7 +41,6 @@ OPTIONS = (
     Option("env", "e", meaning="use the environment of the target"),
     Option("no-fork", "F", meaning="do not fork, also when a PID namespace is joined"),
     Option("join-cgroup", "c", meaning="join the cgroup of the target (version 2)"),
-    Option("net-socket", "N", "FD", meaning="not supported: use --net with a process or a file"),
     Option("follow-context", "Z", meaning="not supported: set SELinux contexts with runcon(1)"),
     Option("help", "h", meaning="display this help"),
     Option("version", "V", meaning="display the version"),
@@ -57,6 +57,7 @@ class Entry:
         inode: The inode of its pidfd; 0 if it is not checked.
         everything: Whether all namespaces of the target are joined.
         kinds: The namespaces to be joined, with the file of each; None for that of the target. In the order of options.
+        net_socket: The number of a socket of the target whose network namespace is joined; None for none.
         user_parent: Whether the parent of the user namespace is joined, not the user namespace itself.
         uid: The user id of the program, `FOLLOW` or None.
         gid: The group id of the program, `FOLLOW` or None.
@@ -76,6 +77,7 @@ class Entry:
     inode: int = 0
     everything: bool = False
     kinds: dict[str, str | None] = field(default_factory=dict)
+    net_socket: int | None = None
     user_parent: bool = False
     uid: int | str | None = None
     gid: int | str | None = None
@@ -95,6 +97,8 @@ class Entry:
         """The name that nsenter(1) has for an option that needs a target; empty if no option does."""
         if self.everything:
             return "all"
+        if self.net_socket is not None:
+            return "net-socket"
         for kind, file in self.kinds.items():
             if file is None:
                 return f"ns/{KINDS[kind].link}"
@@ -122,9 +126,11 @@ def entry_of(words: Sequence[str]) -> Entry:
     if entry.wd is not None and entry.wdns is not None:
         raise UsageError("mutually exclusive arguments: --wdns --wd")
     if not entry.target and (name := entry.needs_target):
-        if name == "all":
-            raise UsageError("no target PID specified for --all")
+        if name in ("all", "net-socket"):
+            raise UsageError(f"no target PID specified for --{name}")
         raise UsageError(f"neither filename nor target pid supplied for {name}")
+    if not (entry.everything or entry.kinds or entry.user_parent or entry.net_socket is not None):
+        raise UsageError("no namespace specified")
     return entry
 
 
@@ -149,6 +155,10 @@ def _target(entry: Entry, _: Option, value: str | None) -> None:
     pid, colon, inode = (value or "").partition(":")
     entry.target = whole(pid, "pid", range(2**31))
     entry.inode = whole(inode, "pidfd inode", range(2**64)) if colon else 0
+
+
+def _socket(entry: Entry, _: Option, value: str | None) -> None:
+    entry.net_socket = whole(value or "", "socket", range(2**31))
 
 
 def _id(attribute: str, what: str) -> Callable[[Entry, Option, str | None], None]:
@@ -193,6 +203,6 @@ _READ: Mapping[str, Callable[[Entry, Option, str | None], None]] = {
     "env": _flag("env"),
     "no-fork": _flag("fork", False),
     "join-cgroup": _flag("join_cgroup"),
-    "net-socket": _refuse("give a process in that network namespace, or a file of it, with --net"),
+    "net-socket": _socket,
     "follow-context": _refuse("nsbox does not set SELinux contexts; use runcon(1)"),
 }

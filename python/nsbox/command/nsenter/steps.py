@@ -39,12 +39,14 @@ _step = functools.partial(CommandStep, actor="nsenter")
 
 def joined(entry: Entry) -> dict[str, str | None]:
     """Return the kinds that are joined, as `Entry.kinds`; with --all, without the caller's own user namespace."""
+    # The network namespace of a socket comes before any other, as in nsenter(1).
+    of_socket: dict[str, str | None] = {} if entry.net_socket is None else {"net": None}
     if not entry.everything:
-        return dict(entry.kinds)
+        return entry.kinds | of_socket
     found = dict.fromkeys(kind for kind in KINDS if os.path.lexists(f"/proc/self/ns/{KINDS[kind].link}"))
     if "user" not in entry.kinds and in_own_user_namespace(entry.target):
         del found["user"]
-    return found | entry.kinds
+    return found | entry.kinds | of_socket
 
 
 def in_own_user_namespace(pid: int) -> bool | None:
@@ -81,19 +83,7 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
         if entry.inode:
             why += "; its inode is compared with the one given"
         yield open_step((Call("pidfd_open", pid=entry.target, flags=0),), "pidfd_open(2)", why, files.open_process)
-    for kind in (*_ORDER, "user"):
-        if kind in kinds and (path := kinds[kind]) is not None:
-            why = f"the {kind} namespace that is mounted on this file, or to which it links"
-            yield open_step((_open(path),), "open(2)", why,
-                            functools.partial(files.open_namespace, kind, path))  # fmt: skip
-        elif kind in kinds:
-            call, manual = _open(f"/proc/{entry.target}/ns/{KINDS[kind].link}"), "namespaces(7)"
-            if _core.facts().kernel >= _PIDFD_NAMESPACES_SINCE:
-                request = f"PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE"
-                call = Call("ioctl", fd={"file": f"pid:{entry.target}"}, op=(request,), arg=0)
-                manual = "ioctl_pidfd(2)"
-            yield open_step((call,), manual, f"the target's {kind} namespace",
-                            functools.partial(files.open_namespace, kind, None))  # fmt: skip
+    yield from _namespaces(entry, kinds, files)
     if entry.user_parent:
         yield open_step((_parent_of(entry),), "ioctl_nsfs(2)",
                         "the user namespace in which that one was made", files.open_parent)  # fmt: skip
@@ -113,6 +103,26 @@ def _openings(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iter
     if entry.join_cgroup:
         yield open_step((_open("CGROUP/cgroup.procs", "O_WRONLY"),), "cgroups(7)",
                         f"of the cgroup in /proc/{entry.target}/cgroup", files.open_cgroup)  # fmt: skip
+
+
+def _namespaces(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
+    open_step = functools.partial(_step, "open target")
+    for kind in (*_ORDER, "user"):
+        if kind == "net" and entry.net_socket is not None:
+            yield open_step(_of_socket(entry.net_socket), "pidfd_getfd(2)", "the network namespace of that socket",
+                            functools.partial(files.open_of_socket, entry.net_socket))  # fmt: skip
+        elif kind in kinds and (path := kinds[kind]) is not None:
+            why = f"the {kind} namespace that is mounted on this file, or to which it links"
+            yield open_step((_open(path),), "open(2)", why,
+                            functools.partial(files.open_namespace, kind, path))  # fmt: skip
+        elif kind in kinds:
+            call, manual = _open(f"/proc/{entry.target}/ns/{KINDS[kind].link}"), "namespaces(7)"
+            if _core.facts().kernel >= _PIDFD_NAMESPACES_SINCE:
+                request = f"PIDFD_GET_{KINDS[kind].link.upper()}_NAMESPACE"
+                call = Call("ioctl", fd={"file": f"pid:{entry.target}"}, op=(request,), arg=0)
+                manual = "ioctl_pidfd(2)"
+            yield open_step((call,), manual, f"the target's {kind} namespace",
+                            functools.partial(files.open_namespace, kind, None))  # fmt: skip
 
 
 def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterator[CommandStep]:
@@ -136,6 +146,8 @@ def _joins(entry: Entry, kinds: dict[str, str | None], files: _Files) -> Iterato
         shown = kinds.get(kind) or f"/proc/{entry.target}/ns/{KINDS[kind].link}"
         if kind == "user" and entry.user_parent:
             shown = "the parent user namespace"
+        if kind == "net" and entry.net_socket is not None:
+            shown = f"the network namespace of socket {entry.net_socket}"
         call = Call("setns", fd={"file": shown}, nstype=(KINDS[kind].flag_name,))
         yield _step(JOIN_STEPS[kind], (call,), "setns(2)", why,
                     functools.partial(files.join, kind))  # fmt: skip
@@ -146,6 +158,12 @@ def _parent_of(entry: Entry) -> Call:
     files = [path for path in (entry.kinds.get("user"), *entry.kinds.values()) if path]
     file = f"/proc/{entry.target}/ns/user" if entry.target and not entry.kinds.get("user") else files[0]
     return Call("ioctl", fd={"file": file}, op=("NS_GET_USERNS",))
+
+
+def _of_socket(number: int) -> tuple[Call, ...]:
+    """Return the calls for ``--net-socket``; a child makes them, as closing a copy of another file can mean a wait."""
+    copy = Call("pidfd_getfd", pidfd={"file": "the target"}, targetfd=number, flags=0)
+    return copy, Call("ioctl", fd={"file": f"a copy of descriptor {number}"}, op=("SIOCGSKNS",))
 
 
 def _open(path: str, *flags: str) -> Call:
@@ -220,6 +238,10 @@ class _Files:
                 call = Call("ioctl", op=("NS_GET_PID_FROM_PIDNS",), arg=1)
                 raise spawn_error(errno.ESRCH, "join pid", "nsenter", [call], f"PID namespace {namespace.id}")
             self._opened[kind] = target.open_namespace(namespace, kind)
+
+    def open_of_socket(self, number: int) -> None:
+        process = self._opened["process"].fileno()
+        self._opened["net"] = _core.Descriptor(_core.open_socket_namespace, process, number)
 
     def open_parent(self) -> None:
         if "user" in self._opened:

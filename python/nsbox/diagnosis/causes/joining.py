@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINVAL, ELOOP, ENOENT, ENOMEM, ENOTDIR, ENXIO, EPERM, ESRCH, EUSERS
+from errno import EBADF, EINVAL, ELOOP, ENOENT, ENOMEM, ENOTDIR, ENOTSOCK, ENXIO, EPERM, ESRCH, EUSERS
 from pathlib import PurePath
 
 from nsbox.diagnosis.causes.cause import DENIED, Cause, FailedStep, Found, always
@@ -37,6 +37,10 @@ def _of_a_process(failed: FailedStep, _: Evidence) -> Found | None:
 
 def _of_a_file(failed: FailedStep, _: Evidence) -> Found | None:
     return {} if failed.calls_one_of("open") else None
+
+
+def _of_a_socket(failed: FailedStep, _: Evidence) -> Found | None:
+    return {} if failed.calls_one_of("pidfd_getfd") else None
 
 
 def _no_chroot(_: FailedStep, evidence: Evidence) -> Found | None:
@@ -122,6 +126,31 @@ JOINING = (
         "(unshare --net=FILE, persist()); a root or a working directory is a directory",
         meaning="A namespace can be opened at its file in /proc, and at a file on which it was mounted.",
         manual="namespaces(7)",
+    ),
+    Cause(
+        name="no-socket",
+        title="The descriptor is no socket",
+        steps=_OPEN,
+        errnos=frozenset({EBADF, ENOTSOCK}),
+        find=_of_a_socket,
+        why="the target has no open descriptor with this number, or one that is no socket",
+        remedy="use the number of a socket: ls -l /proc/PID/fd shows all descriptors of the target",
+        meaning="A socket stays in the network namespace in which it was made, whatever its process joins later.",
+        manual="pidfd_getfd(2)",
+    ),
+    Cause(
+        name="closed-socket",
+        title="The caller may not ask a socket for its network namespace",
+        steps=_OPEN,
+        errnos=DENIED,
+        find=_of_a_socket,
+        why="the caller must have the right to trace the target, as a debugger needs, and CAP_NET_ADMIN, a right of "
+        "root, over the network namespace of the socket",
+        remedy="run as root; or as the user who made the user namespace to which that network namespace belongs, from "
+        "outside of it",
+        meaning="A copy of a socket can be used as the socket itself. So the kernel requires the rights that a "
+        "debugger needs, and for its network namespace those of an administrator of networks.",
+        manual="pidfd_getfd(2), capabilities(7)",
     ),
     Cause(
         name="dead-target",

@@ -48,10 +48,11 @@ fmt: $(VENV)/linted  ## Format both languages
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-stubs: $(VENV)/linted  ## Generate _core.pyi, docs/errors.md and docs/reference.md
+stubs: $(VENV)/linted  ## Generate _core.pyi, docs/errors.md, docs/reference.md, man pages and completions
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python tools/errors.py
 	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/commandline.py
 
 notebooks: $(VENV)/tested  ## Execute the lessons, and store their output in them
 	$(BIN)/python tools/notebooks.py

@@ -39,7 +39,7 @@ LAYERS = {
         operation setup open fuse
         join cgroup
         layers
-        proc mounts
+        proc mounts lineage
         descriptors group memory lifetime targets confine
         report
         sys

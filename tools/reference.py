@@ -57,6 +57,7 @@ THEMES = {
         "records.changes",
         "seeing.diff",
         "seeing.compare",
+        "seeing.missing",
         "records.written",
         "seeing.layer",
     ),

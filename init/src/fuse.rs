@@ -31,15 +31,58 @@ type Device = [u32; 2];
 /// # Errors
 /// The last error, if one of them was not aborted.
 pub fn abort(proc: Proc, devices: &Numbers<&'static [u8]>) -> Result<()> {
+    abort_mounted(proc, &|_, device| is_one_of(devices, device))
+}
+
+/// Abort the connections of all that is mounted here, if the kernel lets this process abort only those of its own user
+/// namespace: before its end, as the end of PID 1 waits for the processes that wait for them. A child does it, for which
+/// this waits at most so many milliseconds: what is mounted on /proc may be such a file system.
+pub fn abort_own(timeout: u32) {
+    match sys::fork(0) {
+        Ok(None) => {
+            let proc = sys::detached_proc().map_or_else(|_| Proc::find(-1), Proc::find);
+            if !sees_all_ids(proc) {
+                let _ = abort_mounted(proc, &|line, _| is_fuse(line));
+            }
+            sys::exit(0)
+        }
+        Ok(Some((pid, pidfd))) => {
+            let _ = sys::poll([pidfd], Some(timeout));
+            sys::kill(pid, k::SIGKILL);
+        }
+        Err(_) => {}
+    }
+}
+
+/// Whether the user namespace maps all ids to themselves, as the first one of the machine does (user_namespaces(7)).
+/// True if that is not known.
+fn sees_all_ids(proc: Proc) -> bool {
+    let mut text = [0; 64];
+    let length =
+        proc.open(c"self/uid_map".to_bytes_with_nul(), k::O_RDONLY).and_then(|file| sys::read(file, &mut text));
+    let mut fields = text[..length.unwrap_or(0)].split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    [fields.next(), fields.next(), fields.next()].map(|field| field.map_or(0, number)) == [0, 0, u32::MAX]
+        || length.is_err()
+}
+
+/// Whether a line is of a FUSE file system.
+fn is_fuse(line: &[u8]) -> bool {
+    let at = line.windows(3).position(|separator| separator == b" - ").unwrap_or(line.len());
+    let kind = line[at..].split(|&byte| byte == b' ').nth(2).unwrap_or_default();
+    kind == b"fuse" || kind == b"fuseblk" || kind.starts_with(b"fuse.")
+}
+
+fn abort_mounted(proc: Proc, wanted: &dyn Fn(&[u8], Device) -> bool) -> Result<()> {
     // What is unmounted here stays where it is elsewhere.
     sys::mount(None, c"/".to_bytes_with_nul(), None, u64::from(k::MS_REC | k::MS_PRIVATE))?;
     let mounts = sys::map_memory(MOUNTINFO, false)?;
     let mut result = Ok(());
     for _ in 0..ROUNDS {
         let length = read_whole(proc, mounts)?;
-        let lines = mounts[..length].split(|&byte| byte == b'\n').filter_map(mounted);
+        let lines = mounts[..length].split(|&byte| byte == b'\n');
+        let found = lines.filter_map(|line| mounted(line).filter(|(device, _)| wanted(line, *device)));
         result = Ok(());
-        for (device, path) in lines.filter(|(device, _)| is_one_of(devices, *device)) {
+        for (device, path) in found {
             if let Err(errno) = in_child(proc, device, path) {
                 result = Err(errno);
             }

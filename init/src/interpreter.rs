@@ -69,7 +69,7 @@ fn parse(channel: &Channel, bytes: &'static [u8], first: bool, trees: &[i32]) ->
 /// Carry out `plan`. Does not return: the process exits.
 fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool, trees: &[i32]) -> ! {
     let mut ops = plan.ops();
-    let mut setup = Setup { proc: -1, cgroup: None };
+    let mut setup = Setup::NONE;
     // The payload may join a time namespace, which a process that shares its memory with another cannot (setns(2)).
     let joins_time = |op: &Op<_>| matches!(op, Op::Setns { flags, .. } if flags & u64::from(CLONE_NEWTIME) != 0);
     let mut time_namespace = plan.ops().any(|(_, op)| joins_time(&op));
@@ -78,6 +78,10 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool, trees: &[i32])
     // After the exec in a new user namespace this is so only if a program has made the file of nsbox-init readable.
     let joins = plan.ops().any(|(_, op)| matches!(op, Op::Setns { .. }));
     let traceable = sys::is_dumpable() && !joins;
+    if joins {
+        // Processes in the namespaces that are joined choose what is on /proc there.
+        setup.outer_proc = sys::open(c"/proc".as_ptr().cast(), O_PATH | O_DIRECTORY).unwrap_or(-1);
+    }
     // The program file can be executed but not read, so init's memory belongs to the user namespace of the caller, and
     // root of a new one cannot trace it (ptrace(2)). Until there is a payload, init's files in /proc must belong to its
     // user. Where programs run already, init is not dumpable from its first instruction on.
@@ -87,6 +91,9 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool, trees: &[i32])
         let before = if plan.shape == Shape::Box { sys::nanoseconds() } else { 0 };
         match op {
             Op::Fork { flags, quiet } => {
+                if quiet == 0 {
+                    setup.read_namespaces();
+                }
                 // From here on no other process may read init's memory, which the payload shares until its exec. But
                 // until the maps are written, the caller has to open init's files in /proc.
                 if let Err(errno) = sys::set_dumpable(maps_ahead) {
@@ -95,6 +102,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool, trees: &[i32])
                 fork(channel, Fork { step, flags, quiet: quiet != 0, time_namespace, setup }, plan, ops)
             }
             Op::Serve {} => {
+                setup.read_namespaces();
                 let server =
                     sys::set_dumpable(false).and_then(|()| Server::new(channel, time_namespace, setup, begin_copy));
                 match server {
@@ -133,6 +141,7 @@ fn carry_out(channel: &Channel, plan: Plan<'static>, first: bool, trees: &[i32])
                 None => channel.fail(step, sys::EMFILE, 0),
             },
             Op::Descend { flags } => {
+                setup.read_namespaces();
                 if let Err(errno) = descend(channel, flags) {
                     channel.fail(step, errno, 0);
                 }

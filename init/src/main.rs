@@ -19,6 +19,7 @@ mod join;
 mod launch;
 mod layers;
 mod lifetime;
+mod lineage;
 mod look;
 mod mem;
 mod memory;

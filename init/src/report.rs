@@ -1,6 +1,6 @@
 //! The connection to the caller: reports out, commands in.
 
-use nsbox_init::wire::{Data, Failure, GO, Malformed, Report};
+use nsbox_init::wire::{Data, Failure, GO, Malformed, NAMESPACES, Report};
 
 use crate::sys::{self, Attached};
 
@@ -54,6 +54,7 @@ impl Channel {
                 Ok([true, _]) => match self.receive() {
                     Command::Go => return,
                     Command::None => {}
+                    Command::Namespaces(reply) => sys::close(reply),
                     Command::End | Command::Closed => sys::exit(FAILED),
                 },
                 _ => sys::exit(FAILED),
@@ -63,12 +64,16 @@ impl Channel {
 
     /// The next command. Does not block once the socket is readable.
     pub fn receive(&self) -> Command {
-        let mut byte = [0];
-        match sys::read(self.socket, &mut byte) {
-            Ok(1) if byte[0] == GO => Command::Go,
-            Ok(1) => Command::End,
+        let (mut byte, mut rights) = ([0], sys::Rights::new());
+        let received = sys::receive_into(self.socket, &mut byte, &mut rights);
+        match (received, byte, rights.fds()) {
+            (Ok(1), [GO], _) => Command::Go,
+            (Ok(1), [NAMESPACES], &[reply]) => Command::Namespaces(reply),
+            // Without a descriptor for the replies: the limit of open ones is reached.
+            (Ok(1), [NAMESPACES], _) => Command::None,
+            (Ok(1), ..) => Command::End,
             // The caller closed its end with reports unread; commands that it sent before that can still be read.
-            Err(sys::ECONNRESET) => Command::None,
+            (Err(sys::ECONNRESET), ..) => Command::None,
             _ => Command::Closed,
         }
     }
@@ -86,6 +91,8 @@ pub enum Command {
     Go,
     /// End everything.
     End,
+    /// Send the namespaces of init to this socket.
+    Namespaces(i32),
     /// Nothing yet.
     None,
     /// The caller has closed its end: no command will follow.

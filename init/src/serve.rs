@@ -4,7 +4,7 @@
 //! be confused. The socket of a process that was started stays open until its end has been reported.
 
 use linux_raw_sys::general::{O_DIRECTORY, O_PATH, O_RDONLY, O_WRONLY, SIGCHLD, SIGCONT, SIGKILL, SIGSYS};
-use nsbox_init::wire::{Data, END, Event, FILED, Failure, Op, Plan, Report, Shape, Usage};
+use nsbox_init::wire::{Data, END, Event, FILED, Failure, NAMESPACES, Op, Plan, Report, Shape, Usage};
 
 use crate::helper::{self, Helper, LOOKUP_SECONDS};
 use crate::launch::{Begin, Launcher};
@@ -240,6 +240,7 @@ impl<'a> Serving<'a> {
         match (&*message, fds) {
             ([], []) => return false,
             ([END], _) => self.supervisor.end_all(),
+            ([NAMESPACES], [reply, ..]) => self.supervisor.send_namespaces(*reply),
             ([FILED], [reply, file, received @ ..]) => {
                 let file = *file;
                 match sys::map_file(file) {

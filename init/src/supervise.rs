@@ -9,7 +9,9 @@ use nsbox_init::wire::Report;
 
 use crate::cgroup::Cgroup;
 use crate::descriptors::close_others;
+use crate::fuse;
 use crate::group::leave_group;
+use crate::lineage::Lineage;
 use crate::memory::Notes;
 use crate::proc::open_children;
 use crate::report::{Channel, Command, FAILED};
@@ -45,6 +47,8 @@ pub struct Supervisor {
     children: i32,
     /// The cgroup of what has been started.
     cgroup: Option<Cgroup>,
+    /// The namespaces of init.
+    lineage: Lineage,
 }
 
 /// After how many milliseconds init leaves the caller's process group, when nothing is reported before the payload's
@@ -52,6 +56,10 @@ pub struct Supervisor {
 const LEAVE_GROUP_AFTER: u32 = 10;
 /// Interval between looks for descendants that are left, in milliseconds.
 const SWEEP_INTERVAL: u32 = 5;
+/// How long killed processes have to end by themselves, in nanoseconds, before what they wait for is aborted.
+const GRACE: u64 = 1_500_000_000;
+/// How long aborts may take, in milliseconds.
+const ABORTS: u32 = 4000;
 /// Number of sweeps in which the children of init cannot be waited for, until init ends without that.
 const MAX_REFUSED: u32 = 20;
 /// Number of sweeps that a payload has to become a child that can be reaped, after its end.
@@ -61,6 +69,7 @@ impl Supervisor {
     /// Prepare.
     pub fn new(channel: &Channel, setup: Setup) -> Result<Self> {
         let pid_1 = sys::getpid() == 1;
+        let Setup { cgroup, lineage, .. } = setup;
         let (mut proc, mut children) = (-1, -1);
         if !pid_1 {
             // The kernel gives orphans to the nearest subreaper instead of to the init of the caller's namespace.
@@ -68,7 +77,7 @@ impl Supervisor {
             (proc, children) = open_children(setup.proc).unwrap_or((-1, -1));
         }
         let channel = Channel { socket: channel.socket, lifeline: channel.lifeline };
-        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children, cgroup: setup.cgroup })
+        Ok(Supervisor { channel, signals: sys::signal_fd()?, pid_1, proc, children, cgroup, lineage })
     }
 
     /// Whether init is PID 1 of a namespace.
@@ -127,6 +136,10 @@ impl Supervisor {
                     // The caller lost the handle but lives on: init continues until the payload ends or the lifeline
                     // does.
                     Command::Closed => socket = -1,
+                    Command::Namespaces(reply) => {
+                        self.send_namespaces(reply);
+                        sys::close(reply);
+                    }
                     Command::Go | Command::End => self.end(payload),
                 }
             }
@@ -145,6 +158,11 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Send the namespaces of init to the caller.
+    pub fn send_namespaces(&self, reply: i32) {
+        self.lineage.send(&Channel { socket: reply, lifeline: self.channel.lifeline });
     }
 
     fn kill_others(&self) {
@@ -192,6 +210,9 @@ impl Supervisor {
                 let left = self.pid_1 && sys::wait(-1, &mut [0; 18], false) != Err(sys::ECHILD);
                 let report = Report::Exited { status, usage, left };
                 let _ = self.channel.send(report, None);
+                if left {
+                    self.end_others();
+                }
                 // The exit status of init says the same as in a shell (128 + signal), for a caller that only waits.
                 self.leave(if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) });
             }
@@ -215,10 +236,32 @@ impl Supervisor {
 
     /// End everything that has been started, and init.
     pub fn end_all(&self) -> ! {
-        if !self.pid_1 {
+        if self.pid_1 {
+            self.end_others();
+        } else {
             self.sweep();
         }
         self.leave(128 + SIGKILL as i32)
+    }
+
+    /// As PID 1, kill all others, and wait until they have ended. A process that waits for a file system of its own
+    /// (fuse(4)) is released, as the caller may be dead: it would keep PID 1 from ending.
+    fn end_others(&self) {
+        sys::kill(-1, SIGKILL);
+        let deadline = sys::nanoseconds() + GRACE;
+        while sys::nanoseconds() < deadline {
+            loop {
+                match sys::wait(-1, &mut [0; 18], false) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    // None is left, or a filter refuses it (seccomp(2)).
+                    Err(_) => return,
+                }
+            }
+            let _ = sys::poll([self.signals], Some(SWEEP_INTERVAL));
+            while sys::read_signal(self.signals).is_ok() {}
+        }
+        fuse::abort_own(ABORTS);
     }
 
     /// Remove the cgroup, and exit.

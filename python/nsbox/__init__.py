@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from nsbox.seeing.diff import Diff, diff
     from nsbox.seeing.ipc import IpcTable, ipcs
     from nsbox.seeing.layer import WrittenFiles
+    from nsbox.seeing.missing import MissingSteps
     from nsbox.seeing.mounts import MountTable, mounts
     from nsbox.seeing.namespaces import NamespaceTable, lsns, namespaces_of, same_namespace
     from nsbox.seeing.observe import Observation, observe
@@ -131,6 +132,7 @@ _NAMES = {
     "seeing.diff": ("Diff", "diff"),
     "seeing.ipc": ("IpcTable", "ipcs"),
     "seeing.layer": ("WrittenFiles",),
+    "seeing.missing": ("MissingSteps",),
     "seeing.mounts": ("MountTable", "mounts"),
     "seeing.namespaces": ("NamespaceTable", "lsns", "namespaces_of", "same_namespace"),
     "seeing.observe": ("Observation", "observe"),
@@ -189,6 +191,7 @@ __all__ = [
     "Join",
     "Kept",
     "Limits",
+    "MissingSteps",
     "Mount",
     "MountTable",
     "Namespace",

@@ -87,7 +87,7 @@ class SpecError(NsboxError, ValueError):
 
 
 class ProcessEndedError(ProcessLookupError, SpecError):
-    """The process that was given has ended. Its PID may be that of another process, which is never taken for it.
+    """The process that was given has ended, or no process has this PID. Another one with the same PID is never taken.
 
     Attributes:
         errno: ESRCH.

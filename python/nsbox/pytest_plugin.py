@@ -176,6 +176,7 @@ def box(request: pytest.FixtureRequest, box_factory: Callable[..., Box]) -> Box:
 
     The marker ``box`` sets others: ``@pytest.mark.box("pid net", loopback=False)``.
     """
+    __tracebackhide__ = True
     args, options = _marked(request, "box", mount_proc=True)
     return box_factory(args, **options)
 
@@ -186,6 +187,7 @@ def netns(box_factory: Callable[..., Box]) -> Box:
 
     It has a PID namespace too, so that no server outlives the test.
     """
+    __tracebackhide__ = True
     return box_factory("mpn", mount_proc=True)
 
 
@@ -195,6 +197,7 @@ def shell(request: pytest.FixtureRequest) -> Iterator[Shell]:
 
     The marker ``shell`` sets others: ``@pytest.mark.shell("mip", fork=False)``.
     """
+    __tracebackhide__ = True
     from nsbox.plugin import fixtures
 
     args, options = _marked(request, "shell")

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::boxes::process::{Started, start};
 use crate::channel::connection::Connection;
 use crate::channel::event::Event;
+use crate::channel::inits::{Init, remember};
 use crate::channel::outcome::Outcome;
 use crate::error::{Error, Result};
 use crate::owner::this_process;
@@ -43,7 +44,7 @@ impl BoxHandle {
         self.check_owner()?;
         let bytes = plan.get().to_bytes();
         let Started { identity, pidfd, socket } = start(py, &self.connection, plan.get(), &bytes, &fds, token)?;
-        let fds = Fds { pidfd, socket, init: InitRef::Box(Arc::clone(&self.connection), token) };
+        let fds = Fds::new(pidfd, socket, InitRef::Box(Arc::clone(&self.connection), token));
         Ok(Child::new(identity, fds, plan, None))
     }
 
@@ -172,7 +173,10 @@ impl BoxHandle {
         layer: Option<OwnedFd>,
     ) -> Self {
         let (owner, exit, doomed) = (this_process(), Mutex::new(None), Doomed::default());
-        BoxHandle { connection: Arc::new(connection), plan, owner, times, method, layer, doomed, exit }
+        let connection = Arc::new(connection);
+        let init: Arc<dyn Init> = Arc::<Connection>::clone(&connection);
+        remember(Arc::downgrade(&init));
+        BoxHandle { connection, plan, owner, times, method, layer, doomed, exit }
     }
 
     /// The connection to nsbox-init.

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use nsbox_init::wire::Report;
+use nsbox_init::wire::{NAMESPACES, Report};
 
 use crate::channel::event::Event;
 use crate::channel::failure::{forbidden, no_reply, refused, step_failed, stopped};
+use crate::channel::inits::{Init, Lineage};
 use crate::channel::outcome::Outcome;
 use crate::channel::report::{Message, receive};
 use crate::channel::sockets::{self, ask_to_end};
@@ -42,6 +43,7 @@ pub struct Connection {
     events: Mutex<VecDeque<Event>>,
     /// For a box in a box, the connection to the outer one, whose nsbox-init is the parent of this one.
     outer: Option<Arc<Connection>>,
+    lineage: OnceLock<Lineage>,
 }
 
 /// The descriptors of a connection.
@@ -62,7 +64,7 @@ impl Connection {
     ) -> Self {
         let (requests, events) = (AtomicU32::new(0), Mutex::new(VecDeque::new()));
         let ends = Mutex::new(Some(Arc::new(Ends { pidfd, socket })));
-        Connection { ends, init_pid, init_is_pid_1, requests, events, outer }
+        Connection { ends, init_pid, init_is_pid_1, requests, events, outer, lineage: OnceLock::new() }
     }
 
     /// The descriptors; `None` after [`close`](Self::close). They stay open as long as the value that is returned.
@@ -260,5 +262,28 @@ impl Connection {
         if let Some(ends) = self.ends() {
             let _ = pidfd::send_signal(&ends.pidfd, libc::SIGCONT);
         }
+    }
+}
+
+impl Init for Connection {
+    fn ask(&self) -> Option<OwnedFd> {
+        self.send_request(&[NAMESPACES], &[]).ok()
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.has_ended()
+    }
+
+    fn is_stopped(&self) -> bool {
+        Connection::is_stopped(self)
+    }
+
+    fn lineage(&self) -> &OnceLock<Lineage> {
+        &self.lineage
+    }
+
+    fn open_namespace(&self, link: &str) -> Option<OwnedFd> {
+        let request = Request::open_own(format!("self/ns/{link}").as_bytes(), true);
+        self.carry_out(&request, || Ok(())).ok()?.into_fd()
     }
 }

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod event;
 pub mod failure;
+pub mod inits;
 pub mod outcome;
 pub mod report;
 pub mod sockets;

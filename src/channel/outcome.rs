@@ -59,6 +59,11 @@ impl Outcome {
         self.held = Mutex::new(attached);
     }
 
+    /// The descriptor that came with the reply.
+    pub fn into_fd(self) -> Option<OwnedFd> {
+        self.held().take()
+    }
+
     fn held(&self) -> MutexGuard<'_, Option<OwnedFd>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -119,7 +119,7 @@ impl Request {
 
     /// Open a file of proc for reading; or, with `link`, a namespace (proc_pid_ns(5)).
     #[staticmethod]
-    fn open_own(path: &[u8], link: bool) -> Plan {
+    pub fn open_own(path: &[u8], link: bool) -> Plan {
         let op = Op::OpenOwn { path: text(path), link: u32::from(link) };
         plan(StepName::Open, op, "open(2)", "by a process in these namespaces")
     }

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use pyo3::prelude::*;
 
+use crate::channel::inits::Inits;
 use crate::seeing::nsfs::{kind, open_namespace};
 use crate::seeing::proc::dir::{Dir, inode_of};
 use crate::seeing::proc::handle::Proc;
@@ -37,18 +38,21 @@ type Handle = (u64, i32, Vec<u8>);
 /// lead to the namespace are left out.
 #[pyfunction]
 pub fn namespace_relations(py: Python<'_>, proc: &Proc, handles: Vec<Handle>) -> Vec<Relation> {
-    py.detach(|| relations(&proc.directory, &handles))
+    let inits = Inits::find();
+    py.detach(|| relations(&proc.directory, &handles, &inits))
 }
 
-fn relations(proc: &Dir, handles: &[Handle]) -> Vec<Relation> {
+fn relations(proc: &Dir, handles: &[Handle], inits: &Inits) -> Vec<Relation> {
     let mut found = Vec::with_capacity(handles.len());
     let mut seen = HashSet::new();
     let mut owner_uids = HashMap::new();
     for (id, pid, path) in handles {
-        let Ok(namespace) = open_namespace(proc, *pid, path) else { continue };
-        if inode_of(&namespace) != Ok(*id) {
+        if seen.contains(id) {
             continue;
         }
+        let is_it = |namespace: &OwnedFd| inode_of(namespace) == Ok(*id);
+        let opened = open_namespace(proc, *pid, path).ok().filter(is_it).or_else(|| inits.open(*id).filter(is_it));
+        let Some(namespace) = opened else { continue };
         let mut waiting = vec![(*id, namespace)];
         while let Some((id, namespace)) = waiting.pop() {
             if !seen.insert(id) {

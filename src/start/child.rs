@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nsbox_init::vfork::Method;
-use nsbox_init::wire::Report;
+use nsbox_init::wire::{NAMESPACES, Report};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::channel::connection::Connection;
+use crate::channel::inits::{Init, Lineage, remember};
 use crate::channel::report::receive;
-use crate::channel::sockets::ask_to_end;
+use crate::channel::sockets::{ask_to_end, pair, send};
 use crate::error::{Error, Result};
 use crate::owner::this_process;
-use crate::pidfd::{give_up, reap, remembered, send_signal};
+use crate::pidfd::{give_up, is_stopped, reap, remembered, send_signal};
 use crate::plan::plan::Plan;
 use crate::poll::{KILL_TIMEOUT, poll_readable, wait, wait_bounded};
 use crate::python;
@@ -46,6 +47,7 @@ pub struct Fds {
     pub socket: OwnedFd,
     /// The nsbox-init at its other end.
     pub init: InitRef,
+    lineage: OnceLock<Lineage>,
 }
 
 /// The nsbox-init of a payload.
@@ -57,6 +59,11 @@ pub enum InitRef {
 }
 
 impl Fds {
+    /// Keep them.
+    pub fn new(pidfd: OwnedFd, socket: OwnedFd, init: InitRef) -> Self {
+        Fds { pidfd, socket, init, lineage: OnceLock::new() }
+    }
+
     /// The descriptor that is readable once everything has ended.
     fn end(&self) -> RawFd {
         match &self.init {
@@ -111,6 +118,29 @@ impl Fds {
     }
 }
 
+impl Init for Fds {
+    fn ask(&self) -> Option<OwnedFd> {
+        let (ours, theirs) = pair().ok()?;
+        send(&self.socket, &[NAMESPACES], &[theirs.as_raw_fd()]).is_ok_and(|sent| sent).then_some(ours)
+    }
+
+    fn is_alive(&self) -> bool {
+        poll_readable([self.init_pidfd()], Some(Duration::ZERO)).is_ok_and(|[ended]| !ended)
+    }
+
+    fn is_stopped(&self) -> bool {
+        matches!(&self.init, InitRef::Own(pidfd) if is_stopped(pidfd))
+    }
+
+    fn lineage(&self) -> &OnceLock<Lineage> {
+        &self.lineage
+    }
+
+    fn open_namespace(&self, _link: &str) -> Option<OwnedFd> {
+        None
+    }
+}
+
 /// The state of a payload.
 enum State {
     /// It runs; threads share its descriptors.
@@ -139,7 +169,12 @@ pub struct Child {
 impl Child {
     /// Wrap a payload that was just started.
     pub fn new(identity: Identity, fds: Fds, plan: Py<Plan>, layer: Option<OwnedFd>) -> Self {
-        let (state, kept) = (Mutex::new(State::Running(Arc::new(fds))), Mutex::new(None));
+        let fds = Arc::new(fds);
+        if let InitRef::Own(_) = fds.init {
+            let init: Arc<dyn Init> = Arc::<Fds>::clone(&fds);
+            remember(Arc::downgrade(&init));
+        }
+        let (state, kept) = (Mutex::new(State::Running(fds)), Mutex::new(None));
         let doomed = Doomed::default();
         Child { identity, plan, owner: this_process(), layer, doomed, state, kept, spec: OnceLock::new() }
     }

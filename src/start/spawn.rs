@@ -46,7 +46,7 @@ pub fn spawn(
     match started.and_then(|started| py.check_signals().map(|()| started).map_err(Error::from)) {
         Ok((identity, pidfd)) => {
             let Handshake { pidfd: init, socket, layer, .. } = handshake;
-            Ok(Child::new(identity, Fds { pidfd, socket, init: InitRef::Own(init) }, handle, layer))
+            Ok(Child::new(identity, Fds::new(pidfd, socket, InitRef::Own(init)), handle, layer))
         }
         Err(error) => {
             py.detach(|| handshake.abandon());

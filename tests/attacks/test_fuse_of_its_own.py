@@ -12,6 +12,7 @@ import signal
 import stat
 import struct
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from nsbox.start import ending
 
 from tests.support import libc
 from tests.support.attack import PYTHON, Arrangement, program
-from tests.support.callers import alive, survivors
+from tests.support.callers import alive, caller, survivors
 from tests.support.census import adopt_orphans, reap_adopted, wait_until
 from tests.support.forked import fork
 from tests.support.fuse import CLONE_NEWNS, with_fuse
@@ -167,6 +168,38 @@ def test_a_child_of_a_program_that_has_ended(with_user_namespace: Arrangement) -
         ]
 
     assert ends(with_user_namespace.who, use) == [3] * 3
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("what", ["box", "program"])
+def test_the_caller_is_killed(with_user_namespace: Arrangement, what: str, how: str) -> None:
+    """No process outside is left that could abort the connection. nsbox-init does it."""
+
+    def use() -> None:
+        def start(send: Callable[[object], None]) -> None:
+            popen = nsbox.Box(**with_user_namespace.options).Popen if what == "box" else nsbox.Popen
+            options = {} if what == "box" else with_user_namespace.options
+            with started(popen, *how.split(), **options):
+                send("waits")
+                threading.Event().wait()
+
+        with caller(start) as process:
+            assert process.receive() == "waits"
+            process.kill()
+            assert survivors(12) == []
+
+    ends(with_user_namespace.who, use)
+
+
+def test_asyncio_of_a_program_that_has_ended(with_user_namespace: Arrangement) -> None:
+    """The program exits, and its child waits."""
+
+    async def run() -> int:
+        options = {"stdout": subprocess.DEVNULL, **with_user_namespace.options}
+        process = await nsbox.create_subprocess_exec(*waiting("exit"), **options)
+        return await process.wait()
+
+    assert ends(with_user_namespace.who, lambda: asyncio.run(run())) == 3
 
 
 def test_asyncio(with_user_namespace: Arrangement) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from nsbox.cli import COMMANDS, main
+from nsbox.cli import COMMANDS, _output, main
 
 NSBOX = f"{sys.executable} -m nsbox"
 
@@ -49,7 +49,25 @@ def test_help_of_a_command_by_its_name(capsys: pytest.CaptureFixture[str]) -> No
     assert with_help == capsys.readouterr().out
 
 
-PRINTING = ["--help", "--version", "", "ps", "ps --help", "unshare --help", "run --version", "explain --help", "lsns"]
+def test_the_overview_fits_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_locale_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python writes UTF-8 there; less(1) and pstree(1) take the locale literally."""
+    monkeypatch.setattr(_output, "is_terminal", lambda: True)
+    for name, value, box in (("LC_ALL", "C", False), ("LANG", "POSIX", False), ("LANG", "C.UTF-8", True)):
+        with monkeypatch.context() as changed:
+            changed.delenv("LC_ALL", raising=False)
+            changed.setenv(name, value)
+            assert main(["pstree", "--no-pager", "1"]) == 0
+            assert ("─" in capsys.readouterr().out) == box, (name, value)
+
+
+PRINTING = ["--help", "", "ps --help", "unshare --help", "lsns"]
 
 
 def shell(script: str) -> subprocess.CompletedProcess[str]:

@@ -54,6 +54,8 @@ CASES: list[tuple[str, Evidence, int, str, str]] = [
     ("Podman", RHEL_CONTAINER, 10, "problem", "unmask=ALL"),
     ("masked, privileged", replace(ROOT, procs=(ProcMount("/proc", ("/proc/sys",)),)), 10, "note", "/proc/sys"),
     ("one whole proc", replace(DOCKER, procs=(*DOCKER.procs, ProcMount("/mnt"))), 10, "fine", "whole"),
+    ("proc of an outer PID namespace", replace(ROOT, pid_depth=2), 10, "note", "outer PID namespace"),
+    ("proc of another PID namespace", replace(ROOT, pid_depth=0), 10, "problem", "another PID namespace"),
     ("systemd", ROOT, 11, "fine", "shared"),
     ("poisoned", replace(ROOT, children_born_into="dead"), 12, "problem", "cures"),
     ("moved", replace(ROOT, children_born_into="unborn"), 12, "problem", "cures"),

@@ -19,12 +19,14 @@ from tests.support.needs import needs_root
 MOMENTS = 4
 """For each scenario and victim."""
 MOMENTS_OF_SIGNALS = 10
-"""One of these may leave something else than what is CPython's: that was seen once in some thousand moments (a socket,
-a pidfd and a process after a call in a box), and its cause is not known. What is lost regularly shows in more of
-them."""
 _OF_CPYTHON = re.compile(r"left: descriptor \d+ pipe:\[")
 """In some microseconds a handler that raises makes CPython's subprocess and asyncio lose an end of a pipe (about one
 moment in a thousand). Nothing else may be left: processes, pidfds, sockets, namespaces and mounts are nsbox's."""
+
+
+_RUNS_ON = {"popen"}
+"""A handler that raises between the start of a `Popen` and its `with` leaves the program running, as in `subprocess`.
+That is one of the moments at most."""
 
 
 @needs_root
@@ -43,4 +45,4 @@ def test_at_any_moment(scenario: str, victim: Victim) -> None:
         report = disturb(SCENARIOS[scenario], victim, seconds)
         if not all(victim == "signal" and _OF_CPYTHON.match(problem) for problem in report.problems):
             wrong[seconds] = report
-    assert len(wrong) <= (victim == "signal"), wrong
+    assert len(wrong) <= (victim == "signal" and scenario in _RUNS_ON), wrong

@@ -115,7 +115,7 @@ def test_leaks_are_reported(inner: Inner) -> None:
         "test_it.py::test_box", "    sleep 814 (process *", "test_it.py::test_shell", "    sleep 815 (process *",
     ])  # fmt: skip
     result.stdout.no_fnmatch_line("*test_clean*")
-    result.stdout.no_fnmatch_line("*81[78]*")
+    result.stdout.no_fnmatch_line("*sleep 81[78]*")
 
 
 @pytest.mark.parametrize("parallel", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -219,11 +219,23 @@ LIMITED = f"""
 """
 
 
+FAILS = """
+    import nsbox, pytest
+
+    @pytest.mark.unshare("pid")
+    def test_marked(): pass
+    def test_box(box): pass
+    def test_shell(shell): pass
+    def test_own():
+        with nsbox.Box("pid"): pass
+"""
+
+
 @pytest.mark.parametrize(("machine", "why"), [(CONTAINER, "seccomp"), (LIMITED, "user.max_user_namespaces")])
 def test_refused(inner: Inner, machine: str, why: str) -> None:
     """Where the kernel refuses, tests are skipped with the doctor's reason, or fail with it."""
     inner.write(test_it=NEEDS, conftest=machine)
-    result = inner.run("-rs")
+    result = inner.run("-rs", "-W", "error")
     result.assert_outcomes(skipped=13)
     result.stdout.fnmatch_lines(["nsbox: No new namespaces can be made here.*"])
     skips = [line for line in result.outlines if line.startswith("SKIPPED")]
@@ -234,6 +246,14 @@ def test_refused(inner: Inner, machine: str, why: str) -> None:
     result.assert_outcomes(errors=9, failed=4)
     result.stdout.fnmatch_lines(["nsbox: No new*", "*new user, pid namespaces cannot be made here: *",
                                  "*(a failure because of --nsbox=require)"])  # fmt: skip
+    # Without the marker needs_namespaces they fail, with the reason, and without nsbox's own code.
+    inner.write(test_it=FAILS)
+    result = inner.run()
+    result.assert_outcomes(errors=2, failed=2)
+    text = result.stdout.str()
+    assert text.count("next: ") == 4
+    assert "self = " not in text
+    assert "/nsbox/" not in text
 
 
 def test_unused_plugin(as_root: Inner) -> None:

@@ -113,3 +113,17 @@ def test_output_limit_truncates(length: int) -> None:
         assert (result.stdout, result.returncode) == ("x" * min(length, 100), 3)
         assert result.truncated == (length > 100)
         assert not shell.run("echo", max_output=limit).truncated
+
+
+def test_a_signal_handler_that_raises_an_oserror(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is passed on, and not taken for the end of the terminal."""
+
+    def interrupted(*_: object) -> bytes:
+        raise TimeoutError("raised by a signal handler")
+
+    with nsbox.Shell("pU") as shell:
+        shell._type("echo typed\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", interrupted)
+            with pytest.raises(TimeoutError, match="by a signal handler"):
+                shell._read(None)

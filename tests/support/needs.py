@@ -32,6 +32,8 @@ def needs(who: Who, unshare: str) -> None:
 def _refusal(who: Who, unshare: str) -> str:
     try:
         who(lambda: nsbox.run(["true"], unshare=unshare, check=True))
-    except OSError as error:
+    except nsbox.NsboxError as error:
         return str(error)
+    except OSError as error:
+        return f"this process cannot become that user: {error}"
     return ""

@@ -127,6 +127,32 @@ def test_unknown_is_said() -> None:
     assert not frames(root)
 
 
+def test_one_box_is_one_frame() -> None:
+    """A process whose namespaces are unknown is in the box that all below it are in, which is one."""
+    inside = [process(pid, 2, "inside", namespaces=BOX, pids=(pid, pid - 1)) for pid in (3, 4, 5)]
+    init = process(2, 1, "secret", namespaces=NamespaceIds(), pids=(2, 1))
+    root = picture([process(1, 0, "init"), init, *inside])
+    found = texts(root)
+    chips = {"mount 22 ?", "ipc 44 ?", "pid 33 ?"}
+    # An outline for each kind.
+    assert len(frames(root)) == len(chips)
+    assert sorted(text for text in found if re.match(r"(mount|ipc|pid) \d", text)) == sorted(chips)
+    assert max(map(found.index, chips)) < found.index("secret") < found.index("inside")
+    assert found[found.index("secret") + 1 :][:3] == ["init", "outside 2", "?"]
+
+
+def test_no_box_that_is_not_known() -> None:
+    """A process whose PIDs show that it is outside is drawn outside, and boxes that differ are two."""
+    inside = [process(3, 2, "inside", namespaces=HOST._replace(pid=33), pids=(3, 1))]
+    unknown = process(2, 1, "secret", namespaces=NamespaceIds())
+    found = texts(picture([process(1, 0, "init"), unknown, *inside]))
+    assert found.index("secret") < found.index("pid 33")
+    several = [process(pid, 2, "inside", namespaces=HOST._replace(net=pid)) for pid in (33, 44)]
+    root = picture([process(1, 0, "init"), unknown, *several])
+    assert len(frames(root)) == 2
+    assert {"net 33", "net 44"} < set(texts(root))
+
+
 def test_the_same_is_drawn_once() -> None:
     found = texts(picture(MANY))
     assert found[found.index("shell") - 1 : found.index("shell") + 2] == [

@@ -141,10 +141,22 @@ def test_unreadable_namespaces() -> None:
     assert ProcessTree([process(1, 0, "init")]).notes == ()
 
 
+def test_hidden_parents() -> None:
+    """PID 1 and the parents of the caller may be hidden (hidepid, proc(5)); pstree draws them as question marks."""
+    tree = ProcessTree([process(5, 99, "python"), process(6, 98, "sleep"), process(7, 1, "daemon")])
+    assert str(tree) == "?─┬─?───sleep\n  ├─?───python\n  └─daemon"
+    assert [tree.find(pid) is not None for pid in (5, 6, 7)] == [True] * 3
+
+
 def test_unknown_parents_and_parents_outside() -> None:
     tree = ProcessTree([process(1, 0, "init"), process(5, 99, "orphan"), process(6, 0, "joined")])
-    assert str(tree) == "init───?───orphan"
-    assert tree.find(6) is None
+    # A tree has every process that was read: what `enter` has started in a box has no parent there.
+    assert str(tree) == "?─┬─init───?───orphan\n  └─joined"
+    assert tree.notes == ()
+    # Only the threads of the kernel are left out, as in pstree.
+    tree = ProcessTree([process(1, 0, "init"), process(2, 0, "kthreadd", kernel_thread=True)])
+    assert str(tree) == "init"
+    assert tree.notes == ("left out: 1 thread of the kernel, not below PID 1; top(2) shows them",)
     assert ProcessTree([process(5, 99, "orphan"), process(6, 0, "joined")]).root.pid == 0
 
 

@@ -79,6 +79,15 @@ pub fn device(fd: i32) -> Result<([u32; 2], bool)> {
     Ok(([found.stx_dev_major, found.stx_dev_minor], is_root))
 }
 
+/// The number in a link of /proc to a namespace, such as `net:[4026531840]` (namespaces(7)).
+pub fn namespace_at(directory: i32, link: *const u8) -> Result<u64> {
+    let mut text = [0_u8; 64];
+    let length = call!(readlinkat, directory, link, text.as_mut_ptr(), text.len())?;
+    let digits =
+        text[..length].iter().skip_while(|&&byte| byte != b'[').skip(1).take_while(|byte| byte.is_ascii_digit());
+    Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
 /// The type (S_IF*) and the size in bytes of an open file (fstat(2)).
 pub fn type_and_size(fd: i32) -> Result<(u32, u64)> {
     let mut status = core::mem::MaybeUninit::<k::stat>::zeroed();

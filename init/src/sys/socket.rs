@@ -20,6 +20,17 @@ pub fn receive(socket: i32, rights: &mut Rights) -> Result<&'static mut [u8]> {
     let none = core::ptr::null_mut::<u8>();
     let length = call!(recvfrom, socket, none, 0, net::MSG_PEEK | net::MSG_TRUNC | net::MSG_DONTWAIT, 0, 0)?;
     let memory = map_memory(length.max(1), false)?;
+    match receive_into(socket, memory, rights) {
+        Ok(length) => Ok(&mut memory[..length]),
+        Err(errno) => {
+            unmap(memory);
+            Err(errno)
+        }
+    }
+}
+
+/// Receive a message into `memory`, and the descriptors that came with it.
+pub fn receive_into(socket: i32, memory: &mut [u8], rights: &mut Rights) -> Result<usize> {
     let part = k::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() as _ };
     let mut message = net::msghdr {
         msg_name: core::ptr::null_mut(),
@@ -36,13 +47,7 @@ pub fn receive(socket: i32, rights: &mut Rights) -> Result<&'static mut [u8]> {
     if message.msg_controllen == 0 {
         rights.header.cmsg_len = 0;
     }
-    match result {
-        Ok(length) => Ok(&mut memory[..length]),
-        Err(errno) => {
-            unmap(memory);
-            Err(errno)
-        }
-    }
+    result
 }
 
 /// Descriptors that come with a message: a control message of the kind SCM_RIGHTS, alone (cmsg(3), unix(7)).

@@ -14,7 +14,7 @@ mod report;
 pub use fields::{Blob, Fault, Malformed, MaybeText, Numbers, Sink, Text, Texts};
 pub use operations::{MAX_KEPT, Op};
 pub use plan::{HEADER, Ops, Plan, Shape, encode_header, encode_op};
-pub use report::{Data, END, Event, FILED, Failure, GO, MAX_DESCRIPTORS, MountPart, REPORT, Report, Usage};
+pub use report::{Data, END, Event, FILED, Failure, GO, MAX_DESCRIPTORS, MountPart, NAMESPACES, REPORT, Report, Usage};
 
 #[cfg(test)]
 mod tests;

@@ -222,6 +222,10 @@ impl Report {
 pub const GO: u8 = b'g';
 /// The byte by which the caller ends everything.
 pub const END: u8 = b'x';
+/// The byte by which the caller asks for the namespaces of nsbox-init. A socket for the replies comes with it: a
+/// [`Report::Performed`] for nsbox-init, and one for each process that waits above it, with an id for each kind; then
+/// [`Report::Done`].
+pub const NAMESPACES: u8 = b'n';
 /// The byte that says that a plan is in a file, which comes with this message: for a request after the socket for the
 /// replies. From a caller that starts nsbox-init, the lifeline comes with it, and the file with the next message.
 pub const FILED: u8 = b'f';

@@ -93,9 +93,11 @@ class Box(BoxRequests):
             SpawnError: when a step failed.
             UnsupportedError: when this kernel lacks a feature.
         """
+        __tracebackhide__ = True
         self._open(None, box_spec(unshare, spec, options), cwd, reap, trust)
 
     def _open(self, outer: AnyBox | None, spec: Spec, cwd: Argument | None, reap: bool, trust: bool) -> None:
+        __tracebackhide__ = True
         directory = None if cwd is None else path_of("cwd", cwd)
         facts = _core.facts() if outer is None else outer._facts()
         if outer is not None and outer._connection.directory is not None:
@@ -346,16 +348,19 @@ class Box(BoxRequests):
         core: _core.Box | None = getattr(self, "_handle", None)
         # The copy of the object in a child of os.fork must not end the box.
         if core is not None and core.is_own and self.alive:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            try:
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # The warning may be an error, with which a hook may keep this object (sys.unraisablehook).
+                self.close()
 
     def __repr__(self) -> str:
         """Show its namespaces, the PID of its init, and whether it is alive."""
-        kinds = ", ".join(self.namespaces)
-        new = f"new {kinds} namespace{'s' * (len(self.namespaces) > 1)}" if kinds else "no new namespaces"
         core = getattr(self, "_handle", None)
         if core is None:
             return "<nsbox.Box, not made>"
+        kinds = ", ".join(self.namespaces)
+        new = f"new {kinds} namespace{'s' * (len(self.namespaces) > 1)}" if kinds else "no new namespaces"
         if not core.is_own:
             return f"<nsbox.Box with {new}, of another process>"
         state = "alive" if self.alive else f"ended with {self._returncode}"

@@ -383,10 +383,15 @@ class BoxRequests:
         return self._look("namespace", functools.partial(lsns, kinds=kinds))
 
     def mounts(self) -> MountTable:
-        """Return its mounts; see `nsbox.mounts`."""
+        """Return its mounts; see `nsbox.mounts`.
+
+        Raises:
+            ClosedError: when the box has ended.
+        """
         from nsbox.seeing.mounts import mounts  # noqa: PLC0415 - few callers need it
 
-        return mounts(self)
+        with self._in_use():
+            return mounts(self)
 
     def ipcs(self) -> IpcTable:
         """Return the System V objects and POSIX queues of its IPC namespace; see `nsbox.ipcs`.

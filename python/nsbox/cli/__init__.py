@@ -22,10 +22,11 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "check": "run the commands of a handout again and compare their output",
+    "completion": "print what bash, zsh or fish needs to complete commands",
     "doctor": "show what this machine, user and container allow, and what to do",
     "demo": "run the workshop exercise step by step, on this kernel",
     "explain": "show what a command line does: each step, and why",
-    "grade": "run the tests of a lab for each submission of a class, held, and write the points",
+    "grade": "run the tests of a lab for each submission, and write the points",
     "jupyter": "install a Jupyter kernel that runs in new namespaces",
     "lsns": "list namespaces, also those without processes",
     "nsenter": "run a program in the namespaces of a process, as nsenter(1) does",
@@ -35,6 +36,9 @@ COMMANDS = {
     "unshare": "run a program in new namespaces, as unshare(1) does",
 }
 """The name of each command, whose module is `nsbox.cli.NAME`, and what the command does."""
+
+_PAGED = ("doctor", "explain", "lsns", "ps", "pstree")
+"""The commands that show long output by a pager, and have an option against it."""
 
 _BROKEN_PIPE = 128 + 13
 """The exit status that a shell reports for a command that was killed by SIGPIPE."""
@@ -46,7 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; by default those of this process.
     """
-    name, *arguments = list(sys.argv[1:] if argv is None else argv) or [""]
+    given = list(sys.argv[1:] if argv is None else argv)
+    options = ["--no-pager"] if given[:1] == ["--no-pager"] else []
+    name, *arguments = given[len(options) :] or [""]
+    if name in _PAGED:
+        arguments = [*options, *arguments]
     if name == "help" and arguments and not arguments[0].startswith("-"):
         name, arguments = arguments[0], ["--help"]
     title = f"nsbox {name}" if name in COMMANDS else "nsbox"
@@ -129,4 +137,5 @@ def _drop_output() -> None:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {meaning}" for name, meaning in COMMANDS.items()]
-    return "\n".join(["usage: nsbox COMMAND ...", "", *lines, "", "For the options of a command: nsbox COMMAND --help"])
+    usage, more = "usage: nsbox [--no-pager] COMMAND ...", "For the options of a command: nsbox COMMAND --help"
+    return "\n".join([usage, "", *lines, "", more])

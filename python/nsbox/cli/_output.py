@@ -6,7 +6,16 @@ import errno
 import os
 import sys
 
-__all__ = ["is_terminal", "is_utf8", "takes_box_drawing", "terminal_width", "usage_error", "width", "write"]
+__all__ = [
+    "is_terminal",
+    "is_utf8",
+    "takes_box_drawing",
+    "takes_colours",
+    "terminal_width",
+    "usage_error",
+    "width",
+    "write",
+]
 
 
 def width() -> int | None:
@@ -31,8 +40,23 @@ def is_terminal() -> bool:
 
 
 def is_utf8() -> bool:
-    """Return whether the output takes all characters."""
+    """Return whether the output takes all characters. In the locale C, Python itself writes UTF-8 (PEP 538, 540)."""
+    if (os.environ.get("LC_ALL") or os.environ.get("LANG")) in ("C", "POSIX"):
+        return False
     return (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
+
+
+def takes_colours() -> bool:
+    """Return whether text is written in colours.
+
+    They are for terminals that are not dumb. A variable decides, the first of these that is set: NO_COLOR (any text:
+    none), FORCE_COLOR and CLICOLOR_FORCE (0: not forced; else: also into files), CLICOLOR (0: none).
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return is_terminal() and os.environ.get("TERM", "") not in ("", "dumb") and os.environ.get("CLICOLOR") != "0"
 
 
 def takes_box_drawing() -> bool:

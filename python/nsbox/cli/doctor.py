@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pager
 from nsbox.diagnosis.doctor import doctor, require
 
 __all__ = ["configure", "execute"]
@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--require", metavar="KINDS",
         help="for scripts: only test whether these namespaces can be made together; for example mip or pid,user",
     )  # fmt: skip
+    _pager.add_option(parser)
     parser.epilog = "The exit status is 1 if no namespace can be made; with --require, if one of those cannot be made."
 
 
@@ -33,5 +34,8 @@ def execute(options: argparse.Namespace) -> int:
                 print(f"next: {trial.remedy}", file=sys.stderr)
         return 0 if trial.works else 1
     found = doctor()
-    _output.write(json.dumps(found.data(), indent=2) if options.json else str(found))
+    if options.json:
+        _output.write(json.dumps(found.data(), indent=2))
+    else:
+        _pager.show(found.text(colour=_output.takes_colours()), pager=not options.no_pager)
     return 0 if any(allowed.works for allowed in found.kinds.values()) else 1

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from nsbox.cli import _output
+from nsbox.cli import _output, _pager
 from nsbox.command.explain import explain
 from nsbox.command.options import Option, UsageError, help_text, parse
 
-__all__ = ["main"]
+__all__ = ["OPTIONS", "main"]
 
-_OPTIONS = (Option("json", meaning="print the steps as JSON"), Option("help", "h", meaning="display this help"))
+OPTIONS = (
+    Option("json", meaning="print the steps as JSON"),
+    Option("no-pager", meaning="do not show long output on a terminal by $PAGER"),
+    Option("help", "h", meaning="display this help"),
+)
 _USAGE = """\
 Usage: nsbox explain [--json] [--] unshare [options] [program [argument...]]
        nsbox explain [--json] [--] nsenter [options] [program [argument...]]
@@ -29,15 +33,18 @@ Example: nsbox explain unshare -mipf
 def main(arguments: Sequence[str]) -> int:
     """Explain the command line that follows the options; return the exit status."""
     try:
-        found, words = parse(_OPTIONS, arguments)
+        found, words = parse(OPTIONS, arguments)
         names = {option.name for option, _ in found}
         if "help" in names:
-            _output.write(f"{_USAGE}\n{help_text(_OPTIONS)}")
+            _output.write(f"{_USAGE}\n{help_text(OPTIONS)}")
             return 0
         if not words:
             raise UsageError("no command line is given. Example: nsbox explain unshare -mipf")
         explanation = explain(words)
     except UsageError as error:
         return _output.usage_error("explain", error)
-    _output.write(json.dumps(explanation.data(), indent=2) if "json" in names else str(explanation))
+    if "json" in names:
+        _output.write(json.dumps(explanation.data(), indent=2))
+    else:
+        _pager.show(explanation.text(colour=_output.takes_colours()), pager="no-pager" not in names)
     return 0

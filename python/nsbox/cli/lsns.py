@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nsbox.cli import _output, _pictures
+from nsbox.cli import _output, _pager, _pictures
 from nsbox.errors import SpecError
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.proc import View, open_proc, read_from
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     forms.add_argument("-J", "--json", action="store_true", help="print JSON")
     forms.add_argument("-r", "--raw", action="store_true", help="print columns without alignment, with blanks escaped")
     _pictures.configure(parser)
+    _pager.add_option(parser)
     trees = parser.add_mutually_exclusive_group()
     trees.add_argument("-l", "--list", action="store_true", help="print a list instead of a tree")
     trees.add_argument("-T", "--tree", nargs="?", const="owner", metavar="RELATION",
@@ -114,7 +115,7 @@ def _show(options: argparse.Namespace, draw: Callable[..., str], drawing: dict[s
     if _pictures.write(options, "nsbox lsns", svg, lambda: draw(**drawing | {"form": "html"})):
         return
     if text := draw(**drawing):
-        _output.write(text)
+        _pager.show(text, pager=not options.no_pager)
 
 
 def _columns(options: argparse.Namespace) -> list[str]:

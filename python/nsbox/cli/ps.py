@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 
-from nsbox.cli import _output, _pictures
+from nsbox.cli import _output, _pager, _pictures
 from nsbox.seeing.proc import View
 from nsbox.seeing.processes import ps
 from nsbox.spec.nearest import did_you_mean
@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the columns as JSON")
     _pictures.configure(parser)
+    _pager.add_option(parser)
     parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
     parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
 
@@ -68,7 +69,7 @@ def execute(options: argparse.Namespace) -> int:
     elif not _pictures.write(
         options, "nsbox ps", lambda: _listing(processes.text(columns=columns)), lambda: processes.html(columns=columns)
     ):
-        _output.write(processes.text(columns=columns, width=_output.width()))
+        _pager.show(processes.text(columns=columns, width=_output.width()), pager=not options.no_pager)
     if processes.hidden:
         print(f"note: {len(processes.hidden)} more processes are hidden (hidepid, proc(5))", file=sys.stderr)
     return 0 if processes else 1

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 
-from nsbox.cli import _output, _pictures
+from nsbox.cli import _output, _pager, _pictures
 from nsbox.errors import SpecError
 from nsbox.seeing.proc import View
 from nsbox.seeing.tree import ProcessTree, pstree
@@ -62,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                             help=f"draw with {characters} characters; the last of -A, -U and -G applies")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print a list of all processes and threads as JSON")
     _pictures.configure(parser)
+    _pager.add_option(parser)
     parser.add_argument("--of", type=int, metavar="PID", help="look from the PID namespace of this process")
     parser.add_argument("--proc", action="store_true", help="with --of: read the /proc that the process itself sees")
     parser.add_argument("what", nargs="?", metavar="PID | USER",
@@ -108,7 +109,7 @@ def execute(options: argparse.Namespace) -> int:
     texts = [drawn(tree, options, highlight, bold, uid) for tree in trees]
     # A forest is empty where the caller may read no namespace.
     if any(texts):
-        _output.write("\n\n".join(texts))
+        _pager.show("\n\n".join(texts), pager=not options.no_pager)
     if options.ns_changes:
         # On standard error, so that standard output is exactly that of pstree(1).
         for note in tree.notes:

@@ -27,6 +27,7 @@ from nsbox.spec.spec import Spec, spec_of
 from nsbox.start.launch import Launch, candidates, environment, plan_for
 from nsbox.views import mime
 from nsbox.views import step_table as _view
+from nsbox.views.ansi import paint
 
 __all__ = ["Explanation", "explain"]
 
@@ -78,11 +79,15 @@ class Explanation(mime.Table):
 
     def __str__(self) -> str:
         """Return a text to read."""
-        lines = [self.title, ""]
+        return self.text()
+
+    def text(self, *, colour: bool = False) -> str:
+        """Return a text to read; with `colour`, titles and system calls have the colours of a terminal."""
+        lines = [paint(self.title, "bold", colour=colour), ""]
         for step in self.steps:
             article = "the " if step.actor in ("caller", "payload") else ""
-            lines.append(f"{step.index:2}  {step.name}, by {article}{step.actor}")
-            lines += _labelled("", step.call)
+            lines.append(paint(f"{step.index:2}  {step.name}, by {article}{step.actor}", "bold", colour=colour))
+            lines += [paint(line, "cyan", colour=colour) for line in _labelled("", step.call)]
             lines += _labelled("by hand  ", step.command)
             lines += _labelled("result   ", step.result)
             lines += _labelled("why      ", f"{step.why}: {step.manual}")

@@ -16,10 +16,12 @@ from nsbox.records.diagnosis import Allowed, Answer, Trial
 from nsbox.spec.kinds import KINDS, Namespaces, namespace_names
 from nsbox.views import diagnosis_table as _view
 from nsbox.views import mime
+from nsbox.views.ansi import Style, paint
 
 __all__ = ["Diagnosis", "doctor"]
 
 _WIDTH = 80
+_STYLES: dict[str, Style] = {"fine": "green", "note": "yellow", "problem": "red"}
 _MARKS = {"fine": "ok  ", "note": "note", "problem": "NO  "}
 
 
@@ -63,10 +65,16 @@ class Diagnosis(mime.Table):
 
     def __str__(self) -> str:
         """Return a page to read."""
+        return self.text()
+
+    def text(self, *, colour: bool = False) -> str:
+        """Return a page to read; with `colour`, the marks of the answers have the colours of a terminal."""
         lines = [f"Where: {self.where}" if self.where else "Where: no container that is known here", ""]
         for answer in self.answers:
             head = f"{answer.number:2}  {_MARKS[answer.verdict]}  "
-            lines += _hanging(head, f"{answer.question} {answer.answer}")
+            first, *rest = _hanging(head, f"{answer.question} {answer.answer}")
+            mark = paint(_MARKS[answer.verdict], _STYLES[answer.verdict], colour=colour)
+            lines += [first.replace(_MARKS[answer.verdict], mark, 1), *rest]
             lines += _hanging(" " * len(head) + "next: ", answer.remedy) if answer.remedy else []
         lines += ["", f"{'kind':<8}  {'as it is':<18}  in a user namespace"]
         for name, allowed in {**self.kinds, "all": self.everything}.items():

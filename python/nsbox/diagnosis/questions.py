@@ -160,6 +160,11 @@ def _masked(evidence: Evidence) -> _Verdict:
     hidden = hidden_proc(evidence)
     if not evidence.procs:
         return _note("no proc is mounted at all", "as root: mount -t proc proc /proc")
+    if evidence.pid_depth != 1 and any(proc.target == "/proc" for proc in evidence.procs):
+        remedy = CAUSES["other-proc"].hint(evidence, {})
+        if evidence.pid_depth == 0:
+            return _problem("other-proc", evidence, "yes, this process: /proc belongs to another PID namespace")
+        return _note("no, but /proc belongs to an outer PID namespace: its numbers are others than for kill(2)", remedy)
     if not hidden:
         return _fine("no: /proc is whole")
     answer = f"yes: {', '.join(hidden[:6])}{' ...' if len(hidden) > 6 else ''}"

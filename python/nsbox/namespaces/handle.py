@@ -211,8 +211,11 @@ class Namespace:
     def __del__(self) -> None:
         """Close it, with a warning that it was not closed."""
         if hasattr(self, "_fd") and not self.closed:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # As in `Box.__del__`.
+                self.close()
 
     def __eq__(self, other: object) -> bool:
         """Whether both are of the same namespace."""

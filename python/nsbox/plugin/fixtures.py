@@ -32,9 +32,11 @@ def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
     made = _Made(request)
 
     def make(*unshare: Any, **options: Any) -> Box:
+        __tracebackhide__ = True
         kinds = unshare or "mip"
 
         def make_now(box: Box) -> None:
+            __tracebackhide__ = True
             with _skipping(request, kinds, options):
                 Box.__init__(box, kinds, **options)
             made.add(box)
@@ -51,9 +53,11 @@ def boxes(request: pytest.FixtureRequest) -> Iterator[Callable[..., Box]]:
 
 def shell(request: pytest.FixtureRequest, unshare: Any, options: dict[str, Any]) -> Iterator[Shell]:
     """Yield a shell; end it, and report the processes that it left behind."""
+    __tracebackhide__ = True
     made = _Made(request)
 
     def make_now(shell: Shell) -> None:
+        __tracebackhide__ = True
         with _skipping(request, unshare, options):
             Shell.__init__(shell, unshare, **options)
         made.add(shell)
@@ -188,7 +192,7 @@ def _skipping(request: pytest.FixtureRequest, unshare: Any, options: dict[str, A
         yield
     except (SpawnError, UnsupportedError):
         if request.node.get_closest_marker("needs_namespaces"):
-            needs.skip_if_refused(request.node, [pytest.Mark("box", (unshare,), options)])
+            needs.skip_if_refused(request.node, [needs.Needed((unshare,), options)])
         raise
 
 

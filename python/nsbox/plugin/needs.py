@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -12,7 +12,7 @@ from nsbox.diagnosis.trial import attempt
 from nsbox.spec.kinds import namespace_names
 from nsbox.spec.spec import Options
 
-__all__ = ["refusal", "skip_if_refused", "those_of"]
+__all__ = ["Needed", "refusal", "skip_if_refused", "those_of"]
 
 _FIXTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "box": ("mip", {"mount_proc": True}),
@@ -23,23 +23,35 @@ _FIXTURES: dict[str, tuple[str, dict[str, Any]]] = {
 """What each fixture makes without a marker of its name. `box_factory` is the default of its function."""
 
 
-def those_of(item: pytest.Item) -> list[pytest.Mark]:
-    """Return which namespaces a test needs, each as a marker.
+class Needed(NamedTuple):
+    """The namespaces that a marker or a fixture makes.
+
+    Attributes:
+        args: The arguments of the marker.
+        kwargs: Its options.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+def those_of(item: pytest.Item) -> list[Needed]:
+    """Return which namespaces a test needs.
 
     They are those that its marker ``needs_namespaces`` names, or else those of its other markers and of its fixtures.
     """
     named = item.get_closest_marker("needs_namespaces")
     if named is not None and (named.args or named.kwargs):
-        return [named]
+        return [Needed(named.args, named.kwargs)]
     marked = {name: mark for name in ("unshare", "box", "shell") if (mark := item.get_closest_marker(name))}
     fixtures = set(getattr(item, "fixturenames", ())) & _FIXTURES.keys() - marked.keys()
     if fixtures & {"box", "netns"} or "box" in marked:
         fixtures.discard("box_factory")  # they use it
-    made = [pytest.Mark(name, (kinds,), options) for name, (kinds, options) in _FIXTURES.items() if name in fixtures]
-    return [*marked.values(), *made]
+    made = [Needed((kinds,), options) for name, (kinds, options) in _FIXTURES.items() if name in fixtures]
+    return [*(Needed(mark.args, mark.kwargs) for mark in marked.values()), *made]
 
 
-def skip_if_refused(item: pytest.Item, needed: Iterable[pytest.Mark]) -> None:
+def skip_if_refused(item: pytest.Item, needed: Iterable[Needed]) -> None:
     """Skip a test, or fail it with ``--nsbox=require``, if these namespaces cannot be made here.
 
     Raises:
@@ -52,15 +64,15 @@ def skip_if_refused(item: pytest.Item, needed: Iterable[pytest.Mark]) -> None:
         pytest.skip(reason)
 
 
-def refusal(marker: pytest.Mark) -> str:
-    """Return why the namespaces of a marker cannot be made, and what to do about it; empty if they can be made.
+def refusal(needed: Needed) -> str:
+    """Return why the namespaces cannot be made, and what to do about it; empty if they can be made.
 
     Raises:
         SpecError: for an unknown namespace, and options that make no sense.
     """
     # The others are options of boxes, shells and tests.
-    options = {name: value for name, value in marker.kwargs.items() if name in Options.__annotations__}
-    return _refusal(namespace_names(marker.args or "mip"), _Options(options))
+    options = {name: value for name, value in needed.kwargs.items() if name in Options.__annotations__}
+    return _refusal(namespace_names(needed.args or "mip"), _Options(options))
 
 
 class _Options:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Hashable
-from typing import Any, get_type_hints
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, get_type_hints, overload
 
+from nsbox.errors import SpecError
 from nsbox.records.changes import Changes, compared
 from nsbox.records.comparison import Compared, Pair
 from nsbox.records.ipc import IpcObject
@@ -15,14 +16,27 @@ from nsbox.records.processes import NamespaceIds
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import ipcs
 from nsbox.seeing.mounts import mounts
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.proc import as_box
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS
 from nsbox.views import comparison_picture as _picture
 from nsbox.views import comparison_table as _view
 from nsbox.views import mime
 from nsbox.views.svg import Document
 
+if TYPE_CHECKING:
+    from nsbox.seeing.missing import MissingSteps
+
 __all__ = ["Comparison", "compare"]
+
+
+class _HasSteps(Protocol):
+    @property
+    def steps(self) -> Iterable[Any]: ...
+
+
+Steps: TypeAlias = "Iterable[Any] | _HasSteps"
+"""A list of steps, or what has one, such as a plan."""
 
 _SOURCES = ("pids", "cmdline", "namespaces")
 
@@ -40,7 +54,8 @@ class Comparison(Compared, mime.Picture):
         only_inside: The mounts that only that process sees.
         ipc_only_outside: The ipc objects that only the caller sees.
         ipc_only_inside: The ipc objects that only that process sees.
-        unknown: The parts that could not be read, and so are not compared.
+        unknown: The parts that could not be read, and so are not compared. ``hidden processes`` are in the box, and not
+            visible to the caller outside (hidepid, proc(5)).
     """
 
     __slots__ = ()
@@ -88,28 +103,50 @@ class Comparison(Compared, mime.Picture):
 _TYPES = get_type_hints(Compared)
 
 
-def compare(box: Target) -> Comparison:
-    """Compare what the caller sees with what is seen in a box. Nothing is entered for it.
+@overload
+def compare(box: Target) -> Comparison: ...
+@overload
+def compare(box: Target | Steps, model: Target | Steps) -> MissingSteps: ...
+@names_ended("box", "model")
+def compare(box: Any, model: Any = None) -> Comparison | MissingSteps:
+    """Compare what the caller sees with what is seen in a box; or a box with a model, and name the missing steps.
 
-    Each process is read once, with its PIDs on both sides (NSpid, proc_pid_status(5)), so both sides show the same
-    process.
+    Without a model nothing is entered. Each process is read once, with its PIDs on both sides (NSpid,
+    proc_pid_status(5)), so both sides show the same process.
+
+    With a model, the result is a sentence for each step that is missing or wrong: namespaces that are not those of the
+    caller, mounts, what /proc shows, the host name, the network, id maps, clocks and rights. Both can be lists of steps
+    as well: a plan, the `steps` of a box, or those of `explain`.
+
+    >>> print(nsbox.compare(mine, model))
+    process 4711 differs from the box of process 4700:
+        - no proc was mounted after the PID namespace was made: mount -t proc proc /proc
 
     Args:
         box: The box, or any other process: its PID, or an object with a `pid`.
+        model: What it should be like: a process, too.
 
     Raises:
-        SpecError: when it is no process.
-        ProcessLookupError: when there is no such process.
+        SpecError: when it is no process; and for a process beside a list of steps.
+        ProcessLookupError: when there is no such process, or it has ended (`ProcessEndedError`).
         PermissionError: when the caller may not know its namespaces (ptrace(2), PTRACE_MODE_READ).
     """
+    if model is not None:
+        return _with_model(box, model)
     from nsbox.seeing import inside as _inside  # noqa: PLC0415 - not needed to show what was read
     from nsbox.seeing.namespaces import namespaces_of  # noqa: PLC0415
 
     pid = pid_of(box, "box")
     inside, outside = namespaces_of(box), _own()
-    everything, pairs, _ = _inside.both(pid, _SOURCES, ProcessLookupError(3, f"no process has the PID {pid}"))
-    seen = {outer.pid for outer, _ in pairs}
     unknown: list[str] = []
+    try:
+        everything, pairs, _ = _inside.both(pid, _SOURCES, ProcessLookupError(3, f"no process has the PID {pid}"))
+    except ProcessLookupError:
+        if (files := as_box(box)) is None:
+            raise
+        everything, pairs, are_hidden = _inside.both_of_box(files, _SOURCES)
+        unknown += ["hidden processes"] if are_hidden else []
+    seen = {outer.pid for outer, _ in pairs}
     mounted = _mounts(unknown, box)
     # Not Changes[IpcObject](): Python 3.11 would try to set an attribute of the frozen object.
     objects: Changes[IpcObject] = Changes() if inside.ipc == outside.ipc else _objects(unknown, box)
@@ -125,6 +162,17 @@ def compare(box: Target) -> Comparison:
         objects.came,
         tuple(unknown),
     )
+
+
+def _with_model(student: Any, model: Any) -> MissingSteps:
+    from nsbox.seeing import missing  # noqa: PLC0415 - not needed to show what was read
+
+    steps, wanted = missing.steps_of(student), missing.steps_of(model)
+    if steps is not None and wanted is not None:
+        return missing.between_steps(steps, wanted)
+    if steps is not None or wanted is not None:
+        raise SpecError(f"model: expected two processes or two lists of steps, got {student!r} and {model!r}")
+    return missing.between_processes(student, model)
 
 
 def _own() -> NamespaceIds:

@@ -38,6 +38,7 @@ class Diff(mime.Table, mime.Drawable):
         namespaces: The differences of namespaces. One has changed if something else keeps it alive.
         mounts: The differences of mounts.
         ipc: The differences of ipc objects.
+        hostname: The host name before and after, if it has changed; else None.
     """
 
     before: Snapshot
@@ -46,10 +47,11 @@ class Diff(mime.Table, mime.Drawable):
     namespaces: Changes[NamespaceRecord]
     mounts: Changes[Mount]
     ipc: Changes[IpcObject]
+    hostname: tuple[str, str] | None = None
 
     def __bool__(self) -> bool:
         """Return whether there is any difference."""
-        return bool(self.processes or self.namespaces or self.mounts or self.ipc)
+        return bool(self.processes or self.namespaces or self.mounts or self.ipc or self.hostname)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ class Diff(mime.Table, mime.Drawable):
         return ProcessTree([one for pid, one in sorted(processes.items()) if pid in wanted or pid == 1])
 
     def _shown(self) -> _view.Differences:
-        return _view.Differences(self.processes, self.namespaces, self.mounts, self.ipc, self.notes)
+        return _view.Differences(self.processes, self.namespaces, self.mounts, self.ipc, self.hostname, self.notes)
 
     def _marked(self) -> dict[Process, Mark]:
         marks: dict[Process, Mark] = dict.fromkeys(self.processes.went, "went")
@@ -132,6 +134,7 @@ class Diff(mime.Table, mime.Drawable):
             "ipc objects", self.ipc
         )  # fmt: skip
         counts = [f"{name} +{len(one.came)} -{len(one.went)} ~{len(one.changed)}" for name, one in parts if one]
+        counts += ["host name"] if self.hostname else []
         return f"<diff: {', '.join(counts) or 'nothing changed'}>"
 
 
@@ -164,7 +167,12 @@ def diff(before: Snapshot, after: Snapshot) -> Diff:
         Changes() if "namespaces" in unknown else namespaces,
         Changes() if "mounts" in unknown else mounts,
         Changes() if "ipc" in unknown else ipc,
+        _hostname(before.hostname, after.hostname),
     )
+
+
+def _hostname(before: str | None, after: str | None) -> tuple[str, str] | None:
+    return None if before is None or after is None or before == after else (before, after)
 
 
 def _namespaces(before: NamespaceTable, after: NamespaceTable) -> Changes[NamespaceRecord]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from nsbox.records.processes import Process, Reading, Thread
 from nsbox.records.status import fields_of, pids_of
-from nsbox.seeing.proc import read_here
+from nsbox.seeing.proc import BoxFiles, read_from, read_here
 from nsbox.seeing.target import descendants
 
-__all__ = ["both", "read"]
+__all__ = ["both", "both_of_box", "read"]
 
 
 def read(
@@ -64,6 +64,23 @@ def both(
     inner = functools.partial(_renumbered, reading, depth, numbers)
     pairs = [(process, inner(process)) for process in deeper if process.pid in numbers]
     return everything, pairs, hidden
+
+
+def both_of_box(box: BoxFiles, sources: Sequence[str]) -> tuple[list[Process], list[tuple[Process, Process]], bool]:
+    """Do the same for a box whose init the caller does not see (hidepid, proc(5)): init opens a proc of its own.
+
+    Returns:
+        All processes as the caller sees them, the pairs (outside, inside), and whether some of those inside are hidden
+        from the caller outside.
+
+    Raises:
+        OSError: when nsbox-init cannot open a proc, or one of them cannot be read.
+    """
+    everything, _ = read_here(list({*sources, "pids", "namespaces"}))
+    by_pid = {process.pid_outside: process for process in everything}
+    inside, _ = read_from(box._open_proc("namespace"), list({*sources, "pids", "namespaces"}))
+    pairs = [(by_pid[one.pid_outside], one) for one in inside if one.pid_outside in by_pid]
+    return everything, pairs, len(pairs) < len(inside)
 
 
 def _below(pid: int, processes: Sequence[Process]) -> set[int]:

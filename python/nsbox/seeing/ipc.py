@@ -15,7 +15,7 @@ from nsbox.records.ipc import IpcKind, IpcObject
 from nsbox.records.names import Users
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import as_box
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.id_maps import IdRange, parse_id_map
 from nsbox.views import ipc_table as _view
 from nsbox.views import mime
@@ -89,6 +89,7 @@ class IpcTable(mime.Table, Sequence[IpcObject]):
         return f"<table of {len(self)} ipc objects{unknown}>"
 
 
+@names_ended("of")
 def ipcs(of: Target | None = None) -> IpcTable:
     """Return the objects in the IPC namespace of a process, or of the calling thread.
 
@@ -108,13 +109,13 @@ def ipcs(of: Target | None = None) -> IpcTable:
 
     try:
         files = _core.read_ipc(None if of is None else pid_of(of, "of"))
-    except FileNotFoundError as error:
-        raise ProcessLookupError(3, "no such process, or it has ended", error.filename) from error
-    except PermissionError:
-        # An ordinary user may not trace the init of a box, but that can open these files itself.
-        if (box := as_box(of)) is None:
-            raise
-        return box.ipcs()
+    except (FileNotFoundError, PermissionError) as error:
+        # An ordinary user may not trace the init of a box, or not even see it, but that can open these files itself.
+        if (box := as_box(of)) is not None:
+            return box.ipcs()
+        if isinstance(error, FileNotFoundError):
+            raise ProcessLookupError(3, "no such process, or it has ended", error.filename) from error
+        raise
     texts: dict[IpcKind, bytes | None] = {"shm": files.shm, "sem": files.sem, "msg": files.msg}
     return table_of(texts, files.queues, pid_of(of, "of") if files.ids_inside and of is not None else None)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nsbox.records.mountinfo import Mount, parse, visible_at
 from nsbox.records.recording import loaded, recorded
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.proc import as_box
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.views import mime
 from nsbox.views import mount_table as _view
 
@@ -78,6 +79,7 @@ class MountTable(mime.Table, Sequence[Mount]):
         return f"<table of {len(self)} mounts>"
 
 
+@names_ended("of")
 def mounts(of: Target | None = None) -> MountTable:
     """Return the mounts that a process sees.
 
@@ -96,9 +98,13 @@ def mounts(of: Target | None = None) -> MountTable:
     directory = b"thread-self" if of is None else b"%d" % pid
     try:
         found = parse(proc.file(directory + b"/mountinfo"))
-    except FileNotFoundError as error:
-        raise ProcessLookupError(3, f"no process has the PID {pid}") from error
     except OSError as error:
+        if (box := as_box(of)) is not None:
+            # An ordinary user may not see the init of a box (hidepid, proc(5)).
+            with box._open_own("self/mountinfo") as file:
+                return MountTable(parse(file.read()))
+        if isinstance(error, FileNotFoundError):
+            raise ProcessLookupError(3, f"no process has the PID {pid}") from error
         if error.errno == 22:  # EINVAL: a zombie has no mount namespace any more
             raise ProcessLookupError(3, f"process {pid} has ended") from error
         raise

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
-from nsbox.errors import SpecError
+from nsbox.errors import ProcessEndedError, SpecError
 from nsbox.records.mountinfo import nsfs_mounts
 from nsbox.records.names import Users
 from nsbox.records.namespaces import NamespaceRecord, TreeOf
@@ -20,7 +20,7 @@ from nsbox.records.processes import NamespaceIds, Process, unpadded
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing import netns_ids as network_ids
 from nsbox.seeing.proc import View, as_box, open_proc, read_from
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
 from nsbox.views import mime
 from nsbox.views import namespace_table as _view
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from nsbox.spec.kinds import Namespaces
 
 __all__ = ["NamespaceTable", "lsns", "namespaces_of", "same_namespace"]
+
+_SOURCES = ("namespaces", "for_children", "descriptors", "sockets", "threads")
 
 
 class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
@@ -171,10 +173,15 @@ class NamespaceTable(mime.Table, Sequence[NamespaceRecord]):
 
 @dataclass(slots=True)
 class _Found:
-    """What keeps a namespace alive, and where it can be opened: a PID, and a path (`_core.Proc.open_namespace`)."""
+    """What keeps a namespace alive, and where it can be opened: PIDs, and paths (`_core.Proc.open_namespace`).
+
+    Two places, if there are two processes in it: the caller may know the namespaces of nsbox-init from itself, and not
+    be allowed to open them in /proc.
+    """
 
     kind: str
     handle: tuple[int, bytes]
+    other: tuple[int, bytes] | None = None
     count: int = 0
     lowest: Process | None = None
     threads: list[tuple[int, int]] = field(default_factory=list)
@@ -184,6 +191,7 @@ class _Found:
     mounts: dict[str, None] = field(default_factory=dict)
 
 
+@names_ended("of")
 def lsns(
     *,
     of: Target | None = None,
@@ -204,19 +212,38 @@ def lsns(
 
     Raises:
         SpecError: for an argument that makes no sense.
-        OSError: when the proc directory cannot be read; with `of` before Linux 6.17, also when no proc of that
-            namespace is mounted there.
+        OSError: when the proc directory cannot be read, or the PID namespace of the process is unknown.
     """
+    try:
+        opened_proc = open_proc(of, view, proc)
+    except OSError as error:
+        if of is None or view == "proc":
+            raise
+        from nsbox.seeing import inside  # noqa: PLC0415 - only needed if the kernel gives no proc of that namespace
+
+        # Below a masked /proc, for one: the processes are found in the caller's, and shown with their PIDs inside.
+        opened_proc = open_proc(None, "namespace", None)
+        _, pairs, _ = inside.both(pid_of(of, "of"), _SOURCES, error)
+        found = _records(opened_proc, [outer for outer, _ in pairs])
+        numbers = {outer.pid: inner for outer, inner in pairs}
+        table = NamespaceTable([_renumbered(one, numbers) for one in found], [inner for _, inner in pairs])
+    else:
+        processes, _ = read_from(opened_proc, _SOURCES)
+        table = NamespaceTable(_records(opened_proc, processes), processes)
+    return table if kinds is None else table.of_kind(kinds)
+
+
+def _records(opened_proc: _core.Proc, processes: Sequence[Process]) -> list[NamespaceRecord]:
+    """Return the namespaces that are found through these processes of a proc."""
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
-    opened_proc = open_proc(of, view, proc)
-    processes, _ = read_from(opened_proc, ["namespaces", "for_children", "descriptors", "sockets", "threads"])
     found = dict(_in_processes(processes))
     by_pid = {process.pid: process for process in processes}
     for id_, kept in list(found.items()):
         if kept.kind == "mount" and kept.lowest is not None:
             _add_mounts(opened_proc, id_, kept.lowest.pid, found)
-    relations = {r.id: r for r in _core.namespace_relations(opened_proc, [(i, *k.handle) for i, k in found.items()])}
+    handles = [(id_, *handle) for id_, kept in found.items() for handle in (kept.handle, kept.other) if handle]
+    relations = {relation.id: relation for relation in _core.namespace_relations(opened_proc, handles)}
     lowest = {kept.lowest.pid for kept in found.values() if kept.lowest}
     commands = {
         process.identity: b" ".join(unpadded(process.cmdline)) or process.comm
@@ -231,8 +258,24 @@ def lsns(
         ancestor = _Found(relation.kind if relation else "", (0, b""))
         record = _record(id_, found.get(id_, ancestor), relation, by_pid, commands)
         records.append(replace(record, netns_id=netns_ids[id_]) if id_ in netns_ids else record)
-    table = NamespaceTable(records, processes)
-    return table if kinds is None else table.of_kind(kinds)
+    return records
+
+
+def _renumbered(record: NamespaceRecord, inside: Mapping[int, Process]) -> NamespaceRecord:
+    """Return the record with the PIDs of another PID namespace, in which all of its processes are."""
+    first = None if record.pid is None else inside[record.pid]
+    return replace(
+        record,
+        pid=None if first is None else first.pid,
+        ppid=None if first is None else first.ppid,
+        creator=None if record.creator is None else inside[record.creator].pid,
+        threads=tuple((inside[pid].pid, tid) for pid, tid in record.threads),
+        for_children=tuple(inside[pid].pid for pid in record.for_children),
+        descriptors=tuple((inside[pid].pid, fd) for pid, fd in record.descriptors),
+        sockets=tuple((inside[pid].pid, fd) for pid, fd in record.sockets),
+        pid_outside=None if first is None else first.pid_outside,
+        reading=getattr(first, "reading", None),
+    )
 
 
 def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
@@ -249,7 +292,9 @@ def _in_processes(processes: Sequence[Process]) -> Iterator[tuple[int, _Found]]:
             kept.count += 1
             if kept.lowest is None or process.pid < kept.lowest.pid:
                 kept.lowest = process
-                kept.handle = (process.pid, path)
+                kept.other, kept.handle = kept.handle, (process.pid, path)
+            else:
+                kept.other = (process.pid, path)
     for process in processes:
         _add_others(process, found)
     return iter(found.items())
@@ -321,6 +366,7 @@ def _record(
     )
 
 
+@names_ended("target")
 def namespaces_of(target: Target) -> NamespaceIds:
     """Return the namespaces of a process, given by its PID or as an object with a `pid`.
 
@@ -333,10 +379,11 @@ def namespaces_of(target: Target) -> NamespaceIds:
     from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
 
     processes, hidden = read_from(_core.open_proc(b"/proc"), ["namespaces"], [pid])
-    if hidden or (processes and processes[0].state not in "ZX" and not any(processes[0].namespaces)):
-        # An ordinary user may not trace the init of a box, but that can read its own namespaces.
-        if (box := as_box(target)) is not None:
-            return box.namespace_ids
+    unreadable = hidden or (processes and processes[0].state not in "ZX" and not any(processes[0].namespaces))
+    if (unreadable or not processes) and (box := as_box(target)) is not None:
+        # An ordinary user may not trace the init of a box, and may not even see it (hidepid, proc(5)).
+        return box.namespace_ids
+    if unreadable:
         raise PermissionError(
             1, f"the namespaces of process {pid} can only be read by a caller who may trace it (ptrace(2))"
         )
@@ -367,5 +414,5 @@ def same_namespace(a: Target, b: Target, kinds: Namespaces) -> bool:
     for namespaces, target in zip(both, (a, b), strict=True):
         for name in names:
             if getattr(namespaces, name) is None:
-                raise ProcessLookupError(3, f"process {pid_of(target, 'target')} has no {name} namespace (any more)")
+                raise ProcessEndedError(3, f"process {pid_of(target, 'target')} has no {name} namespace (any more)")
     return all(getattr(both[0], name) == getattr(both[1], name) for name in names)

@@ -81,11 +81,21 @@ def open_proc(of: Target | None, view: View, proc: ProcSource | None) -> _core.P
     pid = pid_of(of, "of")
     try:
         return _core.open_proc_of(pid) if view == "namespace" else _core.open_proc(b"/proc").seen_by(pid, b"/proc")
-    except PermissionError:
-        # An ordinary user may not trace the init of a box, but that can open a proc itself.
+    except (PermissionError, FileNotFoundError, ProcessLookupError):
+        # An ordinary user may not trace the init of a box, and may not even see it (hidepid, proc(5)), but that can
+        # open a proc itself.
         if (box := as_box(of)) is None:
             raise
-        return box._open_proc(view)
+        return _opened_by(box, view)
+
+
+def _opened_by(box: BoxFiles, view: View) -> _core.Proc:
+    """Have the init of a box open its proc; where it has the PID namespace of the caller's /proc, that is the one."""
+    from nsbox import _core  # noqa: PLC0415 - not needed to show what was read
+
+    own = _core.open_proc(b"/proc")
+    is_own = view == "namespace" and own.namespace() is not None and box.namespace_ids.pid == own.namespace()
+    return own if is_own else box._open_proc(view)
 
 
 def completed(processes: list[Process], target: Target | None, pid: int | None) -> list[Process]:
@@ -94,11 +104,12 @@ def completed(processes: list[Process], target: Target | None, pid: int | None) 
     Args:
         processes: What was read.
         target: The box; for other targets nothing is filled in.
-        pid: The PID of its init among these processes.
+        pid: The PID of its init among these processes, if they do not say themselves which of them is its init.
     """
-    if not any(one.pid == pid and not any(one.namespaces) for one in processes):
-        return processes
     if (box := as_box(target)) is None:
+        return processes
+    pid = next((one.pid for one in processes if getattr(one, "pid_outside", None) == box.pid), pid)
+    if not any(one.pid == pid and not any(one.namespaces) for one in processes):
         return processes
     ids = box.namespace_ids
     return [Process(**one._asdict() | {"namespaces": ids}) if one.pid == pid else one for one in processes]

@@ -16,7 +16,7 @@ from nsbox.records.names import Users
 from nsbox.records.processes import ALWAYS, SOURCE_OF, SOURCES, Process
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.proc import View, completed, open_proc, read_from, read_here
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.views import mime
 from nsbox.views import process_table as _view
 
@@ -188,6 +188,7 @@ class ProcessTable(mime.Table, Sequence[Process]):
         return f"<table of {len(self)} processes{hidden}>"
 
 
+@names_ended("of")
 def ps(
     *,
     of: Target | None = None,

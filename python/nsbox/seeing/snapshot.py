@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from nsbox.records.names import safe
 from nsbox.records.recording import loaded, recorded
 from nsbox.seeing.ipc import IpcTable, ipcs
 from nsbox.seeing.mounts import MountTable, mounts
 from nsbox.seeing.namespaces import NamespaceTable, lsns
 from nsbox.seeing.processes import ProcessTable, ps
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.state import hostname_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.seeing.tree import ProcessTree
 from nsbox.views import html as _html
 from nsbox.views import mime
@@ -35,6 +37,7 @@ class Snapshot(mime.Table):
         ipc: The objects in its IPC namespace.
         unknown: The parts that could not be read; they are empty.
         of: The PID of that process; None for the caller.
+        hostname: The host name that it sees; None if unknown.
     """
 
     processes: ProcessTable
@@ -43,6 +46,7 @@ class Snapshot(mime.Table):
     ipc: IpcTable
     unknown: tuple[str, ...] = ()
     of: int | None = None
+    hostname: str | None = None
 
     @property
     def tree(self) -> ProcessTree:
@@ -57,7 +61,7 @@ class Snapshot(mime.Table):
     def to_dict(self) -> dict[str, Any]:
         """Return everything as data that fit into JSON."""
         parts = {name: getattr(self, name).to_dict() for name in _PARTS}
-        return recorded("snapshot", of=self.of, unknown=self.unknown, **parts)
+        return recorded("snapshot", of=self.of, unknown=self.unknown, hostname=self.hostname, **parts)
 
     @classmethod
     def from_dict(cls, data: object) -> Snapshot:
@@ -66,7 +70,10 @@ class Snapshot(mime.Table):
         Raises:
             SpecError: when the data are not those of a snapshot.
         """
-        parts = loaded(data, "snapshot", of=int | None, unknown=tuple[str, ...], **dict.fromkeys(_PARTS, dict))
+        if isinstance(data, dict):
+            data = {"hostname": None, **data}  # older recordings have none
+        types = dict.fromkeys(_PARTS, dict)
+        parts = loaded(data, "snapshot", of=int | None, unknown=tuple[str, ...], hostname=str | None, **types)
         return cls(**parts | {name: kind.from_dict(parts[name]) for name, kind in _PARTS.items()})
 
     def _titled(self) -> list[tuple[str, ProcessTable | NamespaceTable | MountTable | IpcTable]]:
@@ -78,7 +85,8 @@ class Snapshot(mime.Table):
         ]
 
     def _notes(self) -> list[str]:
-        return [f"({', '.join(self.unknown)}: could not be read)"] if self.unknown else []
+        hostname = [] if self.hostname is None else [f"host name {safe(self.hostname)}"]
+        return hostname + ([f"({', '.join(self.unknown)}: could not be read)"] if self.unknown else [])
 
     def __str__(self) -> str:
         """Return all tables as text."""
@@ -95,6 +103,7 @@ _PARTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@names_ended("of")
 def snapshot(of: Target | None = None) -> Snapshot:
     """Read everything: processes, namespaces, mounts and ipc objects.
 
@@ -125,6 +134,11 @@ def snapshot(of: Target | None = None) -> Snapshot:
         if pid is None or os.path.exists(f"/proc/{pid}"):
             raise
         raise ProcessLookupError(3, f"no process has the PID {pid}") from error
+    try:
+        hostname = hostname_of(of)
+    except (AssertionError, OSError):
+        hostname = None
+        unknown.append("host name")
     return Snapshot(
         processes,
         part("namespaces", lambda: lsns(of=of), NamespaceTable(())),
@@ -132,4 +146,5 @@ def snapshot(of: Target | None = None) -> Snapshot:
         part("ipc", lambda: ipcs(of), IpcTable(())),
         tuple(unknown),
         pid,
+        hostname,
     )

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from nsbox.errors import ProcessEndedError, SpecError
 from nsbox.records.namespaces import NamespaceRecord
@@ -23,7 +25,24 @@ from nsbox.spec.joins import Pidfd
 if TYPE_CHECKING:
     from nsbox import _core
 
-__all__ = ["Target", "descendants", "number_in_proc", "own_number_in_proc", "pid_of", "pidfd_of", "with_outside"]
+__all__ = [
+    "Target",
+    "descendants",
+    "names_ended",
+    "number_in_proc",
+    "own_number_in_proc",
+    "pid_of",
+    "pidfd_of",
+    "with_outside",
+]
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_GONE = (errno.ENOENT, errno.ESRCH, errno.EINVAL, errno.EPERM, errno.EACCES)
+"""The errors that files of a process give when it has ended. A zombie gives the last three: it has no mount namespace,
+and no memory whose owner could be asked (ptrace(2))."""
 
 
 class _HasPid(Protocol):
@@ -59,7 +78,61 @@ def pid_of(target: Target, argument: str) -> int:
     except OSError:
         # No /proc: what reads it says so.
         return pid
-    return pid if is_callers else _number_in_other_proc(pid, target, argument)
+    if not is_callers:
+        return _number_in_other_proc(pid, target, argument)
+    if not _exists(pid):
+        raise _none(pid, argument)
+    return pid
+
+
+def names_ended(*arguments: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Make a reader raise `ProcessEndedError` with the reason where it did not find the files of a process.
+
+    The traceback ends in the reader: the lines of nsbox below it say nothing about why.
+
+    Args:
+        *arguments: The names of the arguments that are processes; the first one may be positional.
+    """
+
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @functools.wraps(function)
+        def read(*args: _P.args, **keywords: _P.kwargs) -> _T:
+            try:
+                return function(*args, **keywords)
+            except OSError as error:
+                ended = error if isinstance(error, ProcessEndedError) else None
+                if ended is None and error.errno in _GONE:
+                    given: dict[str, Any] = dict(zip(arguments, args, strict=False)) | keywords
+                    if given.get("of") is not None or given.get("proc") is not None:
+                        given.pop("root", None)  # a number is a PID in the proc that was read
+                    ended = next(filter(None, (_why_ended(given.get(one), one) for one in arguments)), None)
+                if ended is None:
+                    raise
+                found = ended.with_traceback(None)
+            raise found
+
+        return read
+
+    return decorate
+
+
+def _why_ended(target: Target | None, argument: str) -> ProcessEndedError | None:
+    """Return that a process has ended, or is a zombie; None if it lives, or is none."""
+    if target is None:
+        return None
+    try:
+        pid = pid_of(target, argument)
+        found = _read_one(pid)
+    except ProcessEndedError as error:
+        return error
+    except (OSError, SpecError):
+        return None
+    if found is None:
+        return _none(pid, argument)
+    if found.state in "ZX":
+        text = f"{argument}: process {pid} has ended; it is a zombie until its parent waits for it (wait(2))"
+        return ProcessEndedError(errno.ESRCH, text)
+    return None
 
 
 @contextlib.contextmanager
@@ -269,7 +342,7 @@ def _number_in_other_proc(pid: int, target: Target, argument: str) -> int:
         opened = _opened(pid)
     except ProcessLookupError:
         namespace, caller, _ = _proc().numbers_of()
-        raise ProcessLookupError(
+        raise ProcessEndedError(
             errno.ESRCH,
             f"{argument}: no process has the PID {pid} in your PID namespace, {_named(caller)}. A PID of "
             f"{_named(namespace)}, which /proc shows, has to be given as a row of nsbox.ps(); nsbox ps -o pid,outside "
@@ -430,7 +503,32 @@ def _hidden(pid: int) -> PermissionError:
 def _ended(target: object, argument: str) -> ProcessEndedError:
     is_record = isinstance(target, Process | Node | NamespaceRecord)
     pid = None if is_record else target if isinstance(target, int) else getattr(target, "pid", None)
-    return ProcessEndedError(errno.ESRCH, f"{argument}: {repr(target) if pid is None else f'process {pid}'} has ended")
+    which = repr(target) if pid is None else f"process {pid}"
+    return ProcessEndedError(errno.ESRCH, f"{argument}: {which} has ended{'' if is_record else _how(target)}")
+
+
+def _how(target: object) -> str:
+    """Return how a process has ended, as far as its handle knows it."""
+    # A shell asks the kernel only when it is asked itself.
+    with contextlib.suppress(OSError):
+        getattr(target, "alive", None)
+    status = getattr(target, "returncode", getattr(target, "_returncode", None))
+    if type(status) is not int:
+        return ""
+    if status >= 0:
+        return f" with exit status {status}"
+    try:
+        return f", killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f", killed by signal {-status}"
+
+
+def _none(pid: int, argument: str) -> ProcessEndedError:
+    return ProcessEndedError(
+        errno.ESRCH,
+        f"{argument}: no process has the PID {pid}: it has ended, or the number is one of another PID namespace. Use "
+        "the handle of the process, or a row of nsbox.ps()",
+    )
 
 
 def _named(namespace: int | None) -> str:

@@ -16,7 +16,7 @@ from nsbox.records.recording import loaded, recorded
 from nsbox.records.tree import Node
 from nsbox.seeing.proc import View, completed, read_here
 from nsbox.seeing.processes import read
-from nsbox.seeing.target import Target, pid_of
+from nsbox.seeing.target import Target, names_ended, pid_of
 from nsbox.spec.kinds import KINDS, KINDS_BY_WORD
 from nsbox.views import mime, tree_data
 from nsbox.views import process_picture as _picture
@@ -42,7 +42,8 @@ class ProcessTree(mime.Picture):
 
         Args:
             processes: The processes, in the order in which they were read.
-            root: The PID at the top, by default 1.
+            root: The PID at the top. By default 1; 0, which stands for all that is outside of what was read, if there
+                are processes that are not below 1, such as those that `enter` or ``docker exec`` has started.
             ns_changes: Whether `str()` shows changes of namespaces.
             uptime: The time since boot when they were read, in seconds.
 
@@ -52,11 +53,12 @@ class ProcessTree(mime.Picture):
         self._processes = processes = tuple(processes)
         self._nodes, self._parents = _grow({process.pid: process for process in processes})
         self._ns_changes = ns_changes
-        top = (1 if 1 in self._nodes else 0) if root is None else root
+        top = _top_of(processes, self._nodes, self._parents) if root is None else root
         if top not in self._nodes:
             raise ProcessLookupError(3, f"no process has the PID {top}")
         self.root = self._nodes[top]
-        self.notes = _notes(processes)
+        left_out = () if root is not None or top == 0 else self._left_out()
+        self.notes = (*_notes(processes), *left_out)
         self.uptime = uptime
 
     def walk(self) -> Iterator[Node]:
@@ -144,6 +146,14 @@ class ProcessTree(mime.Picture):
             SpecError: for anything that is no kind of namespace.
         """
         return {id_: tuple(nodes) for id_, nodes in _view.forest(self.root, _kind(by), _view.TreeOptions())}
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Say which processes are not in this tree."""
+        count = sum(not self._is_below_root(process.pid) for process in self._processes)
+        if not count:
+            return ()
+        threads = f"{count} thread{'s' * (count != 1)} of the kernel"
+        return (f"left out: {threads}, not below PID {self.root.pid}; top(2) shows them",)
 
     def _found(self, pid: int) -> Node:
         node = self.find(pid)
@@ -331,6 +341,7 @@ class ProcessTree(mime.Picture):
         return f"<tree of {sum(1 for _ in self.walk())} processes and threads below {self.root.pid} {self.root.name}>"
 
 
+@names_ended("root", "of")
 def pstree(
     root: Target | None = None,
     *,
@@ -344,7 +355,8 @@ def pstree(
     """Return the tree of all processes, or of those in the PID namespace of a process.
 
     Args:
-        root: The process at the top, by default PID 1. A number is a PID in the proc that is read; anything else is
+        root: The process at the top. By default PID 1, or 0 if there are processes that are not below 1
+            (`ProcessTree`). A number is a PID in the proc that is read; anything else is
             the same process there.
         of: The process whose PID namespace is shown: its PID, or an object with a `pid`.
         view: With `of`: ``"namespace"`` shows the PID namespace of the process; ``"proc"`` shows what the process's own
@@ -386,6 +398,14 @@ def _kind(name: str) -> str:
     return kind.name
 
 
+def _top_of(processes: Sequence[Process], nodes: Mapping[int, Node], parents: Mapping[int, int]) -> int:
+    """Return the PID below which all processes are but the threads of the kernel, which are not below PID 1."""
+    if 1 not in nodes:
+        return 0
+    outside = [process for process in processes if parents[process.pid] == 0 and process.pid != 1]
+    return 1 if all(process.kernel_thread for process in outside) else 0
+
+
 def _grow(processes: dict[int, Process]) -> tuple[dict[int, Node], dict[int, int]]:
     """Make all nodes; return them by PID, and the PID of the parent of each."""
     parents, children = _relations(processes)
@@ -419,11 +439,12 @@ def _relations(processes: dict[int, Process]) -> tuple[dict[int, int], dict[int,
     Parents that are not visible are added, below the root. A process that would be its own ancestor is put below the
     root as well: that happens when a PID is reused during the pass.
     """
-    root = 1 if 1 in processes else 0
+    # PID 1 may be hidden as well (hidepid, proc(5)).
+    root = 1 if 1 in processes or any(process.ppid == 1 for process in processes.values()) else 0
     parents = {pid: 0 if pid == root else process.ppid for pid, process in processes.items()}
     unseen = dict.fromkeys(ppid for ppid in parents.values() if ppid and ppid not in processes)
     # In reverse order, as in pstree. They have the same name, so their order is visible.
-    parents |= dict.fromkeys(reversed(unseen), root)
+    parents |= {pid: root if pid != root else 0 for pid in reversed(unseen)}
     safe = {0}
     for pid in list(parents):
         path: list[int] = []

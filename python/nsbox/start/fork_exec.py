@@ -44,6 +44,7 @@ def fork_exec(argv: Sequence[Argument], *, unshare: Namespaces = "mip", **option
         OSError: as `subprocess` for a program that cannot be executed.
         SpawnError: when another step failed.
     """
+    __tracebackhide__ = True
     others: Any = options
     for_program: Any = {name: others.pop(name) for name in ProgramOptions.__annotations__.keys() & others.keys()}
     spec = spec_of(unshare, others)

@@ -146,6 +146,7 @@ def start(
         SpawnError: when any other step failed.
         UnsupportedError: when this kernel lacks a feature.
     """
+    __tracebackhide__ = True
     with subprocess_errors(program, cwd), _prepared(spec, launch) as (resolved, cgroup, joined):
         child = _core.spawn(_core.compile(resolved, launch, _core.facts(), cgroup, joined), after_clone)
         if isinstance(spec.root, Overlay):

@@ -9,6 +9,7 @@ shells work too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import math
@@ -138,6 +139,7 @@ class Shell:
             OSError: as `subprocess` for a shell that cannot be executed.
             SpawnError: when setting up the namespaces failed.
         """
+        __tracebackhide__ = True
         if options.get("init"):
             raise SpecError("init: the shell itself is PID 1; for a program under nsbox-init use Popen or run")
         options["init"] = False
@@ -159,6 +161,7 @@ class Shell:
         columns: int = 80,
         timeout: float | None = 60,
     ) -> None:
+        __tracebackhide__ = True
         self.timeout = timeout
         self.returncode: int | None = None
         self._marks = shell_marks.Marks()
@@ -309,8 +312,11 @@ class Shell:
         child: _core.Child | None = getattr(self, "_child", None)
         # The copy of the object in a child of os.fork must not end the shell.
         if child is not None and child.is_own and self.returncode is None:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            self._close()
+            try:
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # As in `Box.__del__`.
+                self._close()
 
     def __repr__(self) -> str:
         """Show the PIDs and the state of the shell."""
@@ -413,7 +419,10 @@ class Shell:
                 self._untyped = self._untyped[os.write(self._terminal.fileno(), self._untyped) :]
         try:
             return os.read(self._terminal.fileno(), 65536)
-        except OSError:
+        except OSError as error:
+            # The handler of a signal may raise another one, such as TimeoutError.
+            if error.errno != errno.EIO:
+                raise
             return b""
 
     def _poll(self, seconds: float | None) -> tuple[bool, bool, bool]:
@@ -500,6 +509,7 @@ def _start(
     columns: int,
 ) -> tuple[_core.Child, _core.Descriptor]:
     """Start the shell on a new terminal; return the process and our side of the terminal."""
+    __tracebackhide__ = True
     variables = {os.fsencode(name): os.fsencode(value) for name, value in (os.environ if env is None else env).items()}
     # As login(1) does: programs such as unshare(1) start $SHELL.
     variables.setdefault(b"SHELL", os.fsencode(program))

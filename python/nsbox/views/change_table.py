@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nsbox.records.names import safe
 from nsbox.records.processes import command
 from nsbox.views import grid
 from nsbox.views import html as _html
@@ -43,6 +44,7 @@ class Differences(NamedTuple):
     namespaces: Changes[NamespaceRecord]
     mounts: Changes[Mount]
     ipc: Changes[IpcObject]
+    hostname: tuple[str, str] | None
     notes: Sequence[str]
 
 
@@ -74,6 +76,9 @@ def _rows(diff: Differences) -> Iterator[grid.Row]:
     yield from _of("namespace", diff.namespaces, _namespace)
     yield from _of("mount", diff.mounts, lambda one: (one.point, mount(one)))
     yield from _of("ipc", diff.ipc, ipc_object)
+    if diff.hostname is not None:
+        before, after = map(safe, diff.hostname)
+        yield grid.Row(["~", "host name", after, f"was {before}"])
 
 
 def _of(what: str, changes: Changes[Any], show: Callable[[Any], tuple[str, str]]) -> Iterator[grid.Row]:

@@ -47,10 +47,10 @@ _SIGNS = {
     "inner": _Sign(
         Label("20", 11, _PID, bold=True, pill="full"),
         "process in an inner PID namespace, with its PID in there",
-        "its PID inside",
+        "PID inside",
     ),
     "outside": _Sign(
-        Label("outside"), "… and the PIDs by which it is known outside, from the inside out", "its PIDs further out"
+        Label("outside"), "… and the PIDs by which it is known outside, from the inside out", "PIDs outside"
     ),
     "init": _Sign(
         Label("init", 11, _PID, bold=True), "PID 1: when it ends, everything in its PID namespace ends", "PID 1"
@@ -68,6 +68,11 @@ _SIGNS = {
     "joined": _Sign(
         Label("ipc", 10, GREY, bold=True, pill="hollow"), "a namespace that is elsewhere in the picture, too", "joined"
     ),
+    "begins": _Sign(
+        Label("ipc ?", 10, GREY, bold=True, pill="hollow"),
+        "a namespace that begins here or at a process below: those here are unknown",
+        "begins here or below",
+    ),
     "unknown": _Sign(
         Label("?", 12, RED, bold=True),
         "its namespaces are unknown: it may be in others than its parent",
@@ -81,7 +86,7 @@ _SIGNS = {
 _LINE = 20
 _SAMPLE = 46
 _SIZE = 11
-_GAP = 22
+_GAP = 16
 _ABOVE = 8
 """Pixels between the line above the legend and its first row."""
 

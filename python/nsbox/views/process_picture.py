@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nsbox.records.names import safe
+from nsbox.records.processes import NamespaceIds
 from nsbox.views.compact import Group, grouped, pids_of
 from nsbox.views.layout import INDENT, Block, Family, Frame, Label, Row, columns_of
 from nsbox.views.legend import MARKS, TIMES, Legend, Mark
@@ -26,6 +27,7 @@ _MANY_PROCESSES = 40
 _MAX_HEIGHT, _MAX_HEIGHT_IF_MANY = 900, 320
 _MAX_NAME_LENGTH = 32
 _MAX_CHAIN_WIDTH = 320
+_PID = NamespaceIds._fields.index("pid")
 
 
 def picture(
@@ -46,7 +48,7 @@ def picture(
         width: The maximum width in pixels, beyond which the picture becomes higher. Deep trees can be wider.
         legend: Whether the signs are explained, if there is room for it.
     """
-    root = _with_changes_from_ancestors(root)
+    root = _with_known_changes(root)
     count = sum(node.thread is None for node in _walk(root))
     many = count > _MANY_PROCESSES if compact is None else compact
     drawing = _Drawing(marks or {}, _first_of_each(root), _MAX_HEIGHT_IF_MANY if many else _MAX_HEIGHT)
@@ -85,29 +87,53 @@ def _walk(root: Node) -> Iterator[Node]:
         waiting.extend(reversed(node.children))
 
 
-def _with_changes_from_ancestors(root: Node) -> Node:
-    """Return the tree with changes relative to the next known ancestor, where those of a parent are unknown.
+def _with_known_changes(root: Node) -> Node:
+    """Return the tree with the changes that are known although namespaces of some processes are not.
 
-    Then it is known that a namespace changed, but not exactly where. pstree shows no change there.
+    Changes are relative to the next known ancestor. Then it is known that a namespace changed, but not exactly where.
+    If all processes below an unknown one agree, its namespace is drawn around it as well, and not once around each of
+    them. pstree shows no change there.
     """
+    order = list(_walk(root))
+    agreed = _agreed_below(order)
     above: dict[int, tuple[int | None, ...]] = {id(root): tuple(root.namespaces)}
-    changes = {id(root): root.changes}
-    order = [root]
+    drawn = {id(root): root}
     for node in order:
         known = above[id(node)]
         for child in node.children:
-            pairs = list(zip(child.namespaces, known, strict=True))
-            differing = (own and outer and own != outer for own, outer in pairs)
-            changes[id(child)] = tuple(itertools.compress(child.namespaces._fields, differing))
+            ids = tuple(child.namespaces)
+            if _may_be_elsewhere(child):
+                ids = tuple(own if own and outer else None for own, outer in zip(agreed[id(child)], known, strict=True))
+                ids = tuple(own if own != outer else None for own, outer in zip(ids, known, strict=True))
+            pairs = list(zip(ids, known, strict=True))
+            changes = itertools.compress(NamespaceIds._fields, (own and outer and own != outer for own, outer in pairs))
             above[id(child)] = tuple(own or outer for own, outer in pairs)
-            order.append(child)
-    if all(changes[id(node)] == node.changes for node in order):
-        return root
-    made: dict[int, Node] = {}
+            drawn[id(child)] = replace(child, namespaces=NamespaceIds(*ids), changes=tuple(changes))
     for node in reversed(order):
-        children = tuple(made[id(child)] for child in node.children)
-        made[id(node)] = replace(node, changes=changes[id(node)], children=children)
-    return made[id(root)]
+        if node.children:
+            drawn[id(node)] = replace(drawn[id(node)], children=tuple(drawn[id(child)] for child in node.children))
+    return drawn[id(root)]
+
+
+def _agreed_below(order: Sequence[Node]) -> dict[int, tuple[int | None, ...]]:
+    """Return for each node its namespaces, and for an unknown one those in which all next known processes below it are.
+
+    0 stands for several. The PID namespace is one only if it can be that of the node, which shows from its PIDs.
+    """
+    agreed: dict[int, tuple[int | None, ...]] = {}
+    levels: dict[int, int] = {}
+    for node in reversed(order):
+        levels[id(node)] = len(pids_of(node))
+        if not _may_be_elsewhere(node):
+            agreed[id(node)] = tuple(node.namespaces)
+            continue
+        below = [child for child in node.children if any(agreed[id(child)])]
+        found = [{agreed[id(child)][kind] for child in below} - {None} for kind in range(len(NamespaceIds._fields))]
+        ids = [next(iter(some)) if len(some) == 1 else 0 if some else None for some in found]
+        if node.process is not None and any(levels[id(child)] > levels[id(node)] for child in below):
+            ids[_PID] = 0
+        agreed[id(node)] = tuple(ids)
+    return agreed
 
 
 def _first_of_each(root: Node) -> dict[int, Node]:
@@ -195,7 +221,11 @@ class _Drawing:
             if joined:
                 self.seen.add("joined")
             text = f"{count}{TIMES} {kind}" if count > 1 else f"{kind} {id_}"
-            chips.append(Label(text, 11, KIND_STYLES[kind].colour, bold=True, pill="hollow" if joined else "full"))
+            if _may_be_elsewhere(node):
+                self.seen.add("begins")
+                text += " ?"
+            hollow = joined or _may_be_elsewhere(node)
+            chips.append(Label(text, 11, KIND_STYLES[kind].colour, bold=True, pill="hollow" if hollow else "full"))
         return chips
 
     def _labels(self, group: Group) -> Iterator[Label]:
@@ -248,4 +278,15 @@ def _thread_count(node: Node) -> int:
 
 def _is_unknown(node: Node) -> bool:
     """Return whether its namespaces are unknown, so that a box around it may be missing."""
-    return node.process is not None and not _is_over(node) and not any(node.namespaces)
+    return node.process is not None and not _is_over(node) and not any(_own(node))
+
+
+def _may_be_elsewhere(node: Node) -> bool:
+    """Return whether it is a process whose namespaces are unknown, or that is not visible."""
+    return node.process is None or _is_unknown(node)
+
+
+def _own(node: Node) -> NamespaceIds:
+    """Return its namespaces as they were read."""
+    known = node.process if node.thread is None else node.thread
+    return NamespaceIds() if known is None else known.namespaces

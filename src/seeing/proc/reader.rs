@@ -3,15 +3,14 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use crate::channel::inits::Ids;
+use crate::channel::inits::Inits;
 use crate::kinds::KINDS;
 use crate::seeing::nsfs::namespace_at;
 use crate::seeing::proc::dir::{Dir, Errno, list};
 use crate::seeing::proc::numbering::Numbering;
 use crate::seeing::proc::parse::{self, Stat};
 use crate::seeing::proc::status::{Status, status};
-
-/// Namespace ids (inode numbers) in the order of the table of kinds; nothing where a link could not be read.
-pub type Ids = [Option<u64>; KINDS.len()];
 
 /// The links to the namespaces in which children are created, where these can differ from the process's own.
 const FOR_CHILDREN: [&CStr; 2] = [c"pid_for_children", c"time_for_children"];
@@ -320,7 +319,35 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl Found {
+    /// Add the namespaces of the nsbox-inits that the caller has started, where it may not read them. `inits` have to be
+    /// those from before the pass: then no other process has had their PIDs.
+    pub fn add_namespaces(&mut self, inits: &Inits) {
+        let is_unknown = |process: &Process| !process.is_over() && process.namespaces == Some([None; KINDS.len()]);
+        if !self.processes.iter().any(is_unknown) {
+            return;
+        }
+        for lineage in inits.lineages() {
+            let mut found = self.processes.iter_mut().find(|process| process.outside == Some(lineage.pid));
+            for namespaces in &lineage.namespaces {
+                let Some(process) = found else { break };
+                if is_unknown(process) {
+                    process.namespaces = Some(namespaces.ids);
+                    process.for_children = namespaces.for_children;
+                }
+                let parent = process.stat.ppid;
+                found = self.processes.iter_mut().find(|process| process.pid == parent);
+            }
+        }
+    }
+}
+
 impl Process {
+    /// Whether it has ended, and has no namespaces any more.
+    fn is_over(&self) -> bool {
+        matches!(self.stat.state, b'Z' | b'X')
+    }
+
     /// Whether it is a thread of the kernel: PF_KTHREAD (include/linux/sched.h), part of what proc_pid_stat(5) calls
     /// flags.
     pub fn is_kernel_thread(&self) -> bool {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pyo3::prelude::*;
 
+use crate::channel::inits::Inits;
 use crate::error::{Error, Result, os_error};
 use crate::seeing::proc::dir::Errno;
 use crate::seeing::proc::handle::Proc;
@@ -25,10 +26,12 @@ pub fn read_processes<'py>(
     pids: Option<Vec<i32>>,
 ) -> Result<(Vec<Bound<'py, PyAny>>, Vec<i32>)> {
     let wanted = wanted(&sources)?;
+    let inits = Inits::find();
     let (found, numbering) = py
         .detach(|| {
             let numbering = proc.numbering();
             let mut found = reader::read(&proc.directory, &numbering, pids, wanted)?;
+            found.add_namespaces(&inits);
             if wanted.sockets {
                 ask_sockets(&mut found);
             }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from nsbox.records.steps import ExplainedStep
 from nsbox.spec.kinds import KINDS
 
-__all__ = ["STAGES", "Container"]
+__all__ = ["STAGES", "Container", "Setting", "of_process"]
 
 STAGES = ("namespaces", "network", "cgroup", "root", "mounts", "masks", "names", "rights", "process")
 """The order of the steps: in which the engine and runc carry them out."""
@@ -76,3 +78,12 @@ class Container:
     def letters(self) -> str:
         """Return the letters of the new namespaces, in nsbox's order."""
         return "".join(kind.letter for name, kind in KINDS.items() if name in self.new)
+
+
+Setting: TypeAlias = Callable[[Container, str, str], None]
+"""Changes a container as an option asks for: the container, the name of the option and its value."""
+
+
+def of_process(container: Container, name: str) -> str:
+    """Return the PID of another container's first process, as text for a shell."""
+    return f'"$({container.engine} inspect --format {{{{.State.Pid}}}} {shlex.quote(name)})"'

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from nsbox.command.engines import options as table
 from nsbox.command.engines import values
-from nsbox.command.engines.container import Container
-from nsbox.command.engines.settings import CAPABILITIES, SETTINGS, of_process
+from nsbox.command.engines.container import Container, of_process
+from nsbox.command.engines.rights import CAPABILITIES
+from nsbox.command.engines.settings import SETTINGS
 from nsbox.command.options import UsageError, parse
 from nsbox.command.translation import Translation
 from nsbox.spec.kinds import KINDS

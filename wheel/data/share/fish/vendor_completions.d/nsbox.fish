@@ -1,0 +1,2 @@
+# Loaded at the first completion of nsbox.
+nsbox completion fish | source

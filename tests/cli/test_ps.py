@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from nsbox.cli import main
+from nsbox.records.processes import NamespaceIds
 from nsbox.seeing.processes import ps
-from nsbox.seeing.tree import pstree
+from nsbox.seeing.tree import ProcessTree, pstree
 
+from tests.support import records
 from tests.support.real_box import box
 
 __all__ = ["box"]
@@ -181,3 +183,11 @@ def test_output_in_ascii() -> None:
 def test_no_external_program_is_needed(tmp_path: Path) -> None:
     result = subprocess.run([*NSBOX, "pstree"], capture_output=True, env={"PATH": str(tmp_path)}, check=True)
     assert result.stdout
+
+
+def test_a_forest_of_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As pstree prints nothing where the caller may read no namespace."""
+    tree = ProcessTree([records.process(1, 0, namespaces=NamespaceIds(*[None] * 8))])
+    monkeypatch.setattr("nsbox.cli.pstree.read", lambda _: tree)
+    assert main(["pstree", "-N", "net"]) == 0
+    assert capsys.readouterr().out == ""

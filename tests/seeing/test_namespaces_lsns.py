@@ -49,6 +49,7 @@ FLAGS = [
     ("-p", "99999"), ("-p", "99999", "-J"), ("-p", "99999", "-r"),
     ("-o", "NS"), ("-o", "TYPE,NS,COMMAND"), ("-o", "command,pid,ns"), ("-o", "NS,PATH,PPID,UID", "-l"),
     ("-o", "+PPID,PNS,ONS"), ("-o", "+NSFS,UID", "-J"), ("-o", "NS,NETNSID", "-t", "net"), ("-o", "+PATH", "-T"),
+    ("-o", "PATH,USER,PID", "-T"), ("-o", "COMMAND,NPROCS", "-J", "-T"), ("-o", "PATH", "-T", "-p", "30"),
     ("--output-all",), ("--output-all", "-J"), ("--output-all", "-r"), ("--output-all", "-T"),
 ]  # fmt: skip
 

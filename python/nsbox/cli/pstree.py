@@ -107,7 +107,8 @@ def execute(options: argparse.Namespace) -> int:
     if _written(options, trees):
         return status
     texts = [drawn(tree, options, highlight, bold, uid) for tree in trees]
-    if texts:
+    # A forest is empty where the caller may read no namespace.
+    if any(texts):
         _pager.show("\n\n".join(texts), pager=not options.no_pager)
     if options.ns_changes:
         # On standard error, so that standard output is exactly that of pstree(1).

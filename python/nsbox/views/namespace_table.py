@@ -127,8 +127,10 @@ def table(
         SpecError: for an unknown column.
     """
     chosen = columns_of(columns or DEFAULT_COLUMNS, tree, cut=width is not None)
-    if not any(column.tree for column in chosen):
-        # The column in which the tree is drawn is not among them.
+    # Where the column in which the tree is drawn is not among them, rows are a list. A tree of relations has an order
+    # of its own: what is above comes first.
+    flat = not any(column.tree for column in chosen)
+    if flat and tree == "process":
         tree = None
     names, separator = Users() if users is None else users, "," if one_line or form == "raw" else "\n"
     rows: list[grid.Row] = []
@@ -143,7 +145,7 @@ def table(
     def add(namespace: NamespaceRecord, above: grid.Row | None) -> None:
         cells = [_cell(namespace, column.name, names, separator) for column in chosen]
         row = grid.Row(cells)
-        (rows if above is None else above.children).append(row)
+        (rows if above is None or flat else above.children).append(row)
         of_namespace[namespace.id] = row
         if namespace.pid is not None:
             of_process[namespace.pid] = row

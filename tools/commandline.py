@@ -117,7 +117,10 @@ def generated() -> dict[Path, str]:
     # The files must not depend on the terminal: argparse breaks lines at its width.
     os.environ["COLUMNS"] = "10000"
     whole = parser(optional=False)
-    files = {COMPLETIONS / file: shtab.complete(whole, shell, preamble=_PREAMBLE) for shell, file in SHELLS.items()}
+    files = {
+        COMPLETIONS / file: shtab.complete(whole, shell, preamble=_PREAMBLE.get(shell, ""))
+        for shell, file in SHELLS.items()
+    }
     found = [action for action in parser(optional=True)._actions if isinstance(action, argparse._SubParsersAction)]
     commands = found[0]
     for name, one in commands.choices.items():

@@ -150,7 +150,7 @@ def test_one_process(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["ps", "-p", "99999999999"], 1, ""),
         (["ps", "-p", "x"], 2, "nsbox ps: not a PID: 'x'"),
-        (["ps", "--of", "999999999"], 1, "nsbox ps: /proc/999999999/ns/pid: No such file or directory"),
+        (["ps", "--of", "999999999"], 1, "nsbox ps: of: no process has the PID 999999999"),
         (["pstree", "999999999"], 0, "nsbox pstree: Process 999999999 not found."),
         (["pstree", "-s", "999999999"], 1, "nsbox pstree: Process 999999999 not found."),
         (["pstree", "no such user"], 1, "nsbox pstree: No such user name: no such user"),

@@ -96,7 +96,7 @@ def test_wrong_answers(change: Callable[[str], str] | None, words: str, place: P
         if "answer = " in source:
             assert shown.error == "WrongAnswerError", source
             assert words in shown.lines[0]
-            assert "look at" in shown.text
+            assert "\n  next  " in shown.text
         if "assert_proc_matches, lab" in source:
             assert shown.error == "WrongAnswerError"
             assert "no proc was mounted" in shown.text

@@ -49,7 +49,7 @@ BAD_CELLS = {
     "%pstree nobody": ("UsageError", "neither a PID nor the name", []),
     "%pstree 4194305": ("UsageError", "no process 4194305", []),
     "%lsns --type=nothing": ("SpecError", "'nothing'", []),
-    "%explain ls": ("UsageError", "can be explained", []),
+    "%explain ls": ("UsageError", "what can be: unshare, nsenter, nsbox run", []),
     "%%unshare -mip --harden\ntrue": ("SpecError", "harden: with fork=False", []),
     "%%unshare -mipf --option nonsense=1\ntrue": ("SpecError", "nonsense: is no option", []),
     "%%unshare -mipf --option nonsense\ntrue": ("UsageError", "expected NAME=VALUE", []),
@@ -180,8 +180,7 @@ def test_pictures_and_tables(shown: dict[str, Shown]) -> None:
     """Pictures and tables have the texts of the commands."""
     assert shown["tree"].text.split("───")[1:] in (
         ["nsbox-init", "bash(ipc,mnt,pid)"],
-        # An ordinary user cannot inspect nsbox-init, so the differences of its child are unknown.
-        ["nsbox-init", "bash"],
+        ["nsbox-init", "bash(ipc,mnt,pid,user)"],  # of an ordinary user
     )
     chips = [text.split()[0] for text in texts(drawing(shown["tree"].data[0]["image/svg+xml"]))]
     assert {"mount", "ipc", "pid"} <= set(chips), chips

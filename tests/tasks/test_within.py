@@ -54,6 +54,15 @@ def test_status() -> None:
     assert call(lambda: os.kill(os.getpid(), 15), "pid") == -15
 
 
+def test_the_init_is_left_to_the_box() -> None:
+    """The init of the box is a child of this process in that PID namespace, too, and is not ended here."""
+    with nsbox.Box("pid") as box:
+        with Within(box, lambda: None) as within:
+            assert within.wait() == 0
+        assert box.alive
+        assert box.run(["true"]).returncode == 0
+
+
 @pytest.mark.parametrize("kind", ["pid", "uts"])
 def test_nothing_is_left(who: Who, kind: str) -> None:
     """After the end and after an abort, neither the child nor its daemons are left."""

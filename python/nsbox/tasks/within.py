@@ -268,13 +268,14 @@ class Within:
                 time.sleep(0.01)
 
     def _siblings(self) -> list[int]:
-        """Return the children of this process that are in the PID namespace of the box."""
+        """Return the children of this process that are in the PID namespace of the box, besides its init."""
+        init = self._box.pid
         found = []
         for thread in os.listdir("/proc/self/task"):
             with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children", "rb") as children:
                 for pid in map(int, children.read().split()):
                     with contextlib.suppress(OSError):
-                        if os.stat(f"/proc/{pid}/ns/pid").st_ino == self._pid_namespace:
+                        if pid != init and os.stat(f"/proc/{pid}/ns/pid").st_ino == self._pid_namespace:
                             found.append(pid)
         return found
 

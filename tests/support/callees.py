@@ -304,8 +304,11 @@ def siblings(number: int) -> list[bool]:
 
 def _sibling(stays: int) -> int:
     clone, clone_parent, sigchld = {"x86_64": 56, "aarch64": 220}[os.uname().machine], 0x8000, 17
-    pid: int = ctypes.CDLL(None).syscall(clone, clone_parent | sigchld, 0, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    pid: int = libc.syscall(clone, clone_parent | sigchld, 0, 0, 0, 0)
     if pid == 0:
+        # Not dumpable: an ordinary user outside may not read its links in /proc.
+        libc.prctl(4, 0, 0, 0, 0)
         while stays:
             signal.pause()
         os._exit(0)

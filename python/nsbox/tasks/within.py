@@ -14,6 +14,7 @@ between the two that does it (`nsbox.tasks.keeper`):
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from nsbox import _core
+from nsbox import _core, raw
 from nsbox.errors import NsboxError
 from nsbox.records.names import safe_lines
 from nsbox.spec.kinds import KINDS
@@ -76,7 +77,7 @@ class Within:
         self._function = function
         self._ids = ids
         self._directory = directory
-        self._pid_namespace = 0
+        self._pid_namespace = -1
         self.child = self.keeper = 0
         self._pidfd = -1
         self._status: int | None = None
@@ -100,8 +101,11 @@ class Within:
                 kind: theirs.enter_context(self._box._open_own(path, link=True)).fileno()
                 for kind, path in self._paths().items()
             }
+            own = []
             if "pid" in links:
-                self._pid_namespace = os.fstat(links["pid"]).st_ino
+                self._pid_namespace = os.dup(links["pid"])
+                self._closing.callback(os.close, self._pid_namespace)
+                own.append(self._pid_namespace)
             self._result, result_writer = os.pipe()
             self._closing.callback(os.close, self._result)
             theirs.callback(os.close, result_writer)
@@ -113,7 +117,7 @@ class Within:
                 directory=self._directory,
                 error=result_writer,
                 stack=self._stack_file,
-                others=[self._result],
+                others=[self._result, *own],
                 rule=_core.landlock_rule(self._box.spec, self._box.plan),
             )
             # Text that is in a buffer at the fork would be written twice.
@@ -269,15 +273,22 @@ class Within:
 
     def _siblings(self) -> list[int]:
         """Return the children of this process that are in the PID namespace of the box, besides its init."""
-        init = self._box.pid
-        found = []
+        found: list[int] = []
         for thread in os.listdir("/proc/self/task"):
             with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children", "rb") as children:
-                for pid in map(int, children.read().split()):
-                    with contextlib.suppress(OSError):
-                        if pid != init and os.stat(f"/proc/{pid}/ns/pid").st_ino == self._pid_namespace:
-                            found.append(pid)
-        return found
+                found += map(int, children.read().split())
+        return [pid for pid in found if pid != self._box.pid and self._is_inside(pid)]
+
+    def _is_inside(self, pid: int) -> bool:
+        # A process can hide its links in /proc from an ordinary user (PR_SET_DUMPABLE(2const)).
+        try:
+            return raw.ns_get_pid_in_pidns(self._pid_namespace, pid) > 0
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                return False
+        with contextlib.suppress(OSError):  # before Linux 6.11
+            return os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), os.fstat(self._pid_namespace))
+        return False
 
 
 def _reap(pid: int) -> bool:

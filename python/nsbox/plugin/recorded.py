@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from nsbox.plugin.channel import ReportError
 from nsbox.plugin.report import is_plain_number, plain
+from nsbox.plugin.state import fixtures_of
 
 __all__ = ["Recorded"]
 
@@ -59,13 +60,6 @@ def _bound(send: _Send, name: str) -> Callable[[Any], None]:
     return lambda data: send("recorded", name, plain(data), droppable=True)
 
 
-def _values_of(item: pytest.Item) -> Iterator[object]:
-    """Return the values of the fixtures of a test."""
-    for definition in list(getattr(getattr(item, "_request", None), "_fixture_defs", {}).values()):
-        if (cached := getattr(definition, "cached_result", None)) is not None:
-            yield cached[0]
-
-
 class _Metadata:
     """The dictionary of pytest-metadata, which is one for all tests: a test can only add to it."""
 
@@ -99,7 +93,7 @@ class _Benchmark:
     def __init__(self, item: pytest.Item) -> None:
         self._fixture: Any = None
         if (kind := getattr(sys.modules.get("pytest_benchmark.fixture"), "BenchmarkFixture", None)) is not None:
-            self._fixture = next((value for value in _values_of(item) if type(value) is kind), None)
+            self._fixture = next((value for _, value in fixtures_of(item) if type(value) is kind), None)
         self.is_there = self._fixture is not None
 
     def keep(self, _: Callable[[Any], None]) -> None:
@@ -269,16 +263,6 @@ def _sender(hookimpl: Any, send: Callable[[Any], None], note: Callable[[Callable
         def stop_step(self) -> None:
             note(send)
 
-        @hookimpl(trylast=True)  # type: ignore[untyped-decorator]
-        def attach_data(self) -> None:
-            note(send)
-
-        @hookimpl(trylast=True)  # type: ignore[untyped-decorator]
-        def attach_file(self) -> None:
-            note(send)
-
-        @hookimpl(trylast=True)  # type: ignore[untyped-decorator]
-        def add_label(self) -> None:
-            note(send)
+        attach_data = attach_file = add_label = stop_step
 
     return Sender()

@@ -21,7 +21,7 @@ from nsbox.plugin.channel import ReportError
 from nsbox.plugin.places import change, content_of, difference, places_of
 from nsbox.plugin.report import is_plain_number, plain
 
-__all__ = ["State"]
+__all__ = ["State", "fixtures_of"]
 
 _OF_PYTEST = {
     "name", "originalname", "fixturenames", "keywords", "own_markers", "extra_keyword_matches", "user_properties",
@@ -105,11 +105,17 @@ def _roots_of(item: pytest.Item) -> tuple[list[object], list[object]]:
     own: list[object] = list(item.session._setupstate.stack.get(item, ([],))[0])
     if instance is not None:
         own.append(instance)
+    for definition, value in fixtures_of(item):
+        values = own if definition.scope == "function" else wide
+        values += [value, *getattr(definition, "_finalizers", ())]
+    return wide, own
+
+
+def fixtures_of(item: pytest.Item) -> Iterator[tuple[Any, object]]:
+    """Return the definitions and the values of the fixtures of a test that are set up."""
     for definition in list(getattr(getattr(item, "_request", None), "_fixture_defs", {}).values()):
         if (cached := getattr(definition, "cached_result", None)) is not None:
-            values = own if definition.scope == "function" else wide
-            values += [cached[0], *getattr(definition, "_finalizers", ())]
-    return wide, own
+            yield definition, cached[0]
 
 
 def _attributes_of(item: pytest.Item) -> Iterator[tuple[str, Any]]:
